@@ -1,0 +1,1 @@
+"""Neural emulators of atmospheric physics: train, export, couple, evaluate."""

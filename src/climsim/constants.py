@@ -1,0 +1,48 @@
+"""Physical and numerical constants, each with its unit and origin.
+
+Constants of the data set and of E3SM's emulator come from Yu et al. 2023 and Hu et al. 2025;
+values marked CIME are those of E3SM's shared constants (``shr_const_mod``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TIME_STEP: Final = 1200.0
+"""Physics time step of E3SM-MMF and of the embedded model [s]."""
+STEPS_PER_DAY: Final = int(86400 / TIME_STEP)
+"""Physics steps in a day [1]."""
+REFERENCE_PRESSURE: Final = 1.0e5
+"""P0 of the hybrid coordinate [Pa] (grid file)."""
+GRAVITY: Final = 9.80616
+"""Acceleration of gravity [m s-2] (CIME)."""
+DRY_AIR_HEAT_CAPACITY: Final = 1004.64
+"""Specific heat of dry air at constant pressure [J kg-1 K-1] (CIME)."""
+VAPORIZATION_HEAT: Final = 2.501e6
+"""Latent heat of vaporization at 0 degC [J kg-1] (CIME)."""
+FUSION_HEAT: Final = 3.337e5
+"""Latent heat of fusion [J kg-1] (CIME)."""
+WATER_DENSITY: Final = 1000.0
+"""Density of liquid water [kg m-3] (CIME)."""
+DRY_AIR_GAS_CONSTANT: Final = 287.0
+"""Rd as used in ClimSim's relative humidity [J kg-1 K-1]."""
+VAPOUR_GAS_CONSTANT: Final = 461.0
+"""Rv as used in ClimSim's relative humidity [J kg-1 K-1]."""
+FREEZING_TEMPERATURE: Final = 273.16
+"""Origin of the saturation polynomials [K] (SAM)."""
+ALL_ICE_TEMPERATURE: Final = 253.16
+"""Condensate is all ice at and below this temperature [K] (SAM, single moment)."""
+MIXED_PHASE_RANGE: Final = 20.0
+"""Width of the range of temperature in which liquid and ice coexist [K] (SAM)."""
+FILL_THRESHOLD: Final = 1.0e29
+"""Values above are fill values (``cam_in_SNOWHICE`` holds 1e30 off sea ice) [1]."""
+N_LEVELS: Final = 60
+"""Levels of E3SM-MMF: the default of every level count in this package [1]."""
+PRUNED_LEVELS: Final = 12
+"""Top levels without moisture and wind tendencies in training and online [1]."""
+EXPORT_ZERO_LEVELS: Final = 15
+"""Top levels in which the exported model predicts no qv, qn, u, v tendency [1]."""
+QN_ZERO_LEVELS: Final = 15
+"""Top levels in which the transformed cloud condensate input is zero [1]."""
+EARTH_RADIUS: Final = 6.37122e6
+"""Radius of the Earth [m] (CIME)."""

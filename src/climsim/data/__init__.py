@@ -1,0 +1,1 @@
+"""Raw step files, derived features, prepared stores, statistics, batches."""

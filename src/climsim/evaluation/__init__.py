@@ -1,0 +1,1 @@
+"""Mergeable metrics, offline and online evaluation."""

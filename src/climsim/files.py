@@ -1,0 +1,175 @@
+"""Writing products whole or not at all, and recording what made them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from climsim.errors import ClimSimError
+
+_TEMPORARY_PREFIX = ".partial-"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it to ``path`` when the block succeeds.
+
+    The block may create a file or a folder under the temporary name. On an error the temporary
+    product is removed and ``path`` stays as it was. A process killed in the block leaves only a
+    name that starts with ``.partial-``, which the next write to the same path removes.
+
+    Raises:
+        ClimSimError: if the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{_TEMPORARY_PREFIX}{path.name}-"
+    for stale in path.parent.glob(f"{stem}*"):
+        if not _process_alive(stale.name.removeprefix(stem)):
+            remove(stale)
+    temporary = path.parent / f"{stem}{os.getpid()}"
+    remove(temporary)
+    try:
+        yield temporary
+        _replace(temporary, path)
+    except OSError as error:
+        remove(temporary)
+        raise _readable(error, path) from error
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def _readable(error: OSError, path: Path) -> Exception:
+    """Turn the errors a user can mend into one line; leave the others as they are."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        free = shutil.disk_usage(path.parent).free / 2**20
+        return ClimSimError(
+            f"{path}: the disk is full ({free:.0f} MiB free): free some space and run again; "
+            "nothing already written was changed"
+        )
+    if error.errno in (errno.EACCES, errno.EROFS):
+        return ClimSimError(f"{path}: cannot be written ({error.strerror}): choose another folder")
+    return error
+
+
+def _process_alive(pid: str) -> bool:
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if path.is_dir() and temporary.is_dir():
+        old = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
+        os.replace(path, old / path.name)
+        os.replace(temporary, path)
+        remove(old)
+    else:
+        os.replace(temporary, path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file atomically, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ClimSimError: if it is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise ClimSimError(f"{path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ClimSimError(f"{path}: expected JSON, found something else ({error})") from error
+
+
+def write_netcdf(dataset: Any, path: str | Path, **options: Any) -> None:
+    """Write an xarray dataset to a netCDF-4 file atomically.
+
+    Args:
+        dataset: what to write.
+        path: where.
+        **options: passed on to `xarray.Dataset.to_netcdf`.
+    """
+    with atomic_path(path) as temporary:
+        dataset.to_netcdf(temporary, engine="netcdf4", **options)
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files of a folder."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        if file != path:
+            digest.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@lru_cache
+def git_revision() -> str:
+    """Revision of the source tree, with ``-dirty`` where it is changed; else the version."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode == 0 and result.stdout.strip():
+        return result.stdout.strip()
+    return "v" + metadata.version("climsim-kaggle-edition")
+
+
+def provenance(config: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
+    """Attributes that say what made a product.
+
+    Args:
+        config: resolved configuration of the step that makes it.
+        inputs: for each input product, its path or role, and its hash.
+
+    Returns:
+        Flat text attributes: ``climsim_version``, ``git_revision``, ``configuration`` and
+        ``input_hashes`` (both JSON).
+    """
+    return {
+        "climsim_version": metadata.version("climsim-kaggle-edition"),
+        "git_revision": git_revision(),
+        "configuration": json.dumps(config, sort_keys=True, default=str),
+        "input_hashes": json.dumps(inputs, sort_keys=True),
+    }

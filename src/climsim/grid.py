@@ -1,0 +1,96 @@
+"""The column grid and the hybrid vertical coordinate, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.constants import GRAVITY, REFERENCE_PRESSURE
+from climsim.errors import ClimSimError
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ColumnGrid:
+    """Where the columns lie and how pressure follows from surface pressure.
+
+    Attributes:
+        lat: (column,) latitude [degrees north].
+        lon: (column,) longitude [degrees east].
+        area: (column,) area [steradian].
+        hyam: (level,) hybrid A coefficient at midpoints [1], level 0 at the model top.
+        hybm: (level,) hybrid B coefficient at midpoints [1].
+        hyai: (level + 1,) hybrid A coefficient at interfaces [1].
+        hybi: (level + 1,) hybrid B coefficient at interfaces [1].
+        p0: reference pressure [Pa].
+    """
+
+    lat: Array
+    lon: Array
+    area: Array
+    hyam: Array
+    hybm: Array
+    hyai: Array
+    hybi: Array
+    p0: float = REFERENCE_PRESSURE
+
+    def __post_init__(self) -> None:
+        for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            object.__setattr__(self, name, value)
+            if value.ndim != 1 or not np.isfinite(value).all():
+                raise ClimSimError(
+                    f"grid: {name} must be a finite vector, found shape {value.shape}"
+                )
+        columns = {self.lat.size, self.lon.size, self.area.size}
+        if len(columns) != 1:
+            raise ClimSimError(f"grid: lat, lon, area differ in length: {sorted(columns)}")
+        n = self.hyam.size
+        if self.hybm.size != n or self.hyai.size != n + 1 or self.hybi.size != n + 1:
+            raise ClimSimError(
+                f"grid: expected {n} midpoints and {n + 1} interfaces, found hybm "
+                f"{self.hybm.size}, hyai {self.hyai.size}, hybi {self.hybi.size}"
+            )
+        if (self.area <= 0).any():
+            raise ClimSimError("grid: every column area must be positive")
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns."""
+        return self.lat.size
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels."""
+        return self.hyam.size
+
+    def midpoint_pressure(self, surface_pressure: Array) -> Array:
+        """Pressure at midpoints ``hyam P0 + hybm ps`` [Pa].
+
+        Args:
+            surface_pressure: (..., column) [Pa].
+
+        Returns:
+            (..., level, column) [Pa].
+        """
+        return _hybrid(self.hyam, self.hybm, self.p0, surface_pressure)
+
+    def interface_pressure(self, surface_pressure: Array) -> Array:
+        """Pressure at interfaces, (..., level + 1, column) [Pa]; see `midpoint_pressure`."""
+        return _hybrid(self.hyai, self.hybi, self.p0, surface_pressure)
+
+    def layer_mass(self, surface_pressure: Array) -> Array:
+        """Mass of each layer per area ``dp / g``, (..., level, column) [kg m-2]."""
+        return np.diff(self.interface_pressure(surface_pressure), axis=-2) / GRAVITY
+
+    def area_weights(self) -> Array:
+        """Column areas divided by their mean, (column,) [1]."""
+        return self.area / self.area.mean()
+
+
+def _hybrid(a: Array, b: Array, p0: float, surface_pressure: Array) -> Array:
+    ps = np.asarray(surface_pressure)[..., None, :]
+    return a[:, None] * p0 + b[:, None] * ps

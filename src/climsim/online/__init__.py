@@ -1,0 +1,1 @@
+"""Coupled runs: the coupler, the run loop, history files and hosts."""

@@ -1,0 +1,1 @@
+"""Climate models that an emulator can be coupled to, one adapter each."""

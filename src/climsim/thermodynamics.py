@@ -1,0 +1,145 @@
+"""Moist thermodynamics of ClimSim's features, on plain arrays.
+
+Functions take and return arrays of any (broadcastable) shape in float64 or float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import ArrayLike, NDArray
+
+from climsim.constants import (
+    ALL_ICE_TEMPERATURE,
+    DRY_AIR_GAS_CONSTANT,
+    DRY_AIR_HEAT_CAPACITY,
+    FREEZING_TEMPERATURE,
+    GRAVITY,
+    MIXED_PHASE_RANGE,
+    REFERENCE_PRESSURE,
+    VAPOUR_GAS_CONSTANT,
+)
+
+Array = NDArray[np.floating]
+
+_LIQUID = (
+    6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5,
+    0.206739458e-7, 0.640689451e-10, -0.952447341e-13, -0.976195544e-15,
+)  # fmt: skip
+_ICE = (
+    6.11147274, 0.503160820, 0.188439774e-1, 0.420895665e-3, 0.615021634e-5,
+    0.602588177e-7, 0.385852041e-9, 0.146898966e-11, 0.252751365e-14,
+)  # fmt: skip
+_ICE_POLYNOMIAL_TOP = 273.15
+_ICE_POLYNOMIAL_BOTTOM = 185.0
+_PA_PER_HPA = 100.0
+
+
+def liquid_fraction(temperature: ArrayLike) -> Array:
+    """Fraction of cloud condensate that is liquid, by temperature alone.
+
+    ``clip((T - 253.16 K) / 20 K, 0, 1)``, as in E3SM-MMF's single-moment microphysics.
+
+    Args:
+        temperature: [K].
+
+    Returns:
+        Fraction [1], same shape.
+    """
+    t = np.asarray(temperature)
+    return np.clip((t - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
+
+
+def saturation_pressure_liquid(temperature: ArrayLike) -> Array:
+    """Saturation vapour pressure over liquid [Pa] (SAM polynomial, T - 273.16 K floored at -80)."""
+    d = np.maximum(-80.0, np.asarray(temperature, dtype=np.float64) - FREEZING_TEMPERATURE)
+    return _PA_PER_HPA * polynomial.polyval(d, _LIQUID)
+
+
+def saturation_pressure_ice(temperature: ArrayLike) -> Array:
+    """Saturation vapour pressure over ice [Pa].
+
+    SAM's polynomial between 185 K and 273.15 K, a parabola below, the liquid value above.
+    """
+    t = np.asarray(temperature, dtype=np.float64)
+    d = t - FREEZING_TEMPERATURE
+    cold = np.maximum(-100.0, d)
+    parabola = 0.00763685 + cold * (0.000151069 + cold * 7.48215e-7)
+    ice = np.where(t > _ICE_POLYNOMIAL_BOTTOM, polynomial.polyval(d, _ICE), parabola)
+    return np.where(t > _ICE_POLYNOMIAL_TOP, saturation_pressure_liquid(t), _PA_PER_HPA * ice)
+
+
+def saturation_humidity(temperature: ArrayLike, pressure: ArrayLike) -> Array:
+    """Saturation humidity ``Rd e_sat / (Rv p)`` with the phase split by temperature.
+
+    Args:
+        temperature: [K].
+        pressure: [Pa].
+
+    Returns:
+        [kg kg-1].
+    """
+    w = liquid_fraction(np.asarray(temperature, dtype=np.float64))
+    e = w * saturation_pressure_liquid(temperature) + (1 - w) * saturation_pressure_ice(temperature)
+    return DRY_AIR_GAS_CONSTANT * e / (VAPOUR_GAS_CONSTANT * np.asarray(pressure))
+
+
+def relative_humidity(humidity: ArrayLike, temperature: ArrayLike, pressure: ArrayLike) -> Array:
+    """Relative humidity of ClimSim's ``state_rh`` [1].
+
+    Args:
+        humidity: specific humidity [kg kg-1].
+        temperature: [K].
+        pressure: [Pa].
+    """
+    return np.asarray(humidity) / saturation_humidity(temperature, pressure)
+
+
+def potential_temperature(temperature: ArrayLike, pressure: ArrayLike) -> Array:
+    """Potential temperature ``T (P0 / p)^(Rd / cp)`` [K]."""
+    kappa = DRY_AIR_GAS_CONSTANT / DRY_AIR_HEAT_CAPACITY
+    return np.asarray(temperature) * (REFERENCE_PRESSURE / np.asarray(pressure)) ** kappa
+
+
+def midpoint_heights(temperature: Array, humidity: Array, interfaces: Array) -> Array:
+    """Height of layer midpoints above the surface from the hydrostatic equation.
+
+    ``dz = Rd Tv / g * ln(p_below / p_above)``, half a layer by its midpoint in log-pressure.
+
+    Args:
+        temperature: (level, column) [K], level 0 at the top.
+        humidity: (level, column) [kg kg-1].
+        interfaces: (level + 1, column) pressure [Pa].
+
+    Returns:
+        (level, column) [m].
+    """
+    virtual = temperature * (1 + (VAPOUR_GAS_CONSTANT / DRY_AIR_GAS_CONSTANT - 1) * humidity)
+    top = np.maximum(interfaces[:-1], 1.0e-3)
+    depth = DRY_AIR_GAS_CONSTANT * virtual / GRAVITY * np.log(interfaces[1:] / top)
+    below = np.cumsum(depth[::-1], axis=0)[::-1] - depth
+    return below + 0.5 * depth
+
+
+def tropopause_level(
+    temperature: Array, heights: Array, pressure: Array, lowest_pressure: float = 4.0e4
+) -> NDArray[np.intp]:
+    """Index of the lowest level that counts as stratospheric in E3SM's emulator.
+
+    The largest k in 2..L-1 (1-based) with p <= 400 hPa and a potential temperature gradient,
+    centred over k-1 and k+1, above 10 K/km. Source: Hu et al. 2025.
+
+    Args:
+        temperature: (level, column) [K].
+        heights: (level, column) [m].
+        pressure: (level, column) at midpoints [Pa].
+        lowest_pressure: [Pa].
+
+    Returns:
+        (column,) 0-based index; -1 where no level qualifies.
+    """
+    theta = potential_temperature(temperature, pressure)
+    gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
+    stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
+    levels = np.arange(1, temperature.shape[0] - 1)[:, None]
+    return np.where(stable, levels, -1).max(axis=0)

@@ -1,0 +1,1 @@
+"""Training runs: the Lightning module, its callbacks and the entry."""
