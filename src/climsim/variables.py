@@ -248,8 +248,15 @@ DOOR_V6 = VariableSet("v6", (*_DOOR_STATE, *_DOOR_PREVIOUS, *TRACE_GASES, *SCALA
 """What the climate model hands an exported model of the expanded set: 1519 values."""
 DOOR_OUTPUTS = VariableSet(
     "outputs",
-    ("ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v"),
-    SCALARS_OUT,
+    (
+        "ptend_t",
+        "ptend_q0001",
+        "ptend_q0002",
+        "ptend_q0003",
+        "ptend_u",
+        "ptend_v",
+        *SCALARS_OUT,
+    ),
 )
 """What an exported model returns, and Kaggle's targets: 368 values."""
 
