@@ -1,0 +1,340 @@
+"""The command line: one command per stage, every setting a ``key=value`` override."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from climsim.errors import ClimSimError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One arrow of the chain as a command.
+
+    Attributes:
+        path: words of the command, such as ``("data", "prepare")``.
+        config: name of its configuration in ``climsim.conf``.
+        config_class: ``module:name`` of the configuration dataclass.
+        function: ``module:name`` of the library function, called with (config, progress).
+        summary: what the command does, in one sentence.
+        example: overrides of a typical call.
+    """
+
+    path: tuple[str, ...]
+    config: str
+    config_class: str
+    function: str
+    summary: str
+    example: str
+
+
+STAGES = (
+    Stage(
+        ("data", "generate"),
+        "generate",
+        "climsim.online.generate:GenerateConfig",
+        "climsim.online.generate:generate",
+        "Run the embedded model with full physics and write raw step pairs.",
+        "raw=runs/raw days=30",
+    ),
+    Stage(
+        ("data", "prepare"),
+        "prepare",
+        "climsim.data.prepare:PrepareConfig",
+        "climsim.data.prepare:prepare",
+        "Turn raw step pairs into a labelled Zarr store with derived features and splits.",
+        "raw=runs/raw store=runs/store.zarr",
+    ),
+    Stage(
+        ("data", "statistics"),
+        "statistics",
+        "climsim.data.statistics:StatisticsConfig",
+        "climsim.data.statistics:run_statistics",
+        "Compute the normalization statistics of the training split in one pass.",
+        "store=runs/store.zarr out=runs/statistics.nc",
+    ),
+    Stage(
+        ("train",),
+        "train",
+        "climsim.training.run:TrainConfig",
+        "climsim.training.run:train",
+        "Train one network under one recipe; a second call resumes or does nothing.",
+        "network=unet recipe=standard seed=7 data.store=runs/store.zarr out=runs/unet",
+    ),
+    Stage(
+        ("export",),
+        "export",
+        "climsim.export:ExportConfig",
+        "climsim.export:run_export",
+        "Write a checkpoint as one TorchScript file with raw physical inputs and outputs.",
+        "checkpoint=runs/unet/best.ckpt out=runs/unet.pt",
+    ),
+    Stage(
+        ("evaluate", "offline"),
+        "evaluate_offline",
+        "climsim.evaluation.offline:OfflineConfig",
+        "climsim.evaluation.offline:evaluate_offline",
+        "Score an exported model on the test split.",
+        "model=runs/unet.pt store=runs/store.zarr out=runs/offline.nc",
+    ),
+    Stage(
+        ("online", "run"),
+        "online_run",
+        "climsim.online.run:RunConfig",
+        "climsim.online.run:run_online",
+        "Run a climate model coupled to an exported model, or with its own physics.",
+        "case=hybrid folder=runs/hybrid model=runs/unet.pt days=10",
+    ),
+    Stage(
+        ("evaluate", "online"),
+        "evaluate_online",
+        "climsim.evaluation.online:OnlineConfig",
+        "climsim.evaluation.online:evaluate_online",
+        "Measure online runs against a reference run.",
+        "runs=[runs/hybrid] reference=runs/mmf1 out=runs/online.nc",
+    ),
+    Stage(
+        ("figures",),
+        "figures",
+        "climsim.figures.draw:FiguresConfig",
+        "climsim.figures.draw:draw_figures",
+        "Draw every figure that the saved metrics allow.",
+        "offline=[runs/offline.nc] online=runs/online.nc out=runs/figures",
+    ),
+    Stage(
+        ("report",),
+        "report",
+        "climsim.report.page:ReportConfig",
+        "climsim.report.page:write_report",
+        "Write the self-contained HTML page.",
+        "offline=[runs/offline.nc] online=runs/online.nc out=runs/report.html",
+    ),
+)
+
+_GROUPS = {
+    "data": "Raw step files, prepared stores and statistics.",
+    "evaluate": "Metrics of predictions and of coupled runs.",
+    "online": "Coupled runs.",
+}
+
+
+def load(reference: str) -> Any:
+    """Import what ``module:name`` names."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class StageCommand(click.Command):
+    """A command whose help lists every configuration key with its default."""
+
+    stage: Stage
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the keys below the options."""
+        from climsim.configuration import flat_defaults
+
+        rows = [
+            (key, _default_text(value)) for key, value in flat_defaults(self.stage.config).items()
+        ]
+        with formatter.section("Keys (key=value; '???' must be given)"):
+            formatter.write_dl(rows, col_max=34)
+        with formatter.section("Example"):
+            formatter.write_text(f"climsim {' '.join(self.stage.path)} {self.stage.example}")
+
+
+def _default_text(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def run_stage(stage: Stage, overrides: Sequence[str], folder: str | None = None) -> Any:
+    """Compose the configuration of a stage, run it with a progress bar, return its result."""
+    from climsim.configuration import build_config, compose_config
+    from climsim.console import progress_bar
+
+    values = compose_config(stage.config, overrides, folder)
+    config = build_config(load(stage.config_class), values)
+    with progress_bar(" ".join(stage.path)) as progress:
+        return load(stage.function)(config, progress)
+
+
+def _show_result(stage: Stage, result: Any) -> None:
+    click.echo(f"{' '.join(stage.path)}: {result}")
+
+
+def _sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
+    """Run every combination of comma-separated values through Hydra's sweeper."""
+    import hydra
+
+    from climsim.configuration import CONFIG_MODULE, build_config
+    from climsim.console import progress_bar
+
+    def job(config: Any) -> None:
+        from omegaconf import OmegaConf
+
+        values = OmegaConf.to_container(config, resolve=True)
+        built = build_config(load(stage.config_class), values)  # type: ignore[arg-type]
+        with progress_bar(" ".join(stage.path)) as progress:
+            _show_result(stage, load(stage.function)(built, progress))
+
+    extra = ["--config-dir", folder] if folder else []
+    sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *overrides]
+    hydra.main(version_base=None, config_path=f"pkg://{CONFIG_MODULE}", config_name=stage.config)(
+        job
+    )()
+
+
+def _stage_command(stage: Stage) -> click.Command:
+    @click.pass_context
+    def callback(
+        ctx: click.Context,
+        overrides: tuple[str, ...],
+        multirun: bool,
+        show_config: bool,
+        config_dir: str | None,
+    ) -> None:
+        if show_config:
+            _print_config(stage, overrides, config_dir)
+        elif multirun:
+            _sweep(stage, overrides, config_dir)
+        else:
+            _show_result(stage, run_stage(stage, overrides, config_dir))
+
+    options: list[click.Parameter] = [
+        click.Argument(["overrides"], nargs=-1, metavar="[KEY=VALUE]..."),
+        click.Option(["-m", "--multirun"], is_flag=True, help="Sweep comma-separated values."),
+        click.Option(["--show-config"], is_flag=True, help="Print the configuration and stop."),
+        click.Option(["--config-dir"], metavar="DIR", help="Folder of further configuration."),
+    ]
+    command = StageCommand(stage.path[-1], callback=callback, params=options, help=stage.summary)
+    command.stage = stage
+    return command
+
+
+def _print_config(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
+    from omegaconf import OmegaConf
+
+    from climsim.configuration import compose_config
+
+    click.echo(OmegaConf.to_yaml(compose_config(stage.config, overrides, folder)), nl=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the log and the traceback of an error.")
+@click.version_option(package_name="climsim-kaggle-edition")
+def main_group(debug: bool) -> None:
+    """Train, export, couple and evaluate neural emulators of atmospheric physics."""
+    from climsim.console import configure_logging
+
+    configure_logging(debug)
+
+
+def _add_stages() -> None:
+    groups: dict[str, click.Group] = {}
+    for stage in STAGES:
+        parent: click.Group = main_group
+        if len(stage.path) > 1:
+            name = stage.path[0]
+            if name not in groups:
+                groups[name] = click.Group(name, help=_GROUPS[name])
+                main_group.add_command(groups[name])
+            parent = groups[name]
+        parent.add_command(_stage_command(stage))
+
+
+_add_stages()
+
+
+@main_group.command()
+def doctor() -> None:
+    """Say what is installed, which devices are there and what is missing."""
+    from climsim.console import out
+    from climsim.doctor import examine, table
+
+    findings = examine()
+    out.print(table(findings))
+    if any(not finding.ok and finding.required for finding in findings):
+        raise ClimSimError("doctor: something required is missing: see the rows marked 'missing'")
+
+
+@main_group.command()
+@click.argument("name")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--slurm", is_flag=True, help="Submit the stages to SLURM.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only list what would run.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage.")
+@click.option("--config-dir", metavar="DIR", help="Folder of further configuration.")
+def experiment(
+    name: str,
+    overrides: tuple[str, ...],
+    slurm: bool,
+    dry_run: bool,
+    until: str | None,
+    config_dir: str | None,
+) -> None:
+    """Run a whole study (demo, quick, paper); a second call continues where it stopped."""
+    from climsim.workflow.run import run_experiment
+
+    report = run_experiment(
+        name, overrides, slurm=slurm, dry_run=dry_run, until=until, config_dir=config_dir
+    )
+    if report is not None:
+        click.echo(f"report: {report}")
+
+
+def guarded(action: Callable[[], Any], debug: bool) -> int:
+    """Run an action and turn its errors into one line and an exit code.
+
+    Args:
+        action: what to run.
+        debug: whether to let the traceback through.
+
+    Returns:
+        0, 1 for an error, 130 when interrupted.
+    """
+    from climsim.console import fail
+
+    try:
+        action()
+    except KeyboardInterrupt:
+        fail("stopped; the same command continues where it stopped")
+        return 130
+    except ClimSimError as error:
+        if debug:
+            raise
+        fail(str(error))
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())
+        fail(f"unexpected {type(error).__name__}: {text} (--debug before the command shows where)")
+        return 1
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``climsim``: exit code 0, 1 for an error, 2 for wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "0")
+
+    def action() -> None:
+        try:
+            main_group.main(args=given, prog_name="climsim", standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            raise SystemExit(error.exit_code) from error
+        except click.Abort as error:
+            raise KeyboardInterrupt from error
+
+    sys.exit(guarded(action, "--debug" in given))
+
+
+if __name__ == "__main__":
+    main()

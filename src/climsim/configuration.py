@@ -1,0 +1,126 @@
+"""From ``key=value`` overrides to the frozen configuration objects of the library.
+
+Hydra composes the groups in ``climsim.conf``; dacite builds the dataclass, refusing unknown keys
+and wrong types. Every problem becomes one line that names the key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dacite
+from hydra import compose, initialize_config_module
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from climsim.errors import ClimSimError
+
+CONFIG_MODULE = "climsim.conf"
+T = TypeVar("T")
+
+
+def compose_config(
+    name: str, overrides: Sequence[str] = (), folder: str | None = None
+) -> dict[str, Any]:
+    """Compose and resolve one of the shipped configurations.
+
+    Args:
+        name: file name in ``climsim.conf`` without ``.yaml``.
+        overrides: Hydra overrides such as ``"seed=7"`` or ``"network=unet"``.
+        folder: a user's folder of further configuration groups (such as ``network/mine.yaml``).
+
+    Returns:
+        Plain nested dictionaries, every interpolation resolved.
+
+    Raises:
+        ClimSimError: for an unknown key or choice, a malformed override or a value not given.
+    """
+    search = [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
+    try:
+        with initialize_config_module(CONFIG_MODULE, version_base=None):
+            config = compose(name, overrides=[*overrides, *search])
+            _require_values(config, name)
+            resolved = OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _one_line(error, name) from error
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _require_values(config: DictConfig, name: str) -> None:
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        given = " ".join(f"{key}=..." for key in missing)
+        raise ClimSimError(f"{name}: no value for {', '.join(missing)}: add {given}")
+
+
+def _one_line(error: Exception, name: str) -> ClimSimError:
+    text = str(error)
+    if isinstance(error, MissingConfigException):
+        found = re.search(r"Could not find '([^']+)'", text)
+        options = re.findall(r"^\t([\w.-]+)$", text, re.MULTILINE)
+        choice = found[1] if found else text.splitlines()[0]
+        return ClimSimError(f"unknown choice {choice!r}: expected one of {', '.join(options)}")
+    found = re.match(r"Could not override '([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and found:
+        return _unknown_key(found[1], name)
+    return ClimSimError(f"configuration {name!r}: {' '.join(text.split())}")
+
+
+def known_keys(name: str) -> list[str]:
+    """Every dotted key of a shipped configuration, missing values included."""
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        config = compose(name)
+    return sorted(_flatten(OmegaConf.to_container(config, resolve=False)))
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {prefix.removesuffix("."): value}
+    result: dict[str, Any] = {}
+    for key, child in value.items():
+        result |= _flatten(child, f"{prefix}{key}.")
+    return result
+
+
+def flat_defaults(name: str) -> dict[str, Any]:
+    """Dotted keys and their default values, ``???`` for those the user must give."""
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        config = compose(name)
+    return _flatten(OmegaConf.to_container(config, resolve=False))
+
+
+def _unknown_key(key: str, name: str) -> ClimSimError:
+    keys = known_keys(name)
+    near = difflib.get_close_matches(key, keys, n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(keys)}"
+    return ClimSimError(f"unknown configuration key {key!r} of {name!r}: {hint}")
+
+
+def build_config(cls: type[T], values: dict[str, Any]) -> T:
+    """Build a configuration dataclass, nested ones included, from plain values.
+
+    Args:
+        cls: frozen dataclass.
+        values: field values; text becomes `Path` and lists become tuples where declared.
+
+    Raises:
+        ClimSimError: naming the key that is unknown, missing or of the wrong type.
+    """
+    settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number})
+    try:
+        return dacite.from_dict(cls, values, settings)
+    except dacite.UnexpectedDataError as error:
+        keys = ", ".join(sorted(error.keys))
+        raise ClimSimError(f"unknown configuration key {keys!r} of {cls.__name__}") from error
+    except dacite.DaciteError as error:
+        raise ClimSimError(f"configuration of {cls.__name__}: {error}") from error
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,0 +1,136 @@
+"""What is installed, where the caches lie, what is missing: the ``climsim doctor`` table."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+from rich.table import Table
+
+from climsim.files import git_revision
+
+_REQUIRED = ("torch", "lightning", "hydra-core", "xarray", "zarr", "netCDF4", "jcm", "jax")
+_OPTIONAL = ("wandb", "mlflow", "snakemake-executor-plugin-slurm", "dask-jobqueue")
+_NEEDED_DISK_GIB = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the table.
+
+    Attributes:
+        what: what was looked at.
+        ok: whether it is there.
+        detail: version, path or remedy.
+        required: whether the demo needs it.
+    """
+
+    what: str
+    ok: bool
+    detail: str
+    required: bool = True
+
+
+def examine(folder: Path | None = None) -> list[Finding]:
+    """Look at versions, devices, caches, disk and optional parts.
+
+    Args:
+        folder: where products would be written; the current folder by default.
+    """
+    folder = folder or Path.cwd()
+    python = f"{sys.version.split()[0]} ({sys.prefix})"
+    return [
+        Finding("python", sys.version_info >= (3, 11), python),
+        Finding("climsim", True, git_revision()),
+        *(_package(name, True) for name in _REQUIRED),
+        *(_package(name, False) for name in _OPTIONAL),
+        _torch_devices(),
+        _jax_devices(),
+        _disk(folder),
+        _cache(),
+        _start_state(),
+        _ftorch(),
+        _coastlines(),
+    ]
+
+
+def _package(name: str, required: bool) -> Finding:
+    try:
+        return Finding(name, True, metadata.version(name), required)
+    except metadata.PackageNotFoundError:
+        return Finding(name, False, f"pip install {name}", required)
+
+
+def _torch_devices() -> Finding:
+    if importlib.util.find_spec("torch") is None:
+        return Finding("torch devices", False, "torch is not installed")
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Finding(
+        "torch devices", True, ", ".join(gpus) or f"CPU, {torch.get_num_threads()} threads"
+    )
+
+
+def _jax_devices() -> Finding:
+    if importlib.util.find_spec("jax") is None:
+        return Finding("jax devices", False, "jax is not installed")
+    import jax
+
+    return Finding("jax devices", True, ", ".join(str(device) for device in jax.devices()))
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free / 2**30
+    return Finding("free disk", free > _NEEDED_DISK_GIB, f"{free:.1f} GiB in {folder}")
+
+
+def _cache() -> Finding:
+    from climsim.online.hosts.gcm.compilation import default_cache_folder
+
+    folder = default_cache_folder()
+    files = list(folder.glob("*")) if folder.exists() else []
+    size = sum(f.stat().st_size for f in files if f.is_file()) / 2**20
+    detail = f"{folder}: {len(files)} files, {size:.0f} MiB"
+    return Finding("compilation cache", bool(files), detail, required=False)
+
+
+def _start_state() -> Finding:
+    assets = resources.files("climsim.online.hosts.gcm") / "assets"
+    names = sorted(p.name for p in assets.iterdir()) if assets.is_dir() else []
+    return Finding("embedded model data", bool(names), ", ".join(names) or "not in the package")
+
+
+def _ftorch() -> Finding:
+    candidates = [os.environ.get("FTORCH_DIR"), *os.environ.get("CMAKE_PREFIX_PATH", "").split(":")]
+    found = [c for c in candidates if c and list(Path(c).rglob("FTorchConfig.cmake"))]
+    detail = found[0] if found else "set FTORCH_DIR or CMAKE_PREFIX_PATH to an FTorch install"
+    return Finding("FTorch", bool(found), detail, required=False)
+
+
+def _coastlines() -> Finding:
+    try:
+        import cartopy
+    except ImportError:
+        return Finding("cartopy coastlines", False, "pip install cartopy", required=False)
+    folder = Path(cartopy.config["data_dir"]) / "shapefiles" / "natural_earth" / "physical"
+    found = folder.is_dir() and any(folder.glob("*coastline*.shp"))
+    detail = str(folder) if found else "not there; maps draw coasts from the land fraction"
+    return Finding("cartopy coastlines", found, detail, required=False)
+
+
+def table(findings: list[Finding]) -> Table:
+    """Lay the findings out for the terminal."""
+    result = Table(title="climsim doctor")
+    for column in ("what", "state", "detail"):
+        result.add_column(column, overflow="fold")
+    for finding in findings:
+        state = "ok" if finding.ok else "missing" if finding.required else "not there (optional)"
+        style = "green" if finding.ok else "red" if finding.required else "yellow"
+        result.add_row(finding.what, f"[{style}]{state}[/]", finding.detail)
+    return result
