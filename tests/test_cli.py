@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+import pytest
+
+from climsim import cli
+from climsim.configuration import build_config, compose_config, flat_defaults
+from climsim.errors import ClimSimError
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "climsim", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))
+def test_every_stage_names_real_functions_and_a_buildable_configuration(stage):
+    assert callable(cli.load(stage.function))
+    values = compose_config(stage.config, stage.example.split())
+    assert build_config(cli.load(stage.config_class), values)
+
+
+@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))
+def test_help_lists_every_key(stage, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main([*stage.path, "--help"])
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    for key in flat_defaults(stage.config):
+        assert key in text
+
+
+def test_unknown_key_is_one_line_with_a_hint_and_code_1():
+    result = run("train", "sead=7")
+    assert result.returncode == 1
+    assert result.stderr == (
+        "climsim: error: unknown configuration key 'sead' of 'train': did you mean seed?\n"
+    )
+
+
+def test_missing_value_names_the_key():
+    result = run("data", "statistics", "out=x.nc")
+    assert result.returncode == 1
+    assert "no value for store: add store=..." in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_unknown_choice_lists_the_known_ones():
+    with pytest.raises(ClimSimError, match=r"unknown choice 'network/nothing'.*unet"):
+        compose_config("train", ["network=nothing"])
+
+
+def test_unknown_command_is_wrong_usage():
+    result = run("nonsense")
+    assert result.returncode == 2
+    assert "nonsense" in result.stderr
+
+
+def test_errors_of_a_stage_reach_the_user_without_traceback(tmp_path):
+    result = run("data", "statistics", f"store={tmp_path}/none.zarr", f"out={tmp_path}/s.nc")
+    assert result.returncode == 1
+    assert "none.zarr" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,81 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from climsim import files
+from climsim.errors import ClimSimError
+
+
+def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ValueError, match="boom"), files.atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise ValueError("boom")
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_atomic_path_replaces_a_folder_whole(tmp_path):
+    target = tmp_path / "store"
+    for content in ("one", "two"):
+        with files.atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [p.name for p in target.iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_full_disk_is_one_clear_line(tmp_path):
+    with (
+        pytest.raises(ClimSimError, match=r"a\.nc: the disk is full .* nothing already written"),
+        files.atomic_path(tmp_path / "a.nc"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_killed_writer_leaves_the_old_product_and_the_next_write_cleans_up(tmp_path):
+    target = tmp_path / "product.txt"
+    target.write_text("old")
+    code = f"""
+        import time
+        from climsim.files import atomic_path
+        with atomic_path({str(target)!r}) as temporary:
+            temporary.write_text("half")
+            print("ready", flush=True)
+            time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert target.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    time.sleep(0.05)
+    files.write_text(target, "new")
+    assert target.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["product.txt"]
+
+
+def test_hash_of_a_folder_depends_on_names_and_contents(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text("same")
+    assert files.file_hash(tmp_path / "x") == files.file_hash(tmp_path / "y")
+    (tmp_path / "y" / "f").rename(tmp_path / "y" / "g")
+    assert files.file_hash(tmp_path / "x") != files.file_hash(tmp_path / "y")
+
+
+def test_read_json_names_the_file(tmp_path):
+    with pytest.raises(ClimSimError, match=r"record\.json: no such file"):
+        files.read_json(tmp_path / "record.json")
+    (tmp_path / "record.json").write_text("{half")
+    with pytest.raises(ClimSimError, match=r"record\.json: expected JSON"):
+        files.read_json(tmp_path / "record.json")
