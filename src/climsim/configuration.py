@@ -76,15 +76,16 @@ def known_keys(name: str) -> list[str]:
     """Every dotted key of a shipped configuration, missing values included."""
     with initialize_config_module(CONFIG_MODULE, version_base=None):
         config = compose(name)
-    return sorted(_flatten(OmegaConf.to_container(config, resolve=False)))
+    return sorted(flatten(OmegaConf.to_container(config, resolve=False)))
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Turn nested dictionaries into one with dotted keys; an empty dictionary stays a value."""
     if not isinstance(value, dict) or not value:
         return {prefix.removesuffix("."): value}
     result: dict[str, Any] = {}
     for key, child in value.items():
-        result |= _flatten(child, f"{prefix}{key}.")
+        result |= flatten(child, f"{prefix}{key}.")
     return result
 
 
@@ -92,7 +93,7 @@ def flat_defaults(name: str) -> dict[str, Any]:
     """Dotted keys and their default values, ``???`` for those the user must give."""
     with initialize_config_module(CONFIG_MODULE, version_base=None):
         config = compose(name)
-    return _flatten(OmegaConf.to_container(config, resolve=False))
+    return flatten(OmegaConf.to_container(config, resolve=False))
 
 
 def _unknown_key(key: str, name: str) -> ClimSimError:

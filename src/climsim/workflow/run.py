@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from climsim.configuration import build_config, compose_config
+from climsim.configuration import build_config, compose_config, flatten
 from climsim.errors import ClimSimError
 from climsim.files import remove, write_json
 
@@ -61,7 +62,8 @@ class ExperimentConfig:
         name: name of the study.
         folder: where every product goes.
         members: which models are trained.
-        stages: for each stage, ``key=value`` overrides of its command.
+        stages: for each stage, the configuration keys of its command that differ from the
+            defaults, nested or dotted.
         cores: processor cores Snakemake may use; 0 for all.
     """
 
@@ -69,7 +71,7 @@ class ExperimentConfig:
     folder: Path
     members: Members
     cores: int = 0
-    stages: dict[str, list[str]] = field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.stages) - set(STAGE_NAMES))
@@ -121,18 +123,39 @@ def run_experiment(
     return None if dry_run or until else folder / "report.html"
 
 
+def stage_interpreter() -> str:
+    """The interpreter that runs the stages: the present one."""
+    return sys.executable
+
+
 def _snakemake_values(config: ExperimentConfig) -> dict[str, Any]:
     members = config.members
     return {
         "name": config.name,
-        "python": sys.executable,
+        "python": stage_interpreter(),
         "members": {
             "networks": list(members.networks),
             "recipes": list(members.recipes),
             "seeds": list(members.seeds),
         },
-        "stages": {stage: list(config.stages.get(stage, [])) for stage in STAGE_NAMES},
+        "stages": {stage: override_texts(config.stages.get(stage, {})) for stage in STAGE_NAMES},
     }
+
+
+def override_texts(values: Mapping[str, Any]) -> list[str]:
+    """Write nested configuration values as Hydra overrides, ``a.b=value``."""
+    return [f"{key}={_hydra_value(value)}" for key, value in flatten(values).items()]
+
+
+def _hydra_value(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_hydra_value(item) for item in value) + "]"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./+:-]+", value):
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _forget_lost_products(folder: Path) -> None:
