@@ -1,1 +1,31 @@
 """Neural emulators of atmospheric physics: train, export, couple, evaluate."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from climsim.data.store import open_store
+    from climsim.export import load_emulator
+    from climsim.networks import build_network, load_published
+
+__all__ = ["build_network", "load_emulator", "load_published", "open_store"]
+
+_DOOR = {
+    "build_network": "climsim.networks",
+    "load_emulator": "climsim.export",
+    "load_published": "climsim.networks",
+    "open_store": "climsim.data.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public functions when they are first used: torch and xarray load slowly."""
+    if name not in _DOOR:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_DOOR[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

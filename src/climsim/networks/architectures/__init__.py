@@ -1,0 +1,1 @@
+"""The architectures: every module here registers one; a new file is a new network."""

@@ -1,0 +1,176 @@
+"""Loading published checkpoints: names mapped, every misfit reported, no code unpickled.
+
+A ``.mdlus`` file is a tar archive (zip in newer releases) that holds ``args.json`` and a
+``model.pt`` state dict; a plain state dict is accepted too.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from climsim.errors import ClimSimError
+from climsim.networks.network import Network
+from climsim.networks.registry import build_network
+
+_MEMBER = "model.pt"
+_WRAPPERS = ("module.", "model.", "_orig_mod.")
+"""Prefixes that data-parallel, training and compiling wrappers put before every name."""
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read the state dict of a checkpoint file without running code from it.
+
+    Args:
+        path: a ``.mdlus`` archive (tar or zip) or a file written by `torch.save`.
+
+    Returns:
+        Tensors on the CPU, by published name.
+
+    Raises:
+        ClimSimError: if the file is missing, holds no state dict, or holds anything but tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ClimSimError(f"{path}: no such file: expected a .mdlus archive or a state dict")
+    try:
+        loaded = torch.load(_open_weights(path), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClimSimError(
+            f"{path}: expected a state dict of tensors, found something that cannot be read "
+            f"safely ({reason}): save the model's state_dict() and import that"
+        ) from error
+    return _tensors(path, loaded)
+
+
+def _open_weights(path: Path) -> io.BytesIO:
+    """The bytes of the weights: the member of an archive, or the file itself."""
+    if tarfile.is_tarfile(path):
+        with tarfile.open(path) as archive:
+            for member in archive.getmembers():
+                stream = archive.extractfile(member)
+                if Path(member.name).name == _MEMBER and stream is not None:
+                    return io.BytesIO(stream.read())
+            names = ", ".join(archive.getnames()[:8])
+        raise ClimSimError(f"{path}: expected an archive with {_MEMBER}, found {names}")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as package:
+            for name in package.namelist():
+                if Path(name).name == _MEMBER:
+                    return io.BytesIO(package.read(name))
+    return io.BytesIO(path.read_bytes())
+
+
+def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
+    """The state dict inside what was loaded, wrappers' prefixes removed."""
+    for key in ("state_dict", "model_state_dict"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise ClimSimError(f"{path}: expected a state dict, found {type(loaded).__name__}")
+    odd = [str(k) for k, v in loaded.items() if not isinstance(v, Tensor)]
+    if odd:
+        raise ClimSimError(f"{path}: expected only tensors, found other values at {', '.join(odd)}")
+    state = {str(k): v for k, v in loaded.items()}
+    for prefix in _WRAPPERS:
+        if all(k.startswith(prefix) for k in state):
+            state = {k.removeprefix(prefix): v for k, v in state.items()}
+    return state
+
+
+def published_names(network: Network) -> dict[str, str]:
+    """The published name of every tensor of a network, by its own name (without ``body.``)."""
+    prefixes = network.body.published_prefixes()  # type: ignore[operator]
+    longest_first = sorted(prefixes, key=len, reverse=True)
+    result = {}
+    for own in network.body.state_dict():
+        for prefix in longest_first:
+            if own == prefix or own.startswith(prefix + "."):
+                result[own] = prefixes[prefix] + own[len(prefix) :]
+                break
+        else:
+            result[own] = own
+    return result
+
+
+def load_published(
+    source: str | Path | Mapping[str, Tensor],
+    name: str,
+    inputs: str = "standard",
+    confidence: bool = False,
+    **hyperparameters: Any,
+) -> Network:
+    """Build a network with the weights of a published checkpoint.
+
+    Args:
+        source: a ``.mdlus`` archive, a file with a state dict, or a state dict.
+        name: published name of the architecture.
+        inputs: ``standard``, ``multirep`` or ``expanded``.
+        confidence: whether the checkpoint has a confidence head.
+        **hyperparameters: those that differ from the published defaults.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        ClimSimError: if the checkpoint does not fit; lists every missing, extra and misshapen
+            tensor.
+    """
+    if isinstance(source, Mapping):
+        where, state = "state dict", dict(source)
+    else:
+        where, state = str(source), read_state(source)
+    network = build_network(name, inputs, confidence, **hyperparameters)
+    names = published_names(network)
+    own = network.body.state_dict()
+    constants: dict[str, Tensor] = network.body.published_constants()  # type: ignore[operator]
+    expected = {published: own[key] for key, published in names.items()} | constants
+    problems = _misfits(expected, constants, state)
+    if problems:
+        raise ClimSimError(
+            f"{where}: does not fit the network {name} (inputs={inputs}, confidence={confidence}): "
+            + "; ".join(problems)
+            + ": check network, recipe and hyperparameters"
+        )
+    network.body.load_state_dict({key: state[published] for key, published in names.items()})
+    return network.eval()
+
+
+def _misfits(
+    expected: Mapping[str, Tensor], constants: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> list[str]:
+    """Every reason why a state dict does not fit, in words."""
+    missing = sorted(k for k in expected if k not in state and k not in constants)
+    extra = sorted(k for k in state if k not in expected)
+    shared = sorted(k for k in expected if k in state)
+    misshapen = [
+        f"{k} expected {tuple(expected[k].shape)}, got {tuple(state[k].shape)}"
+        for k in shared
+        if expected[k].shape != state[k].shape
+    ]
+    changed = [
+        k
+        for k in shared
+        if k in constants
+        and constants[k].shape == state[k].shape
+        and not torch.allclose(constants[k], state[k].float(), atol=1e-6)
+    ]
+    problems = []
+    for what, keys in (
+        ("missing", missing),
+        ("extra", extra),
+        ("misshapen", misshapen),
+        ("not the constant it should be", changed),
+    ):
+        if keys:
+            problems.append(f"{len(keys)} {what}: {', '.join(keys)}")
+    return problems
