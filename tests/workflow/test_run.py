@@ -91,7 +91,6 @@ def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
 def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
     start(folder)
     calls(folder)
-    (folder / "raw").rmdir()
     (folder / "online" / "mmf2").rmdir()
     start(folder)
     assert calls(folder) == []
