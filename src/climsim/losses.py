@@ -1,0 +1,148 @@
+"""Losses of the recipes: an elementwise loss, with a difference and a confidence term by choice.
+
+All tensors are (column, feature) in the layout of the targets, scaled and pruned; every mean runs
+over columns and features, pruned ones included (they add zero).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from climsim.constants import N_LEVELS
+from climsim.errors import ClimSimError, unknown_name
+from climsim.variables import TARGETS
+
+Elementwise = Callable[[Tensor, Tensor], Tensor]
+_FACTORIES: dict[str, Callable[[float], Elementwise]] = {}
+
+
+def register_elementwise(
+    name: str,
+) -> Callable[[Callable[[float], Elementwise]], Callable[[float], Elementwise]]:
+    """Register a factory of an elementwise loss; it is called with Huber's delta.
+
+    Raises:
+        ClimSimError: if the name is taken.
+    """
+
+    def add(factory: Callable[[float], Elementwise]) -> Callable[[float], Elementwise]:
+        if name in _FACTORIES:
+            raise ClimSimError(f"loss {name!r}: registered twice: give one another name")
+        _FACTORIES[name] = factory
+        return factory
+
+    return add
+
+
+@register_elementwise("huber")
+def _huber(delta: float) -> Elementwise:
+    """``e^2 / 2`` up to |e| = delta, ``delta (|e| - delta / 2)`` beyond."""
+    return lambda p, t: torch.nn.functional.huber_loss(p, t, reduction="none", delta=delta)
+
+
+@register_elementwise("mse")
+def _mse(delta: float) -> Elementwise:
+    """``e^2``."""
+    return lambda p, t: torch.nn.functional.mse_loss(p, t, reduction="none")
+
+
+@register_elementwise("l1")
+def _l1(delta: float) -> Elementwise:
+    """``|e|``."""
+    return lambda p, t: torch.nn.functional.l1_loss(p, t, reduction="none")
+
+
+def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
+    """Look an elementwise loss up.
+
+    Args:
+        name: ``"huber"``, ``"mse"`` or ``"l1"``.
+        delta: where Huber's parabola turns into a line, in scaled units.
+
+    Raises:
+        ClimSimError: for an unknown name.
+    """
+    if name not in _FACTORIES:
+        raise unknown_name("loss", name, _FACTORIES)
+    return _FACTORIES[name](delta)
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """What a batch costs.
+
+    Attributes:
+        total: what training minimizes.
+        plain: mean elementwise loss of the prediction, comparable between recipes.
+    """
+
+    total: Tensor
+    plain: Tensor
+
+
+class RecipeLoss(nn.Module):
+    """``mean L(y^, y)``, plus the terms of the recipe.
+
+    Difference term: ``mean L(d y^, d y)``, d = first differences along the levels of each profile.
+    Confidence term: ``mean L(c^, stop_gradient(L(y^, y)))``, elementwise.
+    Source: Lin et al. 2025 (arXiv 2511.20963).
+    """
+
+    def __init__(
+        self,
+        loss: str = "huber",
+        delta: float = 1.0,
+        difference: bool = False,
+        confidence: bool = False,
+        n_levels: int = N_LEVELS,
+    ) -> None:
+        """Choose the terms.
+
+        Args:
+            loss: elementwise loss under all terms.
+            delta: of Huber, in scaled units.
+            difference: whether to add the difference term.
+            confidence: whether to add the confidence term.
+            n_levels: levels of a profile.
+        """
+        super().__init__()
+        self.elementwise = elementwise_loss(loss, delta)
+        self.difference = difference
+        self.confidence = confidence
+        self.n_levels = n_levels
+        self._profiles = len(TARGETS.profiles) * n_levels
+
+    def level_differences(self, values: Tensor) -> Tensor:
+        """First differences along levels, (column, profile, level - 1), downward."""
+        profiles = values[:, : self._profiles]
+        return profiles.reshape(values.shape[0], -1, self.n_levels).diff(dim=2)
+
+    def forward(
+        self, prediction: Tensor, target: Tensor, confidence: Tensor | None = None
+    ) -> LossTerms:
+        """Compute the loss of a batch.
+
+        Args:
+            prediction: (column, feature), scaled.
+            target: (column, feature), scaled.
+            confidence: (column, feature) in units of the loss, where the recipe has it.
+
+        Raises:
+            ClimSimError: if the recipe needs a confidence and the network gives none.
+        """
+        errors = self.elementwise(prediction, target)
+        plain = errors.mean()
+        total = plain
+        if self.difference:
+            predicted, true = self.level_differences(prediction), self.level_differences(target)
+            total = total + self.elementwise(predicted, true).mean()
+        if self.confidence:
+            if confidence is None:
+                raise ClimSimError(
+                    "loss with confidence: expected a network with a confidence head, found none: "
+                    "build it with confidence=True"
+                )
+            total = total + self.elementwise(confidence, errors.detach()).mean()
+        return LossTerms(total, plain)

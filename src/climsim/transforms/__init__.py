@@ -1,0 +1,31 @@
+"""Torch modules between physical vectors and networks, shared by training and export.
+
+There is one implementation of every transform: training holds these modules, a checkpoint stores
+their buffers, and an exported model contains the same objects.
+"""
+
+from climsim.transforms.build import Transforms, from_published, from_statistics
+from climsim.transforms.doors import (
+    DOORS,
+    DoorTransform,
+    MicrophysicsConstraint,
+    door_of_inputs,
+    liquid_fraction,
+)
+from climsim.transforms.inputs import InputTransform, MultirepInputs, NormalizedInputs
+from climsim.transforms.targets import TargetTransform
+
+__all__ = [
+    "DOORS",
+    "DoorTransform",
+    "InputTransform",
+    "MicrophysicsConstraint",
+    "MultirepInputs",
+    "NormalizedInputs",
+    "TargetTransform",
+    "Transforms",
+    "door_of_inputs",
+    "from_published",
+    "from_statistics",
+    "liquid_fraction",
+]

@@ -1,0 +1,172 @@
+"""The climate model's door: from its vectors to a variable set, and back to its tendencies."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from climsim.constants import (
+    ALL_ICE_TEMPERATURE,
+    EXPORT_ZERO_LEVELS,
+    MIXED_PHASE_RANGE,
+    TIME_STEP,
+)
+from climsim.errors import unknown_name
+from climsim.variables import (
+    DOOR_OUTPUTS,
+    DOOR_V2,
+    DOOR_V6,
+    PRUNED_TARGETS,
+    TARGETS,
+    VariableSet,
+)
+
+DOORS: dict[str, VariableSet] = {d.name: d for d in (DOOR_V2, DOOR_V6)}
+"""What a climate model can hand an exported model, by name."""
+_LIQUID_FRACTION = "liq_partition"
+
+
+def door_of_inputs(kind: str) -> str:
+    """Name of the door through which a kind of network input is reached.
+
+    Raises:
+        ClimSimError: for an unknown kind.
+    """
+    doors = {"standard": DOOR_V2.name, "multirep": DOOR_V2.name, "expanded": DOOR_V6.name}
+    if kind not in doors:
+        raise unknown_name("kind of inputs", kind, doors)
+    return doors[kind]
+
+
+def liquid_fraction(
+    temperature: Tensor, all_ice: float = ALL_ICE_TEMPERATURE, width: float = MIXED_PHASE_RANGE
+) -> Tensor:
+    """Fraction of condensate that is liquid by temperature, ``clip((T - all_ice) / width, 0, 1)``.
+
+    The constants are arguments because TorchScript does not read module globals.
+
+    Args:
+        temperature: of any shape [K].
+        all_ice: at and below it all condensate is ice [K].
+        width: range of temperature in which liquid and ice coexist [K].
+
+    Returns:
+        [1], same shape.
+    """
+    return torch.clamp((temperature - all_ice) / width, 0.0, 1.0)
+
+
+class DoorTransform(nn.Module):
+    """From the vector at the door to the vector of a variable set.
+
+    Liquid and ice are added to condensate (and so are their previous tendencies) and the liquid
+    fraction follows from temperature; everything else is copied.
+    """
+
+    index: Tensor
+
+    def __init__(self, door: VariableSet, variables: VariableSet, n_levels: int) -> None:
+        """Find where each feature comes from.
+
+        Args:
+            door: what the climate model hands over.
+            variables: what the input transform wants.
+            n_levels: levels of a profile.
+        """
+        super().__init__()
+        self.n_inputs = door.size(n_levels)
+        self.n_outputs = variables.size(n_levels)
+        index = np.zeros(self.n_outputs, dtype=np.int64)
+        sums = []
+        at_door = door.slices(n_levels)
+        for name, place in variables.slices(n_levels).items():
+            if name == _LIQUID_FRACTION:
+                source = at_door["state_t"]
+                self._liquid = (place.start, place.stop)
+            elif "_qn" in name:
+                source = at_door[name.replace("_qn", "_q0002")]
+                sums.append((place.start, place.stop, at_door[name.replace("_qn", "_q0003")].start))
+            else:
+                source = at_door[name]
+            index[place] = np.arange(source.start, source.stop)
+        self._sums = sums
+        self.register_buffer("index", torch.as_tensor(index))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rearrange.
+
+        Args:
+            x: (column, door feature) physical values.
+
+        Returns:
+            (column, feature) physical values in the layout of the variable set.
+        """
+        result = x.index_select(1, self.index)
+        for start, stop, ice in self._sums:
+            result[:, start:stop] += x[:, ice : ice + stop - start]
+        first, last = self._liquid
+        result[:, first:last] = liquid_fraction(result[:, first:last])
+        return result
+
+
+class MicrophysicsConstraint(nn.Module):
+    """From predicted condensate tendencies to those of liquid and ice, by temperature.
+
+    With ``T' = T + dt dT`` and ``qn' = qc + qi + dt dqn``: ``qc' = w(T') qn'``,
+    ``qi' = (1 - w(T')) qn'``. Moisture, condensate and wind tendencies of the top levels are zero.
+    Source: Hu et al. 2025 (arXiv 2407.00124).
+    """
+
+    kept: Tensor
+
+    def __init__(
+        self, door: VariableSet, n_levels: int, zero_levels: int = EXPORT_ZERO_LEVELS
+    ) -> None:
+        """Find the temperature and the clouds at the door.
+
+        Args:
+            door: what the climate model hands over.
+            n_levels: levels of a profile.
+            zero_levels: top levels without moisture, condensate and wind tendencies.
+        """
+        super().__init__()
+        self.n_outputs = DOOR_OUTPUTS.size(n_levels)
+        self.n_levels = n_levels
+        self._time_step = TIME_STEP
+        self._temperature = door.slice("state_t", n_levels).start
+        self._liquid = door.slice("state_q0002", n_levels).start
+        self._ice = door.slice("state_q0003", n_levels).start
+        self._heating = TARGETS.slice("ptend_t", n_levels).start
+        self._cloud = TARGETS.slice("ptend_qn", n_levels).start
+        kept = torch.ones(TARGETS.size(n_levels))
+        for name in PRUNED_TARGETS:
+            start = TARGETS.slice(name, n_levels).start
+            kept[start : start + zero_levels] = 0.0
+        self.register_buffer("kept", kept)
+
+    def forward(self, x: Tensor, tendencies: Tensor) -> Tensor:
+        """Split condensate.
+
+        Args:
+            x: (column, door feature) physical values before physics.
+            tendencies: (column, feature) physical, in the layout of the targets.
+
+        Returns:
+            (column, output feature) physical, liquid and ice apart.
+        """
+        n = self.n_levels
+        y = tendencies * self.kept
+        liquid = x[:, self._liquid : self._liquid + n]
+        ice = x[:, self._ice : self._ice + n]
+        before = x[:, self._temperature : self._temperature + n]
+        after = before + self._time_step * y[:, self._heating : self._heating + n]
+        total = liquid + ice + self._time_step * y[:, self._cloud : self._cloud + n]
+        fraction = liquid_fraction(after)
+        return torch.cat(
+            [
+                y[:, : self._cloud],
+                (fraction * total - liquid) / self._time_step,
+                ((1.0 - fraction) * total - ice) / self._time_step,
+                y[:, self._cloud + n :],
+            ],
+            dim=1,
+        )

@@ -1,0 +1,250 @@
+"""From a physical input vector to what a network sees: normalization and multirepresentation.
+
+Modules take (column, feature) float32 vectors of a variable set, profiles top to surface, and are
+TorchScript-able, device-neutral and indifferent to memory layout.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from climsim.constants import FILL_THRESHOLD
+from climsim.variables import EXPANDED, INPUT_SETS, STANDARD, VariableSet
+
+Array = NDArray[np.float64]
+
+INPUT_KINDS = ("standard", "multirep", "expanded")
+"""What a network can be fed."""
+HUMIDITY_RANGE = (0.0, 1.2)
+"""Bounds of the relative humidity input [1] (Hu et al. 2025)."""
+_FILLED = "cam_in_SNOWHICE"
+_UNCHANGED = "liq_partition"
+
+
+def input_set(kind: str) -> VariableSet:
+    """The variable set that a kind of input is computed from."""
+    return EXPANDED if kind == EXPANDED.name else STANDARD
+
+
+def as_float32(values: Array) -> Tensor:
+    """Turn float64 statistics into a float32 tensor."""
+    return torch.as_tensor(np.asarray(values, dtype=np.float64)).to(torch.float32)
+
+
+class InputTransform(nn.Module):
+    """What both encodings share: fill values and the optional limit to the training range.
+
+    Attributes:
+        kind: ``"standard"``, ``"expanded"`` or ``"multirep"``.
+        n_levels: levels of a profile.
+        n_inputs: length of the physical vector.
+        n_outputs: length of the vector for the network.
+        bounded: whether physical inputs are limited to ``lower`` and ``upper``.
+    """
+
+    kind: str
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(
+        self,
+        kind: str,
+        n_levels: int,
+        bounds: tuple[Array, Array] | None = None,
+        fill_to_zero: bool = True,
+    ) -> None:
+        """Set up the layout.
+
+        Args:
+            kind: kind of input.
+            n_levels: levels of a profile.
+            bounds: lowest and highest physical value of each feature let through, each
+                (feature,); values outside are moved onto the bound.
+            fill_to_zero: whether fill values (> 1e29) of snow on sea ice count as 0. Published
+                statistics were taken over the fill values, so networks trained with them need
+                the values as they are.
+        """
+        super().__init__()
+        self.kind = kind
+        self.n_levels = n_levels
+        self.n_inputs = input_set(kind).size(n_levels)
+        self.n_outputs = self.n_inputs
+        self.bounded = bounds is not None
+        self.fill_to_zero = fill_to_zero
+        self._fill = FILL_THRESHOLD
+        self._filled = input_set(kind).slice(_FILLED, n_levels).start
+        limit = np.full(self.n_inputs, np.inf)
+        lower, upper = bounds if bounds is not None else (-limit, limit)
+        self.register_buffer("lower", as_float32(lower))
+        self.register_buffer("upper", as_float32(upper))
+
+    def guard(self, x: Tensor) -> Tensor:
+        """Replace fill values and, if asked for, move values into the training range."""
+        if self.fill_to_zero:
+            snow = x[:, self._filled : self._filled + 1]
+            snow = snow.masked_fill(snow > self._fill, 0.0)
+            x = torch.cat([x[:, : self._filled], snow, x[:, self._filled + 1 :]], dim=1)
+        if self.bounded:
+            x = torch.clamp(x, self.lower, self.upper)
+        return x
+
+
+def finite_or_zero(z: Tensor) -> Tensor:
+    """Replace NaN and infinities by 0."""
+    return torch.nan_to_num(z, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+class NormalizedInputs(InputTransform):
+    """Standard and expanded inputs: ``(x - sub) / div``, humidity limited, condensate squashed.
+
+    Cloud condensate becomes ``1 - exp(-rate * qn)``; a rate of 0 (top levels) makes it 0.
+    Non-finite results become 0. A ``div`` of infinity makes a feature 0: that is how features
+    without variance in training are kept from blowing up.
+    """
+
+    sub: Tensor
+    div: Tensor
+    rate: Tensor
+
+    def __init__(
+        self,
+        kind: str,
+        n_levels: int,
+        sub: Array,
+        div: Array,
+        rate: Array,
+        bounds: tuple[Array, Array] | None = None,
+        fill_to_zero: bool = True,
+    ) -> None:
+        """Store the statistics.
+
+        Args:
+            kind: ``"standard"`` or ``"expanded"``.
+            n_levels: levels of a profile.
+            sub: (feature,) what is subtracted, in the unit of the feature.
+            div: (feature,) what is divided by, in the unit of the feature.
+            rate: (level,) exponents of cloud condensate [kg kg-1]^-1.
+            bounds: see `InputTransform`.
+            fill_to_zero: see `InputTransform`.
+        """
+        super().__init__(kind, n_levels, bounds, fill_to_zero)
+        slices = INPUT_SETS[kind].slices(n_levels)
+        self._qn = (slices["state_qn"].start, slices["state_qn"].stop)
+        self._rh = (slices["state_rh"].start, slices["state_rh"].stop)
+        self._rh_range = HUMIDITY_RANGE
+        self.register_buffer("sub", as_float32(sub))
+        self.register_buffer("div", as_float32(div))
+        self.register_buffer("rate", as_float32(rate))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize.
+
+        Args:
+            x: (column, feature) physical values in the layout of the variable set.
+
+        Returns:
+            (column, feature), dimensionless, finite.
+        """
+        x = self.guard(x)
+        z = (x - self.sub) / self.div
+        qn, rh = self._qn, self._rh
+        z[:, qn[0] : qn[1]] = 1.0 - torch.exp(-self.rate * x[:, qn[0] : qn[1]])
+        z[:, rh[0] : rh[1]] = torch.clamp(z[:, rh[0] : rh[1]], self._rh_range[0], self._rh_range[1])
+        return finite_or_zero(z)
+
+
+def multirep_profiles() -> tuple[str, ...]:
+    """Profiles that the multirepresentation encodes three times (all but ``liq_partition``)."""
+    return tuple(name for name in STANDARD.profiles if name != _UNCHANGED)
+
+
+class MultirepInputs(InputTransform):
+    """Three encodings of the standard profiles, then the scalars.
+
+    (1) per level ``(x - mean) / std`` of all profiles, ``liq_partition`` as it is; (2) the same
+    with one mean and std over all levels; (3) ``sign(z - m) log(1 + |z - m|)`` of (1), where m is
+    its minimum per level over the training split. (2) and (3) leave ``liq_partition`` out.
+    Scalars ``(x - mean) / std``. Non-finite results become 0.
+    Source: Lin et al. 2025, multirepresentation inputs.
+    """
+
+    level_sub: Tensor
+    level_div: Tensor
+    column_sub: Tensor
+    column_div: Tensor
+    minimum: Tensor
+    repeated: Tensor
+
+    def __init__(
+        self,
+        n_levels: int,
+        level: tuple[Array, Array],
+        column: tuple[Array, Array],
+        minimum: Array,
+        bounds: tuple[Array, Array] | None = None,
+        fill_to_zero: bool = True,
+    ) -> None:
+        """Store the statistics.
+
+        Args:
+            n_levels: levels of a profile.
+            level: sub and div of encoding 1 and of the scalars, each (feature,) in the layout of
+                the standard set.
+            column: sub and div of encoding 2, each (encoded feature,): the profiles of
+                `multirep_profiles`, each repeated on every level.
+            minimum: (encoded feature,) minimum of encoding 1 over the training split.
+            bounds: see `InputTransform`.
+            fill_to_zero: see `InputTransform`.
+        """
+        super().__init__("multirep", n_levels, bounds, fill_to_zero)
+        slices = STANDARD.slices(n_levels)
+        columns = [np.arange(slices[n].start, slices[n].stop) for n in multirep_profiles()]
+        self._profiles = n_levels * len(STANDARD.profiles)
+        self.n_outputs = self.n_inputs + 2 * n_levels * len(columns)
+        self.register_buffer("level_sub", as_float32(level[0]))
+        self.register_buffer("level_div", as_float32(level[1]))
+        self.register_buffer("column_sub", as_float32(column[0]))
+        self.register_buffer("column_div", as_float32(column[1]))
+        self.register_buffer("minimum", as_float32(minimum))
+        self.register_buffer("repeated", torch.as_tensor(np.concatenate(columns)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            x: (column, feature) physical values in the layout of the standard set.
+
+        Returns:
+            (column, encoded feature), dimensionless, finite: 9 + 8 + 8 profiles, 17 scalars.
+        """
+        x = self.guard(x)
+        z = finite_or_zero((x - self.level_sub) / self.level_div)
+        by_column = (x.index_select(1, self.repeated) - self.column_sub) / self.column_div
+        above = z.index_select(1, self.repeated) - self.minimum
+        logarithm = torch.sign(above) * torch.log1p(torch.abs(above))
+        scalars = z[:, self._profiles :]
+        return finite_or_zero(
+            torch.cat([z[:, : self._profiles], by_column, logarithm, scalars], dim=1)
+        )
+
+
+def feature_vector(
+    variables: VariableSet, n_levels: int, values: Mapping[str, Array | float]
+) -> Array:
+    """Lay values per variable out as a vector of the set.
+
+    Args:
+        variables: the set.
+        n_levels: levels of a profile.
+        values: for each variable, one value or one per level.
+
+    Returns:
+        (feature,) float64.
+    """
+    result = np.empty(variables.size(n_levels))
+    for name, place in variables.slices(n_levels).items():
+        result[place] = values[name]
+    return result

@@ -1,0 +1,127 @@
+"""Reading the statistics published with ClimSim, in their two forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from climsim.errors import ClimSimError
+from climsim.transforms.inputs import feature_vector, input_set, multirep_profiles
+from climsim.variables import STANDARD, TARGETS, VariableSet, variable
+
+Array = NDArray[np.float64]
+
+_TAGS = {"standard": "v2_rh_mc", "expanded": "v6", "multirep": "v2_rh_mc"}
+_RATE_FILE = "qn_exp_lambda_large.txt"
+_MULTIREP_FOLDER = "multirepresentation"
+
+
+@dataclass(frozen=True)
+class PublishedStatistics:
+    """What the published files hold, laid out as vectors.
+
+    Attributes:
+        sub: (feature,) subtracted from inputs.
+        div: (feature,) inputs are divided by it.
+        scale: (target feature,) targets are multiplied by it.
+        rate: (level,) exponents of condensate; None for multirep.
+        column: sub and div of the second encoding, each (encoded feature,); multirep only.
+        minimum: (encoded feature,) of the third encoding; multirep only.
+    """
+
+    sub: Array
+    div: Array
+    scale: Array
+    rate: Array | None = None
+    column: tuple[Array, Array] | None = None
+    minimum: Array | None = None
+
+
+def read_published(folder: Path, inputs: str, levels: int) -> PublishedStatistics:
+    """Read published statistics, whichever form the folder holds.
+
+    Raises:
+        ClimSimError: naming the file that is missing or of the wrong size.
+    """
+    if inputs == "multirep":
+        return _read_multirep(folder, levels)
+    if (folder / "inp_sub.txt").exists():
+        return _read_text(folder, inputs, levels)
+    return _read_netcdf(folder, inputs, levels)
+
+
+def _read_text(folder: Path, inputs: str, levels: int) -> PublishedStatistics:
+    size = input_set(inputs).size(levels)
+    return PublishedStatistics(
+        _vector(folder / "inp_sub.txt", size),
+        _vector(folder / "inp_div.txt", size),
+        _vector(folder / "out_scale.txt", TARGETS.size(levels)),
+        _vector(folder / _RATE_FILE, levels),
+    )
+
+
+def _vector(path: Path, size: int) -> Array:
+    if not path.exists():
+        raise ClimSimError(f"{path}: no such file: expected {size} published values")
+    try:
+        values = np.array(path.read_text().replace(",", " ").split(), dtype=np.float64)
+    except ValueError as error:
+        raise ClimSimError(f"{path}: expected numbers, found something else ({error})") from error
+    if values.size != size:
+        raise ClimSimError(f"{path}: expected {size} values, found {values.size}")
+    return values
+
+
+def _read_netcdf(folder: Path, inputs: str, levels: int) -> PublishedStatistics:
+    tag, variables = _TAGS[inputs], input_set(inputs)
+    mean, high, low = (
+        _file_vector(folder / f"input_{kind}_{tag}_pervar.nc", variables, levels)
+        for kind in ("mean", "max", "min")
+    )
+    rate = _vector(folder / _RATE_FILE, levels)
+    return PublishedStatistics(mean, high - low, _read_scale(folder, tag, levels), rate)
+
+
+def _read_scale(folder: Path, tag: str, levels: int) -> Array:
+    if (folder / "out_scale.txt").exists():
+        return _vector(folder / "out_scale.txt", TARGETS.size(levels))
+    return _file_vector(folder / f"output_scale_std_lowerthred_{tag}.nc", TARGETS, levels)
+
+
+def _read_multirep(folder: Path, levels: int) -> PublishedStatistics:
+    inner = folder / _MULTIREP_FOLDER
+    inner = inner if inner.is_dir() else folder
+    encoded = VariableSet("multirep", multirep_profiles())
+    return PublishedStatistics(
+        _file_vector(inner / "per_lev_sub.nc", STANDARD, levels),
+        _file_vector(inner / "per_lev_div.nc", STANDARD, levels),
+        _read_scale(folder, _TAGS["multirep"], levels),
+        column=(
+            _file_vector(inner / "per_col_sub.nc", encoded, levels),
+            _file_vector(inner / "per_col_div.nc", encoded, levels),
+        ),
+        minimum=_file_vector(inner / "per_lev_min_norm.nc", encoded, levels),
+    )
+
+
+def _file_vector(path: Path, variables: VariableSet, levels: int) -> Array:
+    """Lay the variables of a netCDF file out in the order of a set."""
+    if not path.exists():
+        raise ClimSimError(f"{path}: no such file: expected published statistics")
+    try:
+        with xr.open_dataset(path) as dataset:
+            found = {
+                name: np.asarray(v.values, np.float64) for name, v in dataset.variables.items()
+            }
+    except (OSError, ValueError) as error:
+        raise ClimSimError(f"{path}: expected netCDF, found something else ({error})") from error
+    for name in variables.names:
+        expected = (levels,) if variable(name).profile else ()
+        shape = found[name].shape if name in found else None
+        if shape != expected:
+            raise ClimSimError(f"{path}: {name}: expected shape {expected}, found {shape}")
+    return feature_vector(variables, levels, {n: found[n] for n in variables.names})

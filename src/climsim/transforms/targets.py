@@ -1,0 +1,57 @@
+"""Between physical targets and the scaled values that networks predict."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from climsim.constants import PRUNED_LEVELS
+from climsim.transforms.inputs import as_float32
+from climsim.variables import PRUNED_TARGETS, TARGETS
+
+
+class TargetTransform(nn.Module):
+    """Scaling of targets, ``y * scale``, and its inverse; pruned features are zero in both.
+
+    Moisture and wind tendencies of the top levels are pruned: zero in the loss and in the
+    prediction.
+
+    Attributes:
+        n_levels: levels of a profile.
+        n_features: length of the vector.
+    """
+
+    scale: Tensor
+    kept: Tensor
+
+    def __init__(
+        self, n_levels: int, scale: NDArray[np.float64], pruned_levels: int = PRUNED_LEVELS
+    ) -> None:
+        """Store the scales.
+
+        Args:
+            n_levels: levels of a profile.
+            scale: (feature,) inverse of the unit of each target, finite and positive.
+            pruned_levels: top levels without moisture and wind tendencies.
+        """
+        super().__init__()
+        self.n_levels = n_levels
+        self.n_features = TARGETS.size(n_levels)
+        kept = torch.ones(self.n_features)
+        for name in PRUNED_TARGETS:
+            start = TARGETS.slice(name, n_levels).start
+            kept[start : start + pruned_levels] = 0.0
+        self.register_buffer("scale", as_float32(scale))
+        self.register_buffer("kept", kept)
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        """Scaled prediction to physical units; both (column, feature) in the target layout."""
+        return scaled * self.kept / self.scale
+
+    def encode(self, physical: Tensor) -> Tensor:
+        """Physical targets to scaled ones; both (column, feature) in the target layout."""
+        return physical * self.scale * self.kept
+
+    def prune(self, values: Tensor) -> Tensor:
+        """Set pruned features to zero; (column, feature) in the target layout."""
+        return values * self.kept
