@@ -1,0 +1,309 @@
+"""Preparation: raw step pairs to a store, in parallel, restartable, memory flat.
+
+The work is cut into shards of time steps. Each is read, derived and written by one worker, then
+ticked off by a small file; a run that was killed finds the ticks and does the rest. The store gets
+its name only when every shard is written.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from climsim.constants import TIME_STEP
+from climsim.data.features import STORED, memory_needed, memory_of
+from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
+from climsim.data.shards import ShardTask, write_shard
+from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
+from climsim.data.store import Layout, create_arrays
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path, provenance, read_json, remove, write_json
+from climsim.grid import ColumnGrid
+from climsim.variables import variable
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What to prepare and how.
+
+    Attributes:
+        raw: folder with the raw step pairs (``YYYY-MM/E3SM-MMF.mli...``).
+        store: the store to make.
+        grid: grid file; empty for ``ClimSim_low-res_grid-info.nc`` in the raw folder.
+        split: splits by time.
+        memory: whether to store the previous-step features of the expanded set.
+        block_steps: time steps in a chunk, the unit of shuffling.
+        shard_blocks: chunks in a file, the unit of work.
+        compression: ``lz4``, ``zstd`` or ``none``.
+        workers: processes; 0 for one per core.
+        dask: address of a Dask scheduler to work on instead; empty for this machine.
+    """
+
+    raw: Path
+    store: Path
+    grid: Path | str = ""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    memory: bool = True
+    block_steps: int = 24
+    shard_blocks: int = 1
+    compression: str = "lz4"
+    workers: int = 0
+    dask: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", Path(self.raw))
+        object.__setattr__(self, "store", Path(self.store))
+        if not isinstance(self.split, SplitConfig):
+            raise ClimSimError(f"split={self.split!r}: expected the fields of SplitConfig")
+        if not isinstance(self.workers, int) or self.workers < 0:
+            raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
+        if self.store.resolve() == self.raw.resolve():
+            raise ClimSimError(f"store={self.store}: the raw folder itself: give another name")
+        self.layout.shard_steps  # noqa: B018  (checks the layout)
+
+    @property
+    def layout(self) -> Layout:
+        """Chunks and compression."""
+        return Layout(self.block_steps, self.shard_blocks, self.compression)
+
+    @property
+    def grid_file(self) -> Path:
+        """The grid file, given or beside the raw data."""
+        return Path(self.grid) if self.grid else self.raw / GRID_FILE
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Variables to store."""
+        return tuple(n for n in STORED if self.memory or not memory_needed(n))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which steps make the store, settled before any is read.
+
+    Attributes:
+        config: the configuration.
+        grid: the columns and levels.
+        files: the complete steps of the record, ascending.
+        selected: (time,) indices into ``files`` of the steps in a split.
+        split: (time,) codes of the selected steps.
+        memory: (time,) gapless previous steps of the selected steps.
+    """
+
+    config: PrepareConfig
+    grid: ColumnGrid
+    files: list[StepFiles]
+    selected: NDArray[np.intp]
+    split: NDArray[np.int8]
+    memory: NDArray[np.int8]
+
+    @cached_property
+    def seconds(self) -> NDArray[np.int64]:
+        """(time,) time stamps of the selected steps."""
+        return np.array([self.files[i].seconds for i in self.selected], dtype=np.int64)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of what determines the store: configuration, files with their sizes, grid."""
+        settings = asdict(self.config)
+        for key in ("workers", "dask", "store", "raw", "grid"):
+            settings.pop(key)
+        hashed = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for step in self.files:
+            sizes = [p.stat().st_size for p in (step.before, step.after) if p is not None]
+            hashed.update(f"{step.before.name} {sizes}\n".encode())
+        for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
+            hashed.update(getattr(self.grid, name).tobytes())
+        return hashed.hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the store before compression."""
+        levels = sum(self.grid.n_levels if variable(n).profile else 1 for n in self.config.names)
+        return 4 * self.selected.size * self.grid.n_columns * levels
+
+    def tasks(self, folder: Path) -> Iterator[ShardTask]:
+        """The shards to write, in order of time."""
+        length = self.config.layout.shard_steps
+        step = int(TIME_STEP)
+        position = {s.seconds: s for s in self.files}
+        for number, start in enumerate(range(0, self.selected.size, length)):
+            rows = range(start, min(start + length, self.selected.size))
+            windows = []
+            for row in rows:
+                now = self.files[self.selected[row]]
+                back = int(self.memory[row]) if self.config.memory else 0
+                before = [position[now.seconds - k * step].before for k in range(1, back + 1)]
+                windows.append((now.before, *before))
+            yield ShardTask(
+                folder, number, start, tuple(windows), self.config.names, self.grid.lat,
+                (self.grid.n_levels, self.grid.n_columns),
+            )  # fmt: skip
+
+
+def make_plan(config: PrepareConfig) -> Plan:
+    """List the raw record and settle which steps go where.
+
+    Raises:
+        ClimSimError: if the record, the grid file or the splits do not fit.
+    """
+    grid = read_grid_info(config.grid_file)
+    steps = list_steps(config.raw)
+    files = [s for s in steps if s.after is not None]
+    if len(files) < len(steps):
+        logger.warning(
+            "%d input files without an output file are left out", len(steps) - len(files)
+        )
+    if not files:
+        raise ClimSimError(f"{config.raw}: no input file has its output file (mlo): nothing to do")
+    seconds = np.array([s.seconds for s in files], dtype=np.int64)
+    codes = assign_splits(seconds, config.split)
+    selected = np.flatnonzero(codes != NO_SPLIT)
+    return Plan(config, grid, files, selected, codes[selected], memory_of(seconds)[selected])
+
+
+def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
+    """Make a store from raw step pairs.
+
+    A store that was already made from the same files with the same settings is left alone; a run
+    that was interrupted continues where it stopped.
+
+    Args:
+        config: what and how.
+        progress: called with the steps done and their total.
+
+    Returns:
+        Path of the store.
+
+    Raises:
+        ClimSimError: if a raw file is missing, damaged or inconsistent, or the disk is too small.
+    """
+    plan = make_plan(config)
+    if _finished(plan):
+        logger.info("%s is up to date", config.store)
+        return config.store
+    folder = config.store.with_name(config.store.name + ".preparing")
+    _begin(plan, folder)
+    tasks = list(plan.tasks(folder))
+    todo = [t for t in tasks if not t.tick.is_file()]
+    done = plan.selected.size - sum(len(t.windows) for t in todo)
+    total = int(plan.selected.size)
+    if progress is not None:
+        progress(done, total)
+    for steps in _work(todo, config):
+        done += steps
+        if progress is not None:
+            progress(done, total)
+    _finish(plan, folder, tasks)
+    return config.store
+
+
+def _finished(plan: Plan) -> bool:
+    try:
+        attributes = dict(zarr.open_group(plan.config.store, mode="r").attrs)
+    except (FileNotFoundError, ValueError, KeyError, OSError):
+        return False
+    return attributes.get("plan") == plan.digest and "fingerprint" in attributes
+
+
+def _begin(plan: Plan, folder: Path) -> None:
+    """Create the empty store, unless an interrupted run of the same plan left one."""
+    note = folder / "plan.json"
+    if note.is_file() and read_json(note).get("plan") == plan.digest:
+        logger.info("continuing the interrupted preparation of %s", plan.config.store)
+        return
+    remove(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    # Weather compresses by a quarter at least; less room than that cannot suffice.
+    if free < 0.75 * plan.bytes:
+        raise ClimSimError(
+            f"{plan.config.store}: the disk has {free / 2**30:.1f} GiB free, the store needs about "
+            f"{plan.bytes / 2**30:.1f} GiB: free some space or choose larger strides"
+        )
+    create_arrays(
+        folder / "store",
+        plan.grid,
+        plan.seconds,
+        plan.split,
+        plan.memory,
+        plan.config.layout,
+        plan.config.names,
+    )
+    write_json(note, {"plan": plan.digest})
+
+
+def _work(tasks: list[ShardTask], config: PrepareConfig) -> Iterator[int]:
+    """Write shards in parallel; yields the steps of each as it is done."""
+    workers = min(config.workers or os.cpu_count() or 1, max(1, len(tasks)))
+    if config.dask:
+        yield from _work_on_dask(tasks, config.dask)
+    elif workers == 1:
+        yield from map(write_shard, tasks)
+    else:
+        # A fresh interpreter per worker: forking a process with threads can lock up.
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+            yield from _gather(pool, tasks)
+
+
+def _gather(pool: concurrent.futures.Executor, tasks: list[ShardTask]) -> Iterator[int]:
+    futures = [pool.submit(write_shard, task) for task in tasks]
+    try:
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
+    except concurrent.futures.BrokenExecutor as error:
+        raise ClimSimError(
+            "preparation: a worker process died (out of memory?): run again to continue, with "
+            "fewer workers or smaller shard_blocks"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _work_on_dask(tasks: list[ShardTask], address: str) -> Iterator[int]:
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(address, timeout="30s")
+    except (OSError, TimeoutError) as error:
+        raise ClimSimError(f"dask={address}: no scheduler answers there ({error})") from error
+    with client:
+        for future in as_completed(client.map(write_shard, tasks, pure=False)):
+            yield future.result()
+
+
+def _finish(plan: Plan, folder: Path, tasks: list[ShardTask]) -> None:
+    """Seal the store: fingerprint, provenance, name."""
+    digest = hashlib.sha256()
+    for values in (plan.seconds, plan.split, plan.memory, plan.grid.lat, plan.grid.hyai):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    for task in tasks:
+        digest.update(json.dumps(read_json(task.tick), sort_keys=True).encode())
+    group = zarr.open_group(folder / "store", mode="r+")
+    settings = asdict(plan.config)
+    inputs: dict[str, Any] = {"raw": plan.digest}
+    group.attrs.update(
+        {**provenance(settings, inputs), "plan": plan.digest, "fingerprint": digest.hexdigest()}
+    )
+    with atomic_path(plan.config.store) as temporary:
+        (folder / "store").rename(temporary)
+    remove(folder)

@@ -1,0 +1,131 @@
+"""One shard of preparation: read its steps, derive the features, write them to the store."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from climsim.data.features import (
+    StepTerms,
+    memory_features,
+    memory_needed,
+    present_features,
+    step_terms,
+)
+from climsim.data.raw import read_step
+from climsim.errors import ClimSimError
+from climsim.files import write_json
+from climsim.variables import variable
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """What one worker does in one go.
+
+    Attributes:
+        folder: working folder of the preparation.
+        number: number of the shard.
+        start: its first time index in the store.
+        windows: for each step its input file, then those of the gapless previous steps.
+        names: variables to store.
+        latitude: (column,) [degrees north].
+        shape: numbers of levels and columns.
+    """
+
+    folder: Path
+    number: int
+    start: int
+    windows: tuple[tuple[Path, ...], ...]
+    names: tuple[str, ...]
+    latitude: NDArray[np.floating] = field(repr=False)
+    shape: tuple[int, int]
+
+    @property
+    def tick(self) -> Path:
+        """File that says the shard is written; it holds the checksum of each variable."""
+        return self.folder / "done" / f"{self.number:06d}.json"
+
+
+def write_shard(task: ShardTask) -> int:
+    """Read, derive and write the steps of a shard.
+
+    Args:
+        task: the shard.
+
+    Returns:
+        Number of steps written.
+
+    Raises:
+        ClimSimError: if a raw file is damaged or of another grid.
+    """
+    arrays = _empty_arrays(task)
+    terms: dict[Path, StepTerms] = {}
+    for row, window in enumerate(task.windows):
+        terms = {path: terms.get(path) or _read(path, task.shape) for path in window}
+        steps = [*(terms[path] for path in window), None, None][:3]
+        now = steps[0]
+        assert now is not None
+        fields = present_features(now, task.latitude)
+        fields.update(memory_features(now, steps[1], steps[2]))
+        for name, array in arrays.items():
+            # A missing memory feature stays NaN: a reader that takes it has ignored `memory`.
+            if name in fields:
+                array[row] = fields[name].T
+    _check_finite(task, arrays)
+    _store_arrays(task, arrays)
+    return len(task.windows)
+
+
+def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
+    levels, columns = task.shape
+    arrays = {}
+    for name in task.names:
+        shape = (len(task.windows), columns, *((levels,) if variable(name).profile else ()))
+        arrays[name] = np.full(shape, np.nan, dtype=np.float32)
+    return arrays
+
+
+def _read(path: Path, shape: tuple[int, int]) -> StepTerms:
+    step = read_step(path)
+    if step.shape != shape:
+        raise ClimSimError(
+            f"{path}: (level, column) is {step.shape}, the grid file says {shape}: "
+            "give the grid file of these data"
+        )
+    return step_terms(step)
+
+
+def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
+    """Refuse values that overflowed or were undefined in a derived feature."""
+    memory = np.array([len(window) - 1 for window in task.windows])
+    for name, array in arrays.items():
+        rows = np.flatnonzero(memory >= memory_needed(name))
+        finite = np.isfinite(array[rows]).reshape(rows.size, -1).all(axis=1)
+        if not finite.all():
+            path = task.windows[rows[np.argmin(finite)]][0]
+            raise ClimSimError(
+                f"{path}: {name} derived from this step is not finite: "
+                "look at the file with `climsim data check`"
+            )
+
+
+def _store_arrays(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
+    group = _open(str(task.folder / "store"))
+    rows = slice(task.start, task.start + len(task.windows))
+    checksums = {}
+    for name, array in arrays.items():
+        group[name][rows] = array
+        checksums[name] = zlib.crc32(array.data)
+    write_json(task.tick, checksums)
+
+
+@lru_cache(maxsize=2)
+def _open(path: str) -> Any:
+    return zarr.open_group(path, mode="r+")
