@@ -1,0 +1,152 @@
+"""Everything that one pass of offline evaluation accumulates, merged by ``+``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from climsim.evaluation.budgets import (
+    column_water_residual,
+    energy_weight,
+    implied_top_radiation,
+)
+from climsim.evaluation.metrics import PairStatistics
+from climsim.grid import ColumnGrid
+from climsim.variables import DOOR_OUTPUTS, variable
+
+Array = NDArray[np.floating]
+
+BUDGETS: Final = ("water_residual", "implied_top_radiation")
+"""Column budgets that are compared, in order."""
+PRECIPITATION_EDGES: Final = np.concatenate(
+    [[-np.inf], 10.0 ** np.linspace(-12, -5, 351), [np.inf]]
+)
+"""Edges of the bins of precipitation from which percentiles are formed [m s-1], 50 a decade."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pairs of truth and prediction of some steps.
+
+    Attributes:
+        truth: (time, column, feature) in the layout of `DOOR_OUTPUTS`, physical units.
+        prediction: likewise.
+        surface_pressure: (time, column) [Pa].
+        longwave_up: (time, column) upward longwave flux at the surface [W m-2].
+    """
+
+    truth: Array
+    prediction: Array
+    surface_pressure: Array
+    longwave_up: Array
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """Mergeable state of an offline evaluation.
+
+    Attributes:
+        outputs: statistics (column, feature) in physical units.
+        energy: statistics (column, feature) weighted to W/m2 of an average column.
+        budgets: statistics (column, budget) of `BUDGETS`.
+        rain_count: (bin,) samples in each bin of true precipitation.
+        rain_truth: (bin, feature) sum of the truth in it.
+        rain_error: (bin, feature) sum of the errors in it.
+        steps: number of time steps.
+    """
+
+    outputs: PairStatistics
+    energy: PairStatistics
+    budgets: PairStatistics
+    rain_count: Array
+    rain_truth: Array
+    rain_error: Array
+    steps: int
+
+    @classmethod
+    def empty(cls, columns: int, levels: int) -> Accumulator:
+        """The state before the first block."""
+        size = DOOR_OUTPUTS.size(levels)
+        bins = PRECIPITATION_EDGES.size - 1
+        return cls(
+            PairStatistics.zero((columns, size)),
+            PairStatistics.zero((columns, size)),
+            PairStatistics.zero((columns, len(BUDGETS))),
+            np.zeros(bins),
+            np.zeros((bins, size)),
+            np.zeros((bins, size)),
+            0,
+        )
+
+    @classmethod
+    def of(cls, block: Block, grid: ColumnGrid) -> Accumulator:
+        """The state of one block."""
+        mass = np.moveaxis(grid.layer_mass(block.surface_pressure), -2, -1)
+        weight = _energy_weights(mass, grid.area_weights())
+        error = block.prediction.astype(np.float64) - block.truth
+        count, (truth_sum, error_sum) = _by_precipitation(block, error)
+        return cls(
+            PairStatistics.of(block.truth, block.prediction),
+            PairStatistics.of(block.truth * weight, block.prediction * weight),
+            PairStatistics.of(
+                _budgets(block.truth, mass, block.longwave_up),
+                _budgets(block.prediction, mass, block.longwave_up),
+            ),
+            count,
+            truth_sum,
+            error_sum,
+            block.truth.shape[0],
+        )
+
+    def __add__(self, other: Accumulator) -> Accumulator:
+        return Accumulator(
+            self.outputs + other.outputs,
+            self.energy + other.energy,
+            self.budgets + other.budgets,
+            self.rain_count + other.rain_count,
+            self.rain_truth + other.rain_truth,
+            self.rain_error + other.rain_error,
+            self.steps + other.steps,
+        )
+
+
+def _energy_weights(mass: Array, area_weight: Array) -> Array:
+    """Factors (time, column, feature) of ClimSim's weighting for every output."""
+    levels = mass.shape[-1]
+    weights = np.empty((*mass.shape[:2], DOOR_OUTPUTS.size(levels)))
+    for name, where in DOOR_OUTPUTS.slices(levels).items():
+        factor = energy_weight(name, mass, area_weight)
+        weights[..., where] = factor if variable(name).profile else factor[:, None]
+    return weights
+
+
+def _budgets(outputs: Array, mass: Array, longwave_up: Array) -> Array:
+    """Budgets (time, column, budget) of a vector of outputs."""
+    fields = {
+        name: outputs[..., where].astype(np.float64)
+        if variable(name).profile
+        else outputs[..., where.start].astype(np.float64)
+        for name, where in DOOR_OUTPUTS.slices(mass.shape[-1]).items()
+    }
+    return np.stack(
+        [column_water_residual(fields, mass), implied_top_radiation(fields, mass, longwave_up)],
+        axis=-1,
+    )
+
+
+def _by_precipitation(block: Block, error: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Samples, and sums of truth and error, in each bin of true precipitation."""
+    size = block.truth.shape[-1]
+    levels = (size - len(DOOR_OUTPUTS.scalars)) // len(DOOR_OUTPUTS.profiles)
+    rain = block.truth[..., DOOR_OUTPUTS.slice("cam_out_PRECC", levels).start].ravel()
+    bins = np.searchsorted(PRECIPITATION_EDGES[1:-1], rain, side="right")
+    n_bins = PRECIPITATION_EDGES.size - 1
+    # A sparse sum: most samples share few bins, and a loop over bins would read the data 350 times.
+    samples = np.arange(rain.size)
+    choose = sparse.csr_matrix((np.ones(rain.size), (bins, samples)), shape=(n_bins, rain.size))
+    sums = (choose @ block.truth.reshape(-1, size), choose @ error.reshape(-1, size))
+    return np.bincount(bins, minlength=n_bins).astype(np.float64), sums

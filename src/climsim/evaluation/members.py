@@ -1,0 +1,70 @@
+"""What names a member of the study: network, recipe, seed, and the label of its products."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "pao_model", "convnext", "encdec_lstm")
+"""The networks of the published study, in the order of its figures."""
+RECIPES = ("standard", "conf_loss", "diff_loss", "multirep", "v6")
+"""The recipes of the published study, in the order of its figures."""
+
+_LABEL = re.compile(r"(?P<network>[^-/]+)-(?P<recipe>[^-/]+)-(?P<seed>[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained model, or a run with the full physics (network ``mmf``).
+
+    Attributes:
+        network: published name of the network.
+        recipe: published name of the recipe.
+        seed: seed of initialization and shuffling; -1 where there is none.
+    """
+
+    network: str
+    recipe: str
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """Name of the member in files and tables."""
+        return self.network if self.seed < 0 else f"{self.network}-{self.recipe}-{self.seed}"
+
+
+def member_of(metadata: Mapping[str, Any], name: str) -> Member:
+    """Identify a member from what its product says, else from the product's name.
+
+    Args:
+        metadata: what the model file or run record says; nested mappings are searched for
+            ``network``, ``recipe`` and ``seed``.
+        name: name of the file or folder, such as ``unet-standard-7``.
+
+    Returns:
+        The member; ``name`` itself becomes the network of a product that says nothing.
+    """
+    match = _LABEL.fullmatch(name)
+    guess: dict[str, Any] = match.groupdict() if match else {"network": name}
+    found = {key: _search(metadata, key) for key in ("network", "recipe", "seed")}
+    merged = guess | {key: value for key, value in found.items() if value is not None}
+    seed = str(merged.get("seed", ""))
+    return Member(
+        str(merged["network"]),
+        str(merged.get("recipe", "")),
+        int(seed) if seed.lstrip("-").isdigit() else -1,
+    )
+
+
+def _search(values: Mapping[str, Any], key: str) -> str | int | None:
+    found = values.get(key)
+    if isinstance(found, Mapping):
+        found = found.get("name")
+    if isinstance(found, (str, int)) and not isinstance(found, bool):
+        return found
+    for child in values.values():
+        if isinstance(child, Mapping) and (deep := _search(child, key)) is not None:
+            return deep
+    return None

@@ -1,0 +1,244 @@
+"""Mergeable statistics of predictions beside truth, and the scores they give.
+
+A score is a formula on sums: the sums of two parts of the data merge into the sums of the whole, so
+any chunking and any order give the same score (to rounding). Sums are float64; variances are kept
+as mean and sum of squared deviations and merged by Chan's formula, which survives large means.
+Undefined scores (no weight, no variance) are NaN: nothing is replaced silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+Array = NDArray[np.floating]
+
+_CONSTANT_TOLERANCE = 1.0e-10
+"""A spread below this fraction of the mean is rounding, not variance [1]."""
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """Weighted sums over samples of (truth, prediction) pairs, one per entry of the arrays.
+
+    Attributes:
+        weight: sum of weights.
+        mean: weighted mean of the truth.
+        deviation: weighted sum of squared deviations of the truth from its mean.
+        error: weighted sum of prediction minus truth.
+        absolute: weighted sum of absolute errors.
+        squared: weighted sum of squared errors.
+    """
+
+    weight: Array
+    mean: Array
+    deviation: Array
+    error: Array
+    absolute: Array
+    squared: Array
+
+    @classmethod
+    def zero(cls, shape: tuple[int, ...]) -> PairStatistics:
+        """The statistics of no samples."""
+        return cls(*(np.zeros(shape) for _ in fields(cls)))
+
+    @classmethod
+    def of(
+        cls, truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None
+    ) -> PairStatistics:
+        """Statistics over the first axis.
+
+        Args:
+            truth: (sample, ...).
+            prediction: (sample, ...), same shape.
+            weights: broadcastable to the shape of ``truth``; 1 if not given.
+
+        Returns:
+            Statistics with the shape of the remaining axes.
+        """
+        t = np.asarray(truth, dtype=np.float64)
+        e = np.asarray(prediction, dtype=np.float64) - t
+        if weights is None:
+            weight, mean = np.full(t.shape[1:], float(t.shape[0])), t.mean(axis=0)
+            return cls(
+                weight, mean, _squares(t - mean), e.sum(axis=0), np.abs(e).sum(axis=0), _squares(e)
+            )
+        w = np.broadcast_to(np.asarray(weights, dtype=np.float64), t.shape)
+        weight = w.sum(axis=0)
+        mean = _ratio((w * t).sum(axis=0), weight, empty=0.0)
+        return cls(
+            weight,
+            mean,
+            (w * (t - mean) ** 2).sum(axis=0),
+            (w * e).sum(axis=0),
+            (w * np.abs(e)).sum(axis=0),
+            (w * e**2).sum(axis=0),
+        )
+
+    def __add__(self, other: PairStatistics) -> PairStatistics:
+        weight = self.weight + other.weight
+        shift = other.mean - self.mean
+        share = _ratio(other.weight, weight, empty=0.0)
+        return PairStatistics(
+            weight,
+            self.mean + shift * share,
+            self.deviation + other.deviation + shift**2 * self.weight * share,
+            self.error + other.error,
+            self.absolute + other.absolute,
+            self.squared + other.squared,
+        )
+
+    def grouped(self, groups: NDArray[np.integer], n_groups: int) -> PairStatistics:
+        """Merge the entries of the first axis by group.
+
+        Args:
+            groups: (first axis,) number of the group of each entry; negative for none.
+            n_groups: number of groups.
+
+        Returns:
+            Statistics with the first axis replaced by (group,).
+        """
+        member = (np.arange(n_groups)[:, None] == np.asarray(groups)[None, :]).astype(np.float64)
+
+        def total(values: Array) -> Array:
+            return np.tensordot(member, values, axes=1)
+
+        weight = total(self.weight)
+        mean = _ratio(total(self.weight * self.mean), weight, empty=0.0)
+        label = np.maximum(np.asarray(groups), 0)
+        between = self.weight * (self.mean - mean[label]) ** 2
+        return PairStatistics(
+            weight,
+            mean,
+            total(self.deviation + between),
+            total(self.error),
+            total(self.absolute),
+            total(self.squared),
+        )
+
+    def pooled(self) -> PairStatistics:
+        """Merge all entries of the first axis."""
+        one = self.grouped(np.zeros(self.weight.shape[0], dtype=int), 1)
+        return replace(one, **{f.name: getattr(one, f.name)[0] for f in fields(one)})
+
+    @cached_property
+    def variance(self) -> Array:
+        """Variance of the truth; exactly 0 where it is constant to rounding."""
+        variance = _ratio(self.deviation, self.weight)
+        return np.where(variance > (_CONSTANT_TOLERANCE * self.mean) ** 2, variance, 0.0)
+
+    def r2(self) -> Array:
+        """Coefficient of determination ``1 - SSE / SST``; NaN where the truth has no variance."""
+        defined = self.variance > 0
+        sst = np.where(defined, self.deviation, 1.0)
+        # NaN statistics are unexpected, so they must stay NaN and not look undefined by design.
+        return np.where(defined | np.isnan(self.squared), 1.0 - self.squared / sst, np.nan)
+
+    def bias(self) -> Array:
+        """Mean of prediction minus truth, in the unit of the truth."""
+        return _ratio(self.error, self.weight)
+
+    def mae(self) -> Array:
+        """Mean absolute error, in the unit of the truth."""
+        return _ratio(self.absolute, self.weight)
+
+    def rmse(self) -> Array:
+        """Root mean squared error, in the unit of the truth."""
+        return np.sqrt(_ratio(self.squared, self.weight))
+
+    def prediction_mean(self) -> Array:
+        """Mean of the prediction, in the unit of the truth."""
+        return self.mean + self.bias()
+
+
+def _squares(values: Array) -> Array:
+    return np.einsum("s...,s...->...", values, values)
+
+
+def _ratio(numerator: Array, denominator: Array, empty: float = np.nan) -> Array:
+    """Quotient with ``empty`` where the denominator is 0."""
+    some = denominator != 0
+    return np.where(some, numerator / np.where(some, denominator, 1.0), empty)
+
+
+def weighted_mean(values: ArrayLike, weights: ArrayLike, axis: int | tuple[int, ...] = -1) -> Array:
+    """Weighted mean along axes; NaN where all weights are 0.
+
+    Args:
+        values: any shape.
+        weights: broadcastable to it.
+        axis: axes to reduce.
+    """
+    v = np.asarray(values, dtype=np.float64)
+    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), v.shape)
+    return _ratio((v * w).sum(axis=axis), w.sum(axis=axis))
+
+
+def weighted_rmse(
+    values: ArrayLike, reference: ArrayLike, weights: ArrayLike, axis: int | tuple[int, ...] = -1
+) -> Array:
+    """Weighted root mean squared difference along axes; see `weighted_mean`."""
+    difference = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    return np.sqrt(weighted_mean(difference**2, weights, axis))
+
+
+def weighted_deviation(values: ArrayLike, weights: ArrayLike, axis: int = -1) -> Array:
+    """Weighted standard deviation along an axis, about the weighted mean."""
+    v = np.asarray(values, dtype=np.float64)
+    mean = np.expand_dims(weighted_mean(v, weights, axis), axis)
+    return np.sqrt(weighted_mean((v - mean) ** 2, weights, axis))
+
+
+def crps_ensemble(truth: ArrayLike, members: ArrayLike) -> Array:
+    """Continuous ranked probability score of an ensemble.
+
+    ``mean|x_i - y| - 1/(2 m^2) sum_ij |x_i - x_j|``: the score of the empirical distribution, equal
+    to the absolute error for one member. Lower is better; same unit as the truth.
+
+    Args:
+        truth: (...).
+        members: (member, ...).
+
+    Returns:
+        (...) score.
+    """
+    x = np.sort(np.asarray(members, dtype=np.float64), axis=0)
+    m = x.shape[0]
+    skill = np.abs(x - np.asarray(truth, dtype=np.float64)).mean(axis=0)
+    # For sorted members the double sum of |x_i - x_j| is 2 * sum_i (2 i - m + 1) x_i.
+    rank = (2 * np.arange(m) - m + 1).reshape(-1, *([1] * (x.ndim - 1)))
+    return skill - (rank * x).sum(axis=0) / m**2
+
+
+def crps_gaussian(truth: ArrayLike, mean: ArrayLike, deviation: ArrayLike) -> Array:
+    """Continuous ranked probability score of a normal distribution.
+
+    ``s (z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi))`` with ``z = (y - mean) / s``.
+    Source: Gneiting and Raftery 2007, equation 21 (sign reversed).
+
+    Args:
+        truth: (...).
+        mean: (...) mean of the distribution.
+        deviation: (...) its standard deviation, positive.
+
+    Returns:
+        (...) score in the unit of the truth; lower is better.
+    """
+    s = np.asarray(deviation, dtype=np.float64)
+    z = (np.asarray(truth, dtype=np.float64) - np.asarray(mean, dtype=np.float64)) / s
+    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    return s * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
+
+
+def capped_mean(scores: ArrayLike) -> float:
+    """Mean over defined scores with negative ones counted as 0; NaN where none is defined.
+
+    One failing level (R2 of -1000) must not hide what the other levels say.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    defined = values[np.isfinite(values)]
+    return float(np.maximum(defined, 0.0).mean()) if defined.size else float("nan")

@@ -1,0 +1,242 @@
+"""Offline evaluation: one pass of an exported model over the steps of a split."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.data.store import Store, open_store
+from climsim.errors import ClimSimError
+from climsim.evaluation.accumulator import Accumulator, Block
+from climsim.evaluation.members import Member, member_of
+from climsim.evaluation.offline_dataset import offline_dataset
+from climsim.files import file_hash, provenance, write_netcdf
+from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, VariableSet, variable
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.floating]
+Progress = Callable[[int, int], None]
+
+_DOORS = {"v2": DOOR_V2, "v6": DOOR_V6}
+_MEMORY = {"v2": 0, "v6": 2}
+_BLOCK_COLUMNS = 32768
+"""Most columns that are read and accumulated at once: 100 MB for each array of float64 [1]."""
+
+
+class Model(Protocol):
+    """What is evaluated: physical inputs at the climate model's door to physical outputs."""
+
+    @property
+    def door(self) -> str:
+        """Name of the input vector, ``v2`` or ``v6``."""
+        ...
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels."""
+        ...
+
+    def __call__(self, inputs: Array) -> Array:
+        """Outputs (column, feature) of inputs (column, feature)."""
+        ...
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """What is scored, on which data.
+
+    Attributes:
+        model: exported model file.
+        store: prepared store.
+        out: netCDF file to write.
+        split: split that is scored.
+        batch_columns: columns that the model sees at once.
+        stride: every how many-th step of the split is scored.
+    """
+
+    model: Path
+    store: Path
+    out: Path
+    split: str = "test"
+    batch_columns: int = 4096
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        for key in ("batch_columns", "stride"):
+            if getattr(self, key) < 1:
+                raise ClimSimError(f"{key}={getattr(self, key)}: expected a whole number >= 1")
+
+
+def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) -> Path:
+    """Score an exported model on a split and save the metrics as netCDF.
+
+    A file that the same model, data and configuration already made is kept as it is.
+
+    Args:
+        config: what is scored.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        Path of the metrics.
+
+    Raises:
+        ClimSimError: if the model and the store do not fit together, or the split is empty.
+    """
+    store = open_store(config.store)
+    # The path of the product is no property of it, so it stays out of what makes it equal.
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    hashes = {"model": file_hash(config.model), "store": store.fingerprint}
+    attributes = provenance(settings, hashes)
+    if _is_current(config.out, attributes):
+        logger.info("%s: already there, made from the same model and data", config.out)
+        return config.out
+    from climsim.export import load_emulator
+
+    model = load_emulator(config.model)
+    if model.n_levels != store.n_levels:
+        raise ClimSimError(
+            f"{config.store}: the store has {store.n_levels} levels, the model {config.model} "
+            f"expects {model.n_levels}: evaluate it on data of its own level count"
+        )
+    accumulator = stream(model, store, config, progress)
+    member = member_of(model.metadata, config.model.stem)
+    dataset = offline_dataset(accumulator, store.grid)
+    dataset.attrs |= attributes | describe(member, model.metadata, config)
+    write_netcdf(dataset, config.out)
+    return config.out
+
+
+def describe(member: Member, metadata: dict[str, Any], config: OfflineConfig) -> dict[str, Any]:
+    """Attributes that say which member the metrics belong to."""
+    return {
+        "Conventions": "CF-1.11",
+        "title": f"Offline skill of {member.label} on the {config.split} split",
+        "network": member.network,
+        "recipe": member.recipe,
+        "seed": member.seed,
+        "member": member.label,
+        "split": config.split,
+        "model_metadata": json.dumps(metadata, sort_keys=True, default=str),
+    }
+
+
+def stream(
+    model: Model, store: Store, config: OfflineConfig, progress: Progress | None = None
+) -> Accumulator:
+    """Run a model over a split block by block and accumulate its statistics.
+
+    Args:
+        model: what is evaluated.
+        store: the data.
+        config: split, stride and batch size.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        Statistics per column of every output.
+
+    Raises:
+        ClimSimError: if the split is empty or the model returns the wrong shape.
+    """
+    if model.door not in _DOORS:
+        raise ClimSimError(
+            f"{config.model}: the model has door {model.door!r}, expected one of "
+            f"{', '.join(_DOORS)}: export it again"
+        )
+    steps = store.steps(config.split, memory=_MEMORY[model.door])[:: config.stride]
+    if not steps.size:
+        raise ClimSimError(
+            f"{config.store}: the split {config.split!r} has no step with {_MEMORY[model.door]} "
+            "gapless steps before it: prepare a longer record or choose another split"
+        )
+    accumulator = Accumulator.empty(store.n_columns, store.n_levels)
+    done = 0
+    for indices in _blocks(steps, store):
+        accumulator = accumulator + _evaluate_block(model, store, indices, config)
+        done += indices.size
+        if progress:
+            progress(done, int(steps.size))
+    return accumulator
+
+
+def _blocks(steps: NDArray[np.intp], store: Store) -> Iterator[NDArray[np.intp]]:
+    """Split sorted indices where chunks of the store begin, or earlier where memory asks for it."""
+    longest = max(1, _BLOCK_COLUMNS // store.n_columns)
+    for chunk in np.split(steps, np.flatnonzero(np.diff(steps // store.block_steps)) + 1):
+        yield from np.split(chunk, range(longest, chunk.size, longest))
+
+
+def _evaluate_block(
+    model: Model, store: Store, indices: NDArray[np.intp], config: OfflineConfig
+) -> Accumulator:
+    fields: dict[str, Array] = {}
+    inputs = _vectors(store, _DOORS[model.door], indices, fields)
+    truth = _vectors(store, DOOR_OUTPUTS, indices, fields)
+    samples = inputs.reshape(-1, inputs.shape[-1])
+    batches = [
+        predict(model, samples[start : start + config.batch_columns], store.n_levels)
+        for start in range(0, samples.shape[0], config.batch_columns)
+    ]
+    block = Block(
+        truth=truth,
+        prediction=np.concatenate(batches).reshape(truth.shape),
+        surface_pressure=fields["state_ps"],
+        longwave_up=fields["cam_in_LWUP"],
+    )
+    return Accumulator.of(block, store.grid)
+
+
+def _vectors(
+    store: Store, names: VariableSet, indices: NDArray[np.intp], fields: dict[str, Array]
+) -> Array:
+    """Vectors (time, column, feature) of a set; single-level fields are kept in ``fields``."""
+    vectors = np.empty((indices.size, store.n_columns, names.size(store.n_levels)), np.float32)
+    first, last = int(indices[0]), int(indices[-1]) + 1
+    for name, where in names.slices(store.n_levels).items():
+        values = np.asarray(store.array(name)[first:last])[indices - first]
+        vectors[..., where] = values if variable(name).profile else values[..., None]
+        if not variable(name).profile:
+            fields[name] = values
+    return vectors
+
+
+def predict(model: Model, inputs: Array, levels: int) -> Array:
+    """Physical outputs of a batch, checked for their shape; confidences are cut off.
+
+    Args:
+        model: what is evaluated.
+        inputs: (column, feature) vectors at its door.
+        levels: number of levels.
+
+    Returns:
+        (column, feature) in the layout of `DOOR_OUTPUTS`.
+
+    Raises:
+        ClimSimError: if the model returns another shape.
+    """
+    size = DOOR_OUTPUTS.size(levels)
+    outputs = model(np.ascontiguousarray(inputs))
+    if outputs.ndim != 2 or outputs.shape[0] != inputs.shape[0] or outputs.shape[1] < size:
+        raise ClimSimError(
+            f"the model returned shape {outputs.shape}, expected ({inputs.shape[0]}, {size}) or "
+            "more features: export it again"
+        )
+    return outputs[:, :size]
+
+
+def _is_current(path: Path, attributes: dict[str, str]) -> bool:
+    if not path.exists():
+        return False
+    with xarray.open_dataset(path, decode_times=False) as dataset:
+        return all(
+            dataset.attrs.get(key) == attributes[key]
+            for key in ("configuration", "input_hashes", "climsim_version")
+        )

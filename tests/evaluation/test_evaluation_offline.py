@@ -1,0 +1,191 @@
+"""Offline metrics of a store: right values, right labels, the same for every block size."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray
+from sklearn.metrics import r2_score
+
+from climsim.errors import ClimSimError
+from climsim.evaluation import offline
+from climsim.evaluation.offline import OfflineConfig, evaluate_offline, stream
+from climsim.evaluation.offline_dataset import PERCENTILE_EDGES, offline_dataset, percentile_groups
+from climsim.variables import DOOR_OUTPUTS, DOOR_V2
+
+from evaluation_synthetic import LinearModel, write_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("store") / "store.zarr", steps=19)
+
+
+@pytest.fixture
+def config(store, tmp_path):
+    model = tmp_path / "unet-standard-7.pt"
+    model.write_bytes(b"a file to hash")
+    return OfflineConfig(model, store.path, tmp_path / "offline.nc", batch_columns=5)
+
+
+@pytest.fixture(scope="module")
+def direct(store):
+    """Truth and prediction of the whole test split at once, (sample, feature)."""
+    steps = store.steps("test")
+
+    def read(variables):
+        parts = [store.array(n)[:][steps] for n in variables.names]
+        parts = [p if p.ndim == 3 else p[..., None] for p in parts]
+        return np.concatenate(parts, axis=-1).reshape(-1, variables.size(store.n_levels))
+
+    prediction = LinearModel(store.n_levels)(read(DOOR_V2))
+    return read(DOOR_OUTPUTS).astype(np.float64), prediction.astype(np.float64)
+
+
+@pytest.fixture
+def metrics(store, config):
+    return offline_dataset(stream(LinearModel(store.n_levels), store, config), store.grid)
+
+
+def test_r2_and_errors_agree_with_scikit_learn_on_the_whole_split(store, metrics, direct):
+    truth, prediction = direct
+    for name in DOOR_OUTPUTS.names:
+        where = DOOR_OUTPUTS.slice(name, store.n_levels)
+        t, p = truth[:, where], prediction[:, where]
+        defined = t.std(axis=0) > 0
+        expected = r2_score(t, p, multioutput="raw_values")
+        found = np.atleast_1d(metrics[f"r2_{name}"])
+        np.testing.assert_allclose(found[defined], expected[defined], rtol=1e-9)
+        assert np.isnan(found[~defined]).all()
+        np.testing.assert_allclose(
+            np.atleast_1d(metrics[f"mae_{name}"]), np.abs(p - t).mean(axis=0), rtol=1e-9
+        )
+        np.testing.assert_allclose(
+            np.atleast_1d(metrics[f"bias_{name}"]), (p - t).mean(axis=0), rtol=1e-7
+        )
+
+
+def test_climsim_r2_is_the_mean_over_columns_of_r2_over_time(store, metrics, direct):
+    columns = store.n_columns
+    where = DOOR_OUTPUTS.slice("ptend_u", store.n_levels)
+    truth, prediction = (x.reshape(-1, columns, x.shape[1])[..., where] for x in direct)
+    per_column = [
+        r2_score(truth[:, c], prediction[:, c], multioutput="raw_values") for c in range(columns)
+    ]
+    np.testing.assert_allclose(metrics["r2_climsim_ptend_u"], np.mean(per_column, axis=0))
+
+
+def test_levels_without_variance_are_undefined_and_counted(metrics):
+    assert np.isnan(metrics["r2_ptend_q0002"][:2]).all()
+    assert np.isfinite(metrics["r2_ptend_q0002"][2:]).all()
+    assert int(metrics["undefined_outputs"]) == 4
+
+
+def test_metrics_do_not_depend_on_blocks_or_batches(store, config, metrics, monkeypatch):
+    monkeypatch.setattr(offline, "_BLOCK_COLUMNS", 1)
+    other = stream(LinearModel(store.n_levels), store, replace(config, batch_columns=1000))
+    # Errors of opposite signs cancel in a bias, so the tolerance is relative to the spread.
+    for name, array in offline_dataset(other, store.grid).items():
+        scale = float(np.nanmax(np.abs(metrics[name]))) if array.size else 1.0
+        np.testing.assert_allclose(array, metrics[name], rtol=1e-6, atol=1e-6 * scale)
+
+
+def test_energy_weighting_of_a_hand_worked_column(store, metrics, direct):
+    truth, prediction = direct
+    grid, steps = store.grid, store.steps("test")
+    pressure = store.array("state_ps")[:][steps]
+    thickness = np.diff(
+        grid.hyai[:, None] * 1e5 + grid.hybi[:, None] * pressure[:, None, :], axis=1
+    )
+    weight = 1004.64 * np.moveaxis(thickness, 1, 2) / 9.80616
+    weight = weight * (grid.area / grid.area.mean())[:, None]
+    where = DOOR_OUTPUTS.slice("ptend_t", store.n_levels)
+    error = (prediction - truth)[:, where].reshape(weight.shape) * weight
+    expected = np.abs(error).mean(axis=(0, 1))
+    np.testing.assert_allclose(metrics["mae_energy_ptend_t"], expected, rtol=1e-6)
+
+
+def test_section_of_a_bin_with_one_column_is_the_score_of_that_column(store, metrics, direct):
+    columns = store.n_columns
+    where = DOOR_OUTPUTS.slice("ptend_t", store.n_levels)
+    truth, prediction = (x.reshape(-1, columns, x.shape[1])[:, 0, where] for x in direct)
+    expected = r2_score(truth, prediction, multioutput="raw_values")
+    assert store.grid.lat[0] < -80
+    np.testing.assert_allclose(metrics["r2_section_ptend_t"][0], expected)
+    empty = ~np.isin(np.arange(18), ((store.grid.lat + 90) // 10).astype(int))
+    assert np.isnan(metrics["r2_section_ptend_t"].values[empty]).all()
+
+
+def test_bias_by_precipitation_sums_to_the_bias(store, metrics, direct):
+    truth, prediction = direct
+    levels = store.n_levels
+    rain = truth[:, DOOR_OUTPUTS.slice("cam_out_PRECC", levels).start]
+    error = (prediction - truth)[:, DOOR_OUTPUTS.slice("ptend_q0001", levels)]
+    last = metrics["bias_by_precipitation_ptend_q0001"].values[-1]
+    if np.isfinite(last).all():
+        np.testing.assert_allclose(last, error[rain.argmax()], rtol=1e-5)
+    lowest = metrics["bias_by_precipitation_ptend_q0001"].values[0]
+    n = round(0.1 * rain.size)
+    around = [error[np.argsort(rain)[:k]].mean(axis=0) for k in range(n - 2, n + 3)]
+    assert np.abs(np.array(around) - lowest).max(axis=1).min() < 1e-12
+
+
+def test_percentile_groups_follow_the_cumulated_counts():
+    counts = np.array([0.0, 50.0, 40.0, 9.0, 1.0])
+    assert PERCENTILE_EDGES[:2] == (0.0, 10)
+    groups = percentile_groups(counts)
+    assert groups[0] == -1
+    assert [PERCENTILE_EDGES[g] for g in groups[1:]] == [20, 70, 90, 99]
+
+
+def test_every_metric_has_units_and_a_long_name(metrics):
+    for name, array in metrics.items():
+        assert array.attrs.get("units"), name
+        assert array.attrs.get("long_name"), name
+
+
+def test_model_of_another_size_is_refused_in_one_line(store, config):
+    class Short(LinearModel):
+        def __call__(self, inputs):
+            return super().__call__(inputs)[:, :-1]
+
+    with pytest.raises(ClimSimError, match=r"returned shape \(5, 43\), expected \(5, 44\)"):
+        stream(Short(store.n_levels), store, config)
+
+
+def test_empty_split_and_unknown_door_are_refused(store, config):
+    with pytest.raises(ClimSimError, match="'validation' has no step"):
+        stream(LinearModel(store.n_levels), store, replace(config, split="validation"))
+    with pytest.raises(ClimSimError, match="door 'v9'"):
+        stream(LinearModel(store.n_levels, door="v9"), store, config)
+
+
+def test_zero_batch_is_refused_by_name(config):
+    with pytest.raises(ClimSimError, match="batch_columns=0"):
+        replace(config, batch_columns=0)
+
+
+def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config, monkeypatch):
+    class Emulator(LinearModel):
+        metadata = {"recipe": {"name": "standard"}, "network": "unet", "seed": 7}
+
+    calls = []
+
+    def load(path):
+        calls.append(path)
+        return Emulator(store.n_levels)
+
+    monkeypatch.setattr("climsim.export.load_emulator", load)
+    seen = []
+    assert evaluate_offline(config, lambda done, total: seen.append((done, total))) == config.out
+    evaluate_offline(config)
+    assert len(calls) == 1
+    assert seen[-1] == (13, 13)
+    with xarray.open_dataset(config.out) as saved:
+        assert saved.attrs["member"] == "unet-standard-7"
+        assert json.loads(saved.attrs["input_hashes"])["store"] == store.fingerprint
+        assert saved["r2_ptend_t"].dims == ("level",)
+    config.model.write_bytes(b"another model")
+    evaluate_offline(config)
+    assert len(calls) == 2
