@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray
@@ -250,8 +251,8 @@ class Statistics(Mapping[str, VariableStatistics]):
 def _variables_of(dataset: xarray.Dataset) -> dict[str, VariableStatistics]:
     result = {}
     for index, name in enumerate(str(n) for n in dataset["profile"].values):
-        values = {k: dataset[f"profile_{k}"].values[index] for k in _FIELDS}
-        column = {k: float(dataset[k].values[index]) for k in _COLUMN_FIELDS}
+        values: dict[str, Any] = {k: dataset[f"profile_{k}"].values[index] for k in _FIELDS}
+        column: dict[str, Any] = {k: float(dataset[k].values[index]) for k in _COLUMN_FIELDS}
         result[name] = VariableStatistics(**values, **column)
     for index, name in enumerate(str(n) for n in dataset["scalar"].values):
         values = {k: np.array(dataset[f"scalar_{k}"].values[index]) for k in _FIELDS}

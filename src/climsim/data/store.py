@@ -15,7 +15,7 @@ import numpy as np
 import xarray
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCname, BloscCodec
 
 from climsim.data.features import STORED
 from climsim.data.splits import SPLITS, split_code
@@ -63,7 +63,9 @@ class Layout:
         """The codec for Zarr."""
         if self.compression == "none":
             return None
-        return BloscCodec(cname=self.compression, clevel=1, shuffle="shuffle", typesize=4)
+        return BloscCodec(
+            cname=BloscCname(self.compression), clevel=1, shuffle="shuffle", typesize=4
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,301 @@
+"""The block-shuffled reader: batches of physical feature vectors from a store.
+
+An epoch shuffles the blocks of time steps, gathers several of them in a pool in memory and shuffles
+the samples of the pool. The order depends on seed, epoch, rank and pool size alone, so an epoch can
+be continued in its middle and repeated exactly.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from climsim.data.chunks import BlockFiles
+from climsim.data.features import MEMORY
+from climsim.data.store import Store, open_store
+from climsim.errors import ClimSimError, unknown_name
+from climsim.variables import INPUT_SETS, TARGETS, VariableSet
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+_MULTIREP = "multirep"
+
+
+def input_set(inputs: str) -> VariableSet:
+    """Variable set that a reader delivers for a kind of inputs.
+
+    Args:
+        inputs: ``standard``, ``multirep`` (which encodes the standard set) or ``expanded``.
+
+    Raises:
+        ClimSimError: if there is no such kind.
+    """
+    sets = {**INPUT_SETS, _MULTIREP: INPUT_SETS["standard"]}
+    if inputs not in sets:
+        raise unknown_name("inputs", inputs, sets)
+    return sets[inputs]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Blocks that are in memory together.
+
+    Attributes:
+        number: position in the order of the epoch.
+        blocks: numbers of the blocks.
+        samples: samples of the split in them.
+        batches: batches to take from them.
+    """
+
+    number: int
+    blocks: tuple[int, ...]
+    samples: int
+    batches: int
+
+
+class BlockReader(IterableDataset[Batch]):
+    """Yields (inputs, targets) batches of one split.
+
+    Inputs are (sample, feature) float32 in the layout of the set (`STANDARD` also for multirep, or
+    `EXPANDED`), targets (sample, feature) in the layout of `TARGETS`; physical units, profiles with
+    level 0 at the model top. Each sample of the split comes once per epoch; with ``drop_last`` the
+    remainder of each pool is left out, another one each epoch.
+
+    Args:
+        store: the store or its path.
+        inputs: ``standard``, ``multirep`` or ``expanded``.
+        split: ``train``, ``validation`` or ``test``.
+        batch_size: samples in a batch.
+        seed: seed of the order.
+        shuffle: whether to shuffle; else blocks and samples come in the order of time and column.
+        drop_last: whether every batch must be full, and every rank gets equally many.
+        pool_blocks: blocks in memory together: the more, the better mixed.
+        rank: this process among those that train together.
+        world_size: their number.
+
+    Raises:
+        ClimSimError: if an argument is out of range or the split has no step.
+    """
+
+    def __init__(
+        self,
+        store: Store | str | Path,
+        inputs: str = "standard",
+        split: str = "train",
+        batch_size: int = 512,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        pool_blocks: int = 8,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__()
+        opened = store if isinstance(store, Store) else open_store(store)
+        for key, value in (("batch_size", batch_size), ("pool_blocks", pool_blocks)):
+            if value < 1:
+                raise ClimSimError(f"{key}={value}: expected a whole number >= 1")
+        if not 0 <= rank < world_size:
+            raise ClimSimError(f"rank={rank}: expected 0..{world_size - 1}")
+        self.set = input_set(inputs)
+        self.batch_size, self.seed = batch_size, seed
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.rank, self.world_size = rank, world_size
+        self.epoch, self.start = 0, 0
+        self.levels, self.columns = opened.n_levels, opened.n_columns
+        self.block_steps = opened.block_steps
+        self.steps = opened.steps(split, MEMORY if inputs == "expanded" else 0)
+        if not self.steps.size:
+            raise ClimSimError(f"{opened.path}: no step of split {split} serves {inputs} inputs")
+        self.blocks = np.unique(self.steps // self.block_steps)
+        if self.blocks.size < world_size:
+            raise ClimSimError(
+                f"{opened.path}: split {split} has {self.blocks.size} blocks, fewer than the "
+                f"{world_size} processes: prepare with smaller block_steps"
+            )
+        self.pool_blocks = pool_blocks if shuffle else 1
+        for name in (*self.set.names, *TARGETS.names):
+            opened.array(name)
+        names = (*self.set.names, *TARGETS.names)
+        self._files = {n: BlockFiles.open(opened.path / n) for n in names}
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the split, over all ranks."""
+        return int(self.steps.size) * self.columns
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self.epoch = epoch
+
+    def plan(self) -> list[Pool]:
+        """The pools of this rank in this epoch, in order."""
+        order = self.blocks
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
+        per_rank = [self._pools(order[r :: self.world_size]) for r in range(self.world_size)]
+        if not self.drop_last:
+            return per_rank[self.rank]
+        # Processes that train together wait for each other: all stop after the shortest.
+        limit = min(sum(p.batches for p in pools) for pools in per_rank)
+        if not limit:
+            raise ClimSimError(
+                f"batch_size={self.batch_size}: more than the samples of a pool: use a smaller one"
+            )
+        result = []
+        for pool in per_rank[self.rank]:
+            batches = min(pool.batches, limit)
+            limit -= batches
+            result.append(Pool(pool.number, pool.blocks, pool.samples, batches))
+        return result
+
+    def _pools(self, blocks: NDArray[np.intp]) -> list[Pool]:
+        result = []
+        # As equal pools as possible: a small last one would be badly mixed.
+        count = -(-blocks.size // self.pool_blocks)
+        for number, part in enumerate(np.array_split(blocks, count)):
+            samples = sum(self._inside(int(b)).size for b in part) * self.columns
+            full, rest = divmod(samples, self.batch_size)
+            batches = full if self.drop_last or not rest else full + 1
+            result.append(Pool(number, tuple(int(b) for b in part), samples, batches))
+        return result
+
+    def _inside(self, block: int) -> NDArray[np.intp]:
+        """Steps of the split in a block, counted from its beginning."""
+        first = block * self.block_steps
+        low, high = np.searchsorted(self.steps, (first, first + self.block_steps))
+        return self.steps[low:high] - first
+
+    def __len__(self) -> int:
+        return sum(pool.batches for pool in self.plan())
+
+    def __iter__(self) -> Iterator[Batch]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        pools, skip = _resume(self.plan(), workers, self.start)[worker]
+        for pool in pools:
+            if skip >= pool.batches:
+                skip -= pool.batches
+                continue
+            yield from itertools.islice(self._batches(pool), skip, pool.batches)
+            skip = 0
+
+    def _batches(self, pool: Pool) -> Iterator[Batch]:
+        inputs, targets = self._load(pool)
+        order = torch.arange(pool.samples)
+        if self.shuffle:
+            rng = np.random.default_rng((self.seed, self.epoch, self.rank, pool.number))
+            order = torch.from_numpy(rng.permutation(pool.samples))
+        for index in range(pool.batches):
+            rows = order[index * self.batch_size : (index + 1) * self.batch_size]
+            yield inputs[rows], targets[rows]
+
+    def _load(self, pool: Pool) -> Batch:
+        result = []
+        for variables in (self.set, TARGETS):
+            matrix = np.empty((pool.samples, variables.size(self.levels)), dtype=np.float32)
+            places = variables.slices(self.levels)
+            for name in variables.names:
+                row = 0
+                for block in pool.blocks:
+                    row = self._copy(name, block, matrix, row, places[name])
+            result.append(torch.from_numpy(matrix))
+        return result[0], result[1]
+
+    def _copy(
+        self, name: str, block: int, matrix: NDArray[np.float32], row: int, place: slice
+    ) -> int:
+        """Copy a variable of a block into its columns of the matrix; returns the next row."""
+        inside = self._inside(block)
+        values = self._files[name].read(block)
+        if inside.size < values.shape[0]:
+            values = values[inside]
+        end = row + inside.size * self.columns
+        matrix[row:end, place] = values.reshape(end - row, -1)
+        return end
+
+
+def _resume(pools: list[Pool], workers: int, start: int) -> list[tuple[list[Pool], int]]:
+    """What each worker still has to do when a number of batches was delivered.
+
+    A data loader takes one batch of each worker in turn, passing over those that have finished.
+
+    Args:
+        pools: pools of this rank; worker w has every ``workers``-th from w.
+        workers: number of workers.
+        start: batches delivered before.
+
+    Returns:
+        For each worker its pools and the batches to skip, so that the turn goes on where it was.
+    """
+    shares = [pools[w::workers] for w in range(workers)]
+    left = [sum(p.batches for p in share) for share in shares]
+    taken = [0] * workers
+    turn, remaining = 0, min(start, sum(left))
+    while remaining:
+        # Whole rounds at once, while no worker runs dry.
+        active = [w for w in range(workers) if taken[w] < left[w]]
+        rounds = min(left[w] - taken[w] for w in active)
+        if turn == 0 and remaining >= len(active) * rounds:
+            for w in active:
+                taken[w] += rounds
+            remaining -= len(active) * rounds
+            continue
+        if taken[turn] < left[turn]:
+            taken[turn] += 1
+            remaining -= 1
+        turn = (turn + 1) % workers
+    order = [(turn + w) % workers for w in range(workers)]
+    return [(shares[w], taken[w]) for w in order]
+
+
+class BlockLoader(DataLoader[Batch]):
+    """A data loader over a `BlockReader` that can stop and go on in the middle of an epoch.
+
+    Its ``state_dict`` says the epoch and the batches delivered; after ``load_state_dict`` the next
+    iteration goes on with the batch after those.
+
+    Args:
+        reader: the reader.
+        workers: worker processes; 0 reads in this process.
+        pin_memory: whether to pin the batches for a GPU.
+    """
+
+    def __init__(self, reader: BlockReader, workers: int = 0, pin_memory: bool = False) -> None:
+        super().__init__(reader, batch_size=None, num_workers=workers, pin_memory=pin_memory)
+        self.reader = reader
+        self.delivered = 0
+        self._start = 0
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next epoch, from its beginning."""
+        if epoch != self.reader.epoch:
+            self.reader.set_epoch(epoch)
+            self._start = 0
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self.delivered = self.reader.start = self._start
+        self._start = 0
+        for batch in super().__iter__():
+            self.delivered += 1
+            yield batch
+        self.delivered = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and batches delivered in it."""
+        return {"epoch": self.reader.epoch, "delivered": self.delivered}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches that a state says were delivered."""
+        self.reader.set_epoch(state["epoch"])
+        self._start = state["delivered"]
