@@ -1,0 +1,76 @@
+"""The configuration of an online run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from climsim.errors import ClimSimError
+from climsim.online.coupler import CouplerOptions
+from climsim.online.history import STREAMS
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One online run.
+
+    Attributes:
+        case: name of the run, the first part of its files' names.
+        folder: of the run.
+        days: simulated days.
+        host: name of the host, a module of `climsim.online.hosts`.
+        host_options: settings of the host, by key.
+        model: exported model; None runs the host's own physics.
+        start: restart file of the host to start from; None takes the host's own start state.
+        perturbation_seed: seed of noise added to the start temperature; None adds none.
+        perturbation_amplitude: standard deviation of that noise [K].
+        streams: history streams to write.
+        hourly_fields: fields of the hourly stream; empty takes its default.
+        restart_days: simulated days between restart points.
+        coupler: rules of the coupling.
+    """
+
+    case: str
+    folder: Path
+    days: float
+    host: str = "gcm"
+    host_options: dict[str, Any] = field(default_factory=dict)
+    model: Path | None = None
+    start: Path | None = None
+    perturbation_seed: int | None = None
+    perturbation_amplitude: float = 1.0e-2
+    streams: tuple[str, ...] = tuple(STREAMS)
+    hourly_fields: tuple[str, ...] = ()
+    restart_days: float = 1.0
+    coupler: CouplerOptions = field(default_factory=CouplerOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("folder", "model", "start"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+        object.__setattr__(self, "streams", tuple(self.streams))
+        object.__setattr__(self, "hourly_fields", tuple(self.hourly_fields))
+        if not self.case or "/" in self.case:
+            raise ClimSimError(f"case: expected a name without '/', found {self.case!r}")
+        for name in ("days", "restart_days"):
+            if not getattr(self, name) > 0:
+                raise ClimSimError(
+                    f"{name}: expected a positive number, found {getattr(self, name)}"
+                )
+        unknown = [s for s in self.streams if s not in STREAMS]
+        if unknown:
+            raise ClimSimError(f"streams: expected names of {', '.join(STREAMS)}, found {unknown}")
+        if self.perturbation_amplitude < 0:
+            raise ClimSimError(
+                f"perturbation_amplitude: expected a number >= 0 K, found "
+                f"{self.perturbation_amplitude}"
+            )
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values, as the record keeps them."""
+        values = asdict(self)
+        for name in ("folder", "model", "start"):
+            values[name] = None if values[name] is None else str(values[name])
+        values["coupler"]["partial_variables"] = list(self.coupler.partial_variables)
+        return {**values, "streams": list(self.streams), "hourly_fields": list(self.hourly_fields)}

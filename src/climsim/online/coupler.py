@@ -1,0 +1,341 @@
+"""The coupler: between the output of an exported model and the state of a climate model.
+
+One algorithm of arrays, `couple`, used by every host and testable without one. It follows E3SM's
+neural-network emulator (Hu et al. 2025). Fields are (level, column) or (column,), level 0 at the
+model top; vectors at the model's door are (column, feature).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY, PRUNED_LEVELS, TIME_STEP
+from climsim.errors import ClimSimError, unknown_name
+from climsim.online.hosts.base import Fields
+from climsim.thermodynamics import Array, midpoint_heights, tropopause_level
+from climsim.variables import DOOR_OUTPUTS, NIGHT_ZERO, TARGETS
+
+WATER = ("q0001", "q0002", "q0003")
+"""Vapour, cloud liquid, cloud ice."""
+UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
+"""Tendencies that the top levels do not receive."""
+RAMPS = ("constant", "linear", "step")
+"""Schedules of the share that the network has in the tendencies."""
+
+
+@dataclass(frozen=True)
+class CouplerOptions:
+    """Which rules of the coupler act, and how much of the physics the network replaces.
+
+    Attributes:
+        spinup_steps: steps at the start that run the full physics.
+        strato_water: whether vapour is frozen and cloud removed at and above the tropopause.
+        positivity: whether tendencies are raised where they would make water negative.
+        top_levels: number of top levels without tendencies of water and wind.
+        partial_variables: outputs taken from the network (``ptend_*``, ``cam_out_*``), the others
+            from the host's physics; empty means all from the network.
+        ocean_only: take the surface scalars from the network only where OCNFRAC is 1.
+        ramp: schedule of the network's share r: tendency = r network + (1 - r) physics.
+        ramp_factor: r once the ramp is complete.
+        ramp_linear_steps: steps of the linear ramp.
+        ramp_step_1steps: steps with r = ramp_factor in the step pattern.
+        ramp_step_0steps: steps with r = 0 that follow them.
+        watch_physics: also run the host's physics on every step, without using it, so that the
+            true loss can be recorded beside the confidence.
+    """
+
+    spinup_steps: int = 5
+    strato_water: bool = True
+    positivity: bool = True
+    top_levels: int = PRUNED_LEVELS
+    partial_variables: tuple[str, ...] = ()
+    ocean_only: bool = False
+    ramp: str = "constant"
+    ramp_factor: float = 1.0
+    ramp_linear_steps: int = 72
+    ramp_step_1steps: int = 20
+    ramp_step_0steps: int = 10
+    watch_physics: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "partial_variables", tuple(self.partial_variables))
+        if self.ramp not in RAMPS:
+            raise unknown_name("coupler.ramp", self.ramp, RAMPS)
+        for name in self.partial_variables:
+            if name not in DOOR_OUTPUTS.names:
+                raise unknown_name("coupler.partial_variables", name, DOOR_OUTPUTS.names)
+        if not 0.0 <= self.ramp_factor <= 1.0:
+            raise ClimSimError(
+                f"coupler.ramp_factor: expected a number from 0 to 1, found {self.ramp_factor}"
+            )
+        for key in ("spinup_steps", "top_levels", "ramp_step_0steps"):
+            self._at_least(key, 0)
+        for key in ("ramp_linear_steps", "ramp_step_1steps"):
+            self._at_least(key, 1)
+
+    def _at_least(self, key: str, lowest: int) -> None:
+        value = getattr(self, key)
+        if not isinstance(value, int) or value < lowest:
+            raise ClimSimError(f"coupler.{key}: expected an integer >= {lowest}, found {value!r}")
+
+    @property
+    def blends(self) -> bool:
+        """Whether the host's physics takes part in coupled steps."""
+        full = self.ramp == "constant" and self.ramp_factor == 1.0
+        return bool(self.partial_variables) or self.ocean_only or not full
+
+    @property
+    def needs_physics(self) -> bool:
+        """Whether the host's physics has to run in coupled steps."""
+        return self.blends or self.watch_physics
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """An exported model's output, taken apart.
+
+    Attributes:
+        tendencies: ``ptend_*`` (level, column) of the door's outputs.
+        surface: ``cam_out_*`` (column,).
+        confidence: expected loss by target (``ptend_*`` (level, column), ``cam_out_*`` (column,)),
+            in units of the training loss; empty without a confidence head.
+    """
+
+    tendencies: Fields
+    surface: Fields
+    confidence: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What the rules changed in one step.
+
+    Attributes:
+        counts: by rule and variable, number of values changed.
+        added: by variable, mass [kg m-2 s-1] or energy [W m-2] that positivity added, (column,).
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    added: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """What the host is handed for one step.
+
+    Attributes:
+        tendencies: ``ptend_*`` of t, q0001, q0002, q0003, u, v, (level, column).
+        surface: the eight ``cam_out_*`` scalars, (column,).
+        corrections: what the rules changed.
+        share: the share r of the network in this step.
+    """
+
+    tendencies: Fields
+    surface: Fields
+    corrections: Corrections
+    share: float
+
+
+def network_share(options: CouplerOptions, step: int) -> float:
+    """Share r of the network, by the schedule of the options.
+
+    Args:
+        options: of the coupler.
+        step: steps since the end of the spin-up, 0 for the first coupled step.
+
+    Returns:
+        ``factor`` (constant); ``factor min(1, step / N)`` (linear); ``factor`` for the first n1 of
+        every n1 + n0 steps, else 0 (step).
+    """
+    if options.ramp == "linear":
+        return options.ramp_factor * min(1.0, step / options.ramp_linear_steps)
+    if options.ramp == "step":
+        period = options.ramp_step_1steps + options.ramp_step_0steps
+        return options.ramp_factor if step % period < options.ramp_step_1steps else 0.0
+    return options.ramp_factor
+
+
+def split_output(output: Array, levels: int) -> ModelOutput:
+    """Take an exported model's output apart.
+
+    Args:
+        output: (column, feature): the door's outputs, followed by the confidences of the targets
+            if the model has them.
+        levels: number of levels.
+
+    Returns:
+        Fields in float64, (level, column) or (column,).
+
+    Raises:
+        ClimSimError: if the number of features fits neither form.
+    """
+    size = DOOR_OUTPUTS.size(levels)
+    confidences = output.shape[1] - size
+    if confidences not in (0, TARGETS.size(levels)):
+        raise ClimSimError(
+            f"model output: expected {size} or {size + TARGETS.size(levels)} values a column "
+            f"at {levels} levels, found {output.shape[1]}: export the model for this host"
+        )
+    fields = _fields(output[:, :size], DOOR_OUTPUTS.slices(levels))
+    tendencies = {n: fields[n] for n in DOOR_OUTPUTS.profiles}
+    surface = {n: fields[n] for n in DOOR_OUTPUTS.scalars}
+    if not confidences:
+        return ModelOutput(tendencies, surface)
+    return ModelOutput(tendencies, surface, _fields(output[:, size:], TARGETS.slices(levels)))
+
+
+def _fields(vector: Array, slices: Mapping[str, slice]) -> Fields:
+    result: Fields = {}
+    for name, where in slices.items():
+        block = np.asarray(vector[:, where], dtype=np.float64)
+        result[name] = block[:, 0] if where.stop - where.start == 1 else block.T.copy()
+    return result
+
+
+def couple(
+    network: ModelOutput,
+    inputs: Fields,
+    interfaces: Array,
+    options: CouplerOptions,
+    step: int,
+    physics: ModelOutput | None = None,
+    dt: float = TIME_STEP,
+) -> Coupled:
+    """Turn a model's output into what the host is handed.
+
+    In order: the eight scalars are floored at 0, and the shortwave ones are 0 where COSZRS <= 0;
+    stratospheric water; positivity; no water and wind tendency in the top levels; then the
+    physics takes its share (partial coupling, ocean-only surface, ramp). Both partners of that
+    mean keep the state non-negative, so their mean does too.
+
+    Args:
+        network: the model's output.
+        inputs: state before physics and boundary inputs, as in a raw input file.
+        interfaces: (level + 1, column) pressure [Pa].
+        options: which rules act.
+        step: steps since the end of the spin-up.
+        physics: the host's own tendencies and scalars; needed where `options.blends`.
+        dt: time step [s].
+
+    Returns:
+        Tendencies, surface scalars and the corrections made.
+
+    Raises:
+        ClimSimError: if the options need the physics and it is not given.
+    """
+    counts: dict[str, int] = {}
+    added: dict[str, Array] = {}
+    tendencies = dict(network.tendencies)
+    surface = _limit_surface(network.surface, inputs["pbuf_COSZRS"], counts)
+    if options.strato_water:
+        tendencies = _dry_stratosphere(tendencies, inputs, interfaces, dt, counts)
+    if options.positivity:
+        tendencies = _keep_positive(tendencies, inputs, interfaces, dt, counts, added)
+    tendencies = _uncouple_top(tendencies, options.top_levels)
+    share = network_share(options, step)
+    if options.blends:
+        if physics is None:
+            raise ClimSimError(
+                "coupler: partial coupling, ocean_only and ramps need the host's physics as well"
+            )
+        tendencies = _mix(tendencies, physics.tendencies, options, share)
+        surface = _mix(surface, physics.surface, options, share)
+        if options.ocean_only:
+            ocean = inputs["cam_in_OCNFRAC"] >= 1.0
+            surface = {n: np.where(ocean, x, physics.surface[n]) for n, x in surface.items()}
+    return Coupled(tendencies, surface, Corrections(counts, added), share)
+
+
+def _limit_surface(surface: Fields, cosine: Array, counts: dict[str, int]) -> Fields:
+    """Floor the scalars at 0; no shortwave where the sun is at or below the horizon."""
+    night = np.asarray(cosine) <= 0.0
+    result = {}
+    for name, value in surface.items():
+        counts[f"floor:{name}"] = int(np.count_nonzero(value < 0))
+        limited = np.maximum(value, 0.0)
+        if name in NIGHT_ZERO:
+            counts[f"night:{name}"] = int(np.count_nonzero(night & (limited > 0)))
+            limited = np.where(night, 0.0, limited)
+        result[name] = limited
+    return result
+
+
+def _dry_stratosphere(
+    tendencies: Fields, inputs: Fields, interfaces: Array, dt: float, counts: dict[str, int]
+) -> Fields:
+    """At and above the tropopause: no vapour tendency, all cloud removed."""
+    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
+    heights = midpoint_heights(temperature, inputs["state_q0001"], interfaces)
+    tropopause = tropopause_level(temperature, heights, inputs["state_pmid"])
+    above = np.arange(temperature.shape[0])[:, None] <= tropopause
+    removal = {
+        "ptend_q0001": np.zeros_like(temperature),
+        "ptend_q0002": -np.asarray(inputs["state_q0002"], dtype=np.float64) / dt,
+        "ptend_q0003": -np.asarray(inputs["state_q0003"], dtype=np.float64) / dt,
+    }
+    result = dict(tendencies)
+    for name, value in removal.items():
+        changed = above & (tendencies[name] != value)
+        counts[f"strato_water:{name}"] = int(np.count_nonzero(changed))
+        result[name] = np.where(above, value, tendencies[name])
+    return result
+
+
+def _keep_positive(
+    tendencies: Fields,
+    inputs: Fields,
+    interfaces: Array,
+    dt: float,
+    counts: dict[str, int],
+    added: dict[str, Array],
+) -> Fields:
+    """Raise tendencies that would make water or dry static energy negative."""
+    mass = np.diff(interfaces, axis=0) / GRAVITY
+    result = dict(tendencies)
+    for key in WATER:
+        name = f"ptend_{key}"
+        state = np.asarray(inputs[f"state_{key}"], dtype=np.float64)
+        result[name], deficit = _raise_to_zero(state, tendencies[name], dt)
+        counts[f"positivity:{name}"] = int(np.count_nonzero(deficit))
+        added[name] = (deficit * mass).sum(axis=0)
+    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
+    heights = midpoint_heights(temperature, inputs["state_q0001"], interfaces)
+    energy = temperature + GRAVITY / DRY_AIR_HEAT_CAPACITY * heights
+    result["ptend_t"], deficit = _raise_to_zero(energy, tendencies["ptend_t"], dt)
+    counts["positivity:ptend_t"] = int(np.count_nonzero(deficit))
+    added["ptend_t"] = (DRY_AIR_HEAT_CAPACITY * deficit * mass).sum(axis=0)
+    return result
+
+
+def _raise_to_zero(state: Array, tendency: Array, dt: float) -> tuple[Array, Array]:
+    """Raise a tendency to ``-state / dt`` where the result would be negative.
+
+    Returns:
+        The tendency, and what was added to it (0 where nothing was).
+    """
+    negative = state + dt * tendency < 0.0
+    raised = np.where(negative, -state / dt, tendency)
+    return raised, np.where(negative, raised - tendency, 0.0)
+
+
+def _uncouple_top(tendencies: Fields, levels: int) -> Fields:
+    result = dict(tendencies)
+    for name in UNCOUPLED_AT_TOP:
+        result[name] = tendencies[name].copy()
+        result[name][:levels] = 0.0
+    return result
+
+
+def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: float) -> Fields:
+    """Take the chosen variables by share from the network, the others from the physics."""
+    chosen = options.partial_variables or DOOR_OUTPUTS.names
+    result = {}
+    for name, value in network.items():
+        own = np.asarray(physics[name], dtype=np.float64)
+        # share * a + (1 - share) * b would not return `a` exactly at share 1 for infinite b
+        mixed = value if share == 1.0 else share * value + (1.0 - share) * own
+        result[name] = mixed if name in chosen else own
+    return result

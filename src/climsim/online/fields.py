@@ -1,0 +1,205 @@
+"""Fields of the history files: E3SM's names, and how each follows from one step of a host.
+
+T, Q, U, V, clouds, surface pressure and fractions are those before the physics of the step;
+tendencies, precipitation and radiation are those of the step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from climsim.constants import DRY_AIR_GAS_CONSTANT, GRAVITY
+from climsim.grid import ColumnGrid
+from climsim.online.hosts.base import Fields, StepResult
+from climsim.thermodynamics import Array, midpoint_heights
+
+
+@dataclass(frozen=True)
+class HistoryField:
+    """One field of a history file.
+
+    Attributes:
+        name: E3SM's name.
+        unit: unit.
+        profile: whether it has levels.
+        long_name: what it is, in words.
+    """
+
+    name: str
+    unit: str
+    profile: bool
+    long_name: str
+
+
+_PROFILES = (
+    ("T", "K", "Temperature"),
+    ("Q", "kg/kg", "Specific humidity"),
+    ("U", "m/s", "Zonal wind"),
+    ("V", "m/s", "Meridional wind"),
+    ("CLDLIQ", "kg/kg", "Grid box averaged cloud liquid amount"),
+    ("CLDICE", "kg/kg", "Grid box averaged cloud ice amount"),
+    ("DTPHYS", "K/s", "Temperature tendency of the emulated physics"),
+    ("DQ1PHYS", "kg/kg/s", "Vapor tendency of the emulated physics"),
+    ("DQ2PHYS", "kg/kg/s", "Cloud liquid tendency of the emulated physics"),
+    ("DQ3PHYS", "kg/kg/s", "Cloud ice tendency of the emulated physics"),
+    ("DUPHYS", "m/s2", "Zonal wind tendency of the emulated physics"),
+    ("DVPHYS", "m/s2", "Meridional wind tendency of the emulated physics"),
+    ("CLOUD", "fraction", "Cloud fraction"),
+    ("DTPHYSCONF", "1", "Predicted loss of the temperature tendency"),
+    ("DQ1PHYSCONF", "1", "Predicted loss of the vapor tendency"),
+    ("DQNPHYSCONF", "1", "Predicted loss of the cloud condensate tendency"),
+    ("DUPHYSCONF", "1", "Predicted loss of the zonal wind tendency"),
+    ("DTPHYSLOSS", "1", "True loss of the temperature tendency against the host's physics"),
+    ("DQ1PHYSLOSS", "1", "True loss of the vapor tendency against the host's physics"),
+    ("DQNPHYSLOSS", "1", "True loss of the condensate tendency against the host's physics"),
+    ("DUPHYSLOSS", "1", "True loss of the zonal wind tendency against the host's physics"),
+)
+_SURFACE = (
+    ("PS", "Pa", "Surface pressure"),
+    ("PHIS", "m2/s2", "Surface geopotential"),
+    ("TS", "K", "Surface temperature (radiative)"),
+    ("PRECT", "m/s", "Total precipitation rate"),
+    ("PRECC", "m/s", "Convective precipitation rate (the host's total: it has no other)"),
+    ("PRECSC", "m/s", "Snow rate (water equivalent)"),
+    ("TMQ", "kg/m2", "Total (vertically integrated) precipitable water"),
+    ("TGCLDLWP", "kg/m2", "Total grid-box cloud liquid water path"),
+    ("TGCLDIWP", "kg/m2", "Total grid-box cloud ice water path"),
+    ("LHFLX", "W/m2", "Surface latent heat flux"),
+    ("SHFLX", "W/m2", "Surface sensible heat flux"),
+    ("TAUX", "N/m2", "Zonal surface stress"),
+    ("TAUY", "N/m2", "Meridional surface stress"),
+    ("SOLIN", "W/m2", "Solar insolation"),
+    ("FSNS", "W/m2", "Net solar flux at surface"),
+    ("FLDS", "W/m2", "Downwelling longwave flux at surface"),
+    ("LWUP", "W/m2", "Upwelling longwave flux at surface"),
+    ("LANDFRAC", "fraction", "Fraction of sfc area covered by land"),
+    ("ICEFRAC", "fraction", "Fraction of sfc area covered by sea-ice"),
+    ("OCNFRAC", "fraction", "Fraction of sfc area covered by ocean"),
+    ("FLUT", "W/m2", "Upwelling longwave flux at top of model"),
+    ("FLUTC", "W/m2", "Clearsky upwelling longwave flux at top of model"),
+    ("FLNT", "W/m2", "Net longwave flux at top of model"),
+    ("FSNT", "W/m2", "Net solar flux at top of model"),
+    ("FSNTC", "W/m2", "Clearsky net solar flux at top of model"),
+    ("FSUTOA", "W/m2", "Upwelling solar flux at top of atmosphere"),
+    ("LWCF", "W/m2", "Longwave cloud forcing"),
+    ("SWCF", "W/m2", "Shortwave cloud forcing"),
+    ("CLDTOT", "fraction", "Vertically-integrated total cloud"),
+    ("CLDLOW", "fraction", "Vertically-integrated low cloud"),
+    ("CLDMED", "fraction", "Vertically-integrated mid-level cloud"),
+    ("CLDHGH", "fraction", "Vertically-integrated high cloud"),
+    *((f"T{p}", "K", f"Temperature at {p} mbar pressure surface") for p in (850, 500)),
+    *((f"U{p}", "m/s", f"Zonal wind at {p} mbar pressure surface") for p in (850, 500)),
+    *((f"V{p}", "m/s", f"Meridional wind at {p} mbar pressure surface") for p in (850, 500)),
+    *((f"Z{p}", "m", f"Geopotential Z at {p} mbar pressure surface") for p in (850, 500)),
+)
+HISTORY_FIELDS: dict[str, HistoryField] = {
+    name: HistoryField(name, unit, profile, long_name)
+    for table, profile in ((_PROFILES, True), (_SURFACE, False))
+    for name, unit, long_name in table
+}
+"""Every field a history file may hold, by name."""
+HOURLY_FIELDS = ("PRECT", "TMQ", "PS", "LANDFRAC", "ICEFRAC", "OCNFRAC")
+"""Fields of the hourly stream, unless others are chosen."""
+
+_STATE = {
+    "T": "state_t", "Q": "state_q0001", "U": "state_u", "V": "state_v",
+    "CLDLIQ": "state_q0002", "CLDICE": "state_q0003", "PS": "state_ps",
+    "LHFLX": "pbuf_LHFLX", "SHFLX": "pbuf_SHFLX", "TAUX": "pbuf_TAUX", "TAUY": "pbuf_TAUY",
+    "SOLIN": "pbuf_SOLIN", "LWUP": "cam_in_LWUP", "LANDFRAC": "cam_in_LANDFRAC",
+    "ICEFRAC": "cam_in_ICEFRAC", "OCNFRAC": "cam_in_OCNFRAC",
+}  # fmt: skip
+_TENDENCIES = {
+    "DTPHYS": "ptend_t", "DQ1PHYS": "ptend_q0001", "DQ2PHYS": "ptend_q0002",
+    "DQ3PHYS": "ptend_q0003", "DUPHYS": "ptend_u", "DVPHYS": "ptend_v",
+}  # fmt: skip
+_FLUXES = {
+    "PRECT": "cam_out_PRECC", "PRECC": "cam_out_PRECC", "PRECSC": "cam_out_PRECSC",
+    "FSNS": "cam_out_NETSW", "FLDS": "cam_out_FLWDS",
+}  # fmt: skip
+_PATHS = {"TMQ": "state_q0001", "TGCLDLWP": "state_q0002", "TGCLDIWP": "state_q0003"}
+_PRESSURE_LEVELS = (850, 500)
+_PA_PER_HPA = 100.0
+_CONFIDENCE = {
+    "DTPHYS": "ptend_t", "DQ1PHYS": "ptend_q0001", "DQNPHYS": "ptend_qn", "DUPHYS": "ptend_u",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PressureInterpolation:
+    """Linear interpolation in log-pressure to one pressure, weights computed once.
+
+    Beyond the highest and lowest midpoint the value there is taken, as E3SM's ``vertinterp`` does.
+
+    Attributes:
+        above: (column,) index of the level above the pressure.
+        weight: (column,) weight of the level below it.
+    """
+
+    above: Array
+    weight: Array
+
+    @classmethod
+    def to(cls, pressure: float, midpoints: Array) -> PressureInterpolation:
+        """Find the levels around a pressure [Pa] in (level, column) midpoint pressures [Pa]."""
+        above = np.count_nonzero(midpoints <= pressure, axis=0) - 1
+        above = np.clip(above, 0, midpoints.shape[0] - 2)
+        column = np.arange(midpoints.shape[1])
+        upper, lower = np.log(midpoints[above, column]), np.log(midpoints[above + 1, column])
+        weight = np.clip((np.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
+        return cls(above, weight)
+
+    def __call__(self, profile: Array) -> Array:
+        """Interpolate (level, column) to (column,)."""
+        column = np.arange(profile.shape[1])
+        upper, lower = profile[self.above, column], profile[self.above + 1, column]
+        return upper + self.weight * (lower - upper)
+
+
+def history_fields(result: StepResult, grid: ColumnGrid, losses: Fields | None = None) -> Fields:
+    """Compute the history fields of one step.
+
+    Args:
+        result: what the step saw and did.
+        grid: the host's columns.
+        losses: confidence and loss fields by history name, if there are any.
+
+    Returns:
+        Every field that can be had, by E3SM's name, (level, column) or (column,).
+    """
+    inputs = result.inputs
+    fields = {name: inputs[source] for name, source in _STATE.items()}
+    fields |= {name: result.tendencies[source] for name, source in _TENDENCIES.items()}
+    fields |= {name: result.surface[source] for name, source in _FLUXES.items()}
+    mass = grid.layer_mass(inputs["state_ps"])
+    fields |= {name: (inputs[source] * mass).sum(axis=0) for name, source in _PATHS.items()}
+    fields |= {n: x for n, x in result.diagnostics.items() if n in HISTORY_FIELDS}
+    fields |= _on_pressure(inputs, grid, result.diagnostics.get("PHIS"))
+    return fields | (losses or {})
+
+
+def confidence_fields(by_target: Fields, suffix: str) -> Fields:
+    """Rename losses by target to history fields: ``CONF`` predicted, ``LOSS`` true."""
+    return {f"{name}{suffix}": by_target[target] for name, target in _CONFIDENCE.items()}
+
+
+def _on_pressure(inputs: Fields, grid: ColumnGrid, geopotential: Array | None) -> Fields:
+    """Winds, temperature and height on pressure surfaces; height only with the orography."""
+    temperature, surface_pressure = inputs["state_t"], inputs["state_ps"]
+    profiles = {"T": temperature, "U": inputs["state_u"], "V": inputs["state_v"]}
+    heights = None
+    if geopotential is not None:
+        interfaces = grid.interface_pressure(surface_pressure)
+        above_ground = midpoint_heights(temperature, inputs["state_q0001"], interfaces)
+        heights = above_ground + geopotential / GRAVITY
+    result: Fields = {}
+    for level in _PRESSURE_LEVELS:
+        pressure = level * _PA_PER_HPA
+        interpolate = PressureInterpolation.to(pressure, inputs["state_pmid"])
+        result |= {f"{name}{level}": interpolate(x) for name, x in profiles.items()}
+        if heights is not None:
+            below = DRY_AIR_GAS_CONSTANT * temperature[-1] / GRAVITY
+            drop = below * np.log(np.maximum(pressure / inputs["state_pmid"][-1], 1.0))
+            result[f"Z{level}"] = interpolate(heights) - drop
+    return result

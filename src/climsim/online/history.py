@@ -1,0 +1,319 @@
+"""History files in E3SM's form: means over months, days and hours, written whole or not at all.
+
+Names, dimensions (time, lev, ncol), coordinates and attributes are E3SM's, so that one evaluation
+serves every host. Each stream holds its sums in memory and in the restart; a file is written when
+its period ends, and once more for a period that the run leaves unfinished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import cftime
+import numpy as np
+import xarray as xr
+from cftime import DatetimeNoLeap as Date
+
+from climsim.errors import ClimSimError, unknown_name
+from climsim.files import write_netcdf
+from climsim.grid import ColumnGrid
+from climsim.online.fields import HISTORY_FIELDS, HOURLY_FIELDS
+from climsim.online.hosts.base import Fields
+from climsim.thermodynamics import Array
+
+TIME_UNITS = "days since 0001-01-01 00:00:00"
+_HPA = 1000.0
+
+
+@dataclass(frozen=True)
+class StreamKind:
+    """How a stream averages and how its files are cut.
+
+    Attributes:
+        period: key of the averaging period that a date lies in.
+        file: key of the file that a date belongs to, as its name spells it.
+        fields: names of the fields it holds by default; empty means all.
+    """
+
+    period: Callable[[Date], tuple[int, ...]]
+    file: Callable[[Date], str]
+    fields: tuple[str, ...] = ()
+
+
+def _month_name(date: Date) -> str:
+    return f"{date.year:04d}-{date.month:02d}"
+
+
+def _day_name(date: Date) -> str:
+    return f"{date.year:04d}-{date.month:02d}-{date.day:02d}-00000"
+
+
+STREAMS: dict[str, StreamKind] = {
+    "h0": StreamKind(lambda d: (d.year, d.month), _month_name),
+    "h1": StreamKind(lambda d: (d.year, d.month, d.day), _day_name),
+    "h2": StreamKind(lambda d: (d.year, d.month, d.day, d.hour), _day_name, HOURLY_FIELDS),
+}
+"""Monthly, daily and hourly means, by E3SM's stream names."""
+
+
+@dataclass
+class Sample:
+    """A mean over one period."""
+
+    start: Date
+    end: Date
+    steps: int
+    fields: Fields
+
+
+class Stream:
+    """Running means of one stream and the samples that wait for their file.
+
+    Args:
+        name: of the stream, a key of `STREAMS`.
+        fields: names to hold; empty means the stream's default.
+    """
+
+    def __init__(self, name: str, fields: tuple[str, ...] = ()) -> None:
+        if name not in STREAMS:
+            raise unknown_name("history stream", name, STREAMS)
+        for field in fields:
+            if field not in HISTORY_FIELDS:
+                raise unknown_name(f"field of history stream {name}", field, HISTORY_FIELDS)
+        self.name = name
+        self.kind = STREAMS[name]
+        self.fields = fields or self.kind.fields
+        self._sums: Fields = {}
+        self._counts: dict[str, int] = {}
+        self._latest: frozenset[str] = frozenset()
+        self._steps = 0
+        self._start: Date | None = None
+        self._end: Date | None = None
+        self._waiting: list[Sample] = []
+
+    def add(self, fields: Fields, start: Date, seconds: float) -> None:
+        """Add one step.
+
+        Args:
+            fields: by name; those the stream does not hold are ignored.
+            start: beginning of the step.
+            seconds: its length.
+        """
+        if self._start is None:
+            self._start = start
+        self._end = start + timedelta(seconds=seconds)
+        self._steps += 1
+        self._latest = frozenset(fields)
+        for name in self.fields or fields:
+            if name not in fields:
+                continue
+            if name in self._sums:
+                self._sums[name] += fields[name]
+                self._counts[name] += 1
+            else:
+                self._sums[name] = np.array(fields[name], dtype=np.float64)
+                self._counts[name] = 1
+        if self.kind.period(self._end) != self.kind.period(start):
+            self._finish_sample()
+
+    def take_file(self) -> list[Sample] | None:
+        """Hand over the samples of a file that is complete, if there is one."""
+        if not self._waiting:
+            return None
+        last = self._waiting[-1]
+        if self._start is not None or self.kind.file(last.end) == self.kind.file(last.start):
+            return None
+        samples, self._waiting = self._waiting, []
+        return samples
+
+    def unfinished(self) -> list[Sample]:
+        """Samples of the file at hand, the running one included; the stream stays as it is."""
+        return self._waiting + ([self._mean()] if self._start is not None else [])
+
+    def _mean(self) -> Sample:
+        assert self._start is not None
+        assert self._end is not None
+        # A field that ended with the spin-up must not stand for the whole period; one that began
+        # after it may: its mean is over the steps that had it.
+        means: Fields = {n: x / self._counts[n] for n, x in self._sums.items() if n in self._latest}
+        return Sample(self._start, self._end, self._steps, means)
+
+    def _finish_sample(self) -> None:
+        self._waiting.append(self._mean())
+        self._sums, self._counts, self._steps = {}, {}, 0
+        self._start = self._end = None
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Flatten into named arrays, for a restart file."""
+        arrays = {f"sum/{n}": x for n, x in self._sums.items()}
+        arrays |= {f"count/{n}": np.array(c) for n, c in self._counts.items()}
+        if self._start is not None and self._end is not None:
+            arrays["running"] = np.array([*_ordinal(self._start), *_ordinal(self._end)])
+            arrays["steps"] = np.array(self._steps)
+            arrays["latest"] = np.array(sorted(self._latest))
+        for index, sample in enumerate(self._waiting):
+            prefix = f"waiting/{index}"
+            arrays |= {f"{prefix}/{n}": x for n, x in sample.fields.items()}
+            span = [*_ordinal(sample.start), *_ordinal(sample.end), sample.steps]
+            arrays[f"{prefix}/"] = np.array(span)
+        return arrays
+
+    def load_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Continue from what `to_arrays` flattened."""
+        self._sums = {k.removeprefix("sum/"): x for k, x in arrays.items() if k[:4] == "sum/"}
+        self._counts = {k[6:]: int(x) for k, x in arrays.items() if k[:6] == "count/"}
+        if "running" in arrays:
+            self._start, self._end = _dates(arrays["running"])
+            self._steps = int(arrays["steps"])
+            self._latest = frozenset(str(n) for n in arrays["latest"])
+        waiting: dict[int, Fields] = {}
+        for key, value in arrays.items():
+            part, _, rest = key.partition("/")
+            if part == "waiting":
+                index, _, name = rest.partition("/")
+                waiting.setdefault(int(index), {})[name] = value
+        self._waiting = []
+        for number in sorted(waiting):
+            span = waiting[number].pop("")
+            self._waiting.append(Sample(*_dates(span[:4]), int(span[4]), waiting[number]))
+
+
+def _ordinal(date: Date) -> tuple[int, int]:
+    """Days since the epoch and second of the day, both exact."""
+    days = cftime.date2num(Date(date.year, date.month, date.day), TIME_UNITS, "noleap")
+    return int(days), date.hour * 3600 + date.minute * 60 + date.second
+
+
+def _dates(span: Array) -> tuple[Date, Date]:
+    """Two dates from two pairs of `_ordinal`."""
+    numbers = [int(n) for n in span]
+    epoch = Date(1, 1, 1)
+    start = epoch + timedelta(days=numbers[0], seconds=numbers[1])
+    return start, epoch + timedelta(days=numbers[2], seconds=numbers[3])
+
+
+class HistoryWriter:
+    """All streams of a run and their files.
+
+    Args:
+        folder: of the run.
+        case: name of the run, the first part of every file name.
+        grid: the host's columns.
+        streams: names of the streams.
+        hourly_fields: fields of the hourly stream; empty means its default.
+        attributes: global attributes of every file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        case: str,
+        grid: ColumnGrid,
+        streams: tuple[str, ...],
+        hourly_fields: tuple[str, ...] = (),
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.case, self.grid = folder, case, grid
+        self.attributes = {"Conventions": "CF-1.8", "case": case, **(attributes or {})}
+        self.streams = [Stream(n, hourly_fields if n == "h2" else ()) for n in streams]
+
+    def add(self, fields: Fields, start: Date, seconds: float) -> None:
+        """Add one step to every stream and write the files that it completes."""
+        for stream in self.streams:
+            stream.add(fields, start, seconds)
+            samples = stream.take_file()
+            if samples is not None:
+                self._write(stream, samples)
+
+    def write_unfinished(self) -> None:
+        """Write the files of the periods at hand, so that nothing that was run is lost."""
+        for stream in self.streams:
+            samples = stream.unfinished()
+            if samples:
+                self._write(stream, samples)
+
+    def path(self, stream: str, date: Date) -> Path:
+        """Path of the file of a stream that a date belongs to."""
+        return self.folder / f"{self.case}.eam.{stream}.{STREAMS[stream].file(date)}.nc"
+
+    def _write(self, stream: Stream, samples: list[Sample]) -> None:
+        dataset = history_dataset(samples, self.grid, self.attributes)
+        options = {"zlib": True, "complevel": 1, "shuffle": True}
+        encoding = {n: dict(options) for n, v in dataset.items() if "ncol" in v.dims}
+        path = self.path(stream.name, samples[0].start)
+        write_netcdf(dataset, path, encoding=encoding, unlimited_dims=["time"])
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Flatten every stream into named arrays, for a restart file."""
+        return {f"{s.name}|{k}": x for s in self.streams for k, x in s.to_arrays().items()}
+
+    def load_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Continue from what `to_arrays` flattened."""
+        for stream in self.streams:
+            prefix = f"{stream.name}|"
+            own = {k.removeprefix(prefix): x for k, x in arrays.items() if k.startswith(prefix)}
+            stream.load_arrays(own)
+
+
+def grid_variables(grid: ColumnGrid) -> dict[str, tuple[Any, Any, dict[str, str]]]:
+    """Coordinates and hybrid coefficients of every file, as E3SM names them."""
+    pressure = "hybrid level at {} (1000*(A+B))"
+    return {
+        "lat": ("ncol", grid.lat, {"units": "degrees_north", "long_name": "latitude"}),
+        "lon": ("ncol", grid.lon, {"units": "degrees_east", "long_name": "longitude"}),
+        "area": ("ncol", grid.area, {"units": "steradian", "long_name": "area of grid box"}),
+        "lev": (
+            "lev",
+            _HPA * (grid.hyam + grid.hybm),
+            {"units": "hPa", "long_name": pressure.format("midpoints"), "positive": "down"},
+        ),
+        "ilev": (
+            "ilev",
+            _HPA * (grid.hyai + grid.hybi),
+            {"units": "hPa", "long_name": pressure.format("interfaces"), "positive": "down"},
+        ),
+        "hyam": ("lev", grid.hyam, {"long_name": "hybrid A coefficient at layer midpoints"}),
+        "hybm": ("lev", grid.hybm, {"long_name": "hybrid B coefficient at layer midpoints"}),
+        "hyai": ("ilev", grid.hyai, {"long_name": "hybrid A coefficient at layer interfaces"}),
+        "hybi": ("ilev", grid.hybi, {"long_name": "hybrid B coefficient at layer interfaces"}),
+        "P0": ((), grid.p0, {"units": "Pa", "long_name": "reference pressure"}),
+    }
+
+
+def history_dataset(
+    samples: list[Sample], grid: ColumnGrid, attributes: Mapping[str, str]
+) -> xr.Dataset:
+    """Put samples into a dataset of E3SM's form; the time is the end of each mean."""
+    names = samples[0].fields
+    if any(s.fields.keys() != names.keys() for s in samples):
+        names = {n: x for n, x in names.items() if all(n in s.fields for s in samples)}
+    variables: dict[str, Any] = dict(grid_variables(grid))
+    for name, first in names.items():
+        table = HISTORY_FIELDS[name]
+        _check_shape(name, first, grid, table.profile)
+        dims = ("time", "lev", "ncol") if table.profile else ("time", "ncol")
+        stack = np.stack([s.fields[name] for s in samples]).astype(np.float32)
+        about = {"units": table.unit, "long_name": table.long_name, "cell_methods": "time: mean"}
+        variables[name] = (dims, stack, about)
+    bounds = np.array([[_days(s.start), _days(s.end)] for s in samples])
+    calendar = {"units": TIME_UNITS, "calendar": "noleap"}
+    variables["time"] = ("time", bounds[:, 1], {**calendar, "bounds": "time_bnds"})
+    variables["time_bnds"] = (("time", "nbnd"), bounds, {"long_name": "time interval endpoints"})
+    steps = np.array([s.steps for s in samples], dtype=np.int32)
+    variables["nsteps"] = ("time", steps, {"long_name": "model steps in the mean"})
+    return xr.Dataset(variables, attrs=dict(attributes))
+
+
+def _days(date: Date) -> float:
+    days, seconds = _ordinal(date)
+    return days + seconds / 86400.0
+
+
+def _check_shape(name: str, value: Array, grid: ColumnGrid, profile: bool) -> None:
+    expected = (grid.n_levels, grid.n_columns) if profile else (grid.n_columns,)
+    if value.shape != expected:
+        raise ClimSimError(f"history field {name}: expected shape {expected}, found {value.shape}")

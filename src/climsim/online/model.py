@@ -1,0 +1,101 @@
+"""Opening the exported model of a run and checking that it fits the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from climsim.errors import ClimSimError
+from climsim.grid import ColumnGrid
+from climsim.online.hosts.base import HealthReport
+from climsim.online.memory import DOORS
+from climsim.thermodynamics import Array
+from climsim.variables import DOOR_OUTPUTS, TARGETS
+
+
+class Model(Protocol):
+    """An exported model, as the run loop sees it."""
+
+    door: str
+    n_levels: int
+    confidence: bool
+
+    def __call__(self, vector: Array) -> Array:
+        """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
+        ...
+
+
+def open_model(path: Path, grid: ColumnGrid) -> Model:
+    """Load an exported model and check it against the columns of a host.
+
+    torch is held to one thread: on few cores its threads and those of the host's compiler would
+    take turns.
+
+    Args:
+        path: of the TorchScript file.
+        grid: the host's columns.
+
+    Raises:
+        ClimSimError: if the door is unknown or the number of levels or outputs does not fit.
+    """
+    # Here, not above: a run of the host's own physics then needs no torch at all.
+    import torch
+
+    from climsim.export import load_emulator
+
+    torch.set_num_threads(1)
+    model = load_emulator(path)
+    if model.door not in DOORS:
+        raise ClimSimError(
+            f"{path}: expected a model with the door {' or '.join(DOORS)}, found {model.door!r}"
+        )
+    if model.n_levels != grid.n_levels:
+        raise ClimSimError(
+            f"{path}: expected a model of {grid.n_levels} levels, as the host has, found "
+            f"{model.n_levels}: export one for this host"
+        )
+    _check_output(path, model, grid)
+    return model
+
+
+def _check_output(path: Path, model: Model, grid: ColumnGrid) -> None:
+    """Try the model on neutral columns: metadata can be wrong, an output cannot."""
+    columns, levels = 2, grid.n_levels
+    vector = np.zeros((columns, DOORS[model.door].size(levels)), dtype=np.float32)
+    try:
+        shape = model(vector).shape
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ClimSimError(f"{path}: the model fails on its own door: {reason}") from error
+    size = DOOR_OUTPUTS.size(levels)
+    expected = size + TARGETS.size(levels) if model.confidence else size
+    if shape != (columns, expected):
+        raise ClimSimError(
+            f"{path}: expected {expected} outputs a column for {levels} levels, found output of "
+            f"shape {shape} for {columns} columns: export the model for this host"
+        )
+
+
+def non_finite(output: Array, grid: ColumnGrid) -> HealthReport | None:
+    """Find the first value of a model's output that is no number.
+
+    Args:
+        output: (column, feature).
+        grid: the host's columns.
+
+    Returns:
+        Where it is, or None where all are finite.
+    """
+    bad = np.argwhere(~np.isfinite(output))
+    if not bad.size:
+        return None
+    column, feature = (int(i) for i in bad[0])
+    limits = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+    for name, where in DOOR_OUTPUTS.slices(grid.n_levels).items():
+        if where.start <= feature < where.stop:
+            profile = where.stop - where.start > 1
+            level = feature - where.start if profile else None
+            return HealthReport(name, column, level, float(output[column, feature]), limits)
+    return HealthReport("confidence", column, None, float(output[column, feature]), limits)

@@ -1,0 +1,187 @@
+"""What a run says about itself: progress, speed, corrections, budgets, drift and its ending."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from climsim.errors import ClimSimError
+from climsim.files import read_json, write_json
+from climsim.online.budget import BudgetSums, daily_trend
+from climsim.online.hosts.base import HealthReport
+
+RECORD_NAME = "record.json"
+RUNNING, INTERRUPTED, COMPLETE, UNSTABLE, FAILED = (
+    "running", "interrupted", "complete", "unstable", "failed",
+)  # fmt: skip
+DAYS_PER_YEAR = 365.0
+SECONDS_PER_DAY = 86400.0
+PARTS = ("host", "network", "coupler", "history", "restart")
+"""Parts that the wall time is split into."""
+
+
+@dataclass
+class Timing:
+    """Wall time of a run, without the first step of each kind, which compiles.
+
+    Attributes:
+        steps: number of steps timed.
+        seconds: by part of `PARTS`, of the steps timed [s].
+        first_steps: wall time of the steps left out [s].
+    """
+
+    steps: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    first_steps: float = 0.0
+
+    def total(self) -> float:
+        """Wall time of the steps timed [s]."""
+        return sum(self.seconds.values())
+
+    def years_per_day(self, dt: float) -> float | None:
+        """Simulated years per day of wall time; None before there is anything to say."""
+        if not self.steps or self.total() <= 0:
+            return None
+        return self.steps * dt / (DAYS_PER_YEAR * self.total())
+
+
+@dataclass
+class RunRecord:
+    """The record of one run, kept up to date while it goes on.
+
+    Attributes:
+        case: name of the run.
+        status: running, interrupted, complete, unstable or failed.
+        message: status in words, such as ``unstable after 3.2 days``.
+        config: resolved configuration.
+        made_by: provenance attributes.
+        host: name of the host.
+        model: path of the exported model, None for the host's own physics.
+        start: date of the first step.
+        date: date that the run has reached.
+        dt: time step [s].
+        steps: steps done.
+        coupled_steps: steps in which the network took part.
+        days_wanted: simulated days asked for.
+        timing: wall time and its parts.
+        corrections: by rule and variable, number of values changed since the start.
+        added: by variable, global mean that positivity added, summed over steps.
+        cells: (columns x levels), what the counts of one step are out of.
+        budgets: sums of the residuals.
+        daily: global means at the end of each day.
+        warnings: what looked suspicious, in words.
+        instability: step, date, column, lat, lon, level, variable, value and bounds, if any.
+        losses: mean predicted and true loss by target, where both are known.
+        files: what else the run wrote, by role.
+    """
+
+    case: str
+    status: str = RUNNING
+    message: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    made_by: dict[str, str] = field(default_factory=dict)
+    host: str = ""
+    model: str | None = None
+    start: str = ""
+    date: str = ""
+    dt: float = 0.0
+    steps: int = 0
+    coupled_steps: int = 0
+    days_wanted: float = 0.0
+    timing: Timing = field(default_factory=Timing)
+    corrections: dict[str, int] = field(default_factory=dict)
+    added: dict[str, float] = field(default_factory=dict)
+    cells: int = 0
+    budgets: BudgetSums = field(default_factory=BudgetSums)
+    daily: list[dict[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    instability: dict[str, Any] | None = None
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def days(self) -> float:
+        """Simulated days done."""
+        return self.steps * self.dt / SECONDS_PER_DAY
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to run."""
+        return self.status == UNSTABLE or (
+            self.status == COMPLETE and self.days >= self.days_wanted
+        )
+
+    @property
+    def sypd(self) -> float | None:
+        """Simulated years per day."""
+        return self.timing.years_per_day(self.dt)
+
+    def drift(self) -> dict[str, float]:
+        """Trends per day of the global means over the last 30 days at most."""
+        names = ("temperature", "water", "energy", "surface_pressure")
+        return {f"{n}_per_day": daily_trend(self.daily, n) for n in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, with what follows from it, for the file."""
+        values = asdict(self)
+        timing = values.pop("timing") | {"total": self.timing.total()}
+        budget_sums = values.pop("budgets")["sums"]
+        return {
+            "case": values.pop("case"),
+            "status": values.pop("status"),
+            "message": values.pop("message"),
+            "steps": values.pop("steps"),
+            "days": self.days,
+            "sypd": self.sypd,
+            **values,
+            "drift": self.drift(),
+            "timing": timing,
+            "budgets": self.budgets.summary(),
+            "budget_sums": budget_sums,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunRecord:
+        """Rebuild what `to_dict` gave."""
+        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+        timing = dict(values["timing"])
+        timing.pop("total", None)
+        known["timing"] = Timing(**timing)
+        known["budgets"] = BudgetSums(values["budget_sums"])
+        return cls(**known)
+
+    def save(self, folder: Path) -> None:
+        """Write ``record.json`` atomically."""
+        write_json(folder / RECORD_NAME, self.to_dict())
+
+    @classmethod
+    def open(cls, folder: Path) -> RunRecord:
+        """Read ``record.json``.
+
+        Raises:
+            ClimSimError: if it is missing or no record.
+        """
+        path = folder / RECORD_NAME
+        values = read_json(path)
+        try:
+            return cls.from_dict(values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ClimSimError(
+                f"{path}: expected the record of a run, found something else ({error}): "
+                "choose another folder or delete it"
+            ) from error
+
+    def end_unstable(self, trouble: HealthReport, where: dict[str, Any]) -> None:
+        """Note that a bound was violated.
+
+        Args:
+            trouble: the violation.
+            where: what else is known about it (step, date, lat, lon).
+        """
+        self.status = UNSTABLE
+        self.message = f"unstable after {self.days:.2f} days"
+        self.instability = {**where, **asdict(trouble)}
+        if not math.isfinite(trouble.value):
+            self.instability["value"] = str(trouble.value)  # JSON has no such number

@@ -1,0 +1,102 @@
+"""Restart points of a run: everything that continuing exactly needs, whole or absent.
+
+``restart/step-NNNNNNNN/`` holds the host's own restart file, the memory of earlier steps, the sums
+of the history streams and the record of that moment. The folder appears by one rename; the older
+one is removed only afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path, remove
+from climsim.online.hosts.base import Host
+from climsim.online.memory import Memory
+from climsim.online.record import RunRecord
+from climsim.thermodynamics import Array
+
+FOLDER = "restart"
+_PREFIX = "step-"
+_HOST, _MEMORY, _HISTORY = "host", "memory.npz", "history.npz"
+
+
+@dataclass(frozen=True)
+class RestartState:
+    """What a restart point holds beside the host.
+
+    Attributes:
+        record: of the run at that moment.
+        memory: of the two steps before.
+        history: sums of the history streams, as named arrays.
+    """
+
+    record: RunRecord
+    memory: Memory
+    history: Mapping[str, Array]
+
+
+def save_restart(folder: Path, host: Host, state: RestartState) -> Path:
+    """Write a restart point and remove older ones.
+
+    Args:
+        folder: of the run.
+        host: in the state to continue from.
+        state: the rest.
+
+    Returns:
+        The folder of the restart point.
+    """
+    points = folder / FOLDER
+    path = points / f"{_PREFIX}{state.record.steps:08d}"
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        host.save(temporary / _HOST)
+        _save_arrays(temporary / _MEMORY, state.memory.to_arrays())
+        _save_arrays(temporary / _HISTORY, state.history)
+        state.record.save(temporary)
+    for other in points.glob(f"{_PREFIX}*"):
+        if other != path:
+            remove(other)
+    return path
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    named: dict[str, Any] = dict(arrays)
+    np.savez(path, **named)
+
+
+def latest_restart(folder: Path) -> Path | None:
+    """The newest restart point of a run, or None."""
+    points = sorted((folder / FOLDER).glob(f"{_PREFIX}*"))
+    return points[-1] if points else None
+
+
+def load_restart(point: Path, host: Host) -> RestartState:
+    """Bring a host back to a restart point.
+
+    Args:
+        point: folder of the restart point.
+        host: its state is replaced.
+
+    Raises:
+        ClimSimError: if the restart point cannot be read.
+    """
+    try:
+        with np.load(point / _MEMORY) as file:
+            memory = Memory.from_arrays(dict(file))
+        with np.load(point / _HISTORY) as file:
+            history = dict(file)
+    except (OSError, KeyError, ValueError) as error:
+        raise ClimSimError(
+            f"{point}: expected a restart point, found something else ({error}): "
+            "delete it; the run then starts again"
+        ) from error
+    record = RunRecord.open(point)
+    host.restore(point / _HOST)
+    return RestartState(record, memory, history)

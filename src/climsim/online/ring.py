@@ -1,0 +1,112 @@
+"""The last day of a run, step by step and in full, kept for the case that it ends badly.
+
+A file of one slot per step of a day, overwritten in a circle. It outlives a killed process: a run
+that resumes overwrites what it repeats with equal values, so the day before any step is whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from climsim.files import write_netcdf
+from climsim.grid import ColumnGrid
+from climsim.online.history import grid_variables
+from climsim.online.hosts.base import StepResult
+from climsim.thermodynamics import Array
+from climsim.variables import DOOR_OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
+
+CONTENT = (*PROGNOSTIC, *DOOR_OUTPUTS.profiles, *SCALARS_IN, *DOOR_OUTPUTS.scalars)
+"""What is kept of each step: state before physics, tendencies and scalars as applied."""
+SECONDS_PER_DAY = 86400.0
+
+
+class LastDay:
+    """A circular file of the steps of one day.
+
+    Args:
+        path: of the file; created if missing.
+        grid: the host's columns.
+        dt: time step [s].
+    """
+
+    def __init__(self, path: Path, grid: ColumnGrid, dt: float) -> None:
+        self.path, self.grid, self.dt = path, grid, dt
+        self.slots = max(1, round(SECONDS_PER_DAY / dt))
+        levels = grid.n_levels
+        sizes = [levels if variable(n).profile else 1 for n in CONTENT]
+        self._shape = (sum(sizes), grid.n_columns)
+        self._rows = dict(
+            zip(CONTENT, np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1]), strict=True)
+        )
+        self._slot_bytes = 8 + 4 * self._shape[0] * self._shape[1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def write(self, step: int, result: StepResult) -> None:
+        """Keep one step; the step a day earlier gives way.
+
+        Args:
+            step: its number, 0 for the first of the run.
+            result: what it saw and did.
+        """
+        fields = {**result.inputs, **result.tendencies, **result.surface}
+        block = np.empty(self._shape, dtype=np.float32)
+        for name, rows in self._rows.items():
+            block[rows] = fields[name]
+        # The number is stored plus one: an empty slot reads 0.
+        data = np.int64(step + 1).tobytes() + block.tobytes()
+        os.pwrite(self._file, data, (step % self.slots) * self._slot_bytes)
+
+    def read(self, last: int) -> tuple[list[int], Array]:
+        """Read the steps of the day that ends with a step.
+
+        Returns:
+            Numbers of the steps, ascending, and (step, row, column) float32.
+        """
+        found = {}
+        for slot in range(self.slots):
+            data = os.pread(self._file, self._slot_bytes, slot * self._slot_bytes)
+            if len(data) < self._slot_bytes:
+                continue
+            step = int(np.frombuffer(data[:8], dtype=np.int64)[0]) - 1
+            if last - self.slots < step <= last:
+                found[step] = np.frombuffer(data[8:], dtype=np.float32).reshape(self._shape)
+        steps = sorted(found)
+        blocks = [found[s] for s in steps]
+        return steps, np.stack(blocks) if blocks else np.empty((0, *self._shape), np.float32)
+
+    def dump(self, path: Path, last: int, attributes: Mapping[str, str]) -> Path:
+        """Write the day that ends with a step as netCDF.
+
+        Args:
+            path: of the file.
+            last: number of the last step.
+            attributes: global attributes.
+
+        Returns:
+            The path.
+        """
+        steps, blocks = self.read(last)
+        variables: dict[str, Any] = dict(grid_variables(self.grid))
+        variables["step"] = ("time", steps, {"long_name": "steps since the start of the run"})
+        for name, rows in self._rows.items():
+            about = {"units": variable(name).unit, "long_name": variable(name).long_name}
+            block = blocks[:, rows]
+            if variable(name).profile:
+                variables[name] = (("time", "lev", "ncol"), block, about)
+            else:
+                variables[name] = (("time", "ncol"), block[:, 0], about)
+        write_netcdf(xr.Dataset(variables, attrs=dict(attributes)), path)
+        return path
+
+    def close(self, delete: bool = False) -> None:
+        """Close the file, and remove it if it is no longer needed."""
+        os.close(self._file)
+        if delete:
+            self.path.unlink(missing_ok=True)

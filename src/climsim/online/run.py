@@ -1,0 +1,233 @@
+"""Running a climate model step by step, coupled to an exported model or with its own physics.
+
+The loop is exact over interruptions: a run that was killed continues from its last restart point
+and gives the files that it would have given.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, provenance
+from climsim.online.config import RunConfig
+from climsim.online.hosts import build_host
+from climsim.online.hosts.base import Host
+from climsim.online.loop import Loop
+from climsim.online.memory import STEPS_NEEDED
+from climsim.online.model import Model, open_model
+from climsim.online.record import (
+    COMPLETE,
+    FAILED,
+    INTERRUPTED,
+    RECORD_NAME,
+    RUNNING,
+    SECONDS_PER_DAY,
+    RunRecord,
+)
+from climsim.online.restart import latest_restart
+
+__all__ = ["RunConfig", "run_online"]
+_log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+LOCK_NAME = ".lock"
+_MAY_CHANGE = ("days", "folder", "restart_days")
+
+
+def run_online(
+    config: RunConfig, progress: Progress | None = None, host: Host | None = None
+) -> RunRecord:
+    """Run a host for a number of days; a second call continues, or does nothing when all is done.
+
+    Args:
+        config: of the run.
+        progress: called with (steps done, steps in all).
+        host: one built before, at its start state; None builds it from the configuration.
+
+    Returns:
+        The record, also in ``record.json`` of the folder. A run that became unstable ends with
+        the status ``unstable``; it is no error.
+
+    Raises:
+        ClimSimError: for a configuration, model or folder that does not fit.
+        KeyboardInterrupt: after an interrupt, once the run can be continued.
+    """
+    inputs = {} if config.model is None else {str(config.model): _model_hash(config.model)}
+    config.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(config.folder):
+        done = _previous(config, inputs)
+        if done is not None and done.finished:
+            _log.info("%s: nothing to do: %s", config.folder, done.message or done.status)
+            return done
+        host = build_host(config.host, config.host_options) if host is None else host
+        model = _open_fitting_model(config, host)
+        record = _new_record(config, host, inputs)
+        loop = Loop(config, host, model, record)
+        try:
+            _start(config, loop)
+            with _interruptions() as stopped:
+                _advance(loop, config, progress, stopped)
+        except Exception as error:
+            loop.record.status = FAILED
+            loop.record.message = " ".join(str(error).split())
+            _save_if_possible(loop.record, config.folder)
+            raise
+        finally:
+            loop.close()
+        if loop.record.status == INTERRUPTED:
+            raise KeyboardInterrupt
+        return loop.record
+
+
+def _advance(
+    loop: Loop, config: RunConfig, progress: Progress | None, stopped: threading.Event
+) -> None:
+    """Step until the days are done, an instability ends the run, or an interrupt asks to stop."""
+    record = loop.record
+    total = round(config.days * SECONDS_PER_DAY / record.dt)
+    between = max(1, round(config.restart_days * SECONDS_PER_DAY / record.dt))
+    record.status, record.days_wanted = RUNNING, config.days
+    record.message = ""
+    while record.steps < total:
+        if not loop.step():
+            loop.end_unstable()
+            return
+        if progress is not None:
+            progress(record.steps, total)
+        if stopped.is_set():
+            loop.save_restart()
+            record.status, record.message = INTERRUPTED, f"interrupted after {record.days:.2f} days"
+            record.save(config.folder)
+            return
+        if record.steps % between == 0 or record.steps == total:
+            loop.save_restart()
+            record.save(config.folder)
+    loop.history.write_unfinished()
+    record.status, record.message = COMPLETE, f"complete after {record.days:.2f} days"
+    record.save(config.folder)
+
+
+def _start(config: RunConfig, loop: Loop) -> None:
+    """Bring the loop to its start state or to the last restart point."""
+    point = latest_restart(config.folder)
+    if point is not None:
+        loop.load_restart(point)
+        _log.info("%s: continuing from step %d", config.folder, loop.record.steps)
+        return
+    if config.start is not None:
+        loop.host.restore(config.start)
+    if config.perturbation_seed is not None:
+        loop.host.perturb(config.perturbation_seed, config.perturbation_amplitude)
+    loop.record.start = loop.record.date = loop.host.date.isoformat()
+    loop.record.save(config.folder)
+
+
+def _open_fitting_model(config: RunConfig, host: Host) -> Model | None:
+    if config.model is None:
+        return None
+    model = open_model(config.model, host.grid)
+    needed = max(1, STEPS_NEEDED[model.door])
+    if config.coupler.spinup_steps < needed:
+        raise ClimSimError(
+            f"coupler.spinup_steps: expected {needed} or more for the door {model.door} (surface "
+            f"fluxes and tendencies of earlier steps are inputs), found "
+            f"{config.coupler.spinup_steps}"
+        )
+    return model
+
+
+def _model_hash(path: Path) -> str:
+    if not path.is_file():
+        raise ClimSimError(f"{path}: no such file: model must name an exported TorchScript file")
+    return file_hash(path)
+
+
+def _new_record(config: RunConfig, host: Host, inputs: dict[str, str]) -> RunRecord:
+    resolved = config.resolved()
+    return RunRecord(
+        case=config.case,
+        config=resolved,
+        made_by=provenance(resolved, inputs),
+        host=host.name,
+        model=resolved["model"],
+        dt=host.dt,
+        days_wanted=config.days,
+        cells=host.grid.n_levels * host.grid.n_columns,
+    )
+
+
+def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
+    """The record that the folder holds, if it is one of the same run."""
+    if not (config.folder / RECORD_NAME).exists():
+        return None
+    record = RunRecord.open(config.folder)
+    now = config.resolved()
+    for key, value in now.items():
+        if key not in _MAY_CHANGE and record.config.get(key) != value:
+            raise ClimSimError(
+                f"{config.folder}: holds another run: {key} was {record.config.get(key)!r}, now "
+                f"{value!r}: choose another folder or delete it"
+            )
+    hashes = provenance({}, inputs)["input_hashes"]
+    if record.made_by.get("input_hashes") != hashes:
+        raise ClimSimError(
+            f"{config.folder}: holds a run of another version of {config.model}: choose another "
+            "folder or delete it"
+        )
+    record.days_wanted = config.days
+    return record
+
+
+def _save_if_possible(record: RunRecord, folder: Path) -> None:
+    """Note a failure without hiding its cause when even that cannot be written."""
+    try:
+        record.save(folder)
+    except (ClimSimError, OSError) as error:
+        _log.warning("%s: the record could not be written: %s", folder, error)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out; the lock ends with the process that holds it."""
+    handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClimSimError(
+                f"{folder}: another process runs this case: wait for it or choose another folder"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _interruptions() -> Iterator[threading.Event]:
+    """Turn the first interrupt into a wish to stop after the step; a second one stops at once."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        _log.warning("stopping after this step; once more stops at once")
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {s: signal.signal(s, ask) for s in signals}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
