@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -18,6 +19,28 @@ def test_every_stage_names_real_functions_and_a_buildable_configuration(stage):
     assert callable(cli.load(stage.function))
     values = compose_config(stage.config, stage.example.split())
     assert build_config(cli.load(stage.config_class), values)
+
+
+def _keys(value):
+    """Nested names of fields; open dictionaries count as one."""
+    if not dataclasses.is_dataclass(value):
+        return None
+    return {f.name: _keys(getattr(value, f.name)) for f in dataclasses.fields(value)}
+
+
+def _same(keys, shipped, where):
+    missing = set(keys) - set(shipped)
+    assert not missing, f"{where}: not in the shipped configuration: {sorted(missing)}"
+    for name, inner in keys.items():
+        if inner is not None:
+            _same(inner, shipped[name], f"{where}.{name}")
+
+
+@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))
+def test_shipped_configuration_shows_every_setting(stage):
+    values = compose_config(stage.config, stage.example.split())
+    config = build_config(cli.load(stage.config_class), values)
+    _same(_keys(config), values, stage.config)
 
 
 @pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))

@@ -55,8 +55,8 @@ STAGES = (
     Stage(
         ("data", "statistics"),
         "statistics",
-        "climsim.data.statistics:StatisticsConfig",
-        "climsim.data.statistics:run_statistics",
+        "climsim.data.summary:StatisticsConfig",
+        "climsim.data.summary:write_statistics",
         "Compute the normalization statistics of the training split in one pass.",
         "store=runs/store.zarr out=runs/statistics.nc",
     ),

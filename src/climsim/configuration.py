@@ -61,7 +61,7 @@ def _require_values(config: DictConfig, name: str) -> None:
 
 def _one_line(error: Exception, name: str) -> ClimSimError:
     text = str(error)
-    if isinstance(error, MissingConfigException):
+    if isinstance(error, MissingConfigException) and "Available options" in text:
         found = re.search(r"Could not find '([^']+)'", text)
         options = re.findall(r"^\t([\w.-]+)$", text, re.MULTILINE)
         choice = found[1] if found else text.splitlines()[0]

@@ -1,0 +1,49 @@
+"""The statistics stage: statistics of a store's training split as a netCDF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from climsim.data.statistics import Statistics, compute_statistics
+from climsim.data.store import open_store
+
+
+@dataclass(frozen=True)
+class StatisticsConfig:
+    """Of what statistics are computed.
+
+    Attributes:
+        store: prepared store.
+        out: netCDF file to write.
+        split: split that is summarized; anything but the training split leaks.
+    """
+
+    store: Path
+    out: Path
+    split: str = "train"
+
+
+def write_statistics(
+    config: StatisticsConfig, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Compute and save the statistics; a file that belongs to this store and split is kept.
+
+    Args:
+        config: store, split and file.
+        progress: called with the blocks done and their total.
+
+    Returns:
+        Path of the statistics.
+
+    Raises:
+        ClimSimError: if the store cannot be read, the split is empty or a value is not finite.
+    """
+    store = open_store(config.store)
+    if config.out.exists():
+        old = Statistics.open(config.out)
+        if (old.store, old.split) == (store.fingerprint, config.split):
+            return config.out
+    compute_statistics(store, config.split, progress).save(config.out)
+    return config.out
