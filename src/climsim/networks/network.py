@@ -8,7 +8,7 @@ architecture happens here, once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from climsim.constants import N_LEVELS, PRUNED_LEVELS
 from climsim.errors import ClimSimError
 from climsim.variables import PRUNED_TARGETS, TARGETS
+
+PublishedNames = dict[str, str | tuple[str, ...]]
+"""Prefixes of tensor names, each with its published spelling or spellings."""
 
 _PRUNED = tuple(TARGETS.profiles.index(name) for name in PRUNED_TARGETS)
 """Positions of the pruned targets among the profiles of the output."""
@@ -74,14 +77,19 @@ class Layout:
         return self.n_levels * self.n_profile_targets + self.n_scalar_targets
 
 
-class Body(Protocol):
-    """What an architecture adds to being a torch module: how published tensors are named."""
+class Body(nn.Module):
+    """Base of the architectures: the names of their tensors in published checkpoints."""
 
-    def published_prefixes(self) -> Mapping[str, str]:
-        """Prefixes of this module's tensor names, each with its published spelling."""
+    def published_prefixes(self) -> PublishedNames:
+        """Prefixes of this module's tensor names, each with its published spelling.
+
+        What is not listed has the same name in both. A tuple of spellings stands for their concatenation along the first axis.
+        """
+        return {}
 
     def published_constants(self) -> Mapping[str, Tensor]:
-        """Published tensors that never change and that this module does without."""
+        """Published tensors that never change, which this module does without."""
+        return {}
 
 
 class Network(nn.Module):
@@ -98,7 +106,7 @@ class Network(nn.Module):
 
     def __init__(
         self,
-        body: nn.Module,
+        body: Body,
         layout: Layout,
         pruned_levels: int = PRUNED_LEVELS,
         pruned_targets: tuple[int, ...] = _PRUNED,
@@ -158,7 +166,7 @@ class Network(nn.Module):
 class ConfidentNetwork(Network):
     """A network whose second head predicts the loss of the first."""
 
-    def __init__(self, body: nn.Module, layout: Layout, **options: Any) -> None:
+    def __init__(self, body: Body, layout: Layout, **options: Any) -> None:
         """Wrap a body with two heads (arguments as `Network`)."""
         super().__init__(body, layout, **options)
         self.confidence = True

@@ -10,6 +10,7 @@ import io
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ from climsim.networks.registry import build_network
 _MEMBER = "model.pt"
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
 """Prefixes that data-parallel, training and compiling wrappers put before every name."""
+
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -43,7 +55,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise ClimSimError(f"{path}: no such file: expected a .mdlus archive or a state dict")
     try:
         loaded = torch.load(_open_weights(path), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClimSimError(
             f"{path}: expected a state dict of tensors, found something that cannot be read "
@@ -87,18 +99,29 @@ def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
     return state
 
 
-def published_names(network: Network) -> dict[str, str]:
-    """The published name of every tensor of a network, by its own name (without ``body.``)."""
-    prefixes = network.body.published_prefixes()  # type: ignore[operator]
+def published_names(network: Network) -> dict[str, tuple[str, ...]]:
+    """The published names of every tensor of a network, by its own name (without ``body.``).
+
+    A tensor with several published names is their concatenation along the first axis.
+    """
+    prefixes = network.body.published_prefixes()
     longest_first = sorted(prefixes, key=len, reverse=True)
     result = {}
     for own in network.body.state_dict():
-        for prefix in longest_first:
-            if own == prefix or own.startswith(prefix + "."):
-                result[own] = prefixes[prefix] + own[len(prefix) :]
-                break
-        else:
-            result[own] = own
+        prefix = next((p for p in longest_first if own == p or own.startswith(p + ".")), "")
+        published = prefixes.get(prefix, "")
+        parts = (published,) if isinstance(published, str) else published
+        result[own] = tuple(part + own[len(prefix) :] for part in parts)
+    return result
+
+
+def published_tensors(network: Network) -> dict[str, Tensor]:
+    """The state of a network as a published checkpoint holds it (without its constants)."""
+    own = network.body.state_dict()
+    result = dict[str, Tensor]()
+    for key, names in published_names(network).items():
+        parts = own[key].chunk(len(names)) if len(names) > 1 else (own[key],)
+        result.update(zip(names, parts, strict=True))
     return result
 
 
@@ -130,10 +153,8 @@ def load_published(
     else:
         where, state = str(source), read_state(source)
     network = build_network(name, inputs, confidence, **hyperparameters)
-    names = published_names(network)
-    own = network.body.state_dict()
-    constants: dict[str, Tensor] = network.body.published_constants()  # type: ignore[operator]
-    expected = {published: own[key] for key, published in names.items()} | constants
+    constants = network.body.published_constants()
+    expected = {**published_tensors(network), **constants}
     problems = _misfits(expected, constants, state)
     if problems:
         raise ClimSimError(
@@ -141,7 +162,11 @@ def load_published(
             + "; ".join(problems)
             + ": check network, recipe and hyperparameters"
         )
-    network.body.load_state_dict({key: state[published] for key, published in names.items()})
+    weights = {
+        key: torch.cat([state[n] for n in names]) if len(names) > 1 else state[names[0]]
+        for key, names in published_names(network).items()
+    }
+    network.body.load_state_dict(weights)
     return network.eval()
 
 

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from torch import nn
-
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
-from climsim.networks.network import ConfidentNetwork, Layout, Network
+from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.variables import EXPANDED, STANDARD
 
 PUBLISHED = "published"
@@ -36,7 +34,7 @@ class Architecture:
     """
 
     name: str
-    body: Callable[..., nn.Module]
+    body: Callable[..., Body]
     presets: Mapping[str, Mapping[str, Any]]
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -64,7 +62,7 @@ _ARCHITECTURES: dict[str, Architecture] = {}
 
 def register(
     name: str, **presets: Mapping[str, Any]
-) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+) -> Callable[[Callable[..., Body]], Callable[..., Body]]:
     """Register a body under a name (class decorator).
 
     Args:
@@ -75,7 +73,7 @@ def register(
         ClimSimError: if the name is taken.
     """
 
-    def decorate(body: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def decorate(body: Callable[..., Body]) -> Callable[..., Body]:
         if name in _ARCHITECTURES:
             raise ClimSimError(
                 f"network {name!r}: registered twice, by {_ARCHITECTURES[name].body.__module__} "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from climsim.errors import ClimSimError
-from climsim.networks.network import Layout, split_levelwise
+from climsim.networks.network import Body, Layout, PublishedNames, split_levelwise
 from climsim.networks.registry import register
 
 _EPSILON = 1e-6
@@ -124,8 +124,8 @@ class _Head(nn.Module):
         return y
 
 
-@register("unet", small={"model_channels": 32, "num_blocks": 1})
-class UNet(nn.Module):
+@register("unet", small={"model_channels": 32, "channel_mult": (1, 1, 2, 2), "num_blocks": 1})
+class UNet(Body):
     """Body of the U-Net."""
 
     def __init__(
@@ -239,9 +239,9 @@ class UNet(nn.Module):
             outputs.append(head(y)[:, :, self.padding :])
         return split_levelwise(torch.stack(outputs, dim=1), self.n_profile_targets)
 
-    def published_prefixes(self) -> dict[str, str]:
+    def published_prefixes(self) -> PublishedNames:
         """Prefixes of this module's tensor names, each with its published spelling."""
-        result = dict(self.names)
+        result: PublishedNames = dict(self.names)
         roles = ("_pred", "_conf") if len(self.heads) == 2 else ("",)
         for i, role in enumerate(roles):
             result[f"heads.{i}.norm"] = f"dec_aux_norm{role}.{self.finest}_aux_norm"

@@ -1,0 +1,179 @@
+"""Squeezeformer: convolution and attention blocks with gated MLPs (1st place).
+
+Source: Kim et al. 2022 (arXiv 2206.00888), as adapted by the winners of the LEAP competition.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from climsim.networks.layers import LevelwiseHeads, SelfAttention
+from climsim.networks.network import Body, Layout, PublishedNames, split_levelwise
+from climsim.networks.registry import register
+
+_EPSILON = 1e-6
+
+
+class _Gate(nn.Module):
+    """First half of the features times SiLU of the second half."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        return value * functional.silu(gate)
+
+
+class _GatedMLP(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, hidden)
+        self.gate = _Gate()
+        self.project = nn.Linear(hidden // 2, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(self.gate(self.expand(x)))
+
+
+class _ScaleBias(nn.Module):
+    """A learned factor and offset per feature."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.bias
+
+
+class _ConvBlock(nn.Module):
+    """Depthwise convolution over levels, level attention, gated MLP."""
+
+    def __init__(self, width: int, kernel: int = 15) -> None:
+        super().__init__()
+        inner = 2 * width
+        self.expand = nn.Linear(width, 2 * inner)
+        self.gate = _Gate()
+        self.depthwise = nn.Conv1d(
+            inner, inner, kernel, padding=kernel // 2, groups=inner, bias=False
+        )
+        self.batch_norm = nn.BatchNorm1d(inner, momentum=0.95)
+        self.level_attention = nn.Conv1d(1, 1, 5, padding=2, bias=False)
+        self.project = nn.Linear(inner, width)
+        self.scale_bias_1 = _ScaleBias(width)
+        self.mlp = _GatedMLP(width, 4 * width)
+        self.scale_bias_2 = _ScaleBias(width)
+        self.norm = nn.LayerNorm(width, eps=_EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.gate(self.expand(x)).transpose(1, 2)
+        y = functional.silu(self.batch_norm(self.depthwise(y)))
+        weight = torch.sigmoid(self.level_attention(y.mean(dim=1, keepdim=True)))
+        y = self.project((y * weight).transpose(1, 2))
+        x = x + self.scale_bias_1(y)
+        return self.norm(x + self.scale_bias_2(self.mlp(x)))
+
+
+class _TransformerBlock(nn.Module):
+    """Self-attention over levels, then a gated MLP, each with scale, bias and post-norm."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.attention = SelfAttention(width, n_heads)
+        self.scale_bias_1 = _ScaleBias(width)
+        self.norm_1 = nn.LayerNorm(width, eps=_EPSILON)
+        self.mlp = _GatedMLP(width, 4 * width)
+        self.scale_bias_2 = _ScaleBias(width)
+        self.norm_2 = nn.LayerNorm(width, eps=_EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_1(x + self.scale_bias_1(self.attention(x)))
+        return self.norm_2(x + self.scale_bias_2(self.mlp(x)))
+
+
+@register(
+    "squeezeformer",
+    small={"embed_dim": 64, "head_dim": 128, "num_heads": 4, "num_blocks": 3},
+)
+class Squeezeformer(Body):
+    """Body of the Squeezeformer."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        embed_dim: int = 384,
+        head_dim: int = 2048,
+        num_heads: int = 4,
+        num_blocks: int = 12,
+    ) -> None:
+        """Build the body.
+
+        Args:
+            layout: sizes of inputs and outputs.
+            embed_dim: features on each level inside the blocks.
+            head_dim: features on each level before the targets.
+            num_heads: attention heads.
+            num_blocks: pairs of a convolution and a transformer block.
+        """
+        super().__init__()
+        self.n_profile_targets = layout.n_profile_targets
+        self.stem = nn.Linear(layout.n_channels, embed_dim, bias=False)
+        self.norm = nn.LayerNorm(embed_dim, eps=_EPSILON)
+        self.blocks = nn.ModuleList()
+        for _ in range(num_blocks):
+            self.blocks.append(_ConvBlock(embed_dim))
+            self.blocks.append(_TransformerBlock(embed_dim, num_heads))
+        self.expand = nn.Linear(embed_dim, head_dim)
+        self.mlp = _GatedMLP(head_dim, 4 * embed_dim)
+        self.heads = nn.ModuleList(
+            LevelwiseHeads(head_dim, layout.n_level_targets, 1) for _ in range(layout.n_heads)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the body.
+
+        Args:
+            x: shape (column, feature, level).
+
+        Returns:
+            Profiles (column, head, feature, level) and scalars (column, head, feature).
+        """
+        y = self.norm(self.stem(x.transpose(1, 2)))
+        for block in self.blocks:
+            y = block(y)
+        y = self.mlp(functional.silu(self.expand(y)))
+        outputs: list[Tensor] = []
+        for head in self.heads:
+            outputs.append(head(y))
+        return split_levelwise(torch.cat(outputs, dim=1), self.n_profile_targets)
+
+    def published_prefixes(self) -> PublishedNames:
+        """Prefixes of this module's tensor names, each with its published spelling."""
+        result: PublishedNames = {
+            "stem": "dense",
+            "norm": "layer_norm",
+            "expand": "head_dense.dense",
+        }
+        result |= _published_mlp("mlp", "ffn")
+        for i in range(len(self.blocks)):
+            kind = "transformer_encoders" if i % 2 else "conv_blocks"
+            own, published = f"blocks.{i}", f"{kind}.{i // 2}"
+            result |= _published_mlp(f"{own}.mlp", f"{published}.ffn")
+            result |= SelfAttention.published_prefixes(f"{own}.attention", f"{published}.att")
+            result |= {
+                f"{own}.depthwise": f"{published}.dwconv",
+                f"{own}.level_attention": f"{published}.eca_layer.conv",
+                f"{own}.norm": f"{published}.layer_norm_2",
+                f"{own}.norm_1": f"{published}.layer_norm_1",
+                f"{own}.norm_2": f"{published}.layer_norm_2",
+                own: published,
+            }
+        for i, role in enumerate(("pred", "conf")):
+            result[f"heads.{i}.linear"] = f"final_dense_{role}"
+        return result
+
+
+def _published_mlp(own: str, published: str) -> dict[str, str]:
+    return {f"{own}.expand": f"{published}.dense_1", f"{own}.project": f"{published}.dense_2"}

@@ -1,0 +1,84 @@
+"""Layers that several architectures share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SelfAttention(nn.Module):
+    """Multi-head scaled dot-product self-attention over levels."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        """Build the projections (Xavier-uniform, zero bias).
+
+        Args:
+            width: features on each level; a multiple of ``n_heads``.
+            n_heads: attention heads.
+        """
+        super().__init__()
+        self.n_heads = n_heads
+        self.project_in = nn.Linear(width, 3 * width)
+        self.project_out = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.project_in.weight)
+        nn.init.zeros_(self.project_in.bias)
+        nn.init.zeros_(self.project_out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix levels; ``x`` and the result have shape (column, level, feature)."""
+        columns, levels, width = x.shape
+        qkv = self.project_in(x).reshape(columns, levels, 3, self.n_heads, width // self.n_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self.project_out(mixed.transpose(1, 2).reshape(columns, levels, width))
+
+    @staticmethod
+    def published_prefixes(own: str, published: str) -> dict[str, str]:
+        """Names of `torch.nn.MultiheadAttention` for this layer's tensors."""
+        return {
+            f"{own}.project_in.weight": f"{published}.in_proj_weight",
+            f"{own}.project_in.bias": f"{published}.in_proj_bias",
+            f"{own}.project_out": f"{published}.out_proj",
+        }
+
+
+class LevelwiseHeads(nn.Module):
+    """A linear map on every level to the targets of every head."""
+
+    def __init__(self, width: int, n_targets: int, n_heads: int) -> None:
+        """Build the map.
+
+        Args:
+            width: features on each level.
+            n_targets: targets of one head.
+            n_heads: heads; one weight matrix holds them one after another.
+        """
+        super().__init__()
+        self.n_heads = n_heads
+        self.n_targets = n_targets
+        self.linear = nn.Linear(width, n_heads * n_targets)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (column, level, feature) to (column, head, feature, level)."""
+        y = self.linear(x).reshape(x.shape[0], x.shape[1], self.n_heads, self.n_targets)
+        return y.permute(0, 2, 3, 1)
+
+
+def init_recurrent(lstm: nn.LSTM) -> None:
+    """Initialize an LSTM: Xavier input, orthogonal recurrent weights, forget-gate bias 1.
+
+    Args:
+        lstm: changed in place; biases are zero except the input-side forget-gate bias.
+    """
+    hidden = lstm.hidden_size
+    for name, parameter in lstm.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+            if name.startswith("bias_ih"):
+                with torch.no_grad():
+                    parameter[hidden : 2 * hidden] = 1.0

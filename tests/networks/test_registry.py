@@ -1,0 +1,83 @@
+"""The registry: discovery by file, clear errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import climsim
+from climsim.errors import ClimSimError
+from climsim.networks import architectures, network_names, registry
+
+PUBLISHED_NAMES = ("convnext", "encdec_lstm", "pao_model", "pure_resLSTM", "squeezeformer", "unet")
+
+
+def test_the_six_published_networks_are_registered():
+    assert network_names() == PUBLISHED_NAMES
+
+
+def test_unknown_network_lists_the_known_ones():
+    with pytest.raises(ClimSimError, match=r"unknown network 'resnet': expected one of convnext"):
+        climsim.build_network("resnet")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": "raw"}, "unknown inputs 'raw': expected one of expanded, multirep, standard"),
+        ({"preset": "huge"}, "unknown preset of the network unet 'huge'"),
+        ({"model_channel": 8}, "unknown hyperparameter of the network unet 'model_channel'"),
+        ({"model_channels": 6}, "model_channels: expected a multiple of 4"),
+        ({"n_levels": 0}, "n_levels: expected at least 1, got 0"),
+    ],
+)
+def test_unknown_options_are_refused(options, message):
+    with pytest.raises(ClimSimError, match=message):
+        climsim.build_network("unet", **options)
+
+
+def test_a_second_network_of_the_same_name_is_refused():
+    with pytest.raises(ClimSimError, match="network 'unet': registered twice"):
+        registry.register("unet")(registry.architecture("unet").body)
+
+
+def test_a_new_file_is_a_new_network(tmp_path, monkeypatch):
+    (tmp_path / "average.py").write_text(
+        "import torch\n"
+        "from climsim.networks.network import Body\n"
+        "from climsim.networks.registry import register\n"
+        "@register('average')\n"
+        "class Average(Body):\n"
+        "    def __init__(self, layout, *, factor: float = 1.0):\n"
+        "        super().__init__()\n"
+        "        self.linear = torch.nn.Linear(layout.n_channels, 13)\n"
+        "    def forward(self, x):\n"
+        "        y = self.linear(x.transpose(1, 2)).transpose(1, 2).unsqueeze(1)\n"
+        "        return y[:, :, :5], y[:, :, 5:].mean(3)\n"
+    )
+    monkeypatch.setattr(registry, "_ARCHITECTURES", dict(registry._ARCHITECTURES))
+    monkeypatch.setattr(architectures, "__path__", [*architectures.__path__, str(tmp_path)])
+    registry._discover.cache_clear()
+    try:
+        assert network_names() == tuple(sorted((*PUBLISHED_NAMES, "average")))
+        network = climsim.build_network("average", factor=2.0)
+        assert network.config["factor"] == 2.0
+    finally:
+        sys.modules.pop("climsim.networks.architectures.average", None)
+
+
+def test_importing_climsim_loads_no_heavy_library():
+    code = (
+        "import sys, climsim; assert 'build_network' in dir(climsim); "
+        "heavy = {'torch', 'jax', 'xarray', 'numpy'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'build_networks'"):
+        _ = climsim.build_networks
