@@ -7,16 +7,22 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cftime
 
-from climsim.constants import TIME_STEP
+from climsim.constants import REFERENCE_PRESSURE, TIME_STEP
 from climsim.online.hosts.gcm.boundary import forcing_data, load_boundary_data, terrain_data
+from climsim.online.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
 from climsim.online.hosts.gcm.grid import interface_coefficients, model_coordinates
+from climsim.online.hosts.gcm.positivity import with_fill_tendency, with_filled_water
+from climsim.online.hosts.gcm.restart import Restart
 
+EULERIAN = "eulerian"
+ADVECTION_SCHEMES = (EULERIAN, "semi_lagrangian")
+CONDENSATE = ("qc", "qi")
 START_HUMIDITY = 0.6
 """Relative humidity of the analytic start state [1]."""
 _REFERENCE_YEAR = 2001
@@ -38,11 +44,14 @@ class Core:
         model: jcm's `Model` (used for its construction and initial states).
         forcing: boundary climatology, sliced by date each step.
         coordinates: dinosaur's coordinate system.
+        geometry: cells for the transport of condensate on the grid, or None where the
+            dynamical core carries condensate itself.
     """
 
     model: Any
     forcing: Any
     coordinates: Any
+    geometry: CellGeometry | None
 
 
 def enable_compilation_cache(folder: Path) -> None:
@@ -68,29 +77,6 @@ def quiet_jcm() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def radiation_term(scheme: str) -> Any:
-    """The radiation term of a scheme, solved at every step."""
-    from jcm.physics.radiation.radiation_types import RadiationParameters
-
-    params = RadiationParameters.default(radiation_interval=0.0)
-    if scheme == "grey":
-        from jcm.physics.radiation.grey_two_stream import GreyTwoStreamRadiation
-
-        return GreyTwoStreamRadiation(params=params)
-    from jcm.physics.radiation.rrtmgp import RRTMGPRadiation
-
-    return RRTMGPRadiation(params=params)
-
-
-def full_physics(coordinates: Any, radiation: str) -> Any:
-    """jcm's ECHAM physics with the given radiation scheme."""
-    from jcm.physics.echam.echam_terms import echam_physics
-
-    return echam_physics(
-        radiation_scheme=radiation_term(radiation), coords=coordinates, checkpoint_terms=False
-    )
 
 
 def build_core(
@@ -130,30 +116,71 @@ def build_core(
             advection=advection,
         )
         model = Model(dycore=dycore, physics=physics)
-    return Core(model=model, forcing=forcing_data(boundary), coordinates=coordinates)
+    on_grid = advection == EULERIAN
+    if on_grid:
+        # The spectral core then carries humidity alone.
+        dycore.tracer_specs = {}
+    return Core(
+        model=model,
+        forcing=forcing_data(boundary),
+        coordinates=coordinates,
+        geometry=cell_geometry(coordinates) if on_grid else None,
+    )
+
+
+def with_physics(core: Core, physics: Any) -> Core:
+    """The same model with another composition of physics on the same dynamical core."""
+    import copy
+
+    physics.cache_coords(core.coordinates)
+    physics.dt_seconds = TIME_STEP
+    model = copy.copy(core.model)
+    model.physics = physics
+    return replace(core, model=model)
+
+
+def with_advection(stored: Restart, advection: str) -> Restart:
+    """A stored state with condensate moved to where an advection scheme keeps it."""
+    import numpy as np
+
+    arrays = dict(stored.arrays)
+    old, new = "state/clouds", "state/dynamics/tracers"
+    if advection == EULERIAN:
+        old, new = new, old
+    for name in CONDENSATE:
+        arrays[f"{new}/{name}"] = np.asarray(arrays.pop(f"{old}/{name}"))
+    return replace(stored, arrays=arrays)
 
 
 def initial_state(core: Core) -> tuple[Any, Any]:
-    """Analytic moist start state and a fresh cross-step carry, in float32."""
+    """Analytic moist start state and a fresh cross-step carry, in float32.
+
+    The state is a dictionary: `dynamics` is the spectral state, `clouds` holds liquid and ice
+    (level, lon, lat) where they live on the grid.
+    """
+    import numpy as np
     from jcm.initial_states import jw_state
 
     with quiet_jcm():
-        state = jw_state(core.model, START_HUMIDITY)
+        spectral = jw_state(core.model, START_HUMIDITY)
         carry = core.model.initial_physics_carry()
-    return strong_types(state), strong_types(carry)
+    clouds = {}
+    if core.geometry is not None:
+        spectral.tracers = {"specific_humidity": spectral.tracers["specific_humidity"]}
+        shape = core.coordinates.nodal_shape
+        clouds = {name: np.zeros(shape, np.float32) for name in CONDENSATE}
+    return strong_types({"dynamics": spectral, "clouds": clouds}), strong_types(carry)
 
 
 def strong_types(tree: Any) -> Any:
-    """Give every leaf a plain dtype, so that the first step compiles only once."""
+    """Give every leaf a plain dtype, float32 for reals, so that a step compiles only once."""
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
     def fix(leaf: Any) -> Any:
-        array = jnp.asarray(leaf)
-        kind = jnp.float32 if jnp.issubdtype(array.dtype, jnp.floating) else array.dtype
-        return jax.lax.convert_element_type(array, kind) + jnp.zeros((), kind) if (
-            jnp.issubdtype(array.dtype, jnp.floating)
-        ) else array.astype(kind)
+        array = np.asarray(leaf)
+        return jnp.asarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
 
     return jax.tree_util.tree_map(fix, tree)
 
@@ -183,35 +210,100 @@ def date_data(days: Any, seconds: Any) -> Any:
     return DateData(dt=moment, model_step=jnp.int32(0), dt_seconds=TIME_STEP)
 
 
-def split_step(
-    model: Any, state: Any, carry: Any, forcing: Any, extra_fields: dict[str, Any] | None = None
-) -> tuple[Any, Any, Any, Any]:
-    """Run the physics of one step on a state.
+@dataclass(frozen=True)
+class PhysicsStep:
+    """What the physics of one step produced, as jax arrays on (level, lon, lat).
+
+    Attributes:
+        raw: gridpoint state as the dynamical core left it.
+        state: the same with non-negative water: what physics saw.
+        tendency: physics tendency after jcm's own check of negative water.
+        applied: `tendency` plus the filling of holes: what the core applies.
+        carry: new cross-step carry of the physics.
+    """
+
+    raw: Any
+    state: Any
+    tendency: Any
+    applied: Any
+    carry: Any
+
+
+def grid_state(core: Core, state: Any) -> Any:
+    """jcm's gridpoint state of a model state, as the dynamics left it."""
+    spectral = core.model.dycore.to_physics_state(state["dynamics"])
+    return spectral.copy(tracers={**spectral.tracers, **state["clouds"]})
+
+
+def run_physics(
+    core: Core, state: Any, carry: Any, forcing: Any, extra_fields: dict[str, Any] | None = None
+) -> PhysicsStep:
+    """Run the physics of one step on a model state, without advancing.
 
     Args:
-        model: jcm's model.
-        state: spectral state.
+        core: model and grid.
+        state: model state, see `initial_state`.
         carry: cross-step carry of the physics.
         forcing: boundary data of this step.
         extra_fields: fields handed to the terms beside those of the dynamical core.
-
-    Returns:
-        Gridpoint state before physics, applied tendency, new carry, forcing unchanged.
     """
-    from jcm.physics_interface import compute_physics_step_gridpoint, verify_state
+    from jcm.physics_interface import compute_physics_step_gridpoint
 
-    dycore = model.dycore
-    grid_state = dycore.to_physics_state(state)
-    fields = {**dycore.physics_fields(state, grid_state), **(extra_fields or {})}
+    model, dycore = core.model, core.model.dycore
+    raw = grid_state(core, state)
+    mass = cell_mass(model, raw.normalized_surface_pressure)
+    seen = with_filled_water(raw, mass)
+    fields = {**dycore.physics_fields(state["dynamics"], raw), **(extra_fields or {})}
     tendency, new_carry = compute_physics_step_gridpoint(
-        grid_state,
+        seen,
         forcing,
         model.terrain,
         {**carry, "_dycore_fields": fields},
         physics=model.physics,
         time_step=TIME_STEP,
     )
-    if model.physics.post_physics_fields():
-        after = verify_state(dycore.after_physics_state(state, tendency))
-        new_carry = model.physics.record_post_physics_state(new_carry, after)
-    return grid_state, tendency, new_carry, forcing
+    applied = with_fill_tendency(tendency, raw, seen, TIME_STEP)
+    return PhysicsStep(raw, seen, tendency, applied, new_carry)
+
+
+def advance(core: Core, state: Any, step: PhysicsStep) -> tuple[Any, Any]:
+    """Apply the tendency of a step and run the dynamics.
+
+    Returns:
+        The state after the step, and jcm's gridpoint state between physics and dynamics, which
+        its cloud scheme compares the next state with.
+    """
+    dycore, tendency = core.model.dycore, step.applied
+    clouds: dict[str, Any] = {}
+    moist = dict(tendency.tracers)
+    if core.geometry is not None:
+        import jax.numpy as jnp
+
+        clouds = {
+            name: jnp.maximum(step.raw.tracers[name] + TIME_STEP * moist.pop(name), 0.0)
+            for name in CONDENSATE
+        }
+        tendency = tendency.copy(tracers=moist)
+    between = dycore.after_physics_state(state["dynamics"], tendency)
+    between = between.copy(tracers={**between.tracers, **clouds})
+    mass = cell_mass(core.model, between.normalized_surface_pressure)
+    spectral = dycore.step(state["dynamics"], tendency)
+    if core.geometry is not None:
+        old = between.normalized_surface_pressure
+        change = spectral.log_surface_pressure - state["dynamics"].log_surface_pressure
+        new = old * jnp.exp(core.coordinates.horizontal.to_nodal(change)[0])
+        wind = (between.u_wind, between.v_wind)
+        clouds = transport(clouds, wind, (old, new), core.geometry, TIME_STEP)
+    # Filled like the state physics will see next, so that their difference is transport.
+    return {"dynamics": spectral, "clouds": clouds}, with_filled_water(between, mass)
+
+
+def cell_mass(model: Any, normalized_surface_pressure: Any) -> Any:
+    """Area-weighted pressure thickness of each cell, (level, lon, lat) [Pa]."""
+    import jax.numpy as jnp
+
+    vertical, horizontal = model.coords.vertical, model.coords.horizontal
+    a = jnp.diff(jnp.asarray(vertical.a_boundaries))[:, None, None]
+    b = jnp.diff(jnp.asarray(vertical.b_boundaries))[:, None, None]
+    weights = jnp.asarray(horizontal.quadrature_weights)
+    return (a + b * normalized_surface_pressure * REFERENCE_PRESSURE) * weights

@@ -1,0 +1,390 @@
+"""The embedded climate model as a host of the coupler."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict, dataclass, field
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import cftime
+import numpy as np
+
+from climsim.constants import TIME_STEP
+from climsim.errors import ClimSimError, unknown_name
+from climsim.grid import ColumnGrid
+from climsim.online.hosts.base import Fields, HealthReport, StepResult
+from climsim.online.hosts.gcm import dynamics
+from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
+from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, full_physics, hybrid_physics
+from climsim.online.hosts.gcm.restart import (
+    Restart,
+    named_leaves,
+    read_restart,
+    with_leaves,
+    write_restart,
+)
+
+SHIPPED, ANALYTIC = "shipped", "jw"
+ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
+_STREAMS = ("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD")
+
+
+def default_cache_folder() -> Path:
+    """The user's cache folder of this package."""
+    return Path.home() / ".cache" / "climsim"
+
+
+@dataclass(frozen=True)
+class GcmConfig:
+    """Configuration of the embedded model.
+
+    Attributes:
+        resolution: `"T10"` (512 columns), `"T21"` (2048) or `"T31"` (4608).
+        radiation: `"grey"` or `"rrtmgp"` (hundred times slower).
+        advection: `"eulerian"` or `"semi_lagrangian"`.
+        retain_turbulence: leave turbulence to the host's physics in the hybrid.
+        start: `"shipped"` (spun up, T10), `"jw"` (analytic) or the path of a restart file.
+        cache_folder: compiled programs (`jax`) and regridded boundary data.
+    """
+
+    resolution: str = "T10"
+    radiation: str = "grey"
+    advection: str = dynamics.EULERIAN
+    retain_turbulence: bool = False
+    start: str = SHIPPED
+    cache_folder: Path = field(default_factory=default_cache_folder)
+
+    def __post_init__(self) -> None:
+        for kind, value, known in (
+            ("resolution", self.resolution, tuple(RESOLUTIONS)),
+            ("radiation scheme", self.radiation, RADIATION_SCHEMES),
+            ("advection scheme", self.advection, dynamics.ADVECTION_SCHEMES),
+        ):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+        object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
+        if self.start == SHIPPED and not shipped_start(self.resolution).is_file():
+            raise ClimSimError(
+                f"host.start=shipped: no start state is shipped for resolution {self.resolution}; "
+                "use start=jw or the path of a restart file made by `climsim host spinup`"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What a restart file has to agree with."""
+        return {
+            "resolution": self.resolution,
+            "advection": self.advection,
+            "radiation": self.radiation,
+        }
+
+
+def shipped_start(resolution: str) -> Any:
+    """The start state shipped for a resolution (it may not exist)."""
+    return resources.files(__package__) / "assets" / f"start_{resolution}.npz"
+
+
+class GcmHost:
+    """jcm's general circulation model behind the coupler's `Host` protocol."""
+
+    dt = TIME_STEP
+
+    def __init__(self, config: GcmConfig) -> None:
+        """Build the model and load its start state; programs compile at their first use."""
+        dynamics.enable_compilation_cache(config.cache_folder / "jax")
+        self.config = config
+        self.name = f"gcm-{config.resolution}-{config.advection}-{config.radiation}"
+        coordinates = model_coordinates(config.resolution)
+        self.grid: ColumnGrid = column_grid(coordinates)
+        with dynamics.quiet_jcm():
+            full = full_physics(
+                coordinates, config.radiation, retain_turbulence=config.retain_turbulence
+            )
+        self._core = dynamics.build_core(
+            config.resolution, full, config.advection, config.cache_folder, coordinates
+        )
+        self._programs = Programs(self._core, config, self.grid)
+        self._state, self._carry = dynamics.initial_state(self._core)
+        self._template = (self._state, self._carry)
+        self._date, self._step = ANALYTIC_START_DATE, 0
+        self._observed: tuple[Fields, dict[str, Any]] | None = None
+        self._advanced: tuple[Any, Any, StepResult] | None = None
+        if config.start == SHIPPED:
+            with resources.as_file(shipped_start(config.resolution)) as path:
+                self._start_from(read_restart(path), path)
+        elif config.start != ANALYTIC:
+            path = Path(config.start).expanduser()
+            self._start_from(read_restart(path), path)
+
+    @property
+    def date(self) -> cftime.DatetimeNoLeap:
+        """Beginning of the coming step."""
+        return self._date
+
+    @property
+    def step_number(self) -> int:
+        """Steps since the start state."""
+        return self._step
+
+    @property
+    def source(self) -> str:
+        """What made the data, for the attribute of files."""
+        config = self.config
+        return (
+            f"embedded climate model (not E3SM-MMF): jcm {metadata.version('jcm')} with ECHAM "
+            f"physics, {config.resolution}, {self.grid.n_columns} columns, "
+            f"{self.grid.n_levels} levels, advection {config.advection}, "
+            f"radiation {config.radiation}, "
+            f"climsim-kaggle-edition {metadata.version('climsim-kaggle-edition')}"
+        )
+
+    def inputs(self) -> Fields:
+        """State before physics and boundary inputs of the coming step, float32."""
+        return dict(self._observe()[0])
+
+    def health(self) -> HealthReport | None:
+        """The worst violation of bounds in the present state, or None."""
+        from climsim.online.hosts.gcm.observe import BOUNDS
+
+        worst, excess = None, 0.0
+        for name, (size, index, value) in self._observe()[1].items():
+            if float(size) > excess:
+                worst, excess = (name, int(index), float(value)), float(size)
+        if worst is None:
+            return None
+        name, index, value = worst
+        profile = name in ("state_t", "state_u", "state_v")
+        level = index // self.grid.n_columns if profile else None
+        column = index % self.grid.n_columns
+        return HealthReport(name, column, level, value, BOUNDS[name])
+
+    def physics(self) -> StepResult:
+        """The host's own physics at the present state, without advancing."""
+        if self._advanced is None:
+            inputs = self.inputs()
+            state, carry, out = self._programs.full(self._state, self._carry, self._date)
+            self._advanced = state, carry, self._result(inputs, out, _numpy(out["surface"]))
+        return self._advanced[2]
+
+    def step_physics(self) -> StepResult:
+        """Advance one step with the host's own physics."""
+        result = self.physics()
+        assert self._advanced is not None
+        self._commit(self._advanced[0], self._advanced[1])
+        return result
+
+    def step_emulated(self, tendencies: Fields, surface: Fields) -> StepResult:
+        """Advance one step with the emulated term replaced by the arrays given.
+
+        Args:
+            tendencies: `ptend_*` of t, q0001, q0002, q0003, u, v, (level, column).
+            surface: the eight `cam_out_*` scalars, (column,).
+        """
+        from climsim.online.hosts.gcm.outputs import TENDENCY_NAMES
+        from climsim.online.hosts.gcm.terms import PREFIX
+
+        inputs = self.inputs()
+        shape = (self.grid.n_levels, self.grid.n_columns)
+        fields = {
+            PREFIX + jcm_name: _checked(tendencies, name, shape)
+            for name, jcm_name in TENDENCY_NAMES.items()
+        }
+        given = {name: _checked(surface, name, shape[1:]) for name in surface}
+        down = sum(_checked(surface, name, shape[1:]) for name in _STREAMS)
+        net = np.clip(_checked(surface, "cam_out_NETSW", shape[1:]), 0.0, down)
+        fields[PREFIX + "sw_down"] = down
+        fields[PREFIX + "sw_up"] = down - net
+        fields[PREFIX + "lw_down"] = _checked(surface, "cam_out_FLWDS", shape[1:])
+        state, carry, out = self._programs.hybrid(self._state, self._carry, self._date, fields)
+        result = self._result(inputs, out, given)
+        self._commit(state, carry)
+        return result
+
+    def perturb(self, seed: int, amplitude: float) -> None:
+        """Add Gaussian noise to the temperature of every cell.
+
+        Args:
+            seed: of the random generator.
+            amplitude: standard deviation [K].
+        """
+        horizontal = self._core.coordinates.horizontal
+        noise = np.random.default_rng(seed).standard_normal(self._core.coordinates.nodal_shape)
+        spectral = self._state["dynamics"]
+        change = horizontal.to_modal((amplitude * noise).astype(np.float32))
+        spectral = spectral.replace(temperature_variation=spectral.temperature_variation + change)
+        self._set(dynamics.strong_types({**self._state, "dynamics": spectral}), self._carry)
+
+    def save(self, path: Path) -> None:
+        """Write a restart file atomically."""
+        leaves = named_leaves(self._state, "state") | named_leaves(self._carry, "carry")
+        arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+        restart = Restart(arrays, self._date, self._step, self.config.identity())
+        write_restart(Path(path), restart)
+
+    def restore(self, path: Path) -> None:
+        """Continue exactly from a restart file of the same configuration.
+
+        Raises:
+            ClimSimError: if the file is damaged or was written by another configuration.
+        """
+        path = Path(path)
+        stored = read_restart(path)
+        if stored.configuration != self.config.identity():
+            raise ClimSimError(
+                f"{path}: expected a restart of {self.config.identity()}, "
+                f"found {stored.configuration}; choose the same host options"
+            )
+        self._load(stored, path, strict=True)
+        self._step = stored.step_number
+
+    def _start_from(self, stored: Restart, path: Path) -> None:
+        """Take a restart file as start: another advection or radiation scheme is fine."""
+        if stored.configuration["resolution"] != self.config.resolution:
+            raise ClimSimError(
+                f"{path}: expected resolution {self.config.resolution}, "
+                f"found {stored.configuration['resolution']}"
+            )
+        if stored.configuration["advection"] != self.config.advection:
+            stored = dynamics.with_advection(stored, self.config.advection)
+        self._load(stored, path, strict=False)
+
+    def _load(self, stored: Restart, path: Path, *, strict: bool) -> None:
+        try:
+            state = with_leaves(self._template[0], "state", stored.arrays, strict=True)
+            carry = with_leaves(self._template[1], "carry", stored.arrays, strict=strict)
+        except ClimSimError as error:
+            raise ClimSimError(f"{path}: {error}") from error
+        self._set(dynamics.strong_types(state), dynamics.strong_types(carry))
+        self._date = stored.date
+
+    def _observe(self) -> tuple[Fields, dict[str, Any]]:
+        if self._observed is None:
+            inputs, worst = self._programs.observe(self._state, self._carry, self._date)
+            self._observed = _numpy(inputs), worst
+        return self._observed
+
+    def _result(self, inputs: Fields, out: dict[str, Any], surface: Fields) -> StepResult:
+        return StepResult(
+            date=self._date,
+            inputs=inputs,
+            tendencies=_numpy(out["tendencies"]),
+            surface=surface,
+            diagnostics=_numpy(out["diagnostics"]),
+        )
+
+    def _set(self, state: Any, carry: Any) -> None:
+        self._state, self._carry = state, carry
+        self._observed = self._advanced = None
+
+    def _commit(self, state: Any, carry: Any) -> None:
+        self._set(state, carry)
+        self._date += datetime.timedelta(seconds=TIME_STEP)
+        self._step += 1
+
+
+class Programs:
+    """The three compiled programs of a host: full step, hybrid step, inputs."""
+
+    def __init__(self, core: dynamics.Core, config: GcmConfig, grid: ColumnGrid) -> None:
+        """Prepare the programs; nothing compiles before its first call."""
+        import jax
+
+        self._core = core
+        self._config = config
+        self._longitude = np.asarray(grid.lon, np.float32)
+        self._latitude = np.asarray(grid.lat, np.float32)
+        self._full = jax.jit(self._full_step)
+        self._observe = jax.jit(self._observe_state)
+        self._hybrid_core: dynamics.Core | None = None
+        self._hybrid = jax.jit(self._hybrid_step)
+
+    def full(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any, Any]:
+        """Advance with full physics: new state, new carry, outputs."""
+        with dynamics.quiet_jcm():
+            done = self._full(state, carry, self._core.forcing, *dynamics.clock(date))
+        return _triple(done)
+
+    def hybrid(
+        self, state: Any, carry: Any, date: cftime.DatetimeNoLeap, fields: Fields
+    ) -> tuple[Any, Any, Any]:
+        """Advance with the emulated term given: new state, new carry, outputs."""
+        with dynamics.quiet_jcm():
+            if self._hybrid_core is None:
+                physics = hybrid_physics(
+                    self._core.coordinates,
+                    self._config.radiation,
+                    retain_turbulence=self._config.retain_turbulence,
+                )
+                self._hybrid_core = dynamics.with_physics(self._core, physics)
+            done = self._hybrid(state, carry, self._core.forcing, *dynamics.clock(date), fields)
+        return _triple(done)
+
+    def observe(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
+        """Inputs of the coming step and the worst violation of each bound."""
+        inputs, worst = self._observe(state, carry, self._core.forcing, *dynamics.clock(date))
+        return inputs, worst
+
+    def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+        from climsim.online.hosts.gcm import outputs
+
+        now = forcing.select(dynamics.date_data(day, second))
+        done = dynamics.run_physics(self._core, state, carry, now)
+        out = {
+            "tendencies": outputs.emulated_tendencies(done),
+            "surface": outputs.physics_surface(done),
+            "diagnostics": outputs.common_diagnostics(done) | outputs.radiation_diagnostics(done),
+        }
+        state, between = dynamics.advance(self._core, state, done)
+        physics = self._core.model.physics
+        return state, physics.record_post_physics_state(done.carry, between), out
+
+    def _hybrid_step(
+        self, state: Any, carry: Any, forcing: Any, day: Any, second: Any, fields: Fields
+    ) -> Any:
+        from climsim.online.hosts.gcm import outputs
+
+        core = self._hybrid_core
+        assert core is not None
+        now = forcing.select(dynamics.date_data(day, second))
+        shape = core.coordinates.horizontal.nodal_shape
+        on_grid = {key: value.reshape(*value.shape[:-1], *shape) for key, value in fields.items()}
+        done = dynamics.run_physics(core, state, carry, now, on_grid)
+        out = {
+            "tendencies": outputs.emulated_tendencies(done),
+            "diagnostics": outputs.common_diagnostics(done),
+        }
+        state, between = dynamics.advance(core, state, done)
+        # Slots that only full physics writes keep their last value, so that it can resume.
+        merged = {key: done.carry.get(key, value) for key, value in carry.items()}
+        physics = self._core.model.physics
+        return state, physics.record_post_physics_state(merged, between), out
+
+    def _observe_state(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+        from climsim.online.hosts.gcm.observe import observe
+
+        now = forcing.select(dynamics.date_data(day, second))
+        return observe(self._core, state, carry, now, self._longitude, self._latitude)
+
+
+def _triple(done: Any) -> tuple[Any, Any, Any]:
+    state, carry, out = done
+    return state, carry, out
+
+
+def _numpy(fields: dict[str, Any]) -> Fields:
+    return {name: np.asarray(value) for name, value in fields.items()}
+
+
+def _checked(fields: Fields, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name not in fields:
+        raise ClimSimError(f"host: {name} was not given; given: {', '.join(sorted(fields))}")
+    value = np.asarray(fields[name], dtype=np.float32)
+    if value.shape != shape:
+        raise ClimSimError(f"host: {name} has shape {value.shape}, expected {shape}")
+    return value
+
+
+def configuration_record(config: GcmConfig) -> dict[str, Any]:
+    """The configuration as plain values, for records."""
+    return {name: str(value) for name, value in asdict(config).items()}

@@ -1,0 +1,124 @@
+"""What a step did: emulated tendencies, surface fields and fields for the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import jcm.constants as jcm_constants
+
+from climsim.constants import TIME_STEP, WATER_DENSITY
+from climsim.online.hosts.gcm.dynamics import PhysicsStep
+from climsim.online.hosts.gcm.observe import freezing
+from climsim.online.hosts.gcm.positivity import water_fields
+from climsim.online.hosts.gcm.streams import STREAMS, STREAMS_KEY
+from climsim.online.hosts.gcm.terms import RETAINED_KEY
+
+TENDENCY_NAMES = {
+    "ptend_t": "temperature",
+    "ptend_q0001": "specific_humidity",
+    "ptend_q0002": "qc",
+    "ptend_q0003": "qi",
+    "ptend_u": "u_wind",
+    "ptend_v": "v_wind",
+}
+"""ClimSim's name of each emulated tendency and jcm's field."""
+_LOW_CLOUD, _HIGH_CLOUD, _TOP_CLOUD = 70000.0, 40000.0, 5000.0
+
+
+def emulated_tendencies(step: PhysicsStep) -> dict[str, Any]:
+    """Applied tendency less the retained one, (level, column): what an emulator has to give."""
+    applied = step.tendency
+    fields = {
+        "temperature": applied.temperature,
+        "specific_humidity": applied.specific_humidity,
+        "qc": applied.tracers["qc"],
+        "qi": applied.tracers["qi"],
+        "u_wind": applied.u_wind,
+        "v_wind": applied.v_wind,
+    }
+    retained = step.carry[RETAINED_KEY]
+    return {
+        name: fields[field].reshape(retained[field].shape) - retained[field]
+        for name, field in TENDENCY_NAMES.items()
+    }
+
+
+def physics_surface(step: PhysicsStep) -> dict[str, Any]:
+    """The eight surface fields of full physics, (column,).
+
+    jcm does not tell convective rain from snow: it is snow where the lowest level is below
+    freezing.
+    """
+    carry = step.carry
+    radiation, clouds = carry["radiation"], carry["clouds"]
+    lowest = step.state.temperature[-1].reshape(-1)
+    convective = carry["convection"].precip_conv.reshape(-1)
+    snow = clouds.precip_snow.reshape(-1) + jnp.where(freezing(lowest), convective, 0.0)
+    total = clouds.precip_rain.reshape(-1) + clouds.precip_snow.reshape(-1) + convective
+    surface = {
+        "cam_out_NETSW": radiation.surface_sw_down - radiation.surface_sw_up,
+        "cam_out_FLWDS": radiation.surface_lw_down,
+        "cam_out_PRECSC": snow / WATER_DENSITY,
+        "cam_out_PRECC": total / WATER_DENSITY,
+        **{f"cam_out_{name}": carry[STREAMS_KEY][name] for name in STREAMS},
+    }
+    return {name: jnp.maximum(value.reshape(-1), 0.0) for name, value in surface.items()}
+
+
+def common_diagnostics(step: PhysicsStep) -> dict[str, Any]:
+    """History fields that full physics and the hybrid both have."""
+    carry = step.carry
+    surface, clouds = carry["surface"], carry["clouds"]
+    thickness, pressure = carry["pressure_thickness"], carry["pressure_full"]
+    cover = clouds.cloud_fraction
+    levels = cover.shape[0]
+    added = carry["water_positivity_correction"]["column_water_source"] * TIME_STEP
+    before, after = water_fields(step.raw), water_fields(step.state)
+    filled = sum(jnp.maximum(after[name] - before[name], 0.0) for name in after)
+    net = sum(after[name] - before[name] for name in after)
+
+    def column(values: Any) -> Any:
+        return jnp.sum(values.reshape(levels, -1) * thickness, axis=0) / jcm_constants.grav
+
+    return {
+        "CLOUD": cover,
+        "CLDTOT": _overlapped(cover, pressure, 0.0, jnp.inf),
+        "CLDLOW": _overlapped(cover, pressure, _LOW_CLOUD, jnp.inf),
+        "CLDMED": _overlapped(cover, pressure, _HIGH_CLOUD, _LOW_CLOUD),
+        "CLDHGH": _overlapped(cover, pressure, _TOP_CLOUD, _HIGH_CLOUD),
+        "Z3": step.state.geopotential.reshape(levels, -1) / jcm_constants.grav,
+        "TS": surface.surface_temperature.reshape(-1),
+        "LHFLX": surface.latent_heat_flux.reshape(-1),
+        "SHFLX": surface.sensible_heat_flux.reshape(-1),
+        "QFLX": surface.evaporation.reshape(-1),
+        "TAUX": -surface.momentum_flux_u.reshape(-1),
+        "TAUY": -surface.momentum_flux_v.reshape(-1),
+        "host_negative_water_added": added.reshape(-1) + column(net),
+        "host_negative_water_moved": column(filled),
+    }
+
+
+def radiation_diagnostics(step: PhysicsStep) -> dict[str, Any]:
+    """History fields that only full physics has: fluxes at the model top."""
+    radiation = step.carry["radiation"]
+    fields = {
+        "FLUT": radiation.toa_lw_up,
+        "FLUTC": radiation.toa_lw_up_clear,
+        "FSNT": radiation.toa_sw_down - radiation.toa_sw_up,
+        "FSNTC": radiation.toa_sw_down - radiation.toa_sw_up_clear,
+        "LWCF": radiation.toa_lw_up_clear - radiation.toa_lw_up,
+        "SWCF": radiation.toa_sw_up_clear - radiation.toa_sw_up,
+        "FLNS": radiation.surface_lw_up - radiation.surface_lw_down,
+    }
+    return {name: value.reshape(-1) for name, value in fields.items()}
+
+
+def _overlapped(cover: Any, pressure: Any, low: float, high: float) -> Any:
+    """Cover of the layers with `low <= p < high` [Pa] under maximum-random overlap, (column,).
+
+    `1 - prod (1 - max(c_k, c_{k-1})) / (1 - c_{k-1})`. Source: Geleyn and Hollingsworth 1979.
+    """
+    inside = jnp.where((pressure >= low) & (pressure < high), jnp.clip(cover, 0.0, 0.999), 0.0)
+    above = jnp.concatenate([jnp.zeros_like(inside[:1]), inside[:-1]])
+    return 1.0 - jnp.prod((1.0 - jnp.maximum(inside, above)) / (1.0 - above), axis=0)

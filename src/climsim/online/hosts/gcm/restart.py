@@ -1,0 +1,146 @@
+"""Restart files of the embedded model: named arrays, written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import cftime
+import numpy as np
+
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path
+
+FORMAT: Final = "climsim-gcm-restart"
+FORMAT_VERSION: Final = 1
+_HEADER = "header"
+
+
+@dataclasses.dataclass(frozen=True)
+class Restart:
+    """A stored model state.
+
+    Attributes:
+        arrays: leaves by path, such as `state/vorticity` or `carry/radiation/step`.
+        date: beginning of the coming step.
+        step_number: steps taken since the analytic start state.
+        configuration: resolution, advection and radiation that made it.
+    """
+
+    arrays: dict[str, np.ndarray]
+    date: cftime.DatetimeNoLeap
+    step_number: int
+    configuration: dict[str, Any]
+
+
+def named_leaves(tree: Any, prefix: str) -> dict[str, Any]:
+    """Leaves of nested dictionaries and dataclasses, keyed by their path."""
+    return dict(_walk(tree, prefix))
+
+
+def _walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if node is None:
+        return
+    if isinstance(node, dict):
+        for key in sorted(node):
+            yield from _walk(node[key], f"{path}/{key}")
+    elif dataclasses.is_dataclass(node):
+        for field in dataclasses.fields(node):
+            yield from _walk(getattr(node, field.name), f"{path}/{field.name}")
+    else:
+        yield path, node
+
+
+def with_leaves(tree: Any, prefix: str, arrays: dict[str, np.ndarray], strict: bool) -> Any:
+    """Copy of a tree with its leaves replaced by stored arrays.
+
+    Args:
+        tree: template that gives structure, shapes and dtypes.
+        prefix: path of its root in `arrays`.
+        arrays: stored leaves.
+        strict: refuse a leaf that is not stored; otherwise the template's value is kept.
+
+    Raises:
+        ClimSimError: if a leaf is missing (strict) or has another shape.
+    """
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {k: with_leaves(v, f"{prefix}/{k}", arrays, strict) for k, v in tree.items()}
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        changes = {
+            f.name: with_leaves(getattr(tree, f.name), f"{prefix}/{f.name}", arrays, strict)
+            for f in dataclasses.fields(tree)
+        }
+        return dataclasses.replace(tree, **changes)
+    if prefix not in arrays:
+        if strict:
+            raise ClimSimError(f"restart: {prefix} is missing; the file is from another version")
+        return tree
+    stored, expected = arrays[prefix], tuple(np.shape(tree))
+    if stored.shape != expected:
+        raise ClimSimError(f"restart: {prefix} has shape {stored.shape}, expected {expected}")
+    return stored.astype(np.asarray(tree).dtype)
+
+
+def write_restart(path: Path, restart: Restart, *, compress: bool = False) -> None:
+    """Write a restart file atomically.
+
+    Args:
+        path: where.
+        restart: the state.
+        compress: smaller file, slower to write.
+    """
+    header = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "date": restart.date.strftime("%Y-%m-%d %H:%M:%S"),
+        "step_number": restart.step_number,
+        "configuration": restart.configuration,
+    }
+    save = np.savez_compressed if compress else np.savez
+    payload = {_HEADER: np.array(json.dumps(header)), **restart.arrays}
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        save(stream, **payload)
+
+
+def read_restart(path: Path) -> Restart:
+    """Read a restart file.
+
+    Raises:
+        ClimSimError: if it is missing, truncated, damaged or no restart file.
+    """
+    if not path.is_file():
+        raise ClimSimError(f"{path}: no such restart file")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if _HEADER not in stored.files:
+                raise ClimSimError(f"{path}: expected a {FORMAT} file, found another npz file")
+            header = json.loads(str(stored[_HEADER]))
+            arrays = {name: stored[name] for name in stored.files if name != _HEADER}
+    except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
+        raise ClimSimError(
+            f"{path}: expected a {FORMAT} file, found a truncated or foreign one; "
+            "use an older restart file"
+        ) from error
+    if header.get("format") != FORMAT or header.get("version") != FORMAT_VERSION:
+        raise ClimSimError(
+            f"{path}: expected format {FORMAT} version {FORMAT_VERSION}, found "
+            f"{header.get('format')} version {header.get('version')}"
+        )
+    return Restart(
+        arrays=arrays,
+        date=parse_date(header["date"]),
+        step_number=int(header["step_number"]),
+        configuration=dict(header["configuration"]),
+    )
+
+
+def parse_date(text: str) -> cftime.DatetimeNoLeap:
+    """Noleap date from `YYYY-MM-DD HH:MM:SS`."""
+    day, clock = text.split(" ")
+    return cftime.DatetimeNoLeap(*map(int, day.split("-")), *map(int, clock.split(":")))

@@ -1,0 +1,258 @@
+"""Terms that split jcm's physics into an emulated and a retained part.
+
+Full physics carries two taps: what the emulated processes did (everything before the
+gravity waves, less the surface fluxes handed to the lowest layer) and what was retained.
+The hybrid physics replaces those processes by one term that takes its tendency from outside.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import jcm.constants as jcm_constants
+from jcm.physics.physics_term import PhysicsTerm, TracerSpec
+from jcm.physics.radiation import SURFACE_OPTICS_KEY, hold_land_albedo
+from jcm.physics.radiation.grey_two_stream.planck import planck_bands_lw
+from jcm.physics.radiation.radiation_types import RadiationParameters
+from jcm.physics_interface import PhysicsTendency
+
+PREFIX = "emulated_"
+"""Prefix of the fields that carry the emulated term into the physics."""
+PROFILES = ("temperature", "specific_humidity", "qc", "qi", "u_wind", "v_wind")
+TARGET_KEY = "tap_target"
+RETAINED_KEY = "tap_retained"
+TURBULENCE_KEY = "tap_turbulence"
+
+
+def _flat(tendency: Any) -> dict[str, Any]:
+    """The six emulated fields of jcm's running tendency."""
+    return {
+        "temperature": tendency["temperature"],
+        "specific_humidity": tendency["specific_humidity"],
+        "qc": tendency["tracers"]["qc"],
+        "qi": tendency["tracers"]["qi"],
+        "u_wind": tendency["u_wind"],
+        "v_wind": tendency["v_wind"],
+    }
+
+
+def _tendency(fields: dict[str, Any]) -> PhysicsTendency:
+    return PhysicsTendency(
+        u_wind=fields["u_wind"],
+        v_wind=fields["v_wind"],
+        temperature=fields["temperature"],
+        specific_humidity=fields["specific_humidity"],
+        tracers={"qc": fields["qc"], "qi": fields["qi"]},
+    )
+
+
+def delivered_fluxes(diagnostics: dict[str, Any], like: Any) -> dict[str, Any]:
+    """Tendency of the surface fluxes of heat, moisture and momentum in the lowest layer.
+
+    `dT = SHF / (c_p m)`, `dq = E / m`, `du = -tau / m` with `m = dp / g` the layer's mass.
+
+    Args:
+        diagnostics: jcm's diagnostics after its surface term.
+        like: (level, column) array that gives the shape.
+    """
+    vdiff = diagnostics["vertical_diffusion"]
+    mass = diagnostics["pressure_thickness"][-1] / jcm_constants.grav
+    zero = jnp.zeros_like(like)
+
+    def lowest(flux: Any) -> Any:
+        return zero.at[-1].set(flux.reshape(mass.shape) / mass)
+
+    return {
+        "temperature": lowest(vdiff.surface_sensible_heat / jcm_constants.cpd),
+        "specific_humidity": lowest(vdiff.surface_evaporation),
+        "qc": zero,
+        "qi": zero,
+        "u_wind": lowest(-vdiff.surface_stress_u),
+        "v_wind": lowest(-vdiff.surface_stress_v),
+    }
+
+
+def grey_emission(temperature: Any) -> Any:
+    """Black-body emission in the bands of the grey scheme, (column,) [W/m2].
+
+    Its bands leave out the ends of the spectrum: some 2 % less than `sigma T^4`.
+    """
+    limits = RadiationParameters.default().lw_band_limits
+    return jnp.sum(planck_bands_lw(temperature, limits), axis=-1)
+
+
+class TargetTap(PhysicsTerm):
+    """Publish the running tendency less what the hybrid retains of it; no tendency.
+
+    Retained are the delivered surface fluxes or, if asked for, all of the turbulence.
+    """
+
+    name: ClassVar[str] = "climsim_target_tap"
+    category: ClassVar[str] = "diagnostics"
+    requires: ClassVar[tuple[str, ...]] = ("vertical_diffusion", "pressure_thickness")
+    provides: ClassVar[tuple[str, ...]] = (TARGET_KEY,)
+
+    def __init__(self, retain_turbulence: bool):
+        """Choose what is retained."""
+        self.retain_turbulence = retain_turbulence
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Subtract the retained part from the running tendency."""
+        running = _flat(diagnostics["_tendency_run"])
+        if self.retain_turbulence:
+            kept = diagnostics[TURBULENCE_KEY]
+        else:
+            kept = delivered_fluxes(diagnostics, state.temperature)
+        target = {name: running[name] - kept[name] for name in PROFILES}
+        return PhysicsTendency.zeros(state.temperature.shape), {**diagnostics, TARGET_KEY: target}
+
+
+class RetainedTap(PhysicsTerm):
+    """Publish the total tendency less the target: surface fluxes and wave drag."""
+
+    name: ClassVar[str] = "climsim_retained_tap"
+    category: ClassVar[str] = "diagnostics"
+    requires: ClassVar[tuple[str, ...]] = (TARGET_KEY,)
+    provides: ClassVar[tuple[str, ...]] = (RETAINED_KEY,)
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Subtract the target from the running tendency."""
+        running, target = _flat(diagnostics["_tendency_run"]), diagnostics[TARGET_KEY]
+        retained = {name: running[name] - target[name] for name in PROFILES}
+        zero = PhysicsTendency.zeros(state.temperature.shape)
+        return zero, {**diagnostics, RETAINED_KEY: retained}
+
+
+class EmulatedTerm(PhysicsTerm):
+    """Apply tendencies from outside, and their radiation to the surface.
+
+    Reads the fields `emulated_*` that the host passes beside those of the dynamical core:
+    six tendencies (level, column) and `sw_down`, `sw_up`, `lw_down` at the surface [W/m2].
+    """
+
+    name: ClassVar[str] = "climsim_emulated"
+    category: ClassVar[str] = "radiation"
+    requires: ClassVar[tuple[str, ...]] = ("radiation", "clouds", "pressure_full", "surface")
+    provides: ClassVar[tuple[str, ...]] = ("radiation", "clouds", TARGET_KEY)
+
+    def __init__(self, grey: bool):
+        """Choose how the surface emits: as in the grey scheme, or as a grey body."""
+        self.grey_emission = grey
+
+    @classmethod
+    def required_tracers(cls) -> tuple[TracerSpec, ...]:
+        """Cloud liquid and ice."""
+        return (TracerSpec("qc", units="kg/kg"), TracerSpec("qi", units="kg/kg"))
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Return the given tendency and publish the surface radiation."""
+        fields = diagnostics.get("_dycore_fields", {})
+        zero = jnp.zeros_like(state.temperature)
+        column = jnp.zeros_like(state.temperature[0])
+        given = {name: fields.get(PREFIX + name, zero) for name in PROFILES}
+        lw_down = fields.get(PREFIX + "lw_down", column)
+        optics = diagnostics[SURFACE_OPTICS_KEY]
+        emissivity = optics["emissivity"]
+        temperature = diagnostics["surface"].surface_temperature.reshape(column.shape)
+        # Emission at the surface temperature the step began with: the surface term
+        # corrects it to the new temperature, as after a radiation solve.
+        if self.grey_emission:
+            lw_up = emissivity * grey_emission(temperature)
+        else:
+            lw_up = emissivity * jcm_constants.sbc * temperature**4 + (1.0 - emissivity) * lw_down
+        radiation = diagnostics["radiation"]
+        radiation = radiation.copy(
+            surface_sw_down=fields.get(PREFIX + "sw_down", column),
+            surface_sw_up=fields.get(PREFIX + "sw_up", column),
+            surface_lw_down=lw_down,
+            surface_lw_up=lw_up,
+            surface_albedo_vis=optics["albedo_vis"],
+            surface_albedo_nir=optics["albedo_nir"],
+            surface_emissivity=emissivity,
+            step=radiation.step + 1,
+        )
+        published = {**diagnostics, "radiation": radiation, TARGET_KEY: given}
+        return _tendency(given), hold_land_albedo(published, jnp.asarray(True))
+
+
+class Wrapped(PhysicsTerm):
+    """Run another term, publish its tendency under a key, and keep or drop it."""
+
+    category: ClassVar[str] = "diagnostics"
+
+    def __init__(self, term: PhysicsTerm, *, keep: bool, key: str | None = None):
+        """Wrap a term.
+
+        Args:
+            term: the term to run.
+            keep: whether its tendency counts.
+            key: where its tendency is published, if anywhere.
+        """
+        self.term = term
+        self.keep = keep
+        self.key = key
+        self.requires = tuple(term.requires)
+        self.provides = (*term.provides, *((key,) if key else ()))
+        self.carry_slots = dict(term.carry_slots)
+
+    @property
+    def name(self) -> str:
+        """Name of the wrapped term."""
+        return str(self.term.name)
+
+    def required_tracers(self) -> tuple[TracerSpec, ...]:
+        """Tracers of the wrapped term."""
+        return tuple(self.term.required_tracers())
+
+    def initial_carry_state(self, coords: Any) -> dict[str, Any]:
+        """Carry of the wrapped term."""
+        return dict(self.term.initial_carry_state(coords))
+
+    def cache_coords(self, coords: Any) -> None:
+        """Pass the coordinates on."""
+        self.term.cache_coords(coords)
+
+    def cache_band_config(self, band_config: Any) -> None:
+        """Pass the band configuration on."""
+        self.term.cache_band_config(band_config)
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Run the wrapped term."""
+        tendency, published = self.term(state, diagnostics, forcing, terrain)
+        if self.key is not None:
+            fields = {
+                "temperature": tendency.temperature,
+                "specific_humidity": tendency.specific_humidity,
+                "qc": tendency.tracers["qc"],
+                "qi": tendency.tracers["qi"],
+                "u_wind": tendency.u_wind,
+                "v_wind": tendency.v_wind,
+            }
+            published = {**published, self.key: fields}
+        if not self.keep:
+            tendency = PhysicsTendency.zeros(state.temperature.shape)
+        return tendency, published
+
+
+class DeliveredFluxes(PhysicsTerm):
+    """Hand the surface fluxes of heat, moisture and momentum to the lowest layer."""
+
+    name: ClassVar[str] = "climsim_delivered_fluxes"
+    category: ClassVar[str] = "surface_fluxes"
+    requires: ClassVar[tuple[str, ...]] = ("vertical_diffusion", "pressure_thickness")
+    provides: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Tendency in the lowest layer."""
+        return _tendency(delivered_fluxes(diagnostics, state.temperature)), diagnostics
