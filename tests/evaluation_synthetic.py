@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import zarr
+from cftime import DatetimeNoLeap as Date
 
 from climsim.data.store import Layout, Store, create_arrays, open_store
 from climsim.grid import ColumnGrid
+from climsim.online.history import STREAMS, Sample, history_dataset
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, variable
 
 
@@ -79,3 +84,124 @@ class LinearModel:
         for name, where in DOOR_OUTPUTS.slices(self.n_levels).items():
             scale[where] = SCALES.get(name, 1.0)
         return (np.tanh(inputs @ matrix) * scale).astype(np.float32)
+
+
+def make_globe(longitudes: int = 16, latitudes: int = 12, levels: int = 20) -> ColumnGrid:
+    """A regular globe with areas, longitude-major, for fields that look like weather."""
+    base = make_grid(columns=2, levels=levels)
+    lat_1d = (np.arange(latitudes) + 0.5) * 180 / latitudes - 90
+    lon, lat = np.meshgrid(np.arange(longitudes) * 360 / longitudes, lat_1d, indexing="ij")
+    area = np.cos(np.deg2rad(lat)).ravel()
+    return ColumnGrid(
+        lat=lat.ravel(), lon=lon.ravel(), area=area / area.sum() * 4 * np.pi,
+        hyam=base.hyam, hybm=base.hybm, hyai=base.hyai, hybi=base.hybi,
+    )  # fmt: skip
+
+
+def weather(grid: ColumnGrid, day: float, seed: int, spread: float = 1.0, bias: float = 0.0):
+    """History fields of one day: a plausible zonal-mean climate, waves, and a bias.
+
+    Args:
+        grid: columns and levels.
+        day: of the run.
+        seed: of the waves' phases.
+        spread: amplitude of the waves that depend on the seed.
+        bias: strength of a systematic error (warm upper tropics, moist low levels).
+    """
+    rng = np.random.default_rng((seed, 1))
+    phases = rng.uniform(0, 2 * np.pi, 8)
+    lat, lon = np.deg2rad(grid.lat), np.deg2rad(grid.lon)
+    ps = 1e5 - 3e3 * np.exp(-(((lon - 1.5) / 0.5) ** 2) - ((lat - 0.6) / 0.3) ** 2)
+    p = grid.midpoint_pressure(ps)
+    s = p / 1e5
+    wave = sum(
+        np.sin((k + 1) * lon + phase + 0.7 * day / (k + 1)) * np.cos(lat) ** 2
+        for k, phase in enumerate(phases)
+    ) / np.sqrt(8)
+    wave = spread * wave * np.sin(np.pi * np.clip(s, 0, 1)) ** 0.5
+    surface = 302 - 45 * np.sin(lat) ** 2
+    t = np.maximum(surface * np.maximum(s, 1e-3) ** 0.19, 205 + 25 * (s < 0.1) * (0.1 - s) / 0.1)
+    t = t + 3 * wave + bias * 2.5 * np.exp(-(((s - 0.3) / 0.2) ** 2)) * np.cos(lat) ** 2
+    q = 1.7e-2 * np.cos(lat) ** 3 * s**3 * np.exp(0.2 * wave) * (1 + 0.08 * bias) + 2e-6
+    ramp = np.clip((t - 253.16) / 20, 0, 1)
+    cloud = 3e-5 * np.exp(-(((s - 0.7) / 0.25) ** 2)) * (1 + 0.5 * wave) ** 2 * (1 + 0.1 * bias)
+    rain = (
+        np.exp(rng.normal(0, 1.2, lat.shape) + 0.8 * wave[-3])
+        * (0.5 + 7 * np.exp(-((np.rad2deg(lat) - 6) / 12) ** 2) + 2 * np.sin(2 * lat) ** 2)
+        * (1 + 0.1 * bias) / 8.64e7 * 0.5
+    )  # fmt: skip
+    land = ((np.sin(2 * lon) + np.sin(lat * 2 + 1)) > 0.5).astype(float)
+    ice = np.where(np.abs(grid.lat) > 70, 1.0 - land, 0.0)
+    mass = grid.layer_mass(ps)
+    return {
+        "T": t, "Q": q, "U": 25 * np.sin(2 * np.abs(lat)) * np.sin(np.pi * s) ** 2 + 5 * wave,
+        "V": 4 * wave, "CLDLIQ": ramp * cloud, "CLDICE": (1 - ramp) * cloud,
+        "DTPHYS": 2e-5 * wave - 1e-5 + bias * 2e-6, "DQ1PHYS": 1e-8 * wave,
+        "DQ2PHYS": 1e-10 * wave, "DQ3PHYS": 1e-10 * wave, "DUPHYS": 1e-5 * wave,
+        "PS": ps, "PRECT": rain, "TMQ": (q * mass).sum(axis=0),
+        "TGCLDLWP": (ramp * cloud * mass).sum(axis=0),
+        "TGCLDIWP": ((1 - ramp) * cloud * mass).sum(axis=0),
+        "FLUT": 250 + 8 * wave[0], "LANDFRAC": land, "ICEFRAC": ice, "OCNFRAC": 1 - land - ice,
+    }  # fmt: skip
+
+
+def write_run(
+    folder: Path,
+    days: int = 4,
+    seed: int = 0,
+    growing: float = 0.0,
+    bias: float = 0.0,
+    months: int = 0,
+    record: dict | None = None,
+    grid: ColumnGrid | None = None,
+) -> Path:
+    """A run folder: daily (and 6-hourly as ``h2``) means, or months, and its record.
+
+    Args:
+        folder: to write.
+        days: number of daily means (the waves of another seed grow in with the days).
+        seed: of the waves that grow in.
+        growing: share of the other waves reached on the last day.
+        bias: see `weather`.
+        months: number of monthly means, written in place of days.
+        record: further entries of the record.
+        grid: columns and levels.
+    """
+    grid = grid or make_globe()
+    start = Date(1, 1, 1)
+    lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    spans: list[tuple[str, float, float]] = [("h1", d, d + 1) for d in range(days)]
+    spans += [("h2", d / 4, (d + 1) / 4) for d in range(4 * days)]
+    if months:
+        edges = np.concatenate([[0], np.cumsum([lengths[m % 12] for m in range(months)])])
+        spans = [("h0", a, b) for a, b in pairwise(edges)]
+    for stream, first, last in spans:
+        share = growing * last / max(spans[-1][2], 1)
+        fields = weather(grid, last, 100, 1 - 0.3 * share, bias * share)
+        other = weather(grid, last, 200 + seed, 1.0, 0.0)
+        base = weather(grid, last, 100)
+        noise = {n: 0.5 * share * (other[n] - base[n]) for n in fields if n not in FIXED}
+        fields = {n: x + noise.get(n, 0.0) for n, x in fields.items()}
+        fields["PRECT"] = np.maximum(fields["PRECT"], 0)
+        begin, end = (start + timedelta(days=float(x)) for x in (first, last))
+        if stream == "h2":
+            fields = {n: fields[n] for n in ("PRECT", *FIXED)}
+        name = STREAMS[stream].file(begin)
+        path = folder / f"{folder.name}.eam.{stream}.{name}.nc"
+        if stream == "h2":
+            path = path.with_name(path.name.replace("00000", f"{begin.hour * 3600:05d}"))
+        folder.mkdir(parents=True, exist_ok=True)
+        sample = Sample(begin, end, 72, fields)
+        history_dataset([sample], grid, {"case": folder.name}).to_netcdf(path)
+    length = spans[-1][2] if spans else 0
+    known = {
+        "status": "complete",
+        "days": float(length),
+        "days_wanted": float(length),
+        "sypd": 12.5,
+    }
+    (folder / "record.json").write_text(json.dumps(known | (record or {})))
+    return folder
+
+
+FIXED = ("LANDFRAC", "ICEFRAC", "OCNFRAC", "PS")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from climsim.evaluation import offline
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline, stream
 from climsim.evaluation.offline_dataset import PERCENTILE_EDGES, offline_dataset, percentile_groups
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2
-
 from evaluation_synthetic import LinearModel, write_store
 
 
@@ -168,7 +168,7 @@ def test_zero_batch_is_refused_by_name(config):
 
 def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config, monkeypatch):
     class Emulator(LinearModel):
-        metadata = {"recipe": {"name": "standard"}, "network": "unet", "seed": 7}
+        metadata: ClassVar = {"recipe": {"name": "standard"}, "network": "unet", "seed": 7}
 
     calls = []
 

@@ -170,11 +170,12 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike, axis: int | tuple[int, 
 
     Args:
         values: any shape.
-        weights: broadcastable to it.
-        axis: axes to reduce.
+        weights: any shape that broadcasts with it.
+        axis: axes to reduce, of the broadcast shape.
     """
-    v = np.asarray(values, dtype=np.float64)
-    w = np.broadcast_to(np.asarray(weights, dtype=np.float64), v.shape)
+    v, w = np.broadcast_arrays(
+        np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    )
     return _ratio((v * w).sum(axis=axis), w.sum(axis=axis))
 
 

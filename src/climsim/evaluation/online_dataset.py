@@ -1,0 +1,162 @@
+"""Joining the measures of all runs into the labelled dataset of online metrics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray
+
+from climsim.evaluation.history import SECONDS_PER_DAY, Period, RunHistory, date_of
+from climsim.evaluation.members import Member
+from climsim.evaluation.precipitation import EDGES, QUANTILES
+from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES
+from climsim.evaluation.stability import alive_fraction, outcome_of
+
+Labelled = tuple[tuple[str, ...], Any, dict[str, Any]]
+
+MEMBER, REFERENCE, FLOOR = "member", "reference", "floor"
+"""Roles of a run: emulated physics, MMF1, MMF2."""
+AXES = {"h1": "day", "h0": "month"}
+"""Axis of each history stream whose means are followed in time."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs are compared over.
+
+    Attributes:
+        reference: the reference run.
+        periods: periods of the reference by stream, in order.
+        mean_stream: stream of the time means.
+        rain_stream: finest stream, for distributions of precipitation.
+        skip_before: periods that begin earlier are left out of means [s since 0001-01-01].
+    """
+
+    reference: RunHistory
+    periods: dict[str, list[Period]]
+    mean_stream: str
+    rain_stream: str
+    skip_before: int
+
+    def counted(self, stream: str) -> list[Period]:
+        """Periods of a stream that means and distributions include."""
+        return [p for p in self.periods[stream] if p[0] >= self.skip_before]
+
+
+@dataclass
+class Row:
+    """What is known about one run.
+
+    Attributes:
+        run: its history.
+        role: member, reference or floor.
+        arrays: measures without the axis ``run``.
+    """
+
+    run: RunHistory
+    role: str
+    arrays: dict[str, Labelled] = field(default_factory=dict)
+
+    @property
+    def member(self) -> Member:
+        """Name of the run."""
+        names = {REFERENCE: "MMF1", FLOOR: "MMF2"}
+        return self.run.member if self.role == MEMBER else Member(names[self.role], "", -1)
+
+
+def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
+    """Join the measures of all runs along ``run``; what a run lacks is NaN."""
+    templates: dict[str, Labelled] = {}
+    for row in rows:
+        templates |= {name: value for name, value in row.arrays.items() if name not in templates}
+    arrays: dict[str, Labelled] = {}
+    for name, (axes, template, notes) in templates.items():
+        blank = np.full(np.shape(template), np.nan)
+        stack = np.stack([np.asarray(row.arrays.get(name, (0, blank))[1]) for row in rows])
+        # The tropopause belongs to the reference; rows differ only in the periods they share.
+        is_reference = [row.role == REFERENCE for row in rows].index(True)
+        if name == "tropopause":
+            arrays[name] = (axes, stack[is_reference], notes)
+        else:
+            arrays[name] = (("run", *axes), stack, notes)
+    arrays |= _record_arrays(rows)
+    dataset = xarray.Dataset(arrays, _coordinates(rows, plan))
+    dataset.attrs = {
+        "Conventions": "CF-1.11",
+        "title": "Online skill of coupled runs against a reference run",
+        "mean_stream": plan.mean_stream,
+        "precipitation_stream": plan.rain_stream,
+        "reference_start": date_of(plan.reference.start),
+        "problems": json.dumps({row.member.label: row.run.problems for row in rows}),
+        "records": json.dumps({row.member.label: row.run.record for row in rows}, default=str),
+    }
+    return dataset
+
+
+def _record_arrays(rows: list[Row]) -> dict[str, Labelled]:
+    """Outcome and cost of each run, and the fraction of seeds alive by network and recipe."""
+    outcomes = [outcome_of(row.run) for row in rows]
+    members = [(row.member, o) for row, o in zip(rows, outcomes, strict=True) if row.role == MEMBER]
+    days = np.unique(np.concatenate([[0.0], *([o.days, o.days_wanted] for o in outcomes)]))
+    groups, fraction = alive_fraction(members, days)
+    return {
+        "status": (("run",), [o.status for o in outcomes], {"long_name": "how the run ended"}),
+        "days": (
+            ("run",),
+            [o.days for o in outcomes],
+            {"units": "d", "long_name": "simulated days"},
+        ),
+        "days_wanted": (
+            ("run",),
+            [o.days_wanted for o in outcomes],
+            {"units": "d", "long_name": "simulated days asked for"},
+        ),
+        "sypd": (
+            ("run",),
+            [o.sypd for o in outcomes],
+            {"units": "1", "long_name": "simulated years per day of wall time"},
+        ),
+        "alive_fraction": (
+            ("group", "elapsed"),
+            fraction,
+            {"units": "1", "long_name": "fraction of seeds that had not become unstable"},
+        ),
+        "group_network": (("group",), [g[0] for g in groups], {"long_name": "network"}),
+        "group_recipe": (("group",), [g[1] for g in groups], {"long_name": "recipe"}),
+        "elapsed": (("elapsed",), days, {"units": "d", "long_name": "days since the start"}),
+    }
+
+
+def _coordinates(rows: list[Row], plan: Plan) -> dict[str, Any]:
+    grid = plan.reference.grid
+    start = plan.reference.start
+    pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
+    coordinates: dict[str, Any] = {
+        "run": ("run", [row.member.label for row in rows]),
+        "role": ("run", [row.role for row in rows]),
+        "network": ("run", [row.member.network for row in rows]),
+        "recipe": ("run", [row.member.recipe for row in rows]),
+        "seed": ("run", [row.member.seed for row in rows]),
+        "level": ("level", np.arange(grid.n_levels), {"long_name": "level, 0 at the model top"}),
+        "pressure": ("level", pressure, {"units": "Pa", "long_name": "nominal pressure"}),
+        "latitude": ("latitude", BIN_CENTRES, {"units": "degrees_north"}),
+        "region": ("region", list(REGIONS)),
+        "surface": ("surface", list(SURFACES)),
+        "quantile": ("quantile", list(QUANTILES)),
+        "rain_low": ("rain_bin", EDGES[:-1], {"units": "mm d-1"}),
+        "rain_high": ("rain_bin", EDGES[1:], {"units": "mm d-1"}),
+        "lat": ("column", grid.lat, {"units": "degrees_north", "standard_name": "latitude"}),
+        "lon": ("column", grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
+        "area": ("column", grid.area, {"units": "steradian"}),
+    }
+    for stream, axis in AXES.items():
+        periods = plan.periods[stream]
+        if periods:
+            elapsed = [(p[1] - start) / SECONDS_PER_DAY for p in periods]
+            notes = {"units": "d", "long_name": "end of the mean, days since the start"}
+            coordinates[axis] = (axis, elapsed, notes)
+            coordinates[f"{axis}_date"] = (axis, [date_of(p[0]) for p in periods])
+    return coordinates

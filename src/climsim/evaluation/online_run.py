@@ -1,0 +1,227 @@
+"""Measures of one online run against the reference, each a pass over matching means.
+
+Means match when they cover exactly the same period; a period that only one of the runs finished is
+left out of every comparison. All functions return arrays of the run alone; `online` joins runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.evaluation.history import SECONDS_PER_DAY, Period, RunHistory
+from climsim.evaluation.metrics import weighted_deviation, weighted_mean, weighted_rmse
+from climsim.evaluation.precipitation import PrecipitationCounts
+from climsim.evaluation.regions import REGIONS, band_members, surface_members
+from climsim.grid import ColumnGrid
+from climsim.thermodynamics import midpoint_heights, tropopause_level
+
+Array = NDArray[np.floating]
+
+PROFILES: Final[dict[str, tuple[str, str]]] = {
+    "T": ("K", "temperature"),
+    "Q": ("kg kg-1", "specific humidity"),
+    "U": ("m s-1", "zonal wind"),
+    "V": ("m s-1", "meridional wind"),
+    "CLDLIQ": ("kg kg-1", "cloud liquid"),
+    "CLDICE": ("kg kg-1", "cloud ice"),
+    "DTPHYS": ("K s-1", "physics tendency of temperature"),
+    "DQ1PHYS": ("kg kg-1 s-1", "physics tendency of water vapour"),
+    "DQ2PHYS": ("kg kg-1 s-1", "physics tendency of cloud liquid"),
+    "DQ3PHYS": ("kg kg-1 s-1", "physics tendency of cloud ice"),
+    "DUPHYS": ("m s-2", "physics tendency of zonal wind"),
+}
+"""Compared fields with levels: unit and name in words, by their name in history files."""
+SURFACE: Final[dict[str, tuple[str, str]]] = {
+    "PRECT": ("m s-1", "precipitation"),
+    "TMQ": ("kg m-2", "precipitable water"),
+    "FLUT": ("W m-2", "outgoing longwave radiation"),
+    "FSNT": ("W m-2", "net solar radiation at the model top"),
+    "LHFLX": ("W m-2", "latent heat flux"),
+    "SHFLX": ("W m-2", "sensible heat flux"),
+}
+"""Compared fields without levels."""
+SERIES: Final[dict[str, tuple[str, str]]] = {
+    "T_lowest": ("K", "temperature of the lowest level"),
+    "TMQ": ("kg m-2", "precipitable water"),
+    "cloud_path": ("kg m-2", "cloud water path, liquid and ice"),
+    "PRECT": ("m s-1", "precipitation"),
+}
+"""Quantities of the regional series."""
+_PATHS = ("TGCLDLWP", "TGCLDIWP")
+_FRACTIONS = ("LANDFRAC", "OCNFRAC", "ICEFRAC")
+_FIELDS = (*PROFILES, *SURFACE, "PS", *_PATHS)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Error and regional series along the periods of the reference; NaN where there is no match.
+
+    Attributes:
+        rmse: (period,) mass-weighted RMSE by field.
+        mean: (region, period) area mean by quantity of `SERIES`.
+        deviation: (region, period) standard deviation over the area by quantity.
+    """
+
+    rmse: dict[str, Array]
+    mean: dict[str, Array]
+    deviation: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class TimeMean:
+    """Means of a run and of the reference over the periods that both have.
+
+    Attributes:
+        run: fields of the run, (level, column) or (column,).
+        reference: fields of the reference over the same periods.
+        days: length of the mean [days].
+    """
+
+    run: dict[str, Array]
+    reference: dict[str, Array]
+    days: float
+
+
+def mass_weights(grid: ColumnGrid, surface_pressure: Array) -> Array:
+    """Weights (level, column): area times layer mass."""
+    return grid.layer_mass(surface_pressure) * grid.area
+
+
+def mass_weighted_rmse(values: Array, reference: Array, weights: Array) -> float:
+    """RMSE of a field (level, column) with weights of the same shape."""
+    return float(weighted_rmse(values, reference, weights, axis=(0, 1)))
+
+
+def growth(
+    run: RunHistory, reference: RunHistory, stream: str, periods: Sequence[Period]
+) -> Growth:
+    """Error against the reference and regional series, period by period.
+
+    Args:
+        run: the run.
+        reference: the run that it is compared with.
+        stream: history stream.
+        periods: periods of the reference in order.
+    """
+    size, regions = len(periods), len(REGIONS)
+    result = Growth(
+        {name: np.full(size, np.nan) for name in PROFILES},
+        {name: np.full((regions, size), np.nan) for name in SERIES},
+        {name: np.full((regions, size), np.nan) for name in SERIES},
+    )
+    members = band_members(reference.grid.lat, REGIONS)
+    own = run.periods(stream)
+    for i, period in enumerate(periods):
+        if period not in own:
+            continue
+        fields = run.read(stream, period, _FIELDS)
+        if fields is None:
+            continue
+        for name, values in series_fields(fields, reference.grid).items():
+            area = members * reference.grid.area
+            result.mean[name][:, i] = weighted_mean(values, area)
+            result.deviation[name][:, i] = [weighted_deviation(values, a) for a in area]
+        truth = reference.read(stream, period, _FIELDS)
+        if truth is None or "PS" not in truth or run is reference:
+            continue
+        weights = mass_weights(reference.grid, truth["PS"])
+        for name in PROFILES:
+            if name in fields and name in truth:
+                result.rmse[name][i] = mass_weighted_rmse(fields[name], truth[name], weights)
+    return result
+
+
+def series_fields(fields: dict[str, Array], grid: ColumnGrid) -> dict[str, Array]:
+    """Quantities of `SERIES` (column,) from the fields of one mean."""
+    result: dict[str, Array] = {n: fields[n] for n in ("TMQ", "PRECT") if n in fields}
+    if "T" in fields:
+        result["T_lowest"] = fields["T"][-1]
+    if all(name in fields for name in _PATHS):
+        result["cloud_path"] = fields[_PATHS[0]] + fields[_PATHS[1]]
+    elif all(name in fields for name in ("CLDLIQ", "CLDICE", "PS")):
+        mass = grid.layer_mass(fields["PS"])
+        result["cloud_path"] = ((fields["CLDLIQ"] + fields["CLDICE"]) * mass).sum(axis=0)
+    return result
+
+
+def time_mean(
+    run: RunHistory, reference: RunHistory, stream: str, periods: Sequence[Period]
+) -> TimeMean:
+    """Mean of a run and of the reference over the periods that both have, weighted by length.
+
+    Args:
+        run: the run.
+        reference: the run that it is compared with.
+        stream: history stream.
+        periods: periods of the reference that count.
+    """
+    sums: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
+    total = 0.0
+    own = run.periods(stream)
+    for period in periods:
+        if period not in own:
+            continue
+        fields = run.read(stream, period, _FIELDS)
+        truth = reference.read(stream, period, _FIELDS)
+        if fields is None or truth is None:
+            continue
+        days = max(period[1] - period[0], 1) / SECONDS_PER_DAY
+        total += days
+        for side, values in zip(sums, (fields, truth), strict=True):
+            for name in fields.keys() & truth.keys():
+                side[name] = side.get(name, 0.0) + days * values[name]
+    run_mean, reference_mean = (
+        {name: values / total for name, values in side.items()} for side in sums
+    )
+    return TimeMean(run_mean, reference_mean, total)
+
+
+def precipitation(
+    run: RunHistory, reference: RunHistory, stream: str, periods: Sequence[Period]
+) -> PrecipitationCounts:
+    """Distribution of precipitation over the periods that the run shares with the reference.
+
+    Args:
+        run: the run.
+        reference: gives the surface fractions where the run's own files lack them.
+        stream: history stream.
+        periods: periods of the reference that count.
+    """
+    counts = PrecipitationCounts.zero()
+    own = run.periods(stream)
+    for period in periods:
+        if period not in own:
+            continue
+        fields = run.read(stream, period, ("PRECT", *_FRACTIONS))
+        if fields is None or "PRECT" not in fields:
+            continue
+        if not all(name in fields for name in _FRACTIONS):
+            fields = (reference.read(stream, period, _FRACTIONS) or {}) | fields
+        surfaces = _surfaces(fields)
+        counts = counts + PrecipitationCounts.of(fields["PRECT"], reference.grid.area, surfaces)
+    return counts
+
+
+def _surfaces(fields: dict[str, Array]) -> NDArray[np.bool_]:
+    """Surface types of the columns; without fractions every type but ``all`` is empty."""
+    if all(name in fields for name in _FRACTIONS):
+        return surface_members(*(fields[name] for name in _FRACTIONS))
+    nothing = np.zeros_like(fields["PRECT"])
+    return surface_members(nothing, nothing, nothing)
+
+
+def tropopause_pressure(mean: dict[str, Array], grid: ColumnGrid) -> Array:
+    """Pressure (column,) [Pa] of the tropopause of a time mean; NaN where there is none.
+
+    Definition of E3SM's emulator, see `climsim.thermodynamics.tropopause_level`.
+    """
+    pressure = grid.midpoint_pressure(mean["PS"])
+    heights = midpoint_heights(mean["T"], mean["Q"], grid.interface_pressure(mean["PS"]))
+    level = tropopause_level(mean["T"], heights, pressure)
+    chosen = np.take_along_axis(pressure, np.maximum(level, 0)[None], axis=0)[0]
+    return np.where(level >= 0, chosen, np.nan)

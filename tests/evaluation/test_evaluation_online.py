@@ -1,0 +1,242 @@
+"""Online metrics of synthetic run folders: hand-checked values, and runs that are not whole."""
+
+import json
+from dataclasses import replace
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray
+
+from climsim.errors import ClimSimError
+from climsim.evaluation.history import RunHistory
+from climsim.evaluation.members import Member, member_of
+from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.online_run import PROFILES
+from climsim.evaluation.precipitation import EDGES, PrecipitationCounts
+from climsim.evaluation.regions import N_BINS, band_members, zonal_mean
+from climsim.evaluation.stability import Outcome, alive_fraction
+from evaluation_synthetic import make_globe, make_grid, write_run
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    write_run(root / "mmf1")
+    write_run(root / "mmf2", seed=1, growing=0.1)
+    write_run(root / "unet-standard-7", seed=2, growing=1.0, bias=2.0)
+    write_run(
+        root / "unet-standard-43",
+        days=2,
+        seed=3,
+        growing=1.0,
+        record={"status": "unstable", "days": 2.4, "days_wanted": 4.0, "sypd": None},
+    )
+    return root
+
+
+@pytest.fixture
+def config(folders, tmp_path):
+    runs = (folders / "unet-standard-7", folders / "unet-standard-43")
+    return OnlineConfig(runs, folders / "mmf1", tmp_path / "online.nc", folders / "mmf2")
+
+
+def metrics_of(config):
+    with xarray.open_dataset(evaluate_online(config)) as dataset:
+        return dataset.load()
+
+
+def read(folder, stream, index, name):
+    path = sorted(folder.glob(f"*.eam.{stream}.*.nc"))[index]
+    with netCDF4.Dataset(path) as file:
+        return np.ma.getdata(file[name][0]).astype(float)
+
+
+def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(config, folders):
+    metrics = metrics_of(config)
+    grid = make_globe()
+    run, truth = (read(folders / n, "h1", 2, "T") for n in ("unet-standard-7", "mmf1"))
+    ps = read(folders / "mmf1", "h1", 2, "PS")
+    interfaces = grid.hyai[:, None] * 1e5 + grid.hybi[:, None] * ps
+    weights = np.diff(interfaces, axis=0) * grid.area
+    expected = np.sqrt(((run - truth) ** 2 * weights).sum() / weights.sum())
+    found = metrics["growth_daily_T"].sel(run="unet-standard-7")[2]
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+    assert metrics["day"].values.tolist() == [1, 2, 3, 4]
+
+
+def test_floor_is_the_difference_of_the_two_references(config, folders):
+    metrics = metrics_of(config)
+    assert metrics["role"].values.tolist() == ["member", "member", "reference", "floor"]
+    floor = metrics["growth_daily_T"].sel(run="MMF2")
+    member = metrics["growth_daily_T"].sel(run="unet-standard-7")
+    assert (floor < member).all()
+    assert np.isnan(metrics["growth_daily_T"].sel(run="MMF1")).all()
+
+
+def test_days_after_a_failure_are_missing_and_the_failure_is_recorded(config):
+    metrics = metrics_of(config)
+    died = metrics.sel(run="unet-standard-43")
+    assert np.isfinite(died["growth_daily_Q"]).values.tolist() == [True, True, False, False]
+    assert str(died["status"].values) == "unstable"
+    assert float(died["mean_days"]) == 2
+    fraction = metrics["alive_fraction"].values[0]
+    elapsed = metrics["elapsed"].values
+    assert fraction[elapsed < 2.4].tolist() == [1.0] * (elapsed < 2.4).sum()
+    assert fraction[elapsed >= 2.4].tolist() == [0.5] * (elapsed >= 2.4).sum()
+
+
+def test_time_mean_rmse_and_bias_of_a_hand_worked_mean(config, folders):
+    metrics = metrics_of(config)
+    grid = make_globe()
+    run, truth = (
+        np.mean([read(folders / n, "h1", i, "Q") for i in range(4)], axis=0)
+        for n in ("unet-standard-7", "mmf1")
+    )
+    found = metrics.sel(run="unet-standard-7")
+    expected = np.sqrt(((run - truth) ** 2 * grid.area).sum(axis=1) / grid.area.sum())
+    np.testing.assert_allclose(found["rmse_profile_Q"], expected, rtol=1e-5)
+    south = grid.lat < -80
+    bias = np.average((run - truth)[:, south], axis=1, weights=grid.area[south])
+    np.testing.assert_allclose(found["zonal_bias_Q"][:, 0], bias, rtol=1e-4, atol=1e-12)
+
+
+def test_first_days_are_left_out_of_means_only(config):
+    whole, cut = metrics_of(config), metrics_of(replace(config, skip_days=1.0))
+    member = {"run": "unet-standard-7"}
+    assert float(cut["mean_days"].sel(member)) == 3
+    assert not np.allclose(cut["rmse_mean_T"].sel(member), whole["rmse_mean_T"].sel(member))
+    xarray.testing.assert_equal(cut["growth_daily_T"], whole["growth_daily_T"])
+
+
+def test_months_are_used_for_means_where_there_are_two(tmp_path):
+    for name, growing in (("mmf1", 0.0), ("unet-v6-7", 1.0)):
+        write_run(tmp_path / name, months=3, growing=growing, seed=1)
+    config = OnlineConfig((tmp_path / "unet-v6-7",), tmp_path / "mmf1", tmp_path / "o.nc")
+    metrics = metrics_of(config)
+    assert metrics.attrs["mean_stream"] == "h0"
+    assert float(metrics["mean_days"][0]) == 90
+    assert metrics["growth_monthly_U"].shape == (2, 3)
+    assert metrics["month_date"].values.tolist() == ["0001-01-01", "0001-02-01", "0001-03-01"]
+
+
+def test_file_cut_short_costs_its_day_and_is_named(config, folders, tmp_path):
+    copy = tmp_path / "unet-standard-7"
+    write_run(copy, seed=2, growing=1.0, bias=2.0)
+    damaged = sorted(copy.glob("*.h1.*.nc"))[1]
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    sorted(copy.glob("*.h1.*.nc"))[3].unlink()
+    metrics = metrics_of(replace(config, runs=(copy,)))
+    growth = metrics["growth_daily_T"].sel(run="unet-standard-7")
+    assert np.isfinite(growth).values.tolist() == [True, False, True, False]
+    problems = json.loads(metrics.attrs["problems"])["unet-standard-7"]
+    assert any(damaged.name in text for text in problems)
+
+
+def test_field_that_is_not_finite_is_left_out_and_named(config, tmp_path):
+    copy = write_run(tmp_path / "unet-standard-7", seed=2, growing=1.0)
+    path = sorted(copy.glob("*.h1.*.nc"))[0]
+    with netCDF4.Dataset(path, "r+") as file:
+        file["T"][0, 3, 5] = np.nan
+    metrics = metrics_of(replace(config, runs=(copy,)))
+    assert np.isnan(metrics["growth_daily_T"][0, 0])
+    assert "T not finite" in metrics.attrs["problems"]
+
+
+def test_field_that_no_file_holds_is_missing_not_zero(config, tmp_path):
+    copy = write_run(tmp_path / "unet-standard-7", seed=2, growing=1.0)
+    for path in copy.glob("*.h1.*.nc"):
+        with xarray.open_dataset(path, decode_times=False) as dataset:
+            smaller = dataset.drop_vars(["DUPHYS", "TGCLDLWP"]).load()
+        smaller.to_netcdf(path)
+    metrics = metrics_of(replace(config, runs=(copy,)))
+    assert np.isnan(metrics["growth_daily_DUPHYS"][0]).all()
+    assert np.isnan(metrics["rmse_mean_DUPHYS"][0])
+    # The cloud path then comes from the mixing ratios, so it is nearly that of the paths.
+    assert np.isfinite(metrics["series_daily_cloud_path_mean"][0]).all()
+
+
+def test_run_that_died_on_its_first_day_has_no_mean(config, tmp_path):
+    copy = write_run(
+        tmp_path / "unet-standard-7", days=1, record={"status": "unstable", "days": 0.3}
+    )
+    metrics = metrics_of(replace(config, runs=(copy,), skip_days=1.0))
+    assert np.isnan(metrics["rmse_mean_T"].sel(run="unet-standard-7"))
+    assert "no mean of h1" in metrics.attrs["problems"]
+
+
+def test_other_grid_and_missing_folder_are_refused_in_one_line(config, tmp_path):
+    other = write_run(tmp_path / "unet-standard-7", days=1, grid=make_grid(11, 20))
+    with pytest.raises(ClimSimError, match=r"grid of \(20, 11\)"):
+        evaluate_online(replace(config, runs=(other,)))
+    with pytest.raises(ClimSimError, match="no such run folder"):
+        evaluate_online(replace(config, runs=(tmp_path / "nowhere",)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ClimSimError, match="no readable history file"):
+        RunHistory.open(tmp_path / "empty")
+    with pytest.raises(ClimSimError, match="mean_stream=h7"):
+        replace(config, mean_stream="h7")
+
+
+def test_every_online_metric_has_units(config):
+    metrics = metrics_of(config)
+    for name in PROFILES:
+        assert metrics[f"growth_daily_{name}"].attrs["units"] == PROFILES[name][0]
+    for name, array in metrics.items():
+        assert array.attrs.get("long_name"), name
+
+
+def test_precipitation_histogram_of_a_hand_worked_field():
+    rate = np.array([0.0, 5.0, 50.0, 2000.0]) / 8.64e7
+    area = np.array([4.0, 3.0, 2.0, 1.0])
+    surfaces = np.array([[1, 1, 1, 1], [0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]], dtype=bool)
+    counts = PrecipitationCounts.of(rate, area, surfaces)
+    frequency = counts.frequency()
+    np.testing.assert_allclose(frequency[0][[0, -1]], [0.4, 0.1])
+    at_50 = np.searchsorted(EDGES, 50.0 * 1.0000001) - 1
+    assert frequency[1][at_50] == pytest.approx(0.4)
+    assert np.isnan(frequency[3]).all()
+    assert counts.largest[:2] == pytest.approx([2000.0, 50.0])
+
+
+def test_precipitation_quantiles_agree_with_numpy_within_a_bin():
+    rng = np.random.default_rng(1)
+    rate = rng.lognormal(0, 1.5, 200_000)
+    surfaces = np.ones((4, 100), dtype=bool)
+    counts = PrecipitationCounts.zero()
+    for part in rate.reshape(-1, 100):
+        counts = counts + PrecipitationCounts.of(part / 8.64e7, np.ones(100), surfaces)
+    found = counts.quantiles()[0]
+    np.testing.assert_allclose(found, np.quantile(rate, [0.5, 0.9, 0.99, 0.999, 0.9999]), rtol=0.1)
+
+
+def test_zonal_mean_weights_columns_by_area_and_leaves_empty_bins_undefined():
+    lat, area = np.array([1.0, 9.0, 90.0]), np.array([3.0, 1.0, 2.0])
+    found = zonal_mean(np.array([0.0, 4.0, 7.0]), lat, area)
+    assert found[9] == pytest.approx(1.0)
+    assert found[-1] == 7.0
+    assert np.isnan(found).sum() == N_BINS - 2
+
+
+def test_bands_share_no_column_and_hold_the_pole():
+    members = band_members(np.array([-90.0, -30, 0, 30, 90]), {"s": (-90, -30), "n": (30, 90)})
+    assert members.tolist() == [[True, False, False, False, False], [False] * 3 + [True] * 2]
+
+
+def test_runs_that_end_early_without_failing_leave_the_count():
+    member = Member("unet", "v6", 7)
+    outcomes = [
+        (member, Outcome("unstable", 2.0, 9.0, 1.0)),
+        (replace(member, seed=43), Outcome("running", 4.0, 9.0, 1.0)),
+        (replace(member, seed=8), Outcome("complete", 9.0, 9.0, 1.0)),
+    ]
+    groups, fraction = alive_fraction(outcomes, np.array([0.0, 2.0, 4.0, 9.0]))
+    assert groups == [("unet", "v6")]
+    np.testing.assert_allclose(fraction[0], [1.0, 2 / 3, 2 / 3, 1 / 2])
+
+
+def test_member_is_named_by_metadata_before_the_file_name():
+    metadata = {"config": {"network": {"name": "unet"}, "recipe": {"name": "v6"}, "seed": 43}}
+    assert member_of(metadata, "whatever") == Member("unet", "v6", 43)
+    assert member_of({}, "pao_model-conf_loss-7").label == "pao_model-conf_loss-7"
+    assert member_of({}, "hybrid") == Member("hybrid", "", -1)
