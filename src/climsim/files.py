@@ -45,13 +45,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _replace(temporary, path)
     except OSError as error:
         remove(temporary)
-        raise _readable(error, path) from error
+        raise readable_error(error, path) from error
     except BaseException:
         remove(temporary)
         raise
 
 
-def _readable(error: OSError, path: Path) -> Exception:
+def readable_error(error: OSError, path: Path) -> Exception:
     """Turn the errors a user can mend into one line; leave the others as they are."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         free = shutil.disk_usage(path.parent).free / 2**20
@@ -126,9 +126,22 @@ def write_netcdf(dataset: Any, path: str | Path, **options: Any) -> None:
         dataset: what to write.
         path: where.
         **options: passed on to `xarray.Dataset.to_netcdf`.
+
+    Raises:
+        ClimSimError: if the disk is full or the folder cannot be written.
     """
-    with atomic_path(path) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", **options)
+    try:
+        with atomic_path(path) as temporary:
+            dataset.to_netcdf(temporary, engine="netcdf4", **options)
+    except RuntimeError as error:
+        # The netCDF library reports every failed write, a full disk included, as this.
+        if "HDF error" not in str(error):
+            raise
+        free = shutil.disk_usage(Path(path).parent).free / 2**20
+        raise ClimSimError(
+            f"{path}: could not be written ({error}; {free:.1f} MiB free on the disk): free some "
+            "space and run again; nothing already written was changed"
+        ) from error
 
 
 def file_hash(path: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY
 from climsim.errors import ClimSimError
 from climsim.online.coupler import (
@@ -261,7 +262,7 @@ def test_confidences_follow_the_outputs():
 
 
 def test_output_of_another_size_is_refused_in_one_line():
-    with pytest.raises(ClimSimError, match="expected 38 or 71 values a column .* found 39"):
+    with pytest.raises(ClimSimError, match=r"expected 38 or 71 values a column .* found 39"):
         split_output(np.zeros((COLUMNS, 39), dtype=np.float32), LEVELS)
 
 

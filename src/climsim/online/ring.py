@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from climsim.files import write_netcdf
+from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.online.history import grid_variables
 from climsim.online.hosts.base import StepResult
@@ -33,6 +33,9 @@ class LastDay:
         path: of the file; created if missing.
         grid: the host's columns.
         dt: time step [s].
+
+    Raises:
+        ClimSimError: if the disk has no room for it.
     """
 
     def __init__(self, path: Path, grid: ColumnGrid, dt: float) -> None:
@@ -47,6 +50,12 @@ class LastDay:
         self._slot_bytes = 8 + 4 * self._shape[0] * self._shape[1]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            # All of it now, so that a disk too small is found before the run, not in its midst.
+            os.posix_fallocate(self._file, 0, self.slots * self._slot_bytes)
+        except OSError as error:
+            os.close(self._file)
+            raise readable_error(error, path) from error
 
     def write(self, step: int, result: StepResult) -> None:
         """Keep one step; the step a day earlier gives way.

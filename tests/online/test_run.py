@@ -1,0 +1,366 @@
+"""The run loop on the toy host: endings, interruptions, restarts, coupling modes."""
+
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from climsim.errors import ClimSimError
+from climsim.online import run as run_module
+from climsim.online.coupler import CouplerOptions
+from climsim.online.record import RunRecord
+from climsim.online.run import RunConfig, run_online
+from climsim.variables import DOOR_OUTPUTS
+
+from .toy_host import COLUMNS, DT, LEVELS, ToyHost
+
+
+class ReplayedPhysics:
+    """A model that returns the host's own physics: what the coupler then does is all its own."""
+
+    n_levels, confidence = LEVELS, False
+
+    def __init__(self, host, door="v2"):
+        self.host, self.door, self.calls = host, door, 0
+
+    def __call__(self, vector):
+        self.calls += 1
+        tendencies, surface = self.host._physics(self.host.inputs())
+        fields = {**tendencies, **surface}
+        output = np.empty((COLUMNS, DOOR_OUTPUTS.size(LEVELS)))
+        for name, where in DOOR_OUTPUTS.slices(LEVELS).items():
+            output[:, where] = fields[name].T if fields[name].ndim == 2 else fields[name][:, None]
+        return output
+
+
+class BrokenModel(ReplayedPhysics):
+    """The same until a call, from which on one value is no number."""
+
+    def __call__(self, vector):
+        output = super().__call__(vector)
+        if self.calls > 3:
+            output[4, 2 * LEVELS + 1] = np.nan
+        return output
+
+
+FREE = CouplerOptions(strato_water=False, top_levels=0)
+"""Rules of Hu et al. that change true physics are off; floors, night and positivity are on."""
+
+
+def config(folder, **changes):
+    return replace(RunConfig(case="toy", folder=folder, days=3, host="toy"), **changes)
+
+
+def coupled(monkeypatch, model, folder, **changes):
+    """Run with a model object in the place of a file."""
+    path = folder.parent / "model.pt"
+    path.write_bytes(b"a model")
+    monkeypatch.setattr(run_module, "open_model", lambda path, grid: model)
+    changes.setdefault("coupler", FREE)
+    return run_online(config(folder, model=path, **changes), host=model.host)
+
+
+def contents(folder):
+    """Every history file, by name, as plain arrays."""
+    found = {}
+    for path in sorted(folder.glob("*.nc")):
+        with xr.open_dataset(path, decode_times=False) as data:
+            found[path.name] = {n: v.values for n, v in data.variables.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An undisturbed run of three days with full physics."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_online(config(folder), host=ToyHost())
+    return folder
+
+
+def assert_equal_files(folder, other):
+    first, second = contents(folder), contents(other)
+    assert first.keys() == second.keys()
+    assert first
+    for name, variables in first.items():
+        assert variables.keys() == second[name].keys()
+        for variable, value in variables.items():
+            np.testing.assert_array_equal(value, second[name][variable], err_msg=name)
+
+
+def test_full_physics_run_is_complete_with_all_its_files(tmp_path):
+    seen = []
+    record = run_online(config(tmp_path), lambda *p: seen.append(p), host=ToyHost())
+    assert record.status == "complete"
+    assert record.steps == 216
+    assert seen[-1] == (216, 216)
+    names = {p.name for p in tmp_path.glob("*.nc")}
+    assert names == {
+        "toy.eam.h0.0001-01.nc", "toy.eam.h0.0001-02.nc",
+        *(f"toy.eam.{s}.0001-{d}-00000.nc" for s in ("h1", "h2")
+          for d in ("01-30", "01-31", "02-01")),
+    }  # fmt: skip
+    saved = json.loads((tmp_path / "record.json").read_text())
+    assert saved["status"] == "complete"
+    assert saved["sypd"] > 0
+    assert len(saved["daily"]) == 3
+    assert not (tmp_path / "restart" / "last_day.bin").exists()
+
+
+def test_true_physics_through_the_coupler_reproduces_the_full_physics_run(
+    tmp_path, monkeypatch, whole
+):
+    model = ReplayedPhysics(ToyHost())
+    record = coupled(monkeypatch, model, tmp_path / "replayed")
+    assert record.coupled_steps == 216 - 5
+    assert model.host.calls == {"physics": 0, "step_physics": 5, "step_emulated": 211}
+    truth, replayed = contents(whole), contents(tmp_path / "replayed")
+    for name, variables in replayed.items():
+        for variable, value in variables.items():
+            np.testing.assert_allclose(value, truth[name][variable], rtol=2e-6, err_msg=variable)
+    assert sum(record.corrections.values()) == 0
+
+
+def test_memory_of_the_expanded_door_is_exact_over_a_kill(tmp_path, monkeypatch):
+    class Recalling(ReplayedPhysics):
+        """Lets the tendencies of t-1 and t-2 into the result."""
+
+        def __call__(self, vector):
+            output = super().__call__(vector)
+            return output * (1 + 0.1 * np.tanh(1e4 * vector[:, 6 * LEVELS : 7 * LEVELS].sum()))
+
+    monkeypatch.chdir(tmp_path)
+    coupled(monkeypatch, Recalling(ToyHost(), "v6"), tmp_path / "whole")
+    short = coupled(monkeypatch, Recalling(ToyHost(), "v6"), tmp_path / "parts", days=2)
+    assert short.steps == 144
+    record = coupled(monkeypatch, Recalling(ToyHost(), "v6"), tmp_path / "parts")
+    assert record.steps == 216
+    assert_equal_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def run_and_be_killed(folder, step, days):
+    run_online(config(folder, days=days), host=ToyHost(kill_at_step=step))
+
+
+@pytest.mark.parametrize("step", [10, 100, 215])
+def test_run_killed_at_any_step_continues_exactly(tmp_path, step, whole):
+    parts = tmp_path / "parts"
+    process = multiprocessing.get_context("fork").Process(
+        target=run_and_be_killed, args=(parts, step, 3)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert RunRecord.open(parts).status == "running"
+    host = ToyHost()
+    record = run_online(config(parts), host=host)
+    assert record.status == "complete"
+    assert host.calls["step_physics"] == 216 - 72 * (step // 72)
+    assert_equal_files(whole, parts)
+    first, second = RunRecord.open(whole), record
+    assert first.daily == second.daily
+    assert first.budgets.sums == second.budgets.sums
+
+
+def test_restart_points_inside_a_day_and_an_hour_continue_exactly(tmp_path, whole):
+    parts = tmp_path / "parts"
+    interval = 31 * DT / 86400
+    process = multiprocessing.get_context("fork").Process(
+        target=lambda: run_online(
+            config(parts, restart_days=interval), host=ToyHost(kill_at_step=100)
+        )
+    )
+    process.start()
+    process.join()
+    host = ToyHost()
+    run_online(config(parts, restart_days=interval), host=host)
+    assert host.calls["step_physics"] == 216 - 93
+    assert_equal_files(whole, parts)
+
+
+def test_interrupt_leaves_a_run_that_continues_from_that_step(tmp_path, whole):
+    parts = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        run_online(config(parts), host=ToyHost(interrupt_at_step=50))
+    stopped = RunRecord.open(parts)
+    assert (stopped.status, stopped.steps) == ("interrupted", 51)
+    host = ToyHost()
+    run_online(config(parts), host=host)
+    assert host.calls["step_physics"] == 216 - 51
+    assert_equal_files(whole, parts)
+
+
+def test_complete_run_does_nothing_when_run_again(tmp_path):
+    run_online(config(tmp_path), host=ToyHost())
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    host = ToyHost()
+    record = run_online(config(tmp_path), host=host)
+    assert record.status == "complete"
+    assert sum(host.calls.values()) == 0
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+def test_more_days_extend_a_complete_run(tmp_path, whole):
+    run_online(config(tmp_path / "parts", days=1.5), host=ToyHost())
+    run_online(config(tmp_path / "parts"), host=ToyHost())
+    assert_equal_files(whole, tmp_path / "parts")
+
+
+def test_unstable_run_ends_cleanly_and_says_where(tmp_path):
+    host = ToyHost(bad_at_step=100)
+    record = run_online(config(tmp_path), host=host)
+    assert record.status == "unstable"
+    assert record.message == "unstable after 1.40 days"
+    trouble = record.instability
+    assert (trouble["variable"], trouble["column"], trouble["level"]) == ("T", 2, 3)
+    assert (trouble["step"], trouble["value"]) == (101, 511.5)
+    assert trouble["lat"] == host.grid.lat[2]
+    assert "toy.eam.h0.0001-01.nc" in contents(tmp_path)
+    last_day = contents(tmp_path)["toy.last_day.nc"]
+    np.testing.assert_array_equal(last_day["step"], np.arange(29, 101))
+    assert last_day["state_t"].shape == (72, LEVELS, COLUMNS)
+    assert run_online(config(tmp_path), host=ToyHost()).status == "unstable"
+
+
+def test_last_day_is_whole_after_a_kill(tmp_path):
+    process = multiprocessing.get_context("fork").Process(
+        target=run_and_be_killed, args=(tmp_path / "parts", 120, 3)
+    )
+    process.start()
+    process.join()
+    run_online(config(tmp_path / "parts"), host=ToyHost(bad_at_step=150))
+    run_online(config(tmp_path / "whole"), host=ToyHost(bad_at_step=150))
+    assert_equal_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_model_output_that_is_no_number_ends_the_run_as_unstable(tmp_path, monkeypatch):
+    model = BrokenModel(ToyHost())
+    record = coupled(monkeypatch, model, tmp_path / "broken")
+    assert record.status == "unstable"
+    assert record.instability["variable"] == "ptend_q0002"
+    assert (record.instability["column"], record.instability["level"]) == (4, 1)
+    assert record.steps == 5 + 3
+    assert (
+        json.loads((tmp_path / "broken" / "record.json").read_text())["instability"]["value"]
+        == "nan"
+    )
+
+
+def test_perturbed_start_differs_by_its_seed_only(tmp_path):
+    folders = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2), ("d", None)):
+        run_online(config(tmp_path / name, days=0.5, perturbation_seed=seed), host=ToyHost())
+        folders[name] = contents(tmp_path / name)["toy.eam.h0.0001-01.nc"]["T"]
+    np.testing.assert_array_equal(folders["a"], folders["b"])
+    assert not np.array_equal(folders["a"], folders["c"])
+    assert not np.array_equal(folders["a"], folders["d"])
+
+
+def test_start_file_of_the_host_is_where_the_run_begins(tmp_path):
+    host = ToyHost()
+    for _ in range(40):
+        host.step_physics()
+    host.save(tmp_path / "start")
+    record = run_online(config(tmp_path / "run", start=tmp_path / "start"), host=ToyHost())
+    assert record.start == host.date.isoformat()
+
+
+def test_ramp_and_partial_coupling_run_both_physics_and_model(tmp_path, monkeypatch):
+    model = ReplayedPhysics(ToyHost())
+    options = replace(FREE, partial_variables=("ptend_t",), ramp="linear", ramp_linear_steps=10)
+    coupled(monkeypatch, model, tmp_path / "both", coupler=options, days=1)
+    assert model.host.calls == {"physics": 67, "step_physics": 5, "step_emulated": 67}
+    run_online(config(tmp_path / "truth", days=1), host=ToyHost())
+    truth, both = contents(tmp_path / "truth"), contents(tmp_path / "both")
+    name = "toy.eam.h1.0001-01-30-00000.nc"
+    np.testing.assert_allclose(both[name]["T"], truth[name]["T"], rtol=1e-6)
+
+
+def test_folder_of_another_run_is_refused(tmp_path):
+    run_online(config(tmp_path, days=0.5), host=ToyHost())
+    with pytest.raises(ClimSimError, match=r"holds another run: perturbation_seed was None, now 4"):
+        run_online(config(tmp_path, days=0.5, perturbation_seed=4), host=ToyHost())
+
+
+def test_second_process_in_the_folder_is_refused(tmp_path):
+    class Nosy(ToyHost):
+        def step_physics(self):
+            run_online(config(tmp_path), host=ToyHost())
+
+    with pytest.raises(ClimSimError, match="another process runs this case"):
+        run_online(config(tmp_path), host=Nosy())
+
+
+def test_spinup_too_short_for_the_door_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ClimSimError, match=r"coupler\.spinup_steps: expected 2 or more"):
+        coupled(
+            monkeypatch, ReplayedPhysics(ToyHost(), "v6"), tmp_path / "run",
+            coupler=replace(FREE, spinup_steps=1),
+        )  # fmt: skip
+
+
+def test_failing_host_leaves_a_record_that_says_so(tmp_path):
+    class Failing(ToyHost):
+        def health(self):
+            raise ValueError("out of memory")
+
+    with pytest.raises(ValueError, match="out of memory"):
+        run_online(config(tmp_path), host=Failing())
+    record = RunRecord.open(tmp_path)
+    assert (record.status, record.message) == ("failed", "out of memory")
+    assert run_online(config(tmp_path), host=ToyHost()).status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"days": 0}, "days: expected a positive number"),
+        ({"case": "a/b"}, "case: expected a name without '/'"),
+        ({"streams": ("h7",)}, "streams: expected names of h0, h1, h2"),
+        ({"restart_days": -1.0}, "restart_days: expected a positive"),
+    ],
+)
+def test_configuration_out_of_range_names_its_key(tmp_path, changes, message):
+    with pytest.raises(ClimSimError, match=message):
+        config(tmp_path, **changes)
+
+
+def test_unknown_host_lists_the_known_ones(tmp_path):
+    with pytest.raises(ClimSimError, match="unknown host 'toy': expected one of"):
+        run_online(config(tmp_path))
+
+
+def test_missing_model_file_is_named(tmp_path):
+    with pytest.raises(ClimSimError, match=r"none\.pt: no such file"):
+        run_online(config(tmp_path, model=tmp_path / "none.pt"), host=ToyHost())
+
+
+FULL_DISK = """
+import sys, resource
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (178000, 178000))
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.path.insert(0, sys.argv[2])
+from online.toy_host import ToyHost
+from climsim.online.run import RunConfig, run_online
+run_online(RunConfig(case="toy", folder=Path(sys.argv[1]), days=1, host="toy"), host=ToyHost())
+"""
+
+
+def test_file_that_cannot_be_written_stops_the_run_without_half_products(tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(root)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    record = RunRecord.open(tmp_path)
+    assert record.status == "failed"
+    assert "toy.eam.h" in record.message
+    assert "could not be written" in record.message
+    assert not list(tmp_path.rglob(".partial-*"))
+    assert run_online(config(tmp_path, days=1), host=ToyHost()).status == "complete"
