@@ -7,13 +7,24 @@ from pathlib import Path
 import numpy as np
 
 from climsim.data.raw import INPUT_VARIABLES, write_grid_info, write_step_pair
+from climsim.data.splits import SplitConfig
 from climsim.data.times import seconds_of, to_date
 from climsim.grid import ColumnGrid
-from climsim.variables import PROGNOSTIC, SCALARS_OUT, variable
+from climsim.variables import PROGNOSTIC, SCALARS_OUT
 
 START = seconds_of(1, 2, 27)
 STEP = 1200
 N_COLUMNS, N_LEVELS = 7, 5
+GAP = 17
+"""Step that is missing in the record of the fixtures."""
+OFFSETS = [i for i in range(48) if i != GAP]
+
+
+def split_config(**changes) -> SplitConfig:
+    """Three splits of a short record."""
+    return SplitConfig(
+        **{"train": 0.6, "validation": 0.2, "test": 0.2, "gap_days": 0.05, **changes}
+    )
 
 
 def make_grid(columns: int = N_COLUMNS, levels: int = N_LEVELS) -> ColumnGrid:
@@ -91,8 +102,3 @@ def write_record(
         result.append((before, after))
     write_grid_info(folder / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     return result
-
-
-def non_negative(name: str) -> bool:
-    """Whether the table says that the variable has no negative values."""
-    return variable(name).non_negative

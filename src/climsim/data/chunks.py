@@ -1,8 +1,8 @@
-"""Blocks of a store straight from its chunk files, decompressed into place.
+"""Blocks of a store straight from and to its chunk files.
 
-Zarr's own reading goes through an event loop and several copies per chunk, and its threads do not
-survive the fork of a data loader. This reads the same bytes by the Zarr 3 format: a chunk per block
-of time, or a shard whose index at the end says where each chunk lies.
+Zarr's own route goes through an event loop and several copies per chunk, and its threads do not
+survive the fork of a data loader. This handles the same bytes by the Zarr 3 format: a chunk per
+block of time, or a shard whose index at the end says where each chunk lies.
 
 Source: Zarr v3 core specification; sharding codec 1.0 (index at the end, crc32c).
 """
@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
 
+COMPRESSION_LEVEL = 1
+"""Blosc level: higher ones cost much time and gain little on weather."""
 _ABSENT = np.uint64(2**64 - 1)
 
 
@@ -34,7 +38,7 @@ class BlockFiles:
         block_steps: time steps of a chunk.
         shard_blocks: chunks in a file.
         sharded: whether files carry an index.
-        compressed: whether chunks are Blosc frames.
+        compressor: name of the Blosc codec of the chunks; empty for plain numbers.
     """
 
     folder: Path
@@ -42,7 +46,7 @@ class BlockFiles:
     block_steps: int
     shard_blocks: int
     sharded: bool
-    compressed: bool
+    compressor: str
     _indices: dict[int, NDArray[np.uint64]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -64,6 +68,7 @@ class BlockFiles:
                 f"{folder}: damaged array metadata ({error}): prepare again"
             ) from error
         names = [codec["name"] for codec in chain]
+        compressor = chain[1]["configuration"]["cname"] if names[-1] == "blosc" else ""
         whole = list(document["shape"][1:]) == list(inner[1:])
         if names not in (["bytes"], ["bytes", "blosc"]) or not whole:
             raise ClimSimError(
@@ -76,7 +81,7 @@ class BlockFiles:
             inner[0],
             outer[0] // inner[0],
             sharded,
-            len(names) > 1,
+            compressor,
         )
 
     def read(self, block: int) -> NDArray[np.float32]:
@@ -86,11 +91,11 @@ class BlockFiles:
             ClimSimError: if the file is missing or damaged.
         """
         target = np.empty((self.block_steps, *self.shape[1:]), dtype="<f4")
-        suffix = "/".join(["0"] * (len(self.shape) - 1))
-        path = self.folder / "c" / str(block // self.shard_blocks) / suffix
+        path = self._path(block // self.shard_blocks)
         try:
             data = self._chunk(path, block)
-            if self.compressed:
+            if self.compressor:
+                _check_frame(data, target.nbytes)
                 numcodecs.blosc.decompress(data, target)
             else:
                 target.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
@@ -99,6 +104,47 @@ class BlockFiles:
                 f"{path}: damaged chunk ({error}): prepare the store again"
             ) from error
         return target[: self.shape[0] - block * self.block_steps]
+
+    def write(self, shard: int, values: NDArray[np.float32]) -> None:
+        """Write the file of a shard.
+
+        Args:
+            shard: number of the shard.
+            values: (time, column[, level]); only the last shard may be shorter than the others.
+        """
+        chunks = []
+        for start in range(0, values.shape[0], self.block_steps):
+            chunk = np.ascontiguousarray(values[start : start + self.block_steps], dtype="<f4")
+            if chunk.shape[0] < self.block_steps:
+                full = np.full((self.block_steps, *self.shape[1:]), np.nan, dtype="<f4")
+                full[: chunk.shape[0]] = chunk
+                chunk = full
+            chunks.append(self._encode(chunk))
+        path = self._path(shard)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            stream.writelines(chunks)
+            if self.sharded:
+                stream.write(self._encode_index(chunks))
+
+    def _encode(self, chunk: NDArray[np.float32]) -> bytes:
+        if not self.compressor:
+            return chunk.tobytes()
+        frame = numcodecs.blosc.compress(
+            chunk, self.compressor.encode(), COMPRESSION_LEVEL, numcodecs.blosc.SHUFFLE
+        )
+        return bytes(frame)
+
+    def _encode_index(self, chunks: list[bytes]) -> bytes:
+        index = np.full((self.shard_blocks, 2), _ABSENT, dtype="<u8")
+        lengths = np.array([len(c) for c in chunks], dtype="<u8")
+        index[: len(chunks), 1] = lengths
+        index[: len(chunks), 0] = np.cumsum(lengths) - lengths
+        data = index.tobytes()
+        return data + struct.pack("<I", google_crc32c.value(data))
+
+    def _path(self, shard: int) -> Path:
+        return self.folder.joinpath("c", str(shard), *["0"] * (len(self.shape) - 1))
 
     def _chunk(self, path: Path, block: int) -> bytes:
         if not self.sharded:
@@ -127,3 +173,15 @@ class BlockFiles:
     def block_bytes(self) -> int:
         """Bytes of a block in memory."""
         return 4 * self.block_steps * math.prod(self.shape[1:])
+
+
+def _check_frame(data: bytes, size: int) -> None:
+    """Refuse a cut Blosc frame, which the library would read beyond its end."""
+    header = struct.Struct("<4B3I")
+    if len(data) < header.size:
+        raise ValueError(f"{len(data)} bytes")
+    *_, uncompressed, _, compressed = header.unpack_from(data)
+    if (uncompressed, compressed) != (size, len(data)):
+        raise ValueError(
+            f"{len(data)} bytes for {uncompressed}, expected {compressed} bytes for {size}"
+        )

@@ -153,7 +153,7 @@ class Plan:
                 before = [position[now.seconds - k * step].before for k in range(1, back + 1)]
                 windows.append((now.before, *before))
             yield ShardTask(
-                folder, number, start, tuple(windows), self.config.names, self.grid.lat,
+                folder, number, tuple(windows), self.config.names, self.grid.lat,
                 (self.grid.n_levels, self.grid.n_columns),
             )  # fmt: skip
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
+from climsim.data.chunks import BlockFiles
 from climsim.data.features import (
     StepTerms,
     memory_features,
@@ -32,7 +30,6 @@ class ShardTask:
     Attributes:
         folder: working folder of the preparation.
         number: number of the shard.
-        start: its first time index in the store.
         windows: for each step its input file, then those of the gapless previous steps.
         names: variables to store.
         latitude: (column,) [degrees north].
@@ -41,7 +38,6 @@ class ShardTask:
 
     folder: Path
     number: int
-    start: int
     windows: tuple[tuple[Path, ...], ...]
     names: tuple[str, ...]
     latitude: NDArray[np.floating] = field(repr=False)
@@ -117,15 +113,8 @@ def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> No
 
 
 def _store_arrays(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
-    group = _open(str(task.folder / "store"))
-    rows = slice(task.start, task.start + len(task.windows))
     checksums = {}
     for name, array in arrays.items():
-        group[name][rows] = array
+        BlockFiles.open(task.folder / "store" / name).write(task.number, array)
         checksums[name] = zlib.crc32(array.data)
     write_json(task.tick, checksums)
-
-
-@lru_cache(maxsize=2)
-def _open(path: str) -> Any:
-    return zarr.open_group(path, mode="r+")

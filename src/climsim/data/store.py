@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCname, BloscCodec
 
+from climsim.data.chunks import COMPRESSION_LEVEL
 from climsim.data.features import STORED
 from climsim.data.splits import SPLITS, split_code
 from climsim.data.times import CALENDAR, TIME_UNITS
@@ -64,7 +65,10 @@ class Layout:
         if self.compression == "none":
             return None
         return BloscCodec(
-            cname=BloscCname(self.compression), clevel=1, shuffle="shuffle", typesize=4
+            cname=BloscCname(self.compression),
+            clevel=COMPRESSION_LEVEL,
+            shuffle="shuffle",
+            typesize=4,
         )
 
 

@@ -1,0 +1,326 @@
+"""Preparation: values, gaps, restart after a kill, refusals."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+from synthetic import (
+    GAP,
+    N_COLUMNS,
+    N_LEVELS,
+    OFFSETS,
+    START,
+    STEP,
+    make_grid,
+    split_config,
+    write_record,
+)
+
+from climsim.data.features import STORED, memory_needed
+from climsim.data.prepare import PrepareConfig, make_plan, prepare
+from climsim.data.raw import list_steps, write_grid_info
+from climsim.data.splits import SplitConfig
+from climsim.data.store import open_store
+from climsim.errors import ClimSimError
+from climsim.variables import variable
+
+
+def config(record, path, **changes):
+    values = {"split": split_config(), "block_steps": 4, "workers": 1, **changes}
+    return PrepareConfig(record[0], path, **values)
+
+
+def step_at(store, offset):
+    return int(np.flatnonzero(store.times == START + offset * STEP)[0])
+
+
+def test_values_are_those_of_the_raw_files(record, store):
+    fields = record[1]
+    for offset in (0, 5, 40):
+        row = step_at(store, offset)
+        before, after = fields[offset]
+        for name in ("state_t", "pbuf_ozone"):
+            values = store.dataset[name].values[row]
+            assert values.shape == (N_COLUMNS, N_LEVELS)
+            np.testing.assert_array_equal(values, before[name].T.astype("f4"))
+        tendency = (after["state_v"] - before["state_v"]) / 1200
+        np.testing.assert_array_equal(store.dataset["ptend_v"].values[row], tendency.T.astype("f4"))
+        np.testing.assert_array_equal(
+            store.dataset["cam_out_NETSW"].values[row], after["cam_out_NETSW"].astype("f4")
+        )
+
+
+def test_memory_features_come_from_the_previous_steps(record, store):
+    fields = record[1]
+    row = step_at(store, 6)
+    (b4, a4), (b5, a5), (b6, _) = (fields[k] for k in (4, 5, 6))
+    expected = {
+        "state_t_prvphy": (a5["state_t"] - b5["state_t"]) / 1200,
+        "tm_state_u_prvphy": (a4["state_u"] - b4["state_u"]) / 1200,
+        "state_u_dyn": (b6["state_u"] - a5["state_u"]) / 1200,
+        "tm_state_t_dyn": (b5["state_t"] - a4["state_t"]) / 1200,
+        "tm_state_q0_dyn": sum(
+            b5[q] - a4[q] for q in ("state_q0001", "state_q0002", "state_q0003")
+        ) / 1200,
+    }  # fmt: skip
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            store.dataset[name].values[row], value.T.astype("f4"), rtol=1e-6, atol=1e-20
+        )
+
+
+def test_no_memory_feature_crosses_the_missing_step(store):
+    for offset, memory in ((0, 0), (1, 1), (2, 2), (GAP - 1, 2), (GAP + 1, 0), (GAP + 2, 1)):
+        row = step_at(store, offset)
+        assert store.memory[row] == memory
+        for name in STORED:
+            values = store.array(name)[row]
+            assert np.isfinite(values).all() == (memory >= memory_needed(name)), (offset, name)
+    assert GAP not in (store.times - START) // STEP
+
+
+def test_a_missing_output_file_is_a_gap(record, tmp_path):
+    write_record(tmp_path / "raw", 12)
+    (step,) = [s for s in list_steps(tmp_path / "raw") if s.seconds == START + 5 * STEP]
+    step.after.unlink()
+    path = prepare(
+        PrepareConfig(tmp_path / "raw", tmp_path / "s", split=SplitConfig(1.0, 0, 0), workers=1)
+    )
+    store = open_store(path)
+    assert (store.times - START).tolist() == [k * STEP for k in range(12) if k != 5]
+    assert store.memory.tolist() == [0, 1, 2, 2, 2, 0, 1, 2, 2, 2, 2]
+
+
+def test_splits_are_marked_and_gaps_left_out(store):
+    parts = [store.times[store.steps(name)] for name in ("train", "validation", "test")]
+    assert all(p.size for p in parts)
+    assert sum(p.size for p in parts) == store.n_steps
+    for first, second in itertools.pairwise(parts):
+        assert second[0] - first[-1] >= 0.05 * 86400
+    with pytest.raises(ClimSimError, match="unknown split 'tests'"):
+        store.steps("tests")
+
+
+def test_memory_steps_are_a_subset(store):
+    assert set(store.steps("train", memory=2)) < set(store.steps("train"))
+
+
+def test_xarray_opens_the_store_with_labels(store):
+    dataset = xarray.open_zarr(store.path, consolidated=False)
+    assert dataset["state_rh"].dims == ("time", "column", "level")
+    assert dataset["state_ps"].dims == ("time", "column")
+    assert set(dataset.coords) >= {"time", "lat", "lon", "area", "hyam", "hybi", "split", "memory"}
+    for name in STORED:
+        assert dataset[name].attrs["units"] == variable(name).unit
+    assert str(store.dataset["time"].values[0]) == "0001-02-27 00:00:00"
+    assert store.dataset["time"].values[0].calendar == "noleap"
+    assert "git_revision" in dataset.attrs
+
+
+def test_grid_round_trip(store):
+    grid = make_grid()
+    for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
+        np.testing.assert_array_equal(getattr(store.grid, name), getattr(grid, name))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 2},
+        {"shard_blocks": 3},
+        {"compression": "none"},
+        {"compression": "zstd", "block_steps": 7},
+    ],
+)
+def test_values_do_not_depend_on_workers_or_layout(record, store, tmp_path, changes):
+    other = open_store(prepare(config(record, tmp_path / "s", **changes)))
+    for name in STORED:
+        np.testing.assert_array_equal(other.array(name)[...], store.array(name)[...])
+    if changes == {"workers": 2}:
+        assert other.fingerprint == store.fingerprint
+
+
+def test_stride_keeps_the_memory_of_the_full_record(record, store, tmp_path):
+    split = split_config(train_stride=7)
+    strided = open_store(prepare(config(record, tmp_path / "s", split=split)))
+    rows = strided.steps("train")
+    offsets = (strided.times[rows] - START) // STEP
+    assert offsets[:3].tolist() == [OFFSETS[0], OFFSETS[7], OFFSETS[14]]
+    for row in rows:
+        same = step_at(store, (strided.times[row] - START) // STEP)
+        np.testing.assert_array_equal(
+            strided.array("tm_state_t_dyn")[row], store.array("tm_state_t_dyn")[same]
+        )
+
+
+def test_without_memory_the_store_is_smaller_and_says_so(record, tmp_path):
+    store = open_store(prepare(config(record, tmp_path / "s", memory=False)))
+    assert "state_t_dyn" not in store.names
+    with pytest.raises(ClimSimError, match=r"holds no state_t_dyn.*memory=true"):
+        store.array("state_t_dyn")
+
+
+def test_second_run_does_nothing(record, tmp_path):
+    settings = config(record, tmp_path / "s")
+    prepare(settings)
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("*")}
+    calls = []
+    prepare(settings, lambda done, total: calls.append((done, total)))
+    assert calls == []
+    assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("*")}
+
+
+def test_changed_settings_make_a_new_store(record, tmp_path):
+    settings = config(record, tmp_path / "s")
+    prepare(settings)
+    prepare(config(record, tmp_path / "s", split=split_config(train_stride=2)))
+    assert open_store(tmp_path / "s").steps("train").size == -(-make_plan_train(settings) // 2)
+
+
+def make_plan_train(settings):
+    return int((make_plan(settings).split == 0).sum())
+
+
+def test_progress_reaches_the_total(record, tmp_path):
+    calls = []
+    prepare(config(record, tmp_path / "s"), lambda done, total: calls.append((done, total)))
+    assert calls[0][0] == 0
+    assert calls[-1][0] == calls[-1][1] == open_store(tmp_path / "s").n_steps
+
+
+def test_killed_preparation_continues_and_gives_the_same_store(record, store, tmp_path):
+    """kill -9 in the middle: no store under the final name, finished shards are not redone."""
+    script = textwrap.dedent(
+        """
+        import sys, time
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[3])
+        from synthetic import split_config
+        from climsim.data import prepare as module
+
+        def slow(task, write=module.write_shard):
+            time.sleep(0.15)
+            return write(task)
+
+        module.write_shard = slow
+        module.prepare(module.PrepareConfig(
+            Path(sys.argv[1]), Path(sys.argv[2]), split=split_config(), block_steps=4, workers=1))
+        """
+    )
+    path = tmp_path / "store.zarr"
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen([sys.executable, "-c", script, str(record[0]), str(path), here])
+    ticks = tmp_path / "store.zarr.preparing" / "done"
+    deadline = time.monotonic() + 60
+    while len(list(ticks.glob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    with pytest.raises(ClimSimError, match="no such store"):
+        open_store(path)
+    finished = {p: p.stat().st_mtime_ns for p in ticks.glob("*.json")}
+    assert len(finished) >= 3
+    # A shard that was cut off in the middle may look whole: it has no tick and is done again.
+    chunk = path.with_name("store.zarr.preparing") / "store/state_t/c/5/0/0"
+    chunk.parent.mkdir(parents=True, exist_ok=True)
+    chunk.write_bytes(b"half a chunk")
+    seen = []
+
+    def watch(done, total):
+        seen.append(done)
+        kept = {p: p.stat().st_mtime_ns for p in finished}
+        assert kept == finished
+
+    prepare(config(record, path), watch)
+    assert seen[0] >= 4 * 3
+    assert open_store(path).fingerprint == store.fingerprint
+    assert not ticks.parent.exists()
+
+
+def test_other_settings_do_not_continue_an_interrupted_run(record, tmp_path, monkeypatch):
+    import climsim.data.prepare as module
+
+    write = module.write_shard
+    counter = iter(range(100))
+
+    def failing(task):
+        if next(counter) == 2:
+            raise ClimSimError("stop here")
+        return write(task)
+
+    monkeypatch.setattr(module, "write_shard", failing)
+    with pytest.raises(ClimSimError, match="stop here"):
+        prepare(config(record, tmp_path / "s"))
+    monkeypatch.setattr(module, "write_shard", write)
+    seen = []
+    prepare(config(record, tmp_path / "s", block_steps=5), lambda done, _: seen.append(done))
+    assert seen[0] == 0
+
+
+def test_other_level_count_is_refused(record, tmp_path):
+    grid_file = tmp_path / "grid.nc"
+    write_grid_info(grid_file, make_grid(levels=N_LEVELS + 2), "synthetic")
+    with pytest.raises(ClimSimError, match=r"\(level, column\) is \(5, 7\).*\(7, 7\)"):
+        prepare(config(record, tmp_path / "s", grid=grid_file))
+    assert not (tmp_path / "s").exists()
+
+
+def test_damaged_file_stops_with_its_name(tmp_path):
+    write_record(tmp_path / "raw", 8)
+    step = list_steps(tmp_path / "raw")[4]
+    step.after.write_bytes(step.after.read_bytes()[:-300])
+    with pytest.raises(ClimSimError, match=f"{step.after.name}: truncated"):
+        prepare(
+            PrepareConfig(tmp_path / "raw", tmp_path / "s", split=SplitConfig(1.0, 0, 0), workers=2)
+        )
+
+
+def test_too_small_a_disk_is_noticed_before_the_work(record, tmp_path, monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(ClimSimError, match="free some space"):
+        prepare(config(record, tmp_path / "s"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"block_steps": 0}, "block_steps=0"),
+        ({"compression": "gzip"}, "compression=gzip"),
+        ({"workers": -1}, "workers=-1"),
+        ({"split": 0.7}, "split=0.7"),
+    ],
+)
+def test_bad_configuration_names_the_key(record, tmp_path, changes, message):
+    with pytest.raises(ClimSimError, match=message):
+        config(record, tmp_path / "s", **changes)
+
+
+def test_store_of_another_level_count_is_refused(store):
+    assert open_store(store.path, levels=N_LEVELS).n_levels == N_LEVELS
+    with pytest.raises(ClimSimError, match="the store has 5 levels, expected 60"):
+        open_store(store.path, levels=60)
+
+
+def test_folders_that_are_no_store_are_refused(tmp_path):
+    with pytest.raises(ClimSimError, match="no such store"):
+        open_store(tmp_path / "none")
+    with pytest.raises(ClimSimError, match="not a Zarr store"):
+        open_store(tmp_path)
+    zarr.create_group(tmp_path / "other")
+    with pytest.raises(ClimSimError, match="not a complete store"):
+        open_store(tmp_path / "other")
