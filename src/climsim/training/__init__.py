@@ -1,1 +1,1 @@
-"""Training runs: the Lightning module, its callbacks and the entry."""
+"""Training: configuration, Lightning module, checkpoints, the entry function."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +177,11 @@ def _varies(s: VariableStatisticsLike) -> NDArray[np.bool_]:
     return np.subtract(s.max, s.min) > RESOLUTION * magnitude
 
 
+def _column_divisor(s: VariableStatisticsLike) -> float:
+    magnitude = max(abs(float(np.min(s.min))), abs(float(np.max(s.max))))
+    return s.column_std if s.column_std > RESOLUTION * magnitude else np.inf
+
+
 def _qn_rate(s: VariableStatisticsLike, levels: int) -> Array:
     positive = np.asarray(s.positive_mean, dtype=np.float64)
     rate = np.where(positive > 0, 1.0 / np.where(positive > 0, positive, 1.0), EMPTY_QN_RATE)
@@ -209,7 +215,7 @@ def _multirep(
     profiles = VariableSet("multirep", multirep_profiles())
     encoded = {n: statistics[n] for n in profiles.names}
     column_sub = {n: s.column_mean for n, s in encoded.items()}
-    column_div = {n: s.column_std if s.column_std > 0 else np.inf for n, s in encoded.items()}
+    column_div = {n: _column_divisor(s) for n, s in encoded.items()}
     minimum = {n: (s.min - sub[n]) / div[n] for n, s in encoded.items()}
     return MultirepInputs(
         levels,
@@ -264,3 +270,37 @@ def from_published(folder: str | Path, inputs: str, levels: int = N_LEVELS) -> T
 
 def _infinite_where_zero(div: Array) -> Array:
     return np.where(div == 0, np.inf, div)
+
+
+def describe(transforms: Transforms) -> dict[str, bool | int | str]:
+    """What, with their buffers, rebuilds the transforms."""
+    inputs = transforms.inputs
+    return {
+        "kind": inputs.kind,
+        "n_levels": inputs.n_levels,
+        "bounded": inputs.bounded,
+        "fill_to_zero": inputs.fill_to_zero,
+    }
+
+
+def empty_transforms(description: Mapping[str, Any]) -> Transforms:
+    """Transforms of a description, their buffers yet to be loaded.
+
+    Args:
+        description: made by `describe`.
+    """
+    kind, levels = str(description["kind"]), int(description["n_levels"])
+    _check_kind(kind)
+    size = input_set(kind).size(levels)
+    ones = np.ones(size)
+    options: dict[str, Any] = {
+        "bounds": (-ones, ones) if description["bounded"] else None,
+        "fill_to_zero": bool(description["fill_to_zero"]),
+    }
+    targets = TargetTransform(levels, np.ones(TARGETS.size(levels)))
+    if kind == "multirep":
+        encoded = np.ones(levels * len(multirep_profiles()))
+        pairs = (ones, ones), (encoded, encoded)
+        return Transforms(MultirepInputs(levels, *pairs, encoded, **options), targets)
+    rate = np.ones(levels)
+    return Transforms(NormalizedInputs(kind, levels, ones, ones, rate, **options), targets)

@@ -140,7 +140,7 @@ class MicrophysicsConstraint(nn.Module):
         kept = torch.ones(TARGETS.size(n_levels))
         for name in PRUNED_TARGETS:
             start = TARGETS.slice(name, n_levels).start
-            kept[start : start + zero_levels] = 0.0
+            kept[start : start + min(zero_levels, n_levels)] = 0.0
         self.register_buffer("kept", kept)
 
     def forward(self, x: Tensor, tendencies: Tensor) -> Tensor:

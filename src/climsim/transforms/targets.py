@@ -40,7 +40,7 @@ class TargetTransform(nn.Module):
         kept = torch.ones(self.n_features)
         for name in PRUNED_TARGETS:
             start = TARGETS.slice(name, n_levels).start
-            kept[start : start + pruned_levels] = 0.0
+            kept[start : start + min(pruned_levels, n_levels)] = 0.0
         self.register_buffer("scale", as_float32(scale))
         self.register_buffer("kept", kept)
 

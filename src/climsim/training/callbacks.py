@@ -1,0 +1,187 @@
+"""Callbacks of a training run: checkpoints, progress, and a stop at the first NaN."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+from torch import Tensor
+
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path
+from climsim.training.checkpoint import KEY
+from climsim.training.module import VALIDATION_LOSS
+
+BEST_NAME = "best.ckpt"
+LAST_NAME = "last.ckpt"
+
+
+class BestCheckpoints(ModelCheckpoint):
+    """Keeps the best checkpoints by validation loss, and links the best of them."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        """Choose where and how many.
+
+        Args:
+            folder: of the run; checkpoints go to ``checkpoints/`` in it.
+            keep: how many.
+        """
+        super().__init__(
+            dirpath=folder / "checkpoints",
+            filename="epoch{epoch:03d}-loss{" + VALIDATION_LOSS + ":.6f}",
+            auto_insert_metric_name=False,
+            monitor=VALIDATION_LOSS,
+            mode="min",
+            save_top_k=keep,
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+        self.link = folder / BEST_NAME
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Save, then point ``best.ckpt`` at the best."""
+        super().on_validation_end(trainer, module)
+        if trainer.is_global_zero and self.best_model_path:
+            with atomic_path(self.link) as temporary:
+                _link(Path(self.best_model_path), temporary)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Hard link, or copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        target.write_bytes(source.read_bytes())
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps one checkpoint to resume from: every so many steps and after every epoch."""
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        """Choose where and how often.
+
+        Args:
+            folder: of the run.
+            every_steps: steps between saves; 0 for epoch ends only.
+        """
+        self.path = folder / LAST_NAME
+        self.every_steps = every_steps
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time; the last batch of an epoch is saved after validation."""
+        due = self.every_steps and trainer.global_step % self.every_steps == 0
+        if due and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Save."""
+        trainer.save_checkpoint(self.path)
+
+
+class Describe(Callback):
+    """Adds what rebuilds the model, and how far training had come, to every checkpoint."""
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        """Take the description.
+
+        Args:
+            about: made by `climsim.training.checkpoint.describe_model`.
+        """
+        self.about = about
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the ``climsim`` entry."""
+        loss = trainer.callback_metrics.get(VALIDATION_LOSS)
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        checkpoint[KEY] = {
+            **self.about,
+            "validation_loss": None if loss is None else float(loss),
+            "epoch": trainer.current_epoch,
+            "batches": progress.ready,
+            "step": trainer.global_step,
+        }
+
+
+class StopAtNan(Callback):
+    """Ends the run when a loss is not finite, before anything of it is saved.
+
+    On a CPU every step is looked at; on a GPU, where looking waits for the device, every step is
+    noted and the note is read every so many steps and before every save.
+    """
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        """Choose how often a device is asked.
+
+        Args:
+            folder: of the run, for the message.
+            every_steps: steps between looks on a GPU.
+        """
+        self.folder = folder
+        self.every_steps = every_steps
+        self._finite: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note whether the loss is finite."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        finite = torch.isfinite(loss.detach())
+        self._finite = finite if self._finite is None else self._finite & finite
+        if loss.device.type == "cpu" or trainer.global_step % self.every_steps == 0:
+            self._look(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Look at the validation loss before a checkpoint is chosen by it."""
+        loss = trainer.callback_metrics.get(VALIDATION_LOSS)
+        if loss is not None and not torch.isfinite(loss):
+            raise self._error(trainer, "validation loss")
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save nothing that follows a loss that is not finite."""
+        self._look(trainer)
+
+    def _look(self, trainer: lightning.Trainer) -> None:
+        if self._finite is not None and not bool(self._finite):
+            raise self._error(trainer, "loss")
+
+    def _error(self, trainer: lightning.Trainer, what: str) -> ClimSimError:
+        last = self.folder / LAST_NAME
+        kept = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
+        return ClimSimError(
+            f"{self.folder}: expected a finite {what}, found NaN or infinity at step "
+            f"{trainer.global_step} (epoch {trainer.current_epoch + 1}); {kept}: lower "
+            "optimizer.learning_rate, set trainer.gradient_clip, or check the data for outliers"
+        )
+
+
+class ReportProgress(Callback):
+    """Tells a caller how many steps are done, of how many."""
+
+    def __init__(self, report: Callable[[int, int], None], epochs: int) -> None:
+        """Choose whom to tell.
+
+        Args:
+            report: called with steps done and their total.
+            epochs: of the whole run.
+        """
+        self.report = report
+        self.epochs = epochs
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell."""
+        if trainer.is_global_zero:
+            total = int(trainer.num_training_batches) * self.epochs
+            self.report(min(trainer.global_step, total), total)

@@ -1,0 +1,212 @@
+"""Checkpoint files: written whole, read without running code, complete without the store.
+
+Beside Lightning's own entries a checkpoint holds ``state_dict`` (network and the buffers of the
+transforms) and ``climsim``: what rebuilds the modules, the resolved configuration, the statistics
+and what made it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor, nn
+
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path
+from climsim.networks import build_network
+from climsim.transforms import Transforms
+from climsim.transforms.build import describe, empty_transforms
+
+KEY = "climsim"
+FORMAT = 1
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's way to files: a checkpoint appears whole or not at all."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write under a temporary name, then rename."""
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read tensors and plain values only."""
+        return read_checkpoint(path)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint without running code from it.
+
+    Raises:
+        ClimSimError: if it is missing, damaged or no checkpoint of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ClimSimError(f"{path}: no such checkpoint: train first or give another path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ClimSimError(
+            f"{path}: expected a checkpoint, found a damaged or foreign file: use another one"
+        ) from error
+    if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
+        raise ClimSimError(
+            f"{path}: expected a checkpoint of this package, found a file without {KEY!r}: "
+            "import published weights with `climsim checkpoint import`"
+        )
+    if content[KEY].get("format") != FORMAT:
+        raise ClimSimError(
+            f"{path}: expected checkpoint format {FORMAT}, found {content[KEY].get('format')!r}: "
+            "use the version of the package that wrote it"
+        )
+    return content
+
+
+def describe_model(
+    network: Mapping[str, Any],
+    transforms: Transforms,
+    config: Mapping[str, Any],
+    made_by: Mapping[str, str],
+    statistics: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """The ``climsim`` entry of a checkpoint.
+
+    Args:
+        network: arguments of `climsim.build_network`, ``name`` included.
+        transforms: those of the model.
+        config: resolved configuration of the run.
+        made_by: provenance (see `climsim.files.provenance`).
+        statistics: statistics by variable name, if known.
+        **facts: further plain values, such as ``seed``.
+
+    Returns:
+        Plain values and tensors only.
+    """
+    return {
+        "format": FORMAT,
+        "network": dict(network),
+        "transforms": describe(transforms),
+        "config": dict(config),
+        "provenance": dict(made_by),
+        "statistics": {n: _tensors(v) for n, v in statistics.items()} if statistics else {},
+        **facts,
+    }
+
+
+def _tensors(values: Any) -> dict[str, Tensor]:
+    return {
+        f.name: torch.as_tensor(np.asarray(getattr(values, f.name), dtype=np.float64))
+        for f in dataclasses.fields(values)
+    }
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with its transforms, in evaluation mode, and what is known about it.
+
+    Attributes:
+        network: from network input to scaled targets (and confidence).
+        transforms: between physical vectors and the network.
+        about: the ``climsim`` entry of the checkpoint.
+        validation_loss: of the weights, None where unknown.
+    """
+
+    network: nn.Module
+    transforms: Transforms
+    about: dict[str, Any] = field(repr=False)
+    validation_loss: float | None = None
+
+    @property
+    def confidence(self) -> bool:
+        """Whether the network has a confidence head."""
+        return bool(self.about["network"].get("confidence", False))
+
+    def predict(self, physical: Tensor) -> Tensor:
+        """Physical inputs (column, feature) to physical targets (column, feature)."""
+        with torch.inference_mode():
+            output = self.network(self.transforms.inputs(physical))
+            return self.transforms.targets(output[0] if self.confidence else output)
+
+
+def save_model(
+    path: str | Path, network: nn.Module, transforms: Transforms, about: dict[str, Any]
+) -> Path:
+    """Write weights that were not trained here (imported ones) as a checkpoint to export.
+
+    Args:
+        path: where.
+        network: the network.
+        transforms: its transforms.
+        about: made by `describe_model`.
+    """
+    state: dict[str, Tensor] = {}
+    parts = (("network", network), ("inputs", transforms.inputs), ("targets", transforms.targets))
+    for prefix, module in parts:
+        state |= {f"{prefix}.{k}": v for k, v in module.state_dict().items()}
+    with atomic_path(path) as temporary:
+        torch.save({"state_dict": state, KEY: about}, temporary)
+    return Path(path)
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """Rebuild the model of a checkpoint, on the CPU, in evaluation mode.
+
+    Raises:
+        ClimSimError: if the file is missing, damaged, or does not fit its own description.
+    """
+    content = read_checkpoint(path)
+    about = content[KEY]
+    network: nn.Module = build_network(**about["network"])
+    transforms = empty_transforms(about["transforms"])
+    state = content["state_dict"]
+    load_weights(path, network, _part(state, "network"))
+    load_weights(path, transforms.inputs, _part(state, "inputs"))
+    load_weights(path, transforms.targets, _part(state, "targets"))
+    for module in (network, transforms.inputs, transforms.targets):
+        module.eval().requires_grad_(False)
+    return TrainedModel(network, transforms, about, about.get("validation_loss"))
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+
+
+def network_weights(path: str | Path) -> dict[str, Tensor]:
+    """Weights of the network of a checkpoint, by name."""
+    return _part(read_checkpoint(path)["state_dict"], "network")
+
+
+def load_weights(path: str | Path, module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a state dict, naming everything that does not fit in one line.
+
+    Raises:
+        ClimSimError: listing missing, extra and misshapen tensors.
+    """
+    own = module.state_dict()
+    problems = [f"missing {k}" for k in own if k not in state]
+    problems += [f"extra {k}" for k in state if k not in own]
+    problems += [
+        f"{k} of shape {tuple(v.shape)} instead of {tuple(own[k].shape)}"
+        for k, v in state.items()
+        if k in own and v.shape != own[k].shape
+    ]
+    if problems:
+        raise ClimSimError(
+            f"{path}: the weights do not fit the {type(module).__name__}: {'; '.join(problems)}: "
+            "use a checkpoint of the same network, recipe and level count"
+        )
+    module.load_state_dict(dict(state))

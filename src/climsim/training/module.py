@@ -1,0 +1,132 @@
+"""The Lightning module: transforms, network and loss of one member."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from climsim.errors import ClimSimError
+from climsim.losses import LossTerms, RecipeLoss
+from climsim.training.config import TrainConfig
+from climsim.training.loading import Batch
+from climsim.training.optimization import Plateau, build_optimizer, learning_rate_factor
+from climsim.transforms import Transforms
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_LOSS = "validation_loss"
+"""Plain loss of the prediction on the validation split: what checkpoints are chosen by."""
+_SEED_STRIDE = 1_000_003
+
+
+class EmulatorModule(lightning.LightningModule):
+    """Trains a network on physical batches; transforms run here, on the device.
+
+    The random numbers of a step depend on seed, step and process alone, and so does the learning
+    rate (plateau: on the validation losses so far), which makes resuming exact.
+    """
+
+    def __init__(self, config: TrainConfig, network: nn.Module, transforms: Transforms) -> None:
+        """Put the parts together.
+
+        Args:
+            config: the run.
+            network: from network input to scaled targets, and confidence where the recipe has it.
+            transforms: between physical vectors and the network.
+        """
+        super().__init__()
+        self.config = config
+        self.network = network
+        self.inputs = transforms.inputs
+        self.targets = transforms.targets
+        recipe = config.recipe
+        self.loss = RecipeLoss(
+            recipe.loss,
+            recipe.delta,
+            recipe.difference,
+            recipe.confidence,
+            transforms.targets.n_levels,
+        )
+        self.plateau = Plateau(config.schedule)
+        self._call: Any = network
+        self._proven = True
+        if config.trainer.compile:
+            self._call, self._proven = torch.compile(network, dynamic=False), False
+
+    def terms(self, batch: Batch) -> LossTerms:
+        """Loss terms of a batch of physical vectors."""
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            x = self.inputs(batch[0])
+            y = self.targets.encode(batch[1])
+        output = self._run_network(x)
+        prediction, confidence = output if self.config.recipe.confidence else (output, None)
+        prediction = self.targets.prune(prediction.float())
+        if confidence is not None:
+            confidence = self.targets.prune(confidence.float())
+        return self.loss(prediction, y, confidence)
+
+    def _run_network(self, x: Tensor) -> Any:
+        if self._proven:
+            return self._call(x)
+        try:
+            output = self._call(x)
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            logger.warning("torch.compile failed (%s): training goes on uncompiled", reason)
+            self._call = self.network
+            output = self._call(x)
+        self._proven = True
+        return output
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the random stream and the learning rate of this step."""
+        processes = self.trainer.world_size
+        step = self.global_step * processes + self.global_rank
+        torch.manual_seed((self.config.seed * _SEED_STRIDE + step) % 2**63)
+        share = batch_idx / max(float(self.trainer.num_training_batches), 1.0)
+        epoch = self.current_epoch + min(share, 1.0)
+        factor = learning_rate_factor(self.config.schedule, epoch, self.config.trainer.epochs)
+        rate = self.config.optimizer.learning_rate * factor * self.plateau.factor
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss to minimize."""
+        terms = self.terms(batch)
+        if self.global_step % self.config.trainer.log_every_steps == 0:
+            self.log("train_loss", terms.total.detach())
+            self.log("train_plain_loss", terms.plain.detach())
+            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return terms.total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the plain loss of a batch to the mean of the epoch."""
+        terms = self.terms(batch)
+        size = batch[0].shape[0]
+        self.log(VALIDATION_LOSS, terms.plain, on_epoch=True, sync_dist=True, batch_size=size)
+
+    def on_validation_epoch_end(self) -> None:
+        """Let the plateau schedule see the loss."""
+        loss = float(self.trainer.callback_metrics[VALIDATION_LOSS])
+        self.plateau.update(loss)
+        if self.trainer.is_global_zero:
+            logger.info("epoch %d: validation loss %.5g", self.current_epoch + 1, loss)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer; the learning rate is set at every step."""
+        trainable = [p for p in self.network.parameters() if p.requires_grad]
+        if not trainable:
+            raise ClimSimError(f"network {self.config.network.name}: nothing to train")
+        return build_optimizer(trainable, self.config.optimizer)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the plateau schedule."""
+        checkpoint["plateau"] = self.plateau.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the state of the plateau schedule over."""
+        self.plateau.restore(checkpoint["plateau"])

@@ -1,0 +1,325 @@
+"""Train one member: resumable at any moment, idle when done."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+from climsim.data.reader import BlockReader
+from climsim.data.statistics import Statistics, compute_statistics
+from climsim.data.store import Store, open_store
+from climsim.errors import ClimSimError
+from climsim.files import provenance, read_json, write_json
+from climsim.networks import Network, build_network
+from climsim.training.callbacks import (
+    BEST_NAME,
+    LAST_NAME,
+    BestCheckpoints,
+    Describe,
+    LastCheckpoint,
+    ReportProgress,
+    StopAtNan,
+)
+from climsim.training.checkpoint import (
+    KEY,
+    AtomicCheckpoints,
+    describe_model,
+    load_weights,
+    network_weights,
+    read_checkpoint,
+)
+from climsim.training.config import PRECISIONS, TrainConfig
+from climsim.training.loading import EpochLoader
+from climsim.training.module import VALIDATION_LOSS, EmulatorModule
+from climsim.transforms import from_statistics
+
+__all__ = ["TrainConfig", "TrainResult", "train"]
+
+logger = logging.getLogger(__name__)
+
+RECORD_NAME = "training.json"
+_FREE_KEYS = frozenset(
+    {
+        "out",
+        "data.prefetch",
+        "trainer.threads",
+        "trainer.logger",
+        "trainer.log_every_steps",
+        "trainer.save_every_steps",
+        "trainer.keep_best",
+    }
+)
+"""Settings that may change between the runs that make up one training."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run made.
+
+    Attributes:
+        best_checkpoint: checkpoint of the lowest validation loss.
+        last_checkpoint: checkpoint at the end.
+        validation_loss: of the best checkpoint.
+        epochs: epochs trained.
+        steps: optimizer steps taken.
+    """
+
+    best_checkpoint: Path
+    last_checkpoint: Path
+    validation_loss: float
+    epochs: int
+    steps: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.best_checkpoint} (validation loss {self.validation_loss:.5g}, "
+            f"{self.epochs} epochs, {self.steps} steps)"
+        )
+
+
+def train(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainResult:
+    """Train one member, or go on with it, or return what it made when it is done.
+
+    The folder then holds ``best.ckpt``, ``last.ckpt``, the best ``checkpoints/``, the log and
+    ``training.json``.
+
+    Args:
+        config: the run.
+        progress: called with steps done and their total.
+
+    Raises:
+        ClimSimError: if the folder holds another run, an input is unfit, or the loss is not finite.
+    """
+    done = _finished(config)
+    if done is not None:
+        return done
+    store = open_store(config.data.store)
+    module, about = _build(config, store)
+    with _process_settings(config):
+        trainer = _trainer(config, about, progress)
+        loader, validation = _loaders(config, store, trainer)
+        last = config.out / LAST_NAME
+        resume = last if last.exists() else None
+        if resume is not None:
+            at = read_checkpoint(resume)[KEY]
+            loader.resume_at(at["epoch"], at["batches"])
+            logger.info("%s: going on after step %d", resume, at["step"])
+        if trainer.is_global_zero:
+            write_json(config.out / RECORD_NAME, {"status": "running", "config": config.resolved()})
+        trainer.fit(module, loader, validation, ckpt_path=resume, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return _record(config, trainer)
+
+
+def _finished(config: TrainConfig) -> TrainResult | None:
+    """The result of an earlier run, if there is one; refuses another member's folder."""
+    path = config.out / RECORD_NAME
+    if not path.exists():
+        return None
+    record = read_json(path)
+    changed = _differences(record["config"], config.resolved())
+    if changed:
+        raise ClimSimError(
+            f"{config.out}: holds a run with other settings ({', '.join(changed)}): "
+            "choose another `out`, or remove the folder to start anew"
+        )
+    if record["status"] != "complete":
+        return None
+    result = record["result"]
+    return TrainResult(
+        Path(result["best_checkpoint"]),
+        Path(result["last_checkpoint"]),
+        result["validation_loss"],
+        result["epochs"],
+        result["steps"],
+    )
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    result = []
+    for key in sorted(old.keys() | new.keys()):
+        name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            result += _differences(before, after, f"{name}.")
+        elif before != after and name not in _FREE_KEYS:
+            result.append(f"{name}={after} instead of {before}")
+    return result
+
+
+def _build(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dict[str, Any]]:
+    """The module with fresh (or warm) weights, and the description for its checkpoints."""
+    statistics = _statistics(config, store)
+    recipe = config.recipe
+    transforms = from_statistics(statistics, recipe.inputs, store.n_levels, config.data.clip_margin)
+    torch.manual_seed(config.seed)
+    network = build_network(
+        config.network.name,
+        recipe.inputs,
+        recipe.confidence,
+        config.preset,
+        store.n_levels,
+        **config.network.hyperparameters,
+    )
+    warm = config.trainer.warm_start
+    if warm is not None:
+        load_weights(warm, network, network_weights(warm))
+    inputs = {"store": store.fingerprint, "statistics": statistics.fingerprint}
+    if warm is not None:
+        inputs["warm_start"] = str(warm)
+    used = {n: statistics[n] for n in statistics}
+    about = describe_model(
+        network.config,
+        transforms,
+        config.resolved(),
+        provenance(config.resolved(), inputs),
+        used,
+        recipe=recipe.name,
+        seed=config.seed,
+        statistics_hash=statistics.fingerprint,
+        parameters=_count(network),
+    )
+    return EmulatorModule(config, network, transforms), about
+
+
+def _count(network: Network) -> int:
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def _statistics(config: TrainConfig, store: Store) -> Statistics:
+    if config.data.statistics is None:
+        return compute_statistics(store)
+    statistics = Statistics.open(config.data.statistics)
+    statistics.check_store(store)
+    return statistics
+
+
+@contextlib.contextmanager
+def _process_settings(config: TrainConfig) -> Iterator[None]:
+    """Threads, TF32 and Lightning's chatter for the length of the run."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    chatter = logging.getLogger("lightning.pytorch")
+    level = chatter.level
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    if config.trainer.tf32 and torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    chatter.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # The loader resumes exactly; Lightning cannot know and says it may not.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+            warnings.filterwarnings(
+                "ignore", message=".*Checkpoint directory.*exists and is not empty.*"
+            )
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        chatter.setLevel(level)
+
+
+def _trainer(
+    config: TrainConfig, about: dict[str, Any], progress: Callable[[int, int], None] | None
+) -> lightning.Trainer:
+    settings = config.trainer
+    callbacks: list[Callback] = [
+        Describe(about),
+        StopAtNan(config.out, settings.log_every_steps),
+        BestCheckpoints(config.out, settings.keep_best),
+        LastCheckpoint(config.out, settings.save_every_steps),
+    ]
+    if progress is not None:
+        callbacks.append(ReportProgress(progress, settings.epochs))
+    if settings.early_stop_patience:
+        callbacks.append(EarlyStopping(VALIDATION_LOSS, patience=settings.early_stop_patience))
+    several = settings.devices * settings.nodes > 1
+    return lightning.Trainer(
+        default_root_dir=config.out,
+        max_epochs=settings.epochs,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        accelerator=settings.accelerator,
+        strategy="ddp" if several else "auto",
+        precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
+        gradient_clip_val=settings.gradient_clip or None,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
+        logger=_logger(config),
+        log_every_n_steps=1,
+        enable_progress_bar=progress is None and sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def _logger(config: TrainConfig) -> Logger | bool:
+    """The logger by name; optional ones say what to install."""
+    name = config.trainer.logger
+    if name == "none":
+        return False
+    if name == "tensorboard":
+        return TensorBoardLogger(config.out, name="log", version="")
+    if importlib.util.find_spec(name) is None:
+        raise ClimSimError(
+            f"trainer.logger={name}: expected the package {name!r}, found none installed: "
+            f"`pip install {name}`, or choose tensorboard"
+        )
+    run = f"{config.network.name}-{config.recipe.name}-{config.seed}"
+    if name == "wandb":
+        return WandbLogger(name=run, save_dir=config.out, project="climsim")
+    return MLFlowLogger("climsim", run_name=run, save_dir=str(config.out / "mlruns"))
+
+
+def _loaders(
+    config: TrainConfig, store: Store, trainer: lightning.Trainer
+) -> tuple[EpochLoader, EpochLoader]:
+    """Batches of the training and of the validation split for this process."""
+    shared: dict[str, Any] = {
+        "inputs": config.recipe.inputs,
+        "batch_size": config.data.batch_size,
+        "rank": _rank(trainer),
+        "world_size": trainer.world_size,
+    }
+    training = BlockReader(store, split="train", seed=config.seed, drop_last=True, **shared)
+    validation = BlockReader(store, split="validation", shuffle=False, **shared)
+    prefetch = config.data.prefetch
+    return EpochLoader(training, prefetch), EpochLoader(validation, prefetch)
+
+
+def _rank(trainer: lightning.Trainer) -> int:
+    """Number of this process; known before the processes have met."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if environment is None:
+        return 0
+    local = environment.local_rank()
+    return int(environment.node_rank() * trainer.num_devices + local)
+
+
+def _record(config: TrainConfig, trainer: lightning.Trainer) -> TrainResult:
+    best = read_checkpoint(config.out / BEST_NAME)[KEY]
+    result = TrainResult(
+        config.out / BEST_NAME,
+        config.out / LAST_NAME,
+        float(best["validation_loss"]),
+        trainer.current_epoch,
+        trainer.global_step,
+    )
+    if trainer.is_global_zero:
+        record = {"status": "complete", "config": config.resolved(), "result": asdict(result)}
+        write_json(config.out / RECORD_NAME, record)
+    return result

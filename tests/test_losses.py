@@ -1,0 +1,111 @@
+"""Losses of the recipes against values worked by hand."""
+
+import pytest
+import torch
+
+from climsim.errors import ClimSimError
+from climsim.losses import RecipeLoss, elementwise_loss, register_elementwise
+from climsim.variables import TARGETS
+
+LEVELS = 3
+SIZE = TARGETS.size(LEVELS)
+BY_HAND = {"huber": (0.125, 2.5), "mse": (0.25, 9.0), "l1": (0.5, 3.0)}
+"""Each loss at errors of 0.5 and 3."""
+
+
+def vectors(**errors):
+    """Prediction and target of one column whose only errors are at the given positions."""
+    target = torch.linspace(-1, 1, SIZE)[None]
+    prediction = target.clone()
+    for position, error in errors.items():
+        prediction[0, int(position.removeprefix("at"))] += error
+    return prediction, target
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_elementwise_loss_has_its_hand_worked_values(name):
+    errors = torch.tensor([0.5, -3.0])
+    found = elementwise_loss(name)(errors, torch.zeros(2))
+    torch.testing.assert_close(found, torch.tensor(BY_HAND[name]))
+
+
+def test_huber_turns_into_a_line_at_delta():
+    # Beyond delta = 2: 2 * (3 - 1) = 4.
+    found = elementwise_loss("huber", 2.0)(torch.tensor([1.5, 3.0]), torch.zeros(2))
+    torch.testing.assert_close(found, torch.tensor([1.125, 4.0]))
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_plain_loss_is_the_mean_over_all_features(name):
+    terms = RecipeLoss(name, n_levels=LEVELS)(*vectors(at4=0.5, at16=3.0))
+    expected = torch.tensor(sum(BY_HAND[name]) / SIZE)
+    torch.testing.assert_close(terms.plain, expected)
+    torch.testing.assert_close(terms.total, expected)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_difference_loss_counts_an_error_at_both_its_neighbours(name):
+    # An error of 0.5 in the middle level makes two differences wrong by 0.5, of 5 * 2 in all; an
+    # error in a scalar makes none wrong.
+    small, _ = BY_HAND[name]
+    terms = RecipeLoss(name, difference=True, n_levels=LEVELS)(*vectors(at4=0.5, at16=3.0))
+    extra = 2 * small / (5 * (LEVELS - 1))
+    torch.testing.assert_close(terms.total - terms.plain, torch.tensor(extra))
+
+
+def test_differences_do_not_cross_from_one_variable_to_the_next():
+    # The last level of one profile and the first of the next: one difference each.
+    terms = RecipeLoss("mse", difference=True, n_levels=LEVELS)(*vectors(at2=2.0, at3=-2.0))
+    torch.testing.assert_close(terms.total - terms.plain, torch.tensor(8.0 / 10))
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_confidence_is_compared_with_the_loss_it_predicts(name):
+    small, _ = BY_HAND[name]
+    prediction, target = vectors(at4=0.5)
+    confidence = torch.zeros(1, SIZE)
+    confidence[0, 4] = small + 0.5
+    confidence[0, 0] = 0.5
+    terms = RecipeLoss(name, confidence=True, n_levels=LEVELS)(prediction, target, confidence)
+    torch.testing.assert_close(terms.plain, torch.tensor(small / SIZE))
+    torch.testing.assert_close(terms.total, torch.tensor((small + 2 * small) / SIZE))
+
+
+def test_confidence_gives_the_prediction_no_gradient():
+    prediction, target = vectors(at4=0.5)
+    confidence = torch.zeros(1, SIZE)
+    gradients = []
+    for with_confidence in (False, True):
+        leaf = prediction.clone().requires_grad_()
+        loss = RecipeLoss(confidence=with_confidence, n_levels=LEVELS)
+        loss(leaf, target, confidence).total.backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_terms_compose():
+    prediction, target = vectors(at4=0.5)
+    confidence = torch.full((1, SIZE), 0.25)
+
+    def total(**terms):
+        loss = RecipeLoss(n_levels=LEVELS, **terms)
+        return loss(prediction, target, confidence).total
+
+    both = total(difference=True, confidence=True)
+    parts = total(difference=True) + total(confidence=True) - total()
+    torch.testing.assert_close(both, parts)
+
+
+def test_confidence_without_a_head_is_refused():
+    with pytest.raises(ClimSimError, match="expected a network with a confidence head"):
+        RecipeLoss(confidence=True, n_levels=LEVELS)(*vectors())
+
+
+def test_unknown_loss_lists_the_known():
+    with pytest.raises(ClimSimError, match="'hubber': expected one of huber, l1, mse"):
+        RecipeLoss("hubber")
+
+
+def test_registering_a_name_twice_is_refused():
+    with pytest.raises(ClimSimError, match="registered twice"):
+        register_elementwise("mse")(lambda delta: elementwise_loss("l1"))

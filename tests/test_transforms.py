@@ -1,0 +1,412 @@
+"""Transforms against values worked by hand, an independent route and their own promises."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from climsim.errors import ClimSimError
+from climsim.thermodynamics import liquid_fraction as numpy_liquid_fraction
+from climsim.transforms import (
+    DOORS,
+    DoorTransform,
+    MicrophysicsConstraint,
+    TargetTransform,
+    door_of_inputs,
+    from_published,
+    from_statistics,
+    liquid_fraction,
+)
+from climsim.transforms.build import describe, empty_transforms
+from climsim.transforms.inputs import input_set, multirep_profiles
+from climsim.variables import DOOR_OUTPUTS, EXPANDED, STANDARD, TARGETS, variable
+
+LEVELS = 18
+KINDS = ("standard", "multirep", "expanded")
+
+
+@dataclass(frozen=True)
+class One:
+    mean: np.ndarray
+    std: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    column_mean: float
+    column_std: float
+    positive_mean: np.ndarray
+
+
+def samples(n=50, seed=0):
+    """Physical values of every input and target, (sample, level) or (sample,)."""
+    rng = np.random.default_rng(seed)
+    result = {}
+    for name in dict.fromkeys((*EXPANDED.names, *TARGETS.names)):
+        shape = (n, LEVELS) if variable(name).profile else (n,)
+        result[name] = rng.normal(1.0, 0.5, shape) * np.exp(rng.normal(0, 2, shape[1:]))
+    result["state_t"] = rng.uniform(200, 300, (n, LEVELS))
+    result["liq_partition"] = numpy_liquid_fraction(result["state_t"])
+    result["state_rh"] = rng.uniform(-0.1, 1.5, (n, LEVELS))
+    result["state_qn"] = np.where(rng.random((n, LEVELS)) < 0.4, 3e-5 * rng.random((n, LEVELS)), 0)
+    return result
+
+
+def statistics_of(values):
+    result = {}
+    for name, v in values.items():
+        big = np.where(v > 1e-7, v, np.nan)
+        seen = np.isfinite(big).any(axis=0)
+        positive = np.where(seen, np.nanmean(np.where(seen, big, 1.0), axis=0), np.nan)
+        result[name] = One(v.mean(0), v.std(0), v.min(0), v.max(0), v.mean(), v.std(), positive)
+    return result
+
+
+def vector(values, variables):
+    columns = [np.reshape(values[n], (len(values[n]), -1)) for n in variables.names]
+    return torch.as_tensor(np.concatenate(columns, axis=1), dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def values():
+    return samples()
+
+
+@pytest.fixture(scope="module")
+def statistics(values):
+    return statistics_of(values)
+
+
+def parts(z, variables):
+    return {n: z[:, s].numpy().squeeze() for n, s in variables.slices(LEVELS).items()}
+
+
+@pytest.mark.parametrize("kind", ["standard", "expanded"])
+def test_each_input_follows_its_rule(kind, values, statistics):
+    variables = input_set(kind)
+    z = parts(
+        from_statistics(statistics, kind, LEVELS).inputs(vector(values, variables)), variables
+    )
+    for name in ("state_t", "state_u", "pbuf_ozone", "state_ps", "pbuf_COSZRS", "cam_in_SNOWHLAND"):
+        v = values[name]
+        expected = (v - v.mean(0)) / (v.max(0) - v.min(0))
+        np.testing.assert_allclose(z[name], expected, atol=2e-5, err_msg=name)
+    for name in ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX"):
+        v = values[name]
+        np.testing.assert_allclose(z[name], v / (v.max(0) - v.min(0)), rtol=2e-5, err_msg=name)
+    for name in ("liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC"):
+        np.testing.assert_allclose(z[name], values[name], rtol=1e-6, err_msg=name)
+    np.testing.assert_allclose(z["state_rh"], np.clip(values["state_rh"], 0, 1.2), rtol=1e-6)
+
+
+def test_memory_of_previous_steps_is_scaled_without_centring(values, statistics):
+    z = parts(
+        from_statistics(statistics, "expanded", LEVELS).inputs(vector(values, EXPANDED)), EXPANDED
+    )
+    v = values["tm_state_q0_dyn"]
+    np.testing.assert_allclose(z["tm_state_q0_dyn"], v / (v.max(0) - v.min(0)), rtol=2e-5)
+    v = values["state_qn_prvphy"]
+    np.testing.assert_allclose(z["state_qn_prvphy"], v / v.std(0), rtol=2e-5)
+    np.testing.assert_allclose(z["clat"], values["clat"], rtol=1e-6)
+
+
+def test_condensate_is_squashed_by_its_mean_and_zero_at_the_top(values, statistics):
+    values = {**values, "state_qn": values["state_qn"].copy()}
+    values["state_qn"][:, 16] = 1e-9
+    transform = from_statistics(statistics_of(values), "standard", LEVELS).inputs
+    z = parts(transform(vector(values, STANDARD)), STANDARD)["state_qn"]
+    qn = values["state_qn"]
+    assert (z[:, :15] == 0).all()
+    assert (qn[:, :15] > 0).any()
+    # No value above 1e-7 on level 16: the exponent is 1e7.
+    np.testing.assert_allclose(z[:, 16], 1 - np.exp(-1e7 * 1e-9), rtol=1e-4)
+    mean = qn[:, 17][qn[:, 17] > 1e-7].mean()
+    np.testing.assert_allclose(z[:, 17], 1 - np.exp(-qn[:, 17] / mean), atol=1e-6)
+
+
+def test_multirep_of_hand_worked_column():
+    # Temperatures 1, 2, 6 on every level but level 1, where they are 10 times that.
+    base = samples(3)
+    base["state_t"] = np.repeat([[1.0], [2.0], [6.0]], LEVELS, axis=1)
+    base["state_t"][:, 1] *= 10
+    transform = from_statistics(statistics_of(base), "multirep", LEVELS).inputs
+    z = transform(vector(base, STANDARD))
+    assert z.shape == (3, 25 * LEVELS + 17)
+    std = np.sqrt((2.0**2 + 1.0**2 + 3.0**2) / 3)
+    per_level = np.array([-2.0, -1.0, 3.0]) / std
+    first = z[:, :LEVELS].numpy()
+    np.testing.assert_allclose(first, np.repeat(per_level[:, None], LEVELS, 1), rtol=1e-5)
+    # The middle encoding knows one mean and one spread for all levels.
+    t = base["state_t"]
+    second = z[:, 9 * LEVELS : 10 * LEVELS].numpy()
+    np.testing.assert_allclose(second, (t - t.mean()) / t.std(), rtol=1e-5, atol=1e-6)
+    # The third: distance d from the least encoding, as log(1 + d): d = 0, 1/std, 5/std.
+    third = z[:, 17 * LEVELS : 18 * LEVELS].numpy()
+    expected = np.log1p(np.array([0.0, 1.0, 5.0]) / std)
+    np.testing.assert_allclose(third, np.repeat(expected[:, None], LEVELS, 1), atol=1e-6)
+
+
+def test_multirep_below_the_training_minimum_is_antisymmetric(values, statistics):
+    transform = from_statistics(statistics, "multirep", LEVELS).inputs
+    x = vector(values, STANDARD)[:2].clone()
+    place = STANDARD.slice("state_u", LEVELS).start + 3
+    s = statistics["state_u"]
+    for row, sign in enumerate((1, -1)):
+        x[row, place] = s.min[3] + sign * 2.0 * s.std[3]
+    start = (17 + multirep_profiles().index("state_u")) * LEVELS + 3
+    found = transform(x)[:, start].numpy()
+    np.testing.assert_allclose(found, [np.log(3.0), -np.log(3.0)], rtol=1e-4)
+
+
+def test_multirep_leaves_liquid_fraction_and_scalar_order_alone(values, statistics):
+    z = from_statistics(statistics, "multirep", LEVELS).inputs(vector(values, STANDARD)).numpy()
+    np.testing.assert_allclose(z[:, 3 * LEVELS : 4 * LEVELS], values["liq_partition"], rtol=1e-6)
+    for index, name in enumerate(STANDARD.scalars):
+        v = values[name]
+        expected = (v - v.mean()) / v.std()
+        np.testing.assert_allclose(z[:, 25 * LEVELS + index], expected, atol=3e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_feature_without_variance_stays_zero_whatever_comes(kind, values):
+    values = {**values, "pbuf_SHFLX": np.zeros(50), "pbuf_CH4": np.full((50, LEVELS), 9.1e-7)}
+    transform = from_statistics(statistics_of(values), kind, LEVELS).inputs
+    x = vector(values, input_set(kind))
+    places = input_set(kind).slices(LEVELS)
+    shocked = x.clone()
+    shocked[:, places["pbuf_SHFLX"]] = 150.0
+    shocked[:, places["pbuf_CH4"]] = 1.8e-6
+    calm, shaken = transform(x), transform(shocked)
+    assert shaken[:, places["pbuf_CH4"]].abs().max() == 0
+    if kind == "multirep":
+        scalar = STANDARD.scalars.index("pbuf_SHFLX") - len(STANDARD.scalars)
+        assert shaken[:, scalar].abs().max() == 0
+        for start in (9 + 6, 17 + 6):
+            assert shaken[:, start * LEVELS : (start + 1) * LEVELS].abs().max() == 0
+    else:
+        assert torch.equal(calm, shaken)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_output_is_finite_for_any_finite_or_missing_input(kind, statistics):
+    transform = from_statistics(statistics, kind, LEVELS).inputs
+    x = torch.randn(6, transform.n_inputs, generator=torch.Generator().manual_seed(1))
+    for row, value in enumerate((1e30, -1e30, float("nan"), float("inf"), 3e38)):
+        x[row] = value
+    assert torch.isfinite(transform(x)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_margin_moves_outliers_to_the_widened_range(kind, values, statistics):
+    free = from_statistics(statistics, kind, LEVELS).inputs
+    bound = from_statistics(statistics, kind, LEVELS, clip_margin=0.5).inputs
+    x = vector(values, input_set(kind))
+    assert torch.allclose(free(x), bound(x), atol=1e-6)
+    place = input_set(kind).slice("state_u", LEVELS).start + 4
+    s = statistics["state_u"]
+    far, edge = x.clone(), x.clone()
+    far[:, place] = 1e6
+    edge[:, place] = float(s.max[4] + 0.5 * (s.max[4] - s.min[4]))
+    torch.testing.assert_close(bound(far), bound(edge))
+    assert not torch.allclose(free(far), bound(far))
+
+
+def test_snow_fill_values_count_as_no_snow(values, statistics):
+    transform = from_statistics(statistics, "standard", LEVELS).inputs
+    place = STANDARD.slice("cam_in_SNOWHICE", LEVELS)
+    filled, bare = vector(values, STANDARD), vector(values, STANDARD)
+    filled[:, place], bare[:, place] = 1e30, 0.0
+    assert torch.equal(transform(filled), transform(bare))
+
+
+def test_targets_are_scaled_by_floored_spread_and_pruned_at_the_top(values):
+    values = {**values, "ptend_qn": values["ptend_qn"] * 1e-15}
+    targets = from_statistics(statistics_of(values), "standard", LEVELS).targets
+    y = vector(values, TARGETS)
+    z = parts(targets.encode(y), TARGETS)
+    t, rain = values["ptend_t"], values["cam_out_PRECC"]
+    np.testing.assert_allclose(z["ptend_t"], t / t.std(0), rtol=1e-5)
+    np.testing.assert_allclose(z["cam_out_PRECC"], rain / rain.std(), rtol=1e-5)
+    np.testing.assert_allclose(z["ptend_qn"][:, 12:], values["ptend_qn"][:, 12:] / 3e-10, rtol=1e-5)
+    for name in ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v"):
+        assert (z[name][:, :12] == 0).all()
+        assert (z[name][:, 12:] != 0).all()
+    torch.testing.assert_close(targets(targets.encode(y)), targets.prune(y))
+
+
+def test_targets_of_a_constant_keep_a_finite_scale(values):
+    values = {n: np.zeros_like(v) if n in TARGETS.names else v for n, v in values.items()}
+    targets = from_statistics(statistics_of(values), "standard", LEVELS).targets
+    assert torch.isfinite(targets.scale).all()
+    assert torch.isfinite(targets(torch.ones(1, targets.n_features))).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_door_gives_the_vector_of_the_set(kind, values):
+    door, variables = DOORS[door_of_inputs(kind)], input_set(kind)
+    rng = np.random.default_rng(5)
+    at_door = dict(values)
+    for name in door.names:
+        if "q0002" in name or "q0003" in name:
+            at_door[name] = rng.normal(size=(50, LEVELS))
+    expected = dict(at_door)
+    for name in variables.names:
+        if "_qn" in name:
+            liquid, ice = (name.replace("qn", q) for q in ("q0002", "q0003"))
+            expected[name] = at_door[liquid] + at_door[ice]
+    transform = DoorTransform(door, variables, LEVELS)
+    found = transform(vector(at_door, door))
+    torch.testing.assert_close(found, vector(expected, variables))
+
+
+def test_liquid_fraction_is_that_of_the_features():
+    t = np.linspace(240, 290, 101)
+    found = liquid_fraction(torch.as_tensor(t)).numpy()
+    np.testing.assert_allclose(found, numpy_liquid_fraction(t), atol=1e-12)
+
+
+def test_microphysics_splits_condensate_by_the_new_temperature():
+    door = DOORS["v2"]
+    x = torch.zeros(1, door.size(LEVELS))
+    y = torch.zeros(1, TARGETS.size(LEVELS))
+
+    def set_level(tensor, variables, name, value, level=16):
+        tensor[0, variables.slice(name, LEVELS).start + level] = value
+
+    # 258.16 K warms by 5 K to 263.16 K, where half is liquid; condensate grows from 3 to 9 g/kg.
+    set_level(x, door, "state_t", 258.16)
+    set_level(x, door, "state_q0002", 1e-3)
+    set_level(x, door, "state_q0003", 2e-3)
+    set_level(y, TARGETS, "ptend_t", 5.0 / 1200)
+    set_level(y, TARGETS, "ptend_qn", 6e-3 / 1200)
+    set_level(y, TARGETS, "ptend_u", 0.01)
+    set_level(y, TARGETS, "cam_out_PRECC", 1e-8, level=0)
+    out = parts(MicrophysicsConstraint(door, LEVELS)(x, y), DOOR_OUTPUTS)
+    np.testing.assert_allclose(out["ptend_q0002"][16], (4.5e-3 - 1e-3) / 1200, rtol=1e-4)
+    np.testing.assert_allclose(out["ptend_q0003"][16], (4.5e-3 - 2e-3) / 1200, rtol=1e-4)
+    np.testing.assert_allclose(out["ptend_t"][16], 5.0 / 1200, rtol=1e-6)
+    np.testing.assert_allclose(out["ptend_u"][16], 0.01, rtol=1e-6)
+    np.testing.assert_allclose(out["cam_out_PRECC"], 1e-8, rtol=1e-6)
+
+
+def test_microphysics_conserves_condensate_and_zeroes_the_top():
+    door = DOORS["v6"]
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(4, door.size(LEVELS), generator=generator) * 1e-3
+    x[:, door.slice("state_t", LEVELS)] = 230 + 60 * torch.rand(4, LEVELS, generator=generator)
+    y = torch.randn(4, TARGETS.size(LEVELS), generator=generator) * 1e-6
+    out = parts(MicrophysicsConstraint(door, LEVELS)(x, y), DOOR_OUTPUTS)
+    total = parts(y, TARGETS)["ptend_qn"]
+    water = out["ptend_q0002"] + out["ptend_q0003"]
+    np.testing.assert_allclose(water[:, 15:], total[:, 15:], atol=2e-12)
+    np.testing.assert_allclose(water[:, :15], 0, atol=2e-12)
+    for name in ("ptend_q0001", "ptend_u", "ptend_v"):
+        assert (out[name][:, :15] == 0).all()
+        assert (out[name][:, 15:] != 0).all()
+    assert (out["ptend_t"] != 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scripted_transforms_equal_eager_ones_for_strided_input(kind, values, statistics):
+    transforms = from_statistics(statistics, kind, LEVELS, clip_margin=0.1)
+    door = DOORS[door_of_inputs(kind)]
+    modules = (
+        (DoorTransform(door, input_set(kind), LEVELS), door.size(LEVELS)),
+        (transforms.inputs, transforms.inputs.n_inputs),
+        (transforms.targets, transforms.targets.n_features),
+    )
+    for module, size in modules:
+        x = torch.rand(size, 7, generator=torch.Generator().manual_seed(3)).T
+        assert not x.is_contiguous()
+        assert torch.equal(torch.jit.script(module)(x), module(x.contiguous()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_description_and_buffers_rebuild_the_transforms(kind, values, statistics):
+    transforms = from_statistics(statistics, kind, LEVELS, clip_margin=0.1)
+    again = empty_transforms(describe(transforms))
+    again.inputs.load_state_dict(transforms.inputs.state_dict())
+    again.targets.load_state_dict(transforms.targets.state_dict())
+    x = vector(values, input_set(kind))
+    assert torch.equal(again.inputs(x), transforms.inputs(x))
+
+
+def test_statistics_of_other_levels_are_refused(statistics):
+    with pytest.raises(ClimSimError, match=r"state_t: expected shape \(19,\), found \(18,\)"):
+        from_statistics(statistics, "standard", 19)
+
+
+def test_missing_statistics_name_the_variable(statistics):
+    less = {n: s for n, s in statistics.items() if n != "pbuf_TAUX"}
+    with pytest.raises(ClimSimError, match="pbuf_TAUX"):
+        from_statistics(less, "standard", LEVELS)
+
+
+def test_unknown_inputs_list_the_known(statistics):
+    with pytest.raises(ClimSimError, match="expected one of expanded, multirep, standard"):
+        from_statistics(statistics, "extended", LEVELS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_published_statistics_give_plausible_inputs(kind, shared):
+    transforms = from_published(shared / "reference_data/normalization", kind)
+    x = torch.zeros(1, transforms.inputs.n_inputs)
+    places = input_set(kind).slices()
+    x[0, places["state_t"]] = 250.0
+    x[0, places["state_ps"]] = 98600.0
+    x[0, places["cam_in_SNOWHICE"]] = 1e30
+    z = transforms.inputs(x)
+    assert torch.isfinite(z).all()
+    assert z[0, :60].abs().max() < 15
+    snow = transforms.inputs.n_outputs - (3 if kind == "expanded" else 1) - 1
+    # The published statistics hold the fill value, so it stays in the range of the others.
+    expected = {"multirep": 0.357}.get(kind, 0.1134)
+    np.testing.assert_allclose(z[0, snow].item(), expected, atol=2e-3)
+
+
+def test_published_text_form_equals_the_netcdf_form(shared, tmp_path):
+    folder = shared / "reference_data/normalization"
+    whole = from_published(folder, "standard")
+    for name, values in (
+        ("inp_sub.txt", whole.inputs.sub),
+        ("inp_div.txt", whole.inputs.div),
+        ("out_scale.txt", whole.targets.scale),
+    ):
+        (tmp_path / name).write_text(",".join(f"{v:.9e}" for v in values.tolist()))
+    (tmp_path / "qn_exp_lambda_large.txt").write_text(
+        (folder / "qn_exp_lambda_large.txt").read_text()
+    )
+    again = from_published(tmp_path, "standard")
+    x = torch.rand(3, whole.inputs.n_inputs, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(again.inputs(x), whole.inputs(x))
+    torch.testing.assert_close(again.targets.scale, whole.targets.scale)
+
+
+def test_published_file_of_wrong_size_is_named(shared, tmp_path):
+    (tmp_path / "inp_sub.txt").write_text("1,2,3")
+    with pytest.raises(ClimSimError, match=r"inp_sub\.txt: expected 557 values, found 3"):
+        from_published(tmp_path, "standard")
+
+
+def test_missing_published_file_is_named(tmp_path):
+    with pytest.raises(ClimSimError, match=r"input_mean_v6_pervar\.nc: no such file"):
+        from_published(tmp_path, "expanded")
+
+
+def test_pruning_covers_every_level_of_a_shallow_model():
+    targets = TargetTransform(5, np.ones(TARGETS.size(5)))
+    kept = parts_of(targets.kept, 5)
+    assert kept["ptend_t"].all()
+    assert not kept["ptend_u"].any()
+    assert kept["cam_out_NETSW"].all()
+
+
+def parts_of(row, levels):
+    return {n: row[s].numpy() for n, s in TARGETS.slices(levels).items()}
+
+
+def test_one_statistics_object_serves_replaced_fields(statistics):
+    # A spread of rounding size is no variance: methane uniform up to float32 noise.
+    s = statistics["pbuf_CH4"]
+    noisy = replace(s, min=np.full(LEVELS, 9e-7), max=np.full(LEVELS, 9e-7 * (1 + 1e-7)))
+    transform = from_statistics({**statistics, "pbuf_CH4": noisy}, "standard", LEVELS).inputs
+    assert torch.isinf(transform.div[STANDARD.slice("pbuf_CH4", LEVELS)]).all()

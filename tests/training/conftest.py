@@ -1,0 +1,75 @@
+"""A small store whose targets follow from its inputs, and configurations that train on it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from synthetic import STEP, make_grid, make_step, split_config
+
+from climsim.data.prepare import PrepareConfig, prepare
+from climsim.data.raw import write_grid_info, write_step_pair
+from climsim.data.times import seconds_of, to_date
+from climsim.training.config import (
+    NetworkConfig,
+    OptimizerConfig,
+    RecipeConfig,
+    ScheduleConfig,
+    TrainConfig,
+    TrainDataConfig,
+    TrainerConfig,
+)
+
+N_LEVELS, N_COLUMNS, N_STEPS = 16, 11, 80
+TINY = {"unet": {"width": 16, "blocks": 1}}
+
+
+def learnable_step(grid, rng):
+    """A step in which heating relaxes temperature and rain follows moisture."""
+    before, after = make_step(grid, rng)
+    after["state_t"] = before["state_t"] + 0.05 * (250 - before["state_t"])
+    after["state_q0001"] = before["state_q0001"] * 0.95
+    after["state_u"], after["state_v"] = 0.9 * before["state_u"], 0.9 * before["state_v"]
+    after["cam_out_PRECC"] = 1e-5 * before["state_q0001"].mean(axis=0)
+    return before, after
+
+
+@pytest.fixture(scope="session")
+def store_path(tmp_path_factory):
+    """A store of 80 steps, 11 columns and 16 levels."""
+    raw = tmp_path_factory.mktemp("training") / "raw"
+    grid = make_grid(N_COLUMNS, N_LEVELS)
+    for step in range(N_STEPS):
+        pair = learnable_step(grid, np.random.default_rng((3, step)))
+        date = to_date(seconds_of(1, 2, 27) + step * STEP)
+        write_step_pair(raw, date, *pair, grid, "synthetic")
+    write_grid_info(raw / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
+    path = raw.parent / "store.zarr"
+    prepare(PrepareConfig(raw, path, split=split_config(), block_steps=4, workers=1))
+    return path
+
+
+@pytest.fixture
+def configure(store_path, tmp_path):
+    """Builds a configuration of a small fast run from what differs."""
+
+    def build(
+        out="run", network="unet", hyperparameters=None, recipe=None, seed=7, data=None,
+        optimizer=None, schedule=None, **trainer,
+    ):  # fmt: skip
+        return TrainConfig(
+            TrainDataConfig(store_path, **{"batch_size": 64, **(data or {})}),
+            tmp_path / out,
+            seed,
+            "small",
+            NetworkConfig(network, hyperparameters or {}),
+            RecipeConfig(**(recipe or {})),
+            OptimizerConfig(**{"learning_rate": 3e-3, **(optimizer or {})}),
+            ScheduleConfig(**{"name": "constant", **(schedule or {})}),
+            TrainerConfig(**{"epochs": 2, "accelerator": "cpu", "threads": 1, **trainer}),
+        )
+
+    return build
