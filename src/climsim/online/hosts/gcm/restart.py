@@ -18,6 +18,26 @@ from climsim.files import atomic_path
 FORMAT: Final = "climsim-gcm-restart"
 FORMAT_VERSION: Final = 1
 _HEADER = "header"
+_CARRIED = (
+    "_post_physics_state/",
+    "_prev_step/",
+    "convection/ktype",
+    "radiation/cos_zenith",
+    "radiation/lw_heating_rate",
+    "radiation/step",
+    "radiation/surface_",
+    "radiation/sw_heating_rate",
+    "radiation/toa_",
+    "surface/land_albedo_at_solve",
+    "surface/land_surface_temperature",
+    "surface/latent_heat_flux",
+    "surface/momentum_flux_",
+    "surface/sensible_heat_flux",
+    "vertical_diffusion/surface_exchange_heat",
+    "vertical_diffusion/thv_variance",
+    "vertical_diffusion/tke",
+)
+"""Leaves of jcm's carry that a step reads before it writes them, by prefix."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +71,7 @@ def _walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     elif dataclasses.is_dataclass(node):
         for field in dataclasses.fields(node):
             yield from _walk(getattr(node, field.name), f"{path}/{field.name}")
-    else:
+    elif not isinstance(node, str):
         yield path, node
 
 
@@ -67,8 +87,8 @@ def with_leaves(tree: Any, prefix: str, arrays: dict[str, np.ndarray], strict: b
     Raises:
         ClimSimError: if a leaf is missing (strict) or has another shape.
     """
-    if tree is None:
-        return None
+    if tree is None or isinstance(tree, str):
+        return tree
     if isinstance(tree, dict):
         return {k: with_leaves(v, f"{prefix}/{k}", arrays, strict) for k, v in tree.items()}
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
@@ -85,6 +105,17 @@ def with_leaves(tree: Any, prefix: str, arrays: dict[str, np.ndarray], strict: b
     if stored.shape != expected:
         raise ClimSimError(f"restart: {prefix} has shape {stored.shape}, expected {expected}")
     return stored.astype(np.asarray(tree).dtype)
+
+
+def essential(restart: Restart) -> Restart:
+    """The same state without the leaves of the carry that a step computes anew."""
+    kept = tuple(f"carry/{prefix}" for prefix in _CARRIED)
+    arrays = {
+        name: value
+        for name, value in restart.arrays.items()
+        if name.startswith("state/") or name.startswith(kept)
+    }
+    return dataclasses.replace(restart, arrays=arrays)
 
 
 def write_restart(path: Path, restart: Restart, *, compress: bool = False) -> None:

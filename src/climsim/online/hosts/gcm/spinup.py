@@ -23,6 +23,7 @@ from climsim.online.hosts.gcm.grid import model_coordinates
 from climsim.online.hosts.gcm.physics import full_physics
 from climsim.online.hosts.gcm.restart import (
     Restart,
+    essential,
     named_leaves,
     parse_date,
     read_restart,
@@ -105,7 +106,7 @@ def spin_up(
                 }
                 restart = Restart(arrays, date, step_number, configuration)
                 write_restart(checkpoint, restart)
-    write_restart(out, read_restart(checkpoint), compress=True)
+    write_restart(out, essential(read_restart(checkpoint)), compress=True)
 
 
 def log_day(day: int, grid_state: Any, carry: Any, core: Any, elapsed: float) -> None:

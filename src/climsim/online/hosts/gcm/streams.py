@@ -121,7 +121,7 @@ class SurfaceStreams(PhysicsTerm):
     )
     provides: ClassVar[tuple[str, ...]] = (STREAMS_KEY,)
 
-    def __init__(self, parameters: RadiationParameters):
+    def __init__(self, parameters: RadiationParameters) -> None:
         """Hold the parameters of the radiation term."""
         self.parameters = nnx.Param(parameters)
 

@@ -93,7 +93,7 @@ class TargetTap(PhysicsTerm):
     requires: ClassVar[tuple[str, ...]] = ("vertical_diffusion", "pressure_thickness")
     provides: ClassVar[tuple[str, ...]] = (TARGET_KEY,)
 
-    def __init__(self, retain_turbulence: bool):
+    def __init__(self, retain_turbulence: bool) -> None:
         """Choose what is retained."""
         self.retain_turbulence = retain_turbulence
 
@@ -140,7 +140,7 @@ class EmulatedTerm(PhysicsTerm):
     requires: ClassVar[tuple[str, ...]] = ("radiation", "clouds", "pressure_full", "surface")
     provides: ClassVar[tuple[str, ...]] = ("radiation", "clouds", TARGET_KEY)
 
-    def __init__(self, grey: bool):
+    def __init__(self, grey: bool) -> None:
         """Choose how the surface emits: as in the grey scheme, or as a grey body."""
         self.grey_emission = grey
 
@@ -187,7 +187,7 @@ class Wrapped(PhysicsTerm):
 
     category: ClassVar[str] = "diagnostics"
 
-    def __init__(self, term: PhysicsTerm, *, keep: bool, key: str | None = None):
+    def __init__(self, term: PhysicsTerm, *, keep: bool, key: str | None = None) -> None:
         """Wrap a term.
 
         Args:
