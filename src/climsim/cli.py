@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,8 +165,11 @@ def run_stage(stage: Stage, overrides: Sequence[str], folder: str | None = None)
         return load(stage.function)(config, progress)
 
 
-def _show_result(stage: Stage, result: Any) -> None:
-    click.echo(f"{' '.join(stage.path)}: {result}")
+def _show_result(stage: Stage, result: Any, seconds: float) -> None:
+    from climsim.console import peak_memory
+
+    cost = f"{seconds:.1f} s, {peak_memory() / 2**20:.0f} MiB at most"
+    click.echo(f"{' '.join(stage.path)}: {result} ({cost})")
 
 
 def _sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
@@ -180,8 +184,10 @@ def _sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
 
         values = OmegaConf.to_container(config, resolve=True)
         built = build_config(load(stage.config_class), values)  # type: ignore[arg-type]
+        started = time.perf_counter()
         with progress_bar(" ".join(stage.path)) as progress:
-            _show_result(stage, load(stage.function)(built, progress))
+            result = load(stage.function)(built, progress)
+        _show_result(stage, result, time.perf_counter() - started)
 
     extra = ["--config-dir", folder] if folder else []
     sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *overrides]
@@ -204,7 +210,9 @@ def _stage_command(stage: Stage) -> click.Command:
         elif multirun:
             _sweep(stage, overrides, config_dir)
         else:
-            _show_result(stage, run_stage(stage, overrides, config_dir))
+            started = time.perf_counter()
+            result = run_stage(stage, overrides, config_dir)
+            _show_result(stage, result, time.perf_counter() - started)
 
     options: list[click.Parameter] = [
         click.Argument(["overrides"], nargs=-1, metavar="[KEY=VALUE]..."),

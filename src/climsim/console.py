@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import sys
 from collections.abc import Callable, Iterator
 
@@ -72,3 +73,10 @@ def configure_logging(debug: bool) -> None:
 def fail(message: str) -> None:
     """Print a one-line error to standard error."""
     sys.stderr.write(f"climsim: error: {message}\n")
+
+
+def peak_memory() -> int:
+    """The most memory this process or one of its finished children held [bytes]."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * unit
