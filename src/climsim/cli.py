@@ -274,14 +274,12 @@ def doctor() -> None:
 @main_group.command()
 @click.argument("name")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--slurm", is_flag=True, help="Submit the stages to SLURM.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only list what would run.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage.")
 @click.option("--config-dir", metavar="DIR", help="Folder of further configuration.")
 def experiment(
     name: str,
     overrides: tuple[str, ...],
-    slurm: bool,
     dry_run: bool,
     until: str | None,
     config_dir: str | None,
@@ -289,9 +287,7 @@ def experiment(
     """Run a whole study (demo, quick, paper); a second call continues where it stopped."""
     from climsim.workflow.run import run_experiment
 
-    report = run_experiment(
-        name, overrides, slurm=slurm, dry_run=dry_run, until=until, config_dir=config_dir
-    )
+    report = run_experiment(name, overrides, dry_run=dry_run, until=until, config_dir=config_dir)
     if report is not None:
         click.echo(f"report: {report}")
 

@@ -85,7 +85,6 @@ def run_experiment(
     name: str,
     overrides: Sequence[str] = (),
     *,
-    slurm: bool = False,
     dry_run: bool = False,
     until: str | None = None,
     config_dir: str | None = None,
@@ -95,7 +94,6 @@ def run_experiment(
     Args:
         name: a configuration of the group ``experiment``, such as ``"demo"``.
         overrides: further ``key=value`` overrides of that configuration.
-        slurm: submit stages as SLURM jobs instead of running them here.
         dry_run: only list what would run.
         until: name of the last rule to run.
         config_dir: folder of further configuration.
@@ -115,7 +113,7 @@ def run_experiment(
         with lock.acquire(timeout=0):
             _forget_lost_products(folder)
             write_json(folder / "experiment.json", _snakemake_values(config))
-            _run_snakemake(config, folder, _options(slurm, dry_run, until))
+            _run_snakemake(config, folder, _options(dry_run, until))
     except Timeout as error:
         raise ClimSimError(
             f"{folder}: another process runs this experiment: wait for it or stop it"
@@ -166,11 +164,8 @@ def _forget_lost_products(folder: Path) -> None:
             remove(flag)
 
 
-def _options(slurm: bool, dry_run: bool, until: str | None) -> list[str]:
+def _options(dry_run: bool, until: str | None) -> list[str]:
     options = []
-    if slurm:
-        profile = resources.files("climsim.workflow") / "profiles" / "slurm"
-        options += ["--profile", str(profile)]
     if dry_run:
         options += ["--dry-run"]
     if until:
