@@ -58,6 +58,7 @@ class ToyHost:
     bad_at_step: int | None = None
     interrupt_at_step: int | None = None
     name: str = "toy"
+    source: str = "analytic toy"
     dt: float = DT
     grid: ColumnGrid = field(default_factory=toy_grid)
     start_date: DatetimeNoLeap = field(default_factory=lambda: DatetimeNoLeap(1, 1, 30))

@@ -22,6 +22,8 @@ from climsim.online.hosts.base import Fields, StepResult
 from climsim.thermodynamics import Array
 
 SECONDS_PER_DAY = 86400.0
+HOST_PREFIX = "host_"
+"""Diagnostics with this prefix are corrections that the host itself made; kept as budgets."""
 BUDGETS = {
     "water": (
         "mm/day",
@@ -31,8 +33,8 @@ BUDGETS = {
     "energy": (
         "W m-2",
         "column integral of cp dT + Lv dq1 - Lf dq3, minus Lf times snowfall, minus net radiation "
-        "into the column (FSNT - FLNT at the top, NETSW + FLWDS - LWUP at the surface); only "
-        "where the host gives FSNT and FLNT",
+        "into the column (FSNT - FLUT at the top, NETSW + FLWDS - LWUP at the surface); only "
+        "where the host gives FSNT and FLUT, that is with its own physics",
     ),
     "implied_top_radiation": (
         "W m-2",
@@ -41,6 +43,7 @@ BUDGETS = {
     ),
 }
 """Unit and meaning of each budget in the record."""
+HOST_CORRECTION = ("as the host gives it", "a correction that the host made, by its own name")
 
 
 def water_residual(result: StepResult, mass: Array) -> Array:
@@ -84,8 +87,9 @@ def step_budgets(result: StepResult, grid: ColumnGrid) -> dict[str, Array]:
         "implied_top_radiation": heating + surface,
     }
     top = result.diagnostics
-    if "FSNT" in top and "FLNT" in top:
-        budgets["energy"] = heating - (top["FSNT"] - top["FLNT"] - surface)
+    if "FSNT" in top and "FLUT" in top:
+        budgets["energy"] = heating - (top["FSNT"] - top["FLUT"] - surface)
+    budgets |= {n: x for n, x in result.diagnostics.items() if n.startswith(HOST_PREFIX)}
     return budgets
 
 
@@ -112,7 +116,7 @@ class BudgetSums:
         """Mean, root mean square, unit and meaning of each budget."""
         result = {}
         for name, (first, second, steps) in self.sums.items():
-            unit, meaning = BUDGETS[name]
+            unit, meaning = BUDGETS.get(name, HOST_CORRECTION)
             rms = float(np.sqrt(second / steps))
             result[name] = {
                 "mean": first / steps, "rms": rms, "unit": unit, "steps": int(steps),

@@ -47,6 +47,7 @@ _PROFILES = (
     ("DUPHYS", "m/s2", "Zonal wind tendency of the emulated physics"),
     ("DVPHYS", "m/s2", "Meridional wind tendency of the emulated physics"),
     ("CLOUD", "fraction", "Cloud fraction"),
+    ("Z3", "m", "Geopotential Height (above sea level)"),
     ("DTPHYSCONF", "1", "Predicted loss of the temperature tendency"),
     ("DQ1PHYSCONF", "1", "Predicted loss of the vapor tendency"),
     ("DQNPHYSCONF", "1", "Predicted loss of the cloud condensate tendency"),
@@ -81,6 +82,8 @@ _SURFACE = (
     ("FLUTC", "W/m2", "Clearsky upwelling longwave flux at top of model"),
     ("FLNT", "W/m2", "Net longwave flux at top of model"),
     ("FSNT", "W/m2", "Net solar flux at top of model"),
+    ("FLNS", "W/m2", "Net longwave flux at surface"),
+    ("QFLX", "kg/m2/s", "Surface water flux"),
     ("FSNTC", "W/m2", "Clearsky net solar flux at top of model"),
     ("FSUTOA", "W/m2", "Upwelling solar flux at top of atmosphere"),
     ("LWCF", "W/m2", "Longwave cloud forcing"),
@@ -175,7 +178,7 @@ def history_fields(result: StepResult, grid: ColumnGrid, losses: Fields | None =
     mass = grid.layer_mass(inputs["state_ps"])
     fields |= {name: (inputs[source] * mass).sum(axis=0) for name, source in _PATHS.items()}
     fields |= {n: x for n, x in result.diagnostics.items() if n in HISTORY_FIELDS}
-    fields |= _on_pressure(inputs, grid, result.diagnostics.get("PHIS"))
+    fields |= _on_pressure(inputs, _heights(result, grid))
     return fields | (losses or {})
 
 
@@ -184,22 +187,32 @@ def confidence_fields(by_target: Fields, suffix: str) -> Fields:
     return {f"{name}{suffix}": by_target[target] for name, target in _CONFIDENCE.items()}
 
 
-def _on_pressure(inputs: Fields, grid: ColumnGrid, geopotential: Array | None) -> Fields:
-    """Winds, temperature and height on pressure surfaces; height only with the orography."""
-    temperature, surface_pressure = inputs["state_t"], inputs["state_ps"]
+def _heights(result: StepResult, grid: ColumnGrid) -> Array | None:
+    """Height of midpoints above sea level [m]: the host's own, or from its orography."""
+    if "Z3" in result.diagnostics:
+        return result.diagnostics["Z3"]
+    if "PHIS" not in result.diagnostics:
+        return None
+    inputs = result.inputs
+    interfaces = grid.interface_pressure(inputs["state_ps"])
+    above_ground = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces)
+    return above_ground + result.diagnostics["PHIS"] / GRAVITY
+
+
+def _on_pressure(inputs: Fields, heights: Array | None) -> Fields:
+    """Winds, temperature and height on pressure surfaces.
+
+    Below the lowest midpoint the height goes on as in an isothermal layer.
+    """
+    temperature, midpoints = inputs["state_t"], inputs["state_pmid"]
     profiles = {"T": temperature, "U": inputs["state_u"], "V": inputs["state_v"]}
-    heights = None
-    if geopotential is not None:
-        interfaces = grid.interface_pressure(surface_pressure)
-        above_ground = midpoint_heights(temperature, inputs["state_q0001"], interfaces)
-        heights = above_ground + geopotential / GRAVITY
     result: Fields = {}
     for level in _PRESSURE_LEVELS:
         pressure = level * _PA_PER_HPA
-        interpolate = PressureInterpolation.to(pressure, inputs["state_pmid"])
+        interpolate = PressureInterpolation.to(pressure, midpoints)
         result |= {f"{name}{level}": interpolate(x) for name, x in profiles.items()}
         if heights is not None:
-            below = DRY_AIR_GAS_CONSTANT * temperature[-1] / GRAVITY
-            drop = below * np.log(np.maximum(pressure / inputs["state_pmid"][-1], 1.0))
+            scale_height = DRY_AIR_GAS_CONSTANT * temperature[-1] / GRAVITY
+            drop = scale_height * np.log(np.maximum(pressure / midpoints[-1], 1.0))
             result[f"Z{level}"] = interpolate(heights) - drop
     return result

@@ -53,8 +53,8 @@ class Loop:
         self.config, self.host, self.model, self.record = config, host, model, record
         self.grid: ColumnGrid = host.grid
         self.memory = Memory(dt=host.dt)
-        source = f"{host.name}: {'its own physics' if model is None else 'emulated physics'}"
-        self.attributes = {"source": source, **record.made_by}
+        physics = "its own physics" if model is None else "emulated physics"
+        self.attributes = {"source": f"{host.source}; {physics}", **record.made_by}
         self.history = HistoryWriter(
             config.folder, config.case, host.grid, config.streams, config.hourly_fields,
             self.attributes,

@@ -182,6 +182,6 @@ class RunRecord:
         """
         self.status = UNSTABLE
         self.message = f"unstable after {self.days:.2f} days"
-        self.instability = {**where, **asdict(trouble)}
+        self.instability = {**where, **asdict(trouble), "bounds": list(trouble.bounds)}
         if not math.isfinite(trouble.value):
             self.instability["value"] = str(trouble.value)  # JSON has no such number
