@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -66,16 +65,6 @@ def test_a_new_file_is_a_new_network(tmp_path, monkeypatch):
         assert network.config["factor"] == 2.0
     finally:
         sys.modules.pop("climsim.networks.architectures.average", None)
-
-
-def test_importing_climsim_loads_no_heavy_library():
-    code = (
-        "import sys, climsim; assert 'build_network' in dir(climsim); "
-        "heavy = {'torch', 'jax', 'xarray', 'numpy'} & set(sys.modules); "
-        "sys.exit(', '.join(heavy) or 0)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
 
 
 def test_unknown_public_name_is_an_attribute_error():

@@ -8,7 +8,7 @@ architecture happens here, once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,12 +78,19 @@ class Layout:
 
 
 class Body(nn.Module):
-    """Base of the architectures: the names of their tensors in published checkpoints."""
+    """Base of the architectures: the names of their tensors in published checkpoints.
+
+    Attributes:
+        published_options: hyperparameters that published checkpoints need and new models do not.
+    """
+
+    published_options: ClassVar[Mapping[str, Any]] = {}
 
     def published_prefixes(self) -> PublishedNames:
         """Prefixes of this module's tensor names, each with its published spelling.
 
-        What is not listed has the same name in both. A tuple of spellings stands for their concatenation along the first axis.
+        What is not listed has the same name in both. A tuple of spellings stands for
+        their concatenation along the first axis.
         """
         return {}
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from climsim.errors import ClimSimError
 from climsim.networks.network import Network
-from climsim.networks.registry import build_network
+from climsim.networks.registry import architecture, build_network
 
 _MEMBER = "model.pt"
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -139,7 +139,8 @@ def load_published(
         name: published name of the architecture.
         inputs: ``standard``, ``multirep`` or ``expanded``.
         confidence: whether the checkpoint has a confidence head.
-        **hyperparameters: those that differ from the published defaults.
+        **hyperparameters: those that differ from the published ones, which may differ from the
+            defaults of new models.
 
     Returns:
         The network, in evaluation mode.
@@ -152,7 +153,8 @@ def load_published(
         where, state = "state dict", dict(source)
     else:
         where, state = str(source), read_state(source)
-    network = build_network(name, inputs, confidence, **hyperparameters)
+    options = {**architecture(name).body.published_options, **hyperparameters}
+    network = build_network(name, inputs, confidence, **options)
     constants = network.body.published_constants()
     expected = {**published_tensors(network), **constants}
     problems = _misfits(expected, constants, state)

@@ -12,13 +12,14 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.variables import EXPANDED, STANDARD
 
+_Body = TypeVar("_Body", bound=Body)
 PUBLISHED = "published"
 """Preset with the published hyperparameters: the defaults of every architecture."""
 
@@ -34,7 +35,7 @@ class Architecture:
     """
 
     name: str
-    body: Callable[..., Body]
+    body: type[Body]
     presets: Mapping[str, Mapping[str, Any]]
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -60,9 +61,7 @@ class Architecture:
 _ARCHITECTURES: dict[str, Architecture] = {}
 
 
-def register(
-    name: str, **presets: Mapping[str, Any]
-) -> Callable[[Callable[..., Body]], Callable[..., Body]]:
+def register(name: str, **presets: Mapping[str, Any]) -> Callable[[type[_Body]], type[_Body]]:
     """Register a body under a name (class decorator).
 
     Args:
@@ -73,7 +72,7 @@ def register(
         ClimSimError: if the name is taken.
     """
 
-    def decorate(body: Callable[..., Body]) -> Callable[..., Body]:
+    def decorate(body: type[_Body]) -> type[_Body]:
         if name in _ARCHITECTURES:
             raise ClimSimError(
                 f"network {name!r}: registered twice, by {_ARCHITECTURES[name].body.__module__} "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,6 +50,8 @@ def _mlp(*widths: int) -> nn.Sequential:
 @register("pao_model", small={"hidden_profile_num": 32, "hidden_scalar_num": 32})
 class PaoModel(Body):
     """Body of Pao's model."""
+
+    published_options = MappingProxyType({"published_layout": True})
 
     def __init__(
         self,

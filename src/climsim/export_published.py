@@ -1,0 +1,118 @@
+"""Importing a published checkpoint: weights and statistics in, a checkpoint to export out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, provenance
+from climsim.networks import load_published
+from climsim.training.checkpoint import describe_model, save_model
+from climsim.training.config import NetworkConfig, RecipeConfig
+from climsim.transforms import Transforms, from_published
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """What to import.
+
+    Attributes:
+        file: a ``.mdlus`` archive or a file with a state dict.
+        statistics: folder of the published statistics (netCDF, or ``inp_sub.txt``,
+            ``inp_div.txt``, ``out_scale.txt``); None for the folder of ``file``.
+        out: checkpoint to write; None for ``file`` with the ending ``.ckpt``.
+        network: which architecture, with hyperparameters other than the published ones.
+        recipe: which inputs, and whether there is a confidence head.
+    """
+
+    file: Path
+    statistics: Path | None = None
+    out: Path | None = None
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    def __post_init__(self) -> None:
+        if self.target == Path(self.file):
+            raise ClimSimError(f"out: expected another path than file, found {self.target}")
+
+    @property
+    def source(self) -> Path:
+        """Folder of the statistics in force."""
+        return Path(self.statistics) if self.statistics else Path(self.file).parent
+
+    @property
+    def target(self) -> Path:
+        """The checkpoint that is written."""
+        return Path(self.out) if self.out else Path(self.file).with_suffix(".ckpt")
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting as plain values, for the record in the checkpoint."""
+        plain = dataclasses.asdict(self)
+        paths = {"file": self.file, "statistics": self.source, "out": self.target}
+        return plain | {key: str(path) for key, path in paths.items()}
+
+
+def import_checkpoint(
+    config: ImportConfig, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Turn a published checkpoint and its statistics into a checkpoint of this package.
+
+    The result exports like one that was trained here.
+
+    Args:
+        config: what to import.
+        progress: called with (done, total) steps.
+
+    Returns:
+        Path of the checkpoint.
+
+    Raises:
+        ClimSimError: if the weights do not fit, listing every misfit, or a statistic is missing.
+    """
+    report = progress or (lambda done, total: None)
+    recipe = config.recipe
+    network = load_published(
+        config.file,
+        config.network.name,
+        recipe.inputs,
+        recipe.confidence,
+        **config.network.hyperparameters,
+    )
+    report(1, 3)
+    transforms = from_published(config.source, recipe.inputs, network.n_levels)
+    report(2, 3)
+    statistics_hash = _hash_of(transforms)
+    hashes = {str(config.file): file_hash(config.file), str(config.source): statistics_hash}
+    about = describe_model(
+        network.config,
+        transforms,
+        config.resolved(),
+        provenance(config.resolved(), hashes),
+        recipe=recipe.name,
+        seed=None,
+        statistics_hash=statistics_hash,
+        parameters=sum(p.numel() for p in network.parameters()),
+        validation_loss=None,
+        imported=True,
+    )
+    path = save_model(config.target, network, transforms, about)
+    report(3, 3)
+    return path
+
+
+def _hash_of(transforms: Transforms) -> str:
+    """SHA-256 of the numbers the statistics became."""
+    digest = hashlib.sha256()
+    parts: Mapping[str, nn.Module] = {"inputs": transforms.inputs, "targets": transforms.targets}
+    for name, module in parts.items():
+        for key, value in sorted(module.state_dict().items()):
+            digest.update(f"{name}.{key}".encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""Importing a published checkpoint with its statistics gives a model to export."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_published import SMALL, published_shapes
+
+from climsim.errors import ClimSimError
+from climsim.export_published import ImportConfig, import_checkpoint
+from climsim.training.checkpoint import load_model
+from climsim.training.config import NetworkConfig, RecipeConfig
+from climsim.transforms.inputs import input_set
+from climsim.transforms.published import read_published
+from climsim.variables import TARGETS
+from golden_weights import GOLDEN, INPUTS, formula_state
+
+STATISTICS = GOLDEN.parent / "reference_data" / "normalization"
+needs_statistics = pytest.mark.skipif(not STATISTICS.is_dir(), reason="statistics are not here")
+
+
+def configuration(folder, recipe="default", statistics=STATISTICS) -> ImportConfig:
+    inputs, confidence = INPUTS[recipe], recipe == "conf_loss"
+    options = {"inputs": inputs, "confidence": confidence, **SMALL}
+    torch.save(formula_state(published_shapes("unet", options)), folder / "published.mdlus")
+    return ImportConfig(
+        folder / "published.mdlus",
+        statistics,
+        network=NetworkConfig("unet", SMALL),
+        recipe=RecipeConfig(recipe, inputs=inputs, confidence=confidence),
+    )
+
+
+def physical_columns(inputs: str) -> torch.Tensor:
+    """Three columns in the range of the published statistics."""
+    found = read_published(STATISTICS, "expanded" if inputs == "expanded" else "standard", 60)
+    random = np.random.default_rng(5).uniform(-0.2, 0.2, (3, input_set(inputs).size()))
+    return torch.tensor(found.sub + random * found.div, dtype=torch.float32)
+
+
+@needs_statistics
+@pytest.mark.parametrize("recipe", list(INPUTS))
+def test_imported_model_predicts_with_the_published_statistics(tmp_path, recipe):
+    config = configuration(tmp_path, recipe)
+    path = import_checkpoint(config)
+    assert path == tmp_path / "published.ckpt"
+    model = load_model(path)
+    x = physical_columns(INPUTS[recipe])
+    y = model.predict(x)
+    with torch.no_grad():
+        scaled = model.network(model.transforms.inputs(x))
+    scaled = scaled[0] if model.confidence else scaled
+    kind = "multirep" if recipe == "multirep" else INPUTS[recipe]
+    scale = torch.tensor(read_published(STATISTICS, kind, 60).scale, dtype=torch.float32)
+    torch.testing.assert_close(y, scaled / scale, rtol=1e-5, atol=0.0)
+    assert y.shape == (3, TARGETS.size())
+    assert (y != 0).float().mean() > 0.8
+    assert model.about["recipe"] == recipe
+    assert model.about["parameters"] == sum(p.numel() for p in model.network.parameters())
+
+
+@needs_statistics
+@pytest.mark.parametrize("recipe", ["default", "v6"])
+def test_text_statistics_give_the_same_model(tmp_path, recipe):
+    text = tmp_path / "text"
+    text.mkdir()
+    found = read_published(STATISTICS, INPUTS[recipe], 60)
+    for name, values in (
+        ("inp_sub.txt", found.sub),
+        ("inp_div.txt", found.div),
+        ("out_scale.txt", found.scale),
+        ("qn_exp_lambda_large.txt", found.rate),
+    ):
+        np.savetxt(text / name, values, delimiter=",")
+    x = physical_columns(INPUTS[recipe])
+    results = []
+    for statistics in (STATISTICS, text):
+        folder = tmp_path / statistics.name
+        folder.mkdir(exist_ok=True)
+        results.append(load_model(import_checkpoint(configuration(folder, recipe, statistics))))
+    assert torch.equal(results[0].predict(x), results[1].predict(x))
+    hashes = [r.about["statistics_hash"] for r in results]
+    assert hashes[0] == hashes[1]
+
+
+def test_missing_statistics_are_named(tmp_path):
+    config = configuration(tmp_path, statistics=None)
+    with pytest.raises(ClimSimError, match=r"input_mean_v2_rh_mc_pervar\.nc: no such file"):
+        import_checkpoint(config)
+    assert not config.target.exists()
+
+
+@needs_statistics
+def test_weights_of_another_recipe_are_refused(tmp_path):
+    config = configuration(tmp_path, "v6")
+    other = ImportConfig(config.file, STATISTICS, network=config.network)
+    with pytest.raises(ClimSimError, match=r"published\.mdlus: does not fit .*1 misshapen"):
+        import_checkpoint(other)
+
+
+def test_overwriting_the_source_is_refused(tmp_path):
+    with pytest.raises(ClimSimError, match="out: expected another path than file"):
+        ImportConfig(tmp_path / "weights.ckpt")
