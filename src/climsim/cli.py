@@ -139,11 +139,15 @@ class StageCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the keys below the options."""
-        from climsim.configuration import flat_defaults
+        from climsim.configuration import choices, flat_defaults
 
         rows = [
             (key, _default_text(value)) for key, value in flat_defaults(self.stage.config).items()
         ]
+        groups = choices(self.stage.config)
+        if groups:
+            with formatter.section("Choices (group=name)"):
+                formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
         with formatter.section("Keys (key=value; '???' must be given)"):
             formatter.write_dl(rows, col_max=34)
         with formatter.section("Example"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +71,24 @@ def _one_line(error: Exception, name: str) -> ClimSimError:
     if isinstance(error, ConfigCompositionException) and found:
         return _unknown_key(found[1], name)
     return ClimSimError(f"configuration {name!r}: {' '.join(text.split())}")
+
+
+def choices(name: str) -> dict[str, list[str]]:
+    """Groups of a shipped configuration and what each can be set to.
+
+    Args:
+        name: file name in ``climsim.conf`` without ``.yaml``.
+
+    Returns:
+        For each group, such as ``"network"``, the names of its files.
+    """
+    root = resources.files(CONFIG_MODULE)
+    defaults = OmegaConf.create((root / f"{name}.yaml").read_text()).get("defaults", [])
+    groups = [str(key) for item in defaults if not isinstance(item, str) for key in item]
+    return {
+        group: sorted(file.name.removesuffix(".yaml") for file in (root / group).iterdir())
+        for group in groups
+    }
 
 
 def known_keys(name: str) -> list[str]:
