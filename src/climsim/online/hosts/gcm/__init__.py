@@ -1,30 +1,21 @@
-"""The embedded climate model, the default host: jcm's physics on a dinosaur grid."""
+"""The embedded climate model (jcm with ECHAM physics) behind the coupler's seam."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from climsim.errors import ClimSimError
+from climsim.errors import unknown_name
 from climsim.online.hosts.base import Host
 
 
 def build_host(options: Mapping[str, Any]) -> Host:
-    """Build the embedded model.
-
-    Args:
-        options: keys and values of `climsim.online.hosts.gcm.host.GcmConfig`.
-
-    Raises:
-        ClimSimError: for an unknown key or a value out of range.
-    """
+    """Build the embedded model from its settings; see `GcmConfig` for the keys."""
     from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
 
-    known = GcmConfig.__dataclass_fields__
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise ClimSimError(
-            f"host_options.{unknown[0]}: unknown key of the host gcm: expected one of "
-            f"{', '.join(known)}"
-        )
+    known = [field.name for field in fields(GcmConfig)]
+    for key in options:
+        if key not in known:
+            raise unknown_name("host option", str(key), known)
     return GcmHost(GcmConfig(**options))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -52,16 +51,6 @@ class Core:
     forcing: Any
     coordinates: Any
     geometry: CellGeometry | None
-
-
-def enable_compilation_cache(folder: Path) -> None:
-    """Keep compiled programs in a folder, so that only a first process compiles."""
-    import jax
-
-    folder.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @contextlib.contextmanager

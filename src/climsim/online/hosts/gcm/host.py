@@ -16,6 +16,7 @@ from climsim.errors import ClimSimError, unknown_name
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields, HealthReport, StepResult
 from climsim.online.hosts.gcm import dynamics
+from climsim.online.hosts.gcm.compilation import cache_root, enable_compilation_cache
 from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
 from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, full_physics, hybrid_physics
 from climsim.online.hosts.gcm.restart import (
@@ -29,11 +30,6 @@ from climsim.online.hosts.gcm.restart import (
 SHIPPED, ANALYTIC = "shipped", "jw"
 ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
 _STREAMS = ("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD")
-
-
-def default_cache_folder() -> Path:
-    """The user's cache folder of this package."""
-    return Path.home() / ".cache" / "climsim"
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class GcmConfig:
     advection: str = dynamics.EULERIAN
     retain_turbulence: bool = False
     start: str = SHIPPED
-    cache_folder: Path = field(default_factory=default_cache_folder)
+    cache_folder: Path = field(default_factory=cache_root)
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -92,7 +88,7 @@ class GcmHost:
 
     def __init__(self, config: GcmConfig) -> None:
         """Build the model and load its start state; programs compile at their first use."""
-        dynamics.enable_compilation_cache(config.cache_folder / "jax")
+        enable_compilation_cache(config.cache_folder / "jax")
         self.config = config
         self.name = f"gcm-{config.resolution}-{config.advection}-{config.radiation}"
         coordinates = model_coordinates(config.resolution)
@@ -191,7 +187,7 @@ class GcmHost:
             for name, jcm_name in TENDENCY_NAMES.items()
         }
         given = {name: _checked(surface, name, shape[1:]) for name in surface}
-        down = sum(_checked(surface, name, shape[1:]) for name in _STREAMS)
+        down = np.sum([_checked(surface, name, shape[1:]) for name in _STREAMS], axis=0)
         net = np.clip(_checked(surface, "cam_out_NETSW", shape[1:]), 0.0, down)
         fields[PREFIX + "sw_down"] = down
         fields[PREFIX + "sw_up"] = down - net
@@ -328,15 +324,17 @@ class Programs:
     def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
         from climsim.online.hosts.gcm import outputs
 
+        core = self._core
         now = forcing.select(dynamics.date_data(day, second))
-        done = dynamics.run_physics(self._core, state, carry, now)
+        done = dynamics.run_physics(core, state, carry, now)
         out = {
             "tendencies": outputs.emulated_tendencies(done),
             "surface": outputs.physics_surface(done),
-            "diagnostics": outputs.common_diagnostics(done) | outputs.radiation_diagnostics(done),
+            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
+            | outputs.radiation_diagnostics(done),
         }
-        state, between = dynamics.advance(self._core, state, done)
-        physics = self._core.model.physics
+        state, between = dynamics.advance(core, state, done)
+        physics = core.model.physics
         return state, physics.record_post_physics_state(done.carry, between), out
 
     def _hybrid_step(
@@ -352,7 +350,7 @@ class Programs:
         done = dynamics.run_physics(core, state, carry, now, on_grid)
         out = {
             "tendencies": outputs.emulated_tendencies(done),
-            "diagnostics": outputs.common_diagnostics(done),
+            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0),
         }
         state, between = dynamics.advance(core, state, done)
         # Slots that only full physics writes keep their last value, so that it can resume.

@@ -66,8 +66,13 @@ def physics_surface(step: PhysicsStep) -> dict[str, Any]:
     return {name: jnp.maximum(value.reshape(-1), 0.0) for name, value in surface.items()}
 
 
-def common_diagnostics(step: PhysicsStep) -> dict[str, Any]:
-    """History fields that full physics and the hybrid both have."""
+def common_diagnostics(step: PhysicsStep, surface_geopotential: Any) -> dict[str, Any]:
+    """History fields that full physics and the hybrid both have.
+
+    Args:
+        step: the step.
+        surface_geopotential: (lon, lat) [m2 s-2].
+    """
     carry = step.carry
     surface, clouds = carry["surface"], carry["clouds"]
     thickness, pressure = carry["pressure_thickness"], carry["pressure_full"]
@@ -88,6 +93,7 @@ def common_diagnostics(step: PhysicsStep) -> dict[str, Any]:
         "CLDMED": _overlapped(cover, pressure, _HIGH_CLOUD, _LOW_CLOUD),
         "CLDHGH": _overlapped(cover, pressure, _TOP_CLOUD, _HIGH_CLOUD),
         "Z3": step.state.geopotential.reshape(levels, -1) / jcm_constants.grav,
+        "PHIS": surface_geopotential.reshape(-1),
         "TS": surface.surface_temperature.reshape(-1),
         "LHFLX": surface.latent_heat_flux.reshape(-1),
         "SHFLX": surface.sensible_heat_flux.reshape(-1),
@@ -104,6 +110,7 @@ def radiation_diagnostics(step: PhysicsStep) -> dict[str, Any]:
     radiation = step.carry["radiation"]
     fields = {
         "FLUT": radiation.toa_lw_up,
+        "FLNT": radiation.toa_lw_up,
         "FLUTC": radiation.toa_lw_up_clear,
         "FSNT": radiation.toa_sw_down - radiation.toa_sw_up,
         "FSNTC": radiation.toa_sw_down - radiation.toa_sw_up_clear,

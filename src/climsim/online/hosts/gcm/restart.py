@@ -134,7 +134,7 @@ def write_restart(path: Path, restart: Restart, *, compress: bool = False) -> No
         "configuration": restart.configuration,
     }
     save = np.savez_compressed if compress else np.savez
-    payload = {_HEADER: np.array(json.dumps(header)), **restart.arrays}
+    payload: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **restart.arrays}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         save(stream, **payload)
 

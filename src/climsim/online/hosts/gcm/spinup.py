@@ -19,6 +19,7 @@ import numpy as np
 from climsim.constants import STEPS_PER_DAY, TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.online.hosts.gcm import dynamics
+from climsim.online.hosts.gcm.compilation import cache_root, enable_compilation_cache
 from climsim.online.hosts.gcm.grid import model_coordinates
 from climsim.online.hosts.gcm.physics import full_physics
 from climsim.online.hosts.gcm.restart import (
@@ -60,7 +61,7 @@ def spin_up(
     import jax
 
     configuration = {"resolution": resolution, "advection": advection, "radiation": radiation}
-    dynamics.enable_compilation_cache(cache_folder / "jax")
+    enable_compilation_cache(cache_folder / "jax")
     coordinates = model_coordinates(resolution)
     physics = full_physics(coordinates, radiation)
     core = dynamics.build_core(resolution, physics, advection, cache_folder, coordinates)
@@ -149,7 +150,7 @@ def main(arguments: list[str]) -> None:
         days=int(options.pop("days")),
         out=Path(options.pop("out")),
         start=parse_date(options.pop("start", "0001-04-01") + " 00:00:00"),
-        cache_folder=Path(options.pop("cache_folder", Path.home() / ".cache" / "climsim")),
+        cache_folder=Path(options.pop("cache_folder", cache_root())),
         **options,
     )
 
