@@ -62,11 +62,6 @@ class Host(Protocol):
     dt: float
 
     @property
-    def source(self) -> str:
-        """What made the data, in words, for the attribute of files."""
-        ...
-
-    @property
     def date(self) -> cftime.DatetimeNoLeap:
         """Beginning of the coming step."""
         ...

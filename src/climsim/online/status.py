@@ -1,0 +1,126 @@
+"""What the runs of an experiment are doing: progress, speed, health and time left."""
+
+from __future__ import annotations
+
+import fcntl
+from dataclasses import dataclass
+from pathlib import Path
+
+from climsim.errors import ClimSimError
+from climsim.online.record import RECORD_NAME, RUNNING, RunRecord
+from climsim.online.run import LOCK_NAME
+
+STOPPED = "stopped"
+"""Status of a run that says it is running though no process holds its folder."""
+_SECONDS_PER_DAY = 86400.0
+_DAYS_PER_YEAR = 365.0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a line.
+
+    Attributes:
+        folder: of the run.
+        case: its name.
+        status: running, stopped, interrupted, complete, unstable or failed.
+        days: simulated days done.
+        days_wanted: simulated days asked for.
+        sypd: simulated years per day, None before it is known.
+        seconds_left: wall time left at that speed, None unless the run is on its way [s].
+        drift: trend of the global mean temperature [K per day].
+        health: the instability, the failure or the last warning, in words; empty when well.
+    """
+
+    folder: Path
+    case: str
+    status: str
+    days: float
+    days_wanted: float
+    sypd: float | None
+    seconds_left: float | None
+    drift: float
+    health: str
+
+
+def summarize(folder: Path) -> RunSummary:
+    """Summarize the run in a folder.
+
+    Raises:
+        ClimSimError: if the folder holds no record of a run.
+    """
+    record = RunRecord.open(folder)
+    status = record.status
+    if status == RUNNING and not _held(folder / LOCK_NAME):
+        status = STOPPED
+    left = None
+    if status == RUNNING and record.sypd:
+        years = (record.days_wanted - record.days) / _DAYS_PER_YEAR
+        left = years / record.sypd * _SECONDS_PER_DAY
+    return RunSummary(
+        folder, record.case, status, record.days, record.days_wanted, record.sypd, left,
+        record.drift()["temperature_per_day"], _health(record),
+    )  # fmt: skip
+
+
+def _health(record: RunRecord) -> str:
+    trouble = record.instability
+    if trouble is not None:
+        level = "" if trouble["level"] is None else f", level {trouble['level']}"
+        return (
+            f"{record.message}: {trouble['variable']} = {trouble['value']} in column "
+            f"{trouble['column']}{level}"
+        )
+    if record.status == "failed":
+        return record.message
+    return record.warnings[-1] if record.warnings else ""
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process holds a lock file."""
+    if not lock.exists():
+        return False
+    with lock.open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def experiment_status(folder: Path) -> list[RunSummary]:
+    """Summarize every run below a folder, in the order of their paths.
+
+    Raises:
+        ClimSimError: if there is none.
+    """
+    hidden = ("restart", "step-")
+    records = [
+        path
+        for path in sorted(folder.rglob(RECORD_NAME))
+        if not any(part.startswith(hidden) for part in path.relative_to(folder).parts[:-1])
+    ]
+    if not records:
+        raise ClimSimError(f"{folder}: holds no {RECORD_NAME}: expected the folder of online runs")
+    return [summarize(path.parent) for path in records]
+
+
+def status_rows(summaries: list[RunSummary]) -> list[tuple[str, ...]]:
+    """Turn summaries into the rows of a table, its header first."""
+    header = ("case", "status", "days", "SYPD", "time left", "drift [K/day]", "health")
+    rows: list[tuple[str, ...]] = [header]
+    for run in summaries:
+        speed = "" if run.sypd is None else f"{run.sypd:.1f}"
+        days = f"{run.days:.1f} / {run.days_wanted:g}"
+        rows.append(
+            (run.case, run.status, days, speed, _duration(run.seconds_left), f"{run.drift:+.3f}",
+             run.health)
+        )  # fmt: skip
+    return rows
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
