@@ -9,16 +9,34 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from torch import Tensor
 
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
-from climsim.training.checkpoint import KEY
+from climsim.training.checkpoint import KEY, read_checkpoint
 from climsim.training.module import VALIDATION_LOSS
 
 BEST_NAME = "best.ckpt"
 LAST_NAME = "last.ckpt"
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's way to files: a checkpoint appears whole or not at all."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write under a temporary name, then rename."""
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read tensors and plain values only."""
+        return read_checkpoint(path)
 
 
 class BestCheckpoints(ModelCheckpoint):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor, nn
 
 from climsim.errors import ClimSimError
@@ -27,23 +26,6 @@ from climsim.transforms.build import describe, empty_transforms
 
 KEY = "climsim"
 FORMAT = 1
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Lightning's way to files: a checkpoint appears whole or not at all."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write under a temporary name, then rename."""
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
-    ) -> dict[str, Any]:
-        """Read tensors and plain values only."""
-        return read_checkpoint(path)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from climsim.networks import Network, build_network
 from climsim.training.callbacks import (
     BEST_NAME,
     LAST_NAME,
+    AtomicCheckpoints,
     BestCheckpoints,
     Describe,
     LastCheckpoint,
@@ -34,7 +35,6 @@ from climsim.training.callbacks import (
 )
 from climsim.training.checkpoint import (
     KEY,
-    AtomicCheckpoints,
     describe_model,
     load_weights,
     network_weights,

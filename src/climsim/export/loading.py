@@ -1,0 +1,168 @@
+"""Loading exported models: numpy in, numpy out, whatever is wrong said in one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from climsim.constants import N_LEVELS
+from climsim.errors import ClimSimError
+from climsim.export.probe import probe_columns
+from climsim.transforms import DOORS
+from climsim.variables import DOOR_OUTPUTS, TARGETS
+
+logger = logging.getLogger(__name__)
+
+METADATA_NAME = "metadata.json"
+
+
+class Emulator:
+    """A loaded model: numpy in, numpy out.
+
+    Attributes:
+        metadata: what the file says about itself.
+        door: ``"v2"`` or ``"v6"``.
+        confidence: whether 308 confidences (at 60 levels) follow the outputs.
+        n_levels: levels of a profile.
+        n_inputs: features in.
+        n_outputs: features out.
+    """
+
+    def __init__(self, path: Path, module: Any, metadata: dict[str, Any], device: str) -> None:
+        """Keep the parts (see `load_emulator`)."""
+        self.path = path
+        self.metadata = metadata
+        self.door: str = metadata["door"]
+        self.confidence: bool = bool(metadata["confidence"])
+        self.n_levels: int = int(metadata["n_levels"])
+        self.n_inputs: int = int(metadata["n_inputs"])
+        self.n_outputs: int = int(metadata["n_outputs"])
+        self.module = module
+        self.device = device
+
+    def __call__(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict.
+
+        Args:
+            vector: (column, feature) physical values in the layout of the door, float32.
+
+        Returns:
+            (column, output feature) physical tendencies and fluxes, float32.
+
+        Raises:
+            ClimSimError: if the vector has another width.
+        """
+        if vector.ndim != 2 or vector.shape[1] != self.n_inputs:
+            raise ClimSimError(
+                f"{self.path}: expected input of shape (column, {self.n_inputs}) for door "
+                f"{self.door} at {self.n_levels} levels, found {vector.shape}"
+            )
+        tensor = torch.as_tensor(np.asarray(vector, dtype=np.float32)).to(self.device)
+        with torch.inference_mode():
+            return self.module(tensor).cpu().numpy()
+
+
+def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
+    """Load an exported model.
+
+    A TorchScript file made elsewhere is taken if it fits a door at 60 levels.
+
+    Args:
+        path: the file.
+        device: where to run it.
+
+    Raises:
+        ClimSimError: if the file is missing, damaged, no TorchScript, or fits no door.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ClimSimError(f"{path}: no such model: run `climsim export` first")
+    extra = {METADATA_NAME: ""}
+    try:
+        module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+    except (RuntimeError, ValueError, OSError, EOFError) as error:
+        raise ClimSimError(
+            f"{path}: expected a TorchScript file, found something else or a truncated one: "
+            "export it again"
+        ) from error
+    module.eval()
+    text = extra[METADATA_NAME]
+    metadata = _read_metadata(path, text) if text else _probe_foreign(path, module, device)
+    emulator = Emulator(path, module, metadata, device)
+    _check_door(emulator)
+    return emulator
+
+
+def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:
+    try:
+        metadata = json.loads(text)
+        needed = ("door", "confidence", "n_levels", "n_inputs", "n_outputs")
+        missing = [key for key in needed if key not in metadata]
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise ClimSimError(f"{path}: {METADATA_NAME} is no JSON: export it again") from error
+    if missing:
+        raise ClimSimError(
+            f"{path}: expected {', '.join(missing)} in {METADATA_NAME}, found none: export it again"
+        )
+    if metadata["door"] not in DOORS:
+        raise ClimSimError(
+            f"{path}: expected a model with the door {' or '.join(DOORS)}, found "
+            f"{metadata['door']!r}: export it again"
+        )
+    return dict(metadata)
+
+
+def _probe_foreign(path: Path, module: Any, device: str) -> dict[str, Any]:
+    """Find the door of a TorchScript file without metadata by trying it."""
+    size = DOOR_OUTPUTS.size()
+    for door in DOORS.values():
+        shape = _output_shape(module, probe_columns(door, N_LEVELS, 2).to(device))
+        if shape in ((2, size), (2, size + TARGETS.size())):
+            logger.warning("%s: no %s inside: taken for door %s", path, METADATA_NAME, door.name)
+            return {
+                "door": door.name,
+                "confidence": shape[1] != size,
+                "n_levels": N_LEVELS,
+                "n_inputs": door.size(),
+                "n_outputs": shape[1],
+                "source": "TorchScript file without metadata",
+            }
+    widths = " or ".join(str(d.size()) for d in DOORS.values())
+    raise ClimSimError(
+        f"{path}: expected a model from {widths} inputs to {size} or {size + TARGETS.size()} "
+        "outputs, found a TorchScript file that fits neither: export a model with a door"
+    )
+
+
+def _output_shape(module: Any, x: Tensor) -> tuple[int, ...] | None:
+    """Shape of a module's output; None where it fails or gives no float32 tensor."""
+    try:
+        with torch.inference_mode():
+            output = module(x)
+    except RuntimeError:
+        return None
+    fits = isinstance(output, Tensor) and output.dtype == torch.float32
+    return tuple(output.shape) if fits else None
+
+
+def _check_door(emulator: Emulator) -> None:
+    """Metadata can be wrong; an output cannot."""
+    door = DOORS[emulator.door]
+    x = probe_columns(door, emulator.n_levels, 2).to(emulator.device)
+    shape = _output_shape(emulator.module, x)
+    size = DOOR_OUTPUTS.size(emulator.n_levels)
+    expected = (2, size + TARGETS.size(emulator.n_levels) if emulator.confidence else size)
+    if shape != expected or emulator.n_inputs != door.size(emulator.n_levels):
+        found = "an error" if shape is None else f"shape {shape}"
+        raise ClimSimError(
+            f"{emulator.path}: expected door {emulator.door} at {emulator.n_levels} levels "
+            f"({door.size(emulator.n_levels)} inputs, output of shape {expected}), found {found}: "
+            "export the model again"
+        )

@@ -1,0 +1,144 @@
+"""The module inside an exported file."""
+
+import torch
+from torch import Tensor, nn
+
+from climsim.networks import Network
+from climsim.transforms import (
+    DOORS,
+    DoorTransform,
+    MicrophysicsConstraint,
+    Transforms,
+    door_of_inputs,
+)
+from climsim.transforms.inputs import input_set
+from climsim.variables import DOOR_OUTPUTS, TARGETS
+
+
+class _Head(nn.Module):
+    """Makes every network give (prediction, confidence), with an empty confidence if it has none.
+
+    TorchScript needs one type for both kinds of network.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network on (column, network input)."""
+        prediction: Tensor = self.network(z)
+        return prediction, prediction[:, :0]
+
+
+class _ConfidentHead(_Head):
+    """The same for a network that already gives both."""
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network on (column, network input)."""
+        prediction, confidence = self.network(z)
+        return prediction, confidence
+
+
+class Member(nn.Module):
+    """One trained network between the door and physical tendencies."""
+
+    def __init__(
+        self, network: nn.Module, transforms: Transforms, precision: torch.dtype = torch.float32
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            network: from network input to scaled targets (and confidence).
+            transforms: those of the network.
+            precision: number format of the network; everything else is float32.
+        """
+        super().__init__()
+        self.inputs = transforms.inputs
+        self.targets = transforms.targets
+        kind, levels = self.inputs.kind, self.inputs.n_levels
+        self.door = DoorTransform(DOORS[door_of_inputs(kind)], input_set(kind), levels)
+        confident = isinstance(network, Network) and network.confidence
+        head = _ConfidentHead(network) if confident else _Head(network)
+        self.head = head.to(precision)
+        self.precision = precision
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict.
+
+        Args:
+            x: (column, door feature) physical.
+
+        Returns:
+            (column, target) physical, and (column, target) confidence in units of the training
+            loss, or (column, 0).
+        """
+        z = self.inputs(self.door(x)).to(self.precision)
+        prediction, confidence = self.head(z)
+        tendencies = self.targets(prediction.to(torch.float32))
+        confidence = confidence.to(torch.float32)
+        if confidence.shape[1] > 0:
+            confidence = self.targets.prune(confidence)
+        return tendencies, confidence
+
+
+class Emulation(nn.Module):
+    """Mean of the members, then the microphysics constraint; one tensor in, one out.
+
+    The constraint follows the mean, so that an ensemble obeys it too.
+    """
+
+    def __init__(self, members: list[Member], n_outputs: int) -> None:
+        """Put the members together.
+
+        Args:
+            members: networks of one door and level count.
+            n_outputs: features of the result, confidences included.
+        """
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        inputs = members[0].inputs
+        door = DOORS[door_of_inputs(inputs.kind)]
+        self.constraint = MicrophysicsConstraint(door, inputs.n_levels)
+        self.n_outputs = n_outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Emulate.
+
+        Args:
+            x: (column, door feature) physical, of any strides.
+
+        Returns:
+            (column, output feature) physical, then the confidences if there are any; float32.
+        """
+        x = x.to(torch.float32)
+        if x.shape[0] == 0:
+            return torch.zeros(0, self.n_outputs, dtype=torch.float32, device=x.device)
+        tendencies: list[Tensor] = []
+        confidences: list[Tensor] = []
+        for member in self.members:
+            y, c = member(x)
+            tendencies.append(y)
+            confidences.append(c)
+        outputs = self.constraint(x, _mean(tendencies))
+        return torch.cat([outputs, _mean(confidences)], dim=1)
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total / len(values)
+
+
+def build_emulation(members: list[Member], confidence: bool) -> Emulation:
+    """Build the module of an exported file.
+
+    Args:
+        members: networks of one door and level count.
+        confidence: whether they have a confidence head.
+    """
+    levels = members[0].inputs.n_levels
+    size = DOOR_OUTPUTS.size(levels)
+    n_outputs = size + TARGETS.size(levels) if confidence else size
+    return Emulation(members, n_outputs).eval()

@@ -1,0 +1,234 @@
+"""Exported models: one TorchScript file from raw physical inputs to physical tendencies.
+
+What E3SM loads through FTorch and the embedded host through `load_emulator`: door transform, input
+transform, network, inverse scaling and microphysics constraint in one module, float32 in and out,
+with ``metadata.json`` inside the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from climsim.constants import EXPORT_ZERO_LEVELS, TIME_STEP
+from climsim.errors import ClimSimError, unknown_name
+from climsim.export.loading import METADATA_NAME
+from climsim.export.module import Emulation, Member, build_emulation
+from climsim.export.probe import probe_columns
+from climsim.files import atomic_path, file_hash, provenance
+from climsim.training.checkpoint import TrainedModel, load_model
+from climsim.transforms import DOORS, door_of_inputs
+from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet, variable
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+PRECISIONS = ("float32", "bfloat16")
+_TOLERANCE = 1.0e-5
+"""Largest difference between file and Python path, relative to the largest value per variable."""
+_PROBES = (1, 3)
+"""Columns with which an export is tried."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What to export.
+
+    Attributes:
+        checkpoint: a checkpoint of training or of an import.
+        out: the file to write.
+        members: further checkpoints; the file then gives the mean of all.
+        precision: ``"float32"``, or ``"bfloat16"`` for a faster, less exact network (transforms
+            and constraint stay in float32); the file says which, and how far it is off.
+    """
+
+    checkpoint: Path
+    out: Path
+    members: tuple[Path, ...] = ()
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
+
+
+def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Export what a configuration names (see `export_model`)."""
+    if progress is not None:
+        progress(0, 1)
+    path = export_model((config.checkpoint, *config.members), config.out, config.precision)
+    if progress is not None:
+        progress(1, 1)
+    return path
+
+
+def export_model(
+    checkpoint: str | Path | tuple[str | Path, ...], path: str | Path, precision: str = "float32"
+) -> Path:
+    """Write a trained model, or the mean of several, as one TorchScript file.
+
+    The file is compared with the Python path before it gets its name.
+
+    Args:
+        checkpoint: checkpoint, or several of a seed ensemble.
+        path: the file to write.
+        precision: of the networks, ``"float32"`` or ``"bfloat16"``.
+
+    Returns:
+        The path.
+
+    Raises:
+        ClimSimError: if a checkpoint is unfit, the members do not fit together, or the file does
+            not reproduce the Python path.
+    """
+    paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    models = [load_model(p) for p in paths]
+    _check_together(paths, models)
+    members = [Member(m.network, m.transforms) for m in models]
+    exact = build_emulation(members, models[0].confidence)
+    kind, levels = members[0].inputs.kind, members[0].inputs.n_levels
+    metadata = _metadata(paths, models, precision, kind, levels)
+    written = exact
+    if precision != "float32":
+        reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in map(load_model, paths)]
+        written = build_emulation(reduced, models[0].confidence)
+        metadata["fast_form"] = _deviation(exact, written, levels, kind)
+        logger.warning("%s: %s networks differ from float32: %s", path, precision,
+                       metadata["fast_form"])  # fmt: skip
+    _write(written, Path(path), metadata)
+    return Path(path)
+
+
+def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
+    """Members of an ensemble must share the door, the levels and the confidence head."""
+
+    def shape(model: TrainedModel) -> tuple[str, int, bool]:
+        inputs = model.transforms.inputs
+        return door_of_inputs(inputs.kind), inputs.n_levels, model.confidence
+
+    for path, model in zip(paths, models, strict=True):
+        if shape(model) != shape(models[0]):
+            raise ClimSimError(
+                f"{path}: expected door, levels and confidence {shape(models[0])} as in "
+                f"{paths[0]}, found {shape(model)}: export members of one kind together"
+            )
+
+
+def _metadata(
+    paths: tuple[str | Path, ...],
+    models: list[TrainedModel],
+    precision: str,
+    kind: str,
+    levels: int,
+) -> dict[str, Any]:
+    first = models[0]
+    door = DOORS[door_of_inputs(kind)]
+    size = DOOR_OUTPUTS.size(levels)
+    confidence = first.confidence
+    losses = [m.validation_loss for m in models]
+    hashes = {str(p): file_hash(p) for p in paths}
+    return {
+        "format": FORMAT,
+        "door": door.name,
+        "variable_combination": f"{door.name}_conf" if confidence else door.name,
+        "confidence": confidence,
+        "n_levels": levels,
+        "n_inputs": door.size(levels),
+        "n_outputs": size + TARGETS.size(levels) if confidence else size,
+        "inputs": _layout(door, levels),
+        "outputs": _layout(DOOR_OUTPUTS, levels),
+        "time_step_s": TIME_STEP,
+        "zero_levels": EXPORT_ZERO_LEVELS,
+        "precision": precision,
+        "encoding": kind,
+        "network": first.about["network"],
+        "recipe": first.about.get("recipe", ""),
+        "seed": first.about.get("seed"),
+        "validation_loss": losses[0] if len(losses) == 1 else losses,
+        "statistics_hash": first.about.get("statistics_hash"),
+        "training_git_revision": first.about["provenance"].get("git_revision"),
+        "members": [_member_facts(m) for m in models],
+        **provenance({"checkpoints": list(hashes), "precision": precision}, hashes),
+    }
+
+
+def _member_facts(model: TrainedModel) -> dict[str, Any]:
+    keys = ("network", "recipe", "seed", "statistics_hash", "config", "provenance", "step", "epoch")
+    facts = {k: model.about[k] for k in keys if k in model.about}
+    return {**facts, "validation_loss": model.validation_loss}
+
+
+def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:
+    return [
+        {"name": n, "units": variable(n).unit, "levels": levels if variable(n).profile else 1}
+        for n in variables.names
+    ]
+
+
+def _write(emulation: Emulation, path: Path, metadata: dict[str, Any]) -> None:
+    """Script, try, save and try the saved file again."""
+    scripted = torch.jit.script(emulation.eval())
+    _try(path, scripted, emulation, metadata)
+    with atomic_path(path) as temporary:
+        extra = {METADATA_NAME: json.dumps(metadata, indent=1, default=str)}
+        torch.jit.save(scripted, str(temporary), _extra_files=extra)
+        _try(path, torch.jit.load(str(temporary), map_location="cpu"), emulation, metadata)
+
+
+def _try(
+    path: Path, scripted: Callable[[Tensor], Tensor], eager: Emulation, metadata: dict[str, Any]
+) -> None:
+    """Compare with the Python path: shape, type and values, columns first in memory and last."""
+    door, levels = DOORS[metadata["door"]], metadata["n_levels"]
+    for columns in _PROBES:
+        x = probe_columns(door, levels, columns)
+        with torch.inference_mode():
+            expected, found = eager(x), scripted(x.T.contiguous().T)
+        shape = (columns, metadata["n_outputs"])
+        if tuple(found.shape) != shape or found.dtype != torch.float32:
+            raise ClimSimError(
+                f"{path}: expected output of shape {shape} float32, found {tuple(found.shape)} "
+                f"{found.dtype}: the network does not fit the door"
+            )
+        worst = relative_difference(expected, found, levels)
+        if not worst <= (_TOLERANCE if metadata["precision"] == "float32" else 1e-2):
+            raise ClimSimError(
+                f"{path}: expected the file to reproduce the Python path to {_TOLERANCE}, found "
+                f"{worst:.2g}: the network does not survive TorchScript"
+            )
+
+
+def relative_difference(expected: Tensor, found: Tensor, levels: int) -> float:
+    """Largest difference of two outputs, relative to the largest value of each variable.
+
+    Args:
+        expected: (column, output feature).
+        found: likewise.
+        levels: levels of a profile.
+    """
+    worst = 0.0
+    for place in DOOR_OUTPUTS.slices(levels).values():
+        scale = expected[:, place].abs().max().clamp_min(1e-30)
+        worst = max(worst, float((found[:, place] - expected[:, place]).abs().max() / scale))
+    return worst
+
+
+def _deviation(exact: Emulation, fast: Emulation, levels: int, kind: str) -> dict[str, float]:
+    """Root-mean-square difference per variable over that of the exact form, on probe columns."""
+    x = probe_columns(DOORS[door_of_inputs(kind)], levels, 64)
+    with torch.inference_mode():
+        a, b = exact(x).double(), fast(x).double()
+    result = {}
+    for name, place in DOOR_OUTPUTS.slices(levels).items():
+        error = (b[:, place] - a[:, place]).square().mean().sqrt()
+        result[name] = float(error / a[:, place].square().mean().sqrt().clamp_min(1e-30))
+    return result
