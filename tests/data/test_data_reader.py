@@ -173,11 +173,11 @@ def test_damaged_chunk_is_named(record, tmp_path):
     path = prepare(
         PrepareConfig(record[0], tmp_path / "s", split=split_config(), block_steps=4, workers=1)
     )
-    chunk = path / "state_u/c/1/0/0"
+    chunk = path / "state_u/c.1.0.0"
     whole = chunk.read_bytes()
     for content in (b"", whole[:40], whole[:-1], b"x" * len(whole)):
         chunk.write_bytes(content)
-        with pytest.raises(ClimSimError, match="state_u/c/1/0/0: damaged chunk"):
+        with pytest.raises(ClimSimError, match=r"state_u/c\.1\.0\.0: damaged chunk"):
             list(BlockReader(path))
     chunk.unlink()
     with pytest.raises(ClimSimError, match="damaged chunk"):

@@ -63,13 +63,14 @@ class BlockFiles:
             sharded = codecs[0]["name"] == "sharding_indexed"
             inner = codecs[0]["configuration"]["chunk_shape"] if sharded else outer
             chain = codecs[0]["configuration"]["codecs"] if sharded else codecs
+            flat = document["chunk_key_encoding"]["configuration"]["separator"] == "."
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise ClimSimError(
                 f"{folder}: damaged array metadata ({error}): prepare again"
             ) from error
         names = [codec["name"] for codec in chain]
         compressor = chain[1]["configuration"]["cname"] if names[-1] == "blosc" else ""
-        whole = list(document["shape"][1:]) == list(inner[1:])
+        whole = flat and list(document["shape"][1:]) == list(inner[1:])
         if names not in (["bytes"], ["bytes", "blosc"]) or not whole:
             raise ClimSimError(
                 f"{folder}: chunks {inner} with codecs {names}: expected blocks of whole "
@@ -120,9 +121,7 @@ class BlockFiles:
                 full[: chunk.shape[0]] = chunk
                 chunk = full
             chunks.append(self._encode(chunk))
-        path = self._path(shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as stream:
+        with self._path(shard).open("wb") as stream:
             stream.writelines(chunks)
             if self.sharded:
                 stream.write(self._encode_index(chunks))
@@ -144,7 +143,7 @@ class BlockFiles:
         return data + struct.pack("<I", google_crc32c.value(data))
 
     def _path(self, shard: int) -> Path:
-        return self.folder.joinpath("c", str(shard), *["0"] * (len(self.shape) - 1))
+        return self.folder / ".".join(("c", str(shard), *["0"] * (len(self.shape) - 1)))
 
     def _chunk(self, path: Path, block: int) -> bytes:
         if not self.sharded:

@@ -23,6 +23,7 @@ _DTYPES = {
     9: np.dtype(">u4"), 10: np.dtype(">i8"), 11: np.dtype(">u8"),
 }  # fmt: skip
 _LARGEST_COUNT = 1 << 40
+_CACHED_HEADERS = 8
 
 
 class HeaderError(ValueError):
@@ -60,12 +61,14 @@ class ClassicHeader:
         attributes: global attributes.
         variables: fixed-size variables by name.
         record_variables: names of the variables along the unlimited dimension.
+        length: bytes of the header itself.
     """
 
     dimensions: dict[str, int]
     attributes: dict[str, str | np.ndarray]
     variables: dict[str, ClassicVariable]
     record_variables: tuple[str, ...]
+    length: int
 
     @property
     def size(self) -> int:
@@ -165,8 +168,30 @@ def parse_header(data: bytes) -> ClassicHeader:
     attributes = cursor.attributes()
     variables, record_variables = _variables(cursor, names, lengths, unlimited)
     return ClassicHeader(
-        dict(zip(names, lengths, strict=True)), attributes, variables, tuple(record_variables)
+        dict(zip(names, lengths, strict=True)),
+        attributes,
+        variables,
+        tuple(record_variables),
+        cursor.position,
     )
+
+
+class HeaderCache:
+    """Parses headers, but equal ones only once: the files of a run differ in their values alone."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[bytes, ClassicHeader]] = []
+
+    def parse(self, data: bytes) -> ClassicHeader:
+        """Do what `parse_header` does."""
+        for raw, header in self._known:
+            if data.startswith(raw):
+                return header
+        header = parse_header(data)
+        # Two kinds of files make two headers; many more mean that every header is its own.
+        if len(self._known) < _CACHED_HEADERS:
+            self._known.append((data[: header.length], header))
+        return header
 
 
 def _variables(

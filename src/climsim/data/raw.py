@@ -17,6 +17,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.data.classic import HeaderCache
 from climsim.data.step_file import (
     Fields,
     missing_variable,
@@ -207,11 +208,12 @@ def output_path(path: Path) -> Path:
     return path.with_name(path.name.replace(f".{tag}.", f".{OUTPUT_TAG}.", 1))
 
 
-def read_step(path: str | Path) -> RawStep:
+def read_step(path: str | Path, headers: HeaderCache | None = None) -> RawStep:
     """Read the pair of files of one step.
 
     Args:
         path: input file (``mli``, or the expanded ``mlexpand``); its ``mlo`` lies beside it.
+        headers: parser to share between files, which spares parsing equal headers again.
 
     Returns:
         Date, state before physics with boundary inputs, state after physics with outputs.
@@ -227,8 +229,8 @@ def read_step(path: str | Path) -> RawStep:
             f"{path}: expected a name such as E3SM-MMF.mli.0001-02-03-01200.nc: "
             "give the input file of a step"
         )
-    before = read_fields(path, INPUT_VARIABLES)
-    after = read_fields(output_path(path), OUTPUT_VARIABLES)
+    before = read_fields(path, INPUT_VARIABLES, headers)
+    after = read_fields(output_path(path), OUTPUT_VARIABLES, headers)
     shapes = before["state_t"].shape, after["state_t"].shape
     if shapes[0] != shapes[1]:
         raise ClimSimError(

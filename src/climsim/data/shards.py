@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.data.chunks import BlockFiles
+from climsim.data.classic import HeaderCache
 from climsim.data.features import (
     StepTerms,
     memory_features,
@@ -63,8 +64,9 @@ def write_shard(task: ShardTask) -> int:
     """
     arrays = _empty_arrays(task)
     terms: dict[Path, StepTerms] = {}
+    headers = HeaderCache()
     for row, window in enumerate(task.windows):
-        terms = {path: terms.get(path) or _read(path, task.shape) for path in window}
+        terms = {path: terms.get(path) or _read(path, task.shape, headers) for path in window}
         steps = [*(terms[path] for path in window), None, None][:3]
         now = steps[0]
         assert now is not None
@@ -88,8 +90,8 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-def _read(path: Path, shape: tuple[int, int]) -> StepTerms:
-    step = read_step(path)
+def _read(path: Path, shape: tuple[int, int], headers: HeaderCache) -> StepTerms:
+    step = read_step(path, headers)
     if step.shape != shape:
         raise ClimSimError(
             f"{path}: (level, column) is {step.shape}, the grid file says {shape}: "

@@ -45,12 +45,15 @@ def parse_name(path: Path) -> tuple[str, int] | None:
         raise ClimSimError(f"{path}: {error}: rename or remove the file") from error
 
 
-def read_fields(path: str | Path, names: tuple[str, ...]) -> Fields:
+def read_fields(
+    path: str | Path, names: tuple[str, ...], headers: classic.HeaderCache | None = None
+) -> Fields:
     """Read variables of one step file and check their shapes and values.
 
     Args:
         path: a step file.
         names: the variables to read.
+        headers: parser to share between files, which spares parsing equal headers again.
 
     Returns:
         Profiles (level, column), scalars (column,), in the native byte order.
@@ -65,7 +68,10 @@ def read_fields(path: str | Path, names: tuple[str, ...]) -> Fields:
         raise ClimSimError(f"{path}: no such file: the step is incomplete") from error
     except OSError as error:
         raise ClimSimError(f"{path}: cannot be read ({error.strerror})") from error
-    fields = _read_netcdf4(path, names) if data is None else _read_classic(path, data, names)
+    if data is None:
+        fields = _read_netcdf4(path, names)
+    else:
+        fields = _read_classic(path, data, names, headers or classic.HeaderCache())
     _check_fields(path, fields)
     return fields
 
@@ -75,9 +81,11 @@ def _is_classic(path: Path) -> bool:
         return stream.read(4) in classic.MAGIC
 
 
-def _read_classic(path: Path, data: bytes, names: tuple[str, ...]) -> Fields:
+def _read_classic(
+    path: Path, data: bytes, names: tuple[str, ...], headers: classic.HeaderCache
+) -> Fields:
     try:
-        header = classic.parse_header(data)
+        header = headers.parse(data)
     except classic.HeaderError as error:
         raise ClimSimError(
             f"{path}: damaged netCDF header ({error}): copy or download the file again"

@@ -185,6 +185,7 @@ def create_arrays(
             shards=shard,
             dtype="float32",
             fill_value=np.nan,
+            chunk_key_encoding={"name": "default", "separator": "."},
             compressors=layout.compressors(),
             dimension_names=("time", "column", "level")[: 2 + len(levels)],
             attributes={"units": variable(name).unit, "long_name": variable(name).long_name},
