@@ -91,7 +91,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def _cache() -> Finding:
-    from climsim.online.hosts.gcm.host import default_cache_folder
+    from climsim.online.hosts.gcm.compilation import default_cache_folder
 
     folder = default_cache_folder()
     files = list(folder.glob("*")) if folder.exists() else []
