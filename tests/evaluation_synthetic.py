@@ -13,6 +13,10 @@ import zarr
 from cftime import DatetimeNoLeap as Date
 
 from climsim.data.store import Layout, Store, create_arrays, open_store
+from climsim.evaluation.accumulator import Accumulator, Block
+from climsim.evaluation.members import Member
+from climsim.evaluation.offline import OfflineConfig, describe
+from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.grid import ColumnGrid
 from climsim.online.history import STREAMS, Sample, history_dataset
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, variable
@@ -205,3 +209,40 @@ def write_run(
 
 
 FIXED = ("LANDFRAC", "ICEFRAC", "OCNFRAC", "PS")
+
+
+def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int = 7, steps: int = 4):
+    """Offline metrics of a member whose skill depends on network, recipe and level."""
+    grid = make_globe()
+    rng = np.random.default_rng((sum(network.encode()), sum(recipe.encode()), seed))
+    levels, shape = grid.n_levels, (steps, grid.n_columns)
+    s = grid.hyam + grid.hybm
+    quality = 0.75 + 0.2 * rng.random() + (0.04 if recipe == "v6" else 0.0)
+    truth = np.zeros((*shape, DOOR_OUTPUTS.size(levels)))
+    prediction = np.zeros_like(truth)
+    weather_rng = np.random.default_rng(1)
+    rain = weather_rng.lognormal(0, 1.5, shape) * np.cos(np.deg2rad(grid.lat)) / 8.64e7
+    for i, (name, where) in enumerate(DOOR_OUTPUTS.slices(levels).items()):
+        scale = SCALES.get(name, 100.0)
+        if variable(name).profile:
+            profile = np.exp(-(((s - 0.3 - 0.07 * i) / 0.3) ** 2)) * (s > 0.05)
+            coslat = np.cos(np.deg2rad(grid.lat))[:, None]
+            wave = weather_rng.normal(0, 1, (*shape, levels)) * coslat
+            values = scale * profile * (wave + rain[..., None] * 8.64e7 / 8)
+            skill = np.clip(quality - 0.1 * i + 0.3 * (s - 0.5), -0.2, 0.97)
+            error = np.sqrt(1 - np.maximum(skill, 0)) * scale * profile
+            drift = 0.2 * (rng.random() - 0.5) * scale * profile * (rain[..., None] * 8.64e7 > 5)
+            guess = values + error * rng.normal(0, 1, values.shape) + drift
+        else:
+            values = rain[..., None] if name == "cam_out_PRECC" else None
+            values = scale * weather_rng.random((*shape, 1)) if values is None else values
+            guess = values * (1 + (1.1 - quality) * rng.normal(0, 0.4, values.shape))
+        truth[..., where], prediction[..., where] = values, guess
+    pressure = np.full(shape, 9.9e4)
+    block = Block(truth, prediction, pressure, np.full(shape, 380.0))
+    dataset = offline_dataset(Accumulator.of(block, grid), grid)
+    config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
+    hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)
+    dataset.attrs |= describe(Member(network, recipe, seed), {"training_hours": hours}, config)
+    dataset.attrs["parameters"] = 1_000_000 + 7000 * sum(network.encode())
+    return dataset

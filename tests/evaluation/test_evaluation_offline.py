@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from sklearn.metrics import r2_score
 
@@ -168,6 +169,7 @@ def test_zero_batch_is_refused_by_name(config):
 
 def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config, monkeypatch):
     class Emulator(LinearModel):
+        module = torch.nn.Linear(3, 2)
         metadata: ClassVar = {"recipe": {"name": "standard"}, "network": "unet", "seed": 7}
 
     calls = []
@@ -184,6 +186,7 @@ def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config,
     assert seen[-1] == (13, 13)
     with xarray.open_dataset(config.out) as saved:
         assert saved.attrs["member"] == "unet-standard-7"
+        assert saved.attrs["parameters"] == 8
         assert json.loads(saved.attrs["input_hashes"])["store"] == store.fingerprint
         assert saved["r2_ptend_t"].dims == ("level",)
     config.model.write_bytes(b"another model")

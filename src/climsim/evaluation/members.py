@@ -32,7 +32,8 @@ class Member:
     @property
     def label(self) -> str:
         """Name of the member in files and tables."""
-        return self.network if self.seed < 0 else f"{self.network}-{self.recipe}-{self.seed}"
+        parts = (self.network, self.recipe, str(self.seed) if self.seed >= 0 else "")
+        return "-".join(part for part in parts if part)
 
 
 def member_of(metadata: Mapping[str, Any], name: str) -> Member:
@@ -50,7 +51,9 @@ def member_of(metadata: Mapping[str, Any], name: str) -> Member:
     guess: dict[str, Any] = match.groupdict() if match else {"network": name}
     found = {key: _search(metadata, key) for key in ("network", "recipe", "seed")}
     merged = guess | {key: value for key, value in found.items() if value is not None}
-    seed = str(merged.get("seed", ""))
+    # A file that holds several members (a seed ensemble) has no seed of its own.
+    several = len(metadata.get("members") or ()) > 1
+    seed = "" if several else str(merged.get("seed", ""))
     return Member(
         str(merged["network"]),
         str(merged.get("recipe", "")),

@@ -33,19 +33,17 @@ _BLOCK_COLUMNS = 32768
 
 
 class Model(Protocol):
-    """What is evaluated: physical inputs at the climate model's door to physical outputs."""
+    """What is evaluated: physical inputs at the climate model's door to physical outputs.
 
-    @property
-    def door(self) -> str:
-        """Name of the input vector, ``v2`` or ``v6``."""
-        ...
+    Attributes:
+        door: name of the input vector, ``v2`` or ``v6``.
+        n_levels: number of levels.
+    """
 
-    @property
-    def n_levels(self) -> int:
-        """Number of levels."""
-        ...
+    door: str
+    n_levels: int
 
-    def __call__(self, inputs: Array) -> Array:
+    def __call__(self, vector: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Outputs (column, feature) of inputs (column, feature)."""
         ...
 
@@ -111,6 +109,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     member = member_of(model.metadata, config.model.stem)
     dataset = offline_dataset(accumulator, store.grid)
     dataset.attrs |= attributes | describe(member, model.metadata, config)
+    dataset.attrs["parameters"] = sum(p.numel() for p in model.module.parameters())
     write_netcdf(dataset, config.out)
     return config.out
 
@@ -196,7 +195,7 @@ def _evaluate_block(
 
 def _vectors(
     store: Store, names: VariableSet, indices: NDArray[np.intp], fields: dict[str, Array]
-) -> Array:
+) -> NDArray[np.float32]:
     """Vectors (time, column, feature) of a set; single-level fields are kept in ``fields``."""
     vectors = np.empty((indices.size, store.n_columns, names.size(store.n_levels)), np.float32)
     first, last = int(indices[0]), int(indices[-1]) + 1
@@ -208,7 +207,7 @@ def _vectors(
     return vectors
 
 
-def predict(model: Model, inputs: Array, levels: int) -> Array:
+def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
     """Physical outputs of a batch, checked for their shape; confidences are cut off.
 
     Args:

@@ -43,6 +43,7 @@ SURFACE: Final[dict[str, tuple[str, str]]] = {
     "FSNT": ("W m-2", "net solar radiation at the model top"),
     "LHFLX": ("W m-2", "latent heat flux"),
     "SHFLX": ("W m-2", "sensible heat flux"),
+    "LANDFRAC": ("1", "land fraction"),
 }
 """Compared fields without levels."""
 SERIES: Final[dict[str, tuple[str, str]]] = {

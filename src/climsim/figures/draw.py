@@ -1,0 +1,112 @@
+"""Drawing every figure that the saved metrics allow, as PNG and PDF, with an index."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from climsim.errors import ClimSimError
+from climsim.figures.registry import FigureSpec, NothingToDrawError, figure_table, find_figure
+from climsim.figures.study import Study
+from climsim.figures.style import recipe_label, styled
+from climsim.files import atomic_path, write_json
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+INDEX_NAME = "index.json"
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "climsim"},
+    # Without dates, so that equal metrics give equal files.
+    "pdf": {"Creator": "climsim", "CreationDate": None},
+}
+
+
+@dataclass(frozen=True)
+class FiguresConfig:
+    """Which metrics are drawn, and where to.
+
+    Attributes:
+        out: folder of the figures.
+        offline: files of offline metrics, one for each member.
+        online: file of online metrics.
+        only: names of the figures to draw; empty for all.
+        formats: ``png``, ``pdf`` or both.
+    """
+
+    out: Path
+    offline: tuple[Path, ...] = ()
+    online: Path | None = None
+    only: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ("png", "pdf")
+
+    def __post_init__(self) -> None:
+        if not self.offline and self.online is None:
+            raise ClimSimError("offline, online: expected at least one file of metrics")
+        unknown = sorted(set(self.formats) - set(_METADATA))
+        if unknown or not self.formats:
+            raise ClimSimError(f"formats={list(self.formats)}: expected png, pdf or both")
+        for name in self.only:
+            find_figure(name)
+
+
+def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Path:
+    """Draw the figures and write ``index.json``, which names them in order with their captions.
+
+    Args:
+        config: metrics and folder.
+        progress: called with (figures done, figures in all).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ClimSimError: if a file of metrics is missing or is something else.
+    """
+    study = Study.open(config.offline, config.online)
+    specs = [s for s in figure_table().values() if not config.only or s.name in config.only]
+    index: list[dict[str, Any]] = []
+    for done, spec in enumerate(specs, start=1):
+        index += [_draw_one(spec, variant, study, config) for variant in _variants(spec, study)]
+        if progress:
+            progress(done, len(specs))
+    write_json(config.out / INDEX_NAME, {"figures": index})
+    return config.out
+
+
+def _variants(spec: FigureSpec, study: Study) -> tuple[str, ...]:
+    """Variants of a figure; one of them even where the study asks for none, to say why."""
+    return spec.variants(study) or ("",)
+
+
+def _draw_one(
+    spec: FigureSpec, variant: str, study: Study, config: FiguresConfig
+) -> dict[str, Any]:
+    """Draw one figure and describe it for the index."""
+    name = f"{spec.name}-{variant}" if variant else spec.name
+    entry: dict[str, Any] = {
+        "name": name,
+        "title": spec.title.format(variant=recipe_label(variant)),
+        "caption": spec.caption.format(variant=recipe_label(variant)),
+        "files": [],
+    }
+    try:
+        with styled():
+            figure = spec.draw(study, variant)
+            entry["files"] = [_save(figure, name, kind, config.out) for kind in config.formats]
+    except NothingToDrawError as error:
+        logger.info("%s: not drawn: %s", name, error)
+        entry["missing"] = str(error)
+    return entry
+
+
+def _save(figure: Figure, name: str, kind: str, folder: Path) -> str:
+    path = folder / f"{name}.{kind}"
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
+    return path.name

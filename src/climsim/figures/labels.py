@@ -1,0 +1,77 @@
+"""How quantities are written in figures: symbol, display unit, and the factor to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import xarray
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A quantity as a reader wants to see it.
+
+    Attributes:
+        symbol: short name.
+        unit: unit on the axis.
+        factor: from the unit of the metrics to that unit.
+    """
+
+    symbol: str
+    unit: str
+    factor: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """Symbol with unit, for axes and titles."""
+        return f"{self.symbol} ({self.unit})"
+
+    def shown(self, values: xarray.DataArray) -> xarray.DataArray:
+        """Values in the display unit."""
+        return values * self.factor
+
+
+QUANTITIES: Final[dict[str, Quantity]] = {
+    "ptend_t": Quantity("dT/dt", "K day$^{-1}$", _DAY),
+    "ptend_q0001": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
+    "ptend_q0002": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
+    "ptend_q0003": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
+    "ptend_u": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
+    "ptend_v": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
+    "cam_out_NETSW": Quantity("NETSW", "W m$^{-2}$"),
+    "cam_out_FLWDS": Quantity("FLWDS", "W m$^{-2}$"),
+    "cam_out_PRECSC": Quantity("PRECSC", "mm day$^{-1}$", 1e3 * _DAY),
+    "cam_out_PRECC": Quantity("PRECC", "mm day$^{-1}$", 1e3 * _DAY),
+    "cam_out_SOLS": Quantity("SOLS", "W m$^{-2}$"),
+    "cam_out_SOLL": Quantity("SOLL", "W m$^{-2}$"),
+    "cam_out_SOLSD": Quantity("SOLSD", "W m$^{-2}$"),
+    "cam_out_SOLLD": Quantity("SOLLD", "W m$^{-2}$"),
+    "T": Quantity("T", "K"),
+    "Q": Quantity("Q", "g kg$^{-1}$", 1e3),
+    "U": Quantity("U", "m s$^{-1}$"),
+    "V": Quantity("V", "m s$^{-1}$"),
+    "CLDLIQ": Quantity("cloud liquid", "mg kg$^{-1}$", 1e6),
+    "CLDICE": Quantity("cloud ice", "mg kg$^{-1}$", 1e6),
+    "DTPHYS": Quantity("dT/dt", "K day$^{-1}$", _DAY),
+    "DQ1PHYS": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
+    "DQ2PHYS": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
+    "DQ3PHYS": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
+    "DUPHYS": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
+    "PRECT": Quantity("precipitation", "mm day$^{-1}$", 1e3 * _DAY),
+    "TMQ": Quantity("precipitable water", "kg m$^{-2}$"),
+    "T_lowest": Quantity("T, lowest level", "K"),
+    "cloud_path": Quantity("cloud water path", "g m$^{-2}$", 1e3),
+    "FLUT": Quantity("outgoing longwave", "W m$^{-2}$"),
+    "FSNT": Quantity("net solar at the top", "W m$^{-2}$"),
+    "LHFLX": Quantity("latent heat flux", "W m$^{-2}$"),
+    "SHFLX": Quantity("sensible heat flux", "W m$^{-2}$"),
+}
+"""By the name in the metrics."""
+
+
+def quantity(name: str) -> Quantity:
+    """How a quantity is written; one that is not in the table is written by its own name."""
+    return QUANTITIES.get(name, Quantity(name, "as stored"))

@@ -1,0 +1,75 @@
+"""Choosing the members that a figure shows, by saved measures alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray
+
+from climsim.figures.registry import NothingToDrawError
+from climsim.figures.study import Study
+from climsim.figures.style import member_label
+
+
+def label_of(one: xarray.Dataset | xarray.DataArray) -> str:
+    """Network and recipe of one member, in words.
+
+    Args:
+        one: metrics of the member, with the coordinates ``network`` and ``recipe``.
+    """
+    return member_label(str(one["network"].values), str(one["recipe"].values))
+
+
+def online_members(study: Study) -> xarray.Dataset:
+    """Online metrics of the runs with emulated physics.
+
+    Raises:
+        NothingToDrawError: if there are none.
+    """
+    members = study.members()
+    if members is None:
+        raise NothingToDrawError("no run with emulated physics was given")
+    return members
+
+
+def with_mean(members: xarray.Dataset, name: str) -> xarray.Dataset:
+    """Members for which a measure of the time mean is defined.
+
+    Raises:
+        NothingToDrawError: if there is none.
+    """
+    if name not in members:
+        raise NothingToDrawError(f"the history files lack what {name} is made of")
+    axes = [axis for axis in members[name].dims if axis != "run"]
+    defined = members[name].notnull().any(axes).values
+    if not defined.any():
+        raise NothingToDrawError("no run shares a whole period with the reference")
+    return members.isel(run=np.flatnonzero(defined))
+
+
+def best_members(study: Study, name: str = "T", count: int = 6) -> xarray.Dataset:
+    """Members with the smallest RMSE of the time mean among those that ran longest.
+
+    A member that died early has a short, and therefore flattering, mean: only members whose mean
+    is as long as the longest one are compared.
+
+    Args:
+        study: its metrics.
+        name: field that decides.
+        count: most members to return.
+
+    Raises:
+        NothingToDrawError: if no member has a time mean.
+    """
+    members = with_mean(online_members(study), f"rmse_mean_{name}")
+    longest = members["mean_days"] >= float(members["mean_days"].max()) - 0.5
+    chosen = members.isel(run=np.flatnonzero(longest.values))
+    order = np.argsort(chosen[f"rmse_mean_{name}"].values)
+    return chosen.isel(run=order[:count])
+
+
+def best_of_networks(study: Study, name: str = "T") -> xarray.Dataset:
+    """The best member of each network, see `best_members`."""
+    ranked = best_members(study, name, count=10**6)
+    networks = ranked["network"].values.tolist()
+    first = [networks.index(network) for network in dict.fromkeys(networks)]
+    return ranked.isel(run=first)

@@ -1,0 +1,215 @@
+"""Pieces that figures share: grids of panels, pressure axes, sections, legends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from climsim.figures.registry import NothingToDrawError
+from climsim.figures.style import (
+    DOUBLE_WIDTH,
+    MMF_COLOUR,
+    RECIPE_DASHES,
+    UNDEFINED_COLOUR,
+    member_label,
+    network_style,
+    recipe_label,
+)
+
+_HPA = 100.0
+_LATITUDES = {-90: "90S", -60: "60S", -30: "30S", 0: "0", 30: "30N", 60: "60N", 90: "90N"}
+_FEW_LATITUDES = {-60: "60S", 0: "0", 60: "60N"}
+
+
+def panel_grid(
+    count: int,
+    columns: int,
+    height: float = 2.0,
+    width: float | None = None,
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """Figure with ``count`` panels in rows, each with its letter.
+
+    Args:
+        count: number of panels.
+        columns: most panels in a row.
+        height: of a row [inch].
+        width: of the figure [inch]; chosen by the number of columns if not given.
+        **options: for `Figure.subplots`.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    width = width or max(3.5, DOUBLE_WIDTH * min(1.0, columns / 3 + 0.1))
+    figure = Figure(figsize=(width, height * rows + 0.45), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options).ravel()
+    for i, ax in enumerate(axes):
+        if i >= count:
+            ax.remove()
+    return figure, list(axes[:count])
+
+
+def head(ax: Axes, text: str, number: int | None = None) -> None:
+    """Write the letter and the title of a panel above its left end.
+
+    Args:
+        ax: panel.
+        text: title.
+        number: of the panel, 0 for the letter a; None for a panel that stands alone.
+    """
+    ax.set_title(text if number is None else f"({_letters(number)}) {text}", loc="left")
+
+
+def _letters(number: int) -> str:
+    last = chr(ord("a") + number % 26)
+    return last if number < 26 else _letters(number // 26 - 1) + last
+
+
+def pressure_axis(ax: Axes, pressure: NDArray[np.floating], label: bool = True) -> None:
+    """Pressure in hPa on the vertical axis, surface at the bottom."""
+    ax.set_ylim(float(pressure.max()) / _HPA + 10, 0)
+    ax.set_yticks([0, 200, 400, 600, 800, 1000])
+    ax.set_ylabel("pressure (hPa)" if label else "")
+    if not label:
+        ax.tick_params(labelleft=False)
+
+
+def latitude_axis(ax: Axes, few: bool = False) -> None:
+    """Latitude on the horizontal axis, south to north, with few ticks in narrow panels."""
+    ticks = _FEW_LATITUDES if few else _LATITUDES
+    ax.set_xlim(-90, 90)
+    ax.set_xticks(list(ticks), list(ticks.values()))
+
+
+def section(
+    ax: Axes, values: xarray.DataArray, low: float, high: float, colours: str, label: bool = True
+) -> Any:
+    """Latitude-pressure section in colours; undefined cells are grey.
+
+    Bins of latitude without columns (coarse grids have some) are bridged by their neighbours.
+
+    Args:
+        ax: panel.
+        values: (level, latitude) in the display unit, with the coordinates ``pressure``
+            [Pa] and ``latitude``.
+        low: value of the first colour.
+        high: value of the last colour.
+        colours: colour map.
+        label: whether to label the vertical axis.
+
+    Returns:
+        What a colour bar needs.
+    """
+    values = values.transpose("level", "latitude").dropna("latitude", how="all")
+    if not values.size:
+        raise NothingToDrawError("no latitude has a defined value")
+    pressure = values["pressure"].values
+    ax.set_facecolor(UNDEFINED_COLOUR)
+    mesh = ax.pcolormesh(
+        values["latitude"].values,
+        pressure / _HPA,
+        np.ma.masked_invalid(values.values),
+        vmin=low,
+        vmax=high,
+        cmap=colours,
+        shading="nearest",
+        rasterized=True,
+    )
+    pressure_axis(ax, pressure, label)
+    latitude_axis(ax, few=True)
+    return mesh
+
+
+def symmetric_limit(values: xarray.DataArray, quantile: float = 0.99) -> float:
+    """Limit of a symmetric colour scale that cuts off the largest percent of the values."""
+    finite = np.abs(values.values[np.isfinite(values.values)])
+    limit = float(np.quantile(finite, quantile)) if finite.size else 0.0
+    return limit if limit > 0 else 1.0
+
+
+def colour_bar(
+    figure: Figure, mesh: Any, axes: Sequence[Axes] | Axes, label: str, **options: Any
+) -> Colorbar:
+    """Colour bar beside its panels, with arrows where values lie beyond it."""
+    shape: dict[str, Any] = {"extend": "both", "pad": 0.02, "aspect": 25, "format": "%g"} | options
+    bar = figure.colorbar(mesh, ax=axes, **shape)
+    bar.set_label(label)
+    bar.ax.tick_params(length=2)
+    return bar
+
+
+def network_handles(networks: Iterable[str]) -> list[Line2D]:
+    """Legend entries of networks: colour and marker."""
+    result = []
+    for name in networks:
+        style = network_style(name)
+        result.append(
+            Line2D([], [], color=style.colour, marker=style.marker or None, label=style.label)
+        )
+    return result
+
+
+def recipe_handles(recipes: Iterable[str]) -> list[Line2D]:
+    """Legend entries of recipes: dashes."""
+    return [
+        Line2D([], [], color="#444444", linestyle=dashes(name), label=recipe_label(name))
+        for name in recipes
+    ]
+
+
+def dashes(recipe: str) -> Any:
+    """Line style of a recipe."""
+    return RECIPE_DASHES.get(recipe, "-")
+
+
+def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int = 4) -> None:
+    """One legend for all panels, below them."""
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=max(1, min(columns, len(handles))),
+        handlelength=2.8,
+        columnspacing=1.4,
+    )
+
+
+def mark_every(size: int, network: str) -> tuple[int, int]:
+    """Where along a line its markers sit, shifted by network so that they do not cover."""
+    step = max(1, size // 6)
+    return sum(network.encode()) % step, step
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    """Values without repetition, in order."""
+    return list(dict.fromkeys(values))
+
+
+def member_handles(members: xarray.Dataset, floor: bool) -> list[Line2D]:
+    """Legend entries of single members, and of the second run with full physics."""
+    result = []
+    for i in range(members.sizes["run"]):
+        network, recipe, seed = (
+            members[key].values[i].item() for key in ("network", "recipe", "seed")
+        )
+        style = network_style(network)
+        result.append(
+            Line2D(
+                [],
+                [],
+                color=style.colour,
+                marker=style.marker or None,
+                linestyle=dashes(recipe),
+                label=member_label(network, recipe, seed),
+            )
+        )
+    if floor:
+        label = network_style("MMF2").label
+        result.append(Line2D([], [], color=MMF_COLOUR, linestyle=(0, (4, 1.5)), label=label))
+    return result

@@ -1,0 +1,55 @@
+"""Offline R2 as latitude-pressure sections."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from climsim.evaluation.seeds import groups_of, over_seeds
+from climsim.figures.labels import quantity
+from climsim.figures.panels import colour_bar, head, panel_grid, section
+from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.study import Study
+from climsim.figures.style import SEQUENTIAL, network_style, recipe_label
+from climsim.variables import DOOR_OUTPUTS
+
+
+def variants(study: Study) -> tuple[str, ...]:
+    """Every recipe."""
+    if study.offline is None:
+        return ()
+    return tuple(dict.fromkeys(group[1] for group in groups_of(study.offline)))
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw sections of R2: a row for each network, a column for each tendency."""
+    if study.offline is None:
+        raise NothingToDrawError("no offline metrics were given")
+    groups = [g for g in groups_of(study.offline) if g[1] == variant]
+    names = DOOR_OUTPUTS.profiles
+    by_row = len(groups) > 1
+    columns = len(names) if by_row else 3
+    figure, axes = panel_grid(len(groups) * len(names), columns, 1.35 if by_row else 1.9, width=7.2)
+    mesh = None
+    for i, ax in enumerate(axes):
+        group, name = groups[i // len(names)], names[i % len(names)]
+        values = over_seeds(study.offline[f"r2_section_{name}"], group, floor=0.0).mean
+        mesh = section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0)
+        head(ax, quantity(name).symbol, i)
+        ax.label_outer()
+        if by_row and i % columns == 0:
+            ax.set_ylabel(f"{network_style(group[0]).label}\npressure (hPa)")
+    bar = colour_bar(figure, mesh, axes, f"R$^2$, {recipe_label(variant)}")
+    bar.ax.set_ylim(0, 1)
+    return figure
+
+
+FIGURE = FigureSpec(
+    "offline_sections",
+    22,
+    "Where the offline skill lies: {variant}",
+    "Coefficient of determination in bins of 10 degrees of latitude, by level, mean over seeds; "
+    "variance is about the mean of each bin. Negative values are drawn at 0; grey cells have no "
+    "variance in the truth, or no columns.",
+    draw,
+    variants,
+)

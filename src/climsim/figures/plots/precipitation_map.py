@@ -1,0 +1,102 @@
+"""Maps of precipitation: the reference and the best member's difference."""
+
+from __future__ import annotations
+
+import cartopy.crs as ccrs
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.spatial import cKDTree
+
+from climsim.figures.labels import quantity
+from climsim.figures.members import best_members, label_of
+from climsim.figures.panels import colour_bar, head, panel_grid, symmetric_limit
+from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.study import Study
+from climsim.figures.style import DIVERGING, RAIN
+
+_COUNT = 3
+LATITUDES = np.arange(-89.0, 90.0, 2.0)
+LONGITUDES = np.arange(-179.0, 180.0, 2.0)
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw the reference's precipitation and the differences of the best members."""
+    reference = study.reference()
+    if reference is None or "map_PRECT" not in reference:
+        raise NothingToDrawError("the history files hold no precipitation")
+    members = best_members(study, "PRECT", _COUNT)
+    written = quantity("PRECT")
+    truth = written.shown(reference["map_PRECT"])
+    projection = ccrs.EqualEarth()
+    count = members.sizes["run"] + 1
+    figure, axes = panel_grid(count, 2, 2.0, width=7.2, subplot_kw={"projection": projection})
+    top = float(np.nanquantile(truth, 0.98)) or 1.0
+    _map(figure, axes[0], truth, (0.0, top), RAIN, reference)
+    head(axes[0], "MMF1", 0)
+    difference = written.shown(members["map_PRECT"]) - truth
+    limit = symmetric_limit(difference, 0.98)
+    for i, ax in enumerate(axes[1:]):
+        _map(figure, ax, difference.isel(run=i), (-limit, limit), DIVERGING, reference)
+        head(ax, f"{label_of(members.isel(run=i))} minus MMF1", i + 1)
+    return figure
+
+
+def _map(
+    figure: Figure,
+    ax: Axes,
+    values: xarray.DataArray,
+    limits: tuple[float, float],
+    colours: str,
+    reference: xarray.Dataset,
+) -> None:
+    """Draw each column as the part of the globe that is nearest to it, with coasts."""
+    raster = nearest_columns(values["lat"].values, values["lon"].values)
+    mesh = ax.pcolormesh(
+        LONGITUDES,
+        LATITUDES,
+        values.values[raster],
+        vmin=limits[0],
+        vmax=limits[1],
+        cmap=colours,
+        shading="nearest",
+        transform=ccrs.PlateCarree(),
+        rasterized=True,
+    )
+    if "map_LANDFRAC" in reference:
+        ax.contour(
+            LONGITUDES,
+            LATITUDES,
+            reference["map_LANDFRAC"].values[raster],
+            [0.5],
+            colors="#222222",
+            linewidths=0.6,
+            transform=ccrs.PlateCarree(),
+        )
+    ax.set_global()  # type: ignore[attr-defined]
+    options = {"orientation": "horizontal", "shrink": 0.7, "aspect": 30}
+    colour_bar(figure, mesh, ax, quantity("PRECT").unit, **options)
+
+
+def nearest_columns(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """Index of the column nearest to each point of the raster, by distance on the sphere."""
+    points = np.meshgrid(LATITUDES, LONGITUDES, indexing="ij")
+    tree = cKDTree(_on_sphere(lat, lon))
+    return tree.query(_on_sphere(*points))[1]
+
+
+def _on_sphere(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    a, b = np.deg2rad(lat), np.deg2rad(lon)
+    return np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], axis=-1)
+
+
+FIGURE = FigureSpec(
+    "precipitation_map",
+    53,
+    "Maps of precipitation",
+    "Time-mean precipitation of MMF1, and the difference from it of the best members (smallest "
+    "RMSE of the map among those that ran longest). Coasts are drawn where the model's own land "
+    "fraction is one half.",
+    draw,
+)

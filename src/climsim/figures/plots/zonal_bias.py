@@ -1,0 +1,42 @@
+"""Zonal-mean biases of the best members, nine fields."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from climsim.figures.labels import quantity
+from climsim.figures.members import best_members, label_of
+from climsim.figures.panels import head, panel_grid
+from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.sections import bias_panel
+from climsim.figures.study import Study
+
+_NAMES = ("T", "Q", "U", "V", "CLDLIQ", "CLDICE", "DTPHYS", "DQ1PHYS", "DQ2PHYS")
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw the bias of nine fields, each of the member that is best in it."""
+    if study.online is None:
+        raise NothingToDrawError("no online metrics were given")
+    names = [n for n in _NAMES if f"zonal_bias_{n}" in study.online]
+    if not names:
+        raise NothingToDrawError("no run shares a whole period with the reference")
+    figure, axes = panel_grid(len(names), 3, 2.0, width=7.2)
+    for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        run = best_members(study, name, count=1).isel(run=0)
+        bias_panel(figure, ax, study, run, name, label=i % 3 == 0)
+        label = label_of(run)
+        head(ax, f"{quantity(name).symbol}\n{label}", i)
+    return figure
+
+
+FIGURE = FigureSpec(
+    "zonal_bias",
+    46,
+    "Zonal-mean bias of the best members",
+    "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for each field "
+    "of the member with the smallest RMSE of its time mean among those that ran longest. The line "
+    "is the tropopause of MMF1 (lowest level with p <= 400 hPa and a potential temperature "
+    "gradient above 10 K/km, zonal mean). Colours end at the 99th percentile.",
+    draw,
+)

@@ -1,0 +1,53 @@
+"""Zonal-mean biases beside each other for the best member of each network."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from climsim.figures.labels import quantity
+from climsim.figures.members import best_of_networks, label_of
+from climsim.figures.panels import head, panel_grid, symmetric_limit
+from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.sections import bias_panel
+from climsim.figures.study import Study
+
+_PAIRS = {
+    "state": ("T", "Q"),
+    "winds": ("U", "V"),
+    "clouds": ("CLDLIQ", "CLDICE"),
+    "tendencies": ("DTPHYS", "DQ1PHYS"),
+}
+
+
+def variants(study: Study) -> tuple[str, ...]:
+    """One figure for each pair of fields."""
+    return () if study.online is None else tuple(_PAIRS)
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw the biases of a pair of fields: a row for each network, one scale for each field."""
+    members = best_of_networks(study)
+    names = [n for n in _PAIRS[variant or "state"] if f"zonal_bias_{n}" in members]
+    if not names:
+        raise NothingToDrawError(f"the history files lack {', '.join(_PAIRS[variant])}")
+    figure, axes = panel_grid(members.sizes["run"] * len(names), len(names), 1.75, width=7.2)
+    limits = {
+        n: symmetric_limit(quantity(n).shown(members[f"zonal_bias_{n}"]), 0.98) for n in names
+    }
+    for i, ax in enumerate(axes):
+        run, name = members.isel(run=i // len(names)), names[i % len(names)]
+        bias_panel(figure, ax, study, run, name, label=i % len(names) == 0, limit=limits[name])
+        label = label_of(run)
+        head(ax, f"{quantity(name).symbol}: {label}", i)
+    return figure
+
+
+FIGURE = FigureSpec(
+    "zonal_bias_networks",
+    47,
+    "Zonal-mean bias by network: {variant}",
+    "As the figure before, for the best member of each network (by temperature), on one colour "
+    "scale for each field.",
+    draw,
+    variants,
+)

@@ -1,0 +1,105 @@
+"""The saved metrics of a study, loaded and joined: what every figure and the report read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray
+
+from climsim.errors import ClimSimError
+from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
+
+
+@dataclass(frozen=True)
+class Study:
+    """Metrics of all members.
+
+    Attributes:
+        offline: offline metrics joined along ``member``, or None.
+        online: online metrics along ``run``, or None.
+    """
+
+    offline: xarray.Dataset | None
+    online: xarray.Dataset | None
+
+    @classmethod
+    def open(cls, offline: Sequence[Path], online: Path | None) -> Study:
+        """Load the files of metrics.
+
+        Args:
+            offline: one file for each member.
+            online: file of the online metrics, or None.
+
+        Raises:
+            ClimSimError: if a file is missing or is none of this package's metrics.
+        """
+        joined = join_offline([_load(path, "member") for path in offline]) if offline else None
+        return cls(joined, _load(online, "mean_stream") if online is not None else None)
+
+    def members(self) -> xarray.Dataset | None:
+        """Online metrics of the runs with emulated physics; None where there are none."""
+        return self._role(MEMBER)
+
+    def reference(self) -> xarray.Dataset | None:
+        """Online metrics of the reference run, without the axis ``run``."""
+        found = self._role(REFERENCE)
+        return None if found is None else found.isel(run=0)
+
+    def floor(self) -> xarray.Dataset | None:
+        """Online metrics of the second run with full physics, without the axis ``run``."""
+        found = self._role(FLOOR)
+        return None if found is None else found.isel(run=0)
+
+    def _role(self, role: str) -> xarray.Dataset | None:
+        if self.online is None:
+            return None
+        chosen = (self.online["role"] == role).values
+        return self.online.isel(run=chosen) if chosen.any() else None
+
+
+def _load(path: Path, attribute: str) -> xarray.Dataset:
+    if not path.exists():
+        raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")
+    try:
+        with xarray.open_dataset(path, decode_times=False, decode_timedelta=False) as dataset:
+            loaded = dataset.load()
+    except (OSError, ValueError) as error:
+        raise ClimSimError(
+            f"{path}: not a readable netCDF file ({error}): make it again"
+        ) from error
+    if attribute not in loaded.attrs:
+        raise ClimSimError(
+            f"{path}: expected metrics with the attribute {attribute!r}, found none: give files of "
+            "`climsim evaluate offline` as offline and one of `climsim evaluate online` as online"
+        )
+    return loaded
+
+
+def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
+    """Join the metrics of members along ``member``, with network, recipe and seed as coordinates.
+
+    Raises:
+        ClimSimError: if two files are of the same member or level counts differ.
+    """
+    labels = [str(d.attrs["member"]) for d in datasets]
+    if len(set(labels)) != len(labels):
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        raise ClimSimError(
+            f"offline: metrics of {', '.join(twice)} are given twice: give them once"
+        )
+    levels = {d.sizes["level"] for d in datasets}
+    if len(levels) != 1:
+        raise ClimSimError(f"offline: metrics of {sorted(levels)} levels: give those of one grid")
+    joined = xarray.concat(
+        datasets, "member", combine_attrs="override", coords="minimal", compat="override"
+    )
+    extra: dict[str, Any] = {
+        key: ("member", [d.attrs[key] for d in datasets])
+        for key in ("network", "recipe", "seed", "samples", "steps", "model_metadata")
+    }
+    extra["parameters"] = ("member", [d.attrs.get("parameters", np.nan) for d in datasets])
+    return joined.assign_coords(member=labels, **extra)

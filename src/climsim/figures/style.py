@@ -1,0 +1,117 @@
+"""How every figure looks: colours, markers, names, sizes. The only place that decides it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import matplotlib
+
+MMF_COLOUR: Final = "#000000"
+SINGLE_WIDTH: Final = 3.5
+"""Width of one column of a journal [inch]."""
+DOUBLE_WIDTH: Final = 7.2
+"""Width of two columns [inch]."""
+DIVERGING: Final = "RdBu_r"
+SEQUENTIAL: Final = "viridis"
+RAIN: Final = "YlGnBu"
+UNDEFINED_COLOUR: Final = "#d9d9d9"
+"""Where a score is not defined or there are no data."""
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """Colour, and the second cue for those who cannot tell the colours apart.
+
+    Attributes:
+        label: name in words.
+        colour: of the line.
+        marker: of single points along it.
+    """
+
+    label: str
+    colour: str
+    marker: str
+
+
+NETWORK_STYLES: Final[dict[str, LineStyle]] = {
+    "unet": LineStyle("U-Net", "#2ca02c", "o"),
+    "squeezeformer": LineStyle("Squeezeformer", "#8e44ad", "s"),
+    "pure_resLSTM": LineStyle("ResLSTM", "#1f5fd0", "^"),
+    "pao_model": LineStyle("Pao model", "#d62728", "D"),
+    "convnext": LineStyle("ConvNeXt", "#d4a017", "v"),
+    "encdec_lstm": LineStyle("EncDec LSTM", "#ff7f0e", "P"),
+    "MMF1": LineStyle("MMF1 (reference)", MMF_COLOUR, ""),
+    "MMF2": LineStyle("MMF2 (internal variability)", MMF_COLOUR, ""),
+}
+RECIPE_LABELS: Final = {
+    "standard": "standard",
+    "conf_loss": "confidence loss",
+    "diff_loss": "difference loss",
+    "multirep": "multirepresentation",
+    "v6": "expanded inputs",
+    "": "",
+}
+RECIPE_DASHES: Final = {
+    "standard": "-",
+    "conf_loss": "--",
+    "diff_loss": "-.",
+    "multirep": ":",
+    "v6": (0, (6, 1.5, 1, 1.5, 1, 1.5)),
+}
+_SPARE = ("#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
+_SPARE_MARKERS = ("X", "<", ">", "p", "h")
+
+
+def network_style(name: str) -> LineStyle:
+    """Style of a network; one that is not in the table gets a spare colour by its name."""
+    if name in NETWORK_STYLES:
+        return NETWORK_STYLES[name]
+    spare = sum(name.encode()) % len(_SPARE)
+    return LineStyle(name, _SPARE[spare], _SPARE_MARKERS[spare])
+
+
+def recipe_label(name: str) -> str:
+    """Name of a recipe in words."""
+    return RECIPE_LABELS.get(name, name)
+
+
+def member_label(network: str, recipe: str, seed: int | None = None) -> str:
+    """Name of a member, or of all seeds of a network and recipe, in words."""
+    parts = [network_style(network).label]
+    if recipe:
+        parts.append(recipe_label(recipe))
+    if seed is not None and seed >= 0:
+        parts.append(f"seed {seed}")
+    return ", ".join(parts)
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw with the project's settings; the caller's settings come back afterwards."""
+    settings: dict[Any, Any] = {
+        "font.family": "DejaVu Sans",
+        "font.size": 8.0,
+        "axes.titlesize": 8.5,
+        "axes.labelsize": 8.0,
+        "xtick.labelsize": 7.0,
+        "ytick.labelsize": 7.0,
+        "legend.fontsize": 7.0,
+        "legend.frameon": False,
+        "axes.formatter.useoffset": False,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3.5,
+        "grid.color": "#e2e2e2",
+        "grid.linewidth": 0.5,
+        "savefig.dpi": 200,
+        "figure.dpi": 100,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "climsim",
+    }
+    with matplotlib.rc_context(settings):
+        yield
