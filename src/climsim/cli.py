@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,6 +79,14 @@ STAGES = (
         "checkpoint=runs/unet/best.ckpt out=runs/unet.pt",
     ),
     Stage(
+        ("checkpoint", "import"),
+        "checkpoint_import",
+        "climsim.export_published:ImportConfig",
+        "climsim.export_published:import_checkpoint",
+        "Turn a published checkpoint and its statistics into one that can be exported.",
+        "file=published.mdlus network=unet recipe=multirep statistics=normalization",
+    ),
+    Stage(
         ("evaluate", "offline"),
         "evaluate_offline",
         "climsim.evaluation.offline:OfflineConfig",
@@ -120,6 +129,7 @@ STAGES = (
 )
 
 _GROUPS = {
+    "checkpoint": "Checkpoints made elsewhere.",
     "data": "Raw step files, prepared stores and statistics.",
     "evaluate": "Metrics of predictions and of coupled runs.",
     "online": "Coupled runs.",
@@ -247,20 +257,38 @@ def main_group(debug: bool) -> None:
     configure_logging(debug)
 
 
+def _group(name: str) -> click.Group:
+    """The group of commands of that name, made when first asked for."""
+    known = main_group.commands.get(name)
+    if isinstance(known, click.Group):
+        return known
+    group = click.Group(name, help=_GROUPS[name])
+    main_group.add_command(group)
+    return group
+
+
 def _add_stages() -> None:
-    groups: dict[str, click.Group] = {}
     for stage in STAGES:
-        parent: click.Group = main_group
-        if len(stage.path) > 1:
-            name = stage.path[0]
-            if name not in groups:
-                groups[name] = click.Group(name, help=_GROUPS[name])
-                main_group.add_command(groups[name])
-            parent = groups[name]
+        parent = _group(stage.path[0]) if len(stage.path) > 1 else main_group
         parent.add_command(_stage_command(stage))
 
 
 _add_stages()
+
+
+def _online_status() -> click.Command:
+    @click.argument("folder", default="runs", type=click.Path(path_type=Path))
+    def callback(folder: Path) -> None:
+        from climsim.console import out, text_table
+        from climsim.online.status import experiment_status, status_rows
+
+        out.print(text_table(status_rows(experiment_status(folder))))
+
+    command = click.command("status", help="Show every online run below FOLDER.")(callback)
+    return command
+
+
+_group("online").add_command(_online_status())
 
 
 @main_group.command()

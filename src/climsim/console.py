@@ -6,7 +6,7 @@ import contextlib
 import logging
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 ProgressCallback = Callable[[int, int], None]
@@ -80,3 +81,11 @@ def peak_memory() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * unit
+
+
+def text_table(rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    """Lay rows of text out as a table; the first row is its header."""
+    table = Table(*rows[0], title=title)
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
