@@ -16,7 +16,7 @@ import numpy as np
 
 from climsim.data.raw import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
-from climsim.files import git_revision, read_json, write_json
+from climsim.files import atomic_path, git_revision, read_json, write_json
 from climsim.online.hosts import build_host
 from climsim.online.hosts.base import Fields, Host, StepResult
 from climsim.variables import PROGNOSTIC
@@ -101,7 +101,8 @@ def generate(
         )
         done += 1
         if done % per_day == 0 or done == total:
-            host.save(work / _RESTART)
+            with atomic_path(work / _RESTART) as temporary:
+                host.save(temporary)
             days = done * host.dt / SECONDS_PER_DAY
             write_json(work / _RECORD, _new_record(config, first, days))
         if progress is not None:

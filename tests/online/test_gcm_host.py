@@ -1,0 +1,254 @@
+"""The embedded model: split, budgets, exact resume, bounds, realism."""
+
+import csv
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from climsim.constants import FUSION_HEAT, TIME_STEP, VAPORIZATION_HEAT, WATER_DENSITY
+from climsim.errors import ClimSimError
+from climsim.online.hosts.gcm import restart
+from climsim.variables import RAW_PROFILES, SCALARS_IN, SCALARS_OUT
+
+STEPS = 12
+HEAT_CAPACITY, GRAVITY = 1004.64, 9.81
+TENDENCIES = ("ptend_t", "ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
+
+
+@pytest.fixture(scope="module")
+def day(gcm_session):
+    """Results of the first steps of full physics, and the inputs after each."""
+    host, start = gcm_session
+    host.restore(start)
+    results, following = [], []
+    for _ in range(STEPS):
+        results.append(host.step_physics())
+        following.append(host.inputs())
+    host.restore(start)
+    return results, following
+
+
+def largest_difference(one, other):
+    return float(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max())
+
+
+def layer_mass(grid, inputs):
+    ps = np.asarray(inputs["state_ps"], np.float64)
+    return np.diff(grid.interface_pressure(ps), axis=0) / GRAVITY
+
+
+def global_mean(grid, values):
+    return float(np.average(values, weights=grid.area))
+
+
+def test_inputs_are_every_variable_of_a_raw_file(gcm):
+    inputs = gcm.inputs()
+    assert set(inputs) == {*RAW_PROFILES, *SCALARS_IN}
+    for name, value in inputs.items():
+        assert value.dtype == np.float32, name
+        assert np.isfinite(value).all(), name
+        levels = (60,) if name in RAW_PROFILES else ()
+        assert value.shape == (*levels, 512), name
+
+
+def test_fractions_and_albedos_are_consistent(gcm):
+    inputs = gcm.inputs()
+    total = sum(inputs[f"cam_in_{name}FRAC"] for name in ("LAND", "ICE", "OCN"))
+    np.testing.assert_allclose(total, 1.0, atol=1e-6)
+    for name in ("ALDIF", "ALDIR", "ASDIF", "ASDIR"):
+        value = inputs[f"cam_in_{name}"]
+        assert value.min() > 0.01
+        assert value.max() < 0.9
+    water = inputs["cam_in_OCNFRAC"] > 0.99
+    low_sun = water & (inputs["pbuf_COSZRS"] > 0) & (inputs["pbuf_COSZRS"] < 0.2)
+    assert (inputs["cam_in_ASDIR"][low_sun] > inputs["cam_in_ASDIF"][low_sun]).all()
+    assert (inputs["pbuf_SOLIN"][inputs["pbuf_COSZRS"] == 0] == 0).all()
+
+
+def test_the_wind_is_slowed_by_the_stress_on_the_atmosphere(gcm):
+    gcm.step_physics()
+    inputs = gcm.inputs()
+    along = inputs["pbuf_TAUX"] * inputs["state_u"][-1]
+    assert (along <= 1e-4).mean() > 0.9
+
+
+def test_true_tendencies_put_back_reproduce_full_physics(gcm, day):
+    results, following = day
+    for step, (result, expected) in enumerate(zip(results, following, strict=True)):
+        applied = gcm.step_emulated(result.tendencies, result.surface)
+        inputs = gcm.inputs()
+        limit = 1e-4 if step == 0 else 3e-3
+        assert largest_difference(inputs["state_t"], expected["state_t"]) < limit
+        assert largest_difference(inputs["state_u"], expected["state_u"]) < 10 * limit
+        assert largest_difference(inputs["state_q0001"], expected["state_q0001"]) < 1e-6
+        assert largest_difference(inputs["cam_in_LWUP"], expected["cam_in_LWUP"]) < 0.05
+        assert largest_difference(inputs["pbuf_LHFLX"], expected["pbuf_LHFLX"]) < 0.1
+        for name in TENDENCIES:
+            scale = np.abs(result.tendencies[name]).max()
+            error = largest_difference(applied.tendencies[name], result.tendencies[name])
+            assert error < 1e-4 * scale, name
+
+
+def test_a_zero_emulator_changes_the_outcome(gcm, day):
+    results, following = day
+    zero = {name: np.zeros_like(value) for name, value in results[0].tendencies.items()}
+    gcm.step_emulated(zero, results[0].surface)
+    assert largest_difference(gcm.inputs()["state_t"], following[0]["state_t"]) > 0.1
+
+
+def test_physics_does_not_advance_and_equals_the_step(gcm, day):
+    before, date = gcm.inputs(), gcm.date
+    result = gcm.physics()
+    assert gcm.date == date
+    assert largest_difference(gcm.inputs()["state_t"], before["state_t"]) == 0
+    stepped = gcm.step_physics()
+    assert gcm.date != date
+    for name in TENDENCIES:
+        np.testing.assert_array_equal(result.tendencies[name], stepped.tendencies[name])
+
+
+def test_resume_is_exact_bit_for_bit(gcm, day, tmp_path):
+    results, _ = day
+    for _ in range(2):
+        gcm.step_physics()
+    gcm.step_emulated(results[2].tendencies, results[2].surface)
+    gcm.save(tmp_path / "r.npz")
+    gcm.step_physics()
+    expected = gcm.inputs()
+    gcm.step_physics()
+    gcm.restore(tmp_path / "r.npz")
+    assert gcm.step_number == 3
+    gcm.step_physics()
+    for name, value in gcm.inputs().items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_the_leaves_that_are_shipped_are_all_a_step_reads(gcm, day, tmp_path):
+    gcm.step_physics()
+    gcm.save(tmp_path / "full.npz")
+    small = restart.essential(restart.read_restart(tmp_path / "full.npz"))
+    restart.write_restart(tmp_path / "small.npz", small)
+    gcm._start_from(restart.read_restart(tmp_path / "small.npz"), tmp_path / "small.npz")
+    result = gcm.step_physics()
+    _, following = day
+    for name, value in gcm.inputs().items():
+        np.testing.assert_array_equal(value, following[1][name], err_msg=name)
+    assert np.isfinite(result.tendencies["ptend_t"]).all()
+
+
+def test_a_restart_of_another_configuration_is_refused(gcm, tmp_path):
+    gcm.save(tmp_path / "r.npz")
+    stored = restart.read_restart(tmp_path / "r.npz")
+    other = restart.Restart(
+        stored.arrays, stored.date, 0, {**stored.configuration, "resolution": "T21"}
+    )
+    restart.write_restart(tmp_path / "r.npz", other)
+    with pytest.raises(ClimSimError, match=r"r\.npz: expected a restart of .*T10.*found .*T21"):
+        gcm.restore(tmp_path / "r.npz")
+
+
+def test_a_healthy_state_has_no_report_and_a_hot_one_names_its_cell(gcm):
+    assert gcm.health() is None
+    gcm.perturb(seed=1, amplitude=80.0)
+    report = gcm.health()
+    assert report is not None
+    assert report.variable == "state_t"
+    inputs = gcm.inputs()
+    assert inputs["state_t"][report.level, report.column] == pytest.approx(report.value)
+
+
+def test_a_perturbation_is_small_and_reproducible(gcm, gcm_session):
+    before = gcm.inputs()["state_t"]
+    gcm.perturb(seed=5, amplitude=1e-2)
+    first = gcm.inputs()["state_t"]
+    gcm.restore(gcm_session[1])
+    gcm.perturb(seed=5, amplitude=1e-2)
+    np.testing.assert_array_equal(gcm.inputs()["state_t"], first)
+    assert 1e-3 < (first - before).std() < 1.5e-2
+
+
+def test_water_budget_of_the_emulated_term_closes_against_precipitation(gcm, day):
+    for result in day[0]:
+        mass = layer_mass(gcm.grid, result.inputs)
+        water = sum(np.asarray(result.tendencies[f"ptend_q000{i}"], np.float64) for i in (1, 2, 3))
+        gained = (water * mass).sum(axis=0)
+        rain = WATER_DENSITY * np.asarray(result.surface["cam_out_PRECC"], np.float64)
+        residual = gained + rain
+        scale = global_mean(gcm.grid, rain)
+        assert abs(global_mean(gcm.grid, residual)) < 0.02 * scale
+        assert np.abs(residual).mean() < 0.05 * scale
+
+
+def test_energy_budget_of_the_emulated_term_closes_against_the_fluxes(gcm, day):
+    means = []
+    for result, following in zip(*day, strict=True):
+        mass = layer_mass(gcm.grid, result.inputs)
+        tendency = {n: np.asarray(result.tendencies[n], np.float64) for n in TENDENCIES}
+        enthalpy = (
+            HEAT_CAPACITY * tendency["ptend_t"]
+            + VAPORIZATION_HEAT * tendency["ptend_q0001"]
+            - FUSION_HEAT * tendency["ptend_q0003"]
+        )
+        snow = FUSION_HEAT * WATER_DENSITY * result.surface["cam_out_PRECSC"]
+        gained = (enthalpy * mass).sum(axis=0) - snow
+        top, surface = result.diagnostics, result.surface
+        absorbed = (
+            top["FSNT"]
+            - top["FLUT"]
+            - surface["cam_out_NETSW"]
+            - surface["cam_out_FLWDS"]
+            + following["cam_in_LWUP"]
+        )
+        means.append(global_mean(gcm.grid, gained - absorbed))
+    assert abs(np.mean(means)) < 4.0
+
+
+def test_the_streams_add_up_to_the_flux_at_the_surface(gcm, day):
+    for result in day[0]:
+        surface, inputs = result.surface, result.inputs
+        down = sum(surface[f"cam_out_{name}"] for name in ("SOLS", "SOLL", "SOLSD", "SOLLD"))
+        assert (surface["cam_out_NETSW"] <= down + 1e-3).all()
+        assert (down <= inputs["pbuf_SOLIN"] + 1e-3).all()
+        assert set(surface) == set(SCALARS_OUT)
+        night = inputs["pbuf_COSZRS"] == 0
+        assert (down[night] == 0).all()
+        for value in surface.values():
+            assert value.min() >= 0
+
+
+def test_water_created_by_the_hosts_corrections_is_small(gcm, day):
+    added = [global_mean(gcm.grid, r.diagnostics["host_negative_water_added"]) for r in day[0]]
+    rain = [global_mean(gcm.grid, r.surface["cam_out_PRECC"]) for r in day[0]]
+    assert abs(np.mean(added)) < 0.02 * np.mean(rain) * WATER_DENSITY * TIME_STEP
+
+
+def test_means_and_ranges_are_plausible_beside_e3sm_mmf(gcm, day, shared):
+    reference = defaultdict(dict)
+    with (shared / "reference_data" / "e3sm_mmf_statistics.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            if row["file"] == "mli":
+                reference[row["variable"]][int(row["level"] or -1)] = {
+                    k: float(row[k]) for k in ("mean", "std", "minimum", "maximum")
+                }
+    inputs = day[0][-1].inputs
+
+    def level_means(name):
+        return np.average(inputs[name], axis=-1, weights=gcm.grid.area)
+
+    def expected(name, key="mean"):
+        return np.array([reference[name][level][key] for level in sorted(reference[name])])
+
+    below_top = slice(15, None)
+    temperature = level_means("state_t") - expected("state_t")
+    assert np.abs(temperature[below_top]).max() < 15
+    vapour = level_means("state_q0001") / expected("state_q0001")
+    assert (vapour[35:] > 0.4).all()
+    assert (vapour[35:] < 2.5).all()
+    for name in ("state_ps", "cam_in_LWUP", "cam_in_LANDFRAC"):
+        assert level_means(name) == pytest.approx(expected(name)[0], rel=0.15)
+    for name in ("state_t", "state_u", "state_v", "state_ps", "pbuf_LHFLX", "pbuf_SHFLX"):
+        low, high = expected(name, "minimum").min(), expected(name, "maximum").max()
+        width = high - low
+        assert inputs[name].min() > low - 0.2 * width, name
+        assert inputs[name].max() < high + 0.2 * width, name

@@ -1,0 +1,218 @@
+"""Parts of the embedded model that need no compiled model."""
+
+import subprocess
+import sys
+
+import cftime
+import numpy as np
+import pytest
+
+from climsim.errors import ClimSimError
+from climsim.online.hosts import build_host
+from climsim.online.hosts.gcm import boundary, condensate, grid, positivity, restart
+from climsim.online.hosts.gcm.host import GcmConfig
+
+CONFIGURATION = {"resolution": "T10", "advection": "eulerian", "radiation": "grey"}
+
+
+@pytest.fixture(scope="module")
+def coordinates():
+    return grid.model_coordinates("T10")
+
+
+@pytest.fixture(scope="module")
+def geometry(coordinates):
+    return condensate.cell_geometry(coordinates)
+
+
+def shipped_boundary(coordinates):
+    columns = grid.column_grid(coordinates)
+    hyai, hybi = grid.interface_coefficients()
+    interfaces = 1e5 * (hyai + hybi)
+    return columns, boundary.load_boundary_data(
+        "T10",
+        np.unique(columns.lon),
+        np.unique(columns.lat),
+        0.5 * (interfaces[1:] + interfaces[:-1]),
+        cache_folder=None,
+    )
+
+
+def test_importing_the_host_imports_neither_jax_nor_torch():
+    code = (
+        "import sys, climsim.online.hosts.gcm.host, climsim.online.generate;"
+        "sys.exit(any(m in sys.modules for m in ('jax', 'torch', 'jcm')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_columns_flatten_longitude_major_and_cover_the_sphere(coordinates):
+    columns = grid.column_grid(coordinates)
+    assert columns.n_columns == 512
+    assert columns.n_levels == 60
+    assert columns.area.sum() == pytest.approx(4 * np.pi)
+    assert (columns.lon[:16] == 0).all()
+    assert (np.diff(columns.lat[:16]) > 0).all()
+    assert columns.hyai[-1] + columns.hybi[-1] == pytest.approx(1.0)
+    north = columns.area @ np.sin(np.deg2rad(columns.lat)) ** 2
+    assert north == pytest.approx(4 * np.pi / 3, rel=1e-5)
+
+
+def test_shipped_geography_has_land_sea_and_seasons_where_they_belong(coordinates):
+    columns, data = shipped_boundary(coordinates)
+    weights = columns.area_weights().reshape(data.lsm.shape) / data.lsm.size
+    assert (data.lsm * weights).sum() == pytest.approx(0.29, abs=0.02)
+    lat = columns.lat.reshape(data.lsm.shape)
+    assert data.lsm[:, 0].min() > 0.7  # Antarctica
+    assert data.orog.max() > 3000
+    tropics = np.abs(lat) < 20
+    assert data.sst[:, tropics].mean() > 298
+    northern = (lat > 40) & (data.lsm > 0.5)
+    assert data.stl[6][northern].mean() > data.stl[0][northern].mean() + 15
+    assert data.ozone[:, 5:15].mean() > data.ozone[:, -10:].mean() * 20
+
+
+def test_daily_table_keeps_the_first_of_each_month_and_closes_the_year():
+    monthly = np.random.default_rng(1).normal(size=(12, 3, 2))
+    daily = boundary.daily_table(monthly)
+    starts = np.concatenate([[0], np.cumsum(boundary.DAYS_IN_MONTH)[:-1]])
+    assert daily.shape == (365, 3, 2)
+    np.testing.assert_allclose(daily[starts], monthly)
+    step = (monthly[0] - monthly[11]) / 31
+    np.testing.assert_allclose(daily[-1], monthly[0] - step)
+
+
+def test_boundary_data_of_another_grid_are_refused(coordinates):
+    _, data = shipped_boundary(coordinates)
+    fields = {f.name: getattr(data, f.name) for f in boundary.fields(data)}
+    with pytest.raises(ClimSimError, match="sst has shape"):
+        boundary.BoundaryData(**{**fields, "sst": fields["sst"][:, :5]})
+
+
+def test_ozone_is_interpolated_in_the_logarithm_of_pressure():
+    source, target = np.array([10.0, 1000.0, 1e5]), np.array([5.0, 100.0, 1e4])
+    values = np.log(source).reshape(1, 3, 1, 1)
+    result = boundary._to_levels(values, source, target).ravel()
+    np.testing.assert_allclose(result, [np.log(10.0), np.log(100.0), np.log(1e4)])
+
+
+def test_holes_are_filled_from_their_own_level_and_mass_is_kept():
+    generator = np.random.default_rng(0)
+    mass = generator.uniform(0.5, 2.0, (3, 5, 4)).astype(np.float32)
+    values = generator.normal(0.5, 1.0, (3, 5, 4)).astype(np.float32)
+    values[1] = -np.abs(values[1])
+    filled = np.asarray(positivity.fill_holes(values, mass))
+    assert filled.min() >= 0
+    for level in (0, 2):
+        assert (filled[level] * mass[level]).sum() == pytest.approx(
+            (values[level] * mass[level]).sum(), rel=1e-5
+        )
+    assert (filled[1] == 0).all()
+    assert (filled[0][values[0] < 0] == 0).all()
+
+
+def test_a_cloud_moves_with_the_wind_and_keeps_its_mass(coordinates, geometry):
+    latitude = np.asarray(coordinates.horizontal.latitudes)
+    shape = (60, 32, 16)
+    wind = np.broadcast_to(40 * np.cos(latitude), shape).astype(np.float32)
+    pressure = np.ones(shape[1:], np.float32)
+    cloud = np.zeros(shape, np.float32)
+    cloud[30, 4:8, 6:9] = 1e-4
+    one = np.ones(shape, np.float32)
+    moved = {"cloud": cloud, "one": one}
+    for _ in range(36):
+        moved = condensate.transport(
+            moved, (wind, np.zeros_like(wind)), (pressure, pressure), geometry, 1200.0
+        )
+    result = np.asarray(moved["cloud"], np.float64)
+    circle = np.exp(1j * np.asarray(coordinates.horizontal.longitudes))
+    angle = np.angle(((result - 0)[30].sum(1) * circle).sum()) - np.angle(
+        (cloud[30].sum(1) * circle).sum()
+    )
+    assert angle == pytest.approx(40 * 36 * 1200 / 6.371e6, rel=0.02)
+    assert (result * geometry.area).sum() == pytest.approx(
+        (cloud * geometry.area).sum(dtype=np.float64), rel=1e-5
+    )
+    assert result.min() >= 0
+    np.testing.assert_allclose(np.asarray(moved["one"]), 1.0, atol=1e-5)
+
+
+def test_a_constant_mixing_ratio_stays_constant_in_any_wind(geometry):
+    generator = np.random.default_rng(2)
+    u, v = (8 * generator.standard_normal((2, 60, 32, 16))).astype(np.float32)
+    pressure = np.ones((32, 16), np.float32)
+    tracer = {"one": np.full((60, 32, 16), 3.0, np.float32)}
+    result = condensate.transport(tracer, (u, v), (pressure, pressure), geometry, 1200.0)
+    np.testing.assert_allclose(np.asarray(result["one"]), 3.0, rtol=1e-5)
+
+
+def stored(**changes):
+    values = {
+        "arrays": {"state/a": np.arange(3.0), "carry/step": np.array(4, np.int32)},
+        "date": cftime.DatetimeNoLeap(2, 2, 28, 23, 40),
+        "step_number": 71,
+        "configuration": CONFIGURATION,
+    }
+    return restart.Restart(**(values | changes))
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_restart_file_gives_back_what_was_stored(tmp_path, compress):
+    restart.write_restart(tmp_path / "r.npz", stored(), compress=compress)
+    read = restart.read_restart(tmp_path / "r.npz")
+    assert (read.date, read.step_number) == (stored().date, 71)
+    assert read.configuration == CONFIGURATION
+    assert read.arrays["carry/step"].dtype == np.int32
+    np.testing.assert_array_equal(read.arrays["state/a"], stored().arrays["state/a"])
+
+
+def test_a_truncated_restart_file_is_named_in_one_line(tmp_path):
+    path = tmp_path / "r.npz"
+    restart.write_restart(path, stored())
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(ClimSimError, match=r"r\.npz: .*truncated or foreign") as error:
+        restart.read_restart(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"CDF\x05 not ours"])
+def test_a_foreign_file_is_no_restart_file(tmp_path, content):
+    path = tmp_path / "r.npz"
+    path.write_bytes(content)
+    with pytest.raises(ClimSimError, match="truncated or foreign"):
+        restart.read_restart(path)
+    np.savez(path, x=np.zeros(2))
+    with pytest.raises(ClimSimError, match="another npz file"):
+        restart.read_restart(path)
+
+
+def test_a_missing_leaf_and_a_wrong_shape_are_named():
+    tree = {"a": np.zeros(3), "b": {"c": np.zeros((2, 2))}}
+    with pytest.raises(ClimSimError, match="state/b/c is missing"):
+        restart.with_leaves(tree, "state", {"state/a": np.zeros(3)}, strict=True)
+    with pytest.raises(ClimSimError, match=r"state/a has shape \(4,\), expected \(3,\)"):
+        restart.with_leaves(tree, "state", {"state/a": np.zeros(4)}, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": "T85"}, "unknown resolution 'T85'"),
+        ({"radiation": "gray"}, "unknown radiation scheme"),
+        ({"advection": "upwind"}, "unknown advection scheme"),
+        ({"resolution": "T31"}, "no start state is shipped for resolution T31"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_built(options, message):
+    with pytest.raises(ClimSimError, match=message):
+        GcmConfig(**options)
+
+
+def test_an_unknown_host_option_lists_the_known_ones():
+    with pytest.raises(ClimSimError, match=r"unknown host option 'resolutoin'.*resolution"):
+        build_host("gcm", {"resolutoin": "T10"})
+
+
+def test_a_missing_start_file_is_named(tmp_path):
+    with pytest.raises(ClimSimError, match=r"none\.npz: no such restart file"):
+        restart.read_restart(tmp_path / "none.npz")
