@@ -37,6 +37,7 @@ from climsim.variables import variable
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
+_BLOCK_SAMPLES = 24 * 384
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class PrepareConfig:
     Attributes:
         raw: folder with the raw step pairs (``YYYY-MM/E3SM-MMF.mli...``).
         store: the store to make.
-        grid: grid file; empty for ``ClimSim_low-res_grid-info.nc`` in the raw folder.
+        grid: grid file; None for ``ClimSim_low-res_grid-info.nc`` in the raw folder.
         split: splits by time.
         memory: whether to store the previous-step features of the expanded set.
-        block_steps: time steps in a chunk, the unit of shuffling.
+        block_steps: time steps in a chunk, the unit of shuffling; 0 for about 9000 samples, at
+            most 24 steps.
         shard_blocks: chunks in a file, the unit of work.
         compression: ``lz4``, ``zstd`` or ``none``.
         workers: processes; 0 for one per core.
@@ -58,10 +60,10 @@ class PrepareConfig:
 
     raw: Path
     store: Path
-    grid: Path | str = ""
+    grid: Path | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     memory: bool = True
-    block_steps: int = 24
+    block_steps: int = 0
     shard_blocks: int = 1
     compression: str = "lz4"
     workers: int = 0
@@ -76,12 +78,14 @@ class PrepareConfig:
             raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
         if self.store.resolve() == self.raw.resolve():
             raise ClimSimError(f"store={self.store}: the raw folder itself: give another name")
-        self.layout.shard_steps  # noqa: B018  (checks the layout)
+        if not isinstance(self.block_steps, int) or self.block_steps < 0:
+            raise ClimSimError(f"block_steps={self.block_steps}: expected a whole number >= 0")
+        self.layout(1)
 
-    @property
-    def layout(self) -> Layout:
-        """Chunks and compression."""
-        return Layout(self.block_steps, self.shard_blocks, self.compression)
+    def layout(self, columns: int) -> Layout:
+        """Chunks and compression for a number of columns."""
+        steps = self.block_steps or min(24, max(1, _BLOCK_SAMPLES // columns))
+        return Layout(steps, self.shard_blocks, self.compression)
 
     @property
     def grid_file(self) -> Path:
@@ -141,7 +145,7 @@ class Plan:
 
     def tasks(self, folder: Path) -> Iterator[ShardTask]:
         """The shards to write, in order of time."""
-        length = self.config.layout.shard_steps
+        length = self.config.layout(self.grid.n_columns).shard_steps
         step = int(TIME_STEP)
         position = {s.seconds: s for s in self.files}
         for number, start in enumerate(range(0, self.selected.size, length)):
@@ -244,7 +248,7 @@ def _begin(plan: Plan, folder: Path) -> None:
         plan.seconds,
         plan.split,
         plan.memory,
-        plan.config.layout,
+        plan.config.layout(plan.grid.n_columns),
         plan.config.names,
     )
     write_json(note, {"plan": plan.digest})
