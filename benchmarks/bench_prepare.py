@@ -68,6 +68,13 @@ def peak_mib() -> float:
     return max(resource.getrusage(k).ru_maxrss for k in kinds) / 1024
 
 
+def cpu_seconds() -> float:
+    """Processor time of this process and of its ended children [s]."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    usages = [resource.getrusage(k) for k in kinds]
+    return sum(u.ru_utime + u.ru_stime for u in usages)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=144)
@@ -93,10 +100,12 @@ def main() -> None:
 
 def compare(raw: Path, few: Path, folder: Path, arguments: argparse.Namespace) -> None:
     n_few, n_all = len(list_steps(few)), len(list_steps(raw))
-    start = time.perf_counter()
+    start, used = time.perf_counter(), cpu_seconds()
     plain_route(few, folder)
-    plain = n_few / (time.perf_counter() - start)
-    print(f"plain xarray route       {plain:8.1f} pairs/s   ({n_few} pairs)")
+    plain, plain_cpu = n_few / (time.perf_counter() - start), (cpu_seconds() - used) / n_few
+    print(
+        f"plain xarray route    {plain:8.1f} pairs/s {plain_cpu * 1e3:8.1f} CPU ms/pair ({n_few})"
+    )
     store = folder / "store"
     remove(store)
     config = PrepareConfig(
@@ -107,11 +116,13 @@ def compare(raw: Path, few: Path, folder: Path, arguments: argparse.Namespace) -
         compression=arguments.compression,
         workers=arguments.workers,
     )
-    start = time.perf_counter()
+    start, used = time.perf_counter(), cpu_seconds()
     prepare(config)
-    ours = n_all / (time.perf_counter() - start)
-    print(f"climsim data prepare     {ours:8.1f} pairs/s   ({n_all} pairs, start-up included)")
-    print(f"ratio                    {ours / plain:8.1f}")
+    ours, our_cpu = n_all / (time.perf_counter() - start), (cpu_seconds() - used) / n_all
+    print(f"climsim data prepare  {ours:8.1f} pairs/s {our_cpu * 1e3:8.1f} CPU ms/pair ({n_all})")
+    print(
+        f"ratio                 {ours / plain:8.1f} in time {plain_cpu / our_cpu:8.1f} in CPU time"
+    )
     print(f"peak memory of a process {peak_mib():8.0f} MiB")
 
 

@@ -298,7 +298,8 @@ def test_too_small_a_disk_is_noticed_before_the_work(record, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"block_steps": 0}, "block_steps=0"),
+        ({"block_steps": -1}, "block_steps=-1"),
+        ({"shard_blocks": 0}, "shard_blocks=0"),
         ({"compression": "gzip"}, "compression=gzip"),
         ({"workers": -1}, "workers=-1"),
         ({"split": 0.7}, "split=0.7"),

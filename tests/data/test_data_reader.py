@@ -105,6 +105,23 @@ def test_ranks_share_without_overlap(store, ranks, drop_last):
         assert sorted(together) == all_keys(store)
 
 
+def test_threads_do_not_change_the_batches(store):
+    read = [list(BlockReader(store, batch_size=16, pool_blocks=2, threads=n)) for n in (0, 1, 3)]
+    assert same(read[0], read[1])
+    assert same(read[0], read[2])
+
+
+def test_leaving_an_epoch_early_ends_its_threads(store):
+    import threading
+
+    before = threading.active_count()
+    iterator = iter(BlockReader(store, batch_size=16, pool_blocks=2))
+    next(iterator)
+    assert threading.active_count() > before
+    iterator.close()
+    assert threading.active_count() == before
+
+
 def test_drop_last_leaves_out_other_samples_each_epoch(store):
     reader = BlockReader(store, batch_size=20, drop_last=True)
     seen = []

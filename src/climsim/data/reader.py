@@ -8,8 +8,10 @@ be continued in its middle and repeated exactly.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,8 @@ class BlockReader(IterableDataset[Batch]):
         pool_blocks: blocks in memory together: the more, the better mixed.
         rank: this process among those that train together.
         world_size: their number.
+        threads: threads that read and decompress, one pool ahead of the batches; 0 reads a pool
+            when its first batch is asked for.
 
     Raises:
         ClimSimError: if an argument is out of range or the split has no step.
@@ -96,6 +100,7 @@ class BlockReader(IterableDataset[Batch]):
         pool_blocks: int = 8,
         rank: int = 0,
         world_size: int = 1,
+        threads: int = 2,
     ) -> None:
         super().__init__()
         opened = store if isinstance(store, Store) else open_store(store)
@@ -109,6 +114,7 @@ class BlockReader(IterableDataset[Batch]):
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world_size = rank, world_size
         self.epoch, self.start = 0, 0
+        self.threads = threads
         self.levels, self.columns = opened.n_levels, opened.n_columns
         self.block_steps = opened.block_steps
         self.steps = opened.steps(split, MEMORY if inputs == "expanded" else 0)
@@ -180,46 +186,71 @@ class BlockReader(IterableDataset[Batch]):
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         pools, skip = _resume(self.plan(), workers, self.start)[worker]
-        for pool in pools:
-            if skip >= pool.batches:
-                skip -= pool.batches
-                continue
-            yield from itertools.islice(self._batches(pool), skip, pool.batches)
+        while pools and skip >= pools[0].batches:
+            skip -= pools[0].batches
+            pools = pools[1:]
+        for pool, samples in self._loaded(pools):
+            yield from itertools.islice(self._batches(pool, samples), skip, pool.batches)
             skip = 0
 
-    def _batches(self, pool: Pool) -> Iterator[Batch]:
-        inputs, targets = self._load(pool)
+    def _loaded(self, pools: list[Pool]) -> Iterator[tuple[Pool, Batch]]:
+        """The samples of each pool; threads load the next one meanwhile."""
+        if not self.threads:
+            for pool in pools:
+                samples, copies = self._copies(pool)
+                for copy in copies:
+                    copy()
+                yield pool, samples
+            return
+        with ThreadPoolExecutor(self.threads) as executor:
+            ahead: list[tuple[Batch, list[Future[None]]]] = []
+            try:
+                for index, pool in enumerate(pools):
+                    for coming in pools[index + len(ahead) : index + 2]:
+                        samples, copies = self._copies(coming)
+                        ahead.append((samples, [executor.submit(copy) for copy in copies]))
+                    samples, futures = ahead.pop(0)
+                    for future in futures:
+                        future.result()
+                    yield pool, samples
+            finally:
+                executor.shutdown(wait=True, cancel_futures=True)
+
+    def _batches(self, pool: Pool, samples: Batch) -> Iterator[Batch]:
         order = torch.arange(pool.samples)
         if self.shuffle:
             rng = np.random.default_rng((self.seed, self.epoch, self.rank, pool.number))
             order = torch.from_numpy(rng.permutation(pool.samples))
         for index in range(pool.batches):
             rows = order[index * self.batch_size : (index + 1) * self.batch_size]
-            yield inputs[rows], targets[rows]
+            # Several times faster here than indexing with brackets.
+            yield samples[0].index_select(0, rows), samples[1].index_select(0, rows)
 
-    def _load(self, pool: Pool) -> Batch:
-        result = []
+    def _copies(self, pool: Pool) -> tuple[Batch, list[Callable[[], None]]]:
+        """Empty (sample, feature) matrices of a pool, and the copies that fill them."""
+        matrices: list[torch.Tensor] = []
+        copies: list[Callable[[], None]] = []
         for variables in (self.set, TARGETS):
             matrix = np.empty((pool.samples, variables.size(self.levels)), dtype=np.float32)
+            matrices.append(torch.from_numpy(matrix))
             places = variables.slices(self.levels)
-            for name in variables.names:
-                row = 0
-                for block in pool.blocks:
-                    row = self._copy(name, block, matrix, row, places[name])
-            result.append(torch.from_numpy(matrix))
-        return result[0], result[1]
+            copies += [
+                partial(self._fill, name, pool.blocks, matrix[:, places[name]])
+                for name in variables.names
+            ]
+        return (matrices[0], matrices[1]), copies
 
-    def _copy(
-        self, name: str, block: int, matrix: NDArray[np.float32], row: int, place: slice
-    ) -> int:
-        """Copy a variable of a block into its columns of the matrix; returns the next row."""
-        inside = self._inside(block)
-        values = self._files[name].read(block)
-        if inside.size < values.shape[0]:
-            values = values[inside]
-        end = row + inside.size * self.columns
-        matrix[row:end, place] = values.reshape(end - row, -1)
-        return end
+    def _fill(self, name: str, blocks: tuple[int, ...], target: NDArray[np.float32]) -> None:
+        """Copy a variable of the blocks into its columns of the matrix."""
+        row = 0
+        for block in blocks:
+            inside = self._inside(block)
+            values = self._files[name].read(block)
+            if inside.size < values.shape[0]:
+                values = values[inside]
+            end = row + inside.size * self.columns
+            target[row:end] = values.reshape(end - row, -1)
+            row = end
 
 
 def _resume(pools: list[Pool], workers: int, start: int) -> list[tuple[list[Pool], int]]:

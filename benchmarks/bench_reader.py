@@ -1,0 +1,136 @@
+"""Reading speed beside the per-sample HDF5 route and beside copying the same bytes in blocks.
+
+Run: ``python benchmarks/bench_reader.py [--steps 144] [--columns 384] [--compression lz4]``.
+All three deliver shuffled or plain float32 batches of the standard set from the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from climsim.data.prepare import PrepareConfig, prepare
+from climsim.data.reader import BlockLoader, BlockReader
+from climsim.data.splits import SplitConfig
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
+from synthetic import make_grid, write_record
+
+BATCH = 1024
+BLOCK_BYTES = 1 << 26
+
+
+class SampleFile(Dataset):
+    """The published route: one sample per access of an HDF5 file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: h5py.File | None = None
+        with h5py.File(path) as file:
+            self.length = file["inputs"].shape[0]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.file is None:
+            self.file = h5py.File(self.path)
+        return (
+            torch.from_numpy(self.file["inputs"][index]),
+            torch.from_numpy(self.file["targets"][index]),
+        )
+
+
+def rate(batches: Iterator, seconds: float) -> float:
+    """Samples per second of an iterator of batches, the start of workers not counted."""
+    next(batches)
+    start, count = time.perf_counter(), 0
+    for x, _ in batches:
+        count += x.shape[0]
+        if time.perf_counter() - start > seconds:
+            break
+    return count / (time.perf_counter() - start)
+
+
+def epochs(reader: BlockReader, workers: int) -> Iterator:
+    loader, epoch = BlockLoader(reader, workers), 0
+    while True:
+        loader.set_epoch(epoch)
+        yield from loader
+        epoch += 1
+
+
+def block_copy(path: Path, sample_bytes: int, seconds: float) -> float:
+    """Samples per second when their bytes are read and copied in large blocks."""
+    buffer = bytearray(BLOCK_BYTES)
+    target = np.empty(BLOCK_BYTES, dtype=np.uint8)
+    start, count = time.perf_counter(), 0
+    with path.open("rb", buffering=0) as stream:
+        while time.perf_counter() - start < seconds:
+            size = stream.readinto(buffer)
+            if not size:
+                stream.seek(0)
+                continue
+            target[:size] = np.frombuffer(buffer, np.uint8, size)
+            count += size
+    return count / sample_bytes / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=192)
+    parser.add_argument("--columns", type=int, default=384)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--compression", default="lz4")
+    parser.add_argument("--inputs", default="standard")
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        raw, store = folder / "raw", folder / f"store-{arguments.compression}"
+        if not raw.is_dir():
+            write_record(raw, arguments.steps, make_grid(arguments.columns, 60))
+        split = SplitConfig(1.0, 0.0, 0.0)
+        prepare(PrepareConfig(raw, store, split=split, compression=arguments.compression))
+        compare(store, folder, arguments)
+
+
+def compare(store: Path, folder: Path, arguments: argparse.Namespace) -> None:
+    reader = BlockReader(store, arguments.inputs, batch_size=BATCH)
+    samples, plain_file = folder / "samples.h5", folder / "samples.bin"
+    with h5py.File(samples, "w") as file, plain_file.open("wb") as stream:
+        parts = [(x.numpy(), y.numpy()) for x, y in reader]
+        for key, index in (("inputs", 0), ("targets", 1)):
+            file[key] = np.concatenate([p[index] for p in parts])
+        for x, y in parts:
+            stream.write(x.tobytes() + y.tobytes())
+        width = parts[0][0].shape[1] + parts[0][1].shape[1]
+    del parts
+    seconds = arguments.seconds
+    results = {}
+    for workers in (0, 2):
+        plain = DataLoader(SampleFile(samples), BATCH, shuffle=True, num_workers=workers)
+        results[f"per-sample HDF5, {workers} workers"] = rate(iter(plain), seconds)
+    copied = block_copy(plain_file, 4 * width, seconds)
+    results["block copy"] = copied
+    for workers in (0, 2):
+        results[f"block reader, {workers} workers"] = rate(epochs(reader, workers), seconds)
+    for name, value in results.items():
+        print(f"{name:28s} {value:10.0f} samples/s {value * width * 4 / 1e9:6.2f} GB/s")
+    best = max(results["block reader, 0 workers"], results["block reader, 2 workers"])
+    slow = results["per-sample HDF5, 0 workers"]
+    print(f"over per-sample (0 workers)  {best / slow:10.1f}")
+    print(f"of block copy                {best / copied:10.2f}")
+
+
+if __name__ == "__main__":
+    main()
