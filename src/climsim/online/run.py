@@ -19,7 +19,7 @@ from types import FrameType
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.online.config import RunConfig
-from climsim.online.hosts import build_host
+from climsim.online.hosts import batch_runner, build_host
 from climsim.online.hosts.base import Host
 from climsim.online.loop import Loop
 from climsim.online.memory import STEPS_NEEDED
@@ -53,13 +53,17 @@ def run_online(
         host: one built before, at its start state; None builds it from the configuration.
 
     Returns:
-        The record, also in ``record.json`` of the folder. A run that became unstable ends with
+        The record, also in ``record.json`` of the folder. A host that runs in batch is brought one
+        stage further, and the record says where it stands. A run that became unstable ends with
         the status ``unstable``; it is no error.
 
     Raises:
         ClimSimError: for a configuration, model or folder that does not fit.
         KeyboardInterrupt: after an interrupt, once the run can be continued.
     """
+    if host is None and (runner := batch_runner(config.host)) is not None:
+        batch: RunRecord = runner(config, progress)
+        return batch
     inputs = {} if config.model is None else {str(config.model): _model_hash(config.model)}
     config.folder.mkdir(parents=True, exist_ok=True)
     with _locked(config.folder):

@@ -1,26 +1,37 @@
 """Climate models that an emulator can be coupled to, one adapter each.
 
-A host is one module or package in this folder with a function ``build_host(options)`` that takes
-the host's settings (a mapping) and returns an object of the protocol `climsim.online.hosts.base`.
+A host is one module or package in this folder. One that is stepped from here has a function
+``build_host(options)`` that takes the host's settings (a mapping) and returns an object of the
+protocol `climsim.online.hosts.base`; one that runs in batch has ``run_batch(config, progress)``.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
 from climsim.online.hosts.base import Host
 
 _SEAM = "base"
-_FACTORY = "build_host"
 
 
 def host_names() -> tuple[str, ...]:
     """Names of the hosts, found by module; importing none of them."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != _SEAM))
+
+
+def batch_runner(name: str) -> Callable[..., Any] | None:
+    """The function that runs a case of a host in batch; None for one that is stepped from here.
+
+    Raises:
+        ClimSimError: if there is no such host.
+    """
+    runner: Callable[..., Any] | None = getattr(_module(name), "run_batch", None)
+    return runner
 
 
 def build_host(name: str, options: Mapping[str, Any]) -> Host:
@@ -31,15 +42,18 @@ def build_host(name: str, options: Mapping[str, Any]) -> Host:
         options: settings of the host, by key.
 
     Raises:
-        ClimSimError: if there is no such host, or it cannot be stepped from here.
+        ClimSimError: if there is no such host, or it runs in batch.
     """
-    if name not in host_names():
-        raise unknown_name("host", name, host_names())
-    module = importlib.import_module(f"{__name__}.{name}")
-    factory = getattr(module, _FACTORY, None)
+    factory = getattr(_module(name), "build_host", None)
     if factory is None:
         raise ClimSimError(
-            f"host {name!r}: it prepares cases and is not stepped from here: see its own command"
+            f"host {name!r}: it runs in batch and is not stepped from here: use `online run`"
         )
     host: Host = factory(options)
     return host
+
+
+def _module(name: str) -> ModuleType:
+    if name not in host_names():
+        raise unknown_name("host", name, host_names())
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,7 @@
+"""E3SM-MMF as a host: cases are prepared, submitted and collected, not stepped from here."""
+
+from __future__ import annotations
+
+from climsim.online.hosts.e3sm.batch import run_batch
+
+__all__ = ["run_batch"]

@@ -1,0 +1,164 @@
+"""Running cases: one call brings a case one stage further and says where it stands."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, provenance
+from climsim.online.config import RunConfig
+from climsim.online.hosts.e3sm import logs
+from climsim.online.hosts.e3sm.case import create_case, dry_run, submit_case
+from climsim.online.hosts.e3sm.config import HYBRID, MMF, E3smConfig
+from climsim.online.record import RunRecord
+
+_log = logging.getLogger(__name__)
+_DAYS_PER_MONTH = 365.0 / 12
+_OWN_KEYS = ("dry_run",)
+
+
+def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> RunRecord:
+    """Bring the case of a run one stage further.
+
+    A case that does not exist is created, built and submitted; one that failed is resubmitted from
+    its last restart; the history of one that is complete or unstable is collected.
+
+    Args:
+        config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``.
+        progress: called with (stages done, stages in all).
+
+    Returns:
+        The record, also in ``record.json``. A dry run only logs the commands.
+    """
+    case = case_config(config)
+    if config.host_options.get("dry_run", False):
+        commands = dry_run(case)
+        for command in commands:
+            _log.info("%s", command)
+        return RunRecord(config.case, status="dry run", message="\n".join(commands), host="e3sm")
+    state = advance(case)
+    record = _record(config, case, state)
+    if state.status in (logs.COMPLETE, logs.UNSTABLE):
+        record.files["history"] = str(len(collect(case, config.folder)))
+    record.save(config.folder)
+    if progress is not None:
+        progress(round(state.days), max(1, round(case.months * _DAYS_PER_MONTH)))
+    return record
+
+
+def case_config(config: RunConfig) -> E3smConfig:
+    """Turn the configuration of a run into that of a case.
+
+    Raises:
+        ClimSimError: for unknown or missing keys of the host.
+    """
+    options = {k: v for k, v in config.host_options.items() if k not in _OWN_KEYS}
+    known = E3smConfig.__dataclass_fields__
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise ClimSimError(
+            f"host_options.{unknown[0]}: unknown key of the host e3sm: expected one of "
+            f"{', '.join(known)}"
+        )
+    missing = [key for key in ("source", "machine", "account") if key not in options]
+    if missing:
+        raise ClimSimError(f"host_options.{missing[0]}: the host e3sm needs it: add it")
+    options.setdefault("purpose", MMF if config.model is None else HYBRID)
+    options.setdefault("months", max(1, round(config.days / _DAYS_PER_MONTH)))
+    values: dict[str, Any] = {
+        "case": config.case, "folder": config.folder, "model": config.model,
+        "streams": config.streams, "coupler": config.coupler, **options,
+    }  # fmt: skip
+    return E3smConfig(**values)
+
+
+def advance(case: E3smConfig) -> logs.CaseState:
+    """Do the next thing that a case needs and say where it then stands."""
+    state = logs.case_state(case)
+    if state.status == logs.PREPARED:
+        create_case(case)
+        submit_case(case)
+    elif state.status == logs.CREATED:
+        submit_case(case)
+    elif state.status == logs.FAILED:
+        _log.warning("%s: resubmitted after: %s", case.case, state.message)
+        submit_case(case, proceed=state.days >= case.restart_days)
+    else:
+        return state
+    return logs.case_state(case)
+
+
+def advance_ensemble(cases: Sequence[E3smConfig]) -> list[logs.CaseState]:
+    """Advance several cases; those with equal definitions share the executable of the first.
+
+    Args:
+        cases: of one or several purposes.
+
+    Returns:
+        Their states, in order.
+    """
+    built: dict[tuple[str, str, str], Path] = {}
+    states = []
+    for case in cases:
+        key = (case.purpose, case.compset, case.grid)
+        if case.executable is None and key in built:
+            case = replace(case, executable=built[key])
+        states.append(advance(case))
+        built.setdefault(key, case.build_folder / "e3sm.exe")
+    return states
+
+
+def collect(case: E3smConfig, folder: Path) -> list[Path]:
+    """Link the history files of a case into a folder.
+
+    Args:
+        case: the case.
+        folder: where the evaluation looks for them.
+
+    Returns:
+        The links, in order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    links = []
+    for path in sorted(case.run_folder.glob(f"{case.case}.eam.h[0-9].*.nc")):
+        link = folder / path.name
+        if link.is_symlink() or link.exists():
+            link.unlink()
+        os.symlink(path, link)
+        links.append(link)
+    return links
+
+
+def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRecord:
+    resolved = config.resolved()
+    inputs = {} if case.model is None else {str(case.model): file_hash(case.model)}
+    message = f"{state.status} after {state.days:.0f} days"
+    dt = 86400.0 / case.steps_per_day
+    record = RunRecord(
+        case=config.case,
+        status=state.status,
+        message=f"{message}: {state.message}" if state.message else message,
+        config=resolved,
+        made_by=provenance(resolved, inputs),
+        host="e3sm",
+        model=resolved["model"],
+        start=logs.start_date(case).isoformat(),
+        date="" if state.date is None else state.date.isoformat(),
+        dt=dt,
+        steps=round(state.days * 86400.0 / dt),
+        days_wanted=(logs.end_date(case) - logs.start_date(case)).total_seconds() / 86400.0,
+        corrections=state.corrections,
+    )
+    if state.sypd:
+        # The log gives the speed; the record derives it from steps and seconds.
+        record.timing.steps = record.steps
+        record.timing.seconds["host"] = record.steps * dt / (365.0 * state.sypd)
+    if state.status == logs.UNSTABLE:
+        record.instability = {"step": record.steps, "variable": state.message, "level": None,
+                              "column": None, "value": None, "date": record.date}  # fmt: skip
+    return record

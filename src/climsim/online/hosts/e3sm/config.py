@@ -1,0 +1,156 @@
+"""The configuration of one E3SM-MMF case."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from climsim.constants import STEPS_PER_DAY
+from climsim.errors import ClimSimError, unknown_name
+from climsim.online.coupler import CouplerOptions
+from climsim.online.history import STREAMS
+
+HYBRID, MMF, TRAINING = "hybrid", "mmf", "training"
+CPP_DEFINITIONS = {HYBRID: "-DMMF_NN_EMULATOR", MMF: "", TRAINING: "-DMMF_ML_TRAINING"}
+"""Preprocessor definitions of E3SM by purpose of the case."""
+COMBINATIONS = ("v2", "v2_conf", "v6")
+RUN_TYPES = ("branch", "hybrid", "startup")
+
+
+@dataclass(frozen=True)
+class E3smConfig:
+    """One case of the FTorch branch of E3SM.
+
+    Attributes:
+        case: name of the case.
+        folder: where everything of the case goes.
+        source: E3SM's source tree (it holds ``cime/scripts/create_newcase``).
+        machine: name of the machine in CIME.
+        account: account that the job is charged to.
+        purpose: ``hybrid`` (coupled to a model), ``mmf`` (the reference) or ``training`` (writes
+            the step pairs of a data set).
+        model: exported model of a hybrid.
+        combination: variable combination of the model: ``v2``, ``v2_conf`` or ``v6``.
+        compiler: compiler in CIME.
+        queue: queue of the job.
+        compset: E3SM's component set.
+        grid: E3SM's grid.
+        tasks: MPI tasks.
+        threads: OpenMP threads of a task.
+        tasks_per_node: MPI tasks on a node.
+        steps_per_day: couplings of the atmosphere in a day.
+        run_type: ``branch`` from a restart, ``hybrid`` or ``startup``.
+        reference_case: case of the restart.
+        reference_date: its date, YYYY-MM-DD.
+        reference_time: its second of the day, five digits.
+        reference_folder: folder of the restart files.
+        months: simulated months.
+        months_per_job: simulated months of one job; further jobs resubmit themselves.
+        minutes_per_month: wall time that a simulated month takes [min].
+        restart_days: simulated days between restart files.
+        perturbation: amplitude of a relative perturbation of the start temperature; it needs a
+            run type other than branch. 0 adds none.
+        executable: ``e3sm.exe`` built by another case with equal definitions; None builds one.
+        ftorch: folder where FTorch is installed.
+        cuda: whether the model runs on a GPU.
+        streams: history streams to write.
+        debug_checks: whether E3SM checks every state for invalid values.
+        coupler: rules of the coupling.
+    """
+
+    case: str
+    folder: Path
+    source: Path
+    machine: str
+    account: str
+    purpose: str = HYBRID
+    model: Path | None = None
+    combination: str = "v2"
+    compiler: str = "gnugpu"
+    queue: str = "regular"
+    compset: str = "F2010-MMF1"
+    grid: str = "ne4pg2_ne4pg2"
+    tasks: int = 16
+    threads: int = 1
+    tasks_per_node: int = 16
+    steps_per_day: int = STEPS_PER_DAY
+    run_type: str = "branch"
+    reference_case: str = "E3SM_ML_ne4_rerun.F2010-MMF1"
+    reference_date: str = "0002-12-30"
+    reference_time: str = "00000"
+    reference_folder: Path | None = None
+    months: int = 61
+    months_per_job: int = 61
+    minutes_per_month: float = 20.0
+    restart_days: int = 30
+    perturbation: float = 0.0
+    executable: Path | None = None
+    ftorch: Path | None = None
+    cuda: bool = True
+    streams: tuple[str, ...] = ("h0",)
+    debug_checks: bool = True
+    coupler: CouplerOptions = field(default_factory=CouplerOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("folder", "source", "model", "reference_folder", "executable", "ftorch"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value).absolute())
+        object.__setattr__(self, "streams", tuple(self.streams))
+        for key, known in (
+            ("purpose", tuple(CPP_DEFINITIONS)),
+            ("combination", COMBINATIONS),
+            ("run_type", RUN_TYPES),
+        ):
+            if getattr(self, key) not in known:
+                raise unknown_name(f"e3sm.{key}", getattr(self, key), known)
+        for stream in self.streams:
+            if stream not in STREAMS:
+                raise unknown_name("e3sm.streams", stream, STREAMS)
+        for key in ("months", "months_per_job", "tasks", "threads", "tasks_per_node"):
+            if getattr(self, key) < 1:
+                raise ClimSimError(f"e3sm.{key}: expected 1 or more, found {getattr(self, key)}")
+        self._check_what_belongs_together()
+
+    def _check_what_belongs_together(self) -> None:
+        if self.purpose == HYBRID and self.model is None:
+            raise ClimSimError("e3sm.model: a hybrid case needs an exported model")
+        if self.run_type != "startup" and self.reference_folder is None:
+            raise ClimSimError(
+                f"e3sm.reference_folder: a {self.run_type} run needs the folder of the restart"
+            )
+        if self.perturbation and self.run_type == "branch":
+            raise ClimSimError(
+                "e3sm.perturbation: a branch run repeats its restart exactly: set run_type=hybrid"
+            )
+        if self.coupler.watch_physics and not self.coupler.blends:
+            raise ClimSimError(
+                "e3sm.coupler.watch_physics: E3SM runs its physics beside the network only under "
+                "partial coupling: use ramp_factor or partial_variables"
+            )
+
+    @property
+    def resubmissions(self) -> int:
+        """Jobs after the first."""
+        return math.ceil(self.months / self.months_per_job) - 1
+
+    @property
+    def wall_time(self) -> str:
+        """Wall time of one job, HH:MM:SS."""
+        minutes = math.ceil(min(self.months, self.months_per_job) * self.minutes_per_month)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
+
+    @property
+    def case_root(self) -> Path:
+        """Folder of CIME's case scripts."""
+        return self.folder / "case"
+
+    @property
+    def build_folder(self) -> Path:
+        """Folder of the executable."""
+        return self.folder / "build" if self.executable is None else self.executable.parent
+
+    @property
+    def run_folder(self) -> Path:
+        """Folder that E3SM runs in."""
+        return self.folder / "run"

@@ -1,0 +1,103 @@
+"""The namelists of a case, ``user_nl_eam``."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from typing import Any
+
+import f90nml
+
+from climsim.online.hosts.e3sm.config import HYBRID, E3smConfig
+from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, TARGETS
+
+HISTORY_FIELDS = (
+    "PRECT", "PRECC", "FLUT", "CLOUD", "CLDTOT", "CLDLOW", "CLDMED", "CLDHGH", "LWCF", "SWCF",
+    "LHFLX", "SHFLX", "TMQ", "U850", "T850", "Z850", "U500", "T500", "Z500", "T", "Q", "U", "V",
+    "PS", "CLDICE", "CLDLIQ", "DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS",
+)  # fmt: skip
+"""Fields of the monthly and daily streams."""
+CONFIDENCE_FIELDS = ("DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF")
+"""Further fields under a model with a confidence head."""
+HOURLY_FIELDS = ("PRECT", "TMQ", "PS", "LANDFRAC", "ICEFRAC", "OCNFRAC")
+SURFACE_FIELDS = ("LANDFRAC", "ICEFRAC", "OCNFRAC")
+_HOURS = {"h0": 0, "h1": -24, "h2": -1}
+"""Averaging of a stream as E3SM's ``nhtfrq`` counts it: 0 months, negative hours."""
+_SAMPLES = {"h0": 1, "h1": 1, "h2": 24}
+"""Samples in a file of a stream."""
+
+
+def _input_length(combination: str) -> int:
+    return DOOR_V6.size() if combination == "v6" else DOOR_V2.size()
+
+
+def _output_length(combination: str) -> int:
+    size = DOOR_OUTPUTS.size()
+    return size + TARGETS.size() if combination.endswith("_conf") else size
+
+
+def emulator_group(config: E3smConfig) -> dict[str, Any]:
+    """The group ``mmf_nn_emulator_nl``: the model and the rules of its coupling.
+
+    E3SM ramps only under partial coupling, so a ramp without a choice of variables names all of
+    them.
+    """
+    options = config.coupler
+    ramps = options.ramp != "constant" or options.ramp_factor != 1.0
+    partial = bool(options.partial_variables) or ramps
+    return {
+        "inputlength": _input_length(config.combination),
+        "outputlength": _output_length(config.combination),
+        "input_rh": True,
+        "cb_nn_var_combo": config.combination,
+        "cb_torch_model": str(config.model),
+        "cb_use_cuda": config.cuda,
+        "cb_spinup_step": options.spinup_steps,
+        "cb_partial_coupling": partial,
+        "cb_partial_coupling_vars": list(options.partial_variables or DOOR_OUTPUTS.names),
+        "cb_do_ramp": ramps,
+        "cb_ramp_option": options.ramp,
+        "cb_ramp_factor": options.ramp_factor,
+        "cb_ramp_linear_steps": options.ramp_linear_steps,
+        "cb_ramp_step_0steps": options.ramp_step_0steps,
+        "cb_ramp_step_1steps": options.ramp_step_1steps,
+        "cb_strato_water_constraint": options.strato_water,
+    }
+
+
+def history_group(config: E3smConfig) -> dict[str, Any]:
+    """The group ``cam_history_nl``: fields, averaging and files of the streams."""
+    full = [*HISTORY_FIELDS, *SURFACE_FIELDS]
+    if config.purpose == HYBRID and config.combination.endswith("_conf"):
+        full += CONFIDENCE_FIELDS
+    group: dict[str, Any] = {}
+    for number, stream in enumerate(config.streams, start=1):
+        group[f"fincl{number}"] = list(HOURLY_FIELDS) if stream == "h2" else full
+    group["avgflag_pertape"] = ["A"] * len(config.streams)
+    group["nhtfrq"] = [_HOURS[s] for s in config.streams]
+    group["mfilt"] = [_SAMPLES[s] for s in config.streams]
+    return group
+
+
+def namelists(config: E3smConfig) -> f90nml.Namelist:
+    """Every group of ``user_nl_eam``."""
+    groups: dict[str, Any] = {
+        "phys_ctl_nl": {"state_debug_checks": config.debug_checks},
+        "radiation": {"do_aerosol_rad": False},
+    }
+    if config.purpose == HYBRID:
+        groups["mmf_nn_emulator_nl"] = emulator_group(config)
+    if config.perturbation:
+        groups["cam_inidat_nl"] = {"pertlim": config.perturbation}
+    groups["cam_history_nl"] = history_group(config)
+    # A plain dictionary would be sorted by name.
+    return f90nml.Namelist(OrderedDict((n, OrderedDict(group)) for n, group in groups.items()))
+
+
+def user_nl_eam(config: E3smConfig) -> str:
+    """The text of ``user_nl_eam``."""
+    listing = namelists(config)
+    listing.indent = 1
+    stream = io.StringIO()
+    listing.write(stream)
+    return stream.getvalue()

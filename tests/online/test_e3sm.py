@@ -1,0 +1,396 @@
+"""E3SM cases: scripts executed against a stub of CIME, namelists parsed back, logs read."""
+
+import gzip
+import json
+import os
+import stat
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import f90nml
+import pytest
+from cftime import DatetimeNoLeap
+
+from climsim.errors import ClimSimError
+from climsim.online.coupler import CouplerOptions
+from climsim.online.hosts.e3sm import logs
+from climsim.online.hosts.e3sm.batch import advance, advance_ensemble, collect
+from climsim.online.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
+from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.online.record import RunRecord
+from climsim.online.run import RunConfig, run_online
+from climsim.online.status import summarize
+
+STUB = r'''#!/usr/bin/env python3
+"""Stands in for one of CIME's commands: records the call and writes what E3SM would write."""
+import os, pathlib, shutil, stat, sys
+
+name = pathlib.Path(sys.argv[0]).name
+with open(os.environ["STUB_CALLS"], "a") as calls:
+    calls.write(" ".join([name, *sys.argv[1:]]) + "\n")
+if os.environ.get("STUB_FAIL") == name:
+    sys.exit(f"ERROR: {name} is not having it")
+if name == "create_newcase":
+    root = pathlib.Path(sys.argv[sys.argv.index("--script-root") + 1])
+    root.mkdir(parents=True)
+    for other in ("xmlchange", "case.setup", "case.build", "case.submit"):
+        shutil.copy(sys.argv[0], root / other)
+elif name == "xmlchange":
+    with open("env.txt", "a") as env:
+        env.write("\n".join(sys.argv[-1].split(",")) + "\n")
+elif name in ("case.build", "case.submit"):
+    env = dict(l.split("=", 1) for l in open("env.txt").read().splitlines() if "=" in l)
+    if name == "case.build":
+        exe = pathlib.Path(env["EXEROOT"]) / "e3sm.exe"
+        exe.write_text("#!/bin/sh\n")
+        exe.chmod(0o755)
+    else:
+        case = pathlib.Path.cwd().parent
+        outcome = os.environ.get("STUB_OUTCOME", "queued")
+        status = ["case.submit starting", "case.submit success"]
+        if outcome != "queued":
+            status += ["case.run starting"] + {"complete": ["case.run success"], "running": []}.get(
+                outcome, ["case.run error"])
+            days = {"complete": 1857, "running": 40, "failed": 45, "unstable": 12}[outcome]
+            run = pathlib.Path(env["RUNDIR"])
+            stamps = []
+            for day in range(1, days + 1):
+                month_days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+                total = 365 + 363 + day
+                year, rest, month = total // 365 + 1, total % 365, 0
+                while rest >= month_days[month]:
+                    rest -= month_days[month]
+                    month += 1
+                hours = day // 60
+                clock = f"2026-01-{2 + hours // 24:02d} {hours % 24:02d}:{day % 60:02d}:00"
+                stamps.append(f" tStamp_write: model date = {year:04d}{month + 1:02d}{rest + 1:02d}"
+                              f"       0 wall clock = {clock} avg dt = 60.0 dt = 60.0")
+            (run / "cpl.log.1").write_text("\n".join(stamps) + "\n")
+            words = {"unstable": " ERROR: NaN produced in physics_state by package nn-emulator",
+                     "failed": " ERROR: could not open the restart file"}.get(outcome, "")
+            hey = " HEY MMF_NN_EMULATOR made a negative absolute q, corrected but BEWARE!!!\n"
+            (run / "atm.log.1").write_text(hey * 3 + words)
+            (run / f"{case.name}.eam.h0.0003-01.nc").write_text("monthly")
+        with open("CaseStatus", "a") as log:
+            log.write("".join(f"2026-01-02 00:00:00: {line}\n" for line in status))
+'''
+
+
+@pytest.fixture
+def cime(tmp_path, monkeypatch):
+    """E3SM's source tree with stubs, and the file that records the calls."""
+    scripts = tmp_path / "E3SM" / "cime" / "scripts"
+    scripts.mkdir(parents=True)
+    stub = scripts / "create_newcase"
+    stub.write_text(STUB)
+    stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
+    calls = tmp_path / "calls.txt"
+    monkeypatch.setenv("STUB_CALLS", str(calls))
+    return tmp_path / "E3SM", calls
+
+
+def case(tmp_path, name="unet_7", **changes):
+    model = tmp_path / "model.pt"
+    model.write_bytes(b"a model")
+    values = {
+        "case": name, "folder": tmp_path / name, "source": tmp_path / "E3SM", "machine": "pm-gpu",
+        "account": "m1234", "model": model, "reference_folder": tmp_path / "restart",
+    }  # fmt: skip
+    return E3smConfig(**(values | changes))
+
+
+def calls_of(calls):
+    return calls.read_text().splitlines() if calls.exists() else []
+
+
+def groups(config):
+    return f90nml.reads(case_files(config)["user_nl_eam"])
+
+
+def test_scripts_call_cime_in_order_with_the_settings_of_the_case(tmp_path, cime):
+    config = case(tmp_path)
+    create_case(config)
+    submit_case(config)
+    calls = calls_of(cime[1])
+    names = [line.split()[0] for line in calls]
+    assert [n for n in names if n != "xmlchange"] == [
+        "create_newcase", "case.setup", "case.build", "case.submit",
+    ]  # fmt: skip
+    assert "--compset F2010-MMF1 --res ne4pg2_ne4pg2 --machine pm-gpu" in calls[0]
+    text = "\n".join(calls)
+    for setting in (
+        "ATM_NCPL=72", "RUN_TYPE=branch", "RUN_REFDATE=0002-12-30,RUN_REFTOD=00000",
+        "PIO_NETCDF_FORMAT=64bit_data", "REST_OPTION=ndays,REST_N=30",
+        "STOP_OPTION=nmonths,STOP_N=61,RESUBMIT=0", "CHARGE_ACCOUNT=m1234,PROJECT=m1234",
+        "-cppdefs ' -DMMF_NN_EMULATOR ' ", "CONTINUE_RUN=FALSE", "JOB_WALLCLOCK_TIME=20:20:00",
+    ):  # fmt: skip
+        assert setting in text
+    assert (config.case_root / "user_nl_eam").read_text() == case_files(config)["user_nl_eam"]
+    assert os.access(config.build_folder / "e3sm.exe", os.X_OK)
+
+
+def test_dry_run_lists_the_commands_that_are_then_called(tmp_path, cime):
+    config = case(tmp_path)
+    commands = dry_run(config)
+    assert not config.folder.exists()
+    create_case(config)
+    submit_case(config)
+    assert len(commands) == len(calls_of(cime[1]))
+    for command, call in zip(commands, calls_of(cime[1]), strict=True):
+        assert Path(command.split()[0]).name == call.split()[0]
+
+
+def test_creating_twice_does_nothing_twice(tmp_path, cime):
+    create_case(case(tmp_path))
+    before = calls_of(cime[1])
+    create_case(case(tmp_path))
+    assert calls_of(cime[1]) == before
+
+
+def test_creation_that_failed_in_the_build_goes_on_there(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_FAIL", "case.build")
+    with pytest.raises(ClimSimError, match=r"case\.build is not having it.*create_case\.log"):
+        create_case(case(tmp_path))
+    monkeypatch.delenv("STUB_FAIL")
+    create_case(case(tmp_path))
+    names = [line.split()[0] for line in calls_of(cime[1])]
+    assert names.count("create_newcase") == 1
+    assert names.count("case.setup") == 1
+    assert names.count("case.build") == 2
+
+
+def test_ensemble_builds_one_executable_for_each_purpose(tmp_path, cime):
+    cases = [case(tmp_path, f"member_{n}") for n in range(3)]
+    cases.append(case(tmp_path, "mmf1", purpose="mmf", model=None))
+    states = advance_ensemble(cases)
+    assert [s.status for s in states] == ["submitted"] * 4
+    text = "\n".join(calls_of(cime[1]))
+    assert text.count("case.build") == 2
+    assert text.count("BUILD_COMPLETE=TRUE") == 2
+    assert f"EXEROOT={cases[0].build_folder}" in text
+    assert text.count(f"EXEROOT={cases[0].build_folder}\n") == 3
+
+
+def test_namelist_tells_e3sm_of_the_model_and_the_rules(tmp_path):
+    options = CouplerOptions(strato_water=False, spinup_steps=7)
+    group = groups(case(tmp_path, coupler=options))["mmf_nn_emulator_nl"]
+    assert (group["inputlength"], group["outputlength"]) == (557, 368)
+    assert group["cb_nn_var_combo"] == "v2"
+    assert group["cb_torch_model"] == str(tmp_path / "model.pt")
+    assert (group["cb_spinup_step"], group["cb_strato_water_constraint"]) == (7, False)
+    assert (group["cb_partial_coupling"], group["cb_do_ramp"], group["input_rh"]) == (
+        False, False, True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("combination", "lengths"), [("v2", [557, 368]), ("v6", [1519, 368]), ("v2_conf", [557, 676])]
+)
+def test_lengths_follow_the_variable_combination(tmp_path, combination, lengths):
+    group = groups(case(tmp_path, combination=combination))["mmf_nn_emulator_nl"]
+    assert [group["inputlength"], group["outputlength"]] == lengths
+
+
+def test_ramp_names_all_variables_because_e3sm_ramps_only_those_it_is_told(tmp_path):
+    options = CouplerOptions(ramp="linear", ramp_linear_steps=144, ramp_factor=0.5)
+    group = groups(case(tmp_path, coupler=options))["mmf_nn_emulator_nl"]
+    assert group["cb_partial_coupling"] is True
+    assert len(group["cb_partial_coupling_vars"]) == 14
+    assert (group["cb_ramp_option"], group["cb_ramp_linear_steps"]) == ("linear", 144)
+    assert group["cb_ramp_factor"] == 0.5
+
+
+def test_partial_coupling_names_the_chosen_variables(tmp_path):
+    options = CouplerOptions(partial_variables=("ptend_t", "cam_out_PRECC"))
+    group = groups(case(tmp_path, coupler=options))["mmf_nn_emulator_nl"]
+    assert group["cb_partial_coupling_vars"] == ["ptend_t", "cam_out_PRECC"]
+    assert group["cb_do_ramp"] is False
+
+
+def test_streams_ask_for_monthly_daily_and_hourly_means(tmp_path):
+    group = groups(case(tmp_path, streams=("h0", "h1", "h2")))["cam_history_nl"]
+    assert (group["nhtfrq"], group["mfilt"]) == ([0, -24, -1], [1, 1, 24])
+    assert {"DQ3PHYS", "CLDHGH", "Z500", "LANDFRAC"} <= set(group["fincl2"])
+    assert "T" not in group["fincl3"]
+    assert "DTPHYSCONF" not in group["fincl1"]
+
+
+def test_confidences_are_asked_for_under_a_model_that_has_them(tmp_path):
+    group = groups(case(tmp_path, combination="v2_conf"))["cam_history_nl"]
+    assert {"DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF"} <= set(group["fincl1"])
+
+
+def test_reference_and_training_cases_hold_no_emulator(tmp_path):
+    for purpose, definitions in (("mmf", None), ("training", "-DMMF_ML_TRAINING")):
+        config = case(tmp_path, purpose=purpose, model=None)
+        assert "mmf_nn_emulator_nl" not in groups(config)
+        assert ("-cppdefs" in case_files(config)["create_case.sh"]) == (definitions is not None)
+        assert (definitions or "") in case_files(config)["create_case.sh"]
+
+
+def test_namelist_as_frozen_text(tmp_path):
+    config = replace(
+        case(tmp_path, streams=("h0",)), model=Path("/models/unet.pt"), perturbation=1e-14,
+        run_type="hybrid",
+    )  # fmt: skip
+    expected = """\
+        &phys_ctl_nl
+         state_debug_checks = .true.
+        /
+
+        &radiation
+         do_aerosol_rad = .false.
+        /
+
+        &mmf_nn_emulator_nl
+         inputlength = 557
+         outputlength = 368
+         input_rh = .true.
+         cb_nn_var_combo = 'v2'
+         cb_torch_model = '/models/unet.pt'
+         cb_use_cuda = .true.
+         cb_spinup_step = 5
+         cb_partial_coupling = .false.
+        """
+    text = case_files(config)["user_nl_eam"]
+    assert text.startswith(textwrap.dedent(expected))
+    assert f90nml.reads(text)["cam_inidat_nl"]["pertlim"] == 1e-14
+
+
+def test_states_follow_the_logs(tmp_path, cime, monkeypatch):
+    expected = {"queued": "submitted", "running": "running", "failed": "failed",
+                "unstable": "unstable", "complete": "complete"}  # fmt: skip
+    for outcome, status in expected.items():
+        monkeypatch.setenv("STUB_OUTCOME", outcome)
+        config = case(tmp_path, outcome)
+        assert logs.case_state(config).status == "prepared"
+        create_case(config)
+        assert logs.case_state(config).status == "created"
+        submit_case(config)
+        assert logs.case_state(config).status == status
+
+
+def test_instability_is_told_from_other_failures_with_its_day(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "unstable")
+    state = advance(case(tmp_path))
+    assert (state.status, state.days) == ("unstable", 12.0)
+    assert "NaN produced in physics_state" in state.message
+    assert state.corrections == {"positivity:ptend_t": 0, "positivity:ptend_q0001": 3}
+    assert state.sypd == pytest.approx(86400 / 60 / 365)
+
+
+def test_failed_case_goes_on_from_its_restart(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "failed")
+    advance(case(tmp_path))
+    monkeypatch.setenv("STUB_OUTCOME", "complete")
+    state = advance(case(tmp_path))
+    assert state.status == "complete"
+    assert calls_of(cime[1])[-5:][0] == "xmlchange CONTINUE_RUN=TRUE"
+    before = calls_of(cime[1])
+    assert advance(case(tmp_path)).status == "complete"
+    assert calls_of(cime[1]) == before
+
+
+def test_compressed_logs_are_read(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "running")
+    config = case(tmp_path)
+    advance(config)
+    log = config.run_folder / "cpl.log.1"
+    with gzip.open(config.run_folder / "cpl.log.1.gz", "wt") as stream:
+        stream.write(log.read_text())
+    log.unlink()
+    assert logs.case_state(config).days == 40.0
+
+
+def test_end_date_counts_months_as_cime_does(tmp_path):
+    assert logs.end_date(case(tmp_path)) == DatetimeNoLeap(8, 1, 30)
+    assert logs.end_date(case(tmp_path, months=2)) == DatetimeNoLeap(3, 2, 28)
+
+
+def test_history_is_linked_to_where_the_evaluation_looks(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "complete")
+    config = case(tmp_path)
+    advance(config)
+    (link,) = collect(config, tmp_path / "collected")
+    assert link.name == "unet_7.eam.h0.0003-01.nc"
+    assert link.read_text() == "monthly"
+    assert collect(config, tmp_path / "collected") == [link]
+
+
+def run_config(tmp_path, **changes):
+    model = tmp_path / "model.pt"
+    model.write_bytes(b"a model")
+    options = {"source": tmp_path / "E3SM", "machine": "pm-gpu", "account": "m1", "months": 61,
+               "reference_folder": tmp_path / "restart"}  # fmt: skip
+    return RunConfig(
+        case="unet_7", folder=tmp_path / "unet_7", days=1855, host="e3sm", model=model,
+        host_options=options | changes,
+    )  # fmt: skip
+
+
+def test_online_run_of_the_host_e3sm_brings_a_case_to_its_end(tmp_path, cime, monkeypatch):
+    assert run_online(run_config(tmp_path)).status == "submitted"
+    monkeypatch.setenv("STUB_OUTCOME", "complete")
+    submit_case(case(tmp_path))
+    record = run_online(run_config(tmp_path))
+    assert (record.status, record.steps) == ("complete", 1857 * 72)
+    saved = RunRecord.open(tmp_path / "unet_7")
+    assert saved.finished
+    assert saved.sypd == pytest.approx(86400 / 60 / 365)
+    assert (tmp_path / "unet_7" / "unet_7.eam.h0.0003-01.nc").exists()
+    assert summarize(tmp_path / "unet_7").status == "complete"
+
+
+def test_unstable_case_is_shown_as_such(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "unstable")
+    record = run_online(run_config(tmp_path))
+    assert record.message.startswith("unstable after 12 days: ERROR: NaN produced")
+    summary = summarize(tmp_path / "unet_7")
+    assert (summary.status, summary.days) == ("unstable", 12.0)
+    assert "NaN produced" in summary.health
+
+
+def test_dry_run_of_online_run_calls_nothing(tmp_path, cime):
+    record = run_online(run_config(tmp_path, dry_run=True))
+    assert record.status == "dry run"
+    assert "create_newcase" in record.message
+    assert not calls_of(cime[1])
+    assert not (tmp_path / "unet_7").exists()
+
+
+def test_case_says_what_made_it(tmp_path, cime):
+    create_case(case(tmp_path))
+    about = json.loads((tmp_path / "unet_7" / "case.json").read_text())
+    assert about["compset"] == "F2010-MMF1"
+    assert str(tmp_path / "model.pt") in about["input_hashes"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": None}, "e3sm.model: a hybrid case needs"),
+        ({"combination": "v4"}, "e3sm.combination 'v4'"),
+        ({"perturbation": 1e-14}, "e3sm.perturbation: a branch run"),
+        ({"reference_folder": None}, "e3sm.reference_folder: a branch run needs"),
+        ({"months": 0}, "e3sm.months: expected 1 or more"),
+        ({"coupler": CouplerOptions(watch_physics=True)}, "e3sm.coupler.watch_physics"),
+    ],
+)
+def test_case_that_cannot_work_is_refused(tmp_path, changes, message):
+    with pytest.raises(ClimSimError, match=message):
+        case(tmp_path, **changes)
+
+
+def test_missing_and_unknown_settings_of_the_host_are_named(tmp_path):
+    with pytest.raises(ClimSimError, match=r"host_options\.wall: unknown key of the host e3sm"):
+        run_online(run_config(tmp_path, wall=3))
+    config = replace(run_config(tmp_path), host_options={"machine": "x"})
+    with pytest.raises(ClimSimError, match=r"host_options\.source: the host e3sm needs it"):
+        run_online(config)
+
+
+def test_case_under_another_namelist_is_not_overwritten(tmp_path, cime):
+    create_case(case(tmp_path))
+    with pytest.raises(ClimSimError, match="holds a case with another namelist"):
+        create_case(case(tmp_path, coupler=CouplerOptions(spinup_steps=9)))
