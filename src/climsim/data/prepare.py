@@ -7,12 +7,9 @@ its name only when every shard is written.
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -26,6 +23,7 @@ from numpy.typing import NDArray
 
 from climsim.constants import TIME_STEP
 from climsim.data.features import STORED, memory_needed, memory_of
+from climsim.data.parallel import run_tasks
 from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
 from climsim.data.shards import ShardTask, write_shard
 from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
@@ -211,7 +209,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
     total = int(plan.selected.size)
     if progress is not None:
         progress(done, total)
-    for steps in _work(todo, config):
+    for steps in run_tasks(write_shard, todo, config.workers, config.dask):
         done += steps
         if progress is not None:
             progress(done, total)
@@ -252,47 +250,6 @@ def _begin(plan: Plan, folder: Path) -> None:
         plan.config.names,
     )
     write_json(note, {"plan": plan.digest})
-
-
-def _work(tasks: list[ShardTask], config: PrepareConfig) -> Iterator[int]:
-    """Write shards in parallel; yields the steps of each as it is done."""
-    workers = min(config.workers or os.cpu_count() or 1, max(1, len(tasks)))
-    if config.dask:
-        yield from _work_on_dask(tasks, config.dask)
-    elif workers == 1:
-        yield from map(write_shard, tasks)
-    else:
-        # A fresh interpreter per worker: forking a process with threads can lock up.
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-            yield from _gather(pool, tasks)
-
-
-def _gather(pool: concurrent.futures.Executor, tasks: list[ShardTask]) -> Iterator[int]:
-    futures = [pool.submit(write_shard, task) for task in tasks]
-    try:
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-    except concurrent.futures.BrokenExecutor as error:
-        raise ClimSimError(
-            "preparation: a worker process died (out of memory?): run again to continue, with "
-            "fewer workers or smaller shard_blocks"
-        ) from error
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _work_on_dask(tasks: list[ShardTask], address: str) -> Iterator[int]:
-    from distributed import Client, as_completed
-
-    try:
-        client = Client(address, timeout="30s")
-    except (OSError, TimeoutError) as error:
-        raise ClimSimError(f"dask={address}: no scheduler answers there ({error})") from error
-    with client:
-        for future in as_completed(client.map(write_shard, tasks, pure=False)):
-            yield future.result()
 
 
 def _finish(plan: Plan, folder: Path, tasks: list[ShardTask]) -> None:

@@ -26,6 +26,25 @@ Fields = dict[str, NDArray[np.floating]]
 FILLED_VARIABLES = ("cam_in_SNOWHICE", "cam_in_SNOWHLAND")
 """Variables that may hold the fill value 1e30 where they have no meaning."""
 
+
+class StepFileError(ClimSimError):
+    """A step file that is not as it should be.
+
+    Attributes:
+        problem: kind of the problem, one of `PROBLEMS`.
+    """
+
+    def __init__(self, problem: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.problem, str(self))
+
+
+PROBLEMS = ("unreadable", "truncated", "variable", "shape", "nan", "fill", "date")
+"""Kinds of problems of a file that reading finds."""
+
 _NAME = re.compile(r"E3SM-MMF\.([A-Za-z0-9]+)\.(\d{4})-(\d{2})-(\d{2})-(\d{5})\.nc")
 
 
@@ -65,9 +84,11 @@ def read_fields(
     try:
         data = path.read_bytes() if _is_classic(path) else None
     except FileNotFoundError as error:
-        raise ClimSimError(f"{path}: no such file: the step is incomplete") from error
+        raise StepFileError(
+            "unreadable", f"{path}: no such file: the step is incomplete"
+        ) from error
     except OSError as error:
-        raise ClimSimError(f"{path}: cannot be read ({error.strerror})") from error
+        raise StepFileError("unreadable", f"{path}: cannot be read ({error.strerror})") from error
     if data is None:
         fields = _read_netcdf4(path, names)
     else:
@@ -87,13 +108,15 @@ def _read_classic(
     try:
         header = headers.parse(data)
     except classic.HeaderError as error:
-        raise ClimSimError(
-            f"{path}: damaged netCDF header ({error}): copy or download the file again"
+        raise StepFileError(
+            "unreadable",
+            f"{path}: damaged netCDF header ({error}): copy or download the file again",
         ) from error
     if header.size > len(data):
-        raise ClimSimError(
+        raise StepFileError(
+            "truncated",
             f"{path}: truncated: {len(data)} bytes, expected {header.size}: "
-            "copy or download the file again"
+            "copy or download the file again",
         )
     _check_stamp(path, _classic_stamp(header, data))
     fields = {}
@@ -134,29 +157,34 @@ def _read_netcdf4(path: Path, names: tuple[str, ...]) -> Fields:
                 fields[name] = array[...]
             return fields
     except (OSError, RuntimeError, ValueError, TypeError, UnicodeError) as error:
-        raise ClimSimError(
-            f"{path}: not a whole netCDF file ({error}): copy or download the file again"
+        raise StepFileError(
+            "unreadable",
+            f"{path}: not a whole netCDF file ({error}): copy or download the file again",
         ) from error
 
 
-def missing_variable(path: Path, name: str, found: Mapping[str, object]) -> ClimSimError:
+def missing_variable(path: Path, name: str, found: Mapping[str, object]) -> StepFileError:
     """Build the error for a variable that a file lacks."""
     listing = ", ".join(list(found)[:6]) or "no variable"
-    return ClimSimError(
+    return StepFileError(
+        "variable",
         f"{path}: variable {name} is missing (found {listing}, ...): "
-        "is it a step file of E3SM-MMF, and the right one of the pair?"
+        "is it a step file of E3SM-MMF, and the right one of the pair?",
     )
 
 
 def _check_layout(path: Path, name: str, dimensions: tuple[str, ...], dtype: np.dtype) -> None:
     expected = ("lev", "ncol") if variable(name).profile else ("ncol",)
     if tuple(dimensions) != expected:
-        raise ClimSimError(
+        raise StepFileError(
+            "shape",
             f"{path}: {name} has dimensions ({', '.join(dimensions)}), "
-            f"expected ({', '.join(expected)})"
+            f"expected ({', '.join(expected)})",
         )
     if dtype.kind != "f":
-        raise ClimSimError(f"{path}: {name} has type {dtype}, expected floating point numbers")
+        raise StepFileError(
+            "variable", f"{path}: {name} has type {dtype}, expected floating point numbers"
+        )
 
 
 def _check_stamp(path: Path, stamp: Mapping[str, int]) -> None:
@@ -167,9 +195,10 @@ def _check_stamp(path: Path, stamp: Mapping[str, int]) -> None:
     date = to_date(parsed[1])
     expected = date.year * 10000 + date.month * 100 + date.day, parsed[1] % 86400
     if (stamp["ymd"], stamp["tod"]) != expected:
-        raise ClimSimError(
+        raise StepFileError(
+            "date",
             f"{path}: the file says ymd={stamp['ymd']} tod={stamp['tod']}, its name says "
-            f"ymd={expected[0]} tod={expected[1]}: was it renamed?"
+            f"ymd={expected[0]} tod={expected[1]}: was it renamed?",
         )
 
 
@@ -178,15 +207,19 @@ def _check_fields(path: Path, fields: Fields) -> None:
     for name, value in fields.items():
         expected = shape if value.ndim == 2 else (shape or value.shape)[-1:]
         if value.shape != expected:
-            raise ClimSimError(f"{path}: {name} has shape {value.shape}, expected {expected}")
-        # The sum is finite if every value is, except for sums of fill values, which are finite too.
+            raise StepFileError(
+                "shape", f"{path}: {name} has shape {value.shape}, expected {expected}"
+            )
+        # One pass, and no array of flags: float64 fields of weather do not overflow in a sum.
         if not np.isfinite(value.sum()):
             bad = int(np.sum(~np.isfinite(value)))
-            raise ClimSimError(
+            raise StepFileError(
+                "nan",
                 f"{path}: {name} has {bad} values that are not finite: "
-                "replace the file or remove the step"
+                "replace the file or remove the step",
             )
         if name not in FILLED_VARIABLES and (np.abs(value) > FILL_THRESHOLD).any():
-            raise ClimSimError(
-                f"{path}: {name} holds fill values, which only {', '.join(FILLED_VARIABLES)} may"
+            raise StepFileError(
+                "fill",
+                f"{path}: {name} holds fill values, which only {', '.join(FILLED_VARIABLES)} may",
             )

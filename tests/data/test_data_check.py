@@ -1,0 +1,140 @@
+"""Checking raw files: every kind of problem is found, counted and named."""
+
+from __future__ import annotations
+
+import json
+
+import netCDF4
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import START, STEP, write_record
+
+from climsim.data.check import KINDS, CheckConfig, check
+from climsim.data.ranges import RANGES
+from climsim.data.raw import INPUT_VARIABLES, OUTPUT_VARIABLES, list_steps
+from climsim.errors import ClimSimError
+
+
+@pytest.fixture
+def raw(tmp_path):
+    write_record(tmp_path / "raw", 8)
+    return tmp_path / "raw"
+
+
+def counts(folder, **changes):
+    report = check(CheckConfig(folder, workers=1, **changes))
+    return {k: n for m in report.months for k, n in m.counts.items() if n}, report
+
+
+def change(path, name, index, value):
+    with netCDF4.Dataset(path, "a") as file:
+        file.set_auto_maskandscale(False)
+        file[name][index] = value
+
+
+def test_sound_files_have_no_finding(raw):
+    found, report = counts(raw)
+    assert found == {}
+    assert report.ok
+    assert [m.steps for m in report.months] == [8]
+    assert "no problem found" in str(report)
+
+
+def test_every_raw_variable_has_a_range():
+    assert set(RANGES) == set(INPUT_VARIABLES) | set(OUTPUT_VARIABLES)
+
+
+def test_ranges_hold_the_extremes_of_e3sm():
+    from pathlib import Path
+
+    path = Path(__file__).parents[3] / "shared/reference_data/e3sm_mmf_statistics.csv"
+    if not path.is_file():
+        pytest.skip("published statistics are not there")
+    table = pd.read_csv(path)
+    for name, rows in table.groupby("variable"):
+        if name in RANGES and name != "cam_in_SNOWHICE":
+            low, high = RANGES[name]
+            assert rows["minimum"].min() >= low, name
+            assert rows["maximum"].max() <= high, name
+
+
+def test_each_kind_of_damage_is_found(raw):
+    files = list_steps(raw)
+    files[1].after.write_bytes(files[1].after.read_bytes()[:-500])
+    files[2].before.write_bytes(b"nothing")
+    change(files[3].before, "state_u", (1, 2), np.nan)
+    change(files[4].before, "state_t", (3, 4), 9000.0)
+    change(files[5].after, "cam_out_PRECC", 2, 1e30)
+    change(files[6].before, "tod", ..., 77)
+    files[7].after.unlink()
+    files[0].before.unlink()
+    files[0].after.unlink()
+    (raw / "copy").mkdir()
+    (raw / "copy" / files[4].after.name).write_bytes(files[4].after.read_bytes())
+    found, report = counts(raw)
+    assert found == {
+        "truncated": 1, "unreadable": 1, "nan": 1, "range": 1, "fill": 1, "date": 1,
+        "unpaired": 1, "duplicate": 1,
+    }  # fmt: skip
+    assert not report.ok
+    text = str(report)
+    assert "state_t has 1 implausible values, such as 9000" in text
+    assert files[1].after.name in text
+
+
+def test_missing_steps_are_listed_by_date(raw):
+    for index in (2, 3):
+        step = list_steps(raw)[2]
+        step.before.unlink()
+        step.after.unlink()
+        del index
+    found, report = counts(raw)
+    assert found == {"missing": 2}
+    assert "no file for the step 0001-02-27 00:40:00" in str(report)
+
+
+def test_stride_says_which_steps_should_be_there(tmp_path):
+    write_record(tmp_path / "raw", [0, 7, 21])
+    found, _ = counts(tmp_path / "raw", stride=7)
+    assert found == {"missing": 1}
+
+
+def test_months_are_reported_apart(tmp_path):
+    write_record(tmp_path / "raw", range(140, 150))
+    _, report = counts(tmp_path / "raw")
+    assert [(m.month, m.steps) for m in report.months] == [("0001-02", 4), ("0001-03", 6)]
+    assert list_steps(tmp_path / "raw")[4].seconds == START + 144 * STEP
+
+
+def test_other_grid_is_found(raw, tmp_path):
+    from synthetic import make_grid
+
+    from climsim.data.raw import write_grid_info
+
+    write_grid_info(tmp_path / "grid.nc", make_grid(levels=6), "synthetic")
+    found, _ = counts(raw, grid=tmp_path / "grid.nc")
+    assert found == {"shape": 16}
+
+
+def test_report_file_is_machine_readable(raw, tmp_path):
+    list_steps(raw)[3].after.unlink()
+    counts(raw, out=tmp_path / "report.json")
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["ok"] is False
+    assert document["months"][0]["unpaired"] == 1
+    assert set(KINDS) <= set(document["months"][0])
+    assert "git_revision" in document
+
+
+def test_several_processes_find_the_same(raw):
+    list_steps(raw)[3].after.write_bytes(b"CDF")
+    one, many = (check(CheckConfig(raw, workers=w)) for w in (1, 2))
+    assert one.table() == many.table()
+
+
+def test_empty_folder_is_refused(tmp_path):
+    with pytest.raises(ClimSimError, match="no step files"):
+        check(CheckConfig(tmp_path))
+    with pytest.raises(ClimSimError, match="stride=0"):
+        CheckConfig(tmp_path, stride=0)
