@@ -286,6 +286,20 @@ def test_damaged_file_stops_with_its_name(tmp_path):
         )
 
 
+def test_implausible_values_stop_unless_allowed(tmp_path):
+    import netCDF4
+
+    write_record(tmp_path / "raw", 4)
+    path = list_steps(tmp_path / "raw")[2].before
+    with netCDF4.Dataset(path, "a") as file:
+        file["state_t"][1, 3] = 2000.0
+    values = {"split": SplitConfig(1.0, 0, 0), "workers": 1}
+    with pytest.raises(ClimSimError, match=r"00-02400|mli.*implausible.*state_t \(1\)"):
+        prepare(PrepareConfig(tmp_path / "raw", tmp_path / "s", **values))
+    prepare(PrepareConfig(tmp_path / "raw", tmp_path / "s", check_ranges=False, **values))
+    assert open_store(tmp_path / "s").dataset["state_t"].values.max() == 2000.0
+
+
 def test_too_small_a_disk_is_noticed_before_the_work(record, tmp_path, monkeypatch):
     import shutil
 

@@ -52,6 +52,7 @@ class PrepareConfig:
             most 24 steps.
         shard_blocks: chunks in a file, the unit of work.
         compression: ``lz4``, ``zstd`` or ``none``.
+        check_ranges: whether to refuse steps with values outside their physical range.
         workers: processes; 0 for one per core.
         dask: address of a Dask scheduler to work on instead; empty for this machine.
     """
@@ -64,6 +65,7 @@ class PrepareConfig:
     block_steps: int = 0
     shard_blocks: int = 1
     compression: str = "lz4"
+    check_ranges: bool = True
     workers: int = 0
     dask: str = ""
 
@@ -156,7 +158,7 @@ class Plan:
                 windows.append((now.before, *before))
             yield ShardTask(
                 folder, number, tuple(windows), self.config.names, self.grid.lat,
-                (self.grid.n_levels, self.grid.n_columns),
+                (self.grid.n_levels, self.grid.n_columns), self.config.check_ranges,
             )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from climsim.data.features import (
     present_features,
     step_terms,
 )
+from climsim.data.ranges import outside_range
 from climsim.data.raw import read_step
 from climsim.errors import ClimSimError
 from climsim.files import write_json
@@ -35,6 +36,7 @@ class ShardTask:
         names: variables to store.
         latitude: (column,) [degrees north].
         shape: numbers of levels and columns.
+        check_ranges: whether to refuse values outside their physical range.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class ShardTask:
     names: tuple[str, ...]
     latitude: NDArray[np.floating] = field(repr=False)
     shape: tuple[int, int]
+    check_ranges: bool = True
 
     @property
     def tick(self) -> Path:
@@ -66,7 +69,10 @@ def write_shard(task: ShardTask) -> int:
     terms: dict[Path, StepTerms] = {}
     headers = HeaderCache()
     for row, window in enumerate(task.windows):
-        terms = {path: terms.get(path) or _read(path, task.shape, headers) for path in window}
+        terms = {
+            path: terms.get(path) or _read(path, task.shape, headers, task.check_ranges)
+            for path in window
+        }
         steps = [*(terms[path] for path in window), None, None][:3]
         now = steps[0]
         assert now is not None
@@ -90,12 +96,21 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-def _read(path: Path, shape: tuple[int, int], headers: HeaderCache) -> StepTerms:
+def _read(
+    path: Path, shape: tuple[int, int], headers: HeaderCache, check_ranges: bool
+) -> StepTerms:
     step = read_step(path, headers)
-    if step.shape != shape:
+    if step.shape != task.shape:
         raise ClimSimError(
-            f"{path}: (level, column) is {step.shape}, the grid file says {shape}: "
+            f"{path}: (level, column) is {step.shape}, the grid file says {task.shape}: "
             "give the grid file of these data"
+        )
+    bad = {**outside_range(step.before), **outside_range(step.after)} if task.check_ranges else {}
+    if bad:
+        counts = ", ".join(f"{name} ({count})" for name, count in bad.items())
+        raise ClimSimError(
+            f"{path}: implausible values in this step: {counts}: look at it with `climsim data "
+            "check`, and replace or remove the step, or prepare with check_ranges=false"
         )
     return step_terms(step)
 

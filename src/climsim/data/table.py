@@ -1,0 +1,176 @@
+"""One table of every variable of a set: place in the vector, unit, origin, normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+
+from climsim.constants import N_LEVELS, PRUNED_LEVELS, QN_ZERO_LEVELS, TIME_STEP
+from climsim.errors import ClimSimError, unknown_name
+from climsim.variables import (
+    DOOR_OUTPUTS,
+    DOOR_V2,
+    DOOR_V6,
+    EXPANDED,
+    KAGGLE_INPUTS,
+    PRUNED_TARGETS,
+    STANDARD,
+    TARGETS,
+    Variable,
+    VariableSet,
+    variable,
+)
+
+SETS: dict[str, VariableSet] = {
+    s.name: s for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, DOOR_V2, DOOR_V6, DOOR_OUTPUTS)
+}
+"""Sets that a table can be made of, by name."""
+
+_NORMALIZED = (STANDARD.name, EXPANDED.name)
+_FRACTIONS = (
+    "liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat",
+)  # fmt: skip
+_RANGE_ONLY = ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
+_PHYSICAL = "none: physical values"
+
+
+@dataclass(frozen=True)
+class VariableRow:
+    """One line of the table.
+
+    Attributes:
+        name: name in the files and in a store.
+        meaning: what it is.
+        unit: unit.
+        levels: number of values.
+        first: position of its first value (model top) in the vector, from 0.
+        last: position of its last value.
+        derived: how it is made from the raw files.
+        normalization: how a network sees it.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    levels: int
+    first: int
+    last: int
+    derived: str
+    normalization: str
+
+
+def variables_table(name: str, levels: int = N_LEVELS) -> list[VariableRow]:
+    """List the variables of a set in the order of its vector.
+
+    Args:
+        name: name of the set (`SETS`).
+        levels: number of levels.
+
+    Raises:
+        ClimSimError: if there is no such set.
+    """
+    if name not in SETS:
+        raise unknown_name("variable set", name, SETS)
+    if levels < 1:
+        raise ClimSimError(f"levels={levels}: expected a whole number >= 1")
+    return [
+        VariableRow(
+            key,
+            variable(key).long_name,
+            variable(key).unit,
+            place.stop - place.start,
+            place.start,
+            place.stop - 1,
+            derivation(key),
+            normalization(key, name),
+        )
+        for key, place in SETS[name].slices(levels).items()
+    ]
+
+
+def derivation(name: str) -> str:
+    """How a variable is made from the raw files, as a formula; t is the present step."""
+    if name in _FORMULAS:
+        return _FORMULAS[name]
+    if name.startswith("ptend_"):
+        key = name.replace("ptend_", "state_")
+        return f"(mlo.{key} - mli.{key}) / {TIME_STEP:g} s"
+    if name.endswith(("_dyn", "_prvphy")):
+        return _previous_step(name)
+    return f"as in {'mlo' if name.startswith('cam_out_') else 'mli'}"
+
+
+_FORMULAS = {
+    "state_rh": "q0001 / q_sat(T, p), SAM's saturation mixed between liquid and ice by T",
+    "state_qn": "q0002 + q0003",
+    "liq_partition": "clip((T - 253.16 K) / 20 K, 0, 1)",
+    "clat": "cos(lat)",
+    "slat": "sin(lat)",
+    "ptend_qn": f"(mlo.(q0002 + q0003) - mli.(q0002 + q0003)) / {TIME_STEP:g} s",
+    "cam_in_SNOWHICE": "as in mli, fill values (1e30, off sea ice) set to 0",
+    "cam_in_SNOWHLAND": "as in mli, fill values set to 0",
+}
+
+
+def _previous_step(name: str) -> str:
+    newer, older = ("t-1", "t-2") if name.startswith("tm_") else ("t", "t-1")
+    _, key, kind = name.removeprefix("tm_").split("_")
+    what = {
+        "q0": "(q0001 + q0002 + q0003)",
+        "qn": "(q0002 + q0003)",
+    }.get(key, f"state_{key}")
+    if kind == "dyn":
+        return f"(mli({newer}).{what} - mlo({older}).{what}) / {TIME_STEP:g} s"
+    return f"(mlo({older}).{what} - mli({older}).{what}) / {TIME_STEP:g} s"
+
+
+def normalization(name: str, variables: str) -> str:
+    """How a network sees a variable of a set, with statistics of the training split."""
+    if variables == TARGETS.name:
+        return _target_rule(variable(name))
+    if variables not in _NORMALIZED:
+        return _PHYSICAL
+    for applies, rule in _INPUT_RULES:
+        if applies(name):
+            return rule
+    where = "per level" if variable(name).profile else ""
+    return f"(x - mean) / (max - min) {where}".strip()
+
+
+_INPUT_RULES: tuple[tuple[Callable[[str], bool], str], ...] = (
+    (lambda n: n == "state_rh", "as it is, clipped to [0, 1.2]"),
+    (
+        lambda n: n == "state_qn",
+        f"1 - exp(-x / mean of x > 1e-7) per level, 0 in the top {QN_ZERO_LEVELS} levels",
+    ),
+    (lambda n: n in _FRACTIONS, "as it is"),
+    (lambda n: n in _RANGE_ONLY, "x / (max - min)"),
+    (lambda n: n.endswith("_dyn"), "x / (max - min) per level"),
+    (lambda n: n.endswith("_prvphy"), "x / std per level"),
+)
+
+
+def _target_rule(what: Variable) -> str:
+    if not what.profile:
+        return "x / std"
+    floor = {"kg kg-1 s-1": "max(std, 3e-10)", "m s-2": "max(std, 1e-6)"}.get(what.unit, "std")
+    pruned = f", 0 in the top {PRUNED_LEVELS} levels" if what.name in PRUNED_TARGETS else ""
+    return f"x / {floor} per level{pruned}"
+
+
+def markdown(rows: Sequence[VariableRow]) -> str:
+    """The table in Markdown, for the documentation."""
+    header = [f.name for f in fields(VariableRow)]
+    lines = [header, ["---"] * len(header), *([str(c) for c in astuple(row)] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def text(rows: Sequence[VariableRow]) -> str:
+    """The table in columns of plain text, for the terminal."""
+    header = tuple(f.name for f in fields(VariableRow))
+    lines = [header, *(tuple(str(c) for c in astuple(row)) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
