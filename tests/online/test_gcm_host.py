@@ -239,12 +239,13 @@ def test_means_and_ranges_are_plausible_beside_e3sm_mmf(gcm, day, shared):
     def expected(name, key="mean"):
         return np.array([reference[name][level][key] for level in sorted(reference[name])])
 
-    below_top = slice(15, None)
+    # Above 450 hPa the grey radiation keeps the air too warm and moist: docs/embedded_model.md.
+    troposphere = slice(33, None)
     temperature = level_means("state_t") - expected("state_t")
-    assert np.abs(temperature[below_top]).max() < 15
+    assert np.abs(temperature[troposphere]).max() < 14
     vapour = level_means("state_q0001") / expected("state_q0001")
-    assert (vapour[35:] > 0.4).all()
-    assert (vapour[35:] < 2.5).all()
+    assert (vapour[troposphere] > 0.4).all()
+    assert (vapour[troposphere] < 2.5).all()
     for name in ("state_ps", "cam_in_LWUP", "cam_in_LANDFRAC"):
         assert level_means(name) == pytest.approx(expected(name)[0], rel=0.15)
     for name in ("state_t", "state_u", "state_v", "state_ps", "pbuf_LHFLX", "pbuf_SHFLX"):

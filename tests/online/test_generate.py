@@ -16,16 +16,12 @@ from .toy_host import DT, ToyHost
 PER_DAY = 72
 
 
-class SourcedHost(ToyHost):
-    source = "toy climate model (not E3SM-MMF)"
-
-
 def run(folder, days, **host):
     steps = []
     generate(
         GenerateConfig(raw=folder, days=days, host="toy"),
         lambda done, total: steps.append((done, total)),
-        host=SourcedHost(**host),
+        host=ToyHost(**host),
     )
     return steps
 
@@ -36,7 +32,7 @@ def contents(folder):
 
 def test_pairs_hold_the_state_before_and_after_physics(tmp_path):
     assert run(tmp_path, 0.125)[-1] == (9, 9)
-    host = SourcedHost()
+    host = ToyHost()
     expected = host.step_physics()
     steps = list_steps(tmp_path)
     assert len(steps) == 9
@@ -56,9 +52,9 @@ def test_files_say_which_model_made_them_and_lie_beside_their_grid(tmp_path):
     run(tmp_path, 2 / PER_DAY)
     for path in (*tmp_path.glob("*/*.nc"), tmp_path / GRID_FILE):
         with netCDF4.Dataset(path) as file:
-            assert "not E3SM-MMF" in file.source
+            assert file.source == ToyHost().source
     grid = read_grid_info(tmp_path / GRID_FILE)
-    np.testing.assert_allclose(grid.lat, SourcedHost().grid.lat)
+    np.testing.assert_allclose(grid.lat, ToyHost().grid.lat)
 
 
 def test_a_finished_run_is_not_repeated_and_a_longer_one_continues(tmp_path):
@@ -113,6 +109,9 @@ def test_the_embedded_model_writes_every_variable_with_its_tendency(gcm, tmp_pat
     steps = list_steps(tmp_path)
     assert steps[0].date == start
     assert steps[1].seconds - steps[0].seconds == DT
+    with netCDF4.Dataset(steps[0].before) as file:
+        assert "not E3SM-MMF" in file.source
+        assert "advection eulerian" in file.source
     pair = read_step(steps[1].before)
     assert pair.before["state_t"].shape == (60, 512)
     assert pair.before["state_t"].mean() < 280

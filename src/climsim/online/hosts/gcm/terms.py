@@ -76,10 +76,10 @@ def delivered_fluxes(diagnostics: dict[str, Any], like: Any) -> dict[str, Any]:
 def grey_emission(temperature: Any) -> Any:
     """Black-body emission in the bands of the grey scheme, (column,) [W/m2].
 
-    Its bands leave out the ends of the spectrum: some 2 % less than `sigma T^4`.
+    Its bands leave out the ends of the spectrum: some 1 % less than `sigma T^4`.
     """
     limits = RadiationParameters.default().lw_band_limits
-    return jnp.sum(planck_bands_lw(temperature, limits), axis=-1)
+    return jnp.pi * jnp.sum(planck_bands_lw(temperature, limits), axis=-1)
 
 
 class TargetTap(PhysicsTerm):
