@@ -344,7 +344,7 @@ def test_missing_model_file_is_named(tmp_path):
 FULL_DISK = """
 import sys, resource
 from pathlib import Path
-resource.setrlimit(resource.RLIMIT_FSIZE, (178000, 178000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (173000, 173000))  # room for the last day, not for a file
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 sys.path.insert(0, sys.argv[2])
 from online.toy_host import ToyHost

@@ -44,9 +44,12 @@ class LastDay:
         levels = grid.n_levels
         sizes = [levels if variable(n).profile else 1 for n in CONTENT]
         self._shape = (sum(sizes), grid.n_columns)
-        self._rows = dict(
-            zip(CONTENT, np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1]), strict=True)
-        )
+        ends = np.cumsum(sizes)
+        self._rows = {
+            name: slice(int(end) - size, int(end))
+            for name, size, end in zip(CONTENT, sizes, ends, strict=True)
+        }
+        self._block = np.empty(self._shape, dtype=np.float32)
         self._slot_bytes = 8 + 4 * self._shape[0] * self._shape[1]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -65,12 +68,11 @@ class LastDay:
             result: what it saw and did.
         """
         fields = {**result.inputs, **result.tendencies, **result.surface}
-        block = np.empty(self._shape, dtype=np.float32)
         for name, rows in self._rows.items():
-            block[rows] = fields[name]
+            self._block[rows] = fields[name]
         # The number is stored plus one: an empty slot reads 0.
-        data = np.int64(step + 1).tobytes() + block.tobytes()
-        os.pwrite(self._file, data, (step % self.slots) * self._slot_bytes)
+        data = [np.int64(step + 1).tobytes(), self._block.data.cast("B")]
+        os.pwritev(self._file, data, (step % self.slots) * self._slot_bytes)
 
     def read(self, last: int) -> tuple[list[int], Array]:
         """Read the steps of the day that ends with a step.
