@@ -69,10 +69,7 @@ def write_shard(task: ShardTask) -> int:
     terms: dict[Path, StepTerms] = {}
     headers = HeaderCache()
     for row, window in enumerate(task.windows):
-        terms = {
-            path: terms.get(path) or _read(path, task.shape, headers, task.check_ranges)
-            for path in window
-        }
+        terms = {path: terms.get(path) or _read(path, task, headers) for path in window}
         steps = [*(terms[path] for path in window), None, None][:3]
         now = steps[0]
         assert now is not None
@@ -96,9 +93,7 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-def _read(
-    path: Path, shape: tuple[int, int], headers: HeaderCache, check_ranges: bool
-) -> StepTerms:
+def _read(path: Path, task: ShardTask, headers: HeaderCache) -> StepTerms:
     step = read_step(path, headers)
     if step.shape != task.shape:
         raise ClimSimError(
