@@ -1,4 +1,10 @@
-"""Layers that several architectures share."""
+"""Layers that several architectures share, in the layout that is fast on CPU and GPU alike.
+
+Networks work feature-last, ``(column, level, feature)``. An *image* is the same memory seen as
+``(column, feature, 1, level)``: what two-dimensional convolutions call channels-last. On CPU this
+makes depthwise convolutions several times faster than the one-dimensional kernels, and linear maps
+as 1x1 convolutions faster than the matrix product.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +13,65 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def as_image(x: Tensor) -> Tensor:
+    """View (column, level, feature) as an image (column, feature, 1, level), without a copy."""
+    return x.transpose(1, 2).unsqueeze(2)
+
+
+def from_image(image: Tensor) -> Tensor:
+    """View an image (column, feature, 1, level) as (column, level, feature)."""
+    return image.squeeze(2).transpose(1, 2)
+
+
+class LevelLinear(nn.Linear):
+    """A linear map on every level."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (column, level, feature) to (column, level, feature)."""
+        if x.is_cuda:
+            return functional.linear(x, self.weight, self.bias)
+        weight = self.weight.unsqueeze(2).unsqueeze(3)
+        return from_image(functional.conv2d(as_image(x), weight, self.bias))
+
+
+class LevelConv(nn.Conv1d):
+    """A convolution over the levels of an image; weights as those of a one-dimensional one.
+
+    Pads with zeros to keep the length; an even kernel reaches one level further down than up.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, groups: int = 1, bias: bool = True
+    ) -> None:
+        """Build the convolution (arguments as `torch.nn.Conv1d`)."""
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
+        self.reach = (kernel - 1) // 2
+        self.even = kernel % 2 == 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve an image (column, feature, 1, level)."""
+        weight = self.weight.unsqueeze(2)
+        reach = self.reach
+        if self.even:
+            input, reach = functional.pad(input, (reach, reach + 1)), 0
+        return functional.conv2d(input, weight, self.bias, padding=(0, reach), groups=self.groups)
+
+
 class SelfAttention(nn.Module):
     """Multi-head scaled dot-product self-attention over levels."""
 
-    def __init__(self, width: int, n_heads: int) -> None:
+    def __init__(self, width: int, n_heads: int, linear: type[nn.Linear] = LevelLinear) -> None:
         """Build the projections (Xavier-uniform, zero bias).
 
         Args:
             width: features on each level; a multiple of ``n_heads``.
             n_heads: attention heads.
+            linear: kind of the projections.
         """
         super().__init__()
         self.n_heads = n_heads
-        self.project_in = nn.Linear(width, 3 * width)
-        self.project_out = nn.Linear(width, width)
+        self.project_in = linear(width, 3 * width)
+        self.project_out = linear(width, width)
         nn.init.xavier_uniform_(self.project_in.weight)
         nn.init.zeros_(self.project_in.bias)
         nn.init.zeros_(self.project_out.bias)
@@ -57,7 +108,7 @@ class LevelwiseHeads(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.n_targets = n_targets
-        self.linear = nn.Linear(width, n_heads * n_targets)
+        self.linear = LevelLinear(width, n_heads * n_targets)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (column, level, feature) to (column, head, feature, level)."""

@@ -1,6 +1,6 @@
 """The frame around every architecture: layout of vectors, repeated scalars, pruning, confidence.
 
-An architecture is a *body*: a module that maps ``(column, feature, level)`` to profiles
+An architecture is a *body*: a module that maps ``(column, level, feature)`` to profiles
 ``(column, head, feature, level)`` and scalars ``(column, head, feature)``. Head 0 is the
 prediction; head 1, where it exists, is the confidence. Everything that does not depend on the
 architecture happens here, once.
@@ -121,7 +121,7 @@ class Network(nn.Module):
         """Wrap a body.
 
         Args:
-            body: maps ``(column, feature, level)`` to profiles and scalars of every head.
+            body: maps ``(column, level, feature)`` to profiles and scalars of every head.
             layout: sizes of both vectors.
             pruned_levels: top levels in which the pruned targets are zero.
             pruned_targets: positions of the pruned targets among the profiles.
@@ -155,7 +155,8 @@ class Network(nn.Module):
         split = self.n_profiles * self.n_levels
         profiles = x[:, :split].reshape(x.shape[0], self.n_profiles, self.n_levels)
         scalars = x[:, split:].unsqueeze(2).expand(-1, -1, self.n_levels)
-        profile_targets, scalar_targets = self.body(torch.cat([profiles, scalars], dim=1))
+        features = torch.cat([profiles, scalars], dim=1).transpose(1, 2).contiguous()
+        profile_targets, scalar_targets = self.body(features)
         return torch.cat([profile_targets.flatten(2), scalar_targets], dim=2) * self.mask
 
     def forward(self, x: Tensor) -> Tensor:

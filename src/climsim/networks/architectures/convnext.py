@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from climsim.errors import ClimSimError
+from climsim.networks.layers import LevelConv, LevelLinear, as_image, from_image
 from climsim.networks.network import Body, Layout, PublishedNames
 from climsim.networks.registry import register
 
@@ -21,16 +22,16 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, layer_scale: float) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.norm = nn.BatchNorm1d(width)
-        self.expand = nn.Linear(width, 4 * width)
-        self.project = nn.Linear(4 * width, width)
+        self.depthwise = LevelConv(width, width, 7, groups=width)
+        self.norm = nn.BatchNorm2d(width)
+        self.expand = LevelLinear(width, 4 * width)
+        self.project = LevelLinear(4 * width, width)
         self.layer_scale = nn.Parameter(torch.full((width,), layer_scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.depthwise(x)).transpose(1, 2)
-        y = self.layer_scale * self.project(functional.gelu(self.expand(y)))
-        return x + y.transpose(1, 2)
+        y = from_image(self.norm(self.depthwise(x)))
+        y = self.project(functional.gelu(self.expand(y)))
+        return torch.addcmul(x, as_image(y), self.layer_scale.reshape(1, -1, 1, 1))
 
 
 class _Head(nn.Module):
@@ -39,11 +40,11 @@ class _Head(nn.Module):
     def __init__(self, width: int, layout: Layout) -> None:
         super().__init__()
         self.n_profile_targets = layout.n_profile_targets
-        self.conv = nn.Conv1d(width, layout.n_level_targets, 3, padding=1)
+        self.conv = LevelConv(width, layout.n_level_targets, 3)
         self.scalar = nn.Linear(layout.n_scalar_targets * layout.n_levels, layout.n_scalar_targets)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.conv(x)
+        y = self.conv(x).squeeze(2)
         profiles, scalars = y[:, : self.n_profile_targets], y[:, self.n_profile_targets :]
         return profiles, self.scalar(scalars.flatten(1))
 
@@ -74,16 +75,13 @@ class ConvNeXt(Body):
                 f"depths, dims: expected one width per stage, got {len(depths)} depths and "
                 f"{len(dims)} dims"
             )
-        # Even kernels reach one level further down than up, as "same" padding has it.
-        self.stem = nn.Sequential(
-            nn.ZeroPad1d((1, 2)), nn.Conv1d(layout.n_channels, dims[0], 4), nn.BatchNorm1d(dims[0])
-        )
+        self.stem = nn.Sequential(LevelConv(layout.n_channels, dims[0], 4), nn.BatchNorm2d(dims[0]))
         self.transitions = nn.ModuleList([nn.Identity()])
         self.stages = nn.ModuleList()
         for i, (depth, width) in enumerate(zip(depths, dims, strict=True)):
             if i:
-                norm, conv = nn.BatchNorm1d(dims[i - 1]), nn.Conv1d(dims[i - 1], width, 2)
-                self.transitions.append(nn.Sequential(norm, nn.ZeroPad1d((0, 1)), conv))
+                norm, conv = nn.BatchNorm2d(dims[i - 1]), LevelConv(dims[i - 1], width, 2)
+                self.transitions.append(nn.Sequential(norm, conv))
             self.stages.append(nn.Sequential(*(_Block(width, layer_scale) for _ in range(depth))))
         self.heads = nn.ModuleList(_Head(dims[-1], layout) for _ in range(layout.n_heads))
         self.apply(_initialize)
@@ -92,12 +90,12 @@ class ConvNeXt(Body):
         """Run the body.
 
         Args:
-            x: shape (column, feature, level).
+            x: shape (column, level, feature).
 
         Returns:
             Profiles (column, head, feature, level) and scalars (column, head, feature).
         """
-        y = self.stem(x)
+        y = self.stem(as_image(x))
         for transition, stage in zip(self.transitions, self.stages):  # noqa: B905
             y = stage(transition(y))
         profiles: list[Tensor] = []
@@ -110,13 +108,10 @@ class ConvNeXt(Body):
 
     def published_prefixes(self) -> PublishedNames:
         """Prefixes of this module's tensor names, each with its published spelling."""
-        result: PublishedNames = {
-            "stem.1": "downsample_layers.0.0",
-            "stem.2": "downsample_layers.0.1",
-        }
+        result: PublishedNames = {"stem": "downsample_layers.0"}
         for i, stage in enumerate(self.stages):
             result[f"transitions.{i}.0"] = f"downsample_layers.{i}.norm"
-            result[f"transitions.{i}.2"] = f"downsample_layers.{i}.conv"
+            result[f"transitions.{i}.1"] = f"downsample_layers.{i}.conv"
             for k in range(len(stage)):  # type: ignore[arg-type]
                 block = f"stages.{i}.{k}"
                 result[f"{block}.depthwise"] = f"{block}.dwconv"

@@ -72,14 +72,13 @@ class EncoderDecoderLSTM(Body):
         """Run the body.
 
         Args:
-            x: shape (column, feature, level).
+            x: shape (column, level, feature).
 
         Returns:
             Profiles (column, head, feature, level) and scalars (column, head, feature).
         """
-        sequence = x.transpose(1, 2)
-        decoded = self.decoder(self.encoder(sequence.flatten(1))).reshape(sequence.shape)
-        y = self.lstm(torch.cat([sequence, decoded], dim=2))[0]
+        decoded = self.decoder(self.encoder(x.flatten(1))).reshape(x.shape)
+        y = self.lstm(torch.cat([x, decoded], dim=2))[0]
         y = self.gru(y)[0].flatten(1)
         outputs: list[Tensor] = []
         for head in self.heads:

@@ -54,15 +54,14 @@ class PureResLSTM(Body):
         """Run the body.
 
         Args:
-            x: shape (column, feature, level).
+            x: shape (column, level, feature).
 
         Returns:
             Profiles (column, head, feature, level) and scalars (column, head, feature).
         """
-        y = x.transpose(1, 2)
         for layer in self.layers:
-            y = layer(y)
-        return split_levelwise(self.heads(y), self.n_profile_targets)
+            x = layer(x)
+        return split_levelwise(self.heads(x), self.n_profile_targets)
 
     def published_prefixes(self) -> PublishedNames:
         """Prefixes of this module's tensor names, each with its published spelling."""

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from climsim.networks.layers import LevelwiseHeads, SelfAttention
+from climsim.networks.layers import (
+    LevelConv,
+    LevelLinear,
+    LevelwiseHeads,
+    SelfAttention,
+    as_image,
+    from_image,
+)
 from climsim.networks.network import Body, Layout, PublishedNames, split_levelwise
 from climsim.networks.registry import register
 
@@ -27,24 +34,24 @@ class _Gate(nn.Module):
 class _GatedMLP(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
+        self.expand = LevelLinear(width, hidden)
         self.gate = _Gate()
-        self.project = nn.Linear(hidden // 2, width)
+        self.project = LevelLinear(hidden // 2, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(self.gate(self.expand(x)))
 
 
 class _ScaleBias(nn.Module):
-    """A learned factor and offset per feature."""
+    """A residual connection whose branch has a learned factor and offset per feature."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + self.bias
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return torch.addcmul(residual + self.bias, x, self.scale)
 
 
 class _ConvBlock(nn.Module):
@@ -53,26 +60,23 @@ class _ConvBlock(nn.Module):
     def __init__(self, width: int, kernel: int = 15) -> None:
         super().__init__()
         inner = 2 * width
-        self.expand = nn.Linear(width, 2 * inner)
+        self.expand = LevelLinear(width, 2 * inner)
         self.gate = _Gate()
-        self.depthwise = nn.Conv1d(
-            inner, inner, kernel, padding=kernel // 2, groups=inner, bias=False
-        )
-        self.batch_norm = nn.BatchNorm1d(inner, momentum=0.95)
+        self.depthwise = LevelConv(inner, inner, kernel, groups=inner, bias=False)
+        self.batch_norm = nn.BatchNorm2d(inner, momentum=0.95)
         self.level_attention = nn.Conv1d(1, 1, 5, padding=2, bias=False)
-        self.project = nn.Linear(inner, width)
+        self.project = LevelLinear(inner, width)
         self.scale_bias_1 = _ScaleBias(width)
         self.mlp = _GatedMLP(width, 4 * width)
         self.scale_bias_2 = _ScaleBias(width)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.gate(self.expand(x)).transpose(1, 2)
-        y = functional.silu(self.batch_norm(self.depthwise(y)))
-        weight = torch.sigmoid(self.level_attention(y.mean(dim=1, keepdim=True)))
-        y = self.project((y * weight).transpose(1, 2))
-        x = x + self.scale_bias_1(y)
-        return self.norm(x + self.scale_bias_2(self.mlp(x)))
+        y = self.depthwise(as_image(self.gate(self.expand(x))))
+        y = from_image(functional.silu(self.batch_norm(y)))
+        weight = torch.sigmoid(self.level_attention(y.mean(dim=2).unsqueeze(1)))
+        x = self.scale_bias_1(self.project(y * weight.transpose(1, 2)), x)
+        return self.norm(self.scale_bias_2(self.mlp(x), x))
 
 
 class _TransformerBlock(nn.Module):
@@ -88,8 +92,8 @@ class _TransformerBlock(nn.Module):
         self.norm_2 = nn.LayerNorm(width, eps=_EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm_1(x + self.scale_bias_1(self.attention(x)))
-        return self.norm_2(x + self.scale_bias_2(self.mlp(x)))
+        x = self.norm_1(self.scale_bias_1(self.attention(x), x))
+        return self.norm_2(self.scale_bias_2(self.mlp(x), x))
 
 
 @register(
@@ -119,13 +123,13 @@ class Squeezeformer(Body):
         """
         super().__init__()
         self.n_profile_targets = layout.n_profile_targets
-        self.stem = nn.Linear(layout.n_channels, embed_dim, bias=False)
+        self.stem = LevelLinear(layout.n_channels, embed_dim, bias=False)
         self.norm = nn.LayerNorm(embed_dim, eps=_EPSILON)
         self.blocks = nn.ModuleList()
         for _ in range(num_blocks):
             self.blocks.append(_ConvBlock(embed_dim))
             self.blocks.append(_TransformerBlock(embed_dim, num_heads))
-        self.expand = nn.Linear(embed_dim, head_dim)
+        self.expand = LevelLinear(embed_dim, head_dim)
         self.mlp = _GatedMLP(head_dim, 4 * embed_dim)
         self.heads = nn.ModuleList(
             LevelwiseHeads(head_dim, layout.n_level_targets, 1) for _ in range(layout.n_heads)
@@ -135,12 +139,12 @@ class Squeezeformer(Body):
         """Run the body.
 
         Args:
-            x: shape (column, feature, level).
+            x: shape (column, level, feature).
 
         Returns:
             Profiles (column, head, feature, level) and scalars (column, head, feature).
         """
-        y = self.norm(self.stem(x.transpose(1, 2)))
+        y = self.norm(self.stem(x))
         for block in self.blocks:
             y = block(y)
         y = self.mlp(functional.silu(self.expand(y)))
