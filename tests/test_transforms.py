@@ -1,6 +1,6 @@
 """Transforms against values worked by hand, an independent route and their own promises."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,55 +20,16 @@ from climsim.transforms import (
 )
 from climsim.transforms.build import describe, empty_transforms
 from climsim.transforms.inputs import input_set, multirep_profiles
-from climsim.variables import DOOR_OUTPUTS, EXPANDED, STANDARD, TARGETS, variable
+from climsim.variables import DOOR_OUTPUTS, EXPANDED, STANDARD, TARGETS
+from physical_samples import samples, statistics_of, vector
 
 LEVELS = 18
 KINDS = ("standard", "multirep", "expanded")
 
 
-@dataclass(frozen=True)
-class One:
-    mean: np.ndarray
-    std: np.ndarray
-    min: np.ndarray
-    max: np.ndarray
-    column_mean: float
-    column_std: float
-    positive_mean: np.ndarray
-
-
-def samples(n=50, seed=0):
-    """Physical values of every input and target, (sample, level) or (sample,)."""
-    rng = np.random.default_rng(seed)
-    result = {}
-    for name in dict.fromkeys((*EXPANDED.names, *TARGETS.names)):
-        shape = (n, LEVELS) if variable(name).profile else (n,)
-        result[name] = rng.normal(1.0, 0.5, shape) * np.exp(rng.normal(0, 2, shape[1:]))
-    result["state_t"] = rng.uniform(200, 300, (n, LEVELS))
-    result["liq_partition"] = numpy_liquid_fraction(result["state_t"])
-    result["state_rh"] = rng.uniform(-0.1, 1.5, (n, LEVELS))
-    result["state_qn"] = np.where(rng.random((n, LEVELS)) < 0.4, 3e-5 * rng.random((n, LEVELS)), 0)
-    return result
-
-
-def statistics_of(values):
-    result = {}
-    for name, v in values.items():
-        big = np.where(v > 1e-7, v, np.nan)
-        seen = np.isfinite(big).any(axis=0)
-        positive = np.where(seen, np.nanmean(np.where(seen, big, 1.0), axis=0), np.nan)
-        result[name] = One(v.mean(0), v.std(0), v.min(0), v.max(0), v.mean(), v.std(), positive)
-    return result
-
-
-def vector(values, variables):
-    columns = [np.reshape(values[n], (len(values[n]), -1)) for n in variables.names]
-    return torch.as_tensor(np.concatenate(columns, axis=1), dtype=torch.float32)
-
-
 @pytest.fixture(scope="module")
 def values():
-    return samples()
+    return samples(LEVELS)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +86,7 @@ def test_condensate_is_squashed_by_its_mean_and_zero_at_the_top(values, statisti
 
 def test_multirep_of_hand_worked_column():
     # Temperatures 1, 2, 6 on every level but level 1, where they are 10 times that.
-    base = samples(3)
+    base = samples(LEVELS, 3)
     base["state_t"] = np.repeat([[1.0], [2.0], [6.0]], LEVELS, axis=1)
     base["state_t"][:, 1] *= 10
     transform = from_statistics(statistics_of(base), "multirep", LEVELS).inputs
@@ -243,19 +204,9 @@ def test_targets_of_a_constant_keep_a_finite_scale(values):
 @pytest.mark.parametrize("kind", KINDS)
 def test_door_gives_the_vector_of_the_set(kind, values):
     door, variables = DOORS[door_of_inputs(kind)], input_set(kind)
-    rng = np.random.default_rng(5)
-    at_door = dict(values)
-    for name in door.names:
-        if "q0002" in name or "q0003" in name:
-            at_door[name] = rng.normal(size=(50, LEVELS))
-    expected = dict(at_door)
-    for name in variables.names:
-        if "_qn" in name:
-            liquid, ice = (name.replace("qn", q) for q in ("q0002", "q0003"))
-            expected[name] = at_door[liquid] + at_door[ice]
     transform = DoorTransform(door, variables, LEVELS)
-    found = transform(vector(at_door, door))
-    torch.testing.assert_close(found, vector(expected, variables))
+    found = transform(vector(values, door))
+    torch.testing.assert_close(found, vector(values, variables))
 
 
 def test_liquid_fraction_is_that_of_the_features():

@@ -12,6 +12,8 @@ from synthetic import STEP, make_grid, make_step, split_config
 
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.data.raw import write_grid_info, write_step_pair
+from climsim.data.statistics import compute_statistics
+from climsim.data.store import open_store
 from climsim.data.times import seconds_of, to_date
 from climsim.training.config import (
     NetworkConfig,
@@ -23,8 +25,9 @@ from climsim.training.config import (
     TrainerConfig,
 )
 
-N_LEVELS, N_COLUMNS, N_STEPS = 16, 11, 80
-TINY = {"unet": {"width": 16, "blocks": 1}}
+N_LEVELS, N_COLUMNS, N_STEPS = 16, 11, 60
+TINY = {"model_channels": 8, "channel_mult": (1, 1), "num_blocks": 1}
+"""Hyperparameters of a U-Net that trains in no time."""
 
 
 def learnable_step(grid, rng):
@@ -49,19 +52,25 @@ def store_path(tmp_path_factory):
     write_grid_info(raw / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     path = raw.parent / "store.zarr"
     prepare(PrepareConfig(raw, path, split=split_config(), block_steps=4, workers=1))
+    compute_statistics(open_store(path)).save(raw.parent / "statistics.nc")
     return path
 
 
 @pytest.fixture
 def configure(store_path, tmp_path):
     """Builds a configuration of a small fast run from what differs."""
+    statistics = store_path.parent / "statistics.nc"
 
     def build(
         out="run", network="unet", hyperparameters=None, recipe=None, seed=7, data=None,
         optimizer=None, schedule=None, **trainer,
     ):  # fmt: skip
+        if network == "unet" and hyperparameters is None:
+            hyperparameters = TINY
         return TrainConfig(
-            TrainDataConfig(store_path, **{"batch_size": 64, **(data or {})}),
+            TrainDataConfig(
+                store_path, **{"batch_size": 64, "statistics": statistics, **(data or {})}
+            ),
             tmp_path / out,
             seed,
             "small",

@@ -7,7 +7,6 @@ and what made it.
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ from climsim.transforms.build import describe, empty_transforms
 
 KEY = "climsim"
 FORMAT = 1
+STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "positive_mean")
+"""Rows of each table of statistics in a checkpoint."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -83,16 +84,19 @@ def describe_model(
         "transforms": describe(transforms),
         "config": dict(config),
         "provenance": dict(made_by),
-        "statistics": {n: _tensors(v) for n, v in statistics.items()} if statistics else {},
+        "statistics_fields": list(STATISTICS_FIELDS),
+        "statistics": {n: _table(v) for n, v in statistics.items()} if statistics else {},
         **facts,
     }
 
 
-def _tensors(values: Any) -> dict[str, Tensor]:
-    return {
-        f.name: torch.as_tensor(np.asarray(getattr(values, f.name), dtype=np.float64))
-        for f in dataclasses.fields(values)
-    }
+def _table(values: Any) -> Tensor:
+    """Statistics of one variable, (field, level) or (field, 1), float64.
+
+    One tensor, not one per field: a checkpoint holds some seventy variables and is written often.
+    """
+    rows = [np.atleast_1d(getattr(values, f)) for f in STATISTICS_FIELDS]
+    return torch.as_tensor(np.stack(np.broadcast_arrays(*rows)).astype(np.float64))
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,11 @@ class EmulatorModule(lightning.LightningModule):
             transforms.targets.n_levels,
         )
         self.plateau = Plateau(config.schedule)
-        self._call: Any = network
+        # In a list, so that the network is registered, and saved, once and under its own name.
+        self._call: list[Any] = [network]
         self._proven = True
         if config.trainer.compile:
-            self._call, self._proven = torch.compile(network, dynamic=False), False
+            self._call, self._proven = [torch.compile(network, dynamic=False)], False
 
     def terms(self, batch: Batch) -> LossTerms:
         """Loss terms of a batch of physical vectors."""
@@ -71,14 +72,14 @@ class EmulatorModule(lightning.LightningModule):
 
     def _run_network(self, x: Tensor) -> Any:
         if self._proven:
-            return self._call(x)
+            return self._call[0](x)
         try:
-            output = self._call(x)
+            output = self._call[0](x)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             logger.warning("torch.compile failed (%s): training goes on uncompiled", reason)
-            self._call = self.network
-            output = self._call(x)
+            self._call = [self.network]
+            output = self.network(x)
         self._proven = True
         return output
 

@@ -1,0 +1,322 @@
+"""Exported files against the Python path, and everything that can be wrong with a file."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from climsim.configuration import compose_config
+from climsim.constants import TIME_STEP
+from climsim.errors import ClimSimError
+from climsim.export import ExportConfig, export_model, load_emulator, run_export
+from climsim.export.loading import METADATA_NAME
+from climsim.export.writing import relative_difference
+from climsim.networks import build_network, network_names
+from climsim.thermodynamics import liquid_fraction
+from climsim.training.checkpoint import describe_model, load_model, save_model
+from climsim.transforms import DOORS, from_statistics
+from climsim.transforms.inputs import input_set
+from climsim.variables import DOOR_OUTPUTS, TARGETS
+from physical_samples import samples, statistics_of, vector
+
+LEVELS = 24
+RECIPES = ("standard", "conf_loss", "diff_loss", "multirep", "v6")
+TINY = {
+    "unet": {"model_channels": 8, "num_blocks": 1},
+    "squeezeformer": {"embed_dim": 16, "head_dim": 16, "num_heads": 2, "num_blocks": 1},
+    "pure_resLSTM": {"num_lstm": 2, "hidden_state": 8},
+    "pao_model": {"hidden_profile_num": 8, "hidden_scalar_num": 8},
+    "convnext": {"depths": (1, 1, 1, 1), "dims": (8, 12, 16, 20)},
+    "encdec_lstm": {"hidden_dim": 8, "num_layers": 2, "reduction": 24},
+}
+
+
+def settings_of(recipe):
+    return compose_config("train", [f"recipe={recipe}", "data.store=x", "out=y"])["recipe"]
+
+
+@pytest.fixture(scope="module")
+def statistics():
+    return statistics_of(samples(LEVELS))
+
+
+@pytest.fixture
+def make(tmp_path, statistics):
+    """Writes a checkpoint of a tiny network whose weights are not those of initialization."""
+
+    def checkpoint(name="unet", recipe="standard", seed=7, levels=LEVELS, file="model.ckpt"):
+        settings = settings_of(recipe)
+        known = statistics if levels == LEVELS else statistics_of(samples(levels))
+        transforms = from_statistics(known, settings["inputs"], levels, clip_margin=1.0)
+        torch.manual_seed(seed)
+        network = build_network(
+            name, settings["inputs"], settings["confidence"], "small", levels, **TINY[name]
+        )
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape))
+        facts = {"recipe": recipe, "seed": seed, "validation_loss": 0.5, "statistics_hash": "abc"}
+        made_by = {"git_revision": "cafe"}
+        about = describe_model(network.config, transforms, {}, made_by, known, **facts)
+        return save_model(tmp_path / file, network, transforms, about)
+
+    return checkpoint
+
+
+def python_path(checkpoint, values, kind):
+    """The outputs from features of a store, in numpy from the network's end on."""
+    model = load_model(checkpoint)
+    y = model.predict(vector(values, input_set(kind))).double().numpy()
+    tendency = {n: y[:, s].copy() for n, s in TARGETS.slices(LEVELS).items()}
+    for name in ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v"):
+        tendency[name][:, :15] = 0
+    t, liquid, ice = (
+        values[n].astype(np.float32).astype(float)
+        for n in ("state_t", "state_q0002", "state_q0003")
+    )
+    w = liquid_fraction(t + TIME_STEP * tendency["ptend_t"])
+    total = liquid + ice + TIME_STEP * tendency["ptend_qn"]
+    tendency["ptend_q0002"] = (w * total - liquid) / TIME_STEP
+    tendency["ptend_q0003"] = ((1 - w) * total - ice) / TIME_STEP
+    return torch.as_tensor(np.concatenate([tendency[n] for n in DOOR_OUTPUTS.names], axis=1))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_file_equals_the_python_path(name, recipe, make, tmp_path):
+    checkpoint = make(name, recipe)
+    emulator = load_emulator(export_model(checkpoint, tmp_path / "model.pt"))
+    kind = settings_of(recipe)["inputs"]
+    values = samples(LEVELS, 384, seed=5)
+    door = DOORS["v6" if recipe == "v6" else "v2"]
+    assert emulator.door == door.name
+    x = vector(values, door).numpy()
+    y = emulator(x)
+    size = DOOR_OUTPUTS.size(LEVELS)
+    assert y.dtype == np.float32
+    assert y.shape == (384, size + (TARGETS.size(LEVELS) if recipe == "conf_loss" else 0))
+    expected = python_path(checkpoint, values, kind)
+    assert relative_difference(expected, torch.as_tensor(y[:, :size]).double(), LEVELS) < 1e-5
+    assert np.abs(y).max() > 0
+    alone = emulator(x[7:8])
+    same = torch.as_tensor(y[7:8, :size])
+    assert relative_difference(same, torch.as_tensor(alone[:, :size]), LEVELS) < 1e-5
+    columns_first = np.asfortranarray(x)
+    assert not columns_first.flags.c_contiguous
+    np.testing.assert_array_equal(emulator(columns_first), y)
+
+
+def test_every_network_is_exported_here():
+    assert set(TINY) == set(network_names())
+
+
+def test_confidences_follow_the_outputs(make, tmp_path):
+    checkpoint = make(recipe="conf_loss")
+    emulator = load_emulator(export_model(checkpoint, tmp_path / "model.pt"))
+    values = samples(LEVELS, 5)
+    model = load_model(checkpoint)
+    with torch.inference_mode():
+        inputs = model.transforms.inputs(vector(values, input_set("standard")))
+        _, confidence = model.network(inputs)
+    y = emulator(vector(values, DOORS["v2"]).numpy())
+    assert emulator.confidence
+    assert emulator.metadata["variable_combination"] == "v2_conf"
+    found = y[:, DOOR_OUTPUTS.size(LEVELS) :]
+    np.testing.assert_allclose(found, confidence.numpy(), rtol=1e-4, atol=1e-6)
+    start = TARGETS.slice("ptend_u", LEVELS).start
+    assert (found[:, start : start + 12] == 0).all()
+
+
+def test_metadata_says_what_is_inside(make, tmp_path):
+    emulator = load_emulator(export_model(make(recipe="v6"), tmp_path / "model.pt"))
+    metadata = emulator.metadata
+    assert metadata["door"] == "v6"
+    assert metadata["n_levels"] == LEVELS
+    assert metadata["n_inputs"] == DOORS["v6"].size(LEVELS) == emulator.n_inputs
+    assert [v["name"] for v in metadata["inputs"]] == list(DOORS["v6"].names)
+    assert metadata["inputs"][0] == {"name": "state_t", "units": "K", "levels": LEVELS}
+    assert metadata["outputs"][-1] == {"name": "cam_out_SOLLD", "units": "W m-2", "levels": 1}
+    assert (metadata["recipe"], metadata["seed"]) == ("v6", 7)
+    assert (metadata["validation_loss"], metadata["statistics_hash"]) == (0.5, "abc")
+    assert metadata["training_git_revision"] == "cafe"
+    assert metadata["network"]["name"] == "unet"
+    assert metadata["precision"] == "float32"
+
+
+def test_ensemble_is_the_mean_of_its_members_and_obeys_the_constraint(make, tmp_path):
+    first, second = make(seed=7, file="a.ckpt"), make("convnext", seed=43, file="b.ckpt")
+    members = [load_emulator(export_model(p, tmp_path / f"{p.stem}.pt")) for p in (first, second)]
+    config = ExportConfig(first, tmp_path / "both.pt", (second,))
+    both = load_emulator(run_export(config))
+    x = vector(samples(LEVELS, 9), DOORS["v2"]).numpy()
+    a, b, mean = (e(x).astype(float) for e in (*members, both))
+    places = DOOR_OUTPUTS.slices(LEVELS)
+    for name in ("ptend_t", "ptend_q0001", "ptend_u", "cam_out_PRECC"):
+        expected = (a[:, places[name]] + b[:, places[name]]) / 2
+        np.testing.assert_allclose(
+            mean[:, places[name]], expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max()
+        )
+    door = DOORS["v2"].slices(LEVELS)
+    t = x[:, door["state_t"]] + TIME_STEP * mean[:, places["ptend_t"]]
+    liquid = x[:, door["state_q0002"]] + TIME_STEP * mean[:, places["ptend_q0002"]]
+    ice = x[:, door["state_q0003"]] + TIME_STEP * mean[:, places["ptend_q0003"]]
+    total = liquid + ice
+    np.testing.assert_allclose(liquid, liquid_fraction(t) * total, atol=2e-5 * np.abs(total).max())
+    assert len(both.metadata["members"]) == 2
+    assert [m["seed"] for m in both.metadata["members"]] == [7, 43]
+
+
+def test_members_of_different_doors_are_refused(make, tmp_path):
+    paths = (make(file="a.ckpt"), make(recipe="v6", file="b.ckpt"))
+    with pytest.raises(ClimSimError, match=r"b\.ckpt: expected door, levels and confidence"):
+        export_model(paths, tmp_path / "model.pt")
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_file_never_raises_for_finite_inputs(name, make, tmp_path):
+    emulator = load_emulator(export_model(make(name), tmp_path / "model.pt"))
+    for columns in (0, 1, 2, 7):
+        assert emulator(np.zeros((columns, emulator.n_inputs), np.float32)).shape[0] == columns
+    extreme = np.zeros((4, emulator.n_inputs), np.float32)
+    extreme[0], extreme[1], extreme[2], extreme[3, ::2] = 3e38, -3e38, 1e-38, 1e30
+    assert emulator(extreme).shape == (4, emulator.n_outputs)
+
+
+def test_file_holds_no_device_and_moves_whole(make, tmp_path):
+    path = export_model(make(), tmp_path / "model.pt")
+    module = torch.jit.load(str(path), map_location="meta")
+    tensors = [*module.parameters(), *module.buffers()]
+    assert tensors
+    assert all(t.device.type == "meta" for t in tensors)
+    code = "".join(m.code for m in module.modules() if hasattr(m, "code"))
+    assert 'torch.device("cpu")' not in code
+    assert not module.training
+
+
+def test_file_runs_without_the_package(make, tmp_path):
+    path = export_model(make(), tmp_path / "model.pt")
+    emulator = load_emulator(path)
+    x = vector(samples(LEVELS, 3), DOORS["v2"])
+    np.save(tmp_path / "x.npy", x.numpy())
+    script = (
+        "import sys, numpy, torch; m = torch.jit.load(sys.argv[1]);"
+        "numpy.save(sys.argv[3], m(torch.from_numpy(numpy.load(sys.argv[2]))).detach());"
+        "assert not any(n.startswith('climsim') for n in sys.modules)"
+    )
+    files = [str(path), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+    subprocess.run([sys.executable, "-c", script, *files], check=True, cwd=tmp_path)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), emulator(x.numpy()), rtol=1e-6)
+
+
+def test_fast_form_says_so_and_how_far_it_is_off(make, tmp_path, caplog):
+    checkpoint = make()
+    with caplog.at_level(logging.WARNING, "climsim"):
+        fast = load_emulator(export_model(checkpoint, tmp_path / "fast.pt", "bfloat16"))
+    assert "bfloat16" in caplog.text
+    assert fast.metadata["precision"] == "bfloat16"
+    off = fast.metadata["fast_form"]
+    assert 1e-5 < off["ptend_t"] < 0.1
+    exact = load_emulator(export_model(checkpoint, tmp_path / "exact.pt"))
+    x = vector(samples(LEVELS, 6), DOORS["v2"]).numpy()
+    assert not np.array_equal(fast(x), exact(x))
+    difference = relative_difference(torch.as_tensor(exact(x)), torch.as_tensor(fast(x)), LEVELS)
+    assert difference < 0.1
+
+
+def test_unknown_precision_lists_the_known(make, tmp_path):
+    with pytest.raises(ClimSimError, match="'int8': expected one of bfloat16, float32"):
+        ExportConfig(make(), tmp_path / "model.pt", precision="int8")
+
+
+def test_wrong_width_is_named(make, tmp_path):
+    emulator = load_emulator(export_model(make(), tmp_path / "model.pt"))
+    with pytest.raises(ClimSimError, match=rf"\(column, {emulator.n_inputs}\) for door v2"):
+        emulator(np.zeros((3, 5), np.float32))
+
+
+def corrupt(path, tmp_path, **changes):
+    """The same module under changed metadata."""
+    extra = {METADATA_NAME: ""}
+    module = torch.jit.load(str(path), _extra_files=extra)
+    metadata = {**json.loads(extra[METADATA_NAME]), **changes}
+    other = tmp_path / "other.pt"
+    torch.jit.save(module, str(other), _extra_files={METADATA_NAME: json.dumps(metadata)})
+    return other
+
+
+def test_wrong_door_in_the_metadata_is_found_out(make, tmp_path):
+    path = export_model(make(), tmp_path / "model.pt")
+    with pytest.raises(ClimSimError, match=r"other\.pt: expected a model with the door v2 or v6"):
+        load_emulator(corrupt(path, tmp_path, door="v9"))
+    with pytest.raises(ClimSimError, match=r"other\.pt: expected door v6 at 24 levels"):
+        load_emulator(corrupt(path, tmp_path, door="v6"))
+    with pytest.raises(ClimSimError, match=r"other\.pt: expected door v2 at 60 levels"):
+        load_emulator(corrupt(path, tmp_path, n_levels=60))
+
+
+class Foreign(torch.nn.Module):
+    def __init__(self, n_outputs: int):
+        super().__init__()
+        self.n_outputs = n_outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :1].expand(-1, self.n_outputs).contiguous() + 0 * x[:, 556:557]
+
+
+def test_torchscript_made_elsewhere_is_taken_by_its_door(tmp_path, caplog):
+    path = tmp_path / "foreign.pt"
+    torch.jit.save(torch.jit.script(Foreign(368)), str(path))
+    emulator = load_emulator(path)
+    assert (emulator.door, emulator.n_levels, emulator.confidence) == ("v2", 60, False)
+    assert "no metadata.json inside" in caplog.text
+    assert emulator(np.ones((3, 557), np.float32)).shape == (3, 368)
+
+
+def test_foreign_or_damaged_files_are_one_line(make, tmp_path):
+    path = tmp_path / "foreign.pt"
+    torch.jit.save(torch.jit.script(Foreign(100)), str(path))
+    with pytest.raises(ClimSimError, match="fits neither"):
+        load_emulator(path)
+    whole = export_model(make(), tmp_path / "model.pt").read_bytes()
+    for content in (whole[:2000], whole[: len(whole) // 2], b"", b"not a model"):
+        path.write_bytes(content)
+        with pytest.raises(ClimSimError, match=r"foreign\.pt: expected a TorchScript") as error:
+            load_emulator(path)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ClimSimError, match="no such model"):
+        load_emulator(tmp_path / "nothing.pt")
+
+
+def test_checkpoint_that_does_not_fit_its_network_lists_the_tensors(make, tmp_path):
+    path = make()
+    content = torch.load(path, weights_only=True)
+    state = content["state_dict"]
+    name = next(k for k in state if k.startswith("network.") and state[k].ndim == 3)
+    state["network.surplus"] = torch.zeros(2)
+    state[name] = state[name][:1]
+    torch.save(content, path)
+    with pytest.raises(ClimSimError, match=r"extra surplus.* of shape \(1, ") as error:
+        export_model(path, tmp_path / "model.pt")
+    assert "\n" not in str(error.value)
+
+
+def test_file_that_is_no_checkpoint_is_named(tmp_path):
+    path = tmp_path / "model.ckpt"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ClimSimError, match=r"model\.ckpt: expected a checkpoint of this package"):
+        export_model(path, tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+def test_file_runs_a_high_resolution_grid_at_once(make, tmp_path):
+    emulator = load_emulator(export_model(make(), tmp_path / "model.pt"))
+    x = np.tile(vector(samples(LEVELS, 50), DOORS["v2"]).numpy(), (432, 1))
+    assert len(x) == 21600
+    y = emulator(x)
+    first, last = torch.as_tensor(y[:50]), torch.as_tensor(y[-50:])
+    assert relative_difference(first, last, LEVELS) < 1e-5

@@ -1,0 +1,282 @@
+"""What a training run does, and how it ends when something is wrong."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from climsim.configuration import build_config, compose_config
+from climsim.data.reader import BlockReader
+from climsim.data.store import open_store
+from climsim.errors import ClimSimError
+from climsim.export import export_model, load_emulator
+from climsim.training.checkpoint import load_model, read_checkpoint
+from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
+from climsim.training.loading import EpochLoader, read_ahead
+from climsim.training.optimization import Plateau, learning_rate_factor
+from climsim.training.run import train
+from climsim.variables import DOOR_V2
+
+
+def test_training_beats_the_mean_and_lowers_its_loss(configure, store_path):
+    result = train(configure(epochs=12, data={"batch_size": 32}, optimizer={"learning_rate": 1e-2}))
+    model = load_model(result.best_checkpoint)
+    inputs, targets = next(iter(BlockReader(store_path, split="test", batch_size=128)))
+    encode = model.transforms.targets.encode
+    predicted, true = encode(model.predict(inputs)), encode(targets)
+    # Heating follows temperature in these data: the network finds that out.
+    heating = slice(0, model.transforms.targets.n_levels)
+    error = (predicted - true)[:, heating].square().mean()
+    assert error < 0.7 * (true[:, heating] - true[:, heating].mean(0)).square().mean()
+
+
+def test_checkpoint_holds_configuration_statistics_and_origin(configure, store_path):
+    config = configure(epochs=1)
+    result = train(config)
+    about = read_checkpoint(result.best_checkpoint)["climsim"]
+    assert about["config"] == config.resolved()
+    assert about["config"]["network"]["name"] == "unet"
+    assert json.loads(about["provenance"]["input_hashes"])["store"] == (
+        open_store(store_path).fingerprint
+    )
+    row = about["statistics_fields"].index("mean")
+    store = open_store(store_path)
+    ps = store.array("state_ps")[:][store.steps("train")].mean()
+    np.testing.assert_allclose(about["statistics"]["state_ps"][row].item(), ps, rtol=1e-5)
+    assert about["validation_loss"] == pytest.approx(result.validation_loss)
+    assert (about["seed"], about["recipe"]) == (7, "standard")
+
+
+def test_validation_loss_is_the_plain_loss_over_the_whole_split(configure, store_path):
+    recipe = {"confidence": True, "difference": True, "loss": "mse"}
+    result = train(configure(epochs=1, recipe=recipe))
+    model = load_model(result.best_checkpoint)
+    reader = BlockReader(store_path, split="validation", batch_size=10_000, shuffle=False)
+    errors = []
+    for inputs, targets in reader:
+        encode = model.transforms.targets.encode
+        prediction, _ = model.network(model.transforms.inputs(inputs))
+        errors.append((prediction - encode(targets)).square())
+    assert result.validation_loss == pytest.approx(torch.cat(errors).mean().item(), rel=1e-4)
+
+
+def test_best_checkpoints_are_kept_and_the_best_is_linked(configure):
+    result = train(configure(epochs=4, keep_best=2))
+    kept = sorted((result.last_checkpoint.parent / "checkpoints").iterdir())
+    assert len(kept) == 2
+    losses = [read_checkpoint(p)["climsim"]["validation_loss"] for p in kept]
+    best = read_checkpoint(result.best_checkpoint)["climsim"]["validation_loss"]
+    assert best == min(losses) == result.validation_loss
+
+
+@pytest.mark.parametrize("recipe", ["standard", "conf_loss", "diff_loss", "multirep", "v6"])
+def test_shipped_recipe_trains_and_exports(recipe, configure, tmp_path):
+    settings = compose_config("train", [f"recipe={recipe}", "data.store=x", "out=y"])["recipe"]
+    result = train(configure(epochs=1, recipe=settings))
+    emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "model.pt"))
+    assert emulator.metadata["recipe"] == recipe
+    assert emulator.metadata["validation_loss"] == result.validation_loss
+    assert emulator(np.zeros((2, emulator.n_inputs), np.float32)).shape == (2, emulator.n_outputs)
+
+
+def test_shipped_configuration_builds_the_defaults():
+    values = compose_config("train", ["data.store=s", "out=o"])
+    defaults = TrainConfig(TrainDataConfig(Path("s")), Path("o"))
+    assert build_config(TrainConfig, values).resolved() == defaults.resolved()
+
+
+def test_exploding_loss_stops_the_run_and_keeps_the_last_good_checkpoint(configure):
+    config = configure(epochs=40, save_every_steps=1, optimizer={"learning_rate": 1e30})
+    with pytest.raises(ClimSimError, match=r"expected a finite loss, found NaN.*last good.*lower"):
+        train(config)
+    state = read_checkpoint(config.out / "last.ckpt")["state_dict"]
+    assert all(torch.isfinite(v).all() for k, v in state.items() if k.startswith("network"))
+
+
+def test_warm_start_takes_the_weights_over(configure):
+    first = train(configure("first", epochs=2))
+    frozen = {"learning_rate": 1e-12, "weight_decay": 0.0}
+    config = configure("second", epochs=1, optimizer=frozen, warm_start=first.last_checkpoint)
+    second = train(config)
+    a, b = (read_checkpoint(r.last_checkpoint)["state_dict"] for r in (first, second))
+    assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
+    wider = {"model_channels": 16, "channel_mult": (1, 1), "num_blocks": 1}
+    with pytest.raises(ClimSimError, match=r"last\.ckpt: the weights do not fit.*of shape"):
+        train(replace(config, out=config.out / "x", network=replace(
+            config.network, hyperparameters=wider)))  # fmt: skip
+
+
+def test_early_stop_ends_a_run_that_no_longer_improves(configure):
+    still = {"learning_rate": 1e-30, "weight_decay": 0.0}
+    result = train(configure(epochs=9, early_stop_patience=2, optimizer=still))
+    assert result.epochs == 3
+
+
+def test_mixed_precision_and_clipping_train_and_save_float32(configure):
+    result = train(configure(epochs=1, precision="bf16", gradient_clip=0.1))
+    assert np.isfinite(result.validation_loss)
+    state = read_checkpoint(result.last_checkpoint)["state_dict"]
+    assert all(v.dtype != torch.bfloat16 for v in state.values())
+    assert {k.split(".")[0] for k in state} == {"network", "inputs", "targets"}
+
+
+@pytest.mark.slow
+def test_compiled_network_trains_to_the_same_loss(configure, caplog):
+    with caplog.at_level(logging.WARNING, "climsim"):
+        compiled = train(configure("compiled", epochs=1, compile=True))
+    assert "torch.compile failed" not in caplog.text
+    plain = train(configure("plain", epochs=1))
+    assert compiled.validation_loss == pytest.approx(plain.validation_loss, rel=1e-3)
+    state = read_checkpoint(compiled.last_checkpoint)["state_dict"]
+    assert state.keys() == read_checkpoint(plain.last_checkpoint)["state_dict"].keys()
+
+
+def test_failing_compilation_falls_back_with_a_warning(configure, monkeypatch, caplog):
+    def broken(network, **options):
+        def call(x):
+            raise RuntimeError("no compiler")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with caplog.at_level(logging.WARNING, "climsim"):
+        fallen = train(configure("fallen", epochs=1, compile=True))
+    assert "torch.compile failed (no compiler)" in caplog.text
+    plain = train(configure("plain", epochs=1))
+    assert fallen.validation_loss == plain.validation_loss
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_missing_logger_says_what_to_install(name, configure, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(ClimSimError, match=f"trainer.logger={name}.*pip install {name}"):
+        train(configure(epochs=1, logger=name))
+
+
+def test_log_holds_losses_and_learning_rate(configure):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = configure(epochs=2, log_every_steps=2)
+    train(config)
+    log = EventAccumulator(str(config.out / "log"))
+    log.Reload()
+    assert {"train_loss", "validation_loss", "learning_rate"} <= set(log.Tags()["scalars"])
+    assert len(log.Scalars("validation_loss")) == 2
+
+
+def test_progress_reaches_its_total(configure):
+    seen = []
+    result = train(configure(epochs=2), lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (result.steps, result.steps)
+    assert [done for done, _ in seen] == list(range(1, result.steps + 1))
+
+
+_DISTRIBUTED = """
+import json, sys
+from climsim.configuration import build_config
+from climsim.training.run import TrainConfig, train
+print("RESULT", train(build_config(TrainConfig, json.loads(sys.argv[1]))))
+"""
+
+
+def test_two_processes_train_one_model(configure, tmp_path):
+    config = configure(devices=2, epochs=2, data={"batch_size": 16})
+    script = tmp_path / "train.py"
+    script.write_text(_DISTRIBUTED)
+    command = [sys.executable, str(script), json.dumps(config.resolved())]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    about = read_checkpoint(config.out / "last.ckpt")["climsim"]
+    alone = len(BlockReader(config.data.store, batch_size=16, drop_last=True))
+    # Each process sees about half of the batches of an epoch.
+    assert abs(about["step"] / 2 - alone / 2) <= 2
+    assert np.isfinite(about["validation_loss"])
+
+
+def test_learning_rate_follows_its_schedule():
+    step = ScheduleConfig("step", factor=0.05, every_epochs=3)
+    found = [learning_rate_factor(step, e, 12) for e in (0, 2.99, 3, 6)]
+    np.testing.assert_allclose(found, [1, 1, 0.05, 0.0025])
+    cosine = ScheduleConfig("cosine", floor=0.2)
+    found = [learning_rate_factor(cosine, e, 8) for e in (0, 4, 8)]
+    np.testing.assert_allclose(found, [1, 0.6, 0.2])
+    warm = ScheduleConfig("warmup_cosine", warmup_epochs=2)
+    found = [learning_rate_factor(warm, e, 6) for e in (0, 1, 2, 4, 6)]
+    np.testing.assert_allclose(found, [0, 0.5, 1, 0.5, 0], atol=1e-12)
+
+
+def test_plateau_waits_its_patience_and_stops_at_its_floor():
+    plateau = Plateau(ScheduleConfig("plateau", factor=0.5, patience=1, floor=0.3))
+    factors = []
+    for loss in (1.0, 0.9, 0.95, 0.95, 0.8, 0.8, 0.8):
+        plateau.update(loss)
+        factors.append(plateau.factor)
+    assert factors == [1, 1, 1, 0.5, 0.5, 0.5, 0.3]
+
+
+class Counting:
+    """A reader whose batches say where they come from."""
+
+    start = 0
+    epoch = 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return 5
+
+    def __iter__(self):
+        return iter([(self.epoch, k) for k in range(self.start, 5)])
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_loader_resumes_inside_one_epoch_only(prefetch):
+    loader = EpochLoader(Counting(), prefetch)
+    loader.resume_at(1, 3)
+    assert list(loader) == [(1, 3), (1, 4)]
+    loader.set_epoch(2)
+    assert list(loader) == [(2, k) for k in range(5)]
+
+
+def test_errors_of_the_reader_reach_the_loop():
+    def broken():
+        yield 1
+        raise ClimSimError("damaged block")
+
+    batches = read_ahead(broken(), 3)
+    assert next(batches) == 1
+    with pytest.raises(ClimSimError, match="damaged block"):
+        next(batches)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "trainer.epochs: expected at least 1, found 0"),
+        ({"precision": "8"}, "trainer.precision: expected one of 32, bf16, 16"),
+        ({"logger": "paper"}, "trainer.logger: expected one of tensorboard"),
+    ],
+)
+def test_bad_setting_is_named(change, message):
+    with pytest.raises(ClimSimError, match=message):
+        TrainerConfig(**change)
+
+
+def test_batch_larger_than_the_data_is_explained(configure):
+    with pytest.raises(ClimSimError, match="batch_size=100000"):
+        train(configure(data={"batch_size": 100_000}))
+
+
+def test_door_of_the_trained_model_is_v2(configure, tmp_path):
+    result = train(configure(epochs=1))
+    emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "m.pt"))
+    assert emulator.n_inputs == DOOR_V2.size(emulator.n_levels)
