@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
 from climsim.online.budget import BudgetSums, daily_trend
-from climsim.online.hosts.base import HealthReport
+from climsim.online.hosts.base import Fields, HealthReport
 
 RECORD_NAME = "record.json"
 RUNNING, INTERRUPTED, COMPLETE, UNSTABLE, FAILED = (
@@ -73,7 +75,8 @@ class RunRecord:
         daily: global means at the end of each day.
         warnings: what looked suspicious, in words.
         instability: step, date, column, lat, lon, level, variable, value and bounds, if any.
-        losses: mean predicted and true loss by target, where both are known.
+        losses: by kind (predicted, true) and target, sum over steps of the mean over cells, and
+            the number of steps.
         files: what else the run wrote, by role.
     """
 
@@ -98,13 +101,17 @@ class RunRecord:
     daily: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     instability: dict[str, Any] | None = None
-    losses: dict[str, list[float]] = field(default_factory=dict)
+    losses: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
     @property
     def days(self) -> float:
         """Simulated days done."""
         return self.steps * self.dt / SECONDS_PER_DAY
+
+    def __str__(self) -> str:
+        speed = "" if self.sypd is None else f", {self.sypd:.1f} simulated years per day"
+        return f"{self.case}: {self.message or self.status}{speed}"
 
     @property
     def finished(self) -> bool:
@@ -123,6 +130,25 @@ class RunRecord:
         names = ("temperature", "water", "energy", "surface_pressure")
         return {f"{n}_per_day": daily_trend(self.daily, n) for n in names}
 
+    def add_losses(self, kind: str, by_target: Fields) -> None:
+        """Add the losses of one step, in units of the training loss.
+
+        Args:
+            kind: ``predicted`` by the confidence head or ``true`` against the host's physics.
+            by_target: (level, column) or (column,) by name of the target.
+        """
+        for name, value in by_target.items():
+            total = self.losses.setdefault(kind, {}).setdefault(name, [0.0, 0.0])
+            total[0] += float(np.mean(value))
+            total[1] += 1.0
+
+    def mean_losses(self) -> dict[str, dict[str, float]]:
+        """Mean losses by kind and target."""
+        return {
+            kind: {n: total / steps for n, (total, steps) in by_target.items()}
+            for kind, by_target in self.losses.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, with what follows from it, for the file."""
         values = asdict(self)
@@ -137,6 +163,7 @@ class RunRecord:
             "sypd": self.sypd,
             **values,
             "drift": self.drift(),
+            "mean_losses": self.mean_losses(),
             "timing": timing,
             "budgets": self.budgets.summary(),
             "budget_sums": budget_sums,
