@@ -180,3 +180,24 @@ def memory_features(
         for key in _PHYSICS:
             result[f"{prefix}state_{key}_prvphy"] = older.tendencies[key]
     return result
+
+
+EXPANDED_FILE = tuple(n for n in DOOR_V6.names if n.endswith(("_dyn", "_prvphy")))
+"""Previous-step features that an expanded input file holds."""
+
+
+def expanded_file_features(fields: Mapping[str, NDArray]) -> Fields:
+    """Complete the previous-step features of an expanded input file by those of condensate.
+
+    Args:
+        fields: `EXPANDED_FILE`, profiles (level, column).
+
+    Returns:
+        The same, with ``state_qn_prvphy`` and ``tm_state_qn_prvphy``.
+    """
+    result = dict(fields)
+    for prefix in ("", "tm_"):
+        result[f"{prefix}state_qn_prvphy"] = (
+            fields[f"{prefix}state_q0002_prvphy"] + fields[f"{prefix}state_q0003_prvphy"]
+        )
+    return result

@@ -22,7 +22,7 @@ import zarr
 from numpy.typing import NDArray
 
 from climsim.constants import TIME_STEP
-from climsim.data.features import STORED, memory_needed, memory_of
+from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
 from climsim.data.parallel import run_tasks
 from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
 from climsim.data.shards import ShardTask, write_shard
@@ -59,6 +59,7 @@ class PrepareConfig:
 
     raw: Path
     store: Path
+    outputs: Path | str = ""
     grid: Path | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     memory: bool = True
@@ -127,7 +128,7 @@ class Plan:
     def digest(self) -> str:
         """Hash of what determines the store: configuration, files with their sizes, grid."""
         settings = asdict(self.config)
-        for key in ("workers", "dask", "store", "raw", "grid"):
+        for key in ("workers", "dask", "store", "raw", "outputs", "grid"):
             settings.pop(key)
         hashed = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for step in self.files:
@@ -153,12 +154,13 @@ class Plan:
             windows = []
             for row in rows:
                 now = self.files[self.selected[row]]
-                back = int(self.memory[row]) if self.config.memory else 0
-                before = [position[now.seconds - k * step].before for k in range(1, back + 1)]
-                windows.append((now.before, *before))
+                back = 0 if now.expanded or not self.config.memory else int(self.memory[row])
+                before = [position[now.seconds - k * step] for k in range(1, back + 1)]
+                windows.append((now, *before))
+            memory = self.memory[rows.start : rows.stop] * self.config.memory
             yield ShardTask(
-                folder, number, tuple(windows), self.config.names, self.grid.lat,
-                (self.grid.n_levels, self.grid.n_columns), self.config.check_ranges,
+                folder, number, tuple(windows), tuple(memory.tolist()), self.config.names,
+                self.grid.lat, (self.grid.n_levels, self.grid.n_columns), self.config.check_ranges,
             )  # fmt: skip
 
 
@@ -169,7 +171,7 @@ def make_plan(config: PrepareConfig) -> Plan:
         ClimSimError: if the record, the grid file or the splits do not fit.
     """
     grid = read_grid_info(config.grid_file)
-    steps = list_steps(config.raw)
+    steps = list_steps(config.raw, config.outputs)
     files = [s for s in steps if s.after is not None]
     if len(files) < len(steps):
         logger.warning(
@@ -180,7 +182,10 @@ def make_plan(config: PrepareConfig) -> Plan:
     seconds = np.array([s.seconds for s in files], dtype=np.int64)
     codes = assign_splits(seconds, config.split)
     selected = np.flatnonzero(codes != NO_SPLIT)
-    return Plan(config, grid, files, selected, codes[selected], memory_of(seconds)[selected])
+    memory = memory_of(seconds)
+    # An expanded input file brings the memory of two steps along, gaps or not.
+    memory[[s.expanded for s in files]] = MEMORY
+    return Plan(config, grid, files, selected, codes[selected], memory[selected])
 
 
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:

@@ -30,8 +30,10 @@ from climsim.files import atomic_path, provenance
 from climsim.grid import ColumnGrid
 from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, SCALARS_OUT, variable
 
-INPUT_TAGS = ("mli", "mlexpand", "ml2steploc")
-"""Tags of files with the state before physics; the last two also hold previous-step features."""
+EXPANDED_TAGS = ("mlexpand", "ml2steploc")
+"""Tags of input files that also hold the previous-step features."""
+INPUT_TAGS = ("mli", *EXPANDED_TAGS)
+"""Tags of files with the state before physics."""
 OUTPUT_TAG = "mlo"
 INPUT_VARIABLES = (*RAW_PROFILES, *SCALARS_IN)
 OUTPUT_VARIABLES = (*PROGNOSTIC, *SCALARS_OUT)
@@ -60,6 +62,11 @@ class StepFiles:
     def date(self) -> cftime.DatetimeNoLeap:
         """Beginning of the step."""
         return to_date(self.seconds)
+
+    @property
+    def expanded(self) -> bool:
+        """Whether the input file holds the previous-step features."""
+        return self.before.name.split(".")[1] in EXPANDED_TAGS
 
     @property
     def month(self) -> str:
@@ -169,11 +176,13 @@ def _write_fields(
             array[...] = value
 
 
-def list_steps(folder: str | Path) -> list[StepFiles]:
+def list_steps(folder: str | Path, outputs: str | Path = "") -> list[StepFiles]:
     """List the steps of a folder of monthly folders, in the order of time.
 
     Args:
         folder: raw data; step files may lie in it or anywhere below.
+        outputs: another folder with the output files, as for the published expanded inputs, whose
+            outputs are those of the plain data set; empty where they lie in ``folder``.
 
     Returns:
         One entry per input file; its ``after`` is None where the output file is missing.
@@ -184,22 +193,30 @@ def list_steps(folder: str | Path) -> list[StepFiles]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ClimSimError(f"{folder}: no such folder: give the folder that holds YYYY-MM/")
-    inputs: dict[int, Path] = {}
-    outputs: dict[int, Path] = {}
-    for path in sorted(folder.rglob("E3SM-MMF.*.nc")):
-        parsed = parse_name(path)
-        if parsed is None:
-            continue
-        tag, seconds = parsed
-        found = inputs if tag in INPUT_TAGS else outputs if tag == OUTPUT_TAG else {}
-        if seconds in found:
-            raise ClimSimError(f"{path}: the same step as {found[seconds]}: remove one of the two")
-        found[seconds] = path
+    if outputs and not Path(outputs).is_dir():
+        raise ClimSimError(f"outputs={outputs}: no such folder: give the one with the mlo files")
+    inputs = _by_time(folder, INPUT_TAGS)
+    after = _by_time(Path(outputs or folder), (OUTPUT_TAG,))
     if not inputs:
         raise ClimSimError(
             f"{folder}: no step files: expected YYYY-MM/E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc"
         )
-    return [StepFiles(s, inputs[s], outputs.get(s)) for s in sorted(inputs)]
+    return [StepFiles(s, inputs[s], after.get(s)) for s in sorted(inputs)]
+
+
+def _by_time(folder: Path, tags: tuple[str, ...]) -> dict[int, Path]:
+    """Files with one of the tags, by the time in their names."""
+    found: dict[int, Path] = {}
+    for path in sorted(folder.rglob("E3SM-MMF.*.nc")):
+        parsed = parse_name(path)
+        if parsed is None or parsed[0] not in tags:
+            continue
+        if parsed[1] in found:
+            raise ClimSimError(
+                f"{path}: the same step as {found[parsed[1]]}: remove one of the two"
+            )
+        found[parsed[1]] = path
+    return found
 
 
 def output_path(path: Path) -> Path:
@@ -208,12 +225,15 @@ def output_path(path: Path) -> Path:
     return path.with_name(path.name.replace(f".{tag}.", f".{OUTPUT_TAG}.", 1))
 
 
-def read_step(path: str | Path, headers: HeaderCache | None = None) -> RawStep:
+def read_step(
+    path: str | Path, headers: HeaderCache | None = None, output: Path | None = None
+) -> RawStep:
     """Read the pair of files of one step.
 
     Args:
         path: input file (``mli``, or the expanded ``mlexpand``); its ``mlo`` lies beside it.
         headers: parser to share between files, which spares parsing equal headers again.
+        output: output file, where it lies elsewhere.
 
     Returns:
         Date, state before physics with boundary inputs, state after physics with outputs.
@@ -230,11 +250,12 @@ def read_step(path: str | Path, headers: HeaderCache | None = None) -> RawStep:
             "give the input file of a step"
         )
     before = read_fields(path, INPUT_VARIABLES, headers)
-    after = read_fields(output_path(path), OUTPUT_VARIABLES, headers)
+    output = output or output_path(path)
+    after = read_fields(output, OUTPUT_VARIABLES, headers)
     shapes = before["state_t"].shape, after["state_t"].shape
     if shapes[0] != shapes[1]:
         raise ClimSimError(
-            f"{output_path(path)}: (level, column) is {shapes[1]}, but {shapes[0]} in {path.name}"
+            f"{output}: (level, column) is {shapes[1]}, but {shapes[0]} in {path.name}"
         )
     return RawStep(to_date(parsed[1]), before, after)
 

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from climsim.data.chunks import BlockFiles
 from climsim.data.classic import HeaderCache
 from climsim.data.features import (
+    EXPANDED_FILE,
     StepTerms,
+    expanded_file_features,
     memory_features,
     memory_needed,
     present_features,
     step_terms,
 )
 from climsim.data.ranges import outside_range
-from climsim.data.raw import read_step
+from climsim.data.raw import StepFiles, read_step
+from climsim.data.step_file import read_fields
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.variables import variable
@@ -32,7 +35,8 @@ class ShardTask:
     Attributes:
         folder: working folder of the preparation.
         number: number of the shard.
-        windows: for each step its input file, then those of the gapless previous steps.
+        windows: for each step its files, then those of the gapless previous steps.
+        memory: (step,) previous steps whose features each step has.
         names: variables to store.
         latitude: (column,) [degrees north].
         shape: numbers of levels and columns.
@@ -41,7 +45,8 @@ class ShardTask:
 
     folder: Path
     number: int
-    windows: tuple[tuple[Path, ...], ...]
+    windows: tuple[tuple[StepFiles, ...], ...]
+    memory: tuple[int, ...]
     names: tuple[str, ...]
     latitude: NDArray[np.floating] = field(repr=False)
     shape: tuple[int, int]
@@ -66,15 +71,18 @@ def write_shard(task: ShardTask) -> int:
         ClimSimError: if a raw file is damaged or of another grid.
     """
     arrays = _empty_arrays(task)
-    terms: dict[Path, StepTerms] = {}
+    terms: dict[StepFiles, StepTerms] = {}
     headers = HeaderCache()
     for row, window in enumerate(task.windows):
-        terms = {path: terms.get(path) or _read(path, task, headers) for path in window}
-        steps = [*(terms[path] for path in window), None, None][:3]
-        now = steps[0]
+        terms = {files: terms.get(files) or _read(files, task, headers) for files in window}
+        now, previous, earlier = [*(terms[files] for files in window), None, None][:3]
         assert now is not None
         fields = present_features(now, task.latitude)
-        fields.update(memory_features(now, steps[1], steps[2]))
+        if window[0].expanded and task.memory[row]:
+            kept = read_fields(window[0].before, EXPANDED_FILE, headers)
+            fields.update(expanded_file_features(kept))
+        else:
+            fields.update(memory_features(now, previous, earlier))
         for name, array in arrays.items():
             # A missing memory feature stays NaN: a reader that takes it has ignored `memory`.
             if name in fields:
@@ -93,8 +101,9 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-def _read(path: Path, task: ShardTask, headers: HeaderCache) -> StepTerms:
-    step = read_step(path, headers)
+def _read(files: StepFiles, task: ShardTask, headers: HeaderCache) -> StepTerms:
+    path = files.before
+    step = read_step(path, headers, files.after)
     if step.shape != task.shape:
         raise ClimSimError(
             f"{path}: (level, column) is {step.shape}, the grid file says {task.shape}: "
@@ -112,12 +121,12 @@ def _read(path: Path, task: ShardTask, headers: HeaderCache) -> StepTerms:
 
 def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
     """Refuse values that overflowed or were undefined in a derived feature."""
-    memory = np.array([len(window) - 1 for window in task.windows])
+    memory = np.array(task.memory)
     for name, array in arrays.items():
         rows = np.flatnonzero(memory >= memory_needed(name))
         finite = np.isfinite(array[rows]).reshape(rows.size, -1).all(axis=1)
         if not finite.all():
-            path = task.windows[rows[np.argmin(finite)]][0]
+            path = task.windows[rows[np.argmin(finite)]][0].before
             raise ClimSimError(
                 f"{path}: {name} derived from this step is not finite: "
                 "look at the file with `climsim data check`"
