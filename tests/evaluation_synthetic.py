@@ -9,14 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import xarray
 import zarr
 from cftime import DatetimeNoLeap as Date
 
 from climsim.data.store import Layout, Store, create_arrays, open_store
 from climsim.evaluation.accumulator import Accumulator, Block
-from climsim.evaluation.members import Member
+from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import OfflineConfig, describe
 from climsim.evaluation.offline_dataset import offline_dataset
+from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.grid import ColumnGrid
 from climsim.online.history import STREAMS, Sample, history_dataset
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, variable
@@ -246,3 +249,86 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
     dataset.attrs |= describe(Member(network, recipe, seed), {"training_hours": hours}, config)
     dataset.attrs["parameters"] = 1_000_000 + 7000 * sum(network.encode())
     return dataset
+
+
+def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Dataset:
+    """Online metrics of many members from those of one: errors scaled, some runs cut short.
+
+    Args:
+        base: online metrics with one member first, then the reference and the floor.
+        members: what the result holds; every seventh one becomes unstable half-way.
+    """
+    names = [n for n, a in base.items() if "run" in a.dims and a.dtype.kind == "f"]
+    parts = []
+    reference = base.isel(run=1)
+    for i, member in enumerate(members):
+        rng = np.random.default_rng((i, sum(member.network.encode())))
+        part = base.isel(run=[0]).copy(deep=True)
+        for name in names:
+            factor = 1.0 + 0.5 * rng.random() + 0.2 * NETWORKS.index(member.network)
+            if name.startswith(("series", "map", "zonal_mean", "precipitation_f")):
+                part[name] = reference[name] + factor * (base[name].isel(run=[0]) - reference[name])
+            elif name.startswith(("growth", "rmse", "zonal_bias", "tropospheric")):
+                part[name] = part[name] * factor
+        part["sypd"][:] = 20.0 / (1 + NETWORKS.index(member.network)) + rng.random()
+        if i % 7 == 6:
+            half = base.sizes["month"] // 2
+            for name in names:
+                if "month" in part[name].dims:
+                    part[name][..., half:] = np.nan
+            part["days"][:] = part["days"] / 2
+            part["mean_days"][:] = part["mean_days"] / 2
+            part["status"] = part["status"].astype(object)
+            part["status"][:] = "unstable"
+        for key, value in (("network", member.network), ("recipe", member.recipe)):
+            part[key] = ("run", [value])
+        part["seed"], part["run"] = ("run", [member.seed]), [member.label]
+        parts.append(part)
+    joined = xarray.concat(
+        [*parts, base.isel(run=[1, 2])], "run", data_vars="minimal", coords="minimal",
+        compat="override", join="override", combine_attrs="override",
+    )  # fmt: skip
+    outcomes = [
+        (m, Outcome(str(r["status"].values), float(r["days"]), float(base["days"][0]), 1.0))
+        for m, r in ((m, joined.isel(run=i)) for i, m in enumerate(members))
+    ]
+    days = np.unique([0.0, *(o.days for _, o in outcomes)])
+    groups, fraction = alive_fraction(outcomes, days)
+    joined = joined.drop_dims(["group", "elapsed"]).assign(
+        alive_fraction=(("group", "elapsed"), fraction),
+        group_network=("group", [g[0] for g in groups]),
+        group_recipe=("group", [g[1] for g in groups]),
+        elapsed=days,
+    )
+    records = {m.label: {"status": o.status} for m, o in outcomes}
+    joined.attrs |= {"records": json.dumps(records), "problems": json.dumps({})}
+    return joined
+
+
+def write_study(
+    folder: Path,
+    networks: tuple[str, ...] = NETWORKS,
+    recipes: tuple[str, ...] = RECIPES,
+    seeds: tuple[int, ...] = (7, 43, 1024),
+    months: int = 4,
+) -> tuple[tuple[Path, ...], Path]:
+    """Offline and online metrics of a whole study.
+
+    Returns:
+        The files of offline metrics, and the one of online metrics.
+    """
+    members = [Member(n, r, s) for r in recipes for n in networks for s in seeds]
+    offline = []
+    for member in members:
+        path = folder / f"{member.label}.nc"
+        offline_metrics(member.network, member.recipe, member.seed).to_netcdf(path)
+        offline.append(path)
+    for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), ("unet-standard-7", 1.0)):
+        write_run(folder / name, days=2, seed=2, growing=growing, bias=growing)
+        write_run(folder / name, months=months, seed=2, growing=growing, bias=growing)
+    config = OnlineConfig(
+        (folder / "unet-standard-7",), folder / "mmf1", folder / "base.nc", folder / "mmf2"
+    )
+    with xarray.open_dataset(evaluate_online(config)) as base:
+        spread_members(base.load(), members).to_netcdf(folder / "online.nc")
+    return tuple(offline), folder / "online.nc"

@@ -41,6 +41,12 @@ def config(folders, tmp_path):
     return OnlineConfig(runs, folders / "mmf1", tmp_path / "online.nc", folders / "mmf2")
 
 
+@pytest.fixture(scope="module")
+def metrics(folders):
+    runs = (folders / "unet-standard-7", folders / "unet-standard-43")
+    return metrics_of(OnlineConfig(runs, folders / "mmf1", folders / "online.nc", folders / "mmf2"))
+
+
 def metrics_of(config):
     with xarray.open_dataset(evaluate_online(config)) as dataset:
         return dataset.load()
@@ -52,8 +58,7 @@ def read(folder, stream, index, name):
         return np.ma.getdata(file[name][0]).astype(float)
 
 
-def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(config, folders):
-    metrics = metrics_of(config)
+def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(metrics, folders):
     grid = make_globe()
     run, truth = (read(folders / n, "h1", 2, "T") for n in ("unet-standard-7", "mmf1"))
     ps = read(folders / "mmf1", "h1", 2, "PS")
@@ -65,8 +70,7 @@ def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(config, folders):
     assert metrics["day"].values.tolist() == [1, 2, 3, 4]
 
 
-def test_floor_is_the_difference_of_the_two_references(config, folders):
-    metrics = metrics_of(config)
+def test_floor_is_the_difference_of_the_two_references(metrics):
     assert metrics["role"].values.tolist() == ["member", "member", "reference", "floor"]
     floor = metrics["growth_daily_T"].sel(run="MMF2")
     member = metrics["growth_daily_T"].sel(run="unet-standard-7")
@@ -74,8 +78,7 @@ def test_floor_is_the_difference_of_the_two_references(config, folders):
     assert np.isnan(metrics["growth_daily_T"].sel(run="MMF1")).all()
 
 
-def test_days_after_a_failure_are_missing_and_the_failure_is_recorded(config):
-    metrics = metrics_of(config)
+def test_days_after_a_failure_are_missing_and_the_failure_is_recorded(metrics):
     died = metrics.sel(run="unet-standard-43")
     assert np.isfinite(died["growth_daily_Q"]).values.tolist() == [True, True, False, False]
     assert str(died["status"].values) == "unstable"
@@ -86,8 +89,7 @@ def test_days_after_a_failure_are_missing_and_the_failure_is_recorded(config):
     assert fraction[elapsed >= 2.4].tolist() == [0.5] * (elapsed >= 2.4).sum()
 
 
-def test_time_mean_rmse_and_bias_of_a_hand_worked_mean(config, folders):
-    metrics = metrics_of(config)
+def test_time_mean_rmse_and_bias_of_a_hand_worked_mean(metrics, folders):
     grid = make_globe()
     run, truth = (
         np.mean([read(folders / n, "h1", i, "Q") for i in range(4)], axis=0)
@@ -101,8 +103,8 @@ def test_time_mean_rmse_and_bias_of_a_hand_worked_mean(config, folders):
     np.testing.assert_allclose(found["zonal_bias_Q"][:, 0], bias, rtol=1e-4, atol=1e-12)
 
 
-def test_first_days_are_left_out_of_means_only(config):
-    whole, cut = metrics_of(config), metrics_of(replace(config, skip_days=1.0))
+def test_first_days_are_left_out_of_means_only(config, metrics):
+    whole, cut = metrics, metrics_of(replace(config, skip_days=1.0))
     member = {"run": "unet-standard-7"}
     assert float(cut["mean_days"].sel(member)) == 3
     assert not np.allclose(cut["rmse_mean_T"].sel(member), whole["rmse_mean_T"].sel(member))
@@ -178,8 +180,7 @@ def test_other_grid_and_missing_folder_are_refused_in_one_line(config, tmp_path)
         replace(config, mean_stream="h7")
 
 
-def test_every_online_metric_has_units(config):
-    metrics = metrics_of(config)
+def test_every_online_metric_has_units(metrics):
     for name in PROFILES:
         assert metrics[f"growth_daily_{name}"].attrs["units"] == PROFILES[name][0]
     for name, array in metrics.items():

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
+from climsim.figures.labels import QUANTITIES
 from climsim.figures.registry import FigureSpec, NothingToDrawError, figure_table, find_figure
 from climsim.figures.study import Study
 from climsim.figures.style import recipe_label, styled
@@ -91,8 +92,8 @@ def _draw_one(
     name = f"{spec.name}-{variant}" if variant else spec.name
     entry: dict[str, Any] = {
         "name": name,
-        "title": spec.title.format(variant=recipe_label(variant)),
-        "caption": spec.caption.format(variant=recipe_label(variant)),
+        "title": spec.title.format(variant=variant_label(variant)),
+        "caption": spec.caption.format(variant=variant_label(variant)),
         "files": [],
     }
     try:
@@ -105,8 +106,15 @@ def _draw_one(
     return entry
 
 
+def variant_label(variant: str) -> str:
+    """Name of a variant in words: a quantity, a recipe, or itself."""
+    return QUANTITIES[variant].symbol if variant in QUANTITIES else recipe_label(variant)
+
+
 def _save(figure: Figure, name: str, kind: str, folder: Path) -> str:
     path = folder / f"{name}.{kind}"
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
+    # The layout is found once, for the first format: it costs as much as the drawing.
+    figure.set_layout_engine("none")
     return path.name

@@ -9,26 +9,26 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from climsim.evaluation.members import NETWORKS, RECIPES
+from climsim.evaluation.members import NETWORKS
 from climsim.evaluation.stability import UNSTABLE
 from climsim.figures.labels import quantity
+from climsim.figures.members import each, of_recipe, online_members
 from climsim.figures.panels import (
-    dashes,
     head,
     legend_below,
     mark_every,
     network_handles,
     panel_grid,
-    recipe_handles,
     unique,
 )
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import MMF_COLOUR, network_style, recipe_label
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style, recipe_label
 
-Panel = tuple[str, str | None]
-"""A field, and the recipe that the panel shows; None for all."""
+Panel = tuple[str, str]
+"""A field, and the recipe that the panel shows."""
 
 
 def time_axis(study: Study) -> tuple[str, str]:
@@ -48,19 +48,6 @@ def time_axis(study: Study) -> tuple[str, str]:
     return "daily", "day"
 
 
-def recipes_of(study: Study) -> list[str]:
-    """Recipes of the online members, in the order of the study.
-
-    Raises:
-        NothingToDrawError: if there are no members.
-    """
-    members = study.members()
-    if members is None:
-        raise NothingToDrawError("no run with emulated physics was given")
-    found = unique(members["recipe"].values.tolist())
-    return sorted(found, key=lambda r: RECIPES.index(r) if r in RECIPES else len(RECIPES))
-
-
 def elapsed(study: Study, axis: str) -> tuple[np.ndarray, str]:
     """Horizontal coordinate and its label: days since the start, or the number of the month."""
     assert study.online is not None
@@ -77,33 +64,36 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         panels: what each panel shows.
         columns: most panels in a row.
     """
+    members = online_members(study)
     word, axis = time_axis(study)
-    members = study.members()
-    if members is None:
-        raise NothingToDrawError("no run with emulated physics was given")
     panels = [p for p in panels if _known(members, f"growth_{word}_{p[0]}")]
     if not panels:
         raise NothingToDrawError("no run shares a period with the reference")
     figure, axes = panel_grid(len(panels), columns, 1.75, width=7.2, sharex=True)
     x, x_label = elapsed(study, axis)
-    for ax, (name, recipe) in zip(axes, panels, strict=True):
-        for i in range(members.sizes["run"]):
-            run = members.isel(run=i)
-            if recipe is None or str(run["recipe"].values) == recipe:
-                _run_line(ax, x, run, f"growth_{word}_{name}")
+    for i, (ax, (name, recipe)) in enumerate(zip(axes, panels, strict=True)):
+        shown = of_recipe(members, recipe)
+        for run in each(shown):
+            _run_line(ax, x, run, f"growth_{word}_{name}")
         _floor_line(ax, x, study, f"growth_{word}_{name}")
         written = quantity(name)
-        title = f"{written.symbol}, {recipe_label(recipe)}" if recipe else written.symbol
-        head(ax, title, axes.index(ax))
+        head(ax, f"{written.symbol}, {recipe_label(recipe)}" if recipe else written.symbol, i)
         ax.set_ylabel(f"RMSE ({written.unit})")
-        ax.grid(visible=True)
         ax.set_xlim(left=0)
-        ax.set_ylim(bottom=0, top=_top(members, f"growth_{word}_{name}"))
-    for ax in axes[-columns:]:
-        ax.set_xlabel(x_label)
-        ax.tick_params(labelbottom=True)
-    legend_below(figure, legend_handles(study, by_recipe=any(p[1] is None for p in panels)))
+        ax.set_ylim(bottom=0, top=_top(shown, f"growth_{word}_{name}"))
+    label_time(axes, columns, x_label)
+    legend_below(figure, legend_handles(study))
     return figure
+
+
+def label_time(axes: Sequence[Axes], columns: int, label: str) -> None:
+    """Whole days or months on the horizontal axes, named below the last panel of each column."""
+    for i, ax in enumerate(axes):
+        ax.grid(visible=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        if i + columns >= len(axes):
+            ax.set_xlabel(label)
+            ax.tick_params(labelbottom=True)
 
 
 def _known(members: xarray.Dataset, name: str) -> bool:
@@ -113,21 +103,21 @@ def _known(members: xarray.Dataset, name: str) -> bool:
 def _top(members: xarray.Dataset, name: str) -> float | None:
     """Upper end of the axis: members that blow up must not flatten all others."""
     values = quantity(name.rsplit("_", 1)[1]).shown(members[name])
-    last = values.max(str(values.dims[-1])).values
-    typical = np.nanmedian(last)
-    largest = np.nanmax(last)
+    last = values.max(str(values.dims[-1])).dropna("run").values
+    if not last.size:
+        return None
+    typical, largest = np.median(last), np.max(last)
     return float(3 * typical) if largest > 5 * typical else None
 
 
 def _run_line(ax: Axes, x: np.ndarray, run: xarray.Dataset, name: str) -> None:
-    network, recipe = str(run["network"].values), str(run["recipe"].values)
+    network = str(run["network"].values)
     style = network_style(network)
     y = quantity(name.rsplit("_", 1)[1]).shown(run[name]).values
     ax.plot(
         x,
         y,
         color=style.colour,
-        linestyle=dashes(recipe),
         marker=style.marker,
         markevery=mark_every(x.size, network),
         linewidth=1.0,
@@ -141,31 +131,25 @@ def _floor_line(ax: Axes, x: np.ndarray, study: Study, name: str) -> None:
     floor = study.floor()
     if floor is not None and name in floor:
         y = quantity(name.rsplit("_", 1)[1]).shown(floor[name])
-        ax.plot(x, y, color=MMF_COLOUR, linestyle=(0, (4, 1.5)), linewidth=1.4)
+        ax.plot(x, y, color=MMF_COLOUR, linestyle=FLOOR_DASHES, linewidth=1.4)
 
 
-def legend_handles(study: Study, by_recipe: bool, reference: bool = False) -> list[Line2D]:
-    """Legend entries of all online members.
+def legend_handles(study: Study, reference: bool = False) -> list[Line2D]:
+    """Legend entries of the networks of the online members, and of the runs with full physics.
 
     Args:
         study: its metrics.
-        by_recipe: whether dashes tell recipes apart.
         reference: whether the reference run is drawn too.
     """
-    members = study.members()
-    assert members is not None
+    members = online_members(study)
     networks = unique(members["network"].values.tolist())
     networks.sort(key=lambda n: NETWORKS.index(n) if n in NETWORKS else len(NETWORKS))
     handles = network_handles(networks)
-    recipes = recipes_of(study)
-    if by_recipe and len(recipes) > 1:
-        handles += recipe_handles(recipes)
     if reference:
-        label = network_style("MMF1").label
-        handles.append(Line2D([], [], color=MMF_COLOUR, label=label))
+        handles.append(Line2D([], [], color=MMF_COLOUR, label=network_style("MMF1").label))
     if study.floor() is not None:
         label = network_style("MMF2").label
-        handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=(0, (4, 1.5)), label=label))
+        handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
     if not reference and (members["status"] == UNSTABLE).any():
         cross = Line2D([], [], color="#444444", marker="x", ms=6, linestyle="", label="unstable")
         handles.append(cross)

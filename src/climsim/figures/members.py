@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray
 
+from climsim.evaluation.seeds import groups_of
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import member_label
@@ -29,6 +32,37 @@ def online_members(study: Study) -> xarray.Dataset:
     if members is None:
         raise NothingToDrawError("no run with emulated physics was given")
     return members
+
+
+def online_reference(study: Study) -> xarray.Dataset:
+    """Online metrics of the reference run.
+
+    Raises:
+        NothingToDrawError: if there are none.
+    """
+    reference = study.reference()
+    if reference is None:
+        raise NothingToDrawError("no online metrics were given")
+    return reference
+
+
+def recipe_variants(study: Study) -> tuple[str, ...]:
+    """Recipes of the online members, in the order of the study; none without online metrics."""
+    members = study.members()
+    if members is None:
+        return ()
+    return tuple(dict.fromkeys(group[1] for group in groups_of(members)))
+
+
+def of_recipe(members: xarray.Dataset, recipe: str) -> xarray.Dataset:
+    """Members that were trained under a recipe."""
+    return members.isel(run=np.flatnonzero(members["recipe"].values == recipe))
+
+
+def each(members: xarray.Dataset) -> Iterator[xarray.Dataset]:
+    """Metrics of one run after the other, without the axis ``run``."""
+    for i in range(members.sizes["run"]):
+        yield members.isel(run=i)
 
 
 def with_mean(members: xarray.Dataset, name: str) -> xarray.Dataset:

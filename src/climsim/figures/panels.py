@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.style import (
     DOUBLE_WIDTH,
+    FLOOR_DASHES,
     MMF_COLOUR,
     RECIPE_DASHES,
     UNDEFINED_COLOUR,
@@ -211,5 +212,5 @@ def member_handles(members: xarray.Dataset, floor: bool) -> list[Line2D]:
         )
     if floor:
         label = network_style("MMF2").label
-        result.append(Line2D([], [], color=MMF_COLOUR, linestyle=(0, (4, 1.5)), label=label))
+        result.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
     return result

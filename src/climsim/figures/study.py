@@ -68,9 +68,7 @@ def _load(path: Path, attribute: str) -> xarray.Dataset:
         with xarray.open_dataset(path, decode_times=False, decode_timedelta=False) as dataset:
             loaded = dataset.load()
     except (OSError, ValueError) as error:
-        raise ClimSimError(
-            f"{path}: not a readable netCDF file ({error}): make it again"
-        ) from error
+        raise ClimSimError(f"{path}: no readable netCDF file: make it again") from error
     if attribute not in loaded.attrs:
         raise ClimSimError(
             f"{path}: expected metrics with the attribute {attribute!r}, found none: give files of "

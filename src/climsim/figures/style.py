@@ -61,6 +61,8 @@ RECIPE_DASHES: Final = {
     "multirep": ":",
     "v6": (0, (6, 1.5, 1, 1.5, 1, 1.5)),
 }
+FLOOR_DASHES: Final = (0, (4, 1.5))
+"""Line of the second run with full physics."""
 _SPARE = ("#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
 _SPARE_MARKERS = ("X", "<", ">", "p", "h")
 

@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 
 from climsim.figures.cost import member_costs
 from climsim.figures.labels import quantity
-from climsim.figures.members import online_members, with_mean
+from climsim.figures.members import each, online_members, with_mean
 from climsim.figures.panels import head, legend_below, network_handles, panel_grid, unique
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import network_style
 
 _NAMES = ("T", "Q")
-_SIZES = (25.0, 160.0)
+_SIZES = (12.0, 90.0)
 """Areas of the smallest and the largest point [points squared]."""
 
 
@@ -27,8 +27,7 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(len(_NAMES), 2, 2.5, width=7.2)
     for i, (ax, name) in enumerate(zip(axes, _NAMES, strict=True)):
         written = quantity(name)
-        for j in range(members.sizes["run"]):
-            run = members.isel(run=j)
+        for run in each(members):
             style = network_style(str(run["network"].values))
             parameters = costs[str(run["run"].values)].parameters if costs else np.nan
             ax.scatter(
@@ -37,7 +36,7 @@ def draw(study: Study, variant: str) -> Figure:
                 s=_area(parameters),
                 color=style.colour,
                 marker=style.marker,
-                alpha=0.8,
+                alpha=0.75,
                 linewidth=0,
             )
         ax.set_xlim(left=0)

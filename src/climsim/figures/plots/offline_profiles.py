@@ -73,15 +73,16 @@ def _line(ax: Axes, study: Study, name: str, group: Group) -> None:
         markevery=mark_every(pressure.size, group[0]),
     )
     if found.count > 1:
-        ax.fill_betweenx(pressure, found.low, found.high, color=style.colour, alpha=0.2, lw=0)
+        ax.fill_betweenx(pressure, found.low, found.high, color=style.colour, alpha=0.12, lw=0)
 
 
 FIGURE = FigureSpec(
     "offline_profiles",
     20,
-    "Offline R² by level: standard and {variant}",
+    "Offline R² by level: {variant}",
     "Coefficient of determination of the predicted tendencies over all samples and columns of the "
-    "test split, by level (nominal pressure). Lines are means over seeds, shading their range; "
+    "test split, by level (nominal pressure), beside the standard recipe (solid lines) where the "
+    "study has it. Lines are means over seeds, shading their range; "
     "negative values are drawn at 0, and levels on which the truth has no variance are left blank. "
     "1 is perfect, 0 no better than predicting the mean.",
     draw,

@@ -38,8 +38,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax.label_outer()
         if by_row and i % columns == 0:
             ax.set_ylabel(f"{network_style(group[0]).label}\npressure (hPa)")
-    bar = colour_bar(figure, mesh, axes, f"R$^2$, {recipe_label(variant)}")
-    bar.ax.set_ylim(0, 1)
+    colour_bar(figure, mesh, axes, f"R$^2$, {recipe_label(variant)}", extend="neither")
     return figure
 
 

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.members import online_members
-from climsim.figures.panels import dashes, head, legend_below, panel_grid
+from climsim.figures.members import (
+    each,
+    of_recipe,
+    online_members,
+    online_reference,
+    recipe_variants,
+)
+from climsim.figures.panels import head, legend_below, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import MMF_COLOUR, network_style
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw log-log densities of precipitation: a panel for each surface type."""
-    members, reference, floor = online_members(study), study.reference(), study.floor()
-    assert study.online is not None
-    known = study.online["precipitation_frequency"].notnull().any(("run", "rain_bin"))
-    surfaces = [str(s) for s in study.online["surface"].values[known.values]]
-    if not surfaces or reference is None:
+    """Draw log-log densities of precipitation: a panel for each surface type, for one recipe."""
+    reference, floor = online_reference(study), study.floor()
+    members = of_recipe(online_members(study), variant)
+    known = reference["precipitation_frequency"].notnull().any("rain_bin")
+    surfaces = [str(s) for s in reference["surface"].values[known.values]]
+    if not surfaces:
         raise NothingToDrawError("the history files hold no precipitation")
     figure, axes = panel_grid(len(surfaces), 2, 2.1, width=7.2, sharex=True, sharey=True)
     for i, (ax, surface) in enumerate(zip(axes, surfaces, strict=True)):
-        for j in range(members.sizes["run"]):
-            run = members.isel(run=j)
-            colour = network_style(str(run["network"].values)).colour
-            _density(ax, run, surface, colour, dashes(str(run["recipe"].values)))
-        _density(ax, reference, surface, MMF_COLOUR, "-")
+        for run in each(members):
+            _density(ax, run, surface, color=network_style(str(run["network"].values)).colour)
+        _density(ax, reference, surface, color=MMF_COLOUR)
         if floor is not None:
-            _density(ax, floor, surface, MMF_COLOUR, (0, (4, 1.5)))
+            _density(ax, floor, surface, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlim(0.1, 1000)
@@ -42,27 +48,26 @@ def draw(study: Study, variant: str) -> Figure:
     for ax in axes[-2:]:
         ax.set_xlabel("precipitation (mm day$^{-1}$)")
         ax.tick_params(labelbottom=True)
-    legend_below(figure, legend_handles(study, by_recipe=True, reference=True))
+    legend_below(figure, legend_handles(study, reference=True))
     return figure
 
 
-def _density(
-    ax: Axes, run: xarray.Dataset, surface: str, colour: str, style: str | tuple[int, tuple]
-) -> None:
+def _density(ax: Axes, run: xarray.Dataset, surface: str, **style: Any) -> None:
     """Draw the frequency per decade of precipitation; bins without samples break the line."""
     frequency = run["precipitation_frequency"].sel(surface=surface).values[1:-1]
     low, high = run["rain_low"].values[1:-1], run["rain_high"].values[1:-1]
     density = frequency / np.log10(high / low)
     shown = np.where(density > 0, density, np.nan)
-    ax.plot(np.sqrt(low * high), shown, color=colour, linestyle=style, linewidth=1.1)
+    ax.plot(np.sqrt(low * high), shown, linewidth=1.1, **style)
 
 
 FIGURE = FigureSpec(
     "precipitation_distribution",
     54,
-    "Distribution of precipitation",
+    "Distribution of precipitation: {variant}",
     "Fraction of area and time per decade of precipitation, over all columns and over columns that "
     "are more than half land, open ocean or sea ice. From the finest history stream that the "
     "reference has (hourly, else daily). Black: MMF1, dashed: MMF2.",
     draw,
+    recipe_variants,
 )

@@ -10,21 +10,21 @@ from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
 from climsim.figures.labels import quantity
-from climsim.figures.members import best_members, label_of
+from climsim.figures.members import best_members, label_of, online_reference
 from climsim.figures.panels import colour_bar, head, panel_grid, symmetric_limit
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import DIVERGING, RAIN
 
 _COUNT = 3
-LATITUDES = np.arange(-89.0, 90.0, 2.0)
-LONGITUDES = np.arange(-179.0, 180.0, 2.0)
+LATITUDES = np.arange(-89.5, 90.0, 1.0)
+LONGITUDES = np.arange(-179.5, 180.0, 1.0)
 
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw the reference's precipitation and the differences of the best members."""
-    reference = study.reference()
-    if reference is None or "map_PRECT" not in reference:
+    reference = online_reference(study)
+    if "map_PRECT" not in reference:
         raise NothingToDrawError("the history files hold no precipitation")
     members = best_members(study, "PRECT", _COUNT)
     written = quantity("PRECT")
@@ -75,7 +75,12 @@ def _map(
             transform=ccrs.PlateCarree(),
         )
     ax.set_global()  # type: ignore[attr-defined]
-    options = {"orientation": "horizontal", "shrink": 0.7, "aspect": 30}
+    options = {
+        "orientation": "horizontal",
+        "extend": "max" if limits[0] == 0 else "both",
+        "shrink": 0.7,
+        "aspect": 30,
+    }
     colour_bar(figure, mesh, ax, quantity("PRECT").unit, **options)
 
 

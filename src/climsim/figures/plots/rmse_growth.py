@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.growth import draw_growth, recipes_of
+from climsim.figures.growth import draw_growth
+from climsim.figures.members import recipe_variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
 
@@ -13,8 +14,8 @@ _NAMES = ("T", "Q")
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw the error of T and Q against time, a row for each recipe."""
-    recipes = recipes_of(study)
-    return draw_growth(study, [(name, recipe) for recipe in recipes for name in _NAMES], columns=2)
+    panels = [(name, recipe) for recipe in recipe_variants(study) for name in _NAMES]
+    return draw_growth(study, panels, columns=2)
 
 
 FIGURE = FigureSpec(

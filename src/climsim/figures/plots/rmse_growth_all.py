@@ -6,19 +6,21 @@ from matplotlib.figure import Figure
 
 from climsim.evaluation.online_run import PROFILES
 from climsim.figures.growth import draw_growth
+from climsim.figures.members import recipe_variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw the error of every field against time, all recipes in one panel."""
-    return draw_growth(study, [(name, None) for name in PROFILES], columns=3)
+    """Draw the error of every field against time, for one recipe."""
+    return draw_growth(study, [(name, variant) for name in PROFILES], columns=3)
 
 
 FIGURE = FigureSpec(
     "rmse_growth_all",
     41,
-    "Growth of the online error of every field",
-    "As the figure before, for state, clouds and physics tendencies; recipes differ in dashes.",
+    "Growth of the online error of every field: {variant}",
+    "As the figure before, for state, clouds and physics tendencies, and one recipe.",
     draw,
+    recipe_variants,
 )

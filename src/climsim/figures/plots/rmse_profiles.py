@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from climsim.figures.labels import quantity
-from climsim.figures.members import best_of_networks
+from climsim.figures.members import best_of_networks, each
 from climsim.figures.panels import (
     dashes,
     head,
@@ -17,7 +17,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
-from climsim.figures.style import MMF_COLOUR, network_style
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
 
 _NAMES = ("T", "Q", "U", "V", "CLDLIQ", "CLDICE", "DTPHYS", "DQ1PHYS", "DQ2PHYS")
 _HPA = 100.0
@@ -32,8 +32,7 @@ def draw(study: Study, variant: str) -> Figure:
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         written = quantity(name)
         pressure = members["pressure"].values / _HPA
-        for j in range(members.sizes["run"]):
-            run = members.isel(run=j)
+        for run in each(members):
             network = str(run["network"].values)
             ax.plot(
                 written.shown(run[f"rmse_profile_{name}"]),
@@ -45,7 +44,7 @@ def draw(study: Study, variant: str) -> Figure:
             )
         if floor is not None:
             values = written.shown(floor[f"rmse_profile_{name}"])
-            ax.plot(values, pressure, color=MMF_COLOUR, linestyle=(0, (4, 1.5)))
+            ax.plot(values, pressure, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
         pressure_axis(ax, members["pressure"].values, label=i % 3 == 0)
         ax.set_xlim(left=0)
         ax.set_xlabel(f"RMSE ({written.unit})")

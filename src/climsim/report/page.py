@@ -1,0 +1,199 @@
+"""The report: one HTML page that holds everything and needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from climsim.errors import ClimSimError
+from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
+from climsim.figures.study import Study
+from climsim.files import git_revision, read_json, write_text
+from climsim.report.summary import summarize
+from climsim.report.tables import (
+    Table,
+    best_members_table,
+    budget_tables,
+    leaderboard,
+    offline_tables,
+    provenance_rows,
+    published_table,
+    stability_table,
+)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the page is made of.
+
+    Attributes:
+        out: HTML file to write.
+        offline: files of offline metrics, one for each member.
+        online: file of online metrics.
+        figures: folder that `draw_figures` filled; None draws them for the page alone.
+        title: heading of the page.
+        experiment: JSON file with the configuration of the study, to be shown; or None.
+    """
+
+    out: Path
+    offline: tuple[Path, ...] = ()
+    online: Path | None = None
+    figures: Path | None = None
+    title: str = "Neural emulators of atmospheric physics, offline and online"
+    experiment: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.offline and self.online is None:
+            raise ClimSimError("offline, online: expected at least one file of metrics")
+
+
+def write_report(config: ReportConfig, progress: Progress | None = None) -> Path:
+    """Write the report.
+
+    Args:
+        config: what it is made of.
+        progress: called with (parts done, parts in all).
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ClimSimError: if metrics or figures are missing.
+    """
+    advance = progress or (lambda done, total: None)
+    study = Study.open(config.offline, config.online)
+    advance(1, 3)
+    figures = load_figures(config)
+    advance(2, 3)
+    write_text(config.out, render(study, figures, config))
+    advance(3, 3)
+    return config.out
+
+
+def load_figures(config: ReportConfig) -> list[dict[str, Any]]:
+    """Figures in the order of the page, each with its PNG as text and links to its files.
+
+    Raises:
+        ClimSimError: if the folder holds no index of figures.
+    """
+    if config.figures is not None:
+        return _read_figures(config.figures, config.out.parent)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = FiguresConfig(Path(folder), config.offline, config.online, formats=("png",))
+        return _read_figures(draw_figures(settings), None)
+
+
+def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, Any]]:
+    if not (folder / INDEX_NAME).exists():
+        raise ClimSimError(f"{folder}: no {INDEX_NAME}: run `climsim figures out={folder}` first")
+    figures = []
+    for entry in read_json(folder / INDEX_NAME)["figures"]:
+        pictures = [name for name in entry["files"] if name.endswith(".png")]
+        picture = folder / pictures[0] if pictures else None
+        links = (
+            [(name, os.path.relpath(folder / name, page_folder)) for name in entry["files"]]
+            if page_folder is not None
+            else []
+        )
+        figures.append({**entry, "picture": _encode(picture), "links": links})
+    return figures
+
+
+def _encode(picture: Path | None) -> str:
+    if picture is None:
+        return ""
+    if not picture.exists():
+        raise ClimSimError(f"{picture}: the index names it, but it is not there: draw it again")
+    return base64.b64encode(picture.read_bytes()).decode("ascii")
+
+
+def render(study: Study, figures: list[dict[str, Any]], config: ReportConfig) -> str:
+    """Fill the template."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("climsim.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    drawn = [f for f in figures if f["picture"]]
+    return environment.get_template("page.html.j2").render(
+        title=config.title,
+        revision=git_revision(),
+        summary=summarize(study),
+        leaderboard=leaderboard(study),
+        best=best_members_table(study),
+        published=published_table(study),
+        offline_tables=offline_tables(study),
+        stability=stability_table(study),
+        budgets=budget_tables(study),
+        figures=drawn,
+        missing=[f for f in figures if not f["picture"]],
+        data=_data_summary(study),
+        experiment=_experiment(config),
+        provenance=_provenance(study, config),
+        files=_links(config),
+    )
+
+
+def _data_summary(study: Study) -> list[tuple[str, str]]:
+    """What was measured on, as names and values."""
+    rows: list[tuple[str, str]] = []
+    if study.offline is not None:
+        offline = study.offline
+        rows += [
+            ("split", str(offline.attrs.get("split", ""))),
+            ("samples scored", f"{int(offline['samples'].values.max()):,}"),
+            ("time steps scored", f"{int(offline['steps'].values.max()):,}"),
+            ("levels", str(offline.sizes["level"])),
+        ]
+    if study.online is not None:
+        online = study.online
+        rows += [
+            ("columns of the climate model", str(online.sizes["column"])),
+            ("start of the reference run", online.attrs["reference_start"]),
+            ("days compared", str(online.sizes.get("day", 0))),
+            ("months compared", str(online.sizes.get("month", 0))),
+            (
+                "time means from",
+                {"h0": "monthly means", "h1": "daily means"}[online.attrs["mean_stream"]],
+            ),
+            (
+                "precipitation distributions from stream",
+                online.attrs["precipitation_stream"],
+            ),
+        ]
+    return rows
+
+
+def _experiment(config: ReportConfig) -> str:
+    if config.experiment is None:
+        return ""
+    return json.dumps(read_json(config.experiment), indent=2)
+
+
+def _provenance(study: Study, config: ReportConfig) -> Table:
+    """What made each file of metrics."""
+    import xarray
+
+    files = [*config.offline, *([config.online] if config.online else [])]
+    entries = []
+    for path in files:
+        with xarray.open_dataset(path, decode_times=False) as dataset:
+            entries.append((path.name, dict(dataset.attrs)))
+    return provenance_rows(entries)
+
+
+def _links(config: ReportConfig) -> list[tuple[str, str]]:
+    files = [*config.offline, *([config.online] if config.online else [])]
+    return [(path.name, os.path.relpath(path, config.out.parent)) for path in files]

@@ -1,0 +1,200 @@
+"""The page: self-contained, right numbers, readable in a browser, and honest about what failed."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray
+
+from climsim.errors import ClimSimError
+from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.figures.study import Study
+from climsim.report.page import ReportConfig, write_report
+from climsim.report.summary import summarize
+from climsim.report.tables import leaderboard, number, plain, stability_table
+from evaluation_synthetic import write_study
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return write_study(folder, ("unet", "pure_resLSTM"), ("standard", "v6"), (7, 43))
+
+
+@pytest.fixture(scope="module")
+def study(files):
+    return Study.open(*files)
+
+
+@pytest.fixture(scope="module")
+def page(files):
+    folder = files[1].parent
+    only = ("stability", "rmse_growth", "offline_profiles")
+    draw_figures(FiguresConfig(folder / "figures", *files, only=only))
+    (folder / "experiment.json").write_text(json.dumps({"members": {"networks": ["unet"]}}))
+    config = ReportConfig(
+        folder / "report.html",
+        *files,
+        figures=folder / "figures",
+        experiment=folder / "experiment.json",
+    )
+    seen = []
+    write_report(config, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (3, 3)
+    return config.out
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sources, self.links, self.anchors = [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if "src" in values:
+            self.sources.append(values["src"])
+        if tag in ("a", "link") and "href" in values:
+            self.links.append(values["href"])
+        if "id" in values:
+            self.anchors.add(values["id"])
+
+
+def test_page_needs_nothing_from_elsewhere(page):
+    found = Links()
+    found.feed(page.read_text())
+    assert len(found.sources) == 3
+    assert all(source.startswith("data:image/png;base64,") for source in found.sources)
+    for link in found.links:
+        assert not link.startswith(("http", "//", "/")), link
+        if link.startswith("#"):
+            assert link[1:] in found.anchors
+        elif not link.startswith("data:"):
+            assert (page.parent / link).exists(), link
+
+
+def test_page_holds_the_configuration_and_the_provenance(page):
+    text = page.read_text()
+    assert "&#34;networks&#34;" in text
+    assert "online.nc" in text
+
+
+def test_leaderboard_puts_the_smallest_online_error_first(study):
+    table = leaderboard(study)
+    column = next(i for i, head in enumerate(table.heads) if head.startswith("RMSE T"))
+    errors = [row[column].order for row in table.rows]
+    known = [e for e in errors if e is not None]
+    assert known == sorted(known)
+    assert errors[: len(known)] == known
+    assert len(table.rows) == 8
+    best = float(study.members()["rmse_mean_T"].min())
+    assert known[0] == pytest.approx(best)
+
+
+def test_leaderboard_of_offline_metrics_alone_says_not_run(study):
+    table = leaderboard(Study(study.offline, None))
+    assert {row[table.heads.index("run")].text for row in table.rows} == {"not run"}
+
+
+def test_summary_counts_runs_that_became_unstable(study):
+    unstable = int((study.members()["status"] == "unstable").sum())
+    assert unstable == 1
+    text = " ".join(summarize(study))
+    assert "7 of 8 coupled runs reached the end" in text
+    assert "1 run became unstable" in text
+    best = float(np.nanmax(study.offline["r2_mean"]))
+    assert f"mean R² {best:.3f}" in text
+
+
+def test_summary_without_a_floor_says_that_it_is_unknown(study):
+    online = study.online.isel(run=study.online["role"].values != "floor")
+    assert "internal variability is not known" in " ".join(summarize(Study(None, online)))
+
+
+def test_stability_table_names_place_value_and_bounds_of_a_failure(study):
+    online = study.online.copy()
+    record = {
+        "message": "unstable after 2.4 days",
+        "instability": {
+            "variable": "state_t", "value": 412.0, "bounds": [130, 360], "step": 173,
+            "column": 8, "level": 3, "lat": 12.3, "lon": 40.0,
+        },
+    }  # fmt: skip
+    online.attrs["records"] = json.dumps({"unet-standard-7": record})
+    table = stability_table(Study(None, online))
+    happened = next(r[-1].text for r in table.rows if r[0].text == "unet-standard-7")
+    assert happened.startswith("unstable after 2.4 days; state_t = 412.0 outside [130, 360]")
+    assert "level 3 (12 N, 40 E)" in happened
+
+
+def test_numbers_keep_three_digits_and_show_the_unknown_as_a_dash():
+    shown = [number(x).text for x in (0.12345, 12.345, 1234.5, 0.0, -0.5, 1e-7, np.nan)]
+    assert shown == ["0.123", "12.3", "1234", "0", "-0.500", "1.00e-07", "–"]
+    assert plain("g kg$^{-1}$ day$^{-1}$") == "g kg⁻¹ day⁻¹"
+    assert plain("dQ$_{liq}$/dt") == "dQliq/dt"
+
+
+def test_names_from_files_cannot_inject_markup(files, tmp_path):
+    with xarray.open_dataset(files[1]) as dataset:
+        online = dataset.load()
+    online["run"] = ["<script>alert(1)</script>", *online["run"].values[1:].tolist()]
+    online.to_netcdf(tmp_path / "online.nc")
+    draw_figures(FiguresConfig(tmp_path / "f", (), tmp_path / "online.nc", only=("stability",)))
+    config = ReportConfig(tmp_path / "r.html", (), tmp_path / "online.nc", figures=tmp_path / "f")
+    assert "<script>alert" not in write_report(config).read_text()
+
+
+def test_missing_figures_and_inputs_are_refused_in_one_line(files, tmp_path):
+    with pytest.raises(ClimSimError, match="run `climsim figures"):
+        write_report(ReportConfig(tmp_path / "r.html", *files, figures=tmp_path))
+    with pytest.raises(ClimSimError, match="at least one file"):
+        ReportConfig(tmp_path / "r.html")
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def dump(page, folder, script):
+    """Run a script in the page in a headless browser; return the document it leaves, and the log.
+
+    The script's last word is an attribute of the body, which the dump then shows.
+    """
+    probe = folder / "probe.html"
+    probe.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--v=0",
+        "--window-size=400,900", "--dump-dom", probe.as_uri(),
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return result.stdout, result.stderr
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+def test_page_in_a_browser_sorts_loads_its_pictures_and_fits_a_phone(page, tmp_path):
+    script = """
+    window.addEventListener("load", () => {
+      const table = document.querySelector("#leaderboard table.sortable");
+      const button = table.tHead.rows[0].cells[3].querySelector("button");
+      const column = () => [...table.tBodies[0].rows].map(r => r.cells[3].dataset.order).join(",");
+      button.click(); const up = column();
+      button.click(); const down = column();
+      const pictures = [...document.images].every(i => i.complete && i.naturalWidth > 100);
+      const fits = document.documentElement.scrollWidth <= window.innerWidth;
+      document.body.dataset.result = JSON.stringify({up, down, pictures, fits});
+    });
+    """
+    document, log = dump(page, tmp_path, script)
+    assert "CONSOLE" not in log, log
+    found = re.search(r'data-result="([^"]+)"', document)
+    result = json.loads(found[1].replace("&quot;", '"'))
+    up = [float(x) for x in result["up"].split(",")]
+    down = [float(x) for x in result["down"].split(",")]
+    assert up == sorted(up)
+    assert down == sorted(down, reverse=True)
+    assert result["pictures"]
+    assert result["fits"]
