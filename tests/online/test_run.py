@@ -17,7 +17,7 @@ from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
-from climsim.variables import DOOR_OUTPUTS
+from climsim.variables import DOOR_OUTPUTS, TARGETS
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost
 
@@ -29,6 +29,7 @@ class ReplayedPhysics:
 
     def __init__(self, host, door="v2"):
         self.host, self.door, self.calls = host, door, 0
+        self.metadata = {}
 
     def __call__(self, vector):
         self.calls += 1
@@ -48,6 +49,22 @@ class BrokenModel(ReplayedPhysics):
         if self.calls > 3:
             output[4, 2 * LEVELS + 1] = np.nan
         return output
+
+
+class Confident(ReplayedPhysics):
+    """Is off by 0.5 scaled units in the vapour tendency of level 3, and expects a loss of 0.2."""
+
+    confidence = True
+
+    def __init__(self, host):
+        super().__init__(host)
+        scale = np.where(np.arange(TARGETS.size(LEVELS)) < 2, 0.0, 1.0e6)
+        self.metadata = {"loss": {"name": "huber", "delta": 1.0, "scale": list(scale)}}
+
+    def __call__(self, vector):
+        output = super().__call__(vector)
+        output[:, LEVELS + 3] += 0.5e-6
+        return np.concatenate([output, np.full((COLUMNS, TARGETS.size(LEVELS)), 0.2)], axis=1)
 
 
 FREE = CouplerOptions(strato_water=False, top_levels=0)
@@ -280,6 +297,39 @@ def test_ramp_and_partial_coupling_run_both_physics_and_model(tmp_path, monkeypa
     truth, both = contents(tmp_path / "truth"), contents(tmp_path / "both")
     name = "toy.eam.h1.0001-01-30-00000.nc"
     np.testing.assert_allclose(both[name]["T"], truth[name]["T"], rtol=1e-6)
+
+
+def test_predicted_confidence_stands_beside_the_true_loss(tmp_path, monkeypatch):
+    options = replace(FREE, watch_physics=True)
+    model = Confident(ToyHost())
+    record = coupled(monkeypatch, model, tmp_path / "run", coupler=options, days=1)
+    assert model.host.calls["physics"] == 67
+    daily = contents(tmp_path / "run")["toy.eam.h1.0001-01-30-00000.nc"]
+    np.testing.assert_allclose(daily["DQNPHYSCONF"], 0.2, rtol=1e-6)
+    np.testing.assert_allclose(daily["DQ1PHYSLOSS"][0, 3], 0.5 * 0.5**2, rtol=1e-4)
+    np.testing.assert_allclose(daily["DQ1PHYSLOSS"][0, 4], 0.0, atol=1e-9)
+    np.testing.assert_allclose(daily["DTPHYSLOSS"], 0.0, atol=1e-9)
+    means = record.mean_losses()
+    assert means["predicted"]["ptend_u"] == pytest.approx(0.2)
+    assert means["true"]["ptend_q0001"] == pytest.approx(0.125 / LEVELS)
+    saved = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert saved["mean_losses"] == means
+
+
+def test_confidence_is_recorded_without_physics_and_the_true_loss_is_not(tmp_path, monkeypatch):
+    model = Confident(ToyHost())
+    coupled(monkeypatch, model, tmp_path / "run", days=1)
+    assert model.host.calls["physics"] == 0
+    daily = contents(tmp_path / "run")["toy.eam.h1.0001-01-30-00000.nc"]
+    assert "DTPHYSCONF" in daily
+    assert not [name for name in daily if name.endswith("LOSS")]
+
+
+def test_watched_physics_does_not_change_the_run(tmp_path, monkeypatch):
+    for name in ("watched", "not"):
+        options = replace(FREE, watch_physics=name == "watched")
+        coupled(monkeypatch, ReplayedPhysics(ToyHost()), tmp_path / name, coupler=options, days=1)
+    assert_equal_files(tmp_path / "watched", tmp_path / "not")
 
 
 def test_folder_of_another_run_is_refused(tmp_path):

@@ -15,9 +15,10 @@ from climsim.grid import ColumnGrid
 from climsim.online.budget import global_means, step_budgets
 from climsim.online.config import RunConfig
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
-from climsim.online.fields import history_fields
+from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
 from climsim.online.hosts.base import Fields, HealthReport, Host, StepResult
+from climsim.online.losses import LossMeter
 from climsim.online.memory import DOORS, STEPS_NEEDED, Memory, assemble
 from climsim.online.model import Model, non_finite
 from climsim.online.record import RunRecord
@@ -63,6 +64,7 @@ class Loop:
         self._seconds: dict[str, float] = {}
         self._seen: set[bool] = set()
         self._trouble: HealthReport | None = None
+        self._meter = None if model is None else LossMeter.of(model)
 
     def step(self) -> bool:
         """Advance one step.
@@ -114,12 +116,25 @@ class Loop:
             network = self._checked(output)
             physics = None if own is None else ModelOutput(own.tendencies, own.surface)
             handed = self._couple(network, inputs, physics)
+            losses = self._losses(network, physics)
         with self._timed("host"):
             result = self.host.step_emulated(handed.tendencies, handed.surface)
         with self._timed("coupler"):
             self._remember(result)
             self._count(handed)
-        return result, {}
+        return result, losses
+
+    def _losses(self, network: ModelOutput, physics: ModelOutput | None) -> Fields:
+        """Predicted and true losses of the step for the history; their means for the record."""
+        predicted, true = network.confidence, {}
+        if physics is not None and self._meter is not None:
+            true = self._meter(network, physics)
+        self.record.add_losses("predicted", predicted)
+        self.record.add_losses("true", true)
+        fields: Fields = {}
+        for by_target, suffix in ((predicted, "CONF"), (true, "LOSS")):
+            fields |= confidence_fields(by_target, suffix) if by_target else {}
+        return fields
 
     def _checked(self, output: np.ndarray) -> ModelOutput:
         trouble = non_finite(output, self.grid)

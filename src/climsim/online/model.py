@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class Model(Protocol):
     door: str
     n_levels: int
     confidence: bool
+    metadata: dict[str, Any]
 
     def __call__(self, vector: Array) -> Array:
         """Physical outputs (column, feature) of physical inputs (column, feature), float32."""

@@ -71,7 +71,7 @@ class LastDay:
         for name, rows in self._rows.items():
             self._block[rows] = fields[name]
         # The number is stored plus one: an empty slot reads 0.
-        data = [np.int64(step + 1).tobytes(), self._block.data.cast("B")]
+        data: list[Any] = [np.int64(step + 1).tobytes(), self._block.data.cast("B")]
         os.pwritev(self._file, data, (step % self.slots) * self._slot_bytes)
 
     def read(self, last: int) -> tuple[list[int], Array]:

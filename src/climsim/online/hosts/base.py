@@ -62,6 +62,11 @@ class Host(Protocol):
     dt: float
 
     @property
+    def source(self) -> str:
+        """What makes the data, in words, for the attributes of files."""
+        ...
+
+    @property
     def date(self) -> cftime.DatetimeNoLeap:
         """Beginning of the coming step."""
         ...
