@@ -104,6 +104,23 @@ def test_kill_nine_leaves_whole_checkpoints_and_resumes(configure):
     assert equal(weights(resumed.last_checkpoint), weights(whole.last_checkpoint))
 
 
+def test_interrupt_stays_one_and_the_next_run_goes_on(configure):
+    config = configure(save_every_steps=2)
+
+    def report(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, report)
+    assert signal.getsignal(signal.SIGINT) is before
+    steps = []
+    result = train(config, lambda done, total: steps.append(done))
+    assert steps[0] == 3
+    assert steps[-1] == result.steps
+
+
 def test_finished_run_is_not_repeated(configure):
     config = configure(epochs=1)
     first = train(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from climsim.training.module import VALIDATION_LOSS
 
 BEST_NAME = "best.ckpt"
 LAST_NAME = "last.ckpt"
+_SECONDS_BETWEEN_SAVES = 60.0
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -78,7 +80,10 @@ def _link(source: Path, target: Path) -> None:
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps one checkpoint to resume from: every so many steps and after every epoch."""
+    """Keeps one checkpoint to resume from: every so many steps and after every epoch.
+
+    A process that trains alone also saves every minute, so that slow steps lose little work.
+    """
 
     def __init__(self, folder: Path, every_steps: int) -> None:
         """Choose where and how often.
@@ -89,18 +94,26 @@ class LastCheckpoint(Checkpoint):
         """
         self.path = folder / LAST_NAME
         self.every_steps = every_steps
+        self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save if it is time; the last batch of an epoch is saved after validation."""
-        due = self.every_steps and trainer.global_step % self.every_steps == 0
+        due = bool(self.every_steps) and trainer.global_step % self.every_steps == 0
+        # Clocks differ between processes, and all of them have to save together.
+        if self.every_steps and trainer.world_size == 1:
+            due |= time.monotonic() - self._saved > _SECONDS_BETWEEN_SAVES
         if due and not trainer.is_last_batch:
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Save."""
+        self._save(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(self.path)
+        self._saved = time.monotonic()
 
 
 class Describe(Callback):

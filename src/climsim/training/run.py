@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -118,10 +120,28 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
             logger.info("%s: going on after step %d", resume, at["step"])
         if trainer.is_global_zero:
             write_json(config.out / RECORD_NAME, {"status": "running", "config": config.resolved()})
-        trainer.fit(module, loader, validation, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        _fit(trainer, module, (loader, validation), resume)
     return _record(config, trainer)
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: EmulatorModule,
+    loaders: tuple[EpochLoader, EpochLoader],
+    resume: Path | None,
+) -> None:
+    """Run the loop; an interrupt stays an interrupt, for the caller to handle."""
+    # Lightning ignores Ctrl-C while it shuts down, leaves it so, and ends the program.
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
+    except SystemExit as error:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _finished(config: TrainConfig) -> TrainResult | None:
@@ -221,6 +241,7 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
         with warnings.catch_warnings():
             # The loader resumes exactly; Lightning cannot know and says it may not.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             warnings.filterwarnings(
                 "ignore", message=".*Checkpoint directory.*exists and is not empty.*"
