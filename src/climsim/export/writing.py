@@ -148,6 +148,7 @@ def _metadata(
         "outputs": _layout(DOOR_OUTPUTS, levels),
         "time_step_s": TIME_STEP,
         "zero_levels": EXPORT_ZERO_LEVELS,
+        "loss": _training_loss(first),
         "precision": precision,
         "encoding": kind,
         "network": first.about["network"],
@@ -165,6 +166,14 @@ def _member_facts(model: TrainedModel) -> dict[str, Any]:
     keys = ("network", "recipe", "seed", "statistics_hash", "config", "provenance", "step", "epoch")
     facts = {k: model.about[k] for k in keys if k in model.about}
     return {**facts, "validation_loss": model.validation_loss}
+
+
+def _training_loss(model: TrainedModel) -> dict[str, Any]:
+    """The elementwise loss and the scale of each target (0 where pruned): units of confidence."""
+    recipe = model.about.get("config", {}).get("recipe", {})
+    targets = model.transforms.targets
+    scale = (targets.scale * targets.kept).tolist()
+    return {"name": recipe.get("loss", "huber"), "delta": recipe.get("delta", 1.0), "scale": scale}
 
 
 def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:
