@@ -90,8 +90,11 @@ class PrepareConfig:
 
     @property
     def grid_file(self) -> Path:
-        """The grid file, given or beside the raw data."""
-        return Path(self.grid) if self.grid else self.raw / GRID_FILE
+        """The grid file, given or the one ``*grid-info.nc`` beside the raw data."""
+        if self.grid:
+            return Path(self.grid)
+        found = list(self.raw.glob("*grid-info.nc"))
+        return found[0] if len(found) == 1 else self.raw / GRID_FILE
 
     @property
     def names(self) -> tuple[str, ...]:
