@@ -8,6 +8,7 @@ import pytest
 
 from climsim.constants import FUSION_HEAT, TIME_STEP, VAPORIZATION_HEAT, WATER_DENSITY
 from climsim.errors import ClimSimError
+from climsim.online.coupler import CouplerOptions, ModelOutput, couple
 from climsim.online.hosts.gcm import restart
 from climsim.variables import RAW_PROFILES, SCALARS_IN, SCALARS_OUT
 
@@ -223,6 +224,22 @@ def test_water_created_by_the_hosts_corrections_is_small(gcm, day):
     assert abs(np.mean(added)) < 0.02 * np.mean(rain) * WATER_DENSITY * TIME_STEP
 
 
+def test_the_whole_atmosphere_gains_what_evaporates_less_what_rains(gcm, day):
+    results, following = day
+
+    def water(inputs):
+        total = sum(np.asarray(inputs[f"state_q000{i}"], np.float64) for i in (1, 2, 3))
+        return global_mean(gcm.grid, (total * layer_mass(gcm.grid, inputs)).sum(axis=0))
+
+    gained = water(following[-1]) - water(results[0].inputs)
+    expected = sum(
+        global_mean(gcm.grid, r.diagnostics["QFLX"] - WATER_DENSITY * r.surface["cam_out_PRECC"])
+        for r in results
+    )
+    rain = sum(global_mean(gcm.grid, r.surface["cam_out_PRECC"]) for r in results)
+    assert abs(gained - expected * TIME_STEP) < 2e-3 * rain * WATER_DENSITY * TIME_STEP
+
+
 def test_means_and_ranges_are_plausible_beside_e3sm_mmf(gcm, day, shared):
     reference = defaultdict(dict)
     with (shared / "reference_data" / "e3sm_mmf_statistics.csv").open() as stream:
@@ -253,3 +270,16 @@ def test_means_and_ranges_are_plausible_beside_e3sm_mmf(gcm, day, shared):
         width = high - low
         assert inputs[name].min() > low - 0.2 * width, name
         assert inputs[name].max() < high + 0.2 * width, name
+
+
+def test_true_tendencies_through_the_coupler_reproduce_full_physics(gcm, day):
+    options = CouplerOptions(strato_water=False, top_levels=0)
+    results, following = day
+    for step, (result, expected) in enumerate(zip(results, following, strict=True)):
+        inputs = gcm.inputs()
+        interfaces = gcm.grid.interface_pressure(np.asarray(inputs["state_ps"], np.float64))
+        truth = ModelOutput(result.tendencies, result.surface)
+        handed = couple(truth, inputs, interfaces, options, step)
+        gcm.step_emulated(handed.tendencies, handed.surface)
+        assert largest_difference(gcm.inputs()["state_t"], expected["state_t"]) < 3e-3
+        assert largest_difference(gcm.inputs()["state_q0001"], expected["state_q0001"]) < 1e-6

@@ -281,10 +281,31 @@ def advance(core: Core, state: Any, step: PhysicsStep) -> tuple[Any, Any]:
         old = between.normalized_surface_pressure
         change = spectral.log_surface_pressure - state["dynamics"].log_surface_pressure
         new = old * jnp.exp(core.coordinates.horizontal.to_nodal(change)[0])
+        spectral = _with_humidity_mass(core, spectral, between.specific_humidity * mass, new)
         wind = (between.u_wind, between.v_wind)
         clouds = transport(clouds, wind, (old, new), core.geometry, TIME_STEP)
     # Filled like the state physics will see next, so that their difference is transport.
     return {"dynamics": spectral, "clouds": clouds}, with_filled_water(between, mass)
+
+
+def _with_humidity_mass(core: Core, spectral: Any, before: Any, pressure: Any) -> Any:
+    """Scale humidity by one factor so that transport keeps its global mass.
+
+    jcm does the same after semi-Lagrangian transport; the Eulerian core advects humidity in
+    advective form, whose error is a part in a million at each step.
+
+    Args:
+        core: model and grid.
+        spectral: state after the dynamics.
+        before: (level, lon, lat) humidity times cell mass before it.
+        pressure: (lon, lat) surface pressure after it, over `P0`.
+    """
+    import jax.numpy as jnp
+
+    modal = spectral.tracers["specific_humidity"]
+    nodal = core.coordinates.horizontal.to_nodal(modal)
+    factor = jnp.sum(before) / jnp.sum(nodal * cell_mass(core.model, pressure))
+    return spectral.replace(tracers={**spectral.tracers, "specific_humidity": modal * factor})
 
 
 def cell_mass(model: Any, normalized_surface_pressure: Any) -> Any:
