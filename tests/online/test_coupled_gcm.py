@@ -1,0 +1,100 @@
+"""The coupler on the embedded model: the true physics tendencies reproduce the full-physics run.
+
+A run with full physics is recorded step by step; a hybrid run is then handed those tendencies by a
+model that plays them back, through the whole chain of door, coupler and run loop.
+"""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from climsim.online import run as run_module
+from climsim.online.coupler import CouplerOptions
+from climsim.online.run import RunConfig, run_online
+from climsim.variables import DOOR_OUTPUTS
+
+STEPS, SPINUP = 18, 5
+DAYS = STEPS / 72
+EXACT = CouplerOptions(spinup_steps=SPINUP, strato_water=False, top_levels=0)
+"""The two rules that change true physics are off; floors, night and positivity stay on."""
+
+
+class PlayedBack:
+    """A model that returns the tendencies of a recorded run, step by step."""
+
+    door, confidence = "v2", False
+
+    def __init__(self, results, levels):
+        self.results, self.n_levels = iter(results), levels
+        self.metadata = {}
+
+    def __call__(self, vector):
+        result = next(self.results)
+        fields = {**result.tendencies, **result.surface}
+        output = np.empty((vector.shape[0], DOOR_OUTPUTS.size(self.n_levels)), dtype=np.float32)
+        for name, where in DOOR_OUTPUTS.slices(self.n_levels).items():
+            output[:, where] = fields[name].T if fields[name].ndim == 2 else fields[name][:, None]
+        return output
+
+
+@pytest.fixture(scope="module")
+def truth(gcm_session, tmp_path_factory):
+    """A run with full physics, and what each of its steps did."""
+    host, start = gcm_session
+    folder = tmp_path_factory.mktemp("truth")
+    host.restore(start)
+    run_online(RunConfig(case="run", folder=folder, days=DAYS), host=host)
+    host.restore(start)
+    return folder, [host.step_physics() for _ in range(STEPS)]
+
+
+def replay(gcm, truth, folder, monkeypatch, options):
+    path = folder / "model.pt"
+    path.write_bytes(b"plays back")
+    model = PlayedBack(truth[1][SPINUP:], gcm.grid.n_levels)
+    monkeypatch.setattr(run_module, "open_model", lambda path, grid: model)
+    config = RunConfig(case="run", folder=folder / "run", days=DAYS, model=path, coupler=options)
+    return run_online(config, host=gcm)
+
+
+def daily(folder):
+    (path,) = folder.glob("run.eam.h1.*.nc")
+    with xr.open_dataset(path) as data:
+        return data.load()
+
+
+def test_true_tendencies_through_the_coupler_reproduce_full_physics(
+    gcm, truth, tmp_path, monkeypatch
+):
+    record = replay(gcm, truth, tmp_path, monkeypatch, EXACT)
+    assert (record.status, record.coupled_steps) == ("complete", STEPS - SPINUP)
+    expected, found = daily(truth[0]), daily(tmp_path / "run")
+    limits = {"T": 1e-3, "U": 3e-3, "Q": 1e-6, "PS": 0.5, "LHFLX": 0.02, "LWUP": 0.02, "TMQ": 1e-3}
+    for name, limit in limits.items():
+        assert float(abs(found[name] - expected[name]).max()) < limit, name
+    for name in ("DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS", "PRECT"):
+        scale = float(abs(expected[name]).max())
+        assert float(abs(found[name] - expected[name]).max()) < 1e-3 * scale, name
+    for rule in ("floor:cam_out_PRECC", "night:cam_out_NETSW", "positivity:ptend_q0001"):
+        assert record.corrections[rule] == 0
+
+
+def test_rules_of_the_stratosphere_change_true_physics_only_a_little(
+    gcm, truth, tmp_path, monkeypatch
+):
+    options = CouplerOptions(spinup_steps=SPINUP)
+    record = replay(gcm, truth, tmp_path, monkeypatch, options)
+    assert record.status == "complete"
+    assert record.corrections["strato_water:ptend_q0001"] > 0
+    expected, found = daily(truth[0]), daily(tmp_path / "run")
+    difference = found["T"] - expected["T"]
+    assert 0 < float(np.sqrt((difference**2).mean())) < 1e-3
+    assert float(abs(difference).max()) < 0.05
+
+
+def test_water_budget_of_the_recorded_tendencies_closes(truth):
+    from climsim.online.record import RunRecord
+
+    budgets = RunRecord.open(truth[0]).budgets.summary()
+    assert abs(budgets["water"]["mean"]) < 0.01
+    assert abs(budgets["energy"]["mean"]) < 1.0
