@@ -1,0 +1,275 @@
+"""Looking at a store: a table of every variable, level profiles with deciles, maps of scalars."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.data.features import memory_needed
+from climsim.data.store import Store, open_store
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path, write_text
+from climsim.variables import variable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.floating]
+
+_PROBABILITIES = (0.1, 0.5, 0.9)
+_PANELS = 4
+
+
+@dataclass(frozen=True)
+class DescribeConfig:
+    """What to look at.
+
+    Attributes:
+        store: prepared store.
+        out: folder for ``table.txt``, ``profiles.png`` and ``maps.png``.
+        split: split to look at.
+        steps: time steps looked at, spread evenly over the split.
+        reference: CSV of a reference model's statistics per variable and level (columns
+            ``variable, level, mean, std, median, decile10, decile90``); empty for none.
+    """
+
+    store: Path
+    out: Path
+    split: str = "train"
+    steps: int = 48
+    reference: Path | str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ClimSimError(f"steps={self.steps}: expected a whole number >= 1")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A variable in the steps looked at.
+
+    Attributes:
+        name: its name.
+        mean: mean over everything.
+        std: standard deviation.
+        min: minimum.
+        max: maximum.
+        deciles: (3, level) or (3,) first decile, median, last decile.
+        column_mean: (column,) mean over time of a scalar; empty for a profile.
+    """
+
+    name: str
+    mean: float
+    std: float
+    min: float
+    max: float
+    deciles: Array
+    column_mean: Array
+
+
+@dataclass(frozen=True)
+class Reference:
+    """First decile, median and last decile of a variable of the reference, (level,) or (1,)."""
+
+    low: Array
+    median: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Description:
+    """What was found, and where the plots are.
+
+    Attributes:
+        text: table of all variables.
+        folder: folder with the table and the plots.
+    """
+
+    text: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.text}\n{self.folder}"
+
+
+def describe(
+    config: DescribeConfig, progress: Callable[[int, int], None] | None = None
+) -> Description:
+    """Summarize a store in a table and two figures.
+
+    Args:
+        config: what to look at.
+        progress: called with the variables done and their total.
+
+    Raises:
+        ClimSimError: if the store or the reference cannot be read or the split is empty.
+    """
+    store = open_store(config.store)
+    reference = read_reference(config.reference) if config.reference else {}
+    summaries = []
+    for done, name in enumerate(store.names, start=1):
+        summaries.append(summarize(store, name, config.split, config.steps))
+        if progress is not None:
+            progress(done, len(store.names))
+    table = _table(store, config, summaries)
+    out = Path(config.out)
+    write_text(out / "table.txt", table + "\n")
+    for name, figure in (
+        ("profiles.png", draw_profiles(store, summaries, reference)),
+        ("maps.png", draw_maps(store, summaries)),
+    ):
+        with atomic_path(out / name) as temporary:
+            figure.savefig(temporary, dpi=110, format="png")
+    return Description(table, out)
+
+
+def summarize(store: Store, name: str, split: str, steps: int) -> Summary:
+    """Summarize one variable over steps spread evenly over a split.
+
+    Raises:
+        ClimSimError: if no step of the split has the variable.
+    """
+    rows = store.steps(split, memory_needed(name))
+    if not rows.size:
+        raise ClimSimError(f"{store.path}: no step of split {split} has {name}")
+    chosen = rows[np.unique(np.linspace(0, rows.size - 1, min(steps, rows.size)).astype(int))]
+    values = np.asarray(store.array(name).oindex[chosen], dtype=np.float64)
+    flat = values.reshape(-1, *values.shape[2:])
+    scalar = not variable(name).profile
+    return Summary(
+        name,
+        float(values.mean()),
+        float(values.std()),
+        float(values.min()),
+        float(values.max()),
+        np.quantile(flat, _PROBABILITIES, axis=0),
+        values.mean(axis=0) if scalar else np.empty(0),
+    )
+
+
+def read_reference(path: str | Path) -> dict[str, Reference]:
+    """Read the deciles of a reference model by variable.
+
+    Raises:
+        ClimSimError: if the file is missing or lacks a column.
+    """
+    rows: dict[tuple[str, str], list[list[float]]] = {}
+    try:
+        with Path(path).open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                values = [float(row[k] or "nan") for k in ("decile10", "median", "decile90")]
+                rows.setdefault((row.get("file", ""), row["variable"]), []).append(values)
+    except FileNotFoundError as error:
+        raise ClimSimError(f"reference={path}: no such file") from error
+    except (KeyError, ValueError, TypeError, csv.Error, UnicodeDecodeError) as error:
+        raise ClimSimError(
+            f"reference={path}: expected columns variable, level, decile10, median, decile90 of "
+            f"numbers ({type(error).__name__}: {error})"
+        ) from error
+    # The state before physics comes first in the file and is what a store holds.
+    result: dict[str, Reference] = {}
+    for (_, name), values_by_level in rows.items():
+        result.setdefault(name, Reference(*np.array(values_by_level).T))
+    return result
+
+
+def _table(store: Store, config: DescribeConfig, summaries: Sequence[Summary]) -> str:
+    parts = ", ".join(f"{n} {store.steps(n).size}" for n in ("train", "validation", "test"))
+    head = [
+        f"{store.path}: {store.n_steps} steps ({parts}), {store.n_columns} columns, "
+        f"{store.n_levels} levels, {store.block_steps} steps a block",
+        f"{config.split}, up to {config.steps} steps:",
+    ]
+    header = ("variable", "unit", "mean", "std", "min", "median", "max")
+    rows = [
+        (
+            s.name,
+            variable(s.name).unit,
+            *(f"{v:.4g}" for v in (s.mean, s.std, s.min, float(np.median(s.deciles[1])), s.max)),
+        )
+        for s in summaries
+    ]
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (header, *rows)
+    ]
+    return "\n".join(head + lines)
+
+
+def draw_profiles(
+    store: Store, summaries: Sequence[Summary], reference: dict[str, Reference]
+) -> Figure:
+    """Draw median and deciles of every profile by level, beside a reference where given.
+
+    Args:
+        store: for the pressure of the levels.
+        summaries: what to draw; scalars are passed over.
+        reference: by variable; those with another number of levels are passed over.
+    """
+    pressure = (store.grid.hyam + store.grid.hybm) * store.grid.p0 / 100
+    profiles = [s for s in summaries if variable(s.name).profile]
+    figure, axes = _panels(len(profiles), 2.6, 2.9)
+    for axis, summary in zip(axes, profiles, strict=False):
+        low, median, high = summary.deciles
+        axis.fill_betweenx(pressure, low, high, alpha=0.3, lw=0)
+        axis.plot(median, pressure, lw=1.2)
+        other = reference.get(summary.name)
+        if other is not None and other.median.size == pressure.size:
+            axis.plot(other.median, pressure, "k", lw=0.9)
+            axis.plot(other.low, pressure, "k:", other.high, pressure, "k:", lw=0.8)
+        axis.set_yscale("log")
+        axis.invert_yaxis()
+        axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
+        axis.tick_params(labelsize=6)
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        axis.xaxis.get_offset_text().set_fontsize(6)
+    note = "; black: reference" if reference else ""
+    figure.suptitle(f"Median and 10-90 % by pressure [hPa]{note}", fontsize=9)
+    return figure
+
+
+def draw_maps(store: Store, summaries: Sequence[Summary]) -> Figure:
+    """Draw the time mean of every scalar at the columns.
+
+    Args:
+        store: for the positions of the columns.
+        summaries: what to draw; profiles are passed over.
+    """
+    scalars = [s for s in summaries if not variable(s.name).profile]
+    figure, axes = _panels(len(scalars), 3.2, 2.0)
+    size = max(2.0, 6000 / store.n_columns)
+    for axis, summary in zip(axes, scalars, strict=False):
+        points = axis.scatter(
+            store.grid.lon, store.grid.lat, c=summary.column_mean, s=size, marker="s", lw=0
+        )
+        bar = figure.colorbar(points, ax=axis)
+        bar.ax.tick_params(labelsize=5)
+        axis.set(xlim=(0, 360), ylim=(-90, 90), xticks=(), yticks=())
+        axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
+    figure.suptitle("Time mean by column", fontsize=9)
+    return figure
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list]:
+    # A figure of its own, not of pyplot: no state, no display.
+    from matplotlib.figure import Figure
+
+    rows = math.ceil(count / _PANELS)
+    figure = Figure(figsize=(width * _PANELS, height * rows + 0.4), dpi=110)
+    top = 1 - 0.55 / figure.get_figheight()
+    figure.subplots_adjust(0.05, 0.02, 0.98, top, wspace=0.3, hspace=0.45)
+    axes = list(figure.subplots(rows, _PANELS, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count]

@@ -1,0 +1,100 @@
+"""Looking at a store: the numbers are those of the data, the plots show them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from climsim.data.describe import (
+    DescribeConfig,
+    Reference,
+    describe,
+    draw_maps,
+    draw_profiles,
+    read_reference,
+    summarize,
+)
+from climsim.errors import ClimSimError
+
+CSV = "file,variable,level,mean,std,median,decile10,decile90,minimum,maximum\n"
+
+
+def reference_file(path, levels=5):
+    rows = [f"mli,state_t,{k},250,9,{200 + k},{190 + k},{210 + k},100,300" for k in range(levels)]
+    rows += [f"mlo,state_t,{k},0,0,0,0,0,0,0" for k in range(levels)]
+    path.write_text(
+        CSV
+        + "\n".join(
+            [*rows, "mli,state_u,0,0,0,,,,0,0", "mli,state_ps,,1e5,9,98000,97000,99000,9e4,1e5"]
+        )
+    )
+    return path
+
+
+def test_summary_agrees_with_numpy(store):
+    values = store.array("state_t")[...][store.steps("train")].astype("f8")
+    summary = summarize(store, "state_t", "train", steps=1000)
+    assert summary.mean == pytest.approx(values.mean())
+    assert summary.std == pytest.approx(values.std())
+    np.testing.assert_allclose(summary.deciles[1], np.median(values.reshape(-1, 5), axis=0))
+    scalar = summarize(store, "state_ps", "train", steps=1000)
+    expected = store.array("state_ps")[...][store.steps("train")].astype("f8").mean(axis=0)
+    np.testing.assert_allclose(scalar.column_mean, expected)
+
+
+def test_memory_features_are_summarized_where_they_exist(store):
+    assert np.isfinite(summarize(store, "tm_state_u_dyn", "train", steps=5).deciles).all()
+
+
+def test_table_and_plots_are_written(store, tmp_path):
+    config = DescribeConfig(
+        store.path, tmp_path / "out", steps=3, reference=reference_file(tmp_path / "r.csv")
+    )
+    seen = []
+    result = describe(config, lambda done, total: seen.append((done, total)))
+    text = (tmp_path / "out/table.txt").read_text()
+    assert all(name in text for name in store.names)
+    assert "7 columns, 5 levels" in str(result)
+    assert seen[-1] == (len(store.names), len(store.names))
+    for name in ("profiles.png", "maps.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_profile_panel_shows_data_and_reference(store):
+    summary = summarize(store, "state_t", "train", steps=9)
+    other = Reference(*(np.full(5, v) for v in (1.0, 2.0, 3.0)))
+    (axis,) = draw_profiles(store, [summary], {"state_t": other}).axes
+    lines = [line.get_xdata() for line in axis.lines]
+    np.testing.assert_array_equal(lines[0], summary.deciles[1])
+    assert [line[0] for line in lines[1:]] == [2.0, 1.0, 3.0]
+    assert axis.yaxis_inverted()
+    few = Reference(*(np.ones(4) for _ in range(3)))
+    assert len(draw_profiles(store, [summary], {"state_t": few}).axes[0].lines) == 1
+
+
+def test_map_shows_the_time_mean_at_the_columns(store):
+    summary = summarize(store, "state_ps", "train", steps=9)
+    points = draw_maps(store, [summary]).axes[0].collections[0]
+    np.testing.assert_array_equal(points.get_array(), summary.column_mean)
+    np.testing.assert_allclose(points.get_offsets()[:, 1], store.grid.lat)
+
+
+def test_reference_is_read_by_level(tmp_path):
+    table = read_reference(reference_file(tmp_path / "r.csv"))
+    assert table["state_t"].median.tolist() == [200, 201, 202, 203, 204]
+    assert np.isnan(table["state_u"].median).all()
+    assert table["state_ps"].high.tolist() == [99000]
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", CSV + "mli,state_t,0,x,x,x,x,x,x,x\n"])
+def test_other_files_are_no_reference(tmp_path, content):
+    (tmp_path / "r.csv").write_text(content)
+    with pytest.raises(ClimSimError, match="expected columns"):
+        read_reference(tmp_path / "r.csv")
+    with pytest.raises(ClimSimError, match="no such file"):
+        read_reference(tmp_path / "none.csv")
+
+
+def test_bad_configuration_names_the_key(tmp_path):
+    with pytest.raises(ClimSimError, match="steps=0"):
+        DescribeConfig(tmp_path, tmp_path, steps=0)
