@@ -108,7 +108,7 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
     if done is not None:
         return done
     store = open_store(config.data.store)
-    module, about = _build(config, store)
+    module, about = build_module(config, store)
     with _process_settings(config):
         trainer = _trainer(config, about, progress)
         loader, validation = _loaders(config, store, trainer)
@@ -179,8 +179,13 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     return result
 
 
-def _build(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dict[str, Any]]:
-    """The module with fresh (or warm) weights, and the description for its checkpoints."""
+def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dict[str, Any]]:
+    """Build the module with fresh (or warm) weights, and the description for its checkpoints.
+
+    Args:
+        config: the run.
+        store: its data.
+    """
     statistics = _statistics(config, store)
     recipe = config.recipe
     transforms = from_statistics(statistics, recipe.inputs, store.n_levels, config.data.clip_margin)
