@@ -15,6 +15,7 @@ from cftime import DatetimeNoLeap as Date
 
 from climsim.data.store import Layout, Store, create_arrays, open_store
 from climsim.evaluation.accumulator import Accumulator, Block
+from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import OfflineConfig, describe
 from climsim.evaluation.offline_dataset import offline_dataset
@@ -22,7 +23,7 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.grid import ColumnGrid
 from climsim.online.history import STREAMS, Sample, history_dataset
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, variable
+from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, TARGETS, variable
 
 
 def make_grid(columns: int = 11, levels: int = 6) -> ColumnGrid:
@@ -242,7 +243,12 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
             guess = values * (1 + (1.1 - quality) * rng.normal(0, 0.4, values.shape))
         truth[..., where], prediction[..., where] = values, guess
     pressure = np.full(shape, 9.9e4)
-    block = Block(truth, prediction, pressure, np.full(shape, 380.0))
+    confidence = None
+    if recipe == "conf_loss":
+        loss = rng.lognormal(-6, 2, (*shape, TARGETS.size(levels)))
+        guess = loss**0.8 * rng.lognormal(0, 0.7, loss.shape)
+        confidence = ConfidenceStatistics.of(guess, loss, levels)
+    block = Block(truth, prediction, pressure, np.full(shape, 380.0), confidence)
     dataset = offline_dataset(Accumulator.of(block, grid), grid)
     config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
     hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)

@@ -29,7 +29,7 @@ TOLERANCE = 5.0
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    return write_study(folder, ("unet", "pure_resLSTM"), ("standard", "v6"), (7, 43))
+    return write_study(folder, ("unet", "pure_resLSTM"), ("standard", "conf_loss"), (7, 43))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_drawing_writes_both_formats_and_an_index(files, tmp_path):
     seen = []
     draw_figures(config, lambda done, total: seen.append((done, total)))
     entries = json.loads((tmp_path / "f" / "index.json").read_text())["figures"]
-    assert [e["name"] for e in entries] == ["offline_profiles-v6", "stability"]
+    assert [e["name"] for e in entries] == ["offline_profiles-conf_loss", "stability"]
     assert seen == [(1, 2), (2, 2)]
     for entry in entries:
         assert [Path(f).suffix for f in entry["files"]] == [".png", ".pdf"]
@@ -106,7 +106,7 @@ def test_study_without_online_runs_draws_the_offline_figures_only(files, tmp_pat
     draw_figures(replace(config, formats=("png",)))
     entries = json.loads((tmp_path / "index.json").read_text())["figures"]
     assert {e["name"]: bool(e["files"]) for e in entries} == {
-        "offline_profiles-v6": True,
+        "offline_profiles-conf_loss": True,
         "rmse_growth": False,
     }
     assert "was given" in entries[1]["missing"]

@@ -22,7 +22,7 @@ from evaluation_synthetic import write_study
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    return write_study(folder, ("unet", "pure_resLSTM"), ("standard", "v6"), (7, 43))
+    return write_study(folder, ("unet", "pure_resLSTM"), ("standard", "conf_loss"), (7, 43))
 
 
 @pytest.fixture(scope="module")

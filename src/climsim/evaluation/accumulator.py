@@ -14,6 +14,7 @@ from climsim.evaluation.budgets import (
     energy_weight,
     implied_top_radiation,
 )
+from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.metrics import PairStatistics
 from climsim.grid import ColumnGrid
 from climsim.variables import DOOR_OUTPUTS, variable
@@ -37,12 +38,14 @@ class Block:
         prediction: likewise.
         surface_pressure: (time, column) [Pa].
         longwave_up: (time, column) upward longwave flux at the surface [W m-2].
+        confidence: sums of predicted and true loss; None without a confidence head.
     """
 
     truth: Array
     prediction: Array
     surface_pressure: Array
     longwave_up: Array
+    confidence: ConfidenceStatistics | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Accumulator:
         rain_truth: (bin, feature) sum of the truth in it.
         rain_error: (bin, feature) sum of the errors in it.
         steps: number of time steps.
+        confidence: sums of predicted and true loss; None without a confidence head.
     """
 
     outputs: PairStatistics
@@ -66,6 +70,7 @@ class Accumulator:
     rain_truth: Array
     rain_error: Array
     steps: int
+    confidence: ConfidenceStatistics | None = None
 
     @classmethod
     def empty(cls, columns: int, levels: int) -> Accumulator:
@@ -100,6 +105,7 @@ class Accumulator:
             truth_sum,
             error_sum,
             block.truth.shape[0],
+            block.confidence,
         )
 
     def __add__(self, other: Accumulator) -> Accumulator:
@@ -111,7 +117,16 @@ class Accumulator:
             self.rain_truth + other.rain_truth,
             self.rain_error + other.rain_error,
             self.steps + other.steps,
+            _merged(self.confidence, other.confidence),
         )
+
+
+def _merged(
+    first: ConfidenceStatistics | None, second: ConfidenceStatistics | None
+) -> ConfidenceStatistics | None:
+    if first is None or second is None:
+        return first or second
+    return first + second
 
 
 def _energy_weights(mass: Array, area_weight: Array) -> Array:

@@ -6,7 +6,9 @@ of a long run costs its own period and nothing else.
 
 from __future__ import annotations
 
+import json
 import logging
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -84,8 +86,12 @@ class RunHistory:
     def member(self) -> Member:
         """Network, recipe and seed of the model that ran, from its file's or the folder's name."""
         model = self.record.get("model")
-        guess = member_of({}, Path(model).stem if model else self.folder.name)
-        return guess if guess.seed >= 0 else member_of({}, self.folder.name)
+        if not model:
+            return member_of({}, self.folder.name)
+        path = Path(model)
+        named = member_of({}, self.folder.name)
+        # The study names folders by member; other folders go by what the model file says.
+        return named if named.seed >= 0 else member_of(_model_metadata(path), path.stem)
 
     def note(self, text: str) -> None:
         """Remember and log a problem."""
@@ -145,6 +151,19 @@ class RunHistory:
             self.note(f"{place.path.name}: {', '.join(broken)} not finite; left out")
             return None
         return fields
+
+
+def _model_metadata(path: Path) -> dict[str, Any]:
+    """What an exported model says about itself; nothing where the file is gone or of another kind.
+
+    The file is a zip archive, so its metadata can be read without loading the network.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("/extra/metadata.json"))
+            return dict(json.loads(archive.read(name)))
+    except (OSError, zipfile.BadZipFile, StopIteration, ValueError):
+        return {}
 
 
 def _first_line(error: Exception) -> str:

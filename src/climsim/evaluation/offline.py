@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.accumulator import Accumulator, Block
+from climsim.evaluation.confidence import ConfidenceStatistics, LossScale
 from climsim.evaluation.members import Member, member_of
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.files import file_hash, provenance, write_netcdf
@@ -157,9 +158,10 @@ def stream(
             "gapless steps before it: prepare a longer record or choose another split"
         )
     accumulator = Accumulator.empty(store.n_columns, store.n_levels)
+    scale = LossScale.of(model)
     done = 0
     for indices in _blocks(steps, store):
-        accumulator = accumulator + _evaluate_block(model, store, indices, config)
+        accumulator = accumulator + _evaluate_block(model, store, indices, config, scale)
         done += indices.size
         if progress:
             progress(done, int(steps.size))
@@ -174,7 +176,11 @@ def _blocks(steps: NDArray[np.intp], store: Store) -> Iterator[NDArray[np.intp]]
 
 
 def _evaluate_block(
-    model: Model, store: Store, indices: NDArray[np.intp], config: OfflineConfig
+    model: Model,
+    store: Store,
+    indices: NDArray[np.intp],
+    config: OfflineConfig,
+    scale: LossScale | None,
 ) -> Accumulator:
     fields: dict[str, Array] = {}
     inputs = _vectors(store, _DOORS[model.door], indices, fields)
@@ -184,11 +190,19 @@ def _evaluate_block(
         predict(model, samples[start : start + config.batch_columns], store.n_levels)
         for start in range(0, samples.shape[0], config.batch_columns)
     ]
+    outputs = np.concatenate(batches).reshape(*truth.shape[:2], -1)
+    size = truth.shape[-1]
+    prediction = outputs[..., :size]
+    confidence = None
+    if scale is not None:
+        true_loss = scale.loss(truth, prediction, store.n_levels)
+        confidence = ConfidenceStatistics.of(outputs[..., size:], true_loss, store.n_levels)
     block = Block(
         truth=truth,
-        prediction=np.concatenate(batches).reshape(truth.shape),
+        prediction=prediction,
         surface_pressure=fields["state_ps"],
         longwave_up=fields["cam_in_LWUP"],
+        confidence=confidence,
     )
     return Accumulator.of(block, store.grid)
 
@@ -208,7 +222,7 @@ def _vectors(
 
 
 def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """Physical outputs of a batch, checked for their shape; confidences are cut off.
+    """Physical outputs of a batch, checked for their shape.
 
     Args:
         model: what is evaluated.
@@ -216,7 +230,7 @@ def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[n
         levels: number of levels.
 
     Returns:
-        (column, feature) in the layout of `DOOR_OUTPUTS`.
+        (column, feature) in the layout of `DOOR_OUTPUTS`, then confidences if there are any.
 
     Raises:
         ClimSimError: if the model returns another shape.
@@ -228,7 +242,7 @@ def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[n
             f"the model returned shape {outputs.shape}, expected ({inputs.shape[0]}, {size}) or "
             "more features: export it again"
         )
-    return outputs[:, :size]
+    return outputs
 
 
 def _is_current(path: Path, attributes: dict[str, str]) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from climsim.evaluation.accumulator import BUDGETS, Accumulator
 from climsim.evaluation.budgets import energy_unit
+from climsim.evaluation.confidence import confidence_arrays
 from climsim.evaluation.metrics import PairStatistics, capped_mean, weighted_mean
 from climsim.evaluation.regions import (
     BANDS,
@@ -25,7 +26,7 @@ from climsim.evaluation.regions import (
     latitude_bin,
 )
 from climsim.grid import ColumnGrid
-from climsim.variables import DOOR_OUTPUTS, variable
+from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
 
 Array = NDArray[np.floating]
 Labelled = tuple[tuple[str, ...], Array, dict[str, Any]]
@@ -62,6 +63,8 @@ def offline_dataset(state: Accumulator, grid: ColumnGrid) -> xarray.Dataset:
     arrays |= _region_skill(state.outputs, grid)
     arrays |= _summary(pooled, grid.n_levels)
     arrays |= _budget_scores(state.budgets, grid)
+    if state.confidence is not None:
+        arrays |= confidence_arrays(state.confidence, grid.n_levels)
     dataset = xarray.Dataset(arrays, _coordinates(grid))
     dataset.attrs["samples"] = int(state.steps * grid.n_columns)
     dataset.attrs["steps"] = state.steps
@@ -260,5 +263,6 @@ def _coordinates(grid: ColumnGrid) -> dict[str, Any]:
         ),
         "band": ("band", list(BANDS)),
         "height": ("height", list(HEIGHTS)),
+        "target": ("target", list(TARGETS.names)),
         "percentile": ("percentile", labels, {"long_name": "percentile of precipitation [%]"}),
     }

@@ -238,7 +238,7 @@ def _troposphere(
             {
                 "units": "Pa",
                 "long_name": "zonal mean of the tropopause pressure of the reference",
-                "comment": "lowest level with p <= 400 hPa and d theta/dz > 10 K/km",
+                "comment": "lapse-rate definition of the World Meteorological Organization",
             },
         )
     }

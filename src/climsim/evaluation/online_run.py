@@ -17,8 +17,9 @@ from climsim.evaluation.history import SECONDS_PER_DAY, Period, RunHistory
 from climsim.evaluation.metrics import weighted_deviation, weighted_mean, weighted_rmse
 from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.regions import REGIONS, band_members, surface_members
+from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.grid import ColumnGrid
-from climsim.thermodynamics import midpoint_heights, tropopause_level
+from climsim.thermodynamics import midpoint_heights
 
 Array = NDArray[np.floating]
 
@@ -217,12 +218,7 @@ def _surfaces(fields: dict[str, Array]) -> NDArray[np.bool_]:
 
 
 def tropopause_pressure(mean: dict[str, Array], grid: ColumnGrid) -> Array:
-    """Pressure (column,) [Pa] of the tropopause of a time mean; NaN where there is none.
-
-    Definition of E3SM's emulator, see `climsim.thermodynamics.tropopause_level`.
-    """
+    """Pressure (column,) [Pa] of the lapse-rate tropopause of a time mean; NaN without one."""
     pressure = grid.midpoint_pressure(mean["PS"])
     heights = midpoint_heights(mean["T"], mean["Q"], grid.interface_pressure(mean["PS"]))
-    level = tropopause_level(mean["T"], heights, pressure)
-    chosen = np.take_along_axis(pressure, np.maximum(level, 0)[None], axis=0)[0]
-    return np.where(level >= 0, chosen, np.nan)
+    return lapse_rate_tropopause(mean["T"], heights, pressure)

@@ -39,6 +39,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "ptend_q0001": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
     "ptend_q0002": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
     "ptend_q0003": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
+    "ptend_qn": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
     "ptend_u": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
     "ptend_v": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
     "cam_out_NETSW": Quantity("NETSW", "W m$^{-2}$"),

@@ -60,8 +60,9 @@ def _offline(study: Study) -> str:
     )
     total = sum(best[f"r2_{name}"].size for name in DOOR_OUTPUTS.names)
     undefined = int(best["undefined_outputs"])
+    lead = "Best offline is " if offline.sizes["member"] > 1 else ""
     return (
-        f"{start} Best offline: {name_of(best)}, mean R² {number(best['r2_mean'], 3).text} over "
+        f"{start} {lead}{name_of(best)}: mean R² {number(best['r2_mean'], 3).text} over "
         f"{total - undefined} of {total} outputs ({undefined} have no variance; negative values "
         f"count as 0): {by_output}."
     )
@@ -158,8 +159,9 @@ def _water(study: Study) -> str:
     truth = float(study.offline["water_residual_truth"].values[worst]) * 86400.0
     label = name_of(study.offline.isel(member=worst))
     several = " at most" if residual.size > 1 else ""
+    verb = "create" if residual[worst] > 0 else "destroy"
     return (
-        f"Predicted tendencies and precipitation together create{several} "
-        f"{number(residual[worst], 2).text} mm of water a day in the global mean ({label}); in the "
-        f"truth it is {number(truth, 2).text}."
+        f"Predicted tendencies and precipitation together {verb}{several} "
+        f"{number(abs(residual[worst]), 2).text} mm of water a day in the global mean ({label}); "
+        f"the residual of the truth is {number(truth, 2).text}."
     )

@@ -21,13 +21,14 @@ def draw(study: Study, variant: str) -> Figure:
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
     rows = [(name, i) for name in _NAMES for i in smallest_and_largest(study.offline, name)]
-    figure, axes = panel_grid(len(rows), max(1, len(rows) // 2), 2.1, width=7.2)
+    columns = max(1, len(rows) // len(_NAMES))
+    figure, axes = panel_grid(len(rows), columns, 2.1, width=7.2 if columns > 1 else 4.5)
     for number, (ax, (name, i)) in enumerate(zip(axes, rows, strict=True)):
         written = quantity(name)
         values = written.shown(study.offline[f"bias_section_{name}"].isel(member=i))
         shared = written.shown(study.offline[f"bias_section_{name}"])
         limit = symmetric_limit(shared.isel(member=[j for n, j in rows if n == name]))
-        mesh = section(ax, values, -limit, limit, DIVERGING, label=number % 2 == 0)
+        mesh = section(ax, values, -limit, limit, DIVERGING, label=number % columns == 0)
         colour_bar(figure, mesh, ax, written.unit)
         size = float(np.sqrt((values**2).mean()))
         member = study.offline.isel(member=i)

@@ -36,7 +36,6 @@ FIGURE = FigureSpec(
     "Zonal-mean bias of the best members",
     "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for each field "
     "of the member with the smallest RMSE of its time mean among those that ran longest. The line "
-    "is the tropopause of MMF1 (lowest level with p <= 400 hPa and a potential temperature "
-    "gradient above 10 K/km, zonal mean). Colours end at the 99th percentile.",
+    "is the lapse-rate tropopause of MMF1 (zonal mean). Colours end at the 99th percentile.",
     draw,
 )

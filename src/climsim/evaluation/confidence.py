@@ -1,0 +1,182 @@
+"""Reliability of a confidence head: the loss it predicts beside the loss that came true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.errors import ClimSimError
+from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
+
+Array = NDArray[np.floating]
+
+LOSS_EDGES: Final = np.concatenate([[-np.inf], 10.0 ** np.linspace(-8, 2, 41), [np.inf]])
+"""Edges of the bins of predicted loss [units of the training loss], 4 a decade."""
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """What turns physical errors into the elementwise loss of the training.
+
+    Attributes:
+        scale: (target feature,) factor to scaled targets; 0 for pruned features.
+        delta: where Huber's parabola turns into a line, in scaled units.
+    """
+
+    scale: Array
+    delta: float
+
+    @classmethod
+    def of(cls, model: Any) -> LossScale | None:
+        """Read the scale from an exported model; None without a confidence head.
+
+        Raises:
+            ClimSimError: if the model has confidences in units of another loss than Huber's.
+        """
+        if not getattr(model, "confidence", False):
+            return None
+        facts = (model.metadata.get("members") or [{}])[0]
+        recipe = facts.get("config", {}).get("recipe", {})
+        if recipe.get("loss", "huber") != "huber":
+            raise ClimSimError(
+                f"the confidences are in units of the loss {recipe['loss']!r}: expected 'huber'"
+            )
+        targets = model.module.members[0].targets
+        scale = (targets.scale * targets.kept).cpu().numpy().astype(np.float64)
+        return cls(scale, float(recipe.get("delta", 1.0)))
+
+    def loss(self, truth: Array, prediction: Array, levels: int) -> Array:
+        """Huber loss of each target.
+
+        Args:
+            truth: (..., output feature) physical.
+            prediction: likewise.
+            levels: number of levels.
+
+        Returns:
+            (..., target feature) in units of the training loss.
+        """
+        error = to_targets(prediction.astype(np.float64) - truth, levels) * self.scale
+        size = np.abs(error)
+        return np.where(size <= self.delta, 0.5 * error**2, self.delta * (size - 0.5 * self.delta))
+
+
+def to_targets(outputs: Array, levels: int) -> Array:
+    """Vectors in the layout of `TARGETS` from those of `DOOR_OUTPUTS`: liquid plus ice is cloud."""
+    where = DOOR_OUTPUTS.slices(levels)
+    cloud = outputs[..., where["ptend_q0002"]] + outputs[..., where["ptend_q0003"]]
+    parts = [cloud if n == "ptend_qn" else outputs[..., where[n]] for n in TARGETS.names]
+    return np.concatenate(parts, axis=-1)
+
+
+@dataclass(frozen=True)
+class ConfidenceStatistics:
+    """Mergeable sums of predicted and true loss.
+
+    Attributes:
+        count: (feature,) samples.
+        predicted: (feature,) sum of the predicted loss.
+        true: (feature,) sum of the true loss.
+        predicted_squares: (feature,) sum of squares of the predicted loss.
+        true_squares: (feature,) sum of squares of the true loss.
+        products: (feature,) sum of the products of both.
+        bin_count: (target, bin) samples by predicted loss.
+        bin_predicted: (target, bin) sum of the predicted loss.
+        bin_true: (target, bin) sum of the true loss.
+    """
+
+    count: Array
+    predicted: Array
+    true: Array
+    predicted_squares: Array
+    true_squares: Array
+    products: Array
+    bin_count: Array
+    bin_predicted: Array
+    bin_true: Array
+
+    @classmethod
+    def of(cls, predicted: Array, true: Array, levels: int) -> ConfidenceStatistics:
+        """Sums over all axes but the last.
+
+        Args:
+            predicted: (..., target feature) predicted loss.
+            true: (..., target feature) true loss.
+            levels: number of levels.
+        """
+        p = predicted.reshape(-1, predicted.shape[-1]).astype(np.float64)
+        t = true.reshape(p.shape)
+        shape = (len(TARGETS.names), LOSS_EDGES.size - 1)
+        bins = (np.zeros(shape), np.zeros(shape), np.zeros(shape))
+        for i, where in enumerate(TARGETS.slices(levels).values()):
+            number = np.searchsorted(LOSS_EDGES[1:-1], p[:, where].ravel(), side="right")
+            for total, weights in zip(bins, (None, p, t), strict=True):
+                chosen = None if weights is None else weights[:, where].ravel()
+                total[i] = np.bincount(number, chosen, minlength=shape[1])
+        return cls(
+            np.full(p.shape[1], float(p.shape[0])),
+            p.sum(axis=0), t.sum(axis=0),
+            (p**2).sum(axis=0), (t**2).sum(axis=0), (p * t).sum(axis=0),
+            *bins,
+        )  # fmt: skip
+
+    def __add__(self, other: ConfidenceStatistics) -> ConfidenceStatistics:
+        return ConfidenceStatistics(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
+        )
+
+    def correlation(self) -> Array:
+        """Correlation of predicted and true loss (feature,); NaN where either is constant."""
+        n = self.count
+        covariance = self.products / n - self.predicted * self.true / n**2
+        spread = [
+            squares / n - (total / n) ** 2
+            for squares, total in (
+                (self.predicted_squares, self.predicted),
+                (self.true_squares, self.true),
+            )
+        ]
+        # Rounding leaves a spread of constant values of either sign near zero.
+        floor = [1e-12 * squares / n for squares in (self.predicted_squares, self.true_squares)]
+        known = (spread[0] > floor[0]) & (spread[1] > floor[1])
+        product = np.where(known, spread[0] * spread[1], 1.0)
+        return np.where(known, covariance / np.sqrt(product), np.nan)
+
+
+def confidence_arrays(
+    state: ConfidenceStatistics, levels: int
+) -> dict[str, tuple[tuple[str, ...], Array, dict[str, Any]]]:
+    """Labelled measures of reliability: by bin of predicted loss, and correlation by level."""
+    some = state.bin_count > 0
+    count = np.maximum(state.bin_count, 1)
+    unit = {"units": "1", "comment": "in units of the training loss"}
+    axes = ("target", "loss_bin")
+    arrays: dict[str, tuple[tuple[str, ...], Array, dict[str, Any]]] = {
+        "confidence_predicted": (
+            axes,
+            np.where(some, state.bin_predicted / count, np.nan),
+            unit | {"long_name": "mean predicted loss by bin of predicted loss"},
+        ),
+        "confidence_true": (
+            axes,
+            np.where(some, state.bin_true / count, np.nan),
+            unit | {"long_name": "mean true loss by bin of predicted loss"},
+        ),
+        "confidence_count": (
+            axes,
+            state.bin_count,
+            {"units": "1", "long_name": "samples by bin of predicted loss"},
+        ),
+    }
+    correlation = state.correlation()
+    for name, where in TARGETS.slices(levels).items():
+        notes = {"units": "1", "long_name": f"correlation of predicted and true loss of {name}"}
+        values = correlation[where]
+        profile = variable(name).profile
+        arrays[f"confidence_correlation_{name}"] = (
+            (("level",), values, notes) if profile else ((), values[0], notes)
+        )
+    return arrays

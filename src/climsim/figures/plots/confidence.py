@@ -1,0 +1,92 @@
+"""Reliability of the confidence heads."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from climsim.evaluation.seeds import groups_of, over_seeds
+from climsim.figures.labels import quantity
+from climsim.figures.panels import (
+    head,
+    legend_below,
+    mark_every,
+    network_handles,
+    panel_grid,
+    pressure_axis,
+    unique,
+)
+from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.study import Study
+from climsim.figures.style import network_style
+
+_TARGETS = ("ptend_t", "ptend_q0001", "ptend_qn", "ptend_u")
+_HPA = 100.0
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw true against predicted loss above, their correlation by level below."""
+    if study.offline is None:
+        raise NothingToDrawError("no offline metrics were given")
+    if "confidence_true" not in study.offline:
+        raise NothingToDrawError("no model with a confidence head was scored")
+    known = study.offline["confidence_true"].notnull().any(["target", "loss_bin"]).values
+    offline = study.offline.isel(member=np.flatnonzero(known))
+    figure, axes = panel_grid(2 * len(_TARGETS), len(_TARGETS), 2.1, width=7.2)
+    for i, name in enumerate(_TARGETS):
+        for number, ax in ((i, axes[i]), (i + len(_TARGETS), axes[i + len(_TARGETS)])):
+            head(ax, quantity(name).symbol, number)
+            ax.grid(visible=True)
+        _reliability(axes[i], offline, name, label=i == 0)
+        _correlation(axes[i + len(_TARGETS)], offline, name, label=i == 0)
+    legend_below(figure, network_handles(unique(offline["network"].values.tolist())))
+    return figure
+
+
+def _reliability(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> None:
+    """Draw the mean true loss in bins of predicted loss; on the diagonal they agree."""
+    for i in range(offline.sizes["member"]):
+        one = offline.isel(member=i).sel(target=name)
+        style = network_style(str(one["network"].values))
+        ax.plot(
+            one["confidence_predicted"],
+            one["confidence_true"],
+            color=style.colour,
+            marker=style.marker,
+            markersize=2.5,
+            linewidth=0.9,
+        )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    low, high = ax.get_xlim()
+    ax.plot([low, high], [low, high], color="#777777", linewidth=0.8, zorder=0)
+    ax.set_xlabel("predicted loss")
+    if label:
+        ax.set_ylabel("true loss")
+
+
+def _correlation(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> None:
+    """Draw the correlation of predicted and true loss by level, mean and range over seeds."""
+    pressure = offline["pressure"].values / _HPA
+    for group in groups_of(offline):
+        style = network_style(group[0])
+        found = over_seeds(offline[f"confidence_correlation_{name}"], group)
+        every = mark_every(pressure.size, group[0])
+        ax.plot(found.mean, pressure, color=style.colour, marker=style.marker, markevery=every)
+        ax.fill_betweenx(pressure, found.low, found.high, color=style.colour, alpha=0.12, lw=0)
+    ax.set_xlim(-0.2, 1)
+    ax.set_xlabel("correlation")
+    pressure_axis(ax, offline["pressure"].values, label)
+
+
+FIGURE = FigureSpec(
+    "confidence",
+    26,
+    "Reliability of the confidence heads",
+    "Above: mean true loss of the samples of the test split in bins of the predicted loss, in "
+    "units of the training loss; a reliable head lies on the diagonal. Below: correlation of "
+    "predicted and true loss by level, mean and range over seeds; blank where either is constant.",
+    draw,
+)
