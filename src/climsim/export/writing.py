@@ -102,8 +102,11 @@ def export_model(
         reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in map(load_model, paths)]
         written = build_emulation(reduced, models[0].confidence)
         metadata["fast_form"] = _deviation(exact, written, levels, kind)
-        logger.warning("%s: %s networks differ from float32: %s", path, precision,
-                       metadata["fast_form"])  # fmt: skip
+        worst = max(metadata["fast_form"].items(), key=lambda item: item[1])
+        logger.warning(
+            "%s: %s networks differ from float32 by up to %.2g (%s, r.m.s.): see fast_form in %s",
+            path, precision, worst[1], worst[0], METADATA_NAME,
+        )  # fmt: skip
     _write(written, Path(path), metadata)
     return Path(path)
 
