@@ -47,6 +47,22 @@ STAGES = (
         "raw=runs/raw days=30",
     ),
     Stage(
+        ("data", "download"),
+        "download",
+        "climsim.data.hub:DownloadConfig",
+        "climsim.data.hub:download",
+        "Download published step files, verified; a second call fetches what is missing.",
+        "folder=data/raw repo=LEAP/ClimSim_low-res months=[0001-02,0001-03] dry_run=true",
+    ),
+    Stage(
+        ("data", "check"),
+        "check",
+        "climsim.data.check:CheckConfig",
+        "climsim.data.check:check",
+        "Look for missing, double, damaged and implausible step files; exit code 1 if any.",
+        "raw=data/raw out=data/check.json",
+    ),
+    Stage(
         ("data", "prepare"),
         "prepare",
         "climsim.data.prepare:PrepareConfig",
@@ -61,6 +77,22 @@ STAGES = (
         "climsim.data.summary:write_statistics",
         "Compute the normalization statistics of the training split in one pass.",
         "store=runs/store.zarr out=runs/statistics.nc",
+    ),
+    Stage(
+        ("data", "describe"),
+        "describe",
+        "climsim.data.describe:DescribeConfig",
+        "climsim.data.describe:describe",
+        "Print a table of a store and draw its level profiles and maps.",
+        "store=runs/store.zarr out=runs/store-plots",
+    ),
+    Stage(
+        ("data", "variables"),
+        "variables",
+        "climsim.data.table:VariablesConfig",
+        "climsim.data.table:show_variables",
+        "List the variables of a set: place in the vector, unit, origin, normalization.",
+        "set=expanded",
     ),
     Stage(
         ("train",),
@@ -227,6 +259,9 @@ def _stage_command(stage: Stage) -> click.Command:
             started = time.perf_counter()
             result = run_stage(stage, overrides, config_dir)
             _show_result(stage, result, time.perf_counter() - started)
+            # A report that found something wrong stops a shell script or a CI job.
+            if getattr(result, "ok", True) is False:
+                raise SystemExit(1)
 
     options: list[click.Parameter] = [
         click.Argument(["overrides"], nargs=-1, metavar="[KEY=VALUE]..."),

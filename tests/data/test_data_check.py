@@ -138,3 +138,15 @@ def test_empty_folder_is_refused(tmp_path):
         check(CheckConfig(tmp_path))
     with pytest.raises(ClimSimError, match="stride=0"):
         CheckConfig(tmp_path, stride=0)
+
+
+def test_command_line_prints_the_table_and_ends_with_one(raw, capsys):
+    from climsim.cli import main
+
+    for damaged, code in ((False, 0), (True, 1)):
+        if damaged:
+            list_steps(raw)[1].after.unlink()
+        with pytest.raises(SystemExit) as ended:
+            main(["data", "check", f"raw={raw}", "workers=1"])
+        assert ended.value.code == code
+        assert "unpaired" in capsys.readouterr().out

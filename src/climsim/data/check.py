@@ -41,15 +41,17 @@ class CheckConfig:
     Attributes:
         raw: folder with the raw step pairs.
         grid: grid file, for the sizes; empty for the one in the raw folder, if there is one.
+        outputs: folder with the output files where they are not in ``raw``; empty otherwise.
         stride: distance of the steps that should be there, in steps of 20 minutes.
         out: JSON file for the report; empty for none.
         workers: processes; 0 for one per core.
     """
 
     raw: Path
-    grid: Path | str = ""
+    grid: str | Path = ""
+    outputs: str | Path = ""
     stride: int = 1
-    out: Path | str = ""
+    out: str | Path = ""
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -142,7 +144,7 @@ def check(config: CheckConfig, progress: Callable[[int, int], None] | None = Non
     Raises:
         ClimSimError: if the folder holds no step file at all.
     """
-    tasks = _tasks(Path(config.raw), _shape(config))
+    tasks = _tasks(config, _shape(config))
     reports: dict[str, MonthReport] = {}
     for done, report in enumerate(run_tasks(_check_month, tasks, config.workers), start=1):
         reports[report.month] = report
@@ -163,9 +165,10 @@ def _shape(config: CheckConfig) -> tuple[int, int] | None:
     return grid.n_levels, grid.n_columns
 
 
-def _tasks(folder: Path, shape: tuple[int, int] | None) -> list[_MonthTask]:
+def _tasks(config: CheckConfig, shape: tuple[int, int] | None) -> list[_MonthTask]:
+    folders = [Path(f) for f in (config.raw, config.outputs) if f]
     months: dict[str, dict[int, tuple[list[Path], list[Path]]]] = {}
-    for path in sorted(folder.rglob("E3SM-MMF.*.nc")):
+    for path in sorted({p for folder in folders for p in folder.rglob("E3SM-MMF.*.nc")}):
         try:
             parsed = parse_name(path)
         except ClimSimError as error:
@@ -178,7 +181,7 @@ def _tasks(folder: Path, shape: tuple[int, int] | None) -> list[_MonthTask]:
         pair = month.setdefault(parsed[1], ([], []))
         pair[parsed[0] == OUTPUT_TAG].append(path)
     if not months:
-        raise ClimSimError(f"{folder}: no step files: expected YYYY-MM/E3SM-MMF.mli....nc")
+        raise ClimSimError(f"{config.raw}: no step files: expected YYYY-MM/E3SM-MMF.mli....nc")
     return [
         _MonthTask(
             month, tuple((s, tuple(a), tuple(b)) for s, (a, b) in sorted(files.items())), shape

@@ -44,7 +44,7 @@ class DescribeConfig:
     out: Path
     split: str = "train"
     steps: int = 48
-    reference: Path | str = ""
+    reference: str | Path = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, int) or self.steps < 1:
@@ -235,7 +235,11 @@ def draw_profiles(
         axis.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         axis.xaxis.get_offset_text().set_fontsize(6)
     note = "; black: reference" if reference else ""
-    figure.suptitle(f"Median and 10-90 % by pressure [hPa]{note}", fontsize=9)
+    figure.suptitle(
+        f"Median and 10-90 % by pressure [hPa]{note}",
+        fontsize=9,
+        y=1 - 0.15 / figure.get_figheight(),
+    )
     return figure
 
 
@@ -257,7 +261,7 @@ def draw_maps(store: Store, summaries: Sequence[Summary]) -> Figure:
         bar.ax.tick_params(labelsize=5)
         axis.set(xlim=(0, 360), ylim=(-90, 90), xticks=(), yticks=())
         axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
-    figure.suptitle("Time mean by column", fontsize=9)
+    figure.suptitle("Time mean by column", fontsize=9, y=1 - 0.15 / figure.get_figheight())
     return figure
 
 
@@ -267,7 +271,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, list]:
 
     rows = math.ceil(count / _PANELS)
     figure = Figure(figsize=(width * _PANELS, height * rows + 0.4), dpi=110)
-    top = 1 - 0.55 / figure.get_figheight()
+    top = 1 - 0.6 / figure.get_figheight()
     figure.subplots_adjust(0.05, 0.02, 0.98, top, wspace=0.3, hspace=0.45)
     axes = list(figure.subplots(rows, _PANELS, squeeze=False).flat)
     for axis in axes[count:]:

@@ -59,7 +59,7 @@ class PrepareConfig:
 
     raw: Path
     store: Path
-    outputs: Path | str = ""
+    outputs: str | Path = ""
     grid: Path | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     memory: bool = True

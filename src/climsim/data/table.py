@@ -59,6 +59,42 @@ class VariableRow:
     normalization: str
 
 
+@dataclass(frozen=True)
+class VariablesConfig:
+    """Which table to show.
+
+    Attributes:
+        set: name of the variable set (`SETS`).
+        levels: number of levels.
+        form: ``text`` or ``markdown``.
+    """
+
+    set: str = "standard"
+    levels: int = N_LEVELS
+    form: str = "text"
+
+    def __post_init__(self) -> None:
+        if self.form not in ("text", "markdown"):
+            raise ClimSimError(f"form={self.form}: expected text or markdown")
+
+
+def show_variables(
+    config: VariablesConfig, progress: Callable[[int, int], None] | None = None
+) -> str:
+    """Make the table of a set as text.
+
+    Args:
+        config: which one.
+        progress: not used: the table is there at once.
+
+    Raises:
+        ClimSimError: if there is no such set.
+    """
+    del progress
+    rows = variables_table(config.set, config.levels)
+    return "\n" + (markdown(rows) if config.form == "markdown" else text(rows))
+
+
 def variables_table(name: str, levels: int = N_LEVELS) -> list[VariableRow]:
     """List the variables of a set in the order of its vector.
 
