@@ -83,10 +83,11 @@ class LinearModel:
 
     n_levels: int
     door: str = "v2"
+    seed: int = 11
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
         size = DOOR_OUTPUTS.size(self.n_levels)
-        rng = np.random.default_rng(11)
+        rng = np.random.default_rng(self.seed)
         matrix = rng.normal(0, 1, (inputs.shape[1], size)) / 1e5
         scale = np.empty(size)
         for name, where in DOOR_OUTPUTS.slices(self.n_levels).items():

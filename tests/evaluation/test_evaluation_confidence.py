@@ -97,14 +97,14 @@ def test_reliability_bins_hold_every_sample_and_the_mean_loss():
 
 def test_confidences_of_a_model_are_scored_beside_its_outputs(store, tmp_path):
     config = OfflineConfig(tmp_path / "m.pt", store.path, tmp_path / "o.nc", batch_columns=9)
-    found = offline_dataset(stream(Confident(), store, config), store.grid)
-    plain = offline_dataset(stream(LinearModel(LEVELS), store, config), store.grid)
+    found = offline_dataset(stream([Confident()], store, config), store.grid)
+    plain = offline_dataset(stream([LinearModel(LEVELS)], store, config), store.grid)
     np.testing.assert_allclose(found["r2_ptend_t"], plain["r2_ptend_t"])
     assert "confidence_true" not in plain
     samples = int(found.attrs["samples"])
     assert float(found["confidence_count"].sel(target="ptend_t").sum()) == samples * LEVELS
     assert np.isnan(found["confidence_correlation_ptend_t"]).all()
-    again = stream(Confident(), store, replace(config, batch_columns=1000))
+    again = stream([Confident()], store, replace(config, batch_columns=1000))
     np.testing.assert_allclose(
         found["confidence_true"], offline_dataset(again, store.grid)["confidence_true"]
     )

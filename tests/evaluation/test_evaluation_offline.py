@@ -12,7 +12,14 @@ from sklearn.metrics import r2_score
 
 from climsim.errors import ClimSimError
 from climsim.evaluation import offline
-from climsim.evaluation.offline import OfflineConfig, evaluate_offline, stream
+from climsim.evaluation.members import Member
+from climsim.evaluation.offline import (
+    OfflineConfig,
+    check_models,
+    ensemble_of,
+    evaluate_offline,
+    stream,
+)
 from climsim.evaluation.offline_dataset import PERCENTILE_EDGES, offline_dataset, percentile_groups
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2
 from evaluation_synthetic import LinearModel, write_store
@@ -46,7 +53,7 @@ def direct(store):
 
 @pytest.fixture
 def metrics(store, config):
-    return offline_dataset(stream(LinearModel(store.n_levels), store, config), store.grid)
+    return offline_dataset(stream([LinearModel(store.n_levels)], store, config), store.grid)
 
 
 def test_r2_and_errors_agree_with_scikit_learn_on_the_whole_split(store, metrics, direct):
@@ -85,7 +92,7 @@ def test_levels_without_variance_are_undefined_and_counted(metrics):
 
 def test_metrics_do_not_depend_on_blocks_or_batches(store, config, metrics, monkeypatch):
     monkeypatch.setattr(offline, "_BLOCK_COLUMNS", 1)
-    other = stream(LinearModel(store.n_levels), store, replace(config, batch_columns=1000))
+    other = stream([LinearModel(store.n_levels)], store, replace(config, batch_columns=1000))
     # Errors of opposite signs cancel in a bias, so the tolerance is relative to the spread.
     for name, array in offline_dataset(other, store.grid).items():
         scale = float(np.nanmax(np.abs(metrics[name]))) if array.size else 1.0
@@ -152,14 +159,44 @@ def test_model_of_another_size_is_refused_in_one_line(store, config):
             return super().__call__(inputs)[:, :-1]
 
     with pytest.raises(ClimSimError, match=r"returned shape \(5, 43\), expected \(5, 44\)"):
-        stream(Short(store.n_levels), store, config)
+        stream([Short(store.n_levels)], store, config)
+
+
+def test_ensemble_is_scored_by_its_mean_and_its_crps(store, config, direct):
+    models = [LinearModel(store.n_levels, seed=s) for s in (11, 12, 13)]
+    found = offline_dataset(stream(models, store, config), store.grid)
+    steps = store.steps("test")
+    inputs = [store.array(n)[:][steps] for n in DOOR_V2.names]
+    inputs = np.concatenate([x if x.ndim == 3 else x[..., None] for x in inputs], axis=-1)
+    guesses = np.stack([m(inputs.reshape(-1, inputs.shape[-1])) for m in models])
+    truth = direct[0]
+    where = DOOR_OUTPUTS.slice("ptend_u", store.n_levels)
+    expected = r2_score(truth[:, where], guesses.mean(axis=0)[:, where], multioutput="raw_values")
+    np.testing.assert_allclose(found["r2_ptend_u"], expected, rtol=1e-5, atol=1e-6)
+    pairs = np.abs(guesses[:, None] - guesses[None]).mean(axis=(0, 1)) / 2
+    crps = (np.abs(guesses - truth).mean(axis=0) - pairs).mean(axis=0)
+    np.testing.assert_allclose(found["crps_ptend_u"], crps[where], rtol=1e-5)
+    spread = np.sqrt(guesses.var(axis=0).mean(axis=0))
+    np.testing.assert_allclose(found["spread_ptend_u"], spread[where], rtol=1e-5)
+
+
+def test_ensemble_is_named_by_what_its_members_share():
+    members = [Member("unet", "v6", s) for s in (7, 43)]
+    assert ensemble_of(members).label == "unet-v6"
+    assert ensemble_of([*members, Member("convnext", "v6", 7)]).label == "ensemble-v6"
+    assert ensemble_of(members[:1]) == members[0]
 
 
 def test_empty_split_and_unknown_door_are_refused(store, config):
     with pytest.raises(ClimSimError, match="'validation' has no step"):
-        stream(LinearModel(store.n_levels), store, replace(config, split="validation"))
+        stream([LinearModel(store.n_levels)], store, replace(config, split="validation"))
     with pytest.raises(ClimSimError, match="door 'v9'"):
-        stream(LinearModel(store.n_levels, door="v9"), store, config)
+        check_models([LinearModel(store.n_levels, door="v9")], store, config)
+    with pytest.raises(ClimSimError, match="expects 9"):
+        check_models([LinearModel(9)], store, config)
+    pair = [LinearModel(store.n_levels), LinearModel(store.n_levels, door="v6")]
+    with pytest.raises(ClimSimError, match="ensembles of one door"):
+        check_models(pair, store, replace(config, members=(config.model,)))
 
 
 def test_zero_batch_is_refused_by_name(config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from climsim.evaluation.budgets import (
     implied_top_radiation,
 )
 from climsim.evaluation.confidence import ConfidenceStatistics
-from climsim.evaluation.metrics import PairStatistics
+from climsim.evaluation.metrics import PairStatistics, crps_ensemble
 from climsim.grid import ColumnGrid
 from climsim.variables import DOOR_OUTPUTS, variable
 
@@ -39,6 +39,8 @@ class Block:
         surface_pressure: (time, column) [Pa].
         longwave_up: (time, column) upward longwave flux at the surface [W m-2].
         confidence: sums of predicted and true loss; None without a confidence head.
+        members: (member, time, column, feature) predictions of an ensemble whose mean is
+            ``prediction``; None for a single model.
     """
 
     truth: Array
@@ -46,6 +48,7 @@ class Block:
     surface_pressure: Array
     longwave_up: Array
     confidence: ConfidenceStatistics | None = None
+    members: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Accumulator:
         rain_error: (bin, feature) sum of the errors in it.
         steps: number of time steps.
         confidence: sums of predicted and true loss; None without a confidence head.
+        ensemble: (2, feature) sums of the CRPS and of the ensemble's variance; None for a single
+            model.
     """
 
     outputs: PairStatistics
@@ -71,6 +76,7 @@ class Accumulator:
     rain_error: Array
     steps: int
     confidence: ConfidenceStatistics | None = None
+    ensemble: Array | None = None
 
     @classmethod
     def empty(cls, columns: int, levels: int) -> Accumulator:
@@ -106,6 +112,7 @@ class Accumulator:
             error_sum,
             block.truth.shape[0],
             block.confidence,
+            None if block.members is None else _ensemble(block.truth, block.members),
         )
 
     def __add__(self, other: Accumulator) -> Accumulator:
@@ -118,15 +125,22 @@ class Accumulator:
             self.rain_error + other.rain_error,
             self.steps + other.steps,
             _merged(self.confidence, other.confidence),
+            _merged(self.ensemble, other.ensemble),
         )
 
 
-def _merged(
-    first: ConfidenceStatistics | None, second: ConfidenceStatistics | None
-) -> ConfidenceStatistics | None:
-    if first is None or second is None:
-        return first or second
-    return first + second
+def _merged(first: Any, second: Any) -> Any:
+    """Sum of what both have; a state without samples has nothing to add."""
+    if first is None:
+        return second
+    return first if second is None else first + second
+
+
+def _ensemble(truth: Array, members: Array) -> Array:
+    """Sums over samples of the CRPS and of the variance over members (2, feature)."""
+    score = crps_ensemble(truth, members)
+    variance = members.astype(np.float64).var(axis=0)
+    return np.stack([score.sum(axis=(0, 1)), variance.sum(axis=(0, 1))])
 
 
 def _energy_weights(mass: Array, area_weight: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,6 +57,7 @@ class OfflineConfig:
         model: exported model file.
         store: prepared store.
         out: netCDF file to write.
+        members: further model files; the mean of all is scored, and the ensemble by its CRPS.
         split: split that is scored.
         batch_columns: columns that the model sees at once.
         stride: every how many-th step of the split is scored.
@@ -65,6 +66,7 @@ class OfflineConfig:
     model: Path
     store: Path
     out: Path
+    members: tuple[Path, ...] = ()
     split: str = "test"
     batch_columns: int = 4096
     stride: int = 1
@@ -93,26 +95,56 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     store = open_store(config.store)
     # The path of the product is no property of it, so it stays out of what makes it equal.
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
-    hashes = {"model": file_hash(config.model), "store": store.fingerprint}
+    files = (config.model, *config.members)
+    hashes = {str(path): file_hash(path) for path in files} | {"store": store.fingerprint}
     attributes = provenance(settings, hashes)
     if _is_current(config.out, attributes):
         logger.info("%s: already there, made from the same model and data", config.out)
         return config.out
     from climsim.export import load_emulator
 
-    model = load_emulator(config.model)
-    if model.n_levels != store.n_levels:
-        raise ClimSimError(
-            f"{config.store}: the store has {store.n_levels} levels, the model {config.model} "
-            f"expects {model.n_levels}: evaluate it on data of its own level count"
-        )
-    accumulator = stream(model, store, config, progress)
-    member = member_of(model.metadata, config.model.stem)
+    models = [load_emulator(path) for path in files]
+    check_models(models, store, config)
+    accumulator = stream(models, store, config, progress)
+    found = [member_of(m.metadata, p.stem) for m, p in zip(models, files, strict=True)]
     dataset = offline_dataset(accumulator, store.grid)
-    dataset.attrs |= attributes | describe(member, model.metadata, config)
-    dataset.attrs["parameters"] = sum(p.numel() for p in model.module.parameters())
+    dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
+    dataset.attrs["parameters"] = sum(p.numel() for m in models for p in m.module.parameters())
     write_netcdf(dataset, config.out)
     return config.out
+
+
+def check_models(models: Sequence[Model], store: Store, config: OfflineConfig) -> None:
+    """Refuse models that do not fit the store or each other.
+
+    Raises:
+        ClimSimError: naming the file, what it has and what was expected.
+    """
+    for path, model in zip((config.model, *config.members), models, strict=True):
+        if model.door not in _DOORS:
+            raise ClimSimError(
+                f"{path}: the model has door {model.door!r}, expected one of "
+                f"{', '.join(_DOORS)}: export it again"
+            )
+        if model.n_levels != store.n_levels:
+            raise ClimSimError(
+                f"{config.store}: the store has {store.n_levels} levels, the model {path} "
+                f"expects {model.n_levels}: evaluate it on data of its own level count"
+            )
+        if model.door != models[0].door:
+            raise ClimSimError(
+                f"{path}: door {model.door!r}, expected {models[0].door!r} as of {config.model}: "
+                "score ensembles of one door"
+            )
+
+
+def ensemble_of(members: Sequence[Member]) -> Member:
+    """Name of a member, or of several: what they share, without a seed."""
+    if len(members) == 1:
+        return members[0]
+    networks, recipes = {m.network for m in members}, {m.recipe for m in members}
+    network = networks.pop() if len(networks) == 1 else "ensemble"
+    return Member(network, recipes.pop() if len(recipes) == 1 else "", -1)
 
 
 def describe(member: Member, metadata: dict[str, Any], config: OfflineConfig) -> dict[str, Any]:
@@ -130,12 +162,12 @@ def describe(member: Member, metadata: dict[str, Any], config: OfflineConfig) ->
 
 
 def stream(
-    model: Model, store: Store, config: OfflineConfig, progress: Progress | None = None
+    models: Sequence[Model], store: Store, config: OfflineConfig, progress: Progress | None = None
 ) -> Accumulator:
-    """Run a model over a split block by block and accumulate its statistics.
+    """Run models over a split block by block and accumulate the statistics of their mean.
 
     Args:
-        model: what is evaluated.
+        models: what is evaluated; several make an ensemble.
         store: the data.
         config: split, stride and batch size.
         progress: called with (steps done, steps in all).
@@ -146,22 +178,19 @@ def stream(
     Raises:
         ClimSimError: if the split is empty or the model returns the wrong shape.
     """
-    if model.door not in _DOORS:
-        raise ClimSimError(
-            f"{config.model}: the model has door {model.door!r}, expected one of "
-            f"{', '.join(_DOORS)}: export it again"
-        )
-    steps = store.steps(config.split, memory=_MEMORY[model.door])[:: config.stride]
+    memory = _MEMORY[models[0].door]
+    steps = store.steps(config.split, memory=memory)[:: config.stride]
     if not steps.size:
         raise ClimSimError(
-            f"{config.store}: the split {config.split!r} has no step with {_MEMORY[model.door]} "
+            f"{config.store}: the split {config.split!r} has no step with {memory} "
             "gapless steps before it: prepare a longer record or choose another split"
         )
     accumulator = Accumulator.empty(store.n_columns, store.n_levels)
-    scale = LossScale.of(model)
+    # Confidences are of single models: their mean says nothing about the loss of the mean.
+    scale = LossScale.of(models[0]) if len(models) == 1 else None
     done = 0
     for indices in _blocks(steps, store):
-        accumulator = accumulator + _evaluate_block(model, store, indices, config, scale)
+        accumulator = accumulator + _evaluate_block(models, store, indices, config, scale)
         done += indices.size
         if progress:
             progress(done, int(steps.size))
@@ -176,35 +205,40 @@ def _blocks(steps: NDArray[np.intp], store: Store) -> Iterator[NDArray[np.intp]]
 
 
 def _evaluate_block(
-    model: Model,
+    models: Sequence[Model],
     store: Store,
     indices: NDArray[np.intp],
     config: OfflineConfig,
     scale: LossScale | None,
 ) -> Accumulator:
     fields: dict[str, Array] = {}
-    inputs = _vectors(store, _DOORS[model.door], indices, fields)
+    inputs = _vectors(store, _DOORS[models[0].door], indices, fields)
     truth = _vectors(store, DOOR_OUTPUTS, indices, fields)
-    samples = inputs.reshape(-1, inputs.shape[-1])
-    batches = [
-        predict(model, samples[start : start + config.batch_columns], store.n_levels)
-        for start in range(0, samples.shape[0], config.batch_columns)
-    ]
-    outputs = np.concatenate(batches).reshape(*truth.shape[:2], -1)
+    outputs = [_outputs(model, inputs, config.batch_columns, store.n_levels) for model in models]
     size = truth.shape[-1]
-    prediction = outputs[..., :size]
+    members = np.stack([output[..., :size] for output in outputs])
+    prediction = members.mean(axis=0)
     confidence = None
     if scale is not None:
         true_loss = scale.loss(truth, prediction, store.n_levels)
-        confidence = ConfidenceStatistics.of(outputs[..., size:], true_loss, store.n_levels)
+        confidence = ConfidenceStatistics.of(outputs[0][..., size:], true_loss, store.n_levels)
     block = Block(
         truth=truth,
         prediction=prediction,
         surface_pressure=fields["state_ps"],
         longwave_up=fields["cam_in_LWUP"],
         confidence=confidence,
+        members=members if len(models) > 1 else None,
     )
     return Accumulator.of(block, store.grid)
+
+
+def _outputs(model: Model, inputs: Array, batch: int, levels: int) -> Array:
+    """Outputs (time, column, feature) of inputs (time, column, feature), batch by batch."""
+    samples = inputs.reshape(-1, inputs.shape[-1])
+    starts = range(0, samples.shape[0], batch)
+    parts = [predict(model, samples[start : start + batch], levels) for start in starts]
+    return np.concatenate(parts).reshape(*inputs.shape[:2], -1)
 
 
 def _vectors(

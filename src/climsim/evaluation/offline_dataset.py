@@ -63,6 +63,8 @@ def offline_dataset(state: Accumulator, grid: ColumnGrid) -> xarray.Dataset:
     arrays |= _region_skill(state.outputs, grid)
     arrays |= _summary(pooled, grid.n_levels)
     arrays |= _budget_scores(state.budgets, grid)
+    if state.ensemble is not None:
+        arrays |= _ensemble_scores(state, grid)
     if state.confidence is not None:
         arrays |= confidence_arrays(state.confidence, grid.n_levels)
     dataset = xarray.Dataset(arrays, _coordinates(grid))
@@ -223,6 +225,24 @@ def _summary(pooled: PairStatistics, levels: int) -> dict[str, Labelled]:
         value = np.array(capped_mean(r2[DOOR_OUTPUTS.slice(name, levels)]))
         notes = {"units": "1", "long_name": f"mean R2: {variable(name).long_name}"}
         result[f"r2_mean_{name}"] = ((), value, notes | {"comment": comment})
+    return result
+
+
+def _ensemble_scores(state: Accumulator, grid: ColumnGrid) -> dict[str, Labelled]:
+    """CRPS and spread of an ensemble, whose mean the other scores are of."""
+    assert state.ensemble is not None
+    crps, variance = state.ensemble / (state.steps * grid.n_columns)
+    result: dict[str, Labelled] = {}
+    for name in DOOR_OUTPUTS.names:
+        where, unit = DOOR_OUTPUTS.slice(name, grid.n_levels), variable(name).unit
+        what = variable(name).long_name
+        for metric, values, text in (
+            ("crps", crps[where], "continuous ranked probability score of the ensemble"),
+            ("spread", np.sqrt(variance[where]), "root mean variance over members"),
+        ):
+            result[f"{metric}_{name}"] = _labelled(
+                name, values, (), units=unit, long_name=f"{text}: {what}"
+            )
     return result
 
 
