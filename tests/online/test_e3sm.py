@@ -10,12 +10,14 @@ from pathlib import Path
 
 import f90nml
 import pytest
+import torch
 from cftime import DatetimeNoLeap
 
+from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.online.coupler import CouplerOptions
 from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.batch import advance, advance_ensemble, collect
+from climsim.online.hosts.e3sm.batch import advance, advance_ensemble, case_config, collect
 from climsim.online.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
 from climsim.online.hosts.e3sm.config import E3smConfig
 from climsim.online.record import RunRecord
@@ -322,7 +324,7 @@ def run_config(tmp_path, **changes):
     model = tmp_path / "model.pt"
     model.write_bytes(b"a model")
     options = {"source": tmp_path / "E3SM", "machine": "pm-gpu", "account": "m1", "months": 61,
-               "reference_folder": tmp_path / "restart"}  # fmt: skip
+               "combination": "v2", "reference_folder": tmp_path / "restart"}  # fmt: skip
     return RunConfig(
         case="unet_7", folder=tmp_path / "unet_7", days=1855, host="e3sm", model=model,
         host_options=options | changes,
@@ -357,6 +359,29 @@ def test_dry_run_of_online_run_calls_nothing(tmp_path, cime):
     assert "create_newcase" in record.message
     assert not calls_of(cime[1])
     assert not (tmp_path / "unet_7").exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "combination"),
+    [((557, 368), "v2"), ((1519, 368), "v6"), ((557, 676), "v2_conf")],
+)
+def test_combination_follows_from_the_door_of_the_file(tmp_path, sizes, combination):
+    config = run_config(tmp_path, combination=None, dry_run=True)
+    torch.jit.save(torch.jit.script(torch.nn.Linear(*sizes)), str(config.model))
+    assert case_config(config).combination == combination
+
+
+def test_shipped_configuration_builds_a_case(tmp_path):
+    given = {"source": "/E3SM", "machine": "pm-gpu", "account": "m1", "reference_folder": "/r"}
+    overrides = [f"host_options.{key}={value}" for key, value in given.items()]
+    values = compose_config(
+        "online_run", ["host=e3sm", "case=mmf1", f"folder={tmp_path}", "days=1855", *overrides]
+    )
+    built = case_config(build_config(RunConfig, values))
+    assert (built.purpose, built.months, built.reference_date) == ("mmf", 61, "0002-12-30")
+    assert built == E3smConfig(
+        case="mmf1", folder=tmp_path, purpose="mmf", streams=("h0", "h1", "h2"), **given
+    )
 
 
 def test_case_says_what_made_it(tmp_path, cime):

@@ -68,13 +68,25 @@ def case_config(config: RunConfig) -> E3smConfig:
     missing = [key for key in ("source", "machine", "account") if key not in options]
     if missing:
         raise ClimSimError(f"host_options.{missing[0]}: the host e3sm needs it: add it")
+    options = {key: value for key, value in options.items() if value is not None}
     options.setdefault("purpose", MMF if config.model is None else HYBRID)
     options.setdefault("months", max(1, round(config.days / _DAYS_PER_MONTH)))
+    if config.model is not None and "combination" not in options:
+        options["combination"] = _combination(config.model)
     values: dict[str, Any] = {
         "case": config.case, "folder": config.folder, "model": config.model,
         "streams": config.streams, "coupler": config.coupler, **options,
     }  # fmt: skip
     return E3smConfig(**values)
+
+
+def _combination(model: Path) -> str:
+    """The variable combination that an exported file names, as E3SM calls it."""
+    # Here, not above: a reference case needs no torch.
+    from climsim.export import load_emulator
+
+    emulator = load_emulator(model)
+    return f"{emulator.door}_conf" if emulator.confidence else emulator.door
 
 
 def advance(case: E3smConfig) -> logs.CaseState:
