@@ -49,7 +49,7 @@ class _Head(nn.Module):
         return profiles, self.scalar(scalars.flatten(1))
 
 
-@register("convnext", small={"depths": (2, 2, 3, 2), "dims": (32, 48, 64, 96)})
+@register("convnext", small={"depths": (1, 1, 3, 1), "dims": (32, 48, 64, 96)})
 class ConvNeXt(Body):
     """Body of the ConvNeXt."""
 

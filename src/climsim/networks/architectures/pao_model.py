@@ -51,7 +51,7 @@ def _mlp(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@register("pao_model", small={"hidden_profile_num": 32, "hidden_scalar_num": 32})
+@register("pao_model", small={"hidden_profile_num": 32, "hidden_scalar_num": 32, "num_blocks": 2})
 class PaoModel(Body):
     """Body of Pao's model."""
 

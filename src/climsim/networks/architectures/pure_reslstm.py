@@ -27,7 +27,7 @@ class _Layer(nn.Module):
         return functional.gelu(y)
 
 
-@register("pure_resLSTM", small={"num_lstm": 4, "hidden_state": 64})
+@register("pure_resLSTM", small={"num_lstm": 3, "hidden_state": 64})
 class PureResLSTM(Body):
     """Body of the Pure ResLSTM."""
 

@@ -98,7 +98,7 @@ class _TransformerBlock(nn.Module):
 
 @register(
     "squeezeformer",
-    small={"embed_dim": 64, "head_dim": 128, "num_heads": 4, "num_blocks": 3},
+    small={"embed_dim": 64, "head_dim": 128, "num_heads": 4, "num_blocks": 2},
 )
 class Squeezeformer(Body):
     """Body of the Squeezeformer."""

@@ -1,7 +1,8 @@
 """U-Net: residual convolutions on four vertical resolutions.
 
 Source: Hu et al. 2025 (arXiv 2407.00124); the "SongUNet" of Karras et al. 2022
-(arXiv 2206.00364) in one dimension, without noise embedding.
+(arXiv 2206.00364) in one dimension, without noise embedding. Works ``(column, feature, level)``:
+group normalization is faster in this layout, and convolutions of many features as fast.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from climsim.errors import ClimSimError
-from climsim.networks.layers import LevelConv, as_image, from_image
 from climsim.networks.network import Body, Layout, PublishedNames, split_levelwise
 from climsim.networks.registry import register
 
@@ -27,9 +27,9 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, min(32, channels // 4)), channels, eps=_EPSILON)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> LevelConv:
+def _conv(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> nn.Conv1d:
     """Convolution that keeps the length; Xavier-uniform weights times ``scale``, zero bias."""
-    layer = LevelConv(inputs, outputs, kernel)
+    layer = nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2)
     nn.init.xavier_uniform_(layer.weight)
     with torch.no_grad():
         layer.weight.mul_(scale)
@@ -46,14 +46,14 @@ class _Halve(nn.Module):
     """Half the levels: the [1, 1] box filter, normalized."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.avg_pool2d(x, (1, 2))
+        return functional.avg_pool1d(x, 2)
 
 
 class _Double(nn.Module):
     """Twice the levels: the transpose of the box filter repeats each value."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.interpolate(x, scale_factor=(1.0, 2.0), mode="nearest")
+        return x.repeat_interleave(2, dim=2)
 
 
 class _Attention(nn.Module):
@@ -67,10 +67,10 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # The published layout interleaves query, key and value channel by channel.
-        qkv = from_image(self.qkv(self.norm(x)))
-        query, key, value = qkv.reshape(x.shape[0], x.shape[3], x.shape[1], 3).unbind(3)
+        qkv = self.qkv(self.norm(x)).reshape(x.shape[0], x.shape[1], 3, x.shape[2])
+        query, key, value = qkv.permute(2, 0, 3, 1).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value)
-        return (x + self.projection(as_image(mixed))) * sqrt(0.5)
+        return (x + self.projection(mixed.transpose(1, 2))) * sqrt(0.5)
 
 
 class _Block(nn.Module):
@@ -118,7 +118,7 @@ class _Head(nn.Module):
         self.conv = _conv(channels, layout.n_level_targets, 3, scale=_ATTENUATED)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(functional.silu(self.norm(x))).squeeze(2)
+        y = self.conv(functional.silu(self.norm(x)))
         if self.rectify:
             profiles = y[:, : self.n_profile_targets]
             y = torch.cat([profiles, functional.relu(y[:, self.n_profile_targets :])], dim=1)
@@ -226,7 +226,7 @@ class UNet(Body):
         Returns:
             Profiles (column, head, feature, level) and scalars (column, head, feature).
         """
-        y = self.stem(as_image(functional.pad(x, (0, 0, self.padding, 0))))
+        y = self.stem(functional.pad(x.transpose(1, 2), (self.padding, 0)))
         skips = [y]
         for block in self.encoder:
             y = block(y)
