@@ -10,7 +10,10 @@ demo: $(STAMP)
 	$(BIN)/climsim experiment demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(PYTEST_OPTIONS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks

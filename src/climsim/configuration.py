@@ -99,8 +99,8 @@ def known_keys(name: str) -> list[str]:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Turn nested dictionaries into one with dotted keys; an empty dictionary stays a value."""
-    if not isinstance(value, dict) or not value:
+    """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
+    if not isinstance(value, dict) or (prefix and not value):
         return {prefix.removesuffix("."): value}
     result: dict[str, Any] = {}
     for key, child in value.items():

@@ -126,5 +126,6 @@ def test_overrides_survive_hydra_whatever_they_hold():
     values = {"a": {"b": 1.5, "c": None}, "d": [1, "x y"], "e": "it's, here=there", "f": True}
     texts = run.override_texts(values)
     assert texts == ["a.b=1.5", "a.c=null", "d=[1,'x y']", "e='it\\'s, here=there'", "f=true"]
+    assert run.override_texts({}) == []
     parsed = OverridesParser.create().parse_overrides(texts)
     assert [p.value() for p in parsed] == [1.5, None, [1, "x y"], "it's, here=there", True]
