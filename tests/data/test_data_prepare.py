@@ -151,6 +151,28 @@ def test_values_do_not_depend_on_workers_or_layout(record, store, tmp_path, chan
         assert other.fingerprint == store.fingerprint
 
 
+def test_a_dask_cluster_gives_the_same_store(record, store, tmp_path):
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        settings = config(record, tmp_path / "s", dask=cluster.scheduler_address)
+        other = open_store(prepare(settings))
+    assert other.fingerprint == store.fingerprint
+
+
+def test_absent_dask_scheduler_is_named(record, tmp_path, monkeypatch):
+    import distributed
+
+    def refuse(address, **_):
+        raise OSError(f"Timed out trying to connect to {address}")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with pytest.raises(ClimSimError, match=r"dask=tcp://10\.0\.0\.9:1: no scheduler answers"):
+        prepare(config(record, tmp_path / "s", dask="tcp://10.0.0.9:1"))
+
+
 def test_stride_keeps_the_memory_of_the_full_record(record, store, tmp_path):
     split = split_config(train_stride=7)
     strided = open_store(prepare(config(record, tmp_path / "s", split=split)))

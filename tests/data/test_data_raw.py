@@ -215,6 +215,16 @@ def test_levels_of_the_two_files_must_agree(tmp_path, pair):
         read_step(pair[0][0])
 
 
+@pytest.mark.parametrize("kind", ["NETCDF3_64BIT_DATA", "NETCDF4"])
+def test_other_calendar_is_refused(pair, kind):
+    path = pair[0][0]
+    rewrite(path, kind=kind)
+    with netCDF4.Dataset(path, "a") as file:
+        file.calendar = "gregorian"
+    with pytest.raises(ClimSimError, match="calendar is 'gregorian', expected noleap"):
+        read_step(path)
+
+
 def test_renamed_file_is_noticed(pair):
     path = pair[0][0]
     other = path.with_name("E3SM-MMF.mli.0001-02-27-01200.nc")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climsim.data.splits import NO_SPLIT, SPLITS, SplitConfig, assign_splits, published_split
+from climsim.data.splits import NO_SPLIT, SPLITS, SplitConfig, assign_splits
 from climsim.data.times import parse_period, seconds_of
 from climsim.errors import ClimSimError
 
@@ -41,7 +41,7 @@ def test_shares_are_ordered_apart_and_of_the_wanted_length(count, gap, shares):
 
 
 def test_published_split_follows_the_paper():
-    config = published_split()
+    config = SplitConfig(name="published")
     year = 365 * DAY
     samples = np.array([
         seconds_of(1, 2, 1), seconds_of(8, 1, 31, 85200), seconds_of(8, 2, 1), seconds_of(8, 2, 2),
@@ -87,6 +87,7 @@ def test_adjoining_periods_get_their_gap_from_the_later_one():
         ({"train": "0001-02", "validation": "0001-02", "test": ""}, "overlap"),
         ({"gap_days": -1.0}, "gap_days"),
         ({"train_stride": 0}, "train_stride"),
+        ({"name": "mine"}, "unknown split 'mine': expected one of published"),
     ],
 )
 def test_bad_configurations_name_the_key(fields, message):

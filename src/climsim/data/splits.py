@@ -31,6 +31,19 @@ def split_code(name: str) -> int:
     return SPLITS.index(name)
 
 
+NAMED_SPLITS: dict[str, dict[str, str | int]] = {
+    "published": {
+        "train": "0001-02/0008-01",
+        "validation": "0008-02/0009-01",
+        "test": "0009-03/0011-02",
+        "train_stride": 1,
+        "validation_stride": 7,
+        "test_stride": 12,
+    },
+}
+"""Splits by name: of the published online study, every training step and strided evaluation."""
+
+
 @dataclass(frozen=True)
 class SplitConfig:
     """How a record is split by time.
@@ -45,6 +58,8 @@ class SplitConfig:
         train_stride: every how many-th step of the split is kept.
         validation_stride: likewise.
         test_stride: likewise.
+        name: ``published`` for the periods and strides of the published online study, in place of
+            every other field but the gap; empty for the fields above.
     """
 
     train: str | float = 0.7
@@ -54,8 +69,14 @@ class SplitConfig:
     train_stride: int = 1
     validation_stride: int = 1
     test_stride: int = 1
+    name: str = ""
 
     def __post_init__(self) -> None:
+        if self.name:
+            if self.name not in NAMED_SPLITS:
+                raise unknown_name("split", self.name, NAMED_SPLITS)
+            for key, value in NAMED_SPLITS[self.name].items():
+                object.__setattr__(self, key, value)
         values = [getattr(self, name) for name in SPLITS]
         shares = [isinstance(v, (int, float)) and not isinstance(v, bool) for v in values]
         if any(shares) and not all(shares):
@@ -108,18 +129,6 @@ class SplitConfig:
             if start - stop < gap:
                 result[second] = (int(stop + gap), result[second][1])
         return result
-
-
-def published_split() -> SplitConfig:
-    """The split of the published online study: every training step, strided evaluation."""
-    return SplitConfig(
-        train="0001-02/0008-01",
-        validation="0008-02/0009-01",
-        test="0009-03/0011-02",
-        train_stride=1,
-        validation_stride=7,
-        test_stride=12,
-    )
 
 
 def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np.int8]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from climsim.data.chunks import BlockFiles
 from climsim.data.features import memory_needed
 from climsim.data.store import Store
 from climsim.errors import ClimSimError, unknown_name
@@ -283,17 +286,17 @@ def compute_statistics(
     if not store.steps(split).size:
         raise ClimSimError(f"{store.path}: the split {split} is empty: prepare with other periods")
     blocks = np.unique(store.steps(split) // store.block_steps)
-    sums: dict[str, Moments] = {}
+    files = {name: BlockFiles.open(store.path / name) for name in store.names}
+    sums = {name: Moments.empty(file.shape[2:]) for name, file in files.items()}
     positive = Moments.empty((store.n_levels,))
-    for done, block in enumerate(blocks, start=1):
-        for name in store.names:
-            values = _block_values(store, name, split, int(block))
-            part = Moments.of(values)
-            sums[name] = sums[name] + part if name in sums else part
-            if name == _POSITIVE_NAME:
-                positive = positive + _positive_moments(values)
-        if progress is not None:
-            progress(done, len(blocks))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, block in enumerate(blocks, start=1):
+            parts = pool.map(partial(_block_parts, store, files, split, int(block)), store.names)
+            for name, (part, above) in zip(store.names, parts, strict=True):
+                sums[name] = sums[name] + part
+                positive = positive if above is None else positive + above
+            if progress is not None:
+                progress(done, len(blocks))
     variables = {name: _summary(name, sums[name], positive) for name in store.names}
     # Profiles first, as in the file, so that reading gives the same order back.
     ordered = sorted(variables, key=lambda name: not variable(name).profile)
@@ -302,19 +305,24 @@ def compute_statistics(
     )
 
 
-def _block_values(store: Store, name: str, split: str, block: int) -> NDArray[np.float32]:
-    """Samples (time * column, level) or (time * column,) of the split in a block of time."""
+def _block_parts(
+    store: Store, files: Mapping[str, BlockFiles], split: str, block: int, name: str
+) -> tuple[Moments, Moments | None]:
+    """Moments of a variable in a block of time, and those of positive condensate."""
     start = block * store.block_steps
-    stop = min(start + store.block_steps, store.n_steps)
     steps = store.steps(split, memory_needed(name))
-    inside = steps[(steps >= start) & (steps < stop)] - start
-    values = store.array(name)[start:stop][inside]
+    inside = steps[(steps >= start) & (steps < start + store.block_steps)] - start
+    if not inside.size:
+        return Moments.empty(files[name].shape[2:]), None
+    values = files[name].read(block)[inside]
     if not np.isfinite(values).all():
         raise ClimSimError(
-            f"{store.path}: {name} has values that are not finite in steps {start}..{stop - 1}: "
+            f"{store.path}: {name} has values that are not finite in the block of step {start}: "
             "prepare the store again"
         )
-    return values.reshape(-1, *values.shape[2:])
+    samples = values.reshape(-1, *values.shape[2:])
+    above = _positive_moments(samples) if name == _POSITIVE_NAME else None
+    return Moments.of(samples), above
 
 
 def _positive_moments(values: NDArray[np.floating]) -> Moments:

@@ -45,6 +45,7 @@ class StepFileError(ClimSimError):
 PROBLEMS = ("unreadable", "truncated", "variable", "shape", "nan", "fill", "date")
 """Kinds of problems of a file that reading finds."""
 
+_CALENDARS = ("noleap", "365_day")
 _NAME = re.compile(r"E3SM-MMF\.([A-Za-z0-9]+)\.(\d{4})-(\d{2})-(\d{2})-(\d{5})\.nc")
 
 
@@ -118,6 +119,7 @@ def _read_classic(
             f"{path}: truncated: {len(data)} bytes, expected {header.size}: "
             "copy or download the file again",
         )
+    _check_calendar(path, header.attributes.get("calendar"))
     _check_stamp(path, _classic_stamp(header, data))
     fields = {}
     for name in names:
@@ -144,6 +146,7 @@ def _read_netcdf4(path: Path, names: tuple[str, ...]) -> Fields:
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)
+            _check_calendar(path, getattr(file, "calendar", None))
             stamp: dict[str, int] = {
                 n: int(file[n][...]) for n in ("ymd", "tod") if n in file.variables
             }
@@ -184,6 +187,14 @@ def _check_layout(path: Path, name: str, dimensions: tuple[str, ...], dtype: np.
     if dtype.kind != "f":
         raise StepFileError(
             "variable", f"{path}: {name} has type {dtype}, expected floating point numbers"
+        )
+
+
+def _check_calendar(path: Path, calendar: object) -> None:
+    """Refuse a file that says it has another calendar; the published ones do not say."""
+    if calendar is not None and calendar not in _CALENDARS:
+        raise StepFileError(
+            "date", f"{path}: calendar is {calendar!r}, expected {' or '.join(_CALENDARS)}"
         )
 
 
