@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"
+"""Logs, once, at the first compilation, that the boundary data have no `soilw_rel`."""
 
 
 def cache_root() -> Path:
@@ -18,9 +23,14 @@ def default_cache_folder() -> Path:
 
 def enable_compilation_cache(folder: Path) -> None:
     """Keep compiled programs in a folder, so that only a first process compiles."""
+    # XLA reports every compilation of more than two minutes as an error; this one may be.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
+    logging.getLogger(_FALLBACK_LOGGER).setLevel(logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        _log.info("compiling the embedded model: some minutes, once on a machine (%s)", folder)
     jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
