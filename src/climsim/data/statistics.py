@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 
 POSITIVE_THRESHOLD = 1.0e-7
 """Condensate above counts in the mean that sets the exponent of the qn transform [kg/kg]."""
+_CACHED_SAMPLES = 2048
+"""Samples taken at once: few enough for their float64 copies to stay in the cache."""
 _POSITIVE_NAME = "state_qn"
 _FIELDS = ("count", "mean", "std", "min", "max", "positive_mean")
 _COLUMN_FIELDS = ("column_mean", "column_std")
@@ -62,9 +64,13 @@ class Moments:
         Args:
             values: (sample, level) or (sample,).
         """
+        pieces = range(0, values.shape[0], _CACHED_SAMPLES)
+        parts = (cls._of_piece(values[k : k + _CACHED_SAMPLES]) for k in pieces)
+        return reduce(cls.__add__, parts, cls.empty(values.shape[1:]))
+
+    @classmethod
+    def _of_piece(cls, values: NDArray[np.floating]) -> Moments:
         data = np.asarray(values, dtype=np.float64)
-        if data.shape[0] == 0:
-            return cls.empty(data.shape[1:])
         mean = data.mean(axis=0)
         return cls(
             np.full(mean.shape, float(data.shape[0])),
@@ -309,9 +315,10 @@ def _block_parts(
     store: Store, files: Mapping[str, BlockFiles], split: str, block: int, name: str
 ) -> tuple[Moments, Moments | None]:
     """Moments of a variable in a block of time, and those of positive condensate."""
-    start = block * store.block_steps
+    length = files[name].block_steps
+    start = block * length
     steps = store.steps(split, memory_needed(name))
-    inside = steps[(steps >= start) & (steps < start + store.block_steps)] - start
+    inside = steps[(steps >= start) & (steps < start + length)] - start
     if not inside.size:
         return Moments.empty(files[name].shape[2:]), None
     values = files[name].read(block)[inside]

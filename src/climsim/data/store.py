@@ -112,12 +112,12 @@ class Store:
         """Hash of the content: equal for equal data in equal shards, whatever prepared them."""
         return str(self.group.attrs["fingerprint"])
 
-    @property
+    @cached_property
     def block_steps(self) -> int:
         """Time steps in a chunk."""
         return int(self.group["state_ps"].chunks[0])
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Variables that the store holds."""
         return tuple(str(n) for n in self.group.attrs["variables"])
