@@ -72,6 +72,19 @@ def test_shipped_geography_has_land_sea_and_seasons_where_they_belong(coordinate
     assert data.ozone[:, 5:15].mean() > data.ozone[:, -10:].mean() * 20
 
 
+def test_shipped_boundary_data_are_jcms_files_averaged_over_cells(coordinates):
+    columns, shipped = shipped_boundary(coordinates)
+    hyai, hybi = grid.interface_coefficients()
+    interfaces = 1e5 * (hyai + hybi)
+    made = boundary.regrid_boundary_data(
+        np.unique(columns.lon), np.unique(columns.lat), 0.5 * (interfaces[1:] + interfaces[:-1])
+    )
+    for field in boundary.fields(made):
+        np.testing.assert_allclose(
+            getattr(shipped, field.name), getattr(made, field.name), rtol=1e-5, atol=1e-12
+        )
+
+
 def test_daily_table_keeps_the_first_of_each_month_and_closes_the_year():
     monthly = np.random.default_rng(1).normal(size=(12, 3, 2))
     daily = boundary.daily_table(monthly)

@@ -118,6 +118,14 @@ def test_network_threads_do_not_compete_with_the_host(tmp_path):
         torch.set_num_threads(before)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu_is_named(tmp_path):
+    path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
+    assert open_model(path, toy_grid(), "auto").device == "cpu"
+    with pytest.raises(ClimSimError, match="found no GPU"):
+        open_model(path, toy_grid(), "cuda")
+
+
 def test_value_that_is_no_number_is_found_with_its_place():
     output = np.zeros((COLUMNS, DOOR_OUTPUTS.size(LEVELS)), dtype=np.float32)
     assert non_finite(output, toy_grid()) is None

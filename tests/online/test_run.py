@@ -79,7 +79,7 @@ def coupled(monkeypatch, model, folder, **changes):
     """Run with a model object in the place of a file."""
     path = folder.parent / "model.pt"
     path.write_bytes(b"a model")
-    monkeypatch.setattr(run_module, "open_model", lambda path, grid: model)
+    monkeypatch.setattr(run_module, "open_model", lambda path, grid, device: model)
     changes.setdefault("coupler", FREE)
     return run_online(config(folder, model=path, **changes), host=model.host)
 
@@ -332,6 +332,35 @@ def test_watched_physics_does_not_change_the_run(tmp_path, monkeypatch):
     assert_equal_files(tmp_path / "watched", tmp_path / "not")
 
 
+def test_drift_of_a_global_mean_is_warned_of_once(tmp_path):
+    class Warming(ToyHost):
+        def _advance(self, tendencies, surface, diagnostics):
+            self.state["t"] += 0.5 / 72
+            return super()._advance(tendencies, surface, diagnostics)
+
+        def _physics(self, inputs):
+            tendencies, surface = super()._physics(inputs)
+            return {n: 0 * x for n, x in tendencies.items()}, surface
+
+    record = run_online(config(tmp_path, days=8, streams=()), host=Warming())
+    (warning,) = [w for w in record.warnings if "temperature" in w]
+    assert warning.startswith("day 5: global mean temperature drifts by +0.49")
+    assert not [w for w in record.warnings if "water" in w or "pressure" in w]
+    quiet = run_online(config(tmp_path / "quiet", days=6, streams=()), host=Still())
+    assert not quiet.warnings
+
+
+class Still(ToyHost):
+    """Nothing changes."""
+
+    def _advance(self, tendencies, surface, diagnostics):
+        zero = {n: 0 * x for n, x in tendencies.items()}
+        before = {n: x.copy() for n, x in self.state.items()}
+        result = super()._advance(zero, surface, diagnostics)
+        self.state = before
+        return result
+
+
 def test_folder_of_another_run_is_refused(tmp_path):
     run_online(config(tmp_path, days=0.5), host=ToyHost())
     with pytest.raises(ClimSimError, match=r"holds another run: perturbation_seed was None, now 4"):
@@ -371,6 +400,7 @@ def test_failing_host_leaves_a_record_that_says_so(tmp_path):
     ("changes", "message"),
     [
         ({"days": 0}, "days: expected a positive number"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"case": "a/b"}, "case: expected a name without '/'"),
         ({"streams": ("h7",)}, "streams: expected names of h0, h1, h2"),
         ({"restart_days": -1.0}, "restart_days: expected a positive"),

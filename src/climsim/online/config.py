@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, unknown_name
 from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class RunConfig:
         host: name of the host, a module of `climsim.online.hosts`.
         host_options: settings of the host, by key.
         model: exported model; None runs the host's own physics.
+        device: where the model runs: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
         start: restart file of the host to start from; None takes the host's own start state.
         perturbation_seed: seed of noise added to the start temperature; None adds none.
         perturbation_amplitude: standard deviation of that noise [K].
@@ -37,6 +40,7 @@ class RunConfig:
     host: str = "gcm"
     host_options: dict[str, Any] = field(default_factory=dict)
     model: Path | None = None
+    device: str = "auto"
     start: Path | None = None
     perturbation_seed: int | None = None
     perturbation_amplitude: float = 1.0e-2
@@ -58,6 +62,8 @@ class RunConfig:
                 raise ClimSimError(
                     f"{name}: expected a positive number, found {getattr(self, name)}"
                 )
+        if self.device not in DEVICES:
+            raise unknown_name("device", self.device, DEVICES)
         unknown = [s for s in self.streams if s not in STREAMS]
         if unknown:
             raise ClimSimError(f"streams: expected names of {', '.join(STREAMS)}, found {unknown}")

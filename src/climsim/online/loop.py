@@ -26,8 +26,14 @@ from climsim.online.restart import FOLDER, RestartState, load_restart, save_rest
 from climsim.online.ring import LastDay
 
 _log = logging.getLogger(__name__)
-_WARMING_KELVIN_PER_DAY = 0.2
 _DRIFT_DAYS = 5
+_DRIFT_LIMITS = {
+    "temperature": (0.2, "K"),
+    "water": (0.3, "kg m-2"),
+    "energy": (2.0e6, "J m-2"),
+    "surface_pressure": (20.0, "Pa"),
+}
+"""Largest trend per day of each global mean that is no reason to warn, and its unit."""
 
 
 class Unstable(Exception):
@@ -174,12 +180,17 @@ class Loop:
             self._warn_of_drift()
 
     def _warn_of_drift(self) -> None:
-        trend = self.record.drift()["temperature_per_day"]
-        if len(self.record.daily) < _DRIFT_DAYS or abs(trend) < _WARMING_KELVIN_PER_DAY:
+        """Note a trend beyond its limit, once for each global mean."""
+        record = self.record
+        if len(record.daily) < _DRIFT_DAYS:
             return
-        text = f"global mean temperature drifts by {trend:+.2f} K per day"
-        if not self.record.warnings:
-            self.record.warnings.append(f"day {self.record.daily[-1]['day']:.0f}: {text}")
+        drift = record.drift()
+        for name, (limit, unit) in _DRIFT_LIMITS.items():
+            trend, words = drift[f"{name}_per_day"], f"global mean {name.replace('_', ' ')} drifts"
+            if abs(trend) < limit or any(words in warning for warning in record.warnings):
+                continue
+            text = f"day {record.daily[-1]['day']:.0f}: {words} by {trend:+.3g} {unit} per day"
+            record.warnings.append(text)
             _log.warning("%s: %s", self.config.case, text)
 
     def _keep_time(self, coupled: bool) -> None:

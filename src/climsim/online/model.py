@@ -27,7 +27,7 @@ class Model(Protocol):
         ...
 
 
-def open_model(path: Path, grid: ColumnGrid) -> Model:
+def open_model(path: Path, grid: ColumnGrid, device: str = "auto") -> Model:
     """Load an exported model and check it against the columns of a host.
 
     torch is held to one thread: on few cores its threads and those of the host's compiler would
@@ -36,10 +36,11 @@ def open_model(path: Path, grid: ColumnGrid) -> Model:
     Args:
         path: of the TorchScript file.
         grid: the host's columns.
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
 
     Raises:
-        ClimSimError: if the file is no exported model (door and output size included), or the
-            number of levels is not the host's.
+        ClimSimError: if there is no such device, the file is no exported model (door and output
+            size included), or the number of levels is not the host's.
     """
     # Here, not above: a run of the host's own physics then needs no torch at all.
     import torch
@@ -47,7 +48,10 @@ def open_model(path: Path, grid: ColumnGrid) -> Model:
     from climsim.export import load_emulator
 
     torch.set_num_threads(1)
-    model = load_emulator(path)
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise ClimSimError("device: expected cuda, found no GPU that torch can use: set device=cpu")
+    model = load_emulator(path, "cuda" if there and device != "cpu" else "cpu")
     if model.n_levels != grid.n_levels:
         raise ClimSimError(
             f"{path}: expected a model of {grid.n_levels} levels, as the host has, found "

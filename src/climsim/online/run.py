@@ -137,7 +137,7 @@ def _start(config: RunConfig, loop: Loop) -> None:
 def _open_fitting_model(config: RunConfig, host: Host) -> Model | None:
     if config.model is None:
         return None
-    model = open_model(config.model, host.grid)
+    model = open_model(config.model, host.grid, config.device)
     needed = max(1, STEPS_NEEDED[model.door])
     if config.coupler.spinup_steps < needed:
         raise ClimSimError(

@@ -20,8 +20,6 @@ from climsim.errors import ClimSimError
 DAYS_IN_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LAND_MASK_THRESHOLD = 0.1
 _SEA_ICE_FREEZING = 271.35
-_MONTHLY = ("sst", "icec", "stl", "soilw_am", "snowc")
-_MONTHLY_ON_LAND = ("stl", "soilw_am", "snowc")
 _STATIC_ON_LAND = ("alb", "forest", "glac")
 _SSO = ("orostd", "orosig", "orogam", "orothe", "oropic", "oroval")
 
@@ -107,20 +105,17 @@ def regrid_boundary_data(
     def monthly(name: str) -> np.ndarray:
         return np.moveaxis(forcing[name].values, -1, 0)
 
-    arrays: dict[str, np.ndarray] = {}
-    for name in _MONTHLY:
-        weight = {"stl": land, "soilw_am": land * (1.0 - glacier), "snowc": land * (1.0 - glacier)}
-        on_land = name in _MONTHLY_ON_LAND
-        values = monthly(name)
-        arrays[name] = conditional(values, weight[name]) if on_land else average(values)
-    arrays["icec"] = np.clip(arrays["icec"], 0.0, 1.0)
-    arrays["sst"] = np.maximum(conditional(monthly("sst"), 1.0 - land), _SEA_ICE_FREEZING)
-    arrays["icec"] = np.clip(conditional(monthly("icec"), 1.0 - land), 0.0, 1.0)
-    arrays["soilw_am"] = np.clip(arrays["soilw_am"], 0.0, 1.0)
-    arrays["snowc"] = np.clip(arrays["snowc"], 0.0, 20000.0)
+    soil, sea = land * (1.0 - glacier), 1.0 - land
+    arrays = {
+        "sst": np.maximum(conditional(monthly("sst"), sea), _SEA_ICE_FREEZING),
+        "icec": np.clip(conditional(monthly("icec"), sea), 0.0, 1.0),
+        "stl": conditional(monthly("stl"), land),
+        "soilw_am": np.clip(conditional(monthly("soilw_am"), soil), 0.0, 1.0),
+        "snowc": np.clip(conditional(monthly("snowc"), soil), 0.0, 1.0),
+    }
     for name in _STATIC_ON_LAND:
-        weight_static = land if name == "glac" else land * (1.0 - glacier)
-        arrays[name] = np.clip(conditional(forcing[name].values, weight_static), 0.0, 1.0)
+        weight = land if name == "glac" else soil
+        arrays[name] = np.clip(conditional(forcing[name].values, weight), 0.0, 1.0)
 
     lsm = np.clip(average(terrain["lsm"].values), 0.0, 1.0)
     lsm = np.where(lsm <= _LAND_MASK_THRESHOLD, 0.0, lsm)
