@@ -13,9 +13,10 @@ import xarray
 from climsim.errors import ClimSimError
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.figures.study import Study
+from climsim.report.cells import number, plain
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import summarize
-from climsim.report.tables import leaderboard, number, plain, stability_table
+from climsim.report.tables import leaderboard, stability_table
 from evaluation_synthetic import write_study
 
 

@@ -28,22 +28,18 @@ def online_members(study: Study) -> xarray.Dataset:
     Raises:
         NothingToDrawError: if there are none.
     """
-    members = study.members()
-    if members is None:
-        raise NothingToDrawError("no run with emulated physics was given")
-    return members
+    return _given(study.members(), "no run with emulated physics was given")
 
 
 def online_reference(study: Study) -> xarray.Dataset:
-    """Online metrics of the reference run.
+    """Online metrics of the reference run; raises as `online_members` does."""
+    return _given(study.reference(), "no online metrics were given")
 
-    Raises:
-        NothingToDrawError: if there are none.
-    """
-    reference = study.reference()
-    if reference is None:
-        raise NothingToDrawError("no online metrics were given")
-    return reference
+
+def _given(found: xarray.Dataset | None, otherwise: str) -> xarray.Dataset:
+    if found is None:
+        raise NothingToDrawError(otherwise)
+    return found
 
 
 def recipe_variants(study: Study) -> tuple[str, ...]:

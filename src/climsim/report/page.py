@@ -17,9 +17,9 @@ from climsim.errors import ClimSimError
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.files import git_revision, read_json, write_text
+from climsim.report.cells import Table
 from climsim.report.summary import summarize
 from climsim.report.tables import (
-    Table,
     best_members_table,
     budget_tables,
     leaderboard,

@@ -11,7 +11,8 @@ from climsim.figures.growth import time_axis
 from climsim.figures.labels import quantity
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
-from climsim.report.tables import error_over_floor, name_of, number, plain
+from climsim.report.cells import number, plain
+from climsim.report.tables import error_over_floor, name_of
 from climsim.variables import DOOR_OUTPUTS
 
 _WORDS = {

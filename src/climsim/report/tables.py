@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from climsim.figures.cost import member_costs
 from climsim.figures.labels import quantity
 from climsim.figures.study import Study
 from climsim.figures.style import member_label, network_style, recipe_label
+from climsim.report.cells import Cell, Table, number, plain, text
 from climsim.variables import DOOR_OUTPUTS, variable
 
-_PLAIN = str.maketrans("", "", "${}")
 _DAY = 86400.0
 PUBLISHED = (
     ("largest tropospheric zonal-mean bias of T", "tropospheric_bias_T", "T", 2.0),
@@ -26,66 +25,6 @@ PUBLISHED = (
     ("RMSE of precipitation", "rmse_mean_PRECT", "PRECT", 0.96),
 )
 """What Hu et al. 2025 report for five years: name, measure, quantity, value in display units."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table.
-
-    Attributes:
-        text: what is shown.
-        order: what the column is sorted by; None sorts last.
-    """
-
-    text: str
-    order: float | str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that the reader can sort.
-
-    Attributes:
-        heads: names of the columns.
-        rows: cells, one for each column.
-        note: how to read it.
-    """
-
-    heads: tuple[str, ...]
-    rows: list[list[Cell]]
-    note: str = ""
-
-
-def plain(text: str) -> str:
-    """A symbol or unit of a figure without its mathematical markup."""
-    superscript = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    parts = text.split("$")
-    for i in range(1, len(parts), 2):
-        inner = parts[i]
-        if inner.startswith("^"):
-            parts[i] = inner[1:].translate(_PLAIN).translate(superscript)
-        else:
-            parts[i] = inner.lstrip("_").translate(_PLAIN)
-    return "".join(parts)
-
-
-def number(value: Any, digits: int = 3) -> Cell:
-    """Cell of a number with a few significant digits; a dash where it is not known."""
-    value = float(value)
-    if not math.isfinite(value):
-        return Cell("–", None)
-    if value.is_integer() and abs(value) < 1e5:
-        return Cell(f"{int(value)}", value)
-    magnitude = abs(value)
-    if magnitude and (magnitude >= 1e5 or magnitude < 1e-3):
-        return Cell(f"{value:.{digits - 1}e}", value)
-    decimals = max(0, digits - 1 - (math.floor(math.log10(magnitude)) if magnitude else 0))
-    return Cell(f"{value:.{decimals}f}", value)
-
-
-def text(value: Any) -> Cell:
-    """Cell of a text."""
-    return Cell(str(value), str(value).lower())
 
 
 def leaderboard(study: Study) -> Table:
