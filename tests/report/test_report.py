@@ -41,7 +41,7 @@ def page(files):
         folder / "report.html",
         *files,
         figures=folder / "figures",
-        experiment=folder / "experiment.json",
+        study=folder / "experiment.json",
     )
     seen = []
     write_report(config, lambda done, total: seen.append((done, total)))

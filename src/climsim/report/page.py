@@ -42,7 +42,7 @@ class ReportConfig:
         online: file of online metrics.
         figures: folder that `draw_figures` filled; None draws them for the page alone.
         title: heading of the page.
-        experiment: JSON file with the configuration of the study, to be shown; or None.
+        study: JSON file with the configuration of the study, to be shown; or None.
     """
 
     out: Path
@@ -50,7 +50,7 @@ class ReportConfig:
     online: Path | None = None
     figures: Path | None = None
     title: str = "Neural emulators of atmospheric physics, offline and online"
-    experiment: Path | None = None
+    study: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
@@ -177,9 +177,9 @@ def _data_summary(study: Study) -> list[tuple[str, str]]:
 
 
 def _experiment(config: ReportConfig) -> str:
-    if config.experiment is None:
+    if config.study is None:
         return ""
-    return json.dumps(read_json(config.experiment), indent=2)
+    return json.dumps(read_json(config.study), indent=2)
 
 
 def _provenance(study: Study, config: ReportConfig) -> Table:
