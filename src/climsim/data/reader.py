@@ -194,20 +194,27 @@ class BlockReader(IterableDataset[Batch]):
             skip = 0
 
     def _loaded(self, pools: list[Pool]) -> Iterator[tuple[Pool, Batch]]:
-        """The samples of each pool; threads load the next one meanwhile."""
+        """The samples of each pool, in memory that later pools use again.
+
+        Threads load the next pool meanwhile.
+        """
+        largest = max((pool.samples for pool in pools), default=0)
         if not self.threads:
+            memory = self._memory(largest)
             for pool in pools:
-                samples, copies = self._copies(pool)
+                samples, copies = self._copies(pool, memory)
                 for copy in copies:
                     copy()
                 yield pool, samples
             return
+        # Two sets of matrices take turns: one is drawn from, the other is filled.
+        memories = [self._memory(largest) for _ in pools[:2]]
         with ThreadPoolExecutor(self.threads) as executor:
             ahead: list[tuple[Batch, list[Future[None]]]] = []
             try:
                 for index, pool in enumerate(pools):
-                    for coming in pools[index + len(ahead) : index + 2]:
-                        samples, copies = self._copies(coming)
+                    for number in range(index + len(ahead), min(index + 2, len(pools))):
+                        samples, copies = self._copies(pools[number], memories[number % 2])
                         ahead.append((samples, [executor.submit(copy) for copy in copies]))
                     samples, futures = ahead.pop(0)
                     for future in futures:
@@ -215,6 +222,11 @@ class BlockReader(IterableDataset[Batch]):
                     yield pool, samples
             finally:
                 executor.shutdown(wait=True, cancel_futures=True)
+
+    def _memory(self, samples: int) -> list[NDArray[np.float32]]:
+        """Uninitialized (sample, feature) matrices for inputs and targets."""
+        sizes = (variables.size(self.levels) for variables in (self.set, TARGETS))
+        return [np.empty((samples, size), dtype=np.float32) for size in sizes]
 
     def _batches(self, pool: Pool, samples: Batch) -> Iterator[Batch]:
         order = torch.arange(pool.samples)
@@ -226,12 +238,14 @@ class BlockReader(IterableDataset[Batch]):
             # Several times faster here than indexing with brackets.
             yield samples[0].index_select(0, rows), samples[1].index_select(0, rows)
 
-    def _copies(self, pool: Pool) -> tuple[Batch, list[Callable[[], None]]]:
-        """Empty (sample, feature) matrices of a pool, and the copies that fill them."""
+    def _copies(
+        self, pool: Pool, memory: list[NDArray[np.float32]]
+    ) -> tuple[Batch, list[Callable[[], None]]]:
+        """The matrices of a pool, in the memory given, and the copies that fill them."""
         matrices: list[torch.Tensor] = []
         copies: list[Callable[[], None]] = []
-        for variables in (self.set, TARGETS):
-            matrix = np.empty((pool.samples, variables.size(self.levels)), dtype=np.float32)
+        for variables, whole in zip((self.set, TARGETS), memory, strict=True):
+            matrix = whole[: pool.samples]
             matrices.append(torch.from_numpy(matrix))
             places = variables.slices(self.levels)
             copies += [
