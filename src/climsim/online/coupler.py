@@ -242,15 +242,9 @@ def couple(
     tendencies = _uncouple_top(tendencies, options.top_levels)
     share = network_share(options, step)
     if options.blends:
-        if physics is None:
-            raise ClimSimError(
-                "coupler: partial coupling, ocean_only and ramps need the host's physics as well"
-            )
-        tendencies = _mix(tendencies, physics.tendencies, options, share)
-        surface = _mix(surface, physics.surface, options, share)
-        if options.ocean_only:
-            ocean = inputs["cam_in_OCNFRAC"] >= 1.0
-            surface = {n: np.where(ocean, x, physics.surface[n]) for n, x in surface.items()}
+        own = _required(physics)
+        tendencies = _mix(tendencies, own.tendencies, options, share)
+        surface = _surface_share(surface, own.surface, inputs, options, share)
     return Coupled(tendencies, surface, Corrections(counts, added), share)
 
 
@@ -331,6 +325,25 @@ def _uncouple_top(tendencies: Fields, levels: int) -> Fields:
         result[name] = tendencies[name].copy()
         result[name][:levels] = 0.0
     return result
+
+
+def _required(physics: ModelOutput | None) -> ModelOutput:
+    if physics is None:
+        raise ClimSimError(
+            "coupler: partial coupling, ocean_only and ramps need the host's physics as well"
+        )
+    return physics
+
+
+def _surface_share(
+    network: Fields, physics: Fields, inputs: Fields, options: CouplerOptions, share: float
+) -> Fields:
+    """Mix the scalars as the tendencies; where asked for, off open ocean from physics alone."""
+    surface = _mix(network, physics, options, share)
+    if not options.ocean_only:
+        return surface
+    ocean = inputs["cam_in_OCNFRAC"] >= 1.0
+    return {n: np.where(ocean, x, physics[n]) for n, x in surface.items()}
 
 
 def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: float) -> Fields:

@@ -72,23 +72,29 @@ def run_online(
             _log.info("%s: nothing to do: %s", config.folder, done.message or done.status)
             return done
         host = build_host(config.host, config.host_options) if host is None else host
-        model = _open_fitting_model(config, host)
-        record = _new_record(config, host, inputs)
-        loop = Loop(config, host, model, record)
-        try:
-            _start(config, loop)
-            with _interruptions() as stopped:
-                _advance(loop, config, progress, stopped)
-        except Exception as error:
-            loop.record.status = FAILED
-            loop.record.message = " ".join(str(error).split())
-            _save_if_possible(loop.record, config.folder)
-            raise
-        finally:
-            loop.close()
-        if loop.record.status == INTERRUPTED:
-            raise KeyboardInterrupt
-        return loop.record
+        return _run(config, host, inputs, progress)
+
+
+def _run(
+    config: RunConfig, host: Host, inputs: dict[str, str], progress: Progress | None
+) -> RunRecord:
+    """Run what is left to run; whatever ends it, the record says so."""
+    model = _open_fitting_model(config, host)
+    loop = Loop(config, host, model, _new_record(config, host, inputs))
+    try:
+        _start(config, loop)
+        with _interruptions() as stopped:
+            _advance(loop, config, progress, stopped)
+    except Exception as error:
+        loop.record.status = FAILED
+        loop.record.message = " ".join(str(error).split())
+        _save_if_possible(loop.record, config.folder)
+        raise
+    finally:
+        loop.close()
+    if loop.record.status == INTERRUPTED:
+        raise KeyboardInterrupt
+    return loop.record
 
 
 def _advance(
