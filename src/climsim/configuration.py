@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -83,7 +84,8 @@ def choices(name: str) -> dict[str, list[str]]:
         For each group, such as ``"network"``, the names of its files.
     """
     root = resources.files(CONFIG_MODULE)
-    defaults = OmegaConf.create((root / f"{name}.yaml").read_text()).get("defaults", [])
+    shipped = yaml.safe_load((root / f"{name}.yaml").read_text())
+    defaults = shipped.get("defaults", [])
     groups = [str(key) for item in defaults if not isinstance(item, str) for key in item]
     return {
         group: sorted(file.name.removesuffix(".yaml") for file in (root / group).iterdir())

@@ -63,6 +63,6 @@ FIGURE = FigureSpec(
     "Error against speed",
     "Mass-weighted RMSE of the time mean against simulated years per day of wall time (of the "
     "machine that each run was on). The area of a point grows with the logarithm of the number of "
-    "trainable parameters; the leaderboard lists parameters and training hours.",
+    "trainable parameters, which the leaderboard also lists.",
     draw,
 )
