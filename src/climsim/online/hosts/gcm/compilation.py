@@ -6,6 +6,8 @@ import logging
 import os
 from pathlib import Path
 
+import platformdirs
+
 _log = logging.getLogger(__name__)
 _FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"
 """Logs, once, at the first compilation, that the boundary data have no `soilw_rel`."""
@@ -13,7 +15,7 @@ _FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"
 
 def cache_root() -> Path:
     """The user's cache folder of this package."""
-    return Path.home() / ".cache" / "climsim"
+    return platformdirs.user_cache_path("climsim")
 
 
 def default_cache_folder() -> Path:
