@@ -2,10 +2,11 @@
 
 Run: ``python benchmarks/bench_networks.py [--preset small] [--threads 2] [--seconds 5]``.
 Training is forward, Huber loss, backward and AdamW on tensors in memory, nothing else; inference
-runs the compiled network. ``plain`` is the same network on the one-dimensional kernels
-(`torch.nn.Linear`, `torch.nn.Conv1d`) instead of the feature-last ones. ``GFLOP/s`` counts
-multiplications and additions of linear maps, convolutions and recurrences in inference; compare it
-with the two limits printed first. ``--clock cpu`` counts processor time, for shared machines.
+runs the network on a block of columns, ``compiled`` its frozen TorchScript form. ``plain`` is the
+same network, not compiled, on the one-dimensional kernels (`torch.nn.Linear`, `torch.nn.Conv1d`)
+instead of the feature-last ones. ``GFLOP/s`` counts multiplications and additions of linear maps,
+convolutions and recurrences in inference; compare it with the two limits printed first.
+``--clock cpu`` counts processor time, for shared machines.
 """
 
 from __future__ import annotations
@@ -105,14 +106,17 @@ def training_rate(network: Network, batch: int, timer: Timer) -> float:
     return timer.rate(step, batch)
 
 
-def inference_rate(network: Network, columns: int, timer: Timer, bf16: bool = False) -> float:
-    """Columns per second of the compiled network."""
-    compiled = torch.jit.freeze(torch.jit.script(network.eval()))
+def inference_rate(
+    network: Network, columns: int, timer: Timer, compiled: bool = False, bf16: bool = False
+) -> float:
+    """Columns per second of the network, eager or compiled."""
+    network.eval()
+    runner = torch.jit.freeze(torch.jit.script(network)) if compiled else network
     x = torch.randn(columns, network.n_inputs)
 
     def run() -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            (network if bf16 else compiled)(x)
+            runner(x)
 
     run()
     return timer.rate(run, columns)
@@ -142,15 +146,17 @@ def main() -> None:
     timer = Timer(options.clock, options.threads, options.seconds)
     product, convolution = limits(timer)
     print(f"limits: matrix product {product:.0f}, as a convolution {convolution:.0f} GFLOP/s")
-    print("network         parameters  train/s   plain  infer/s   plain    bf16   GFLOP/s")
+    print("network         parameters  train/s   plain  infer/s   plain compiled    bf16  GFLOP/s")
     for name in options.networks:
         torch.manual_seed(7)
         network = build_network(name, preset=options.preset)
         parameters = sum(p.numel() for p in network.parameters())
         amount = operations(network)
         train = training_rate(network, options.batch, timer)
-        infer = inference_rate(network, options.columns, timer)
-        bf16 = inference_rate(network, options.columns, timer, bf16=True)
+        infer, compiled, bf16 = (
+            inference_rate(network, options.columns, timer, **how)
+            for how in ({}, {"compiled": True}, {"bf16": True})
+        )
         with plain_kernels():
             plain = (
                 training_rate(network, options.batch, timer),
@@ -158,7 +164,7 @@ def main() -> None:
             )
         print(
             f"{name:15s} {parameters:10,d} {train:8.0f} {plain[0]:7.0f} {infer:8.0f} "
-            f"{plain[1]:7.0f} {bf16:7.0f} {infer * amount:9.0f}",
+            f"{plain[1]:7.0f} {compiled:8.0f} {bf16:7.0f} {infer * amount:8.0f}",
             flush=True,
         )
 

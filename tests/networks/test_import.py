@@ -7,13 +7,16 @@ import pytest
 import torch
 from test_published import SMALL, published_shapes
 
+import climsim
 from climsim.errors import ClimSimError
+from climsim.export import export_model
 from climsim.export_published import ImportConfig, import_checkpoint
 from climsim.training.checkpoint import load_model
 from climsim.training.config import NetworkConfig, RecipeConfig
+from climsim.transforms import liquid_fraction
 from climsim.transforms.inputs import input_set
 from climsim.transforms.published import read_published
-from climsim.variables import TARGETS
+from climsim.variables import DOOR_OUTPUTS, TARGETS
 from golden_weights import GOLDEN, INPUTS, formula_state
 
 STATISTICS = GOLDEN.parent / "reference_data" / "normalization"
@@ -85,6 +88,43 @@ def test_text_statistics_give_the_same_model(tmp_path, recipe):
     assert torch.equal(results[0].predict(x), results[1].predict(x))
     hashes = [r.about["statistics_hash"] for r in results]
     assert hashes[0] == hashes[1]
+
+
+TINY = {
+    "unet": SMALL,
+    "squeezeformer": {"embed_dim": 32, "head_dim": 64, "num_blocks": 2},
+    "pure_resLSTM": {"num_lstm": 3, "hidden_state": 16},
+    "pao_model": {"hidden_profile_num": 16, "hidden_scalar_num": 16},
+    "convnext": {"depths": [1, 1, 2, 1], "dims": [8, 16, 16, 32]},
+    "encdec_lstm": {"hidden_dim": 16, "num_layers": 2},
+}
+
+
+@needs_statistics
+@pytest.mark.parametrize("name", TINY)
+def test_imported_model_exports_and_predicts_alike(tmp_path, name):
+    weights = tmp_path / "published.mdlus"
+    torch.save(formula_state(published_shapes(name, TINY[name])), weights)
+    config = ImportConfig(weights, STATISTICS, network=NetworkConfig(name, TINY[name]))
+    checkpoint = import_checkpoint(config)
+    emulator = climsim.load_emulator(export_model(checkpoint, tmp_path / "model.pt"))
+    x = physical_columns("standard")
+    condensate = input_set("standard").slice("state_qn")
+    liquid = input_set("standard").slice("liq_partition")
+    # At the door ice stands where the set holds the liquid fraction.
+    x[:, liquid] = x[:, liquid].abs() * x[:, condensate]
+    y = emulator(x.numpy())
+    with torch.no_grad():
+        model = load_model(checkpoint)
+        whole = x.clone()
+        whole[:, condensate] = x[:, condensate] + x[:, liquid]
+        temperature = x[:, input_set("standard").slice("state_t")]
+        whole[:, liquid] = liquid_fraction(temperature)
+        expected = model.predict(whole)
+    assert y.shape == (3, DOOR_OUTPUTS.size())
+    heating = DOOR_OUTPUTS.slice("ptend_t")
+    np.testing.assert_allclose(y[:, heating], expected[:, TARGETS.slice("ptend_t")], rtol=1e-4)
+    np.testing.assert_allclose(y[:, -8:], expected[:, -8:], rtol=1e-4, atol=1e-12)
 
 
 def test_missing_statistics_are_named(tmp_path):

@@ -152,6 +152,15 @@ def test_every_misfit_is_listed():
     assert "\n" not in message
 
 
+def test_the_network_a_checkpoint_belongs_to_is_named():
+    shapes = published_shapes("pure_resLSTM", {"inputs": "expanded", "confidence": True})
+    state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    # Both encodings have 42 features on each level: the weights alone do not tell them apart.
+    fits = [f"network=pure_resLSTM inputs={i} confidence=True" for i in ("multirep", "expanded")]
+    with pytest.raises(ClimSimError, match=f"it fits {' or '.join(fits)}"):
+        climsim.load_published(state, "pure_resLSTM")
+
+
 class _Payload:
     """Creates a file when it is unpickled: what a hostile checkpoint would do."""
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from climsim.errors import ClimSimError
 from climsim.networks.network import Network
-from climsim.networks.registry import architecture, build_network
+from climsim.networks.registry import ENCODINGS, architecture, build_network, network_names
 
 _MEMBER = "model.pt"
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -160,9 +160,8 @@ def load_published(
     problems = _misfits(expected, constants, state)
     if problems:
         raise ClimSimError(
-            f"{where}: does not fit the network {name} (inputs={inputs}, confidence={confidence}): "
-            + "; ".join(problems)
-            + ": check network, recipe and hyperparameters"
+            f"{where}: does not fit the network {name} (inputs={inputs}, confidence={confidence}; "
+            f"{_remedy(state)}): {'; '.join(problems)}"
         )
     weights = {
         key: torch.cat([state[n] for n in names]) if len(names) > 1 else state[names[0]]
@@ -201,3 +200,20 @@ def _misfits(
         if keys:
             problems.append(f"{len(keys)} {what}: {', '.join(keys)}")
     return problems
+
+
+def _remedy(state: Mapping[str, Tensor]) -> str:
+    """What to do about a checkpoint that does not fit: the published models it fits, if any."""
+    fits = []
+    shapes = {k: v.shape for k, v in state.items()}
+    for name in network_names():
+        options = architecture(name).body.published_options
+        for inputs in ENCODINGS:
+            for confidence in (False, True):
+                with torch.device("meta"):
+                    network = build_network(name, inputs, confidence, **options)
+                    constants = network.body.published_constants()
+                tensors = {**published_tensors(network), **constants}
+                if {k: v.shape for k, v in tensors.items()} == shapes:
+                    fits.append(f"network={name} inputs={inputs} confidence={confidence}")
+    return f"it fits {' or '.join(fits)}" if fits else "check network, recipe and hyperparameters"

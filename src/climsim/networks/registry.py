@@ -20,6 +20,8 @@ from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.variables import EXPANDED, STANDARD
 
 _Body = TypeVar("_Body", bound=Body)
+ENCODINGS = ("standard", "multirep", "expanded")
+"""Encodings of the inputs a network can be built for."""
 PUBLISHED = "published"
 """Preset with the published hyperparameters: the defaults of every architecture."""
 
@@ -119,15 +121,12 @@ def input_sizes(inputs: str) -> tuple[int, int]:
     Raises:
         ClimSimError: if the encoding is unknown.
     """
+    if inputs not in ENCODINGS:
+        raise unknown_name("inputs", inputs, ENCODINGS)
+    if inputs == "expanded":
+        return len(EXPANDED.profiles), len(EXPANDED.scalars)
     standard = len(STANDARD.profiles)
-    sizes = {
-        "standard": (standard, len(STANDARD.scalars)),
-        "multirep": (standard + 2 * (standard - 1), len(STANDARD.scalars)),
-        "expanded": (len(EXPANDED.profiles), len(EXPANDED.scalars)),
-    }
-    if inputs not in sizes:
-        raise unknown_name("inputs", inputs, sizes)
-    return sizes[inputs]
+    return standard + 2 * (standard - 1) * (inputs == "multirep"), len(STANDARD.scalars)
 
 
 def build_network(
