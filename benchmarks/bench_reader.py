@@ -50,15 +50,15 @@ class SampleFile(Dataset):
         )
 
 
-def rate(batches: Iterator, seconds: float) -> float:
-    """Samples per second of an iterator of batches, the start of workers not counted."""
+def rate(batches: Iterator, seconds: float) -> tuple[float, float]:
+    """Samples per second of time and of this process's CPU time, without the first batch."""
     next(batches)
-    start, count = time.perf_counter(), 0
+    start, used, count = time.perf_counter(), time.process_time(), 0
     for x, _ in batches:
         count += x.shape[0]
         if time.perf_counter() - start > seconds:
             break
-    return count / (time.perf_counter() - start)
+    return count / (time.perf_counter() - start), count / (time.process_time() - used)
 
 
 def epochs(reader: BlockReader, workers: int) -> Iterator:
@@ -69,20 +69,19 @@ def epochs(reader: BlockReader, workers: int) -> Iterator:
         epoch += 1
 
 
-def block_copy(path: Path, sample_bytes: int, seconds: float) -> float:
-    """Samples per second when their bytes are read and copied in large blocks."""
-    buffer = bytearray(BLOCK_BYTES)
-    target = np.empty(BLOCK_BYTES, dtype=np.uint8)
-    start, count = time.perf_counter(), 0
+def block_copy(path: Path, batch_bytes: int) -> Iterator:
+    """Endless batches of bytes, read and copied in large blocks."""
+    buffer = bytearray(BLOCK_BYTES // batch_bytes * batch_bytes)
+    target = np.empty(len(buffer), dtype=np.uint8)
     with path.open("rb", buffering=0) as stream:
-        while time.perf_counter() - start < seconds:
+        while True:
             size = stream.readinto(buffer)
             if not size:
                 stream.seek(0)
                 continue
             target[:size] = np.frombuffer(buffer, np.uint8, size)
-            count += size
-    return count / sample_bytes / (time.perf_counter() - start)
+            for _ in range(size // batch_bytes):
+                yield np.empty((BATCH, 0)), None
 
 
 def main() -> None:
@@ -120,16 +119,20 @@ def compare(store: Path, folder: Path, arguments: argparse.Namespace) -> None:
     for workers in (0, 2):
         plain = DataLoader(SampleFile(samples), BATCH, shuffle=True, num_workers=workers)
         results[f"per-sample HDF5, {workers} workers"] = rate(iter(plain), seconds)
-    copied = block_copy(plain_file, 4 * width, seconds)
-    results["block copy"] = copied
+    results["block copy"] = rate(block_copy(plain_file, BATCH * 4 * width), seconds)
     for workers in (0, 2):
         results[f"block reader, {workers} workers"] = rate(epochs(reader, workers), seconds)
-    for name, value in results.items():
-        print(f"{name:28s} {value:10.0f} samples/s {value * width * 4 / 1e9:6.2f} GB/s")
-    best = max(results["block reader, 0 workers"], results["block reader, 2 workers"])
-    slow = results["per-sample HDF5, 0 workers"]
-    print(f"over per-sample (0 workers)  {best / slow:10.1f}")
-    print(f"of block copy                {best / copied:10.2f}")
+    print(f"{'':28s} {'samples/s':>12s} {'GB/s':>6s} {'samples/CPU s':>14s}")
+    for name, (wall, cpu) in results.items():
+        alone = "" if name.endswith("2 workers") else f"{cpu:14.0f}"
+        print(f"{name:28s} {wall:12.0f} {wall * width * 4 / 1e9:6.2f} {alone}")
+    ours = results["block reader, 0 workers"]
+    for name in ("per-sample HDF5, 0 workers", "per-sample HDF5, 2 workers", "block copy"):
+        other = results[name]
+        text = f"{ours[0] / other[0]:8.2f} in time"
+        if not name.endswith("2 workers"):
+            text += f" {ours[1] / other[1]:8.2f} in CPU time"
+        print(f"block reader (0 workers) over {name:28s} {text}")
 
 
 if __name__ == "__main__":
