@@ -109,3 +109,14 @@ def test_renderings_hold_every_variable():
 def test_unknown_set_lists_the_known():
     with pytest.raises(ClimSimError, match="unknown variable set 'v7': expected one of"):
         variables_table("v7")
+
+
+def test_documentation_holds_the_tables():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    for name in ("standard", "expanded", "targets"):
+        assert f"### {name}\n\n{markdown(variables_table(name))}" in page, (
+            f"docs/data.md: replace its table {name} by the output of "
+            f"`climsim data variables set={name} form=markdown`"
+        )
