@@ -131,6 +131,16 @@ def test_finished_run_is_not_repeated(configure):
     assert first.last_checkpoint.stat().st_mtime_ns == before
 
 
+def test_finished_run_is_found_again_after_its_folder_moved(configure):
+    config = configure(epochs=1)
+    train(config)
+    moved = replace(config, out=config.out.with_name("moved"))
+    config.out.rename(moved.out)
+    result = train(moved)
+    assert result.best_checkpoint == moved.out / "best.ckpt"
+    assert result.best_checkpoint.exists()
+
+
 def test_folder_of_another_run_is_refused_by_key(configure):
     train(configure(epochs=1))
     with pytest.raises(ClimSimError, match=r"seed=8 instead of 7.*choose another `out`"):

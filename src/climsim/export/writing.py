@@ -154,6 +154,7 @@ def _metadata(
         "loss": _training_loss(first),
         "precision": precision,
         "encoding": kind,
+        "inputs_bounded": first.transforms.inputs.bounded,
         "network": first.about["network"],
         "recipe": first.about.get("recipe", ""),
         "seed": first.about.get("seed"),

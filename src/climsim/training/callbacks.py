@@ -191,8 +191,9 @@ class StopAtNan(Callback):
         kept = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
         return ClimSimError(
             f"{self.folder}: expected a finite {what}, found NaN or infinity at step "
-            f"{trainer.global_step} (epoch {trainer.current_epoch + 1}); {kept}: lower "
-            "optimizer.learning_rate, set trainer.gradient_clip, or check the data for outliers"
+            f"{trainer.global_step} (epoch {trainer.current_epoch + 1}); {kept}: check the data "
+            "for outliers, or train in another folder with a lower optimizer.learning_rate or with "
+            "trainer.gradient_clip (trainer.warm_start takes a checkpoint over)"
         )
 
 

@@ -160,8 +160,8 @@ def _finished(config: TrainConfig) -> TrainResult | None:
         return None
     result = record["result"]
     return TrainResult(
-        Path(result["best_checkpoint"]),
-        Path(result["last_checkpoint"]),
+        config.out / BEST_NAME,
+        config.out / LAST_NAME,
         result["validation_loss"],
         result["epochs"],
         result["steps"],
