@@ -322,6 +322,91 @@ def test_implausible_values_stop_unless_allowed(tmp_path):
     assert open_store(tmp_path / "s").dataset["state_t"].values.max() == 2000.0
 
 
+def test_a_disk_that_fills_up_stops_with_one_line_and_continues(record, store, tmp_path):
+    """A limit on the size of files makes the writing fail in the fourth shard."""
+    script = textwrap.dedent(
+        """
+        import resource, signal, sys
+        from pathlib import Path
+        sys.path.insert(0, sys.argv[3])
+        from synthetic import split_config
+        from climsim.data.prepare import PrepareConfig, prepare
+        from climsim.errors import ClimSimError
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        config = PrepareConfig(
+            Path(sys.argv[1]), Path(sys.argv[2]), split=split_config(), block_steps=4, workers=1)
+        from climsim.data import prepare as module
+        write, calls = module.write_shard, []
+
+        def limited(task):
+            calls.append(task)
+            if len(calls) == 4:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+            return write(task)
+
+        module.write_shard = limited
+        try:
+            prepare(config)
+        except ClimSimError as error:
+            print(error)
+            sys.exit(9)
+        """
+    )
+    path = tmp_path / "s"
+    here = str(Path(__file__).parent)
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(record[0]), str(path), here],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 9, run.stderr
+    assert "cannot be written" in run.stdout
+    assert run.stdout.count("\n") == 1
+    assert not path.exists()
+    seen = []
+    prepare(config(record, path), lambda done, _: seen.append(done))
+    assert seen[0] == 12
+    assert open_store(path).fingerprint == store.fingerprint
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    """kill -9 of the parent leaves no worker behind."""
+    script = textwrap.dedent(
+        """
+        import os, time
+        from climsim.data.parallel import run_tasks
+
+        def main():
+            for _ in run_tasks(time.sleep, [0.0, 0.0, 600.0, 600.0], workers=2):
+                children = open(f"/proc/self/task/{os.getpid()}/children").read()
+                print(children, flush=True)
+
+        if __name__ == "__main__":
+            main()
+        """
+    )
+    file = tmp_path / "job.py"
+    file.write_text(script)
+    process = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    children = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(children) >= 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 30
+    while any(alive(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in children)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_too_small_a_disk_is_noticed_before_the_work(record, tmp_path, monkeypatch):
     import shutil
 

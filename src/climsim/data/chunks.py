@@ -112,6 +112,9 @@ class BlockFiles:
         Args:
             shard: number of the shard.
             values: (time, column[, level]); only the last shard may be shorter than the others.
+
+        Raises:
+            ClimSimError: if the disk is full or cannot be written.
         """
         chunks = []
         for start in range(0, values.shape[0], self.block_steps):
@@ -121,10 +124,17 @@ class BlockFiles:
                 full[: chunk.shape[0]] = chunk
                 chunk = full
             chunks.append(self._encode(chunk))
-        with self._path(shard).open("wb") as stream:
-            stream.writelines(chunks)
-            if self.sharded:
-                stream.write(self._encode_index(chunks))
+        if self.sharded:
+            chunks.append(self._encode_index(chunks))
+        path = self._path(shard)
+        try:
+            with path.open("wb") as stream:
+                stream.writelines(chunks)
+        except OSError as error:
+            raise ClimSimError(
+                f"{path}: cannot be written ({error.strerror}): free some space or choose another "
+                "disk, and run again to continue"
+            ) from error
 
     def _encode(self, chunk: NDArray[np.float32]) -> bytes:
         if not self.compressor:
