@@ -4,6 +4,8 @@ A run with full physics is recorded step by step; a hybrid run is then handed th
 model that plays them back, through the whole chain of door, coupler and run loop.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -90,6 +92,34 @@ def test_rules_of_the_stratosphere_change_true_physics_only_a_little(
     difference = found["T"] - expected["T"]
     assert 0 < float(np.sqrt((difference**2).mean())) < 1e-3
     assert float(abs(difference).max()) < 0.05
+
+
+def test_run_that_goes_on_gives_the_files_of_an_undisturbed_one(gcm, gcm_session, truth, tmp_path):
+    half = RunConfig(case="run", folder=tmp_path / "run", days=DAYS / 2)
+    run_online(half, host=gcm)
+    gcm.restore(gcm_session[1])
+    gcm.step_physics()  # wherever the host is, the restart point decides
+    record = run_online(replace(half, days=DAYS), host=gcm)
+    assert record.steps == STEPS
+    expected, found = daily(truth[0]), daily(tmp_path / "run")
+    for name in expected.data_vars:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_model_that_heats_without_bound_ends_the_run_as_unstable(gcm, truth, tmp_path, monkeypatch):
+    heating = {n: np.zeros_like(x) for n, x in truth[1][0].tendencies.items()}
+    heating["ptend_t"][30, 7] = 0.1
+    results = [replace(truth[1][0], tendencies=heating)] * STEPS
+    options = CouplerOptions(spinup_steps=2)
+    record = replay(gcm, (truth[0], results), tmp_path, monkeypatch, options)
+    assert record.status == "unstable"
+    assert record.message.startswith("unstable after 0.0")
+    assert record.instability["variable"] == "state_t"
+    assert record.instability["value"] > 360.0
+    with xr.open_dataset(tmp_path / "run" / "run.last_day.nc") as data:
+        assert data.sizes["time"] == record.steps
+        np.testing.assert_allclose(data["ptend_t"][-1, 30, 7], 0.1, rtol=1e-4)
+    assert daily(tmp_path / "run")["T"].shape == (1, gcm.grid.n_levels, gcm.grid.n_columns)
 
 
 def test_water_budget_of_the_recorded_tendencies_closes(truth):

@@ -245,6 +245,12 @@ def test_unstable_run_ends_cleanly_and_says_where(tmp_path):
     assert run_online(config(tmp_path), host=ToyHost()).status == "unstable"
 
 
+def test_run_shorter_than_a_day_dumps_only_the_steps_it_had(tmp_path):
+    record = run_online(config(tmp_path), host=ToyHost(bad_at_step=4))
+    assert record.steps == 5
+    np.testing.assert_array_equal(contents(tmp_path)["toy.last_day.nc"]["step"], np.arange(5))
+
+
 def test_last_day_is_whole_after_a_kill(tmp_path):
     process = multiprocessing.get_context("fork").Process(
         target=run_and_be_killed, args=(tmp_path / "parts", 120, 3)

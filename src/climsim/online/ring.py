@@ -86,7 +86,7 @@ class LastDay:
             if len(data) < self._slot_bytes:
                 continue
             step = int(np.frombuffer(data[:8], dtype=np.int64)[0]) - 1
-            if last - self.slots < step <= last:
+            if max(-1, last - self.slots) < step <= last:
                 found[step] = np.frombuffer(data[8:], dtype=np.float32).reshape(self._shape)
         steps = sorted(found)
         blocks = [found[s] for s in steps]
