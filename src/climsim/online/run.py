@@ -181,9 +181,10 @@ def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
     record = RunRecord.open(config.folder)
     now = config.resolved()
     for key, value in now.items():
-        if key not in _MAY_CHANGE and record.config.get(key) != value:
+        # A key that the record lacks came with a later version, whose default is what was run.
+        if key not in _MAY_CHANGE and record.config.get(key, value) != value:
             raise ClimSimError(
-                f"{config.folder}: holds another run: {key} was {record.config.get(key)!r}, now "
+                f"{config.folder}: holds another run: {key} was {record.config[key]!r}, now "
                 f"{value!r}: choose another folder or delete it"
             )
     hashes = provenance({}, inputs)["input_hashes"]
