@@ -6,7 +6,9 @@ runs the network on a block of columns, ``compiled`` its frozen TorchScript form
 same network, not compiled, on the one-dimensional kernels (`torch.nn.Linear`, `torch.nn.Conv1d`)
 instead of the feature-last ones. ``GFLOP/s`` counts multiplications and additions of linear maps,
 convolutions and recurrences in inference; compare it with the two limits printed first.
-``--clock cpu`` counts processor time, for shared machines.
+``--clock cpu`` counts processor time, for shared machines; ``--fresh-pages`` leaves the C
+library's handling of freed memory as it is (the command line changes it, see
+`climsim.allocation`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from climsim.allocation import keep_freed_memory
 from climsim.networks import Network, build_network, network_names
 from climsim.networks.layers import LevelConv, LevelLinear, as_image
 
@@ -141,7 +144,10 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=384)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
+    parser.add_argument("--fresh-pages", action="store_true")
     options = parser.parse_args()
+    if not options.fresh_pages:
+        keep_freed_memory()
     torch.set_num_threads(options.threads)
     timer = Timer(options.clock, options.threads, options.seconds)
     product, convolution = limits(timer)

@@ -13,7 +13,7 @@ LAYERS = (
     ("constants",),
     ("variables",),
     ("grid", "thermodynamics"),
-    ("files",),
+    ("files", "allocation"),
     ("data",),
     ("transforms",),
     ("networks",),

@@ -287,9 +287,11 @@ def _print_config(stage: Stage, overrides: Sequence[str], folder: str | None) ->
 @click.version_option(package_name="climsim-kaggle-edition")
 def main_group(debug: bool) -> None:
     """Train, export, couple and evaluate neural emulators of atmospheric physics."""
+    from climsim.allocation import keep_freed_memory
     from climsim.console import configure_logging
 
     configure_logging(debug)
+    keep_freed_memory()
 
 
 def _group(name: str) -> click.Group:
