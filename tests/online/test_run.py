@@ -1,8 +1,6 @@
 """The run loop on the toy host: endings, interruptions, restarts, coupling modes."""
 
 import json
-import multiprocessing
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +17,7 @@ from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import DOOR_OUTPUTS, TARGETS
 
-from .toy_host import COLUMNS, DT, LEVELS, ToyHost
+from .toy_host import COLUMNS, DT, LEVELS, ToyHost, kill_a_run
 
 
 class ReplayedPhysics:
@@ -161,19 +159,10 @@ def test_memory_of_the_expanded_door_is_exact_over_a_kill(tmp_path, monkeypatch)
     assert_equal_files(tmp_path / "whole", tmp_path / "parts")
 
 
-def run_and_be_killed(folder, step, days):
-    run_online(config(folder, days=days), host=ToyHost(kill_at_step=step))
-
-
 @pytest.mark.parametrize("step", [10, 100, 215])
 def test_run_killed_at_any_step_continues_exactly(tmp_path, step, whole):
     parts = tmp_path / "parts"
-    process = multiprocessing.get_context("fork").Process(
-        target=run_and_be_killed, args=(parts, step, 3)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill_a_run(config(parts), step)
     assert RunRecord.open(parts).status == "running"
     host = ToyHost()
     record = run_online(config(parts), host=host)
@@ -188,13 +177,7 @@ def test_run_killed_at_any_step_continues_exactly(tmp_path, step, whole):
 def test_restart_points_inside_a_day_and_an_hour_continue_exactly(tmp_path, whole):
     parts = tmp_path / "parts"
     interval = 31 * DT / 86400
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: run_online(
-            config(parts, restart_days=interval), host=ToyHost(kill_at_step=100)
-        )
-    )
-    process.start()
-    process.join()
+    kill_a_run(config(parts, restart_days=interval), 100)
     host = ToyHost()
     run_online(config(parts, restart_days=interval), host=host)
     assert host.calls["step_physics"] == 216 - 93
@@ -252,11 +235,7 @@ def test_run_shorter_than_a_day_dumps_only_the_steps_it_had(tmp_path):
 
 
 def test_last_day_is_whole_after_a_kill(tmp_path):
-    process = multiprocessing.get_context("fork").Process(
-        target=run_and_be_killed, args=(tmp_path / "parts", 120, 3)
-    )
-    process.start()
-    process.join()
+    kill_a_run(config(tmp_path / "parts"), 120)
     run_online(config(tmp_path / "parts"), host=ToyHost(bad_at_step=150))
     run_online(config(tmp_path / "whole"), host=ToyHost(bad_at_step=150))
     assert_equal_files(tmp_path / "whole", tmp_path / "parts")

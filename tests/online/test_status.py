@@ -1,8 +1,5 @@
 """The overview of runs: running, stopped, complete, unstable, and how long they still take."""
 
-import multiprocessing
-import signal
-
 import pytest
 
 from climsim.errors import ClimSimError
@@ -10,7 +7,7 @@ from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import experiment_status, status_rows, summarize
 
-from .toy_host import ToyHost
+from .toy_host import ToyHost, kill_a_run
 
 
 def config(folder, **changes):
@@ -30,12 +27,7 @@ def test_overview_shows_each_ending(tmp_path):
 
 
 def test_run_that_was_killed_is_shown_as_stopped(tmp_path):
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: run_online(config(tmp_path), host=ToyHost(kill_at_step=100))
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill_a_run(config(tmp_path), 100)
     summary = summarize(tmp_path)
     assert (summary.status, summary.days, summary.seconds_left) == ("stopped", 1.0, None)
 

@@ -4,6 +4,7 @@ Its physics relaxes temperature and wind and rains out moisture; its dynamics sh
 share a step. It can be killed at a step, and it counts its calls.
 """
 
+import multiprocessing
 import os
 import signal
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from cftime import DatetimeNoLeap
 
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import HealthReport, StepResult
+from climsim.online.run import run_online
 from climsim.variables import SCALARS_IN, SCALARS_OUT
 
 LEVELS, COLUMNS = 5, 7
@@ -163,3 +165,16 @@ class ToyHost:
         with np.load(path) as file:
             self.step_number, self.fluxes = int(file["step"]), file["fluxes"]
             self.state = {k: file[k] for k in PROFILES}
+
+
+def kill_a_run(config, step):
+    """Run the toy host in a process of its own that kill -9 ends at a step."""
+    # Spawned, not forked: a fork of a process that holds JAX's threads may hang.
+    process = multiprocessing.get_context("spawn").Process(target=_run, args=(config, step))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _run(config, step):
+    run_online(config, host=ToyHost(kill_at_step=step))
