@@ -64,7 +64,8 @@ class GcmConfig:
         if self.start == SHIPPED and not shipped_start(self.resolution).is_file():
             raise ClimSimError(
                 f"host.start=shipped: no start state is shipped for resolution {self.resolution}; "
-                "use start=jw or the path of a restart file made by `python -m climsim.online.hosts.gcm.spinup`"
+                "use start=jw or the path of a restart file made by "
+                "`python -m climsim.online.hosts.gcm.spinup`"
             )
 
     def identity(self) -> dict[str, Any]:
