@@ -196,6 +196,12 @@ def test_damaged_chunk_is_named(record, tmp_path):
         chunk.write_bytes(content)
         with pytest.raises(ClimSimError, match=r"state_u/c\.1\.0\.0: damaged chunk"):
             list(BlockReader(path))
+    for position in (0, 20, len(whole) // 2, len(whole) - 1):
+        flipped = bytearray(whole)
+        flipped[position] ^= 4
+        chunk.write_bytes(flipped)
+        with pytest.raises(ClimSimError, match="the checksum does not fit"):
+            list(BlockReader(path))
     chunk.unlink()
     with pytest.raises(ClimSimError, match="damaged chunk"):
         list(BlockReader(path))

@@ -23,8 +23,11 @@ from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
 
+Bytes = bytes | memoryview
+
 COMPRESSION_LEVEL = 1
 """Blosc level: higher ones cost much time and gain little on weather."""
+_CHECKSUM = struct.Struct("<I")
 _ABSENT = np.uint64(2**64 - 1)
 
 
@@ -39,6 +42,7 @@ class BlockFiles:
         shard_blocks: chunks in a file.
         sharded: whether files carry an index.
         compressor: name of the Blosc codec of the chunks; empty for plain numbers.
+        checked: whether chunks end with their CRC-32C.
     """
 
     folder: Path
@@ -47,6 +51,7 @@ class BlockFiles:
     shard_blocks: int
     sharded: bool
     compressor: str
+    checked: bool
     _indices: dict[int, NDArray[np.uint64]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -69,6 +74,8 @@ class BlockFiles:
                 f"{folder}: damaged array metadata ({error}): prepare again"
             ) from error
         names = [codec["name"] for codec in chain]
+        checked = names[-1] == "crc32c"
+        names = names[: len(names) - checked]
         compressor = chain[1]["configuration"]["cname"] if names[-1] == "blosc" else ""
         whole = flat and list(document["shape"][1:]) == list(inner[1:])
         if names not in (["bytes"], ["bytes", "blosc"]) or not whole:
@@ -83,6 +90,7 @@ class BlockFiles:
             outer[0] // inner[0],
             sharded,
             compressor,
+            checked,
         )
 
     def read(self, block: int) -> NDArray[np.float32]:
@@ -94,7 +102,9 @@ class BlockFiles:
         target = np.empty((self.block_steps, *self.shape[1:]), dtype="<f4")
         path = self._path(block // self.shard_blocks)
         try:
-            data = self._chunk(path, block)
+            data: Bytes = self._chunk(path, block)
+            if self.checked:
+                data = _without_checksum(data)
             if self.compressor:
                 _check_frame(data, target.nbytes)
                 numcodecs.blosc.decompress(data, target)
@@ -123,7 +133,8 @@ class BlockFiles:
                 full = np.full((self.block_steps, *self.shape[1:]), np.nan, dtype="<f4")
                 full[: chunk.shape[0]] = chunk
                 chunk = full
-            chunks.append(self._encode(chunk))
+            encoded = self._encode(chunk)
+            chunks.append(_with_checksum(encoded) if self.checked else encoded)
         if self.sharded:
             chunks.append(self._encode_index(chunks))
         path = self._path(shard)
@@ -149,8 +160,7 @@ class BlockFiles:
         lengths = np.array([len(c) for c in chunks], dtype="<u8")
         index[: len(chunks), 1] = lengths
         index[: len(chunks), 0] = np.cumsum(lengths) - lengths
-        data = index.tobytes()
-        return data + struct.pack("<I", google_crc32c.value(data))
+        return _with_checksum(index.tobytes())
 
     def _path(self, shard: int) -> Path:
         return self.folder / ".".join(("c", str(shard), *["0"] * (len(self.shape) - 1)))
@@ -184,7 +194,7 @@ class BlockFiles:
         return 4 * self.block_steps * math.prod(self.shape[1:])
 
 
-def _check_frame(data: bytes, size: int) -> None:
+def _check_frame(data: Bytes, size: int) -> None:
     """Refuse a cut Blosc frame, which the library would read beyond its end."""
     header = struct.Struct("<4B3I")
     if len(data) < header.size:
@@ -194,3 +204,17 @@ def _check_frame(data: bytes, size: int) -> None:
         raise ValueError(
             f"{len(data)} bytes for {uncompressed}, expected {compressed} bytes for {size}"
         )
+
+
+def _with_checksum(data: bytes) -> bytes:
+    return data + _CHECKSUM.pack(google_crc32c.value(data))
+
+
+def _without_checksum(data: Bytes) -> Bytes:
+    """The bytes before the checksum, if it is theirs."""
+    if len(data) < _CHECKSUM.size:
+        raise ValueError(f"{len(data)} bytes")
+    content = np.frombuffer(data, np.uint8, len(data) - _CHECKSUM.size)
+    if _CHECKSUM.unpack_from(data, content.size)[0] != google_crc32c.value(content):
+        raise ValueError("the checksum does not fit")
+    return content.data

@@ -127,10 +127,7 @@ class BlockReader(IterableDataset[Batch]):
                 f"{world_size} processes: prepare with smaller block_steps"
             )
         self.pool_blocks = pool_blocks if shuffle else 1
-        for name in (*self.set.names, *TARGETS.names):
-            opened.array(name)
-        names = (*self.set.names, *TARGETS.names)
-        self._files = {n: BlockFiles.open(opened.path / n) for n in names}
+        self._files = _open_files(opened, (*self.set.names, *TARGETS.names))
 
     @property
     def n_samples(self) -> int:
@@ -265,6 +262,12 @@ class BlockReader(IterableDataset[Batch]):
             end = row + inside.size * self.columns
             target[row:end] = values.reshape(end - row, -1)
             row = end
+
+
+def _open_files(store: Store, names: tuple[str, ...]) -> dict[str, BlockFiles]:
+    for name in names:
+        store.array(name)
+    return {name: BlockFiles.open(store.path / name) for name in names}
 
 
 def _resume(pools: list[Pool], workers: int, start: int) -> list[tuple[list[Pool], int]]:

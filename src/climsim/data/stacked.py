@@ -57,16 +57,7 @@ def open_stacked(
         ClimSimError: if the file is no such array or its shape fits neither set nor grid.
     """
     path = Path(path)
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ClimSimError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ClimSimError(f"{path}: not a whole .npy array ({error}): download again") from error
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise ClimSimError(
-            f"{path}: shape {array.shape} of {array.dtype}, expected (sample, feature) of floats"
-        )
+    array = _open_array(path)
     layout = _layout(path, array.shape[1], variables, levels)
     if array.shape[0] % columns:
         raise ClimSimError(
@@ -83,6 +74,20 @@ def open_stacked(
         else:
             data[name] = (("time", "column"), values[:, :, 0], attributes)
     return xarray.Dataset(data, attrs={"source": str(path), "variable_set": layout.name})
+
+
+def _open_array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ClimSimError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise ClimSimError(f"{path}: not a whole .npy array ({error}): download again") from error
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise ClimSimError(
+            f"{path}: shape {array.shape} of {array.dtype}, expected (sample, feature) of floats"
+        )
+    return array
 
 
 def _layout(path: Path, width: int, variables: str, levels: int) -> VariableSet:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCname, BloscCodec
+from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 
 from climsim.data.chunks import COMPRESSION_LEVEL
 from climsim.data.features import STORED
@@ -61,15 +61,16 @@ class Layout:
         return self.block_steps * self.shard_blocks
 
     def compressors(self) -> Any:
-        """The codec for Zarr."""
+        """The codecs for Zarr: compression, and a checksum that finds a flipped bit."""
         if self.compression == "none":
-            return None
-        return BloscCodec(
+            return [Crc32cCodec()]
+        blosc = BloscCodec(
             cname=BloscCname(self.compression),
             clevel=COMPRESSION_LEVEL,
             shuffle="shuffle",
             typesize=4,
         )
+        return [blosc, Crc32cCodec()]
 
 
 @dataclass(frozen=True)
@@ -236,11 +237,7 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
     path = Path(path)
     if not path.exists():
         raise ClimSimError(f"{path}: no such store: run `climsim data prepare` first")
-    try:
-        group: Any = zarr.open_group(path, mode="r")
-        attributes: dict[str, Any] = dict(group.attrs)
-    except (FileNotFoundError, ValueError, KeyError, OSError) as error:
-        raise ClimSimError(f"{path}: not a Zarr store ({error}): prepare it again") from error
+    group, attributes = _open_group(path)
     if attributes.get("format") != FORMAT or "fingerprint" not in attributes:
         raise ClimSimError(
             f"{path}: not a complete store of this package (format "
@@ -261,3 +258,11 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
             "or a model of that level count"
         )
     return Store(path, group, grid, *by_time)
+
+
+def _open_group(path: Path) -> tuple[Any, dict[str, Any]]:
+    try:
+        group = zarr.open_group(path, mode="r")
+        return group, dict(group.attrs)
+    except (FileNotFoundError, ValueError, KeyError, OSError) as error:
+        raise ClimSimError(f"{path}: not a Zarr store ({error}): prepare it again") from error
