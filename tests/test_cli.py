@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from climsim import cli
+from climsim import cli, stages
 from climsim.configuration import build_config, compose_config, flat_defaults
 from climsim.errors import ClimSimError
 
@@ -14,11 +14,11 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_every_stage_names_real_functions_and_a_buildable_configuration(stage):
-    assert callable(cli.load(stage.function))
+    assert callable(stages.load(stage.function))
     values = compose_config(stage.config, stage.example.split())
-    assert build_config(cli.load(stage.config_class), values)
+    assert build_config(stages.load(stage.config_class), values)
 
 
 def _keys(value):
@@ -36,14 +36,14 @@ def _same(keys, shipped, where):
             _same(inner, shipped[name], f"{where}.{name}")
 
 
-@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_shipped_configuration_shows_every_setting(stage):
     values = compose_config(stage.config, stage.example.split())
-    config = build_config(cli.load(stage.config_class), values)
+    config = build_config(stages.load(stage.config_class), values)
     _same(_keys(config), values, stage.config)
 
 
-@pytest.mark.parametrize("stage", cli.STAGES, ids=lambda stage: "-".join(stage.path))
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_help_lists_every_key(stage, capsys):
     with pytest.raises(SystemExit) as exit_info:
         cli.main([*stage.path, "--help"])

@@ -26,6 +26,7 @@ LAYERS = (
     ("report",),
     ("configuration", "console", "doctor"),
     ("workflow",),
+    ("stages",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -2,176 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from climsim.errors import ClimSimError
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One arrow of the chain as a command.
-
-    Attributes:
-        path: words of the command, such as ``("data", "prepare")``.
-        config: name of its configuration in ``climsim.conf``.
-        config_class: ``module:name`` of the configuration dataclass.
-        function: ``module:name`` of the library function, called with (config, progress).
-        summary: what the command does, in one sentence.
-        example: overrides of a typical call.
-    """
-
-    path: tuple[str, ...]
-    config: str
-    config_class: str
-    function: str
-    summary: str
-    example: str
-
-
-STAGES = (
-    Stage(
-        ("data", "generate"),
-        "generate",
-        "climsim.online.generate:GenerateConfig",
-        "climsim.online.generate:generate",
-        "Run the embedded model with full physics and write raw step pairs.",
-        "raw=runs/raw days=30",
-    ),
-    Stage(
-        ("data", "download"),
-        "download",
-        "climsim.data.hub:DownloadConfig",
-        "climsim.data.hub:download",
-        "Download published step files, verified; a second call fetches what is missing.",
-        "folder=data/raw repo=LEAP/ClimSim_low-res months=[0001-02,0001-03] dry_run=true",
-    ),
-    Stage(
-        ("data", "check"),
-        "check",
-        "climsim.data.check:CheckConfig",
-        "climsim.data.check:check",
-        "Look for missing, double, damaged and implausible step files; exit code 1 if any.",
-        "raw=data/raw out=data/check.json",
-    ),
-    Stage(
-        ("data", "prepare"),
-        "prepare",
-        "climsim.data.prepare:PrepareConfig",
-        "climsim.data.prepare:prepare",
-        "Turn raw step pairs into a labelled Zarr store with derived features and splits.",
-        "raw=runs/raw store=runs/store.zarr",
-    ),
-    Stage(
-        ("data", "statistics"),
-        "statistics",
-        "climsim.data.summary:StatisticsConfig",
-        "climsim.data.summary:write_statistics",
-        "Compute the normalization statistics of the training split in one pass.",
-        "store=runs/store.zarr out=runs/statistics.nc",
-    ),
-    Stage(
-        ("data", "describe"),
-        "describe",
-        "climsim.data.describe:DescribeConfig",
-        "climsim.data.describe:describe",
-        "Print a table of a store and draw its level profiles and maps.",
-        "store=runs/store.zarr out=runs/store-plots",
-    ),
-    Stage(
-        ("data", "variables"),
-        "variables",
-        "climsim.data.table:VariablesConfig",
-        "climsim.data.table:show_variables",
-        "List the variables of a set: place in the vector, unit, origin, normalization.",
-        "set=expanded",
-    ),
-    Stage(
-        ("train",),
-        "train",
-        "climsim.training.run:TrainConfig",
-        "climsim.training.run:train",
-        "Train one network under one recipe; a second call resumes or does nothing.",
-        "network=unet recipe=standard seed=7 data.store=runs/store.zarr out=runs/unet",
-    ),
-    Stage(
-        ("export",),
-        "export",
-        "climsim.export:ExportConfig",
-        "climsim.export:run_export",
-        "Write a checkpoint as one TorchScript file with raw physical inputs and outputs.",
-        "checkpoint=runs/unet/best.ckpt out=runs/unet.pt",
-    ),
-    Stage(
-        ("checkpoint", "import"),
-        "checkpoint_import",
-        "climsim.export_published:ImportConfig",
-        "climsim.export_published:import_checkpoint",
-        "Turn a published checkpoint and its statistics into one that can be exported.",
-        "file=published.mdlus network=unet recipe=multirep statistics=normalization",
-    ),
-    Stage(
-        ("evaluate", "offline"),
-        "evaluate_offline",
-        "climsim.evaluation.offline:OfflineConfig",
-        "climsim.evaluation.offline:evaluate_offline",
-        "Score an exported model on the test split.",
-        "model=runs/unet.pt store=runs/store.zarr out=runs/offline.nc",
-    ),
-    Stage(
-        ("online", "run"),
-        "online_run",
-        "climsim.online.run:RunConfig",
-        "climsim.online.run:run_online",
-        "Run a climate model coupled to an exported model, or with its own physics.",
-        "case=hybrid folder=runs/hybrid model=runs/unet.pt days=10",
-    ),
-    Stage(
-        ("evaluate", "online"),
-        "evaluate_online",
-        "climsim.evaluation.online:OnlineConfig",
-        "climsim.evaluation.online:evaluate_online",
-        "Measure online runs against a reference run.",
-        "runs=[runs/hybrid] reference=runs/mmf1 out=runs/online.nc",
-    ),
-    Stage(
-        ("figures",),
-        "figures",
-        "climsim.figures.draw:FiguresConfig",
-        "climsim.figures.draw:draw_figures",
-        "Draw every figure that the saved metrics allow.",
-        "offline=[runs/offline.nc] online=runs/online.nc out=runs/figures",
-    ),
-    Stage(
-        ("report",),
-        "report",
-        "climsim.report.page:ReportConfig",
-        "climsim.report.page:write_report",
-        "Write the self-contained HTML page.",
-        "offline=[runs/offline.nc] online=runs/online.nc out=runs/report.html",
-    ),
-)
-
-_GROUPS = {
-    "checkpoint": "Checkpoints made elsewhere.",
-    "data": "Raw step files, prepared stores and statistics.",
-    "evaluate": "Metrics of predictions and of coupled runs.",
-    "online": "Coupled runs.",
-}
-
-
-def load(reference: str) -> Any:
-    """Import what ``module:name`` names."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
+from climsim.stages import GROUPS, STAGES, Stage, load
 
 
 class StageCommand(click.Command):
@@ -299,7 +140,7 @@ def _group(name: str) -> click.Group:
     known = main_group.commands.get(name)
     if isinstance(known, click.Group):
         return known
-    group = click.Group(name, help=_GROUPS[name])
+    group = click.Group(name, help=GROUPS[name])
     main_group.add_command(group)
     return group
 
