@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def test_full_disk_is_one_clear_line(tmp_path):
         files.atomic_path(tmp_path / "a.nc"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("pos")])
+def test_full_disk_is_found_out_however_a_library_words_it(tmp_path, monkeypatch, error):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage)
+    with (
+        pytest.raises(ClimSimError, match=r"a\.nc: the disk is full"),
+        files.atomic_path(tmp_path / "a.nc"),
+    ):
+        raise error
 
 
 def test_killed_writer_leaves_the_old_product_and_the_next_write_cleans_up(tmp_path):

@@ -19,6 +19,8 @@ from typing import Any
 from climsim.errors import ClimSimError
 
 _TEMPORARY_PREFIX = ".partial-"
+_FULL_DISK = 2**20
+"""A write that failed with less than this free failed for want of space [bytes]."""
 
 
 @contextlib.contextmanager
@@ -43,24 +45,36 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         _replace(temporary, path)
-    except OSError as error:
+    except Exception as error:
+        # Before the rest is removed: what the failed write left is what filled the disk.
+        readable = readable_error(error, path)
         remove(temporary)
-        raise readable_error(error, path) from error
+        if readable is error:
+            raise
+        raise readable from error
     except BaseException:
         remove(temporary)
         raise
 
 
-def readable_error(error: OSError, path: Path) -> Exception:
-    """Turn the errors a user can mend into one line; leave the others as they are."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-        free = shutil.disk_usage(path.parent).free / 2**20
+def readable_error(error: Exception, path: Path) -> Exception:
+    """Turn the errors a user can mend into one line; leave the others as they are.
+
+    Libraries word a full disk in many ways (netCDF as a missing permission, torch as a failed
+    check), so what is free is looked at too.
+    """
+    if isinstance(error, ClimSimError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    free = shutil.disk_usage(path.parent).free
+    told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if told or (isinstance(error, OSError | RuntimeError) and free < _FULL_DISK):
         return ClimSimError(
-            f"{path}: the disk is full ({free:.0f} MiB free): free some space and run again; "
-            "nothing already written was changed"
+            f"{path}: the disk is full ({free / 2**20:.0f} MiB free): free some space and run "
+            "again; nothing already written was changed"
         )
-    if error.errno in (errno.EACCES, errno.EROFS):
-        return ClimSimError(f"{path}: cannot be written ({error.strerror}): choose another folder")
+    if number in (errno.EACCES, errno.EROFS):
+        return ClimSimError(f"{path}: cannot be written ({error}): choose another folder")
     return error
 
 
