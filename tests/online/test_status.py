@@ -17,6 +17,8 @@ def config(folder, **changes):
 def test_overview_shows_each_ending(tmp_path):
     run_online(config(tmp_path / "good"), host=ToyHost())
     run_online(config(tmp_path / "bad"), host=ToyHost(bad_at_step=80))
+    (tmp_path / "raw" / ".generate").mkdir(parents=True)
+    (tmp_path / "raw" / ".generate" / "record.json").write_text("{}")  # of generated data
     runs = {r.case: r for r in experiment_status(tmp_path)}
     assert set(runs) == {"good", "bad"}
     assert (runs["good"].status, runs["good"].days, runs["good"].health) == ("complete", 2.0, "")

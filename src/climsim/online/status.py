@@ -94,7 +94,7 @@ def experiment_status(folder: Path) -> list[RunSummary]:
     Raises:
         ClimSimError: if there is none.
     """
-    hidden = ("restart", "step-")
+    hidden = (".", "restart", "step-")
     records = [
         path
         for path in sorted(folder.rglob(RECORD_NAME))
