@@ -41,40 +41,33 @@ def _default_text(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def run_stage(stage: Stage, overrides: Sequence[str], folder: str | None = None) -> Any:
-    """Compose the configuration of a stage, run it with a progress bar, return its result."""
-    from climsim.configuration import build_config, compose_config
-    from climsim.console import progress_bar
+def run_stage(stage: Stage, values: dict[str, Any]) -> Any:
+    """Run a stage with a progress bar, say what it made and what that cost, return its result."""
+    from climsim.configuration import build_config
+    from climsim.console import peak_memory, progress_bar
 
-    values = compose_config(stage.config, overrides, folder)
+    title = " ".join(stage.path)
     config = build_config(load(stage.config_class), values)
-    with progress_bar(" ".join(stage.path)) as progress:
-        return load(stage.function)(config, progress)
-
-
-def _show_result(stage: Stage, result: Any, seconds: float) -> None:
-    from climsim.console import peak_memory
-
+    started = time.perf_counter()
+    with progress_bar(title) as progress:
+        result = load(stage.function)(config, progress)
+    seconds = time.perf_counter() - started
     cost = f"{seconds:.1f} s, {peak_memory() / 2**20:.0f} MiB at most"
-    click.echo(f"{' '.join(stage.path)}: {result} ({cost})")
+    click.echo(f"{title}: {result} ({cost})")
+    return result
 
 
 def _sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     """Run every combination of comma-separated values through Hydra's sweeper."""
     import hydra
 
-    from climsim.configuration import CONFIG_MODULE, build_config
-    from climsim.console import progress_bar
+    from climsim.configuration import CONFIG_MODULE
 
     def job(config: Any) -> None:
         from omegaconf import OmegaConf
 
-        values = OmegaConf.to_container(config, resolve=True)
-        built = build_config(load(stage.config_class), values)  # type: ignore[arg-type]
-        started = time.perf_counter()
-        with progress_bar(" ".join(stage.path)) as progress:
-            result = load(stage.function)(built, progress)
-        _show_result(stage, result, time.perf_counter() - started)
+        values: Any = OmegaConf.to_container(config, resolve=True)
+        run_stage(stage, values)
 
     extra = ["--config-dir", folder] if folder else []
     sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *overrides]
@@ -97,9 +90,9 @@ def _stage_command(stage: Stage) -> click.Command:
         elif multirun:
             _sweep(stage, overrides, config_dir)
         else:
-            started = time.perf_counter()
-            result = run_stage(stage, overrides, config_dir)
-            _show_result(stage, result, time.perf_counter() - started)
+            from climsim.configuration import compose_config
+
+            result = run_stage(stage, compose_config(stage.config, overrides, config_dir))
             # A report that found something wrong stops a shell script or a CI job.
             if getattr(result, "ok", True) is False:
                 raise SystemExit(1)

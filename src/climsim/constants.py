@@ -10,7 +10,9 @@ from typing import Final
 
 TIME_STEP: Final = 1200.0
 """Physics time step of E3SM-MMF and of the embedded model [s]."""
-STEPS_PER_DAY: Final = int(86400 / TIME_STEP)
+SECONDS_PER_DAY: Final = 86400
+"""Length of a day [s]."""
+STEPS_PER_DAY: Final = int(SECONDS_PER_DAY / TIME_STEP)
 """Physics steps in a day [1]."""
 REFERENCE_PRESSURE: Final = 1.0e5
 """P0 of the hybrid coordinate [Pa] (grid file)."""
@@ -44,5 +46,3 @@ EXPORT_ZERO_LEVELS: Final = 15
 """Top levels in which the exported model predicts no qv, qn, u, v tendency [1]."""
 QN_ZERO_LEVELS: Final = 15
 """Top levels in which the transformed cloud condensate input is zero [1]."""
-EARTH_RADIUS: Final = 6.37122e6
-"""Radius of the Earth [m] (CIME)."""

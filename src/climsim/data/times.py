@@ -6,11 +6,11 @@ import re
 
 import cftime
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 
 CALENDAR = "noleap"
 TIME_UNITS = "seconds since 0001-01-01 00:00:00"
-SECONDS_PER_DAY = 86400
 _DAYS_IN_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DATE = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?")
 

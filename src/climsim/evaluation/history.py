@@ -33,7 +33,6 @@ Period = tuple[int, int]
 
 EPOCH = "seconds since 0001-01-01 00:00:00"
 CALENDAR = "noleap"
-SECONDS_PER_DAY = 86400
 _BOUNDS = ("time_bnds", "time_bounds")
 _GRID = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi")
 _UNREADABLE = (OSError, RuntimeError, KeyError, IndexError)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.evaluation.history import SECONDS_PER_DAY, RunHistory
+from climsim.evaluation.history import RunHistory
 from climsim.evaluation.metrics import weighted_rmse
 from climsim.evaluation.online_dataset import (
     AXES,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray
 
-from climsim.evaluation.history import SECONDS_PER_DAY, Period, RunHistory, date_of
+from climsim.constants import SECONDS_PER_DAY
+from climsim.evaluation.history import Period, RunHistory, date_of
 from climsim.evaluation.members import Member
 from climsim.evaluation.precipitation import EDGES, QUANTILES
 from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES

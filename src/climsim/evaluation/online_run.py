@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.evaluation.history import SECONDS_PER_DAY, Period, RunHistory
+from climsim.constants import SECONDS_PER_DAY
+from climsim.evaluation.history import Period, RunHistory
 from climsim.evaluation.metrics import weighted_deviation, weighted_mean, weighted_rmse
 from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.regions import REGIONS, band_members, surface_members

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.evaluation.history import SECONDS_PER_DAY, RunHistory
+from climsim.constants import SECONDS_PER_DAY
+from climsim.evaluation.history import RunHistory
 from climsim.evaluation.members import Member
 
 Array = NDArray[np.floating]

@@ -14,6 +14,7 @@ import numpy as np
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     FUSION_HEAT,
+    SECONDS_PER_DAY,
     VAPORIZATION_HEAT,
     WATER_DENSITY,
 )
@@ -21,7 +22,6 @@ from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields, StepResult
 from climsim.thermodynamics import Array
 
-SECONDS_PER_DAY = 86400.0
 HOST_PREFIX = "host_"
 """Diagnostics with this prefix are corrections that the host itself made; kept as budgets."""
 BUDGETS = {

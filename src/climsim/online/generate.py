@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, git_revision, read_json, write_json
@@ -24,7 +25,6 @@ from climsim.variables import PROGNOSTIC
 __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
-SECONDS_PER_DAY = 86400.0
 _WORK_FOLDER = ".generate"
 _RECORD = "record.json"
 _RESTART = "restart.npz"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
 from climsim.online.budget import BudgetSums, daily_trend
@@ -19,7 +20,6 @@ RUNNING, INTERRUPTED, COMPLETE, UNSTABLE, FAILED = (
     "running", "interrupted", "complete", "unstable", "failed",
 )  # fmt: skip
 DAYS_PER_YEAR = 365.0
-SECONDS_PER_DAY = 86400.0
 PARTS = ("host", "network", "coupler", "history", "restart")
 """Parts that the wall time is split into."""
 

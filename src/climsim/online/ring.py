@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.online.history import grid_variables
@@ -23,7 +24,6 @@ from climsim.variables import DOOR_OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 
 CONTENT = (*PROGNOSTIC, *DOOR_OUTPUTS.profiles, *SCALARS_IN, *DOOR_OUTPUTS.scalars)
 """What is kept of each step: state before physics, tendencies and scalars as applied."""
-SECONDS_PER_DAY = 86400.0
 
 
 class LastDay:

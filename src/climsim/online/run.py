@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.online.config import RunConfig
@@ -30,7 +31,6 @@ from climsim.online.record import (
     INTERRUPTED,
     RECORD_NAME,
     RUNNING,
-    SECONDS_PER_DAY,
     RunRecord,
 )
 from climsim.online.restart import latest_restart

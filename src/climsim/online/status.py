@@ -6,13 +6,13 @@ import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.online.record import RECORD_NAME, RUNNING, RunRecord
 from climsim.online.run import LOCK_NAME
 
 STOPPED = "stopped"
 """Status of a run that says it is running though no process holds its folder."""
-_SECONDS_PER_DAY = 86400.0
 _DAYS_PER_YEAR = 365.0
 
 
@@ -56,7 +56,7 @@ def summarize(folder: Path) -> RunSummary:
     left = None
     if status == RUNNING and record.sypd:
         years = (record.days_wanted - record.days) / _DAYS_PER_YEAR
-        left = years / record.sypd * _SECONDS_PER_DAY
+        left = years / record.sypd * SECONDS_PER_DAY
     return RunSummary(
         folder, record.case, status, record.days, record.days_wanted, record.sypd, left,
         record.drift()["temperature_per_day"], _health(record),
