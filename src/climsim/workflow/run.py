@@ -65,12 +65,15 @@ class ExperimentConfig:
         stages: for each stage, the configuration keys of its command that differ from the
             defaults, nested or dotted.
         cores: processor cores Snakemake may use; 0 for all.
+        cores_per_member: cores of one training, evaluation or online run; 0 for all. As many
+            members run side by side as find room.
     """
 
     name: str
     folder: Path
     members: Members
     cores: int = 0
+    cores_per_member: int = 0
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -131,6 +134,7 @@ def _snakemake_values(config: ExperimentConfig) -> dict[str, Any]:
     return {
         "name": config.name,
         "python": stage_interpreter(),
+        "cores_per_member": config.cores_per_member,
         "members": {
             "networks": list(members.networks),
             "recipes": list(members.recipes),
