@@ -13,8 +13,10 @@ from climsim.files import read_json
 
 pytestmark = pytest.mark.slow
 
-# Half a day of data, one epoch and six hours online: every stage for real, nothing for skill.
+# One member, half a day of data, one epoch and six hours online: every stage for real, nothing for skill.
 OVERRIDES = (
+    "members.networks=[unet]",
+    "members.recipes=[standard]",
     "stages.generate.days=0.5",
     "+stages.prepare.split.gap_days=0.05",
     "+stages.prepare.split.train=0.6",

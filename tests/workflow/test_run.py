@@ -48,7 +48,10 @@ def calls(folder: Path) -> list[str]:
 
 
 def start(folder, *overrides, **options):
-    return run.run_experiment("demo", [f"folder={folder}", "cores=2", *overrides], **options)
+    member = ("members.networks=[unet]", "members.recipes=[standard]")
+    return run.run_experiment(
+        "demo", [f"folder={folder}", "cores=2", *member, *overrides], **options
+    )
 
 
 def test_everything_runs_once_and_a_second_call_does_nothing(folder):
