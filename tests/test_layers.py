@@ -13,7 +13,7 @@ LAYERS = (
     ("constants",),
     ("variables",),
     ("grid", "thermodynamics"),
-    ("files", "allocation"),
+    ("files", "allocation", "plugins"),
     ("data",),
     ("transforms",),
     ("networks",),

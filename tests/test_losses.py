@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.losses import RecipeLoss, elementwise_loss, register_elementwise
+from climsim.training.config import TrainConfig
 from climsim.variables import TARGETS
 
 LEVELS = 3
@@ -109,3 +111,67 @@ def test_unknown_loss_lists_the_known():
 def test_registering_a_name_twice_is_refused():
     with pytest.raises(ClimSimError, match="registered twice"):
         register_elementwise("mse")(lambda delta: elementwise_loss("l1"))
+
+
+OWN = """
+import torch
+
+def cubic(prediction, target):
+    return (prediction - target).abs() ** 3
+
+def mean(prediction, target):
+    return (prediction - target).square().mean()
+
+def detached(prediction, target):
+    return (prediction - target).detach()
+
+def failing(prediction, target):
+    return prediction - target[:, :7]
+
+power = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own_loss.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_loss_of_a_file_stands_under_every_term(own):
+    prediction, target = vectors(at4=0.5, at16=3.0)
+    confidence = torch.full_like(target, 2.0)
+    loss = RecipeLoss(f"{own}:cubic", difference=True, confidence=True, n_levels=LEVELS)
+    terms = loss(prediction, target, confidence)
+    assert terms.plain.item() == pytest.approx((0.125 + 27) / SIZE)
+    # The error of a profile in its middle level gives two differences; the other is a scalar.
+    difference = 2 * 0.125 / (len(TARGETS.profiles) * (LEVELS - 1))
+    errors = torch.zeros(SIZE)
+    errors[4], errors[16] = 0.125, 27
+    expected = terms.plain.item() + difference + (2 - errors).abs().pow(3).mean().item()
+    assert terms.total.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mean", r"one value per element, found shape \(\): do not take the mean"),
+        ("detached", "without a gradient"),
+        ("failing", "found RuntimeError: The size of tensor"),
+        ("power", "expected a function of prediction and target, found int"),
+        ("square", "expected the loss 'square', found cubic, mean, detached, failing"),
+    ],
+)
+def test_loss_of_a_file_that_does_not_fit_is_one_line(name, message, own):
+    with pytest.raises(ClimSimError, match=message) as error:
+        RecipeLoss(f"{own}:{name}", n_levels=LEVELS)
+    assert "\n" not in str(error.value)
+
+
+def test_recipe_takes_the_loss_of_a_file(own, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    values = compose_config("train", ["recipe.loss=own_loss.py:cubic", "data.store=x", "out=y"])
+    config = build_config(TrainConfig, values)
+    assert config.recipe.loss == f"{own}:cubic"
+    assert elementwise_loss(config.recipe.loss)(torch.tensor(2.0), torch.tensor(0.0)) == 8

@@ -21,8 +21,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from climsim.errors import ClimSimError
+from climsim.plugins import entry_point_names, is_reference
 
 CONFIG_MODULE = "climsim.conf"
+_OPEN = "network.hyperparameters"
+"""Key below which any key may be set."""
 T = TypeVar("T")
 
 
@@ -45,13 +48,43 @@ def compose_config(
     search = [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
     try:
         with initialize_config_module(CONFIG_MODULE, version_base=None):
-            config = compose(name, overrides=[*overrides, *search])
+            config = compose(name, overrides=[*friendly(overrides, name), *search])
             _require_values(config, name)
             resolved = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise _one_line(error, name) from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
+
+
+def friendly(overrides: Sequence[str], name: str) -> list[str]:
+    """Overrides as Hydra wants them, from what a user naturally types.
+
+    ``network=x`` sets ``network.name`` where x is code of the user (``path/to/file.py:Class``, or
+    an entry point of an installed package in ``climsim.<group>s``) and no file of the group. A
+    hyperparameter may be given without Hydra's plus.
+
+    Args:
+        overrides: as given; values may be comma-separated.
+        name: the configuration they are for.
+    """
+    groups = choices(name)
+
+    def own(group: str, value: str) -> bool:
+        if is_reference(value) or value in groups[group]:
+            return is_reference(value)
+        return value in entry_point_names(f"climsim.{group}s")
+
+    result = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key in groups and any(own(key, v) for v in value.split(",")):
+            result.append(f"{key}.name={value}")
+        elif key.startswith(_OPEN):
+            result.append(f"++{override}")
+        else:
+            result.append(override)
+    return result
 
 
 def _require_values(config: DictConfig, name: str) -> None:

@@ -12,9 +12,17 @@ from torch import Tensor, nn
 
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
+from climsim.plugins import (
+    entry_point_names,
+    is_reference,
+    load_entry_point,
+    load_reference,
+)
 from climsim.variables import TARGETS
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
+ENTRY_POINTS = "climsim.losses"
+"""Group of entry points in which installed packages offer elementwise losses."""
 _FACTORIES: dict[str, Callable[[float], Elementwise]] = {}
 
 
@@ -58,15 +66,53 @@ def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
     """Look an elementwise loss up.
 
     Args:
-        name: ``"huber"``, ``"mse"`` or ``"l1"``.
+        name: ``"huber"``, ``"mse"``, ``"l1"``, the name of an entry point, or
+            ``path/to/file.py:function``; a user's function maps (prediction, target) to the loss
+            of every element.
         delta: where Huber's parabola turns into a line, in scaled units.
 
     Raises:
-        ClimSimError: for an unknown name.
+        ClimSimError: if the name is unknown or names no function.
     """
-    if name not in _FACTORIES:
-        raise unknown_name("loss", name, _FACTORIES)
-    return _FACTORIES[name](delta)
+    if name in _FACTORIES:
+        return _FACTORIES[name](delta)
+    offered = entry_point_names(ENTRY_POINTS)
+    if not is_reference(name) and name not in offered:
+        raise unknown_name("loss", name, {*_FACTORIES, *offered})
+    loss = (
+        load_reference(name, "loss") if is_reference(name) else load_entry_point(ENTRY_POINTS, name)
+    )
+    if not callable(loss):
+        raise ClimSimError(
+            f"loss {name!r}: expected a function of prediction and target, found "
+            f"{type(loss).__name__}: name a function"
+        )
+    return loss
+
+
+def _check_loss(name: str, loss: Elementwise, n_features: int) -> None:
+    """Try a user's loss before anything is trained with it: one differentiable value per element.
+
+    Raises:
+        ClimSimError: if it fails, gives another shape, or lets no gradient through.
+    """
+    prediction = torch.full((2, n_features), 0.5, requires_grad=True)
+    try:
+        found = loss(prediction, torch.zeros(2, n_features))
+        shape, differentiable = tuple(found.shape), found.requires_grad
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ClimSimError(
+            f"loss {name!r}: expected a loss of two tensors of shape {tuple(prediction.shape)}, "
+            f"found {type(error).__name__}: {text}: mend the function"
+        ) from error
+    if shape != (2, n_features) or not differentiable:
+        raise ClimSimError(
+            f"loss {name!r}: expected a differentiable tensor of shape {tuple(prediction.shape)}, "
+            f"one value per element, found shape {shape}"
+            f"{'' if differentiable else ' without a gradient'}: do not take the mean, and compute "
+            "it from the prediction with torch"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +155,8 @@ class RecipeLoss(nn.Module):
         """
         super().__init__()
         self.elementwise = elementwise_loss(loss, delta)
+        if loss not in _FACTORIES:
+            _check_loss(loss, self.elementwise, TARGETS.size(n_levels))
         self.difference = difference
         self.confidence = confidence
         self.n_levels = n_levels

@@ -23,6 +23,7 @@ from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
 from climsim.export.probe import probe_columns
 from climsim.files import atomic_path, file_hash, provenance
+from climsim.plugins import short_name
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.transforms import DOORS, door_of_inputs
 from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet, variable
@@ -155,7 +156,7 @@ def _metadata(
         "precision": precision,
         "encoding": kind,
         "inputs_bounded": first.transforms.inputs.bounded,
-        "network": first.about["network"],
+        "network": {**first.about["network"], "name": short_name(first.about["network"]["name"])},
         "recipe": first.about.get("recipe", ""),
         "seed": first.about.get("seed"),
         "validation_loss": losses[0] if len(losses) == 1 else losses,

@@ -1,6 +1,7 @@
 """Networks: one file per architecture, a registry, a loader of published checkpoints."""
 
-from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
+from climsim.networks.layers import LevelwiseHeads
+from climsim.networks.network import Body, ConfidentNetwork, Layout, Network, split_levelwise
 from climsim.networks.published import load_published
 from climsim.networks.registry import architecture, build_network, input_sizes, network_names
 
@@ -8,10 +9,12 @@ __all__ = [
     "Body",
     "ConfidentNetwork",
     "Layout",
+    "LevelwiseHeads",
     "Network",
     "architecture",
     "build_network",
     "input_sizes",
     "load_published",
     "network_names",
+    "split_levelwise",
 ]

@@ -1,7 +1,8 @@
 """The registry of architectures, and the one function that builds a network.
 
 Every module of `climsim.networks.architectures` is imported at the first look-up, and each
-registers its class; adding a network is adding a file there.
+registers its class; adding a network is adding a file there. A network of a user is named by its
+file, ``path/to/file.py:Class``, or is an entry point of an installed package in `ENTRY_POINTS`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,26 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+import torch
+from torch import nn
+
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
+from climsim.plugins import (
+    absolute_reference,
+    entry_point_names,
+    is_reference,
+    load_entry_point,
+    load_reference,
+)
 from climsim.variables import EXPANDED, STANDARD
 
 _Body = TypeVar("_Body", bound=Body)
 ENCODINGS = ("standard", "multirep", "expanded")
 """Encodings of the inputs a network can be built for."""
+ENTRY_POINTS = "climsim.networks"
+"""Group of entry points in which installed packages offer networks."""
 PUBLISHED = "published"
 """Preset with the published hyperparameters: the defaults of every architecture."""
 
@@ -94,21 +107,40 @@ def _discover() -> None:
 
 
 def network_names() -> tuple[str, ...]:
-    """Names of all networks, sorted."""
+    """Names of all networks, those of installed packages included, sorted."""
     _discover()
-    return tuple(sorted(_ARCHITECTURES))
+    return tuple(sorted({*_ARCHITECTURES, *entry_point_names(ENTRY_POINTS)}))
 
 
 def architecture(name: str) -> Architecture:
     """Look an architecture up.
 
+    Args:
+        name: of the registry, of an entry point, or ``path/to/file.py:Class``.
+
     Raises:
-        ClimSimError: if the name is unknown; lists the known ones.
+        ClimSimError: if the name is unknown (lists the known ones) or names something else than
+            a body.
     """
     _discover()
-    if name not in _ARCHITECTURES:
-        raise unknown_name("network", name, _ARCHITECTURES)
-    return _ARCHITECTURES[name]
+    if is_reference(name):
+        return _of_user(name, load_reference(name, "network"))
+    if name in _ARCHITECTURES:
+        return _ARCHITECTURES[name]
+    if name in entry_point_names(ENTRY_POINTS):
+        return _of_user(name, load_entry_point(ENTRY_POINTS, name))
+    raise unknown_name("network", name, network_names())
+
+
+def _of_user(name: str, body: Any) -> Architecture:
+    """The entry of a class that a user brings, with the presets it was registered with, if any."""
+    if not (isinstance(body, type) and issubclass(body, Body)):
+        raise ClimSimError(
+            f"network {name!r}: expected a subclass of climsim.networks.Body, found "
+            f"{getattr(body, '__name__', body)!r}: derive the class from Body"
+        )
+    presets = next((a.presets for a in _ARCHITECTURES.values() if a.body is body), {PUBLISHED: {}})
+    return Architecture(name, body, presets)
 
 
 def input_sizes(inputs: str) -> tuple[int, int]:
@@ -140,7 +172,7 @@ def build_network(
     """Build a network with fresh weights.
 
     Args:
-        name: a name of the registry, such as ``unet``.
+        name: a name of the registry, such as ``unet``, or ``path/to/file.py:Class``.
         inputs: encoding of the inputs: ``standard``, ``multirep`` or ``expanded``.
         confidence: whether to add the confidence head.
         preset: ``published`` or ``small``.
@@ -159,12 +191,52 @@ def build_network(
     layout = Layout(n_profiles, n_scalars, n_levels, n_heads=2 if confidence else 1)
     resolved = entry.resolve(preset, hyperparameters)
     wrapper = ConfidentNetwork if confidence else Network
-    network = wrapper(entry.body(layout, **resolved), layout)
+    body = entry.body(layout, **resolved)
+    if name not in _ARCHITECTURES:
+        _check_body(name, body, layout)
+    network = wrapper(body, layout)
     network.config = {
-        "name": name,
+        "name": absolute_reference(name),
         "inputs": inputs,
         "confidence": confidence,
         "n_levels": n_levels,
         **resolved,
     }
     return network
+
+
+def _check_body(name: str, body: nn.Module, layout: Layout) -> None:
+    """Try the body of a user's network before anything is trained: shapes and TorchScript.
+
+    Raises:
+        ClimSimError: if it fails, gives other shapes than the layout says, or does not compile.
+    """
+    x = torch.zeros(2, layout.n_levels, layout.n_channels)
+    profiles = (2, layout.n_heads, layout.n_profile_targets, layout.n_levels)
+    expected = (profiles, (2, layout.n_heads, layout.n_scalar_targets))
+    training = body.training
+    try:
+        with torch.no_grad():
+            output = body.eval()(x)
+        found = tuple(tuple(part.shape) for part in output)
+    except Exception as error:
+        raise _refused(name, f"forward on an input of shape {tuple(x.shape)}", error) from error
+    if found != expected:
+        raise ClimSimError(
+            f"network {name!r}: expected profiles (column, head, feature, level) and scalars "
+            f"(column, head, feature) of shapes {expected} for 2 columns, found {found}: "
+            "mend its forward"
+        )
+    try:
+        torch.jit.script(body)
+    except Exception as error:
+        raise _refused(name, "a forward that compiles with torch.jit.script", error) from error
+    body.train(training)
+
+
+def _refused(name: str, expected: str, error: Exception) -> ClimSimError:
+    text = " ".join(str(error).split())
+    return ClimSimError(
+        f"network {name!r}: expected {expected}, found {type(error).__name__}: {text}: "
+        "mend its forward"
+    )

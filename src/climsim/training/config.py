@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from climsim.errors import ClimSimError
+from climsim.plugins import absolute_reference
 from climsim.transforms.inputs import INPUT_KINDS
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -31,12 +32,15 @@ class NetworkConfig:
     """Which network.
 
     Attributes:
-        name: name in the registry.
+        name: name in the registry, or ``path/to/file.py:Class``.
         hyperparameters: those that differ from the preset.
     """
 
     name: str = "unet"
     hyperparameters: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", absolute_reference(self.name))
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class RecipeConfig:
     Attributes:
         name: name of the recipe.
         inputs: ``"standard"``, ``"multirep"`` or ``"expanded"``.
-        loss: elementwise loss under every term.
+        loss: elementwise loss under every term: a name, or ``path/to/file.py:function``.
         delta: of Huber, in scaled units.
         difference: whether to add the loss of vertical differences.
         confidence: whether to train a confidence head.
@@ -62,6 +66,7 @@ class RecipeConfig:
     def __post_init__(self) -> None:
         _require_choice("recipe.inputs", self.inputs, INPUT_KINDS)
         _require("recipe.delta", self.delta, self.delta > 0, "a positive number")
+        object.__setattr__(self, "loss", absolute_reference(self.loss))
 
 
 @dataclass(frozen=True)

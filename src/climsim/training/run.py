@@ -23,8 +23,9 @@ from climsim.data.reader import BlockReader
 from climsim.data.statistics import Statistics, compute_statistics
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
-from climsim.files import provenance, read_json, write_json
+from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.networks import Network, build_network
+from climsim.plugins import is_reference, reference_file
 from climsim.training.callbacks import (
     BEST_NAME,
     LAST_NAME,
@@ -202,6 +203,9 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
     if warm is not None:
         load_weights(warm, network, network_weights(warm))
     inputs = {"store": store.fingerprint, "statistics": statistics.fingerprint}
+    for role, name in (("network", config.network.name), ("loss", recipe.loss)):
+        if is_reference(name):
+            inputs[role] = file_hash(reference_file(name))
     if warm is not None:
         inputs["warm_start"] = str(warm)
     used = {n: statistics[n] for n in statistics}

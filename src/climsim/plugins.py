@@ -1,0 +1,127 @@
+"""Code of users: an object of a file, ``path/to/file.py:Name``, or of an installed package.
+
+A file is run once per process, under a module name of its own. An installed package offers its
+objects as entry points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from climsim.errors import ClimSimError
+
+_MARK = ".py:"
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name has the form ``path/to/file.py:Name``."""
+    return _MARK in name
+
+
+def absolute_reference(name: str) -> str:
+    """The reference with its path made absolute; any other name as it is.
+
+    A checkpoint keeps the reference and may be read from another folder.
+    """
+    if not is_reference(name):
+        return name
+    path, attribute = _parts(name)
+    return f"{path.resolve()}:{attribute}"
+
+
+def short_name(name: str) -> str:
+    """What a reference names, for labels: ``Name`` of ``path/to/file.py:Name``."""
+    return _parts(name)[1] if is_reference(name) else name
+
+
+def reference_file(name: str) -> Path:
+    """The file of a reference."""
+    return _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[Path, str]:
+    path, _, attribute = name.rpartition(":")
+    return Path(path), attribute
+
+
+def load_reference(name: str, kind: str) -> Any:
+    """Load the object that a reference names.
+
+    Args:
+        name: ``path/to/file.py:Name``.
+        kind: what the object is, for messages, such as ``"network"``.
+
+    Raises:
+        ClimSimError: if the file is missing or fails to run, or has no such object.
+    """
+    path, attribute = _parts(name)
+    path = path.resolve()
+    if not path.is_file():
+        raise ClimSimError(
+            f"{path}: no such file: expected the code of the {kind} {attribute!r}: give the path "
+            "as file.py:Name, or install the code as a package with an entry point"
+        )
+    module = _run(path)
+    if not hasattr(module, attribute):
+        own = [
+            n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+        ]
+        raise ClimSimError(
+            f"{path}: expected the {kind} {attribute!r}, found {', '.join(own) or 'nothing'}: "
+            "give the name of a class or function of the file after the colon"
+        )
+    return getattr(module, attribute)
+
+
+@cache
+def _run(path: Path) -> ModuleType:
+    name = f"climsim_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _broken(str(path), error) from error
+    return module
+
+
+def entry_point_names(group: str) -> tuple[str, ...]:
+    """Names that installed packages offer in a group of entry points, nothing imported."""
+    return tuple(sorted(metadata.entry_points(group=group).names))
+
+
+def load_entry_point(group: str, name: str) -> Any:
+    """Load what an installed package offers under a name.
+
+    Raises:
+        ClimSimError: if its module fails to import.
+    """
+    (point, *_) = metadata.entry_points(group=group, name=name)
+    try:
+        return point.load()
+    except Exception as error:
+        raise _broken(f"entry point {name!r} of {group} ({point.value})", error) from error
+
+
+def _broken(where: str, error: Exception) -> ClimSimError:
+    if isinstance(error, ClimSimError):
+        return error
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    line = getattr(error, "lineno", None) or (trace.tb_lineno if trace else 0)
+    text = " ".join(str(error).split())
+    return ClimSimError(
+        f"{where}: cannot be imported: {type(error).__name__} at line {line}: {text}: mend the code"
+    )
