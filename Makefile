@@ -1,30 +1,46 @@
 # demo: environment, then the whole chain. test: environment, then the tests. lint: style and types.
+# docs: the documentation site. Each installs only what it needs into $(VENV).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+STYLED := src tests benchmarks scripts examples
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow lint docs fresh clean
 
-demo: $(STAMP)
+demo: $(VENV)/.demo
 	$(BIN)/climsim experiment demo
 
-test: $(STAMP)
+test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
-test-slow: $(STAMP)
+test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow $(PYTEST_OPTIONS)
 
-lint: $(STAMP)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+lint: $(VENV)/.lint
+	$(BIN)/ruff check $(STYLED)
+	$(BIN)/ruff format --check $(STYLED)
 	$(BIN)/mypy
 
-$(STAMP): pyproject.toml constraints.txt
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs build/docs
+	@echo "site: build/docs/index.html"
+
+fresh:
+	scripts/fresh_machine.sh
+
+# Distributions are listed with all that they need (scripts/environment.py), so pip follows no
+# requirements but torch's, which differ by machine.
+$(VENV)/.demo: pyproject.toml constraints.txt requirements/demo.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, found %d.%d: set PYTHON=python3.11" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(INSTALL) torch
+	$(INSTALL) --no-deps -r requirements/demo.txt
+	$(INSTALL) --no-deps -e .
+	touch $@
+
+$(VENV)/.%: requirements/%.txt $(VENV)/.demo
+	$(INSTALL) --no-deps -r $<
 	touch $@
 
 clean:
