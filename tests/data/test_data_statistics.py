@@ -12,8 +12,10 @@ from hypothesis.extra import numpy as hnp
 from synthetic import split_config
 
 from climsim.data.features import memory_needed
+from climsim.data.moments import Moments, positive_moments
 from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.statistics import Moments, Statistics, compute_statistics
+from climsim.data.quantiles import PERCENTS
+from climsim.data.statistics import Statistics, compute_statistics
 from climsim.data.store import open_store
 from climsim.errors import ClimSimError
 from climsim.variables import variable
@@ -68,6 +70,9 @@ def test_every_variable_agrees_with_numpy(store, statistics):
         np.testing.assert_array_equal(values.count, flat.shape[0])
         assert values.column_mean == pytest.approx(flat.mean(), rel=1e-9)
         assert values.column_std == pytest.approx(flat.std(), rel=1e-9)
+        # So few samples that the sketch holds them all.
+        exact = np.quantile(flat, np.array(PERCENTS) / 100, axis=0, method="inverted_cdf")
+        np.testing.assert_array_equal(values.quantiles, exact)
         assert np.shape(values.mean) == ((5,) if variable(name).profile else ())
 
 
@@ -81,9 +86,7 @@ def test_positive_mean_is_that_of_condensate_above_the_threshold(store, statisti
 
 
 def test_positive_mean_is_nan_without_condensate():
-    from climsim.data.statistics import _positive_moments
-
-    moments = _positive_moments(np.array([[1e-8, 2e-6], [1e-7, 4e-6]]))
+    moments = positive_moments(np.array([[1e-8, 2e-6], [1e-7, 4e-6]]))
     assert moments.count.tolist() == [0, 2]
     assert moments.mean[1] == pytest.approx(3e-6)
 
@@ -96,6 +99,19 @@ def test_statistics_do_not_depend_on_the_block_length(record, statistics, tmp_pa
     for name, values in statistics.items():
         np.testing.assert_allclose(other[name].mean, values.mean, rtol=1e-12, atol=1e-30)
         np.testing.assert_allclose(other[name].std, values.std, rtol=1e-10, atol=1e-30)
+
+
+def test_workers_change_neither_values_nor_fingerprint(store, statistics, monkeypatch):
+    monkeypatch.setattr("climsim.data.statistics._PART_BLOCKS", 2)
+    seen = []
+    one = compute_statistics(store)
+    two = compute_statistics(store, progress=lambda *p: seen.append(p), workers=2)
+    assert seen[-1][0] == seen[-1][1]
+    assert len(seen) > 1
+    assert two.fingerprint == one.fingerprint
+    for name, values in statistics.items():
+        np.testing.assert_allclose(two[name].mean, values.mean, rtol=1e-12, atol=1e-30)
+        np.testing.assert_array_equal(two[name].quantiles, values.quantiles)
 
 
 def test_statistics_come_from_their_split_alone(store, statistics):
@@ -112,6 +128,19 @@ def test_round_trip_keeps_values_and_fingerprint(statistics, tmp_path):
     assert (read.split, read.store, read.n_levels) == ("train", statistics.store, 5)
     for name, values in statistics.items():
         np.testing.assert_array_equal(read[name].std, values.std)
+        np.testing.assert_array_equal(read[name].quantiles, values.quantiles)
+
+
+def test_file_of_quantiles_is_labelled(statistics, tmp_path):
+    import xarray
+
+    statistics.save(tmp_path / "s.nc")
+    with xarray.open_dataset(tmp_path / "s.nc") as file:
+        table = file["profile_quantile"]
+        assert table.dims == ("percentile", "profile", "level")
+        median = table.sel(percentile=50, profile="state_u").values
+        np.testing.assert_array_equal(median, statistics["state_u"].quantiles[PERCENTS.index(50)])
+        assert file["scalar_quantile"].sel(percentile=90, scalar="state_ps").size == 1
 
 
 def test_fingerprint_tells_values_apart(store, statistics):
@@ -119,12 +148,13 @@ def test_fingerprint_tells_values_apart(store, statistics):
     assert compute_statistics(store, "test").fingerprint != statistics.fingerprint
 
 
-def test_changed_file_is_noticed(statistics, tmp_path):
+@pytest.mark.parametrize(("name", "index"), [("profile_mean", (0, 0)), ("scalar_quantile", (3, 2))])
+def test_changed_file_is_noticed(statistics, tmp_path, name, index):
     import netCDF4
 
     statistics.save(tmp_path / "s.nc")
     with netCDF4.Dataset(tmp_path / "s.nc", "a") as file:
-        file["profile_mean"][0, 0] += 1.0
+        file[name][index] += 1.0
     with pytest.raises(ClimSimError, match="changed after writing"):
         Statistics.open(tmp_path / "s.nc")
 

@@ -1,118 +1,30 @@
-"""Statistics of a store in one pass, from parts that merge in any order.
-
-A part is (count, mean, sum of squared deviations, minimum, maximum) in float64; two parts merge by
-the formula of Chan, Golub and LeVeque (1979), so any chunking and order gives the same result.
-"""
+"""Statistics of a store in one pass, from parts that merge in any order, and their file."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray
-from numpy.typing import NDArray
 
-from climsim.data.chunks import BlockFiles
-from climsim.data.features import memory_needed
+from climsim.data.accumulate import POSITIVE_NAME, PartTask, VariablePart, summarize_blocks
+from climsim.data.moments import Array, Moments
+from climsim.data.parallel import run_tasks
+from climsim.data.quantiles import PERCENTS, QuantileSketch
 from climsim.data.store import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
 from climsim.variables import variable
 
-logger = logging.getLogger(__name__)
-Array = NDArray[np.float64]
-
-POSITIVE_THRESHOLD = 1.0e-7
-"""Condensate above counts in the mean that sets the exponent of the qn transform [kg/kg]."""
-_CACHED_SAMPLES = 2048
-"""Samples taken at once: few enough for their float64 copies to stay in the cache."""
-_POSITIVE_NAME = "state_qn"
 _FIELDS = ("count", "mean", "std", "min", "max", "positive_mean")
 _COLUMN_FIELDS = ("column_mean", "column_std")
-
-
-@dataclass(frozen=True)
-class Moments:
-    """A mergeable part: count, mean, squared deviations, extremes of each position.
-
-    Attributes:
-        count: samples.
-        mean: (level,) or ().
-        squares: sum of squared deviations from the mean, likewise.
-        min: likewise.
-        max: likewise.
-    """
-
-    count: Array
-    mean: Array
-    squares: Array
-    min: Array
-    max: Array
-
-    @classmethod
-    def of(cls, values: NDArray[np.floating]) -> Moments:
-        """Moments of samples along the first axis.
-
-        Args:
-            values: (sample, level) or (sample,).
-        """
-        pieces = range(0, values.shape[0], _CACHED_SAMPLES)
-        parts = (cls._of_piece(values[k : k + _CACHED_SAMPLES]) for k in pieces)
-        return reduce(cls.__add__, parts, cls.empty(values.shape[1:]))
-
-    @classmethod
-    def _of_piece(cls, values: NDArray[np.floating]) -> Moments:
-        data = np.asarray(values, dtype=np.float64)
-        mean = data.mean(axis=0)
-        return cls(
-            np.full(mean.shape, float(data.shape[0])),
-            mean,
-            np.square(data - mean).sum(axis=0),
-            data.min(axis=0),
-            data.max(axis=0),
-        )
-
-    @classmethod
-    def empty(cls, shape: tuple[int, ...]) -> Moments:
-        """The neutral element of merging."""
-        zero = np.zeros(shape)
-        return cls(zero, zero, zero, np.full(shape, np.inf), np.full(shape, -np.inf))
-
-    def __add__(self, other: Moments) -> Moments:
-        count = self.count + other.count
-        safe = np.maximum(count, 1)
-        delta = other.mean - self.mean
-        return Moments(
-            count,
-            self.mean + delta * other.count / safe,
-            self.squares + other.squares + np.square(delta) * self.count * other.count / safe,
-            np.minimum(self.min, other.min),
-            np.maximum(self.max, other.max),
-        )
-
-    def over_levels(self) -> Moments:
-        """Moments of all positions taken together."""
-        parts = (
-            Moments(
-                *(field[k] for field in (self.count, self.mean, self.squares, self.min, self.max))
-            )
-            for k in range(self.mean.size)
-        )
-        return reduce(Moments.__add__, parts)
-
-    @property
-    def std(self) -> Array:
-        """Standard deviation of the population; nan without a sample."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.sqrt(self.squares / np.where(self.count > 0, self.count, np.nan))
+_PART_BLOCKS, _MOST_PARTS = 16, 256
+"""Blocks that a worker takes at least, and the largest number of parts in memory."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +41,8 @@ class VariableStatistics:
         column_std: one standard deviation over all levels.
         positive_mean: for ``state_qn`` the mean of values above `POSITIVE_THRESHOLD`, nan in levels
             without one; nan for other variables.
+        quantiles: (percentile, level) or (percentile,) for `PERCENTS`, within the error of the
+            sketch; empty where not known.
     """
 
     count: Array
@@ -139,6 +53,7 @@ class VariableStatistics:
     column_mean: float
     column_std: float
     positive_mean: Array
+    quantiles: Array = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -173,12 +88,20 @@ class Statistics(Mapping[str, VariableStatistics]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of names and values."""
+        """Hash of names and values but the quantiles, which a second computation may change."""
         digest = hashlib.sha256(str(self.n_levels).encode())
         for name, values in self.variables.items():
             digest.update(name.encode())
             for key in (*_FIELDS, *_COLUMN_FIELDS):
                 digest.update(np.asarray(getattr(values, key), dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def checksum(self) -> str:
+        """Hash of names and all values."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for values in self.variables.values():
+            digest.update(np.asarray(values.quantiles, dtype="<f8").tobytes())
         return digest.hexdigest()
 
     def check_store(self, store: Store) -> None:
@@ -217,16 +140,26 @@ class Statistics(Mapping[str, VariableStatistics]):
                 np.array([getattr(self.variables[n], key) for n in profiles]),
             )
         units = {"profile": profiles, "scalar": scalars}
+        quantiles = {
+            f"{kind}_quantile": (
+                ("percentile", kind, *(("level",) if kind == "profile" else ())),
+                np.stack([self.variables[n].quantiles for n in names], axis=1),
+            )
+            for kind, names in units.items()
+            if all(self.variables[n].quantiles.size for n in names)
+        }
         dataset = xarray.Dataset(
-            tables,
+            {**tables, **quantiles},
             coords={
                 **units,
+                "percentile": list(PERCENTS),
                 **{f"{k}_unit": (k, [variable(n).unit for n in v]) for k, v in units.items()},
             },
             attrs={
                 "split": self.split,
                 "store_fingerprint": self.store,
                 "fingerprint": self.fingerprint,
+                "checksum": self.checksum,
                 **provenance({"split": self.split}, {"store": self.store}),
             },
         )
@@ -247,12 +180,13 @@ class Statistics(Mapping[str, VariableStatistics]):
                 dataset.load()
             variables = _variables_of(dataset)
             levels = int(dataset.sizes["level"])
+            split, store = (str(dataset.attrs[k]) for k in ("split", "store_fingerprint"))
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise ClimSimError(
                 f"{path}: not a statistics file of this package ({error}): compute it again"
             ) from error
-        result = cls(variables, levels, dataset.attrs["split"], dataset.attrs["store_fingerprint"])
-        if dataset.attrs["fingerprint"] != result.fingerprint:
+        result = cls(variables, levels, split, store)
+        if dataset.attrs.get("checksum") != result.checksum:
             raise ClimSimError(f"{path}: the values were changed after writing: compute them again")
         return result
 
@@ -261,27 +195,41 @@ def _variables_of(dataset: xarray.Dataset) -> dict[str, VariableStatistics]:
     result = {}
     for index, name in enumerate(str(n) for n in dataset["profile"].values):
         values: dict[str, Any] = {k: dataset[f"profile_{k}"].values[index] for k in _FIELDS}
+        values["quantiles"] = _quantiles_of(dataset, "profile", index)
         column: dict[str, Any] = {k: float(dataset[k].values[index]) for k in _COLUMN_FIELDS}
         result[name] = VariableStatistics(**values, **column)
     for index, name in enumerate(str(n) for n in dataset["scalar"].values):
         values = {k: np.array(dataset[f"scalar_{k}"].values[index]) for k in _FIELDS}
+        values["quantiles"] = _quantiles_of(dataset, "scalar", index)
         result[name] = VariableStatistics(
             **values, column_mean=float(values["mean"]), column_std=float(values["std"])
         )
     return result
 
 
-def compute_statistics(
-    store: Store, split: str = "train", progress: Callable[[int, int], None] | None = None
-) -> Statistics:
-    """Compute the statistics of a split in one pass, a block of time steps at a time.
+def _quantiles_of(dataset: xarray.Dataset, kind: str, index: int) -> Array:
+    name = f"{kind}_quantile"
+    return dataset[name].values[:, index] if name in dataset else np.empty(0)
 
-    Previous-step features count where the previous steps exist.
+
+def compute_statistics(
+    store: Store,
+    split: str = "train",
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+    dask: str = "",
+) -> Statistics:
+    """Compute the statistics of a split in one pass, in parts that are merged.
+
+    Previous-step features count where the previous steps exist. Moments do not depend on the number
+    of workers; quantiles do within the error of their sketch.
 
     Args:
         store: the prepared store.
         split: the split.
         progress: called with the blocks done and their total.
+        workers: processes; 0 for one per core, 1 for this process.
+        dask: where else to work, as for `run_tasks`.
 
     Returns:
         Statistics of every variable of the store.
@@ -291,62 +239,44 @@ def compute_statistics(
     """
     if not store.steps(split).size:
         raise ClimSimError(f"{store.path}: the split {split} is empty: prepare with other periods")
-    blocks = np.unique(store.steps(split) // store.block_steps)
-    files = {name: BlockFiles.open(store.path / name) for name in store.names}
-    sums = {name: Moments.empty(file.shape[2:]) for name, file in files.items()}
-    positive = Moments.empty((store.n_levels,))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, block in enumerate(blocks, start=1):
-            parts = pool.map(partial(_block_parts, store, files, split, int(block)), store.names)
-            for name, (part, above) in zip(store.names, parts, strict=True):
-                sums[name] = sums[name] + part
-                positive = positive if above is None else positive + above
-            if progress is not None:
-                progress(done, len(blocks))
-    variables = {name: _summary(name, sums[name], positive) for name in store.names}
+    tasks = _part_tasks(store, split)
+    sketches = {n: VariablePart.empty(store.array(n).shape[2:]).sketch for n in store.names}
+    moments: dict[int, dict[str, tuple[Moments, Moments]]] = {}
+    done, total = 0, sum(len(task.blocks) for task in tasks)
+    for number, parts in run_tasks(summarize_blocks, tasks, workers, dask):
+        for name, part in parts.items():
+            sketches[name].merge(part.sketch)
+        moments[number] = {name: (p.moments, p.positive) for name, p in parts.items()}
+        done += len(tasks[number].blocks)
+        if progress is not None:
+            progress(done, total)
     # Profiles first, as in the file, so that reading gives the same order back.
-    ordered = sorted(variables, key=lambda name: not variable(name).profile)
-    return Statistics(
-        {name: variables[name] for name in ordered}, store.n_levels, split, store.fingerprint
-    )
+    ordered = sorted(store.names, key=lambda name: not variable(name).profile)
+    variables = {
+        name: _summary(name, [moments[task.number][name] for task in tasks], sketches[name])
+        for name in ordered
+    }
+    return Statistics(variables, store.n_levels, split, store.fingerprint)
 
 
-def _block_parts(
-    store: Store, files: Mapping[str, BlockFiles], split: str, block: int, name: str
-) -> tuple[Moments, Moments | None]:
-    """Moments of a variable in a block of time, and those of positive condensate."""
-    length = files[name].block_steps
-    start = block * length
-    steps = store.steps(split, memory_needed(name))
-    inside = steps[(steps >= start) & (steps < start + length)] - start
-    if not inside.size:
-        return Moments.empty(files[name].shape[2:]), None
-    values = files[name].read(block)[inside]
-    if not np.isfinite(values).all():
-        raise ClimSimError(
-            f"{store.path}: {name} has values that are not finite in the block of step {start}: "
-            "prepare the store again"
-        )
-    samples = values.reshape(-1, *values.shape[2:])
-    above = _positive_moments(samples) if name == _POSITIVE_NAME else None
-    return Moments.of(samples), above
+def _part_tasks(store: Store, split: str) -> list[PartTask]:
+    """Equal runs of blocks: the same ones for any number of workers, so sums agree bit for bit."""
+    blocks = np.unique(store.steps(split) // store.block_steps)
+    count = min(_MOST_PARTS, -(-blocks.size // _PART_BLOCKS))
+    return [
+        PartTask(number, store.path, split, tuple(int(b) for b in part))
+        for number, part in enumerate(np.array_split(blocks, count))
+    ]
 
 
-def _positive_moments(values: NDArray[np.floating]) -> Moments:
-    """Count and mean of the values above the threshold, per level; no other moment."""
-    data = np.asarray(values, dtype=np.float64)
-    above = data > POSITIVE_THRESHOLD
-    count = above.sum(axis=0).astype(np.float64)
-    mean = np.where(above, data, 0.0).sum(axis=0) / np.maximum(count, 1)
-    zero = np.zeros_like(mean)
-    return Moments(count, mean, zero, zero, zero)
-
-
-def _summary(name: str, moments: Moments, positive: Moments) -> VariableStatistics:
-    profile = variable(name).profile
-    column = moments.over_levels() if profile else moments
+def _summary(
+    name: str, parts: Sequence[tuple[Moments, Moments]], sketch: QuantileSketch
+) -> VariableStatistics:
+    moments = reduce(Moments.__add__, (m for m, _ in parts))
+    column = moments.over_levels() if variable(name).profile else moments
     mean = np.full(moments.mean.shape, np.nan)
-    if name == _POSITIVE_NAME:
+    if name == POSITIVE_NAME:
+        positive = reduce(Moments.__add__, (p for _, p in parts))
         mean = np.where(positive.count > 0, positive.mean, np.nan)
     return VariableStatistics(
         moments.count,
@@ -357,4 +287,5 @@ def _summary(name: str, moments: Moments, positive: Moments) -> VariableStatisti
         float(column.mean),
         float(column.std),
         mean,
+        sketch.quantiles().reshape(-1, *moments.mean.shape),
     )

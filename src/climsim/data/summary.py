@@ -8,6 +8,7 @@ from pathlib import Path
 
 from climsim.data.statistics import Statistics, compute_statistics
 from climsim.data.store import open_store
+from climsim.errors import ClimSimError
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,19 @@ class StatisticsConfig:
         store: prepared store.
         out: netCDF file to write.
         split: split that is summarized; anything but the training split leaks.
+        workers: processes; 0 for one per core.
+        dask: where else to work, as for preparation.
     """
 
     store: Path
     out: Path
     split: str = "train"
+    workers: int = 0
+    dask: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.workers, int) or self.workers < 0:
+            raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
 
 
 def write_statistics(
@@ -45,5 +54,6 @@ def write_statistics(
         old = Statistics.open(config.out)
         if (old.store, old.split) == (store.fingerprint, config.split):
             return config.out
-    compute_statistics(store, config.split, progress).save(config.out)
+    statistics = compute_statistics(store, config.split, progress, config.workers, config.dask)
+    statistics.save(config.out)
     return config.out

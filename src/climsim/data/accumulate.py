@@ -1,0 +1,103 @@
+"""What one worker computes of statistics: mergeable parts of every variable in some blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.data.chunks import BlockFiles
+from climsim.data.features import memory_needed
+from climsim.data.moments import Moments, positive_moments
+from climsim.data.quantiles import QuantileSketch
+from climsim.data.store import Store, open_store
+from climsim.errors import ClimSimError
+
+POSITIVE_NAME = "state_qn"
+"""Variable of which the positive values are averaged apart."""
+
+
+@dataclass(frozen=True)
+class VariablePart:
+    """What some blocks contribute to the statistics of one variable.
+
+    Attributes:
+        moments: count, mean, deviations, extremes; (level,) or ().
+        sketch: quantiles.
+        positive: count and mean of the values above the threshold, for `POSITIVE_NAME` alone.
+    """
+
+    moments: Moments
+    sketch: QuantileSketch
+    positive: Moments
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> VariablePart:
+        """The neutral element of merging, for (level,) or ()."""
+        positions = shape[0] if shape else 1
+        return cls(Moments.empty(shape), QuantileSketch(positions), Moments.empty(shape))
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """Blocks that one worker takes.
+
+    Attributes:
+        number: position among the tasks.
+        store: path of the store.
+        split: the split that counts.
+        blocks: numbers of the blocks.
+    """
+
+    number: int
+    store: Path
+    split: str
+    blocks: tuple[int, ...]
+
+
+def summarize_blocks(task: PartTask) -> tuple[int, dict[str, VariablePart]]:
+    """Summarize every variable of a store in some blocks of time.
+
+    Previous-step features count where the previous steps exist.
+
+    Args:
+        task: which blocks.
+
+    Returns:
+        Number of the task, and the part of each variable.
+
+    Raises:
+        ClimSimError: if a value is not finite.
+    """
+    store = open_store(task.store)
+    parts = {}
+    for name in store.names:
+        files = BlockFiles.open(store.path / name)
+        steps = store.steps(task.split, memory_needed(name))
+        part = VariablePart.empty(files.shape[2:])
+        for block in task.blocks:
+            samples = _samples(store, files, name, steps, block)
+            positive = part.positive
+            if name == POSITIVE_NAME:
+                positive = positive + positive_moments(samples)
+            part.sketch.update(samples.reshape(samples.shape[0], -1))
+            part = VariablePart(part.moments + Moments.of(samples), part.sketch, positive)
+        parts[name] = part
+    return task.number, parts
+
+
+def _samples(
+    store: Store, files: BlockFiles, name: str, steps: NDArray[np.intp], block: int
+) -> NDArray[np.float32]:
+    """(sample, level) or (sample,) values of the given steps in a block."""
+    start = block * files.block_steps
+    low, high = np.searchsorted(steps, (start, start + files.block_steps))
+    values = files.read(block)[steps[low:high] - start]
+    if not np.isfinite(values).all():
+        raise ClimSimError(
+            f"{store.path}: {name} has values that are not finite in the block of step {start}: "
+            "prepare the store again"
+        )
+    return values.reshape(-1, *values.shape[2:])
