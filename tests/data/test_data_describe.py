@@ -14,6 +14,7 @@ from climsim.data.describe import (
     read_reference,
     summarize,
 )
+from climsim.data.statistics import Statistics, compute_statistics
 from climsim.errors import ClimSimError
 
 CSV = "file,variable,level,mean,std,median,decile10,decile90,minimum,maximum\n"
@@ -58,6 +59,33 @@ def test_table_and_plots_are_written(store, tmp_path):
     assert seen[-1] == (len(store.names), len(store.names))
     for name in ("profiles.png", "maps.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_numbers_of_every_step_come_from_statistics(store, tmp_path):
+    compute_statistics(store).save(tmp_path / "s.nc")
+    config = DescribeConfig(store.path, tmp_path / "out", steps=2, statistics=tmp_path / "s.nc")
+    assert "train, every step" in describe(config).text
+    statistics = Statistics.open(tmp_path / "s.nc")
+    for name in ("state_u", "state_ps"):
+        whole = summarize(store, name, "train", steps=1000)
+        short = summarize(store, name, "train", 2, statistics)
+        for key in ("mean", "std", "min", "max"):
+            assert getattr(short, key) == pytest.approx(getattr(whole, key), rel=1e-9)
+        # The sketch gives a value of the sample, numpy one between two of them.
+        spread = whole.max - whole.min
+        np.testing.assert_allclose(short.deciles, whole.deciles, atol=0.03 * spread)
+    assert short.column_mean.shape == (7,)
+
+
+def test_statistics_of_another_store_or_split_are_refused(store, tmp_path):
+    found = compute_statistics(store)
+    found.save(tmp_path / "s.nc")
+    config = DescribeConfig(store.path, tmp_path, split="test", statistics=tmp_path / "s.nc")
+    with pytest.raises(ClimSimError, match="they are of split train, expected test"):
+        describe(config)
+    Statistics(found.variables, 5, "train", "0123").save(tmp_path / "other.nc")
+    with pytest.raises(ClimSimError, match="computed from another store"):
+        describe(DescribeConfig(store.path, tmp_path, statistics=tmp_path / "other.nc"))
 
 
 def test_profile_panel_shows_data_and_reference(store):

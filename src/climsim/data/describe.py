@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.data.features import memory_needed
+from climsim.data.quantiles import PERCENTS
+from climsim.data.statistics import Statistics
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, write_text
@@ -25,6 +27,7 @@ Array = NDArray[np.floating]
 
 _PROBABILITIES = (0.1, 0.5, 0.9)
 _PANELS = 4
+_SHOWN_PRESSURES = (1, 10, 50, 100, 200, 500, 700, 850, 950)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class DescribeConfig:
         out: folder for ``table.txt``, ``profiles.png`` and ``maps.png``.
         split: split to look at.
         steps: time steps looked at, spread evenly over the split.
+        statistics: statistics of the store and split, for numbers over every step; empty to take
+            the steps looked at. Maps always show those.
         reference: CSV of a reference model's statistics per variable and level (columns
             ``variable, level, mean, std, median, decile10, decile90``); empty for none.
     """
@@ -44,6 +49,7 @@ class DescribeConfig:
     out: Path
     split: str = "train"
     steps: int = 48
+    statistics: str | Path = ""
     reference: str | Path = ""
 
     def __post_init__(self) -> None:
@@ -113,9 +119,10 @@ def describe(
     """
     store = open_store(config.store)
     reference = read_reference(config.reference) if config.reference else {}
+    statistics = _open_statistics(config, store) if config.statistics else None
     summaries = []
     for done, name in enumerate(store.names, start=1):
-        summaries.append(summarize(store, name, config.split, config.steps))
+        summaries.append(summarize(store, name, config.split, config.steps, statistics))
         if progress is not None:
             progress(done, len(store.names))
     table = _table(store, config, summaries)
@@ -130,12 +137,36 @@ def describe(
     return Description(table, out)
 
 
-def summarize(store: Store, name: str, split: str, steps: int) -> Summary:
+def _open_statistics(config: DescribeConfig, store: Store) -> Statistics:
+    statistics = Statistics.open(config.statistics)
+    statistics.check_store(store)
+    if statistics.split != config.split:
+        raise ClimSimError(
+            f"statistics={config.statistics}: they are of split {statistics.split}, expected "
+            f"{config.split}: set split={statistics.split}"
+        )
+    if not statistics["state_ps"].quantiles.size:
+        raise ClimSimError(f"statistics={config.statistics}: no quantiles: compute them again")
+    return statistics
+
+
+def summarize(
+    store: Store, name: str, split: str, steps: int, statistics: Statistics | None = None
+) -> Summary:
     """Summarize one variable over steps spread evenly over a split.
+
+    Args:
+        store: the store.
+        name: the variable.
+        split: the split.
+        steps: number of steps.
+        statistics: where to take every number from but the map; None for the steps themselves.
 
     Raises:
         ClimSimError: if no step of the split has the variable.
     """
+    if statistics is not None and variable(name).profile:
+        return _from_statistics(statistics, name, np.empty(0))
     rows = store.steps(split, memory_needed(name))
     if not rows.size:
         raise ClimSimError(f"{store.path}: no step of split {split} has {name}")
@@ -143,6 +174,8 @@ def summarize(store: Store, name: str, split: str, steps: int) -> Summary:
     values = np.asarray(store.array(name).oindex[chosen], dtype=np.float64)
     flat = values.reshape(-1, *values.shape[2:])
     scalar = not variable(name).profile
+    if statistics is not None:
+        return _from_statistics(statistics, name, values.mean(axis=0))
     return Summary(
         name,
         float(values.mean()),
@@ -151,6 +184,20 @@ def summarize(store: Store, name: str, split: str, steps: int) -> Summary:
         float(values.max()),
         np.quantile(flat, _PROBABILITIES, axis=0),
         values.mean(axis=0) if scalar else np.empty(0),
+    )
+
+
+def _from_statistics(statistics: Statistics, name: str, column_mean: Array) -> Summary:
+    values = statistics[name]
+    rows = [PERCENTS.index(round(100 * p)) for p in _PROBABILITIES]
+    return Summary(
+        name,
+        values.column_mean,
+        values.column_std,
+        float(values.min.min()),
+        float(values.max.max()),
+        values.quantiles[rows],
+        column_mean,
     )
 
 
@@ -182,10 +229,11 @@ def read_reference(path: str | Path) -> dict[str, Reference]:
 
 def _table(store: Store, config: DescribeConfig, summaries: Sequence[Summary]) -> str:
     parts = ", ".join(f"{n} {store.steps(n).size}" for n in ("train", "validation", "test"))
+    every = "every step" if config.statistics else ""
     head = [
         f"{store.path}: {store.n_steps} steps ({parts}), {store.n_columns} columns, "
         f"{store.n_levels} levels, {store.block_steps} steps a block",
-        f"{config.split}, up to {config.steps} steps:",
+        f"{config.split}, {every or f'up to {config.steps} steps'}:",
     ]
     header = ("variable", "unit", "mean", "std", "min", "median", "max")
     rows = [
@@ -218,17 +266,21 @@ def draw_profiles(
         reference: by variable; those with another number of levels are passed over.
     """
     pressure = (store.grid.hyam + store.grid.hybm) * store.grid.p0 / 100
+    level = np.arange(pressure.size)
+    # Evenly spaced levels give the troposphere room; the labels say where they lie.
+    shown = [p for p in _SHOWN_PRESSURES if pressure[0] <= p <= pressure[-1]]
+    ticks = np.interp(np.log(shown), np.log(pressure), level)
     profiles = [s for s in summaries if variable(s.name).profile]
     figure, axes = _panels(len(profiles), 2.6, 2.9)
     for axis, summary in zip(axes, profiles, strict=False):
         low, median, high = summary.deciles
-        axis.fill_betweenx(pressure, low, high, alpha=0.3, lw=0)
-        axis.plot(median, pressure, lw=1.2)
+        axis.fill_betweenx(level, low, high, alpha=0.3, lw=0)
+        axis.plot(median, level, lw=1.2)
         other = reference.get(summary.name)
         if other is not None and other.median.size == pressure.size:
-            axis.plot(other.median, pressure, "k", lw=0.9)
-            axis.plot(other.low, pressure, "k:", other.high, pressure, "k:", lw=0.8)
-        axis.set_yscale("log")
+            axis.plot(other.median, level, "k", lw=0.9)
+            axis.plot(other.low, level, "k:", other.high, level, "k:", lw=0.8)
+        axis.set_yticks(ticks, [f"{p:g}" for p in shown])
         axis.invert_yaxis()
         axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
         axis.tick_params(labelsize=6)
@@ -236,7 +288,7 @@ def draw_profiles(
         axis.xaxis.get_offset_text().set_fontsize(6)
     note = "; black: reference" if reference else ""
     figure.suptitle(
-        f"Median and 10-90 % by pressure [hPa]{note}",
+        f"Median and 10-90 % by level, labelled by pressure [hPa]{note}",
         fontsize=9,
         y=1 - 0.15 / figure.get_figheight(),
     )
@@ -252,13 +304,14 @@ def draw_maps(store: Store, summaries: Sequence[Summary]) -> Figure:
     """
     scalars = [s for s in summaries if not variable(s.name).profile]
     figure, axes = _panels(len(scalars), 3.2, 2.0)
-    size = max(2.0, 6000 / store.n_columns)
+    size = max(2.0, 9000 / store.n_columns)
     for axis, summary in zip(axes, scalars, strict=False):
         points = axis.scatter(
             store.grid.lon, store.grid.lat, c=summary.column_mean, s=size, marker="s", lw=0
         )
         bar = figure.colorbar(points, ax=axis)
         bar.ax.tick_params(labelsize=5)
+        bar.ax.yaxis.get_offset_text().set_fontsize(5)
         axis.set(xlim=(0, 360), ylim=(-90, 90), xticks=(), yticks=())
         axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
     figure.suptitle("Time mean by column", fontsize=9, y=1 - 0.15 / figure.get_figheight())
