@@ -27,7 +27,7 @@ LAYERS = (
     ("configuration", "console", "doctor"),
     ("workflow",),
     ("stages",),
-    ("cli", "__main__"),
+    ("cli", "__main__", "sweep"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

@@ -57,25 +57,6 @@ def run_stage(stage: Stage, values: dict[str, Any]) -> Any:
     return result
 
 
-def _sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
-    """Run every combination of comma-separated values through Hydra's sweeper."""
-    import hydra
-
-    from climsim.configuration import CONFIG_MODULE
-
-    def job(config: Any) -> None:
-        from omegaconf import OmegaConf
-
-        values: Any = OmegaConf.to_container(config, resolve=True)
-        run_stage(stage, values)
-
-    extra = ["--config-dir", folder] if folder else []
-    sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *overrides]
-    hydra.main(version_base=None, config_path=f"pkg://{CONFIG_MODULE}", config_name=stage.config)(
-        job
-    )()
-
-
 def _stage_command(stage: Stage) -> click.Command:
     @click.pass_context
     def callback(
@@ -88,7 +69,9 @@ def _stage_command(stage: Stage) -> click.Command:
         if show_config:
             _print_config(stage, overrides, config_dir)
         elif multirun:
-            _sweep(stage, overrides, config_dir)
+            from climsim.sweep import sweep
+
+            sweep(stage, overrides, config_dir)
         else:
             from climsim.configuration import compose_config
 

@@ -52,7 +52,7 @@ def compose_config(
             _require_values(config, name)
             resolved = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _one_line(error, name) from error
+        raise one_line(error, name) from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
 
@@ -94,7 +94,13 @@ def _require_values(config: DictConfig, name: str) -> None:
         raise ClimSimError(f"{name}: no value for {', '.join(missing)}: add {given}")
 
 
-def _one_line(error: Exception, name: str) -> ClimSimError:
+def one_line(error: Exception, name: str) -> ClimSimError:
+    """What Hydra says in many lines.
+
+    Args:
+        error: raised by Hydra or OmegaConf.
+        name: the configuration that was composed.
+    """
     text = str(error)
     if isinstance(error, MissingConfigException) and "Available options" in text:
         found = re.search(r"Could not find '([^']+)'", text)

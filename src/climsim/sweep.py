@@ -1,0 +1,87 @@
+"""Sweeps: every combination of comma-separated values, each run a process of its own.
+
+Hydra finds the combinations and starts them, one after another or through a launcher plug-in. A
+process per run keeps their memory, devices and failures apart.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from climsim.errors import ClimSimError
+from climsim.stages import Stage
+
+_PRODUCTS = ("out", "folder")
+"""Keys that say where a run writes."""
+
+
+def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
+    """Run a stage for every combination; a run that fails does not keep the others from running.
+
+    Args:
+        stage: what to run.
+        overrides: with comma-separated values.
+        folder: a user's folder of further configuration groups.
+
+    Raises:
+        ClimSimError: if the configuration is wrong, before anything runs.
+        SystemExit: with code 1 if a run failed; it has said why in one line.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from climsim.configuration import CONFIG_MODULE, friendly, one_line
+
+    _check_products(overrides)
+    runs: dict[str, int] = {}
+
+    def job(config: Any) -> None:
+        given = list(HydraConfig.get().overrides.task)
+        runs[" ".join(given)] = code = _run(stage, given, folder)
+        if code == -2 or code == 130:
+            raise KeyboardInterrupt
+
+    extra = ["--config-dir", folder] if folder else []
+    given = friendly(overrides, stage.config)
+    sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *given]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, and ends the program
+    where = {"config_path": f"pkg://{CONFIG_MODULE}", "config_name": stage.config}
+    try:
+        hydra.main(version_base=None, **where)(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise one_line(error, stage.config) from error
+    _summarize(stage, runs)
+
+
+def _check_products(overrides: Sequence[str]) -> None:
+    """Refuse runs that would write to one place, before the first of them has taken hours."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key in _PRODUCTS and "${" not in value and "," not in value:
+            raise ClimSimError(
+                f"{override}: expected a place of its own for every run of a sweep, found one for "
+                f"all: name the swept keys in it, such as '{override}/${{network.name}}-${{seed}}'"
+            )
+
+
+def _run(stage: Stage, overrides: Sequence[str], folder: str | None) -> int:
+    extra = ["--config-dir", folder] if folder else []
+    command = [sys.executable, "-m", "climsim", *stage.path, *extra, *overrides]
+    return subprocess.run(command, check=False).returncode
+
+
+def _summarize(stage: Stage, runs: dict[str, int]) -> None:
+    failed = [run for run, code in runs.items() if code != 0]
+    done = len(runs) - len(failed)
+    text = f"; failed: {', '.join(failed)}" if failed else ""
+    click.echo(f"{' '.join(stage.path)}: {done} of {len(runs)} runs of the sweep done{text}")
+    if failed:
+        raise SystemExit(1)
