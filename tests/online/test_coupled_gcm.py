@@ -54,7 +54,7 @@ def replay(gcm, truth, folder, monkeypatch, options):
     path = folder / "model.pt"
     path.write_bytes(b"plays back")
     model = PlayedBack(truth[1][SPINUP:], gcm.grid.n_levels)
-    monkeypatch.setattr(run_module, "open_model", lambda path, grid, device: model)
+    monkeypatch.setattr(run_module, "open_model", lambda *arguments: model)
     config = RunConfig(case="run", folder=folder / "run", days=DAYS, model=path, coupler=options)
     return run_online(config, host=gcm)
 

@@ -1,13 +1,15 @@
 """Models at the seam of the run loop: made elsewhere, with the wrong door, of other levels."""
 
 import json
+import os
+import threading
 
 import numpy as np
 import pytest
 import torch
 
 from climsim.errors import ClimSimError
-from climsim.online.model import non_finite, open_model
+from climsim.online.model import InBlocks, non_finite, open_model, thread_count
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
 
@@ -108,7 +110,70 @@ def test_truncated_file_is_refused(tmp_path):
         run(tmp_path / "run", path)
 
 
-def test_network_threads_do_not_compete_with_the_host(tmp_path):
+class Counting:
+    """Doubles its input and notes which columns came together, on which threads."""
+
+    door, n_levels, confidence, metadata = "v2", LEVELS, False, {}
+
+    def __init__(self, parties=1):
+        self.sizes, self.threads = [], set()
+        self.barrier = threading.Barrier(parties)
+
+    def __call__(self, vector):
+        self.sizes.append(len(vector))
+        self.threads.add(threading.current_thread().name)
+        self.barrier.wait(timeout=30)
+        return 2 * vector
+
+
+def test_blocks_of_columns_keep_their_order():
+    model = Counting()
+    vector = np.arange(300 * 4, dtype=np.float32).reshape(300, 4)
+    np.testing.assert_array_equal(InBlocks(model, 1)(vector), 2 * vector)
+    assert model.sizes == [100, 100, 100]
+
+
+def test_blocks_run_side_by_side():
+    model = Counting(parties=2)  # neither returns before the other has begun
+    vector = np.ones((10, 3), dtype=np.float32)
+    assert InBlocks(model, 2)(vector).shape == (10, 3)
+    assert sorted(model.sizes) == [5, 5]
+    assert len(model.threads) == 2
+
+
+def test_fewer_columns_than_threads_are_one_block_each():
+    model = Counting()
+    InBlocks(model, 8)(np.ones((3, 2), dtype=np.float32))
+    assert model.sizes == [1, 1, 1]
+
+
+def test_threads_do_not_change_what_a_model_gives(tmp_path):
+    path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
+    vector = np.random.default_rng(2).normal(size=(517, 62)).astype(np.float32)
+    one, four = (open_model(path, toy_grid(), "cpu", n)(vector) for n in (1, 4))
+    np.testing.assert_allclose(one, four, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "environment", "expected"),
+    [(3, "1", 3), (0, "1", 1), (0, "6,2", 6), (0, None, len(os.sched_getaffinity(0)))],
+)
+def test_threads_follow_configuration_then_environment_then_cores(
+    monkeypatch, wanted, environment, expected
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    assert thread_count(wanted) == expected
+
+
+def test_nonsense_in_the_environment_is_named(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    with pytest.raises(ClimSimError, match="OMP_NUM_THREADS: expected a positive number"):
+        thread_count()
+
+
+def test_torch_itself_keeps_to_one_thread(tmp_path):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -118,10 +183,29 @@ def test_network_threads_do_not_compete_with_the_host(tmp_path):
         torch.set_num_threads(before)
 
 
+class Cuda:
+    """Stands for a model on a GPU."""
+
+    n_levels, door, confidence, metadata = LEVELS, "v2", False, {}
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "chosen"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, chosen):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr("climsim.export.load_emulator", lambda path, d: asked.append(d) or Cuda())
+    model = open_model(tmp_path / "m.pt", toy_grid(), device)
+    assert asked == [chosen]
+    assert isinstance(model, InBlocks) == (chosen == "cpu")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_is_named(tmp_path):
     path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
-    assert open_model(path, toy_grid(), "auto").device == "cpu"
+    assert isinstance(open_model(path, toy_grid(), "auto"), InBlocks)
     with pytest.raises(ClimSimError, match="found no GPU"):
         open_model(path, toy_grid(), "cuda")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
@@ -77,7 +78,7 @@ def coupled(monkeypatch, model, folder, **changes):
     """Run with a model object in the place of a file."""
     path = folder.parent / "model.pt"
     path.write_bytes(b"a model")
-    monkeypatch.setattr(run_module, "open_model", lambda path, grid, device: model)
+    monkeypatch.setattr(run_module, "open_model", lambda *arguments: model)
     changes.setdefault("coupler", FREE)
     return run_online(config(folder, model=path, **changes), host=model.host)
 
@@ -176,7 +177,7 @@ def test_run_killed_at_any_step_continues_exactly(tmp_path, step, whole):
 
 def test_restart_points_inside_a_day_and_an_hour_continue_exactly(tmp_path, whole):
     parts = tmp_path / "parts"
-    interval = 31 * DT / 86400
+    interval = 31 * DT / SECONDS_PER_DAY
     kill_a_run(config(parts, restart_days=interval), 100)
     host = ToyHost()
     run_online(config(parts, restart_days=interval), host=host)
@@ -386,6 +387,7 @@ def test_failing_host_leaves_a_record_that_says_so(tmp_path):
     [
         ({"days": 0}, "days: expected a positive number"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"threads": -1}, "threads: expected a number >= 0"),
         ({"case": "a/b"}, "case: expected a name without '/'"),
         ({"streams": ("h7",)}, "streams: expected names of h0, h1, h2"),
         ({"restart_days": -1.0}, "restart_days: expected a positive"),

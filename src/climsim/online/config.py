@@ -25,6 +25,7 @@ class RunConfig:
         host_options: settings of the host, by key.
         model: exported model; None runs the host's own physics.
         device: where the model runs: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        threads: of the model on a CPU; 0 takes OMP_NUM_THREADS, or every core.
         start: restart file of the host to start from; None takes the host's own start state.
         perturbation_seed: seed of noise added to the start temperature; None adds none.
         perturbation_amplitude: standard deviation of that noise [K].
@@ -41,6 +42,7 @@ class RunConfig:
     host_options: dict[str, Any] = field(default_factory=dict)
     model: Path | None = None
     device: str = "auto"
+    threads: int = 0
     start: Path | None = None
     perturbation_seed: int | None = None
     perturbation_amplitude: float = 1.0e-2
@@ -64,6 +66,8 @@ class RunConfig:
                 )
         if self.device not in DEVICES:
             raise unknown_name("device", self.device, DEVICES)
+        if self.threads < 0:
+            raise ClimSimError(f"threads: expected a number >= 0, found {self.threads}")
         unknown = [s for s in self.streams if s not in STREAMS]
         if unknown:
             raise ClimSimError(f"streams: expected names of {', '.join(STREAMS)}, found {unknown}")

@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 from cftime import DatetimeNoLeap as Date
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
@@ -309,7 +310,7 @@ def history_dataset(
 
 def _days(date: Date) -> float:
     days, seconds = _ordinal(date)
-    return days + seconds / 86400.0
+    return days + seconds / SECONDS_PER_DAY
 
 
 def _check_shape(name: str, value: Array, grid: ColumnGrid, profile: bool) -> None:

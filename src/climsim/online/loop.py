@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.grid import ColumnGrid
 from climsim.online.budget import global_means, step_budgets
 from climsim.online.config import RunConfig
@@ -175,7 +176,7 @@ class Loop:
         end = result.date + timedelta(seconds=self.host.dt)
         if end.day != result.date.day:
             means = global_means(result.inputs, result.surface, self.grid)
-            day = (record.steps + 1) * self.host.dt / 86400.0
+            day = (record.steps + 1) * self.host.dt / SECONDS_PER_DAY
             record.daily.append({"day": day, **means})
             self._warn_of_drift()
 

@@ -1,7 +1,10 @@
-"""Opening the exported model of a run and checking that it fits the host."""
+"""Opening the exported model of a run, checking that it fits the host, and running it on cores."""
 
 from __future__ import annotations
 
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +15,11 @@ from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import HealthReport
 from climsim.thermodynamics import Array
 from climsim.variables import DOOR_OUTPUTS
+
+BLOCK_COLUMNS = 128
+"""Columns that one thread takes at a time: their activations stay in a core's cache."""
+THREADS = "OMP_NUM_THREADS"
+"""Environment variable that tells a process how many cores are its own."""
 
 
 class Model(Protocol):
@@ -27,16 +35,59 @@ class Model(Protocol):
         ...
 
 
-def open_model(path: Path, grid: ColumnGrid, device: str = "auto") -> Model:
-    """Load an exported model and check it against the columns of a host.
+class InBlocks:
+    """A model that runs on blocks of columns, several of them side by side.
 
-    torch is held to one thread: on few cores its threads and those of the host's compiler would
-    take turns.
+    Columns do not depend on each other, so blocks need no barrier between the layers of a network,
+    which is where torch's own threads and those of a host's compiler would wait for each other.
+
+    Args:
+        model: takes any number of columns.
+        threads: blocks that run at a time.
+    """
+
+    def __init__(self, model: Model, threads: int) -> None:
+        self.model, self.threads = model, threads
+        self.door, self.n_levels = model.door, model.n_levels
+        self.confidence, self.metadata = model.confidence, model.metadata
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
+
+    def __call__(self, vector: Array) -> Array:
+        """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
+        columns = vector.shape[0]
+        count = max(math.ceil(columns / BLOCK_COLUMNS), min(self.threads, columns))
+        return np.concatenate(list(self._pool.map(self.model, np.array_split(vector, count))))
+
+
+def thread_count(wanted: int = 0) -> int:
+    """Number of threads of a model on CPU.
+
+    Args:
+        wanted: as configured; 0 takes `OMP_NUM_THREADS`, or every core that the process may use.
+
+    Raises:
+        ClimSimError: if `OMP_NUM_THREADS` is no positive number.
+    """
+    if wanted:
+        return wanted
+    text = os.environ.get(THREADS)
+    if text is None:
+        return len(os.sched_getaffinity(0))
+    # OpenMP takes a list, one number for each level of nesting.
+    first = text.split(",")[0].strip()
+    if not first.isdigit() or int(first) < 1:
+        raise ClimSimError(f"{THREADS}: expected a positive number, found {text!r}: set it or not")
+    return int(first)
+
+
+def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int = 0) -> Model:
+    """Load an exported model and check it against the columns of a host.
 
     Args:
         path: of the TorchScript file.
         grid: the host's columns.
         device: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        threads: on CPU, see `thread_count`.
 
     Raises:
         ClimSimError: if there is no such device, the file is no exported model (door and output
@@ -47,17 +98,20 @@ def open_model(path: Path, grid: ColumnGrid, device: str = "auto") -> Model:
 
     from climsim.export import load_emulator
 
-    torch.set_num_threads(1)
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
         raise ClimSimError("device: expected cuda, found no GPU that torch can use: set device=cpu")
-    model = load_emulator(path, "cuda" if there and device != "cpu" else "cpu")
+    chosen = "cuda" if there and device != "cpu" else "cpu"
+    model = load_emulator(path, chosen)
     if model.n_levels != grid.n_levels:
         raise ClimSimError(
             f"{path}: expected a model of {grid.n_levels} levels, as the host has, found "
             f"{model.n_levels}: export one for this host"
         )
-    return model
+    if chosen == "cuda":
+        return model
+    torch.set_num_threads(1)
+    return InBlocks(model, thread_count(threads))
 
 
 def non_finite(output: Array, grid: ColumnGrid) -> HealthReport | None:

@@ -39,7 +39,7 @@ __all__ = ["RunConfig", "run_online"]
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 LOCK_NAME = ".lock"
-_MAY_CHANGE = ("days", "folder", "restart_days")
+_MAY_CHANGE = ("days", "folder", "restart_days", "threads")
 
 
 def run_online(
@@ -143,7 +143,7 @@ def _start(config: RunConfig, loop: Loop) -> None:
 def _open_fitting_model(config: RunConfig, host: Host) -> Model | None:
     if config.model is None:
         return None
-    model = open_model(config.model, host.grid, config.device)
+    model = open_model(config.model, host.grid, config.device, config.threads)
     needed = max(1, STEPS_NEEDED[model.door])
     if config.coupler.spinup_steps < needed:
         raise ClimSimError(

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.online.record import RECORD_NAME, RUNNING, RunRecord
+from climsim.online.record import DAYS_PER_YEAR, RECORD_NAME, RUNNING, RunRecord
 from climsim.online.run import LOCK_NAME
 
 STOPPED = "stopped"
 """Status of a run that says it is running though no process holds its folder."""
-_DAYS_PER_YEAR = 365.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def summarize(folder: Path) -> RunSummary:
         status = STOPPED
     left = None
     if status == RUNNING and record.sypd:
-        years = (record.days_wanted - record.days) / _DAYS_PER_YEAR
+        years = (record.days_wanted - record.days) / DAYS_PER_YEAR
         left = years / record.sypd * SECONDS_PER_DAY
     return RunSummary(
         folder, record.case, status, record.days, record.days_wanted, record.sypd, left,

@@ -9,16 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.online.config import RunConfig
 from climsim.online.hosts.e3sm import logs
 from climsim.online.hosts.e3sm.case import create_case, dry_run, submit_case
 from climsim.online.hosts.e3sm.config import HYBRID, MMF, E3smConfig
-from climsim.online.record import RunRecord
+from climsim.online.record import DAYS_PER_YEAR, RunRecord
 
 _log = logging.getLogger(__name__)
-_DAYS_PER_MONTH = 365.0 / 12
+_DAYS_PER_MONTH = DAYS_PER_YEAR / 12
 _OWN_KEYS = ("dry_run",)
 
 
@@ -150,7 +151,7 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
     resolved = config.resolved()
     inputs = {} if case.model is None else {str(case.model): file_hash(case.model)}
     message = f"{state.status} after {state.days:.0f} days"
-    dt = 86400.0 / case.steps_per_day
+    dt = SECONDS_PER_DAY / case.steps_per_day
     record = RunRecord(
         case=config.case,
         status=state.status,
@@ -162,14 +163,14 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
         start=logs.start_date(case).isoformat(),
         date="" if state.date is None else state.date.isoformat(),
         dt=dt,
-        steps=round(state.days * 86400.0 / dt),
-        days_wanted=(logs.end_date(case) - logs.start_date(case)).total_seconds() / 86400.0,
+        steps=round(state.days * SECONDS_PER_DAY / dt),
+        days_wanted=(logs.end_date(case) - logs.start_date(case)).total_seconds() / SECONDS_PER_DAY,
         corrections=state.corrections,
     )
     if state.sypd:
         # The log gives the speed; the record derives it from steps and seconds.
         record.timing.steps = record.steps
-        record.timing.seconds["host"] = record.steps * dt / (365.0 * state.sypd)
+        record.timing.seconds["host"] = record.steps * dt / (DAYS_PER_YEAR * state.sypd)
     if state.status == logs.UNSTABLE:
         record.instability = {"step": record.steps, "variable": state.message, "level": None,
                               "column": None, "value": None, "date": record.date}  # fmt: skip

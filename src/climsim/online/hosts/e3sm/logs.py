@@ -10,12 +10,13 @@ from pathlib import Path
 
 from cftime import DatetimeNoLeap
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.online.record import DAYS_PER_YEAR
 
 PREPARED, CREATED, SUBMITTED, RUNNING, COMPLETE, UNSTABLE, FAILED = (
     "prepared", "created", "submitted", "running", "complete", "unstable", "failed",
 )  # fmt: skip
-DAYS_PER_YEAR = 365.0
 _STAMP = re.compile(
     r"model date =\s*(\d{4,})(\d{2})(\d{2})\s+(\d+)\s+wall clock = (\S+ \S+)", re.IGNORECASE
 )
@@ -63,7 +64,7 @@ def case_state(config: E3smConfig) -> CaseState:
         return CaseState(CREATED)
     stamps = _stamps(config.run_folder)
     date = stamps[-1][0] if stamps else None
-    days = 0.0 if date is None else (date - start_date(config)).total_seconds() / 86400.0
+    days = 0.0 if date is None else (date - start_date(config)).total_seconds() / SECONDS_PER_DAY
     common = (date, days, _speed(stamps))
     atmosphere = _tail(_newest(config.run_folder, "atm.log"))
     corrections = {n: atmosphere.count(text) for n, text in _CORRECTIONS.items()}
@@ -129,8 +130,8 @@ def _stamps(folder: Path) -> list[tuple[DatetimeNoLeap, datetime]]:
 def _speed(stamps: list[tuple[DatetimeNoLeap, datetime]]) -> float | None:
     if len(stamps) < 2:
         return None
-    days = (stamps[-1][0] - stamps[0][0]).total_seconds() / 86400.0
-    wall = (stamps[-1][1] - stamps[0][1]).total_seconds() / 86400.0
+    days = (stamps[-1][0] - stamps[0][0]).total_seconds() / SECONDS_PER_DAY
+    wall = (stamps[-1][1] - stamps[0][1]).total_seconds() / SECONDS_PER_DAY
     return days / DAYS_PER_YEAR / wall if wall > 0 else None
 
 
