@@ -12,7 +12,8 @@ from sklearn.metrics import r2_score
 
 from climsim.errors import ClimSimError
 from climsim.evaluation import offline
-from climsim.evaluation.members import Member
+from climsim.evaluation.members import Member, training_of
+from climsim.evaluation.metrics import capped_mean
 from climsim.evaluation.offline import (
     OfflineConfig,
     check_models,
@@ -82,6 +83,46 @@ def test_climsim_r2_is_the_mean_over_columns_of_r2_over_time(store, metrics, dir
         r2_score(truth[:, c], prediction[:, c], multioutput="raw_values") for c in range(columns)
     ]
     np.testing.assert_allclose(metrics["r2_climsim_ptend_u"], np.mean(per_column, axis=0))
+
+
+def test_condensate_is_scored_as_the_sum_of_its_phases(store, metrics, direct):
+    parts = [DOOR_OUTPUTS.slice(f"ptend_q000{i}", store.n_levels) for i in (2, 3)]
+    truth, prediction = (x[:, parts[0]] + x[:, parts[1]] for x in direct)
+    defined = truth.std(axis=0) > 0
+    expected = r2_score(truth[:, defined], prediction[:, defined], multioutput="raw_values")
+    np.testing.assert_allclose(metrics["r2_ptend_qn"][defined], expected, rtol=1e-5)
+    assert np.isnan(metrics["r2_ptend_qn"][~defined]).all()
+    assert metrics["rmse_energy_ptend_qn"].attrs["units"] == "W m-2"
+
+
+def test_condensate_does_not_count_twice_in_the_mean_over_outputs(store, metrics):
+    scores = [np.atleast_1d(metrics[f"r2_{n}"]) for n in DOOR_OUTPUTS.names]
+    assert float(metrics["r2_mean"]) == pytest.approx(capped_mean(np.concatenate(scores)))
+
+
+def test_skill_by_surface_type_is_that_of_its_samples(store, metrics, direct):
+    where = DOOR_OUTPUTS.slice("ptend_t", store.n_levels)
+    steps = store.steps("test")
+    for kind, name in (("land", "LAND"), ("ocean", "OCN"), ("sea ice", "ICE")):
+        chosen = store.array(f"cam_in_{name}FRAC")[:][steps].ravel() > 0.5
+        assert 0 < chosen.sum() < chosen.size
+        truth, prediction = (x[chosen][:, where] for x in direct)
+        found = metrics.sel(surface=kind)
+        expected = r2_score(truth, prediction, multioutput="raw_values")
+        np.testing.assert_allclose(found["r2_surface_ptend_t"], expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            found["bias_surface_ptend_t"], (prediction - truth).mean(axis=0), rtol=1e-6
+        )
+
+
+def test_training_time_is_summed_over_members_and_unknown_where_one_is():
+    single = {"training_hours": 2.5, "training_device": "CPU"}
+    assert training_of([single]) == (2.5, "CPU")
+    several = {"members": [single, {"training_hours": 1.5, "training_device": "GPU"}]}
+    assert training_of([several]) == (4.0, "CPU, GPU")
+    hours, device = training_of([single, {}])
+    assert np.isnan(hours)
+    assert device == "CPU"
 
 
 def test_levels_without_variance_are_undefined_and_counted(metrics):

@@ -16,6 +16,8 @@ from climsim.evaluation.budgets import (
 )
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.metrics import PairStatistics, crps_ensemble
+from climsim.evaluation.outputs import SCORED, with_condensate
+from climsim.evaluation.regions import SURFACE_TYPES
 from climsim.grid import ColumnGrid
 from climsim.variables import DOOR_OUTPUTS, variable
 
@@ -38,6 +40,8 @@ class Block:
         prediction: likewise.
         surface_pressure: (time, column) [Pa].
         longwave_up: (time, column) upward longwave flux at the surface [W m-2].
+        surfaces: (surface, time, column) which samples lie on each of `SURFACE_TYPES`; None if
+            unknown.
         confidence: sums of predicted and true loss; None without a confidence head.
         members: (member, time, column, feature) predictions of an ensemble whose mean is
             ``prediction``; None for a single model.
@@ -47,6 +51,7 @@ class Block:
     prediction: Array
     surface_pressure: Array
     longwave_up: Array
+    surfaces: NDArray[np.bool_] | None = None
     confidence: ConfidenceStatistics | None = None
     members: Array | None = None
 
@@ -56,9 +61,10 @@ class Accumulator:
     """Mergeable state of an offline evaluation.
 
     Attributes:
-        outputs: statistics (column, feature) in physical units.
+        outputs: statistics (column, feature) of `SCORED` in physical units.
         energy: statistics (column, feature) weighted to W/m2 of an average column.
         budgets: statistics (column, budget) of `BUDGETS`.
+        surfaces: statistics (surface, feature) of `SURFACE_TYPES` in physical units.
         rain_count: (bin,) samples in each bin of true precipitation.
         rain_truth: (bin, feature) sum of the truth in it.
         rain_error: (bin, feature) sum of the errors in it.
@@ -71,6 +77,7 @@ class Accumulator:
     outputs: PairStatistics
     energy: PairStatistics
     budgets: PairStatistics
+    surfaces: PairStatistics
     rain_count: Array
     rain_truth: Array
     rain_error: Array
@@ -81,12 +88,13 @@ class Accumulator:
     @classmethod
     def empty(cls, columns: int, levels: int) -> Accumulator:
         """The state before the first block."""
-        size = DOOR_OUTPUTS.size(levels)
+        size = SCORED.size(levels)
         bins = PRECIPITATION_EDGES.size - 1
         return cls(
             PairStatistics.zero((columns, size)),
             PairStatistics.zero((columns, size)),
             PairStatistics.zero((columns, len(BUDGETS))),
+            PairStatistics.zero((len(SURFACE_TYPES), size)),
             np.zeros(bins),
             np.zeros((bins, size)),
             np.zeros((bins, size)),
@@ -98,21 +106,27 @@ class Accumulator:
         """The state of one block."""
         mass = np.moveaxis(grid.layer_mass(block.surface_pressure), -2, -1)
         weight = _energy_weights(mass, grid.area_weights())
-        error = block.prediction.astype(np.float64) - block.truth
-        count, (truth_sum, error_sum) = _by_precipitation(block, error)
+        truth, prediction = (
+            with_condensate(x, grid.n_levels) for x in (block.truth, block.prediction)
+        )
+        rain = truth[..., DOOR_OUTPUTS.slice("cam_out_PRECC", grid.n_levels).start]
+        count, truth_sum, error_sum = _by_precipitation(rain, truth, prediction)
         return cls(
-            PairStatistics.of(block.truth, block.prediction),
-            PairStatistics.of(block.truth * weight, block.prediction * weight),
+            PairStatistics.of(truth, prediction),
+            PairStatistics.of(truth * weight, prediction * weight),
             PairStatistics.of(
-                _budgets(block.truth, mass, block.longwave_up),
-                _budgets(block.prediction, mass, block.longwave_up),
+                _budgets(truth, mass, block.longwave_up),
+                _budgets(prediction, mass, block.longwave_up),
             ),
+            _by_surface(truth, prediction, block.surfaces),
             count,
             truth_sum,
             error_sum,
-            block.truth.shape[0],
+            truth.shape[0],
             block.confidence,
-            None if block.members is None else _ensemble(block.truth, block.members),
+            None
+            if block.members is None
+            else _ensemble(truth, with_condensate(block.members, grid.n_levels)),
         )
 
     def __add__(self, other: Accumulator) -> Accumulator:
@@ -120,6 +134,7 @@ class Accumulator:
             self.outputs + other.outputs,
             self.energy + other.energy,
             self.budgets + other.budgets,
+            self.surfaces + other.surfaces,
             self.rain_count + other.rain_count,
             self.rain_truth + other.rain_truth,
             self.rain_error + other.rain_error,
@@ -146,8 +161,8 @@ def _ensemble(truth: Array, members: Array) -> Array:
 def _energy_weights(mass: Array, area_weight: Array) -> Array:
     """Factors (time, column, feature) of ClimSim's weighting for every output."""
     levels = mass.shape[-1]
-    weights = np.empty((*mass.shape[:2], DOOR_OUTPUTS.size(levels)))
-    for name, where in DOOR_OUTPUTS.slices(levels).items():
+    weights = np.empty((*mass.shape[:2], SCORED.size(levels)))
+    for name, where in SCORED.slices(levels).items():
         factor = energy_weight(name, mass, area_weight)
         weights[..., where] = factor if variable(name).profile else factor[:, None]
     return weights
@@ -167,15 +182,29 @@ def _budgets(outputs: Array, mass: Array, longwave_up: Array) -> Array:
     )
 
 
-def _by_precipitation(block: Block, error: Array) -> tuple[Array, tuple[Array, Array]]:
-    """Samples, and sums of truth and error, in each bin of true precipitation."""
-    size = block.truth.shape[-1]
-    levels = (size - len(DOOR_OUTPUTS.scalars)) // len(DOOR_OUTPUTS.profiles)
-    rain = block.truth[..., DOOR_OUTPUTS.slice("cam_out_PRECC", levels).start].ravel()
-    bins = np.searchsorted(PRECIPITATION_EDGES[1:-1], rain, side="right")
+def _by_surface(
+    truth: Array, prediction: Array, surfaces: NDArray[np.bool_] | None
+) -> PairStatistics:
+    """Statistics (surface, feature) of the samples on each surface type; empty where unknown."""
+    size = truth.shape[-1]
+    if surfaces is None:
+        return PairStatistics.zero((len(SURFACE_TYPES), size))
+    parts = [
+        PairStatistics.of(truth[chosen], prediction[chosen])
+        if chosen.any()
+        else PairStatistics.zero((size,))
+        for chosen in surfaces
+    ]
+    return PairStatistics.stack(parts)
+
+
+def _by_precipitation(rain: Array, truth: Array, prediction: Array) -> tuple[Array, Array, Array]:
+    """Samples, and sums of truth and error, in each bin of true precipitation (time, column)."""
+    size = truth.shape[-1]
+    bins = np.searchsorted(PRECIPITATION_EDGES[1:-1], rain.ravel(), side="right")
     n_bins = PRECIPITATION_EDGES.size - 1
     # A sparse sum: most samples share few bins, and a loop over bins would read the data 350 times.
     samples = np.arange(rain.size)
     choose = sparse.csr_matrix((np.ones(rain.size), (bins, samples)), shape=(n_bins, rain.size))
-    sums = (choose @ block.truth.reshape(-1, size), choose @ error.reshape(-1, size))
-    return np.bincount(bins, minlength=n_bins).astype(np.float64), sums
+    sums, guesses = (choose @ x.reshape(-1, size) for x in (truth, prediction))
+    return np.bincount(bins, minlength=n_bins).astype(np.float64), sums, guesses - sums

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,26 @@ def member_of(metadata: Mapping[str, Any], name: str) -> Member:
         str(merged.get("recipe", "")),
         int(seed) if seed.lstrip("-").isdigit() else -1,
     )
+
+
+def training_of(files: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """Wall time of the training of a model, or of an ensemble, and what it ran on.
+
+    Args:
+        files: what each model file says about itself. ``training_hours`` and ``training_device``
+            stand at its top, or with each of its ``members``.
+
+    Returns:
+        Sum of the hours, NaN where any is unknown, and the devices without repetition.
+    """
+    trained = [
+        one
+        for facts in files
+        for one in ([facts] if "training_hours" in facts else facts.get("members") or [facts])
+    ]
+    hours = sum(float(one.get("training_hours") or "nan") for one in trained)
+    devices = dict.fromkeys(str(one.get("training_device") or "") for one in trained)
+    return hours, ", ".join(device for device in devices if device)
 
 
 def _search(values: Mapping[str, Any], key: str) -> str | int | None:

@@ -8,6 +8,7 @@ Undefined scores (no weight, no variance) are NaN: nothing is replaced silently.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -78,6 +79,11 @@ class PairStatistics:
             (w * np.abs(e)).sum(axis=0),
             (w * e**2).sum(axis=0),
         )
+
+    @classmethod
+    def stack(cls, parts: Sequence[PairStatistics]) -> PairStatistics:
+        """Statistics of several groups of samples along a new first axis."""
+        return cls(*(np.stack([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
     def __add__(self, other: PairStatistics) -> PairStatistics:
         weight = self.weight + other.weight

@@ -17,8 +17,9 @@ from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.accumulator import Accumulator, Block
 from climsim.evaluation.confidence import ConfidenceStatistics, LossScale
-from climsim.evaluation.members import Member, member_of
+from climsim.evaluation.members import Member, member_of, training_of
 from climsim.evaluation.offline_dataset import offline_dataset
+from climsim.evaluation.regions import surface_members
 from climsim.files import file_hash, provenance, write_netcdf
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, VariableSet, variable
 
@@ -110,6 +111,8 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     dataset = offline_dataset(accumulator, store.grid)
     dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
     dataset.attrs["parameters"] = sum(p.numel() for m in models for p in m.module.parameters())
+    hours, device = training_of([m.metadata for m in models])
+    dataset.attrs |= {"training_hours": hours, "training_device": device}
     write_netcdf(dataset, config.out)
     return config.out
 
@@ -227,6 +230,7 @@ def _evaluate_block(
         prediction=prediction,
         surface_pressure=fields["state_ps"],
         longwave_up=fields["cam_in_LWUP"],
+        surfaces=surface_members(*(fields[f"cam_in_{n}FRAC"] for n in ("LAND", "OCN", "ICE")))[1:],
         confidence=confidence,
         members=members if len(models) > 1 else None,
     )

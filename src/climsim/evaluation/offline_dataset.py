@@ -17,10 +17,12 @@ from climsim.evaluation.accumulator import BUDGETS, Accumulator
 from climsim.evaluation.budgets import energy_unit
 from climsim.evaluation.confidence import confidence_arrays
 from climsim.evaluation.metrics import PairStatistics, capped_mean, weighted_mean
+from climsim.evaluation.outputs import SCORED
 from climsim.evaluation.regions import (
     BANDS,
     BIN_CENTRES,
     N_BINS,
+    SURFACE_TYPES,
     UPPER_PRESSURE,
     band_members,
     latitude_bin,
@@ -49,16 +51,16 @@ def offline_dataset(state: Accumulator, grid: ColumnGrid) -> xarray.Dataset:
         grid: the columns and levels.
 
     Returns:
-        Dataset on ``level`` (0 at the model top), ``latitude``, ``band``, ``height``,
-        ``percentile`` and ``budget``.
+        Dataset on ``level`` (0 at the model top), ``latitude``, ``band``, ``height``, ``surface``
+        and ``percentile``.
     """
     pooled = state.outputs.pooled()
     arrays: dict[str, Labelled] = {}
-    for name in DOOR_OUTPUTS.names:
-        where = DOOR_OUTPUTS.slice(name, grid.n_levels)
+    for name, where in SCORED.slices(grid.n_levels).items():
         arrays |= _scores(name, _part(pooled, where), state.outputs, where)
         arrays |= _energy_scores(name, _part(state.energy.pooled(), where))
         arrays |= _sections(name, state.outputs, where, grid)
+        arrays |= _by_surface(name, state.surfaces, where)
         arrays |= _by_percentile(name, state, where)
     arrays |= _region_skill(state.outputs, grid)
     arrays |= _summary(pooled, grid.n_levels)
@@ -157,6 +159,22 @@ def _sections(
     }
 
 
+def _by_surface(name: str, surfaces: PairStatistics, where: slice) -> dict[str, Labelled]:
+    """R2 and bias by surface type; NaN where no column is of the type."""
+    part = _part(surfaces, where)
+    unit, what = variable(name).unit, variable(name).long_name
+    values = {
+        "r2_surface": (part.r2(), "1", "R2 by surface type"),
+        "bias_surface": (part.bias(), unit, "bias by surface type"),
+    }
+    return {
+        f"{metric}_{name}": _labelled(
+            name, array, ("surface",), units=unit_, long_name=f"{text}: {what}"
+        )
+        for metric, (array, unit_, text) in values.items()
+    }
+
+
 def percentile_groups(counts: Array) -> NDArray[np.intp]:
     """Which percentile bin each bin of precipitation falls into.
 
@@ -198,8 +216,8 @@ def _region_skill(columns: PairStatistics, grid: ColumnGrid) -> dict[str, Labell
     r2 = columns.grouped(labels, len(BANDS)).r2()
     upper = grid.midpoint_pressure(np.array([grid.p0]))[:, 0] < UPPER_PRESSURE
     result: dict[str, Labelled] = {}
-    for name in DOOR_OUTPUTS.profiles:
-        part = r2[:, DOOR_OUTPUTS.slice(name, grid.n_levels)]
+    for name in SCORED.profiles:
+        part = r2[:, SCORED.slice(name, grid.n_levels)]
         values = np.array([[capped_mean(row[side]) for side in (upper, ~upper)] for row in part])
         notes = {"units": "1", "long_name": f"mean R2 by region: {variable(name).long_name}"}
         result[f"r2_region_{name}"] = (("band", "height"), values, notes)
@@ -208,21 +226,22 @@ def _region_skill(columns: PairStatistics, grid: ColumnGrid) -> dict[str, Labell
 
 def _summary(pooled: PairStatistics, levels: int) -> dict[str, Labelled]:
     r2 = pooled.r2()
+    outputs = slice(0, DOOR_OUTPUTS.size(levels))
     comment = "negative values count as 0; undefined outputs are left out"
     result: dict[str, Labelled] = {
         "r2_mean": (
             (),
-            np.array(capped_mean(r2)),
+            np.array(capped_mean(r2[outputs])),
             {"units": "1", "long_name": "mean R2 over all outputs", "comment": comment},
         ),
         "undefined_outputs": (
             (),
-            np.array(int((pooled.variance == 0).sum())),
+            np.array(int((pooled.variance[outputs] == 0).sum())),
             {"units": "1", "long_name": "outputs without variance, for which R2 is undefined"},
         ),
     }
-    for name in DOOR_OUTPUTS.names:
-        value = np.array(capped_mean(r2[DOOR_OUTPUTS.slice(name, levels)]))
+    for name, where in SCORED.slices(levels).items():
+        value = np.array(capped_mean(r2[where]))
         notes = {"units": "1", "long_name": f"mean R2: {variable(name).long_name}"}
         result[f"r2_mean_{name}"] = ((), value, notes | {"comment": comment})
     return result
@@ -233,9 +252,8 @@ def _ensemble_scores(state: Accumulator, grid: ColumnGrid) -> dict[str, Labelled
     assert state.ensemble is not None
     crps, variance = state.ensemble / (state.steps * grid.n_columns)
     result: dict[str, Labelled] = {}
-    for name in DOOR_OUTPUTS.names:
-        where, unit = DOOR_OUTPUTS.slice(name, grid.n_levels), variable(name).unit
-        what = variable(name).long_name
+    for name, where in SCORED.slices(grid.n_levels).items():
+        unit, what = variable(name).unit, variable(name).long_name
         for metric, values, text in (
             ("crps", crps[where], "continuous ranked probability score of the ensemble"),
             ("spread", np.sqrt(variance[where]), "root mean variance over members"),
@@ -283,6 +301,7 @@ def _coordinates(grid: ColumnGrid) -> dict[str, Any]:
         ),
         "band": ("band", list(BANDS)),
         "height": ("height", list(HEIGHTS)),
+        "surface": ("surface", list(SURFACE_TYPES)),
         "target": ("target", list(TARGETS.names)),
         "percentile": ("percentile", labels, {"long_name": "percentile of precipitation [%]"}),
     }

@@ -32,8 +32,10 @@ REGIONS: Final[dict[str, tuple[float, float]]] = {
     "SH": (-90, -30),
 }
 """Regions of online series [degrees north]."""
-SURFACES: Final = ("all", "land", "ocean", "sea ice")
-"""Surface types of precipitation distributions."""
+SURFACE_TYPES: Final = ("land", "ocean", "sea ice")
+"""Surface types of columns."""
+SURFACES: Final = ("all", *SURFACE_TYPES)
+"""What distributions of precipitation are of."""
 UPPER_PRESSURE: Final = 4.0e4
 """Levels above this pressure count as upper levels [Pa]."""
 
@@ -77,11 +79,11 @@ def surface_members(land: Array, ocean: Array, ice: Array) -> NDArray[np.bool_]:
     """Which columns count as each of `SURFACES`: those of which more than half is of the type.
 
     Args:
-        land: (column,) land fraction [1].
-        ocean: (column,) open-ocean fraction [1].
-        ice: (column,) sea-ice fraction [1].
+        land: (..., column) land fraction [1].
+        ocean: (..., column) open-ocean fraction [1].
+        ice: (..., column) sea-ice fraction [1].
 
     Returns:
-        (surface, column).
+        (surface, ..., column).
     """
     return np.stack([np.ones(land.shape, dtype=bool), land > 0.5, ocean > 0.5, ice > 0.5])

@@ -1,0 +1,49 @@
+"""What is scored offline: the outputs of an exported model, and the condensate they add up to.
+
+The split of the condensate into liquid and ice follows temperature alone, so where the truth splits
+it otherwise the single phases are scored badly whatever the network does. Their sum is what the
+network predicts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.variables import DOOR_OUTPUTS, VariableSet
+
+Array = NDArray[np.floating]
+
+CONDENSATE: Final = "ptend_qn"
+"""Tendency of the total condensate, liquid plus ice."""
+SCORED: Final = VariableSet("scored", (*DOOR_OUTPUTS.names, CONDENSATE))
+"""The outputs, followed by the condensate: slices of `DOOR_OUTPUTS` hold here too."""
+SCORED_PROFILES: Final = (
+    "ptend_t",
+    "ptend_q0001",
+    "ptend_q0002",
+    "ptend_q0003",
+    CONDENSATE,
+    "ptend_u",
+    "ptend_v",
+)
+"""Tendencies in the order in which they are shown."""
+SCORED_NAMES: Final = (*SCORED_PROFILES, *DOOR_OUTPUTS.scalars)
+"""All that is scored, in the order in which it is shown."""
+
+
+def with_condensate(outputs: Array, levels: int) -> Array:
+    """Vectors in the layout of `SCORED` from those of `DOOR_OUTPUTS`.
+
+    Args:
+        outputs: (..., output feature).
+        levels: number of levels.
+
+    Returns:
+        (..., scored feature) of the same type.
+    """
+    where = DOOR_OUTPUTS.slices(levels)
+    condensate = outputs[..., where["ptend_q0002"]] + outputs[..., where["ptend_q0003"]]
+    return np.concatenate([outputs, condensate], axis=-1)
