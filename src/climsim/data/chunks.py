@@ -112,7 +112,7 @@ class BlockFiles:
                 target.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise ClimSimError(
-                f"{path}: damaged chunk ({error}): prepare the store again"
+                f"{path}: damaged chunk ({error}): delete the store and prepare it again"
             ) from error
         return target[: self.shape[0] - block * self.block_steps]
 
@@ -139,6 +139,8 @@ class BlockFiles:
             chunks.append(self._encode_index(chunks))
         path = self._path(shard)
         try:
+            # A file of that name may be linked from another store, which must keep its values.
+            path.unlink(missing_ok=True)
             with path.open("wb") as stream:
                 stream.writelines(chunks)
         except OSError as error:
@@ -163,7 +165,7 @@ class BlockFiles:
         return _with_checksum(index.tobytes())
 
     def _path(self, shard: int) -> Path:
-        return self.folder / ".".join(("c", str(shard), *["0"] * (len(self.shape) - 1)))
+        return shard_file(self.folder, shard, len(self.shape))
 
     def _chunk(self, path: Path, block: int) -> bytes:
         if not self.sharded:
@@ -192,6 +194,11 @@ class BlockFiles:
     def block_bytes(self) -> int:
         """Bytes of a block in memory."""
         return 4 * self.block_steps * math.prod(self.shape[1:])
+
+
+def shard_file(folder: Path, shard: int, axes: int) -> Path:
+    """File of a shard of an array with a number of axes."""
+    return folder / ".".join(("c", str(shard), *["0"] * (axes - 1)))
 
 
 def _check_frame(data: Bytes, size: int) -> None:

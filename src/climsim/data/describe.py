@@ -284,7 +284,7 @@ def draw_profiles(
         axis.invert_yaxis()
         axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
         axis.tick_params(labelsize=6)
-        axis.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
         axis.xaxis.get_offset_text().set_fontsize(6)
     note = "; black: reference" if reference else ""
     figure.suptitle(

@@ -25,9 +25,11 @@ from climsim.constants import TIME_STEP
 from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
 from climsim.data.parallel import run_tasks
 from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
+from climsim.data.reuse import shards_of_run, shards_of_store, take_over, write_index
 from climsim.data.shards import ShardTask, write_shard
 from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
-from climsim.data.store import Layout, create_arrays
+from climsim.data.store import FORMAT, Layout, create_arrays, open_store
+from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
 from climsim.grid import ColumnGrid
@@ -36,6 +38,8 @@ from climsim.variables import variable
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 _BLOCK_SAMPLES = 24 * 384
+_ELSEWHERE = ("workers", "dask")
+"""Settings that say where the work is done, not what comes out."""
 
 
 @dataclass(frozen=True)
@@ -128,18 +132,36 @@ class Plan:
         return np.array([self.files[i].seconds for i in self.selected], dtype=np.int64)
 
     @cached_property
+    def labels(self) -> list[str]:
+        """Name and sizes of the files of every step of the record."""
+        sizes = (
+            [p.stat().st_size for p in (step.before, step.after) if p is not None]
+            for step in self.files
+        )
+        return [f"{step.before.name} {size}" for step, size in zip(self.files, sizes, strict=True)]
+
+    @cached_property
     def digest(self) -> str:
         """Hash of what determines the store: configuration, files with their sizes, grid."""
         settings = asdict(self.config)
-        for key in ("workers", "dask", "store", "raw", "outputs", "grid"):
+        for key in (*_ELSEWHERE, "raw", "outputs", "grid", "store"):
             settings.pop(key)
-        hashed = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for step in self.files:
-            sizes = [p.stat().st_size for p in (step.before, step.after) if p is not None]
-            hashed.update(f"{step.before.name} {sizes}\n".encode())
-        for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
-            hashed.update(getattr(self.grid, name).tobytes())
-        return hashed.hexdigest()
+        return _hash(json.dumps(settings, sort_keys=True), self._grid_hash, *self.labels)
+
+    @cached_property
+    def _grid_hash(self) -> str:
+        names = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi")
+        return hashlib.sha256(b"".join(getattr(self.grid, n).tobytes() for n in names)).hexdigest()
+
+    @cached_property
+    def _shard_settings(self) -> str:
+        """What shapes the bytes of a shard beside its files."""
+        layout = self.config.layout(self.grid.n_columns)
+        block = min(layout.block_steps, self.selected.size)
+        return json.dumps(
+            [FORMAT, self._grid_hash, self.config.names, block, layout.shard_blocks,
+             layout.compression, self.config.check_ranges]
+        )  # fmt: skip
 
     @property
     def bytes(self) -> int:
@@ -151,20 +173,26 @@ class Plan:
         """The shards to write, in order of time."""
         length = self.config.layout(self.grid.n_columns).shard_steps
         step = int(TIME_STEP)
-        position = {s.seconds: s for s in self.files}
+        position = {s.seconds: k for k, s in enumerate(self.files)}
         for number, start in enumerate(range(0, self.selected.size, length)):
             rows = range(start, min(start + length, self.selected.size))
             windows = []
             for row in rows:
                 now = self.files[self.selected[row]]
                 back = 0 if now.expanded or not self.config.memory else int(self.memory[row])
-                before = [position[now.seconds - k * step] for k in range(1, back + 1)]
-                windows.append((now, *before))
-            memory = self.memory[rows.start : rows.stop] * self.config.memory
+                windows.append([position[now.seconds - k * step] for k in range(back + 1)])
+            memory = (self.memory[rows.start : rows.stop] * self.config.memory).tolist()
+            sources = (self.labels[k] for window in windows for k in window)
             yield ShardTask(
-                folder, number, tuple(windows), tuple(memory.tolist()), self.config.names,
-                self.grid.lat, (self.grid.n_levels, self.grid.n_columns), self.config.check_ranges,
+                folder, number, _hash(self._shard_settings, str(memory), *sources),
+                tuple(tuple(self.files[k] for k in window) for window in windows),
+                tuple(memory), self.config.names, self.grid.lat,
+                (self.grid.n_levels, self.grid.n_columns), self.config.check_ranges,
             )  # fmt: skip
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def make_plan(config: PrepareConfig) -> Plan:
@@ -214,6 +242,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
     folder = config.store.with_name(config.store.name + ".preparing")
     _begin(plan, folder)
     tasks = list(plan.tasks(folder))
+    _take_over(plan.config.store, tasks)
     todo = [t for t in tasks if not t.tick.is_file()]
     done = plan.selected.size - sum(len(t.windows) for t in todo)
     total = int(plan.selected.size)
@@ -241,15 +270,14 @@ def _begin(plan: Plan, folder: Path) -> None:
     if note.is_file() and read_json(note).get("plan") == plan.digest:
         logger.info("continuing the interrupted preparation of %s", plan.config.store)
         return
+    _check_growth(plan)
+    # What a run of another plan had finished may serve this one.
+    if any((folder / "done").glob("*.json")):
+        remove(_earlier(plan.config.store))
+        folder.rename(_earlier(plan.config.store))
     remove(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
-    # Weather compresses by a quarter at least; less room than that cannot suffice.
-    if free < 0.75 * plan.bytes:
-        raise ClimSimError(
-            f"{plan.config.store}: the disk has {free / 2**30:.1f} GiB free, the store needs about "
-            f"{plan.bytes / 2**30:.1f} GiB: free some space or choose larger strides"
-        )
+    _check_disk(plan, folder)
     create_arrays(
         folder / "store",
         plan.grid,
@@ -262,13 +290,65 @@ def _begin(plan: Plan, folder: Path) -> None:
     write_json(note, {"plan": plan.digest})
 
 
+def _earlier(store: Path) -> Path:
+    """Folder of an interrupted run of another plan, while its shards are taken over."""
+    return store.with_name(store.name + ".earlier")
+
+
+def _take_over(store: Path, tasks: list[ShardTask]) -> None:
+    """Link the shards that the present store or an earlier run already has."""
+    known = {**shards_of_run(_earlier(store)), **shards_of_store(store)}
+    taken = take_over([t for t in tasks if not t.tick.is_file()], known)
+    if taken:
+        logger.info("%s: %d of %d shards are there already", store, taken, len(tasks))
+    remove(_earlier(store))
+
+
+def _check_growth(plan: Plan) -> None:
+    """Refuse to drop steps of the present store; warn of splits that move.
+
+    Raises:
+        ClimSimError: if raw files of the present store are gone.
+    """
+    path = plan.config.store
+    if not shards_of_store(path):
+        return
+    store = open_store(path)
+    gone = store.times[~np.isin(store.times, [s.seconds for s in plan.files])]
+    if gone.size:
+        raise ClimSimError(
+            f"{path}: it holds {gone.size} steps whose files are no longer in {plan.config.raw} "
+            f"(the first {to_date(int(gone[0]))}): put them back, give another store=, or delete "
+            "this one"
+        )
+    if plan.config.split.by_share and store.n_steps < plan.seconds.size:
+        logger.warning(
+            "%s: its splits are shares of the record and move as it grows: give periods "
+            "(split.train=0001-02/0008-01) for splits that stay",
+            path,
+        )
+
+
+def _check_disk(plan: Plan, folder: Path) -> None:
+    known = shards_of_store(plan.config.store)
+    keys = [task.key for task in plan.tasks(folder)]
+    missing = plan.bytes * sum(key not in known for key in keys) // len(keys)
+    free = shutil.disk_usage(folder.parent).free
+    # Weather compresses by a quarter at least; less room than that cannot suffice.
+    if free < 0.75 * missing:
+        raise ClimSimError(
+            f"{plan.config.store}: the disk has {free / 2**30:.1f} GiB free, the store needs about "
+            f"{missing / 2**30:.1f} GiB: free some space or choose larger strides"
+        )
+
+
 def _finish(plan: Plan, folder: Path, tasks: list[ShardTask]) -> None:
-    """Seal the store: fingerprint, provenance, name."""
+    """Seal the store: index of shards, fingerprint, provenance, name."""
     digest = hashlib.sha256()
     for values in (plan.seconds, plan.split, plan.memory, plan.grid.lat, plan.grid.hyai):
         digest.update(np.ascontiguousarray(values).tobytes())
-    for task in tasks:
-        digest.update(json.dumps(read_json(task.tick), sort_keys=True).encode())
+    for content in write_index(folder / "store", tasks):
+        digest.update(content.encode())
     group = zarr.open_group(folder / "store", mode="r+")
     settings = asdict(plan.config)
     inputs: dict[str, Any] = {"raw": plan.digest}

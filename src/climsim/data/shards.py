@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.chunks import BlockFiles
+from climsim.data.chunks import BlockFiles, shard_file
 from climsim.data.classic import HeaderCache
 from climsim.data.features import (
     EXPANDED_FILE,
@@ -35,6 +36,7 @@ class ShardTask:
     Attributes:
         folder: working folder of the preparation.
         number: number of the shard.
+        key: hash of what the shard is made of.
         windows: for each step its files, then those of the gapless previous steps.
         memory: (step,) previous steps whose features each step has.
         names: variables to store.
@@ -45,6 +47,7 @@ class ShardTask:
 
     folder: Path
     number: int
+    key: str
     windows: tuple[tuple[StepFiles, ...], ...]
     memory: tuple[int, ...]
     names: tuple[str, ...]
@@ -54,8 +57,18 @@ class ShardTask:
 
     @property
     def tick(self) -> Path:
-        """File that says the shard is written; it holds the checksum of each variable."""
+        """File that says the shard is written; it holds its key and a hash of its values."""
         return self.folder / "done" / f"{self.number:06d}.json"
+
+    @property
+    def arrays(self) -> Path:
+        """Folder of the arrays that the shard is part of."""
+        return self.folder / "store"
+
+    @staticmethod
+    def chunk_file(arrays: Path, name: str, number: int) -> Path:
+        """File of a variable in a shard, in any folder of arrays."""
+        return shard_file(arrays / name, number, 3 if variable(name).profile else 2)
 
 
 def write_shard(task: ShardTask) -> int:
@@ -134,8 +147,8 @@ def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> No
 
 
 def _store_arrays(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
-    checksums = {}
+    content = hashlib.sha256()
     for name, array in arrays.items():
-        BlockFiles.open(task.folder / "store" / name).write(task.number, array)
-        checksums[name] = zlib.crc32(array.data)
-    write_json(task.tick, checksums)
+        BlockFiles.open(task.arrays / name).write(task.number, array)
+        content.update(f"{name} {zlib.crc32(array.data)}\n".encode())
+    write_json(task.tick, {"key": task.key, "content": content.hexdigest()})
