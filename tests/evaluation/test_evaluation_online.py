@@ -1,6 +1,7 @@
 """Online metrics of synthetic run folders: hand-checked values, and runs that are not whole."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import netCDF4
@@ -165,6 +166,42 @@ def test_run_that_died_on_its_first_day_has_no_mean(config, tmp_path):
     metrics = metrics_of(replace(config, runs=(copy,), skip_days=1.0))
     assert np.isnan(metrics["rmse_mean_T"].sel(run="unet-standard-7"))
     assert "no mean of h1" in metrics.attrs["problems"]
+
+
+def test_run_that_died_before_its_first_file_is_a_row_without_values(config, tmp_path):
+    folder = tmp_path / "unet-standard-1024"
+    folder.mkdir()
+    record = {"status": "failed", "days": 0.01, "days_wanted": 4.0, "message": "killed"}
+    (folder / "record.json").write_text(json.dumps(record))
+    metrics = metrics_of(replace(config, runs=(*config.runs, folder)))
+    row = metrics.sel(run=folder.name)
+    assert row["status"] == "failed"
+    assert float(row["days"]) == 0.01
+    assert row["growth_daily_T"].isnull().all()
+    assert "no history file" in json.loads(metrics.attrs["problems"])[folder.name]
+    assert metrics["growth_daily_T"].sel(run="unet-standard-7").notnull().all()
+
+
+def test_confidence_is_followed_in_time_and_kept_by_level(config, folders, tmp_path):
+    copy = shutil.copytree(folders / "unet-standard-7", tmp_path / "unet-conf_loss-7")
+    losses = []
+    for day, path in enumerate(sorted(copy.glob("*.eam.h1.*.nc"))):
+        with netCDF4.Dataset(path, "a") as file:
+            shape = file["T"].shape[1:]
+            values = (1 + day) * np.arange(np.prod(shape), dtype=float).reshape(shape)
+            file.createVariable("DTPHYSCONF", "f8", file["T"].dimensions)[:] = values[None]
+        losses.append(values)
+    metrics = metrics_of(replace(config, runs=(copy, folders / "unet-standard-7")))
+    grid = RunHistory.open(copy).grid
+    weights = grid.layer_mass(read(copy, "h1", 0, "PS")) * grid.area
+    found = metrics["confidence_daily_DTPHYSCONF"]
+    assert float(found[0, 0]) == pytest.approx((losses[0] * weights).sum() / weights.sum())
+    assert np.isnan(found.sel(run="unet-standard-7")).all()
+    mean = sum(losses) / len(losses)
+    expected = (mean * grid.area).sum(axis=1) / grid.area.sum()
+    np.testing.assert_allclose(metrics["confidence_profile_DTPHYSCONF"][0], expected)
+    assert "zonal_mean_DTPHYSCONF" in metrics
+    assert "confidence_daily_DTPHYSLOSS" not in metrics
 
 
 def test_other_grid_and_missing_folder_are_refused_in_one_line(config, tmp_path):

@@ -63,8 +63,13 @@ class RunHistory:
     _streams: dict[str, dict[Period, Place]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path) -> RunHistory:
+    def open(cls, folder: Path, allow_empty: bool = False) -> RunHistory:
         """Open a run folder.
+
+        Args:
+            folder: of the run.
+            allow_empty: whether a run that has a record but stopped before its first history file
+                is taken.
 
         Raises:
             ClimSimError: if the folder does not exist or holds no history file.
@@ -75,11 +80,18 @@ class RunHistory:
         run = cls(folder, read_json(record_path) if record_path.exists() else {})
         if not record_path.exists():
             run.note(f"{record_path.name}: missing; status and speed are unknown")
-        if not any(run.periods(stream) for stream in ("h0", "h1", "h2")):
+        if run.empty and allow_empty and run.record:
+            run.note("no history file")
+        elif run.empty:
             raise ClimSimError(
                 f"{folder}: no readable history file (*.eam.h0.*.nc, h1, h2): run it again"
             )
         return run
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no readable history file."""
+        return not any(self.periods(stream) for stream in ("h0", "h1", "h2"))
 
     @cached_property
     def member(self) -> Member:

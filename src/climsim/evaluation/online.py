@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
-from climsim.evaluation.metrics import weighted_rmse
+from climsim.evaluation.metrics import weighted_mean, weighted_rmse
 from climsim.evaluation.online_dataset import (
     AXES,
     FLOOR,
@@ -30,6 +30,7 @@ from climsim.evaluation.online_dataset import (
     join,
 )
 from climsim.evaluation.online_run import (
+    CONFIDENCE,
     PROFILES,
     SERIES,
     SURFACE,
@@ -95,12 +96,13 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
     """
     reference = RunHistory.open(config.reference)
     plan = make_plan(reference, config)
-    rows = [Row(RunHistory.open(folder), MEMBER) for folder in config.runs]
+    rows = [Row(RunHistory.open(folder, allow_empty=True), MEMBER) for folder in config.runs]
     rows.append(Row(reference, REFERENCE))
     if config.second_reference is not None:
         rows.append(Row(RunHistory.open(config.second_reference), FLOOR))
     for done, row in enumerate(rows, start=1):
-        check_grid(row.run, reference)
+        if not row.run.empty:
+            check_grid(row.run, reference)
         row.arrays = measure(row.run, plan)
         if progress:
             progress(done, len(rows))
@@ -184,6 +186,10 @@ def _growth_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
             for key, values in (("mean", found.mean), ("deviation", found.deviation)):
                 notes = {"units": unit, "long_name": f"area {key} of {what}, {word} means"}
                 arrays[f"series_{word}_{name}_{key}"] = (("region", axis), values[name], notes)
+        for name, what in CONFIDENCE.items():
+            if np.isfinite(found.confidence[name]).any():
+                notes = {"units": "1", "long_name": f"mass-weighted mean of the {what}, {word}"}
+                arrays[f"confidence_{word}_{name}"] = ((axis,), found.confidence[name], notes)
     return arrays
 
 
@@ -219,7 +225,28 @@ def _mean_arrays(mean: TimeMean, grid: ColumnGrid) -> dict[str, Labelled]:
                 array,
                 {"units": unit, "long_name": f"{text} {what}"},
             )
-    return arrays | _troposphere(mean, grid, arrays)
+    return arrays | _confidence_arrays(mean, grid) | _troposphere(mean, grid, arrays)
+
+
+def _confidence_arrays(mean: TimeMean, grid: ColumnGrid) -> dict[str, Labelled]:
+    """Predicted and true losses of the run, by level and as sections."""
+    arrays: dict[str, Labelled] = {}
+    for name, what in CONFIDENCE.items():
+        if name not in mean.run:
+            continue
+        values = mean.run[name]
+        notes = {"units": "1", "comment": "in units of the training loss"}
+        arrays[f"confidence_profile_{name}"] = (
+            ("level",),
+            weighted_mean(values, grid.area),
+            notes | {"long_name": f"area mean of the time-mean {what}"},
+        )
+        arrays[f"zonal_mean_{name}"] = (
+            ("level", "latitude"),
+            zonal_mean(values, grid.lat, grid.area),
+            notes | {"long_name": f"zonal mean of the time-mean {what}"},
+        )
+    return arrays
 
 
 def _troposphere(

@@ -48,6 +48,18 @@ SURFACE: Final[dict[str, tuple[str, str]]] = {
     "LANDFRAC": ("1", "land fraction"),
 }
 """Compared fields without levels."""
+CONFIDENCE: Final[dict[str, str]] = {
+    f"{name}{suffix}": f"{kind} loss of the {what}"
+    for suffix, kind in (("CONF", "predicted"), ("LOSS", "true"))
+    for name, what in (
+        ("DTPHYS", "tendency of temperature"),
+        ("DQ1PHYS", "tendency of water vapour"),
+        ("DQNPHYS", "tendency of condensate"),
+        ("DUPHYS", "tendency of zonal wind"),
+    )
+}
+"""Losses that a model with a confidence head predicts, and the true ones where the physics runs
+beside it, in units of the training loss: name in words."""
 SERIES: Final[dict[str, tuple[str, str]]] = {
     "T_lowest": ("K", "temperature of the lowest level"),
     "TMQ": ("kg m-2", "precipitable water"),
@@ -57,7 +69,7 @@ SERIES: Final[dict[str, tuple[str, str]]] = {
 """Quantities of the regional series."""
 _PATHS = ("TGCLDLWP", "TGCLDIWP")
 _FRACTIONS = ("LANDFRAC", "OCNFRAC", "ICEFRAC")
-_FIELDS = (*PROFILES, *SURFACE, "PS", *_PATHS)
+_FIELDS = (*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS)
 
 
 @dataclass(frozen=True)
@@ -68,11 +80,13 @@ class Growth:
         rmse: (period,) mass-weighted RMSE by field.
         mean: (region, period) area mean by quantity of `SERIES`.
         deviation: (region, period) standard deviation over the area by quantity.
+        confidence: (period,) mass-weighted mean by field of `CONFIDENCE`.
     """
 
     rmse: dict[str, Array]
     mean: dict[str, Array]
     deviation: dict[str, Array]
+    confidence: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,7 @@ class TimeMean:
     """Means of a run and of the reference over the periods that both have.
 
     Attributes:
-        run: fields of the run, (level, column) or (column,).
+        run: fields of the run, (level, column) or (column,), with its confidences.
         reference: fields of the reference over the same periods.
         days: length of the mean [days].
     """
@@ -116,6 +130,7 @@ def growth(
         {name: np.full(size, np.nan) for name in PROFILES},
         {name: np.full((regions, size), np.nan) for name in SERIES},
         {name: np.full((regions, size), np.nan) for name in SERIES},
+        {name: np.full(size, np.nan) for name in CONFIDENCE},
     )
     members = band_members(reference.grid.lat, REGIONS)
     own = run.periods(stream)
@@ -129,6 +144,10 @@ def growth(
             area = members * reference.grid.area
             result.mean[name][:, i] = weighted_mean(values, area)
             result.deviation[name][:, i] = [weighted_deviation(values, a) for a in area]
+        if "PS" in fields:
+            mass = mass_weights(reference.grid, fields["PS"])
+            for name in CONFIDENCE.keys() & fields.keys():
+                result.confidence[name][i] = weighted_mean(fields[name], mass, axis=(0, 1))
         truth = reference.read(stream, period, _FIELDS)
         if truth is None or "PS" not in truth or run is reference:
             continue
@@ -175,9 +194,11 @@ def time_mean(
             continue
         days = max(period[1] - period[0], 1) / SECONDS_PER_DAY
         total += days
-        for side, values in zip(sums, (fields, truth), strict=True):
-            for name in fields.keys() & truth.keys():
-                side[name] = side.get(name, 0.0) + days * values[name]
+        shared = fields.keys() & truth.keys()
+        own_only = fields.keys() & CONFIDENCE.keys()
+        for side, values, names in ((0, fields, shared | own_only), (1, truth, shared)):
+            for name in names:
+                sums[side][name] = sums[side].get(name, 0.0) + days * values[name]
     run_mean, reference_mean = (
         {name: values / total for name, values in side.items()} for side in sums
     )

@@ -44,7 +44,7 @@ def outcome_of(run: RunHistory) -> Outcome:
     """Read the outcome from the record, or the length of the history where there is none."""
     record = run.record
     periods = [p for stream in ("h0", "h1", "h2") for p in run.periods(stream)]
-    length = (max(p[1] for p in periods) - run.start) / SECONDS_PER_DAY
+    length = (max(p[1] for p in periods) - run.start) / SECONDS_PER_DAY if periods else 0.0
     days = float(record.get("days", length))
     sypd = record.get("sypd")
     return Outcome(
