@@ -48,7 +48,9 @@ def statistics():
 def make(tmp_path, statistics):
     """Writes a checkpoint of a tiny network whose weights are not those of initialization."""
 
-    def checkpoint(name="unet", recipe="standard", seed=7, levels=LEVELS, file="model.ckpt"):
+    def checkpoint(
+        name="unet", recipe="standard", seed=7, levels=LEVELS, file="model.ckpt", **further
+    ):
         settings = settings_of(recipe)
         known = statistics if levels == LEVELS else statistics_of(samples(levels))
         transforms = from_statistics(known, settings["inputs"], levels, clip_margin=1.0)
@@ -60,6 +62,7 @@ def make(tmp_path, statistics):
             for parameter in network.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape))
         facts = {"recipe": recipe, "seed": seed, "validation_loss": 0.5, "statistics_hash": "abc"}
+        facts |= further
         made_by = {"git_revision": "cafe"}
         about = describe_model(network.config, transforms, {}, made_by, known, **facts)
         return save_model(tmp_path / file, network, transforms, about)
@@ -176,6 +179,17 @@ def test_ensemble_is_the_mean_of_its_members_and_obeys_the_constraint(make, tmp_
     np.testing.assert_allclose(liquid, liquid_fraction(t) * total, atol=2e-5 * np.abs(total).max())
     assert len(both.metadata["members"]) == 2
     assert [m["seed"] for m in both.metadata["members"]] == [7, 43]
+
+
+def test_training_hours_of_an_ensemble_are_those_of_all_members(make, tmp_path):
+    first = make(file="a.ckpt", training_hours=1.5, training_device="2 x A")
+    second = make(file="b.ckpt", seed=43, training_hours=2.0, training_device="1 x B")
+    metadata = load_emulator(export_model((first, second), tmp_path / "both.pt")).metadata
+    assert metadata["training_hours"] == 3.5
+    assert metadata["training_device"] == "1 x B, 2 x A"
+    assert [m["training_hours"] for m in metadata["members"]] == [1.5, 2.0]
+    unknown = export_model((first, make(file="c.ckpt")), tmp_path / "unknown.pt")
+    assert "training_hours" not in load_emulator(unknown).metadata
 
 
 def test_members_of_different_doors_are_refused(make, tmp_path):

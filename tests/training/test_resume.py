@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from climsim.errors import ClimSimError
+from climsim.export import export_model, load_emulator
+from climsim.files import read_json, write_json
 from climsim.training.checkpoint import read_checkpoint
 from climsim.training.run import train
 
@@ -157,3 +159,36 @@ def test_truncated_last_checkpoint_is_named(configure):
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(ClimSimError, match=r"last\.ckpt: expected a checkpoint, found a damaged"):
         train(config)
+
+
+def test_training_hours_add_up_over_the_runs_of_a_member(configure, tmp_path):
+    config = configure(epochs=2, save_every_steps=2)
+    with pytest.raises(Killed):
+        train(config, kill_at(5))
+    last = config.out / "last.ckpt"
+    content = read_checkpoint(last)
+    spent = content["climsim"]["training_hours"]
+    assert 0 < spent < 0.1
+    content["climsim"]["training_hours"] = 5.0
+    torch.save(content, last)
+    result = train(config)
+    recorded = read_json(config.out / "training.json")["result"]
+    assert recorded["training_hours"] == result.training_hours
+    exported = load_emulator(export_model(result.last_checkpoint, tmp_path / "m.pt")).metadata
+    for hours in (recorded["training_hours"], exported["training_hours"]):
+        assert 5.0 < hours < 5.1
+    for device in (recorded["training_device"], exported["training_device"]):
+        assert device.startswith("1 thread of ")
+    assert train(config) == result
+
+
+def test_run_recorded_without_hours_is_still_finished(configure):
+    config = configure(epochs=1)
+    first = train(config)
+    path = config.out / "training.json"
+    record = read_json(path)
+    del record["result"]["training_hours"], record["result"]["training_device"]
+    write_json(path, record)
+    again = train(config)
+    assert again.steps == first.steps
+    assert "unknown device" in str(again)

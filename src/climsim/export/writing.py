@@ -163,12 +163,25 @@ def _metadata(
         "statistics_hash": first.about.get("statistics_hash"),
         "training_git_revision": first.about["provenance"].get("git_revision"),
         "members": [_member_facts(m) for m in models],
+        **_cost(models),
         **provenance({"checkpoints": list(hashes), "precision": precision}, hashes),
     }
 
 
+def _cost(models: list[TrainedModel]) -> dict[str, Any]:
+    """Wall hours of training, all members together, and the devices; nothing where unknown."""
+    if not all("training_hours" in m.about for m in models):
+        return {}
+    devices = sorted({m.about["training_device"] for m in models})
+    hours = sum(m.about["training_hours"] for m in models)
+    return {"training_hours": hours, "training_device": ", ".join(devices)}
+
+
 def _member_facts(model: TrainedModel) -> dict[str, Any]:
-    keys = ("network", "recipe", "seed", "statistics_hash", "config", "provenance", "step", "epoch")
+    keys = (
+        "network", "recipe", "seed", "statistics_hash", "config", "provenance", "step", "epoch",
+        "training_hours", "training_device",
+    )  # fmt: skip
     facts = {k: model.about[k] for k in keys if k in model.about}
     return {**facts, "validation_loss": model.validation_loss}
 

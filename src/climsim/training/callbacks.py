@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +119,27 @@ class LastCheckpoint(Checkpoint):
 
 
 class Describe(Callback):
-    """Adds what rebuilds the model, and how far training had come, to every checkpoint."""
+    """Adds what rebuilds the model, how far training had come and what it took, to checkpoints."""
 
-    def __init__(self, about: dict[str, Any]) -> None:
+    def __init__(self, about: dict[str, Any], hours: float = 0.0) -> None:
         """Take the description.
 
         Args:
             about: made by `climsim.training.checkpoint.describe_model`.
+            hours: wall time of the training before this process [h].
         """
         self.about = about
+        self._hours = hours
+        self._start = time.monotonic()
+
+    @property
+    def training_hours(self) -> float:
+        """Wall time spent on the weights so far, over all processes that resumed [h]."""
+        return self._hours + (time.monotonic() - self._start) / 3600
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]
@@ -139,7 +153,28 @@ class Describe(Callback):
             "epoch": trainer.current_epoch,
             "batches": progress.ready,
             "step": trainer.global_step,
+            "training_hours": self.training_hours,
+            "training_device": device_name(trainer),
         }
+
+
+def device_name(trainer: lightning.Trainer) -> str:
+    """What a trainer runs on, such as ``4 x NVIDIA A100`` or ``2 threads of AMD EPYC``."""
+    if trainer.strategy.root_device.type == "cuda":
+        name = torch.cuda.get_device_name(trainer.strategy.root_device)
+        return f"{trainer.world_size} x {name}"
+    count = torch.get_num_threads()
+    threads = f"{count} thread{'s' if count > 1 else ''} of {_processor()}"
+    return threads if trainer.world_size == 1 else f"{trainer.world_size} x {threads}"
+
+
+@cache
+def _processor() -> str:
+    """The name of the processor; Linux alone does not give it to Python."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
 
 
 class StopAtNan(Callback):

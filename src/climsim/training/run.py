@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import math
 import signal
 import sys
 import threading
@@ -35,6 +36,7 @@ from climsim.training.callbacks import (
     LastCheckpoint,
     ReportProgress,
     StopAtNan,
+    device_name,
 )
 from climsim.training.checkpoint import (
     KEY,
@@ -77,6 +79,8 @@ class TrainResult:
         validation_loss: of the best checkpoint.
         epochs: epochs trained.
         steps: optimizer steps taken.
+        training_hours: wall time, over all processes that resumed [h]; NaN where not recorded.
+        training_device: what it ran on.
     """
 
     best_checkpoint: Path
@@ -84,11 +88,14 @@ class TrainResult:
     validation_loss: float
     epochs: int
     steps: int
+    training_hours: float = math.nan
+    training_device: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.best_checkpoint} (validation loss {self.validation_loss:.5g}, "
-            f"{self.epochs} epochs, {self.steps} steps)"
+            f"{self.epochs} epochs, {self.steps} steps, {self.training_hours:.2g} h on "
+            f"{self.training_device or 'an unknown device'})"
         )
 
 
@@ -111,18 +118,19 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
     store = open_store(config.data.store)
     module, about = build_module(config, store)
     with _process_settings(config):
-        trainer = _trainer(config, about, progress)
-        loader, validation = _loaders(config, store, trainer)
         last = config.out / LAST_NAME
         resume = last if last.exists() else None
-        if resume is not None:
-            at = read_checkpoint(resume)[KEY]
+        at = read_checkpoint(resume)[KEY] if resume is not None else {}
+        description = Describe(about, at.get("training_hours", 0.0))
+        trainer = _trainer(config, description, progress)
+        loader, validation = _loaders(config, store, trainer)
+        if at:
             loader.resume_at(at["epoch"], at["batches"])
             logger.info("%s: going on after step %d", resume, at["step"])
         if trainer.is_global_zero:
             write_json(config.out / RECORD_NAME, {"status": "running", "config": config.resolved()})
         _fit(trainer, module, (loader, validation), resume)
-    return _record(config, trainer)
+        return _record(config, trainer, description)
 
 
 def _fit(
@@ -166,6 +174,8 @@ def _finished(config: TrainConfig) -> TrainResult | None:
         result["validation_loss"],
         result["epochs"],
         result["steps"],
+        result.get("training_hours", math.nan),
+        result.get("training_device", ""),
     )
 
 
@@ -263,11 +273,11 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
 
 
 def _trainer(
-    config: TrainConfig, about: dict[str, Any], progress: Callable[[int, int], None] | None
+    config: TrainConfig, description: Describe, progress: Callable[[int, int], None] | None
 ) -> lightning.Trainer:
     settings = config.trainer
     callbacks: list[Callback] = [
-        Describe(about),
+        description,
         StopAtNan(config.out, settings.log_every_steps),
         BestCheckpoints(config.out, settings.keep_best),
         LastCheckpoint(config.out, settings.save_every_steps),
@@ -340,7 +350,7 @@ def _rank(trainer: lightning.Trainer) -> int:
     return int(environment.node_rank() * trainer.num_devices + local)
 
 
-def _record(config: TrainConfig, trainer: lightning.Trainer) -> TrainResult:
+def _record(config: TrainConfig, trainer: lightning.Trainer, description: Describe) -> TrainResult:
     best = read_checkpoint(config.out / BEST_NAME)[KEY]
     result = TrainResult(
         config.out / BEST_NAME,
@@ -348,6 +358,8 @@ def _record(config: TrainConfig, trainer: lightning.Trainer) -> TrainResult:
         float(best["validation_loss"]),
         trainer.current_epoch,
         trainer.global_step,
+        description.training_hours,
+        device_name(trainer),
     )
     if trainer.is_global_zero:
         record = {"status": "complete", "config": config.resolved(), "result": asdict(result)}
