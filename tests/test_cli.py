@@ -17,7 +17,7 @@ def run(*arguments):
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_every_stage_names_real_functions_and_a_buildable_configuration(stage):
     assert callable(stages.load(stage.function))
-    values = compose_config(stage.config, stage.example.split())
+    values = compose_config(stage.config, stage.overrides(stage.example.split()))
     assert build_config(stages.load(stage.config_class), values)
 
 
@@ -38,7 +38,7 @@ def _same(keys, shipped, where):
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_shipped_configuration_shows_every_setting(stage):
-    values = compose_config(stage.config, stage.example.split())
+    values = compose_config(stage.config, stage.overrides(stage.example.split()))
     config = build_config(stages.load(stage.config_class), values)
     _same(_keys(config), values, stage.config)
 

@@ -61,11 +61,12 @@ def _stage_command(stage: Stage) -> click.Command:
     @click.pass_context
     def callback(
         ctx: click.Context,
-        overrides: tuple[str, ...],
+        words: tuple[str, ...],
         multirun: bool,
         show_config: bool,
         config_dir: str | None,
     ) -> None:
+        overrides = stage.overrides(words)
         if show_config:
             _print_config(stage, overrides, config_dir)
         elif multirun:
@@ -80,8 +81,9 @@ def _stage_command(stage: Stage) -> click.Command:
             if getattr(result, "ok", True) is False:
                 raise SystemExit(1)
 
+    bare = f"[{stage.positional.upper()}] " if stage.positional else ""
     options: list[click.Parameter] = [
-        click.Argument(["overrides"], nargs=-1, metavar="[KEY=VALUE]..."),
+        click.Argument(["words"], nargs=-1, metavar=f"{bare}[KEY=VALUE]..."),
         click.Option(["-m", "--multirun"], is_flag=True, help="Sweep comma-separated values."),
         click.Option(["--show-config"], is_flag=True, help="Print the configuration and stop."),
         click.Option(["--config-dir"], metavar="DIR", help="Folder of further configuration."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ class Stage:
         function: ``module:name`` of the library function, called with (config, progress).
         summary: what the command does, in one sentence.
         example: overrides of a typical call.
+        positional: key that a first bare word sets; empty where every key is named.
     """
 
     path: tuple[str, ...]
@@ -26,6 +28,14 @@ class Stage:
     function: str
     summary: str
     example: str
+    positional: str = ""
+
+    def overrides(self, words: Sequence[str]) -> list[str]:
+        """The words of a call as ``key=value``, the bare first one included."""
+        first = words[0] if words else "="
+        if not self.positional or "=" in first or first.startswith("~"):
+            return list(words)
+        return [f"{self.positional}={first}", *words[1:]]
 
 
 STAGES = (
@@ -83,7 +93,8 @@ STAGES = (
         "climsim.data.table:VariablesConfig",
         "climsim.data.table:show_variables",
         "List the variables of a set: place in the vector, unit, origin, normalization.",
-        "set=expanded",
+        "expanded",
+        positional="set",
     ),
     Stage(
         ("train",),

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from climsim.data.statistics import Statistics, VariableStatistics
-from climsim.data.table import SETS, derivation, markdown, normalization, text, variables_table
+from climsim.data.table import (
+    SETS,
+    derivation,
+    markdown,
+    normalization,
+    page,
+    text,
+    variables_table,
+)
 from climsim.errors import ClimSimError
 from climsim.variables import EXPANDED, STANDARD, TARGETS, variable
 
@@ -114,9 +122,37 @@ def test_unknown_set_lists_the_known():
 def test_documentation_holds_the_tables():
     from pathlib import Path
 
-    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
-    for name in ("standard", "expanded", "targets"):
-        assert f"### {name}\n\n{markdown(variables_table(name))}" in page, (
-            f"docs/data.md: replace its table {name} by the output of "
-            f"`climsim data variables set={name} form=markdown`"
-        )
+    file = Path(__file__).parents[2] / "docs/variables.md"
+    assert file.read_text() == page(), (
+        "docs/variables.md: write it again: "
+        "python -c 'from climsim.data.table import page; print(page(), end=\"\")'"
+    )
+
+
+def test_page_holds_every_set():
+    text_of_page = page()
+    for name in SETS:
+        assert f"## {name}\n" in text_of_page
+        assert markdown(variables_table(name)) in text_of_page
+
+
+@pytest.mark.parametrize("words", [["targets"], ["set=targets"], ["targets", "form=text"]])
+def test_the_set_is_a_bare_word_on_the_command_line(words, capsys):
+    from climsim.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "variables", *words])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "ptend_q0001" in printed
+    assert "state_ps" not in printed
+
+
+def test_a_bare_word_is_refused_where_every_key_is_named(capsys):
+    from climsim.cli import main
+
+    for words in (["data", "prepare", "raw"], ["data", "variables", "targets", "standard"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 1
+        assert "missing EQUAL" in capsys.readouterr().err

@@ -201,6 +201,45 @@ def markdown(rows: Sequence[VariableRow]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def page() -> str:
+    """The tables of all sets as one page of Markdown, for the documentation."""
+    parts = [_PAGE_HEAD]
+    for name, about in _ABOUT.items():
+        parts.append(f"## {name}\n\n{about}\n\n{markdown(variables_table(name))}")
+    return "\n".join(parts)
+
+
+_PAGE_HEAD = """# Variables
+
+Every variable of every set, in the order of the vector that a network or the exported file sees.
+This page is what the library's own tables say:
+
+```sh
+climsim data variables expanded
+climsim data variables outputs levels=30
+climsim data variables targets form=markdown
+```
+
+Profiles come first, each from the model top (level 0) to the surface, then the scalars. `mli` is
+the file with the state before physics, `mlo` the one after it; t is the present step. In names,
+`_prvphy` is what physics did in the previous step, `_dyn` what dynamics and the other components
+did between that step and this one, and the prefix `tm_` moves either one step further back.
+Statistics are those of the training split; "per level" means one number per level, otherwise there
+is one for the variable.
+"""
+
+_ABOUT = {
+    STANDARD.name: "Inputs of the recipes standard, conf_loss, diff_loss; multirep encodes them "
+    "three times.",
+    EXPANDED.name: "Inputs of the recipe v6: with the two previous steps and latitude.",
+    TARGETS.name: "What networks predict.",
+    KAGGLE_INPUTS.name: "Inputs of the Kaggle competition, as they are in its files.",
+    DOOR_V2.name: "What the climate model hands to an exported model of the standard set.",
+    DOOR_V6.name: "What the climate model hands to an exported model of the expanded set.",
+    DOOR_OUTPUTS.name: "What an exported model hands back.",
+}
+
+
 def text(rows: Sequence[VariableRow]) -> str:
     """The table in columns of plain text, for the terminal."""
     header = tuple(f.name for f in fields(VariableRow))
