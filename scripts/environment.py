@@ -138,24 +138,29 @@ def users() -> dict[str, set[str]]:
     return result
 
 
-def size_rows() -> Iterator[str]:
-    """A Markdown row for each direct dependency, the costliest first."""
-    modules: dict[str, str] = {}
+def top_modules() -> dict[str, set[str]]:
+    """For each installed distribution, the top-level modules that it brings."""
+    result: dict[str, set[str]] = {}
     for module, names in metadata.packages_distributions().items():
         for name in names:
-            modules.setdefault(canonical(name), module)
-    omitted, used, rows = left_out(), users(), []
+            result.setdefault(canonical(name), set()).add(module)
+    return result
+
+
+def size_rows() -> Iterator[str]:
+    """A Markdown row for each direct dependency, those that bring most first."""
+    omitted, used, modules, rows = left_out(), users(), top_modules(), []
     everything = closure(wanted(), omitted)
     for requirement in wanted():
         name = canonical(requirement.name)
         others = [r for r in wanted() if canonical(r.name) != name]
         alone = sum(map(megabytes, everything - closure(others, omitted)))
-        module = modules.get(name, name.replace("-", "_"))
-        parts = ", ".join(sorted(used.get(module, ()))) or "by another dependency"
-        rows.append((alone, name, megabytes(name), import_seconds(module), parts))
+        found = sorted(modules.get(name, {name}), key=lambda m: (m not in used, m != name))
+        parts = ", ".join(sorted(used.get(found[0], ()))) or "through other libraries"
+        rows.append((alone, megabytes(name), name, import_seconds(found[0]), parts))
     yield "| dependency | alone [MB] | with what only it needs [MB] | import [s] | used in |"
     yield "|---|---|---|---|---|"
-    for alone, name, own, seconds, parts in sorted(rows, reverse=True):
+    for alone, own, name, seconds, parts in sorted(rows, reverse=True):
         yield f"| {name} | {own:.1f} | {alone:.1f} | {seconds:.1f} | {parts} |"
 
 
