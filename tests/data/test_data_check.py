@@ -83,6 +83,30 @@ def test_each_kind_of_damage_is_found(raw):
     assert files[1].after.name in text
 
 
+def test_every_problem_of_a_file_counts(raw):
+    path = list_steps(raw)[3].before
+    change(path, "state_u", (1, 2), np.nan)
+    change(path, "state_u", (2, 2), 900.0)
+    change(path, "state_v", (1, 2), 1e30)
+    change(path, "state_t", (3, 4), 9000.0)
+    change(path, "pbuf_TAUX", 1, -99.0)
+    change(path, "tod", ..., 77)
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("pbuf_CH4", "pbuf_CHX")
+        file.calendar = "gregorian"
+    found, report = counts(raw)
+    assert found == {"date": 2, "variable": 1, "nan": 1, "fill": 1, "range": 3}
+    for text in ("state_u has 1 implausible values, such as 900", "pbuf_CH4 is missing", "tod=77"):
+        assert text in str(report)
+
+
+def test_the_whole_variables_of_a_cut_file_are_looked_at(raw):
+    path = list_steps(raw)[3].before
+    change(path, "state_t", (3, 4), 9000.0)
+    path.write_bytes(path.read_bytes()[:-40])
+    assert counts(raw)[0] == {"truncated": 1, "range": 1}
+
+
 def test_missing_steps_are_listed_by_date(raw):
     for index in (2, 3):
         step = list_steps(raw)[2]

@@ -13,7 +13,7 @@ import numpy as np
 from climsim.constants import TIME_STEP
 from climsim.data.classic import HeaderCache
 from climsim.data.parallel import run_tasks
-from climsim.data.ranges import outside_range
+from climsim.data.ranges import implausible, outside_range
 from climsim.data.raw import (
     GRID_FILE,
     INPUT_TAGS,
@@ -22,7 +22,7 @@ from climsim.data.raw import (
     OUTPUT_VARIABLES,
     read_grid_info,
 )
-from climsim.data.step_file import PROBLEMS, StepFileError, parse_name, read_fields
+from climsim.data.step_file import PROBLEMS, inspect_fields, parse_name
 from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import provenance, write_json
@@ -131,8 +131,9 @@ class _MonthTask:
 def check(config: CheckConfig, progress: Callable[[int, int], None] | None = None) -> CheckReport:
     """Check every file of a folder of raw steps; each file is read whole.
 
-    Of a file that cannot be read the first problem counts; of one that can, every variable with
-    values outside its physical range.
+    Every problem counts by itself: each missing variable, each one of the wrong layout, with NaN,
+    fill values or values outside its physical range. Of a cut file the variables that are whole are
+    looked at too; only a file whose header is damaged gives one finding alone.
 
     Args:
         config: what to check.
@@ -214,16 +215,15 @@ def _check_file(
     report: MonthReport,
     headers: HeaderCache,
 ) -> None:
-    try:
-        fields = read_fields(path, names, headers)
-    except StepFileError as error:
-        report.add(error.problem, str(error))
-        return
-    found = fields["state_t"].shape
+    fields, problems = inspect_fields(path, names, headers)
+    for problem in problems:
+        report.add(problem.problem, str(problem))
+    found = next((value.shape for value in fields.values() if value.ndim == 2), shape)
     if shape is not None and found != shape:
         report.add("shape", f"{path}: (level, column) is {found}, the grid file says {shape}")
     for name, count in outside_range(fields).items():
-        worst = fields[name].flat[np.argmax(np.abs(fields[name]))]
+        values = fields[name][implausible(name, fields[name])]
+        worst = values[np.argmax(np.abs(values))]
         report.add("range", f"{path}: {name} has {count} implausible values, such as {worst:g}")
 
 

@@ -17,6 +17,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.data.classic import HeaderCache
 from climsim.data.step_file import (
     Fields,
@@ -168,7 +169,7 @@ def _write_fields(
             array = file.createVariable(name, "f8", dims)
             array.setncatts({"units": variable(name).unit, "long_name": variable(name).long_name})
             arrays.append((array, value))
-        second = to_seconds(date) % 86400
+        second = to_seconds(date) % SECONDS_PER_DAY
         stamps = {"ymd": date.year * 10000 + date.month * 100 + date.day, "tod": second}
         arrays += [(file.createVariable(name, "i4"), value) for name, value in stamps.items()]
         # Every definition before the first value: a classic file is laid out only once.

@@ -7,14 +7,14 @@ whole; netCDF-4 files go through the netCDF library, which tells by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.constants import FILL_THRESHOLD
+from climsim.constants import FILL_THRESHOLD, SECONDS_PER_DAY
 from climsim.data import classic
 from climsim.data.times import seconds_of, to_date
 from climsim.errors import ClimSimError
@@ -81,21 +81,42 @@ def read_fields(
     Raises:
         ClimSimError: as for `read_step`.
     """
+    fields, problems = inspect_fields(path, names, headers)
+    for problem in problems:
+        raise problem
+    return fields
+
+
+def inspect_fields(
+    path: str | Path, names: tuple[str, ...], headers: classic.HeaderCache | None = None
+) -> tuple[Fields, list[StepFileError]]:
+    """Read what can be read of variables of one step file, and list all that is wrong with it.
+
+    Args:
+        path: a step file.
+        names: the variables to read.
+        headers: parser to share between files, which spares parsing equal headers again.
+
+    Returns:
+        The variables that are whole and of the right layout, as for `read_fields`, and the
+        problems, the gravest first.
+    """
     path = Path(path)
+    problems: list[StepFileError] = []
     try:
         data = path.read_bytes() if _is_classic(path) else None
-    except FileNotFoundError as error:
-        raise StepFileError(
-            "unreadable", f"{path}: no such file: the step is incomplete"
-        ) from error
+        if data is None:
+            fields = _read_netcdf4(path, names, problems)
+        else:
+            fields = _read_classic(path, data, names, headers or classic.HeaderCache(), problems)
+    except StepFileError as error:
+        return {}, [error]
+    except FileNotFoundError:
+        return {}, [StepFileError("unreadable", f"{path}: no such file: the step is incomplete")]
     except OSError as error:
-        raise StepFileError("unreadable", f"{path}: cannot be read ({error.strerror})") from error
-    if data is None:
-        fields = _read_netcdf4(path, names)
-    else:
-        fields = _read_classic(path, data, names, headers or classic.HeaderCache())
-    _check_fields(path, fields)
-    return fields
+        return {}, [StepFileError("unreadable", f"{path}: cannot be read ({error.strerror})")]
+    problems += _value_problems(path, fields)
+    return fields, problems
 
 
 def _is_classic(path: Path) -> bool:
@@ -104,7 +125,11 @@ def _is_classic(path: Path) -> bool:
 
 
 def _read_classic(
-    path: Path, data: bytes, names: tuple[str, ...], headers: classic.HeaderCache
+    path: Path,
+    data: bytes,
+    names: tuple[str, ...],
+    headers: classic.HeaderCache,
+    problems: list[StepFileError],
 ) -> Fields:
     try:
         header = headers.parse(data)
@@ -114,19 +139,25 @@ def _read_classic(
             f"{path}: damaged netCDF header ({error}): copy or download the file again",
         ) from error
     if header.size > len(data):
-        raise StepFileError(
-            "truncated",
-            f"{path}: truncated: {len(data)} bytes, expected {header.size}: "
-            "copy or download the file again",
+        problems.append(
+            StepFileError(
+                "truncated",
+                f"{path}: truncated: {len(data)} bytes, expected {header.size}: "
+                "copy or download the file again",
+            )
         )
-    _check_calendar(path, header.attributes.get("calendar"))
-    _check_stamp(path, _classic_stamp(header, data))
+    problems += _calendar_problems(path, header.attributes.get("calendar"))
+    problems += _stamp_problems(path, _classic_stamp(header, data))
     fields = {}
     for name in names:
-        if name not in header.variables:
-            raise missing_variable(path, name, header.variables)
-        place = header.variables[name]
-        _check_layout(path, name, place.dimensions, place.dtype)
+        place = header.variables.get(name)
+        if place is None:
+            problems.append(missing_variable(path, name, header.variables))
+            continue
+        wrong = _layout_problems(path, name, place.dimensions, place.dtype)
+        problems += wrong
+        if wrong or place.end > len(data):
+            continue
         count = int(np.prod(place.shape))
         value = np.frombuffer(data, place.dtype, count, place.offset).reshape(place.shape)
         fields[name] = value.astype(place.dtype.newbyteorder("="))
@@ -137,27 +168,30 @@ def _classic_stamp(header: classic.ClassicHeader, data: bytes) -> dict[str, int]
     stamp = {}
     for name in ("ymd", "tod"):
         place = header.variables.get(name)
-        if place is not None and np.prod(place.shape) == 1:
+        if place is not None and np.prod(place.shape) == 1 and place.end <= len(data):
             stamp[name] = int(np.frombuffer(data, place.dtype, 1, place.offset)[0])
     return stamp
 
 
-def _read_netcdf4(path: Path, names: tuple[str, ...]) -> Fields:
+def _read_netcdf4(path: Path, names: tuple[str, ...], problems: list[StepFileError]) -> Fields:
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)
-            _check_calendar(path, getattr(file, "calendar", None))
+            problems += _calendar_problems(path, getattr(file, "calendar", None))
             stamp: dict[str, int] = {
                 n: int(file[n][...]) for n in ("ymd", "tod") if n in file.variables
             }
-            _check_stamp(path, stamp)
+            problems += _stamp_problems(path, stamp)
             fields = {}
             for name in names:
-                if name not in file.variables:
-                    raise missing_variable(path, name, file.variables)
-                array = file.variables[name]
-                _check_layout(path, name, array.dimensions, np.dtype(array.dtype))
-                fields[name] = array[...]
+                array = file.variables.get(name)
+                if array is None:
+                    problems.append(missing_variable(path, name, file.variables))
+                    continue
+                wrong = _layout_problems(path, name, array.dimensions, np.dtype(array.dtype))
+                problems += wrong
+                if not wrong:
+                    fields[name] = array[...]
             return fields
     except (OSError, RuntimeError, ValueError, TypeError, UnicodeError) as error:
         raise StepFileError(
@@ -176,61 +210,65 @@ def missing_variable(path: Path, name: str, found: Mapping[str, object]) -> Step
     )
 
 
-def _check_layout(path: Path, name: str, dimensions: tuple[str, ...], dtype: np.dtype) -> None:
+def _layout_problems(
+    path: Path, name: str, dimensions: tuple[str, ...], dtype: np.dtype
+) -> list[StepFileError]:
     expected = ("lev", "ncol") if variable(name).profile else ("ncol",)
     if tuple(dimensions) != expected:
-        raise StepFileError(
-            "shape",
+        text = (
             f"{path}: {name} has dimensions ({', '.join(dimensions)}), "
-            f"expected ({', '.join(expected)})",
+            f"expected ({', '.join(expected)})"
         )
+        return [StepFileError("shape", text)]
     if dtype.kind != "f":
-        raise StepFileError(
-            "variable", f"{path}: {name} has type {dtype}, expected floating point numbers"
-        )
+        text = f"{path}: {name} has type {dtype}, expected floating point numbers"
+        return [StepFileError("variable", text)]
+    return []
 
 
-def _check_calendar(path: Path, calendar: object) -> None:
+def _calendar_problems(path: Path, calendar: object) -> list[StepFileError]:
     """Refuse a file that says it has another calendar; the published ones do not say."""
-    if calendar is not None and calendar not in _CALENDARS:
-        raise StepFileError(
-            "date", f"{path}: calendar is {calendar!r}, expected {' or '.join(_CALENDARS)}"
-        )
+    if calendar is None or calendar in _CALENDARS:
+        return []
+    text = f"{path}: calendar is {calendar!r}, expected {' or '.join(_CALENDARS)}"
+    return [StepFileError("date", text)]
 
 
-def _check_stamp(path: Path, stamp: Mapping[str, int]) -> None:
+def _stamp_problems(path: Path, stamp: Mapping[str, int]) -> list[StepFileError]:
     """Compare the date inside a file, if it has one, with the date in its name."""
     parsed = parse_name(path)
     if parsed is None or set(stamp) != {"ymd", "tod"}:
-        return
+        return []
     date = to_date(parsed[1])
-    expected = date.year * 10000 + date.month * 100 + date.day, parsed[1] % 86400
-    if (stamp["ymd"], stamp["tod"]) != expected:
-        raise StepFileError(
-            "date",
-            f"{path}: the file says ymd={stamp['ymd']} tod={stamp['tod']}, its name says "
-            f"ymd={expected[0]} tod={expected[1]}: was it renamed?",
-        )
+    day = date.year * 10000 + date.month * 100 + date.day
+    expected = day, parsed[1] % SECONDS_PER_DAY
+    if (stamp["ymd"], stamp["tod"]) == expected:
+        return []
+    text = (
+        f"{path}: the file says ymd={stamp['ymd']} tod={stamp['tod']}, its name says "
+        f"ymd={expected[0]} tod={expected[1]}: was it renamed?"
+    )
+    return [StepFileError("date", text)]
 
 
-def _check_fields(path: Path, fields: Fields) -> None:
+def _value_problems(path: Path, fields: Fields) -> Iterator[StepFileError]:
     shape = next((f.shape for f in fields.values() if f.ndim == 2), None)
     for name, value in fields.items():
         expected = shape if value.ndim == 2 else (shape or value.shape)[-1:]
         if value.shape != expected:
-            raise StepFileError(
+            yield StepFileError(
                 "shape", f"{path}: {name} has shape {value.shape}, expected {expected}"
             )
         # One pass, and no array of flags: float64 fields of weather do not overflow in a sum.
         if not np.isfinite(value.sum()):
             bad = int(np.sum(~np.isfinite(value)))
-            raise StepFileError(
+            yield StepFileError(
                 "nan",
                 f"{path}: {name} has {bad} values that are not finite: "
                 "replace the file or remove the step",
             )
         if name not in FILLED_VARIABLES and (np.abs(value) > FILL_THRESHOLD).any():
-            raise StepFileError(
+            yield StepFileError(
                 "fill",
                 f"{path}: {name} holds fill values, which only {', '.join(FILLED_VARIABLES)} may",
             )
