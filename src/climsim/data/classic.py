@@ -23,6 +23,8 @@ _DTYPES = {
     9: np.dtype(">u4"), 10: np.dtype(">i8"), 11: np.dtype(">u8"),
 }  # fmt: skip
 _LARGEST_COUNT = 1 << 40
+_LARGEST_TOLD = 2**32 - 4
+"""Sizes from here on do not fit the header of the older formats."""
 _CACHED_HEADERS = 8
 
 
@@ -47,9 +49,14 @@ class ClassicVariable:
     offset: int
 
     @property
+    def size(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
     def end(self) -> int:
         """First byte after the array."""
-        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+        return self.offset + self.size
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,7 @@ def parse_header(data: bytes) -> ClassicHeader:
         lengths.append(length or records)
     attributes = cursor.attributes()
     variables, record_variables = _variables(cursor, names, lengths, unlimited)
+    _check_places(variables, cursor.position)
     return ClassicHeader(
         dict(zip(names, lengths, strict=True)),
         attributes,
@@ -206,14 +214,29 @@ def _variables(
         axes = [cursor.count() for _ in range(rank)]
         cursor.attributes()
         dtype = cursor.dtype()
-        cursor.count()
+        told = cursor.count()
         offset = cursor.offset()
         if any(axis >= len(names) for axis in axes):
             raise HeaderError(f"variable {name} with an unknown dimension")
         if axes and axes[0] in unlimited:
             along_records.append(name)
             continue
-        fixed[name] = ClassicVariable(
+        if name in fixed:
+            raise HeaderError(f"variable {name} twice")
+        place = ClassicVariable(
             tuple(names[a] for a in axes), tuple(lengths[a] for a in axes), dtype, offset
         )
+        # Narrow types are padded, in ways that writers disagree on.
+        if dtype.itemsize >= 4 and place.size != told < _LARGEST_TOLD:
+            raise HeaderError(f"variable {name} of {place.size} bytes, told as {told}")
+        fixed[name] = place
     return fixed, along_records
+
+
+def _check_places(variables: dict[str, ClassicVariable], header: int) -> None:
+    """Refuse arrays that overlap the header or each other: a damaged offset would shift values."""
+    end = header
+    for name, place in sorted(variables.items(), key=lambda item: item[1].offset):
+        if place.offset < end:
+            raise HeaderError(f"variable {name} at byte {place.offset}, expected {end} or later")
+        end = place.end
