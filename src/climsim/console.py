@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -23,8 +26,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from climsim.errors import ClimSimError
+from climsim.files import write_json
+
 ProgressCallback = Callable[[int, int], None]
 """Called with (done, total) as work advances."""
+
+PROGRESS_VARIABLE = "CLIMSIM_PROGRESS"
+"""Environment variable that names a file to keep progress in; experiments read it."""
+_BETWEEN_WRITES = 2.0
+"""Least time between two writes of that file [s]."""
 
 err = Console(stderr=True)
 out = Console()
@@ -36,9 +47,34 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed else "", style="dim")
 
 
+class _ProgressFile:
+    """Progress in a JSON file: done, total, where it began, and the seconds since then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._began: tuple[int, float] | None = None
+        self._written = -_BETWEEN_WRITES
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._began is None:
+            self._began = (done, now)
+        if now - self._written < _BETWEEN_WRITES and done != total:
+            return
+        self._written = now
+        first, since = self._began
+        values = {"done": done, "total": total, "first": first, "seconds": now - since}
+        # Progress is no product: a disk that is full must not stop the work.
+        with contextlib.suppress(OSError, ClimSimError):
+            write_json(self._path, values)
+
+
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[ProgressCallback]:
-    """Show a bar with rate and time left on a terminal; nothing elsewhere."""
+    """Show a bar with rate and time left on a terminal, keep a file where asked to, or neither."""
+    if path := os.environ.get(PROGRESS_VARIABLE):
+        yield _ProgressFile(Path(path))
+        return
     if not err.is_terminal:
         yield lambda done, total: None
         return

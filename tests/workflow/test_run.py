@@ -1,5 +1,8 @@
 """The workflow with a recording stand-in for the command line."""
 
+import json
+import re
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -9,25 +12,31 @@ from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from climsim.errors import ClimSimError
-from climsim.workflow import run
+from climsim.workflow import plan, run
 
 STAND_IN = '''#!{python}
 """Record the call; make the product that the stage would make; fail when told to."""
 import pathlib, sys
-words = [a for a in sys.argv[3:] if "=" not in a]
+words = [a for a in sys.argv[3:] if "=" not in a and not a.startswith(("-", "/"))]
 keys = dict(a.split("=", 1) for a in sys.argv[3:] if "=" in a)
 with open("calls.txt", "a") as log:
     log.write(" ".join(sys.argv[3:]) + "\\n")
-if pathlib.Path("fail-" + words[-1]).exists():
-    sys.exit("stand-in: told to fail")
+member = keys.get("case") or pathlib.Path(keys.get("out", "")).stem
+for told in ("fail-" + words[-1], "fail-" + words[-1] + "-" + member):
+    if pathlib.Path(told).exists():
+        print("climsim: error: told to fail")
+        sys.exit(1)
 product = {{"generate": "raw", "prepare": "store", "train": "out"}}.get(words[-1])
 product = product or ("folder" if words[0] == "online" else "out")
 path = pathlib.Path(keys[product])
 if path.suffix in (".nc", ".pt", ".html"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("x")
+    checkpoint = pathlib.Path(keys.get("checkpoint", "none"))
+    made_from = checkpoint.parent / "content"
+    path.write_text(made_from.read_text() if made_from.exists() else "x")
 else:
     path.mkdir(parents=True, exist_ok=True)
+    (path / "content").write_text("\\n".join(sys.argv))
 '''
 
 
@@ -94,7 +103,7 @@ def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
 def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
     start(folder)
     calls(folder)
-    (folder / "online" / "mmf2").rmdir()
+    shutil.rmtree(folder / "online" / "mmf2")
     start(folder)
     assert calls(folder) == []
     (folder / "online.nc").unlink()
@@ -104,8 +113,105 @@ def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
     assert not any("case=mmf1" in c for c in again)
 
 
-def test_dry_run_makes_nothing(folder):
+def test_dry_run_makes_nothing_and_counts_the_jobs(folder, capsys):
     assert start(folder, dry_run=True) is None
+    assert calls(folder) == []
+    shown = capsys.readouterr().out
+    assert re.search(r"online_reference +2\n", shown)
+    assert re.search(r"total +12\n|total +13\n", shown)
+
+
+def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
+    two = ("members.recipes=[standard,v6]",)
+    folder.mkdir()
+    (folder / "fail-train-unet-v6-7").touch()
+    with pytest.raises(ClimSimError, match=r"train of unet-v6-7 \(told to fail\)"):
+        start(folder, *two)
+    made = calls(folder)
+    assert (folder / "report.html").exists()
+    evaluated = next(c for c in made if c.startswith("evaluate online"))
+    assert "runs=[online/unet-standard-7]" in evaluated
+    assert "offline=[offline/unet-standard-7.nc]" in made[-1]
+    assert json.loads((folder / "failures.json").read_text()) == [
+        {
+            "member": "unet-v6-7",
+            "stage": "train",
+            "message": "told to fail",
+            "log": "logs/train-unet-v6-7.log",
+        }
+    ]
+    (folder / "fail-train-unet-v6-7").unlink()
+    start(folder, *two)
+    again = calls(folder)
+    assert again[0].startswith("train")
+    assert "recipe=v6" in again[0]
+    assert not any("unet-standard-7" in c for c in again if c.startswith(("train", "export")))
+    assert "offline=[offline/unet-standard-7.nc,offline/unet-v6-7.nc]" in again[-1]
+    assert not (folder / "failures.json").exists()
+
+
+def test_failed_online_run_keeps_the_offline_metrics_of_its_member(folder):
+    two = ("members.recipes=[standard,v6]",)
+    folder.mkdir()
+    (folder / "fail-run-unet-v6-7").touch()
+    with pytest.raises(ClimSimError, match="online of unet-v6-7"):
+        start(folder, *two)
+    made = calls(folder)
+    assert "offline=[offline/unet-standard-7.nc,offline/unet-v6-7.nc]" in made[-1]
+    assert any("runs=[online/unet-standard-7]" in c for c in made)
+
+
+def test_changed_recipe_reruns_only_its_members_and_starts_them_anew(folder):
+    two = ("members.recipes=[standard,v6]",)
+    start(folder, *two)
+    calls(folder)
+    start(folder, *two, "+recipes.v6.recipe.delta=2.0")
+    again = calls(folder)
+    assert [c.split()[0] for c in again if "unet-standard-7" in c and "unet-v6-7" not in c] == []
+    assert [c.split()[0] for c in again if c.startswith("train")] == ["train"]
+    assert "recipe.delta=2.0" in again[0]
+    old = (folder / "replaced" / "members" / "unet-v6-7" / "content").read_text()
+    assert "recipe.delta" not in old
+    assert "recipe.delta=2.0" in (folder / "members" / "unet-v6-7" / "content").read_text()
+    assert (folder / "replaced" / "online" / "unet-v6-7").exists()
+
+
+def test_edited_recipe_file_reruns_only_its_members(folder, tmp_path):
+    recipe = tmp_path / "conf" / "recipe" / "mine.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("defaults: [standard, _self_]\nname: mine\ndelta: 0.5\n")
+    options = {"config_dir": str(tmp_path / "conf")}
+    start(folder, "members.recipes=[standard,mine]", **options)
+    assert any(f"--config-dir {tmp_path / 'conf'}" in c for c in calls(folder))
+    recipe.write_text("defaults: [standard, _self_]\nname: mine\ndelta: 0.25\n")
+    start(folder, "members.recipes=[standard,mine]", **options)
+    again = calls(folder)
+    assert len([c for c in again if c.startswith("train")]) == 1
+    assert "recipe=mine" in again[0]
+
+
+def test_longer_online_runs_are_continued_not_started_anew(folder):
+    start(folder)
+    start(folder, "stages.online_member.days=20")
+    assert not (folder / "replaced" / "online" / "unet-standard-7").exists()
+
+
+def test_given_store_is_neither_generated_nor_prepared(folder, tmp_path):
+    store = tmp_path / "given.zarr"
+    store.mkdir()
+    (store / "zarr.json").write_text('{"attributes": {"fingerprint": "abc"}}')
+    start(folder, f"source.store={store}")
+    made = calls(folder)
+    assert not any(c.startswith(("data generate", "data prepare")) for c in made)
+    assert any(f"data.store={store}" in c for c in made)
+    assert not any("start=" in c for c in made)
+    with pytest.raises(ClimSimError, match=r"source\.raw: .*nowhere: no such file or folder"):
+        start(folder, "source.raw=nowhere")
+
+
+def test_wrong_setting_of_a_later_stage_is_found_before_anything_runs(folder):
+    with pytest.raises(ClimSimError, match="unknown configuration key 'dayz'"):
+        start(folder, "+stages.online_member.dayz=3")
     assert calls(folder) == []
 
 
@@ -127,8 +233,8 @@ def test_second_process_on_the_same_experiment_is_refused(folder):
 
 def test_overrides_survive_hydra_whatever_they_hold():
     values = {"a": {"b": 1.5, "c": None}, "d": [1, "x y"], "e": "it's, here=there", "f": True}
-    texts = run.override_texts(values)
+    texts = plan.override_texts(values)
     assert texts == ["a.b=1.5", "a.c=null", "d=[1,'x y']", "e='it\\'s, here=there'", "f=true"]
-    assert run.override_texts({}) == []
+    assert plan.override_texts({}) == []
     parsed = OverridesParser.create().parse_overrides(texts)
     assert [p.value() for p in parsed] == [1.5, None, [1, "x y"], "it's, here=there", True]

@@ -3,85 +3,36 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from climsim.configuration import build_config, compose_config, flatten
+from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.files import remove, write_json
-
-STAGE_NAMES = (
-    "generate",
-    "prepare",
-    "statistics",
-    "train",
-    "export",
-    "evaluate_offline",
-    "online_mmf1",
-    "online_mmf2",
-    "online_member",
-    "evaluate_online",
-    "figures",
-    "report",
+from climsim.online.hosts import batch_runner
+from climsim.workflow import watch
+from climsim.workflow.config import RULES, ExperimentConfig
+from climsim.workflow.failures import SHARED, Failure, find_failures, last_line, write_failures
+from climsim.workflow.job import PLAN
+from climsim.workflow.lock import LockedError, hold
+from climsim.workflow.plan import (
+    JOINT_RULES,
+    REFERENCES,
+    Stages,
+    joint_jobs,
+    make_plan,
+    override_texts,
+    plan_values,
 )
+from climsim.workflow.slurm import PROFILE, write_profile
 
-
-@dataclass(frozen=True)
-class Members:
-    """Which models a study trains: the product of the three lists.
-
-    Attributes:
-        networks: names of networks.
-        recipes: names of recipes.
-        seeds: seeds of initialization and shuffling.
-    """
-
-    networks: tuple[str, ...]
-    recipes: tuple[str, ...]
-    seeds: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for key in ("networks", "recipes", "seeds"):
-            if not getattr(self, key):
-                raise ClimSimError(f"members.{key}: expected at least one entry, found none")
-
-
-@dataclass(frozen=True)
-class ExperimentConfig:
-    """A study: its members and the overrides of each stage.
-
-    Attributes:
-        name: name of the study.
-        folder: where every product goes.
-        members: which models are trained.
-        stages: for each stage, the configuration keys of its command that differ from the
-            defaults, nested or dotted.
-        cores: processor cores Snakemake may use; 0 for all.
-        cores_per_member: cores of one training, evaluation or online run; 0 for all. As many
-            members run side by side as find room.
-    """
-
-    name: str
-    folder: Path
-    members: Members
-    cores: int = 0
-    cores_per_member: int = 0
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.stages) - set(STAGE_NAMES))
-        if unknown:
-            raise ClimSimError(
-                f"stages: unknown {', '.join(unknown)}: expected {', '.join(STAGE_NAMES)}"
-            )
+LOCK = ".lock"
+LOG = "logs/snakemake.log"
+_STORE_MARK = "zarr.json"
 
 
 def run_experiment(
@@ -90,15 +41,20 @@ def run_experiment(
     *,
     dry_run: bool = False,
     until: str | None = None,
+    slurm: bool = False,
     config_dir: str | None = None,
 ) -> Path | None:
     """Run what is missing or out of date of a study.
+
+    Members that fail stop nothing but themselves: the joint stages take the others, and
+    ``failures.json`` lists the failed ones.
 
     Args:
         name: a configuration of the group ``experiment``, such as ``"demo"``.
         overrides: further ``key=value`` overrides of that configuration.
         dry_run: only list what would run.
         until: name of the last rule to run.
+        slurm: send the jobs to SLURM instead of running them here.
         config_dir: folder of further configuration.
 
     Returns:
@@ -107,21 +63,35 @@ def run_experiment(
     Raises:
         ClimSimError: if another process runs the same experiment, or a stage fails.
     """
-    values = compose_config("run_experiment", [f"experiment={name}", *overrides], config_dir)
-    config = build_config(ExperimentConfig, values)
+    config = experiment_config(name, overrides, config_dir)
+    if until is not None and until not in RULES:
+        raise ClimSimError(f"--until: unknown stage {until!r}: expected one of {', '.join(RULES)}")
     folder = config.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    study = Study(config, folder, config_dir, slurm)
     try:
-        with lock.acquire(timeout=0):
+        with hold(folder / LOCK) as lock:
             _forget_lost_products(folder)
-            write_json(folder / "experiment.json", _snakemake_values(config))
-            _run_snakemake(config, folder, _options(dry_run, until))
-    except Timeout as error:
+            if not dry_run:
+                return study.run(until, lock)
+            study.dry_run(until)
+            return None
+    except LockedError as error:
         raise ClimSimError(
             f"{folder}: another process runs this experiment: wait for it or stop it"
         ) from error
-    return None if dry_run or until else folder / "report.html"
+
+
+def experiment_config(
+    name: str, overrides: Sequence[str] = (), config_dir: str | None = None
+) -> ExperimentConfig:
+    """Compose and check the configuration of a study.
+
+    Raises:
+        ClimSimError: for an unknown study or key, or a value that does not fit.
+    """
+    values = compose_config("run_experiment", [f"experiment={name}", *overrides], config_dir)
+    return build_config(ExperimentConfig, values)
 
 
 def stage_interpreter() -> str:
@@ -129,35 +99,167 @@ def stage_interpreter() -> str:
     return sys.executable
 
 
-def _snakemake_values(config: ExperimentConfig) -> dict[str, Any]:
+class Study:
+    """One experiment in its folder, on this machine or a cluster."""
+
+    def __init__(
+        self, config: ExperimentConfig, folder: Path, config_dir: str | None, slurm: bool
+    ) -> None:
+        self.config, self.folder, self.slurm = config, folder, slurm
+        self.stages = Stages(config, config_dir)
+        self.jobs = make_plan(config, self.stages)
+        self.members = config.members.names()
+
+    def dry_run(self, until: str | None) -> None:
+        """Print how many jobs of each rule would run."""
+        self._write_plan(self.members, self.members, ())
+        command = [*self._command(until), "--dry-run", "--quiet", "rules"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
+        _, _, stats = f"{done.stdout}\n{done.stderr}".partition("Job stats:\n")
+        table, _, _ = stats.partition("\n\n")
+        table = table.partition("\nJob stats:")[0].rstrip()
+        sys.stdout.write(f"{table or 'nothing to do'}\n")
+
+    def run(self, until: str | None, lock: int) -> Path | None:
+        """Run every job; then the joint ones over the members that did not fail.
+
+        Raises:
+            ClimSimError: if anything failed, once all that could run has run.
+        """
+        self._write_plan(self.members, self.members, ())
+        remove(self.folder / LOG)
+        code, said = self._snakemake(until, lock)
+        failures = find_failures(self.folder, self.jobs, said)
+        write_failures(self.folder, failures)
+        if code == 0:
+            return None if until else self.folder / "report.html"
+        if not failures:
+            raise self._stopped(said)
+        if until is None or until in JOINT_RULES:
+            self._join(until, lock, failures)
+        raise self._failed(failures, until)
+
+    def _join(self, until: str | None, lock: int, failures: Sequence[Failure]) -> None:
+        """Run the joint stages over the members that got there."""
+        failed = {(failure.member, failure.stage) for failure in failures}
+        if any(member == SHARED for member, _ in failed):
+            return
+        trained = [m for m in self.members if not {(m, "train"), (m, "export")} & failed]
+        offline = [m for m in trained if (m, "offline") not in failed]
+        online = [m for m in trained if (m, "online") not in failed]
+        if any((reference, "online") in failed for reference in REFERENCES):
+            online = []
+        if not offline:
+            return
+        self._write_plan(offline, online, failures)
+        code, said = self._snakemake(until, lock)
+        if code != 0:
+            raise self._stopped(said)
+
+    def _write_plan(
+        self, offline: Sequence[str], online: Sequence[str], failures: Sequence[Failure]
+    ) -> None:
+        joint = joint_jobs(self.stages, offline, online, bool(failures))
+        config = self.config
+        cores = config.cores or os.cpu_count() or 1
+        store = config.source.store
+        plan = {
+            "name": config.name,
+            "runner": sys.executable,
+            "python": stage_interpreter(),
+            "cores": cores,
+            "cores_per_member": config.cores_per_member,
+            "batch": batch_runner(config.host) is not None,
+            "store_mark": "" if store is None else str(store / _STORE_MARK),
+            "members": self.members,
+            "wanted": list(offline) if failures else self.members,
+            "offline": list(offline),
+            "online": list(online),
+            "failures": bool(failures),
+            "jobs": plan_values([*self.jobs, *joint]),
+        }
+        write_json(self.folder / "experiment.json", _summary(config))
+        write_json(self.folder / PLAN, plan)
+        if self.slurm:
+            write_profile(self.folder, config.slurm)
+
+    def _command(self, until: str | None) -> list[str]:
+        config = self.config
+        cores = config.cores or os.cpu_count() or 1
+        where = ["--cores", str(cores)]
+        if self.slurm:
+            # Rules that stay here only wait.
+            waiting = len(self.members) + 2
+            where = ["--profile", str(self.folder / PROFILE), "--local-cores", str(waiting)]
+        elif batch_runner(config.host) is not None:
+            where = ["--cores", str(max(cores, len(self.members) + 2))]
+        return [
+            *(sys.executable, "-m", "snakemake"),
+            *("--snakefile", str(resources.files("climsim.workflow") / "Snakefile")),
+            *("--directory", str(self.folder)),
+            *("--configfile", str(self.folder / PLAN)),
+            *where,
+            # The experiment holds its own lock, which unlike Snakemake's does not outlive a kill.
+            *("--nolock", "--rerun-incomplete", "--keep-going"),
+            *("--rerun-triggers", "mtime", "params"),
+            *(("--until", until) if until else ()),
+        ]
+
+    def _snakemake(self, until: str | None, lock: int) -> tuple[int, str]:
+        """Run Snakemake, watched; return its exit code and what it said, also in a log."""
+        with (self.folder / LOG).open("a+") as log:
+            start = log.tell()
+            process = subprocess.Popen(
+                self._command(until), stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,)
+            )
+            try:
+                code = watch.follow(self.folder, process)
+            except KeyboardInterrupt:
+                process.wait()
+                raise
+            log.seek(start)
+            said = log.read()
+        if code < 0 or code == 130:
+            raise KeyboardInterrupt
+        return code, said
+
+    def _failed(self, failures: Sequence[Failure], until: str | None) -> ClimSimError:
+        first = failures[0]
+        others = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        report = self.folder / "report.html"
+        kept = f"; {report} shows the others" if not until and report.exists() else ""
+        return ClimSimError(
+            f"experiment {self.config.name!r}: a stage failed: {first.stage} of {first.member} "
+            f"({first.message}){others}: see {self.folder / first.log} and failures.json, mend it "
+            f"and run the same command again{kept}; what is complete is kept"
+        )
+
+    def _stopped(self, said: str) -> ClimSimError:
+        return ClimSimError(
+            f"experiment {self.config.name!r}: {_snakemake_error(said)}: see {self.folder / LOG}"
+        )
+
+
+def _summary(config: ExperimentConfig) -> dict[str, Any]:
+    """What the report shows of a study."""
     members = config.members
+    source = {k: str(v) for k, v in vars(config.source).items() if v is not None}
     return {
         "name": config.name,
-        "python": stage_interpreter(),
-        "cores_per_member": config.cores_per_member,
+        "host": config.host,
+        "source": source or "generated by the embedded model",
         "members": {
             "networks": list(members.networks),
             "recipes": list(members.recipes),
             "seeds": list(members.seeds),
         },
-        "stages": {stage: override_texts(config.stages.get(stage, {})) for stage in STAGE_NAMES},
+        "online": override_texts(config.online),
+        "stages": {name: override_texts(values) for name, values in config.stages.items()},
+        "networks": {name: override_texts(values) for name, values in config.networks.items()},
+        "recipes": {name: override_texts(values) for name, values in config.recipes.items()},
     }
-
-
-def override_texts(values: Mapping[str, Any]) -> list[str]:
-    """Write nested configuration values as Hydra overrides, ``a.b=value``."""
-    return [f"{key}={_hydra_value(value)}" for key, value in flatten(values).items()]
-
-
-def _hydra_value(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(_hydra_value(item) for item in value) + "]"
-    if isinstance(value, str) and not re.fullmatch(r"[\w./+:-]+", value):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _forget_lost_products(folder: Path) -> None:
@@ -168,40 +270,10 @@ def _forget_lost_products(folder: Path) -> None:
             remove(flag)
 
 
-def _options(dry_run: bool, until: str | None) -> list[str]:
-    options = []
-    if dry_run:
-        options += ["--dry-run"]
-    if until:
-        options += ["--until", until]
-    return options
-
-
-def _run_snakemake(config: ExperimentConfig, folder: Path, options: Sequence[str]) -> None:
-    snakefile = resources.files("climsim.workflow") / "Snakefile"
-    quiet = [] if "--dry-run" in options else ["--quiet", "all"]
-    command = [
-        *(sys.executable, "-m", "snakemake"),
-        *("--snakefile", str(snakefile)),
-        *("--directory", str(folder)),
-        *("--configfile", str(folder / "experiment.json")),
-        *("--cores", str(config.cores or os.cpu_count() or 1)),
-        # The experiment holds its own lock, which unlike Snakemake's does not outlive a kill -9.
-        *("--nolock", "--rerun-incomplete", "--keep-going"),
-        *("--rerun-triggers", "mtime", "params"),
-        *quiet,
-        *options,
-    ]
-    process = subprocess.Popen(command)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.wait()
-        raise
-    if code < 0 or code == 130:
-        raise KeyboardInterrupt
-    if code != 0:
-        raise ClimSimError(
-            f"experiment {config.name!r}: a stage failed (see the lines above): mend it and run "
-            f"the same command again; what is complete in {folder} is kept"
-        )
+def _snakemake_error(text: str) -> str:
+    """The line of Snakemake's output that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.startswith(("Error in rule", "WorkflowError", "MissingInputException")):
+            return " ".join(lines[number : number + 2])
+    return last_line(text) or "Snakemake stopped without a word"

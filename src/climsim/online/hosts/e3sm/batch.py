@@ -16,11 +16,12 @@ from climsim.online.config import RunConfig
 from climsim.online.hosts.e3sm import logs
 from climsim.online.hosts.e3sm.case import create_case, dry_run, submit_case
 from climsim.online.hosts.e3sm.config import HYBRID, MMF, E3smConfig
+from climsim.online.hosts.e3sm.waiting import wait_for
 from climsim.online.record import DAYS_PER_YEAR, RunRecord
 
 _log = logging.getLogger(__name__)
 _DAYS_PER_MONTH = DAYS_PER_YEAR / 12
-_OWN_KEYS = ("dry_run",)
+_OWN_KEYS = ("dry_run", "wait", "poll_minutes", "resubmissions")
 
 
 def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> RunRecord:
@@ -30,7 +31,9 @@ def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = N
     its last restart; the history of one that is complete or unstable is collected.
 
     Args:
-        config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``.
+        config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``; ``wait``
+            to stay until the case ends, ``poll_minutes`` between two looks at it, and
+            ``resubmissions`` of a job that failed before giving up.
         progress: called with (stages done, stages in all).
 
     Returns:
@@ -42,14 +45,21 @@ def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = N
         for command in commands:
             _log.info("%s", command)
         return RunRecord(config.case, status="dry run", message="\n".join(commands), host="e3sm")
-    state = advance(case)
-    record = _record(config, case, state)
-    if state.status in (logs.COMPLETE, logs.UNSTABLE):
-        record.files["history"] = str(len(collect(case, config.folder)))
-    record.save(config.folder)
-    if progress is not None:
-        progress(round(state.days), max(1, round(case.months * _DAYS_PER_MONTH)))
-    return record
+
+    def report(state: logs.CaseState) -> RunRecord:
+        record = _record(config, case, state)
+        if state.status in (logs.COMPLETE, logs.UNSTABLE):
+            record.files["history"] = str(len(collect(case, config.folder)))
+        record.save(config.folder)
+        if progress is not None:
+            progress(round(state.days), max(1, round(case.months * _DAYS_PER_MONTH)))
+        return record
+
+    options = config.host_options
+    if not options.get("wait", False):
+        return report(advance(case))
+    poll, tries = 60 * options.get("poll_minutes", 10.0), options.get("resubmissions", 3)
+    return report(wait_for(case, advance, report, poll, tries))
 
 
 def case_config(config: RunConfig) -> E3smConfig:

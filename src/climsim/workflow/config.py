@@ -1,0 +1,197 @@
+"""Configuration of an experiment: members, data, stages and where they run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from climsim.errors import ClimSimError, unknown_name
+
+STAGE_NAMES = (
+    "generate",
+    "prepare",
+    "statistics",
+    "train",
+    "export",
+    "evaluate_offline",
+    "online_mmf1",
+    "online_mmf2",
+    "online_member",
+    "evaluate_online",
+    "figures",
+    "report",
+)
+RULES = (
+    "generate",
+    "prepare",
+    "statistics",
+    "train",
+    "export",
+    "offline",
+    "online_reference",
+    "online_member",
+    "online_metrics",
+    "figures",
+    "report",
+)
+"""Rules of the Snakefile, in the order of the chain."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """Which models a study trains: the product of the three lists.
+
+    Attributes:
+        networks: names of networks.
+        recipes: names of recipes.
+        seeds: seeds of initialization and shuffling.
+    """
+
+    networks: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for key in ("networks", "recipes", "seeds"):
+            entries = getattr(self, key)
+            if not entries:
+                raise ClimSimError(f"members.{key}: expected at least one entry, found none")
+            if len(set(entries)) != len(entries):
+                raise ClimSimError(f"members.{key}: expected different entries, found {entries}")
+        for key in ("networks", "recipes"):
+            for name in getattr(self, key):
+                if not re.fullmatch(r"[^-/\s]+", name):
+                    raise ClimSimError(
+                        f"members.{key}: {name!r} cannot name a folder: expected no '-', '/' or "
+                        "space: give it such a name in a configuration file of that group"
+                    )
+
+    def names(self) -> list[str]:
+        """``network-recipe-seed`` of every member."""
+        return [
+            f"{network}-{recipe}-{seed}"
+            for network in self.networks
+            for recipe in self.recipes
+            for seed in self.seeds
+        ]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What a study starts from; without any path it generates its own data.
+
+    Attributes:
+        raw: folder of raw step pairs.
+        store: prepared store; with it neither raw data nor preparation is needed.
+        start: restart file of the embedded model that its online runs start from; None takes
+            the end of the generated data, or the host's own start state.
+    """
+
+    raw: Path | None = None
+    store: Path | None = None
+    start: Path | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("raw", "store", "start"):
+            path = getattr(self, key)
+            if path is None:
+                continue
+            path = Path(path).absolute()
+            if not path.exists():
+                raise ClimSimError(f"source.{key}: {path}: no such file or folder: give its path")
+            object.__setattr__(self, key, path)
+        if self.raw is not None and self.store is not None:
+            raise ClimSimError("source: expected raw or store, found both: remove one of them")
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """How jobs are sent to SLURM.
+
+    Attributes:
+        account: account that is charged; None lets SLURM choose.
+        partition: partition of CPU nodes, for ``default`` and ``rules`` to refer to.
+        gpu_partition: partition of GPU nodes, likewise.
+        gres: what a GPU job asks for, likewise.
+        jobs: most jobs in the queue at a time.
+        check_seconds: seconds between questions about the state of the jobs.
+        settle_seconds: seconds that files may need to appear on a shared file system.
+        default: resources of every rule, under the names of Snakemake's SLURM plugin
+            (``slurm_partition``, ``runtime`` in minutes, ``mem_mb``, ``gres``, ``slurm_extra``
+            and the like).
+        rules: resources by rule, on top of those; ``threads`` is the number of cores.
+    """
+
+    account: str | None = None
+    partition: str | None = None
+    gpu_partition: str | None = None
+    gres: str | None = None
+    jobs: int = 100
+    check_seconds: int = 40
+    settle_seconds: int = 60
+    default: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            if rule not in RULES:
+                raise unknown_name("slurm.rules", rule, RULES)
+        for key in ("jobs", "check_seconds"):
+            if getattr(self, key) < 1:
+                raise ClimSimError(f"slurm.{key}: expected 1 or more, found {getattr(self, key)}")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """A study: its members, its data and the overrides of each stage.
+
+    Attributes:
+        name: name of the study.
+        folder: where every product goes.
+        members: which models are trained.
+        source: what it starts from.
+        host: climate model of the online runs.
+        cores: processor cores Snakemake may use on this machine; 0 for all.
+        cores_per_member: cores of one training, evaluation or online run; 0 for all. As many
+            members run side by side as find room.
+        stages: for each stage, the configuration keys of its command that differ from the
+            defaults, nested or dotted.
+        online: keys of every online run that differ; null takes the default.
+        networks: for the members of a network, keys of `train` that differ, nested or dotted.
+        recipes: for the members of a recipe, likewise.
+        slurm: resources on a cluster.
+    """
+
+    name: str
+    folder: Path
+    members: Members
+    source: DataSource = field(default_factory=DataSource)
+    host: str = "gcm"
+    cores: int = 0
+    cores_per_member: int = 0
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    online: dict[str, Any] = field(default_factory=dict)
+    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    slurm: Slurm = field(default_factory=Slurm)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.stages) - set(STAGE_NAMES))
+        if unknown:
+            raise ClimSimError(
+                f"stages: unknown {', '.join(unknown)}: expected {', '.join(STAGE_NAMES)}"
+            )
+        for key in ("networks", "recipes"):
+            self._check_names(key, getattr(self, key), getattr(self.members, key))
+        for key in ("cores", "cores_per_member"):
+            if getattr(self, key) < 0:
+                raise ClimSimError(f"{key}: expected 0 (all) or more, found {getattr(self, key)}")
+
+    @staticmethod
+    def _check_names(key: str, given: Mapping[str, Any], members: tuple[str, ...]) -> None:
+        for name in given:
+            if name not in members:
+                raise unknown_name(f"{key} (settings by member)", name, members)

@@ -1,0 +1,193 @@
+"""Running one job of the graph: its log, its state, and a product that belongs to its settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from climsim.configuration import flatten
+from climsim.console import PROGRESS_VARIABLE, fail
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, read_json, remove, write_json, write_text
+from climsim.workflow.lock import LockedError, hold
+from climsim.workflow.plan import Job
+
+PLAN = "plan.json"
+REPLACED = "replaced"
+FREE_KEYS: dict[str, tuple[str, ...]] = {
+    "generate": ("days",),
+    "train": (
+        "trainer.threads", "trainer.logger", "trainer.log_every_steps",
+        "trainer.save_every_steps", "trainer.keep_best", "data.prefetch",
+    ),
+    "online_reference": ("days", "restart_days"),
+    "online_member": ("days", "restart_days"),
+}  # fmt: skip
+"""By rule, settings that may change while its product is continued."""
+
+
+def run_job(folder: Path, name: str, python: str) -> int:
+    """Run a job of the plan in a folder.
+
+    A resumable product that other settings or inputs made is put aside first, so that the stage
+    starts anew; one of the same settings is continued.
+
+    Args:
+        folder: of the experiment.
+        name: of the job.
+        python: interpreter that runs the stage.
+
+    Returns:
+        Exit code of the stage.
+
+    Raises:
+        ClimSimError: if a process of an earlier call still runs it.
+    """
+    values = read_json(folder / PLAN)["jobs"][name]
+    job = Job(**{key: values[key] for key in Job.__dataclass_fields__})
+    try:
+        # The stage inherits the lock, so that one that outlives this process is not run twice.
+        with hold(lock_path(folder, name)) as lock:
+            return _run(folder, job, python, lock)
+    except LockedError as error:
+        raise ClimSimError(
+            f"{name}: a process of an earlier call still runs it: wait for it or stop it"
+        ) from error
+
+
+def _run(folder: Path, job: Job, python: str, lock: int) -> int:
+    now = {"settings": flatten(job.settings), "inputs": _identities(folder, job)}
+    if job.product:
+        _put_aside_if_other(folder, job, now)
+    state = {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+    write_json(state_path(folder, job.name), state)
+    code = _call(folder, job, python, lock)
+    if code == 0 and job.product:
+        write_text(folder / job.output, job.product)
+    write_json(state_path(folder, job.name), {**state, "finished": time.time(), "code": code})
+    return code
+
+
+def lock_path(folder: Path, name: str) -> Path:
+    """File that is locked while a job runs."""
+    return folder / "logs" / f"{name}.lock"
+
+
+def state_path(folder: Path, name: str) -> Path:
+    """File that says when a job started and how it ended."""
+    return folder / "logs" / f"{name}.json"
+
+
+def progress_path(folder: Path, name: str) -> Path:
+    """File that says how far a job is."""
+    return folder / "logs" / f"{name}.progress"
+
+
+def _call(folder: Path, job: Job, python: str, lock: int) -> int:
+    """Run the command of a job; its output goes to the log."""
+    command = [python, "-m", "climsim", *job.command]
+    progress = progress_path(folder, job.name)
+    remove(progress)
+    log = folder / job.log
+    # A job that was interrupted goes on in the same log.
+    with log.open("a") as stream:
+        stream.write(f"$ climsim {shlex.join(job.command)}\n")
+        stream.flush()
+        environment = {**os.environ, PROGRESS_VARIABLE: str(progress)}
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=subprocess.STDOUT, cwd=folder, env=environment,
+            pass_fds=(lock,),
+        )  # fmt: skip
+        # Terminals and SLURM signal the stage too: it ends in good order, and this with it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        code = process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
+            stream.write(f"climsim: error: {job.name}: killed by {name}\n")
+    return code if code >= 0 else 128 - code
+
+
+def _identities(folder: Path, job: Job) -> dict[str, str]:
+    return {path: identity(folder / path) for path in job.inputs} if job.product else {}
+
+
+def identity(path: Path) -> str:
+    """What tells one version of a product from another.
+
+    Args:
+        path: a store or a netCDF file with a ``fingerprint``, any other file, or a folder.
+
+    Returns:
+        Its fingerprint, or else the hash of a file; empty for other folders, which their stages
+        compare with what they made of them.
+    """
+    if path.is_dir():
+        described = path / "zarr.json"
+        if not described.is_file():
+            return ""
+        return str(read_json(described).get("attributes", {}).get("fingerprint", ""))
+    if path.suffix == ".nc":
+        return _netcdf_fingerprint(path) or file_hash(path)
+    return file_hash(path)
+
+
+def _netcdf_fingerprint(path: Path) -> str:
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return str(getattr(file, "fingerprint", ""))
+    except OSError:
+        return ""
+
+
+def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Any]) -> None:
+    """Move a product of other settings or inputs to ``replaced/``, over the one before it."""
+    note = folder / "logs" / f"{job.name}.made-from.json"
+    product = folder / job.product
+    if note.exists() and product.exists() and _differs(read_json(note), now, job.rule):
+        aside = folder / REPLACED / job.product
+        remove(aside)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        product.rename(aside)
+        remove(folder / job.log)
+    write_json(note, now)
+
+
+def _differs(before: Mapping[str, Any], now: Mapping[str, Any], rule: str) -> bool:
+    if rule == "prepare":
+        # The stage itself sees what is new and does only that.
+        return False
+    if before["inputs"] != now["inputs"]:
+        return True
+    old, new = before["settings"], now["settings"]
+    free = FREE_KEYS.get(rule, ())
+    # A key that only one of them knows came or went with a version of the package.
+    return any(old[key] != new[key] for key in old.keys() & new.keys() if key not in free)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``python -m climsim.workflow.job NAME --python PYTHON``."""
+    parser = argparse.ArgumentParser(description="Run one job of the experiment in this folder.")
+    parser.add_argument("name")
+    parser.add_argument("--python", required=True)
+    given = parser.parse_args(arguments)
+    try:
+        return run_job(Path.cwd(), given.name, given.python)
+    except ClimSimError as error:
+        fail(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The Snakemake profile that sends the jobs of an experiment to SLURM."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from climsim.errors import ClimSimError
+from climsim.files import write_text
+from climsim.workflow.config import Slurm
+
+PROFILE = "profile"
+_PLUGIN = "snakemake_executor_plugin_slurm"
+_COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sinfo")
+
+
+def write_profile(folder: Path, slurm: Slurm) -> Path:
+    """Write the profile into an experiment's folder.
+
+    Args:
+        folder: of the experiment.
+        slurm: resources of the rules.
+
+    Returns:
+        The folder of the profile.
+
+    Raises:
+        ClimSimError: if the plugin or SLURM is missing.
+    """
+    _require_slurm()
+    path = folder / PROFILE / "config.yaml"
+    write_text(path, yaml.safe_dump(profile(slurm), sort_keys=False))
+    return path.parent
+
+
+def profile(slurm: Slurm) -> dict[str, Any]:
+    """Options of Snakemake for the executor ``slurm``, by name."""
+    default = _given(slurm.default)
+    if slurm.account is not None:
+        default["slurm_account"] = slurm.account
+    threads = {rule: int(v["threads"]) for rule, v in slurm.rules.items() if v.get("threads")}
+    resources = {rule: _given(values) for rule, values in slurm.rules.items()}
+    for values in (default, *resources.values()):
+        values.pop("threads", None)
+    options: dict[str, Any] = {
+        "executor": "slurm",
+        "jobs": slurm.jobs,
+        "latency-wait": slurm.settle_seconds,
+        "slurm-init-seconds-before-status-checks": slurm.check_seconds,
+        "slurm-keep-successful-logs": False,
+        "default-resources": _texts(default),
+        "set-resources": {rule: _texts(values) for rule, values in resources.items() if values},
+        "set-threads": threads,
+    }
+    if slurm.account is None:
+        options["slurm-no-account"] = True
+    return {key: value for key, value in options.items() if value not in ({}, [], False)}
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _texts(values: dict[str, Any]) -> dict[str, Any]:
+    """Words in quotes: Snakemake takes resources for Python expressions."""
+    return {k: v if isinstance(v, int) else repr(str(v)) for k, v in values.items()}
+
+
+def _require_slurm() -> None:
+    if importlib.util.find_spec(_PLUGIN) is None:
+        raise ClimSimError(
+            "--slurm: expected Snakemake's SLURM plugin, found none: install the extra: "
+            "pip install 'climsim-kaggle-edition[cluster]'"
+        )
+    missing = [name for name in _COMMANDS if shutil.which(name) is None]
+    if missing:
+        raise ClimSimError(
+            f"--slurm: expected SLURM's commands on the PATH, found no {', '.join(missing)}: run "
+            "this on a login node of the cluster"
+        )

@@ -1,0 +1,179 @@
+"""Where the jobs of an experiment stand: progress, time left, last error lines."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from climsim.errors import ClimSimError
+from climsim.files import read_json
+from climsim.online.record import RECORD_NAME, UNSTABLE
+from climsim.workflow.failures import log_message
+from climsim.workflow.job import PLAN, lock_path, progress_path, state_path
+from climsim.workflow.lock import held
+
+WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
+LOCK = ".lock"
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Where one job stands.
+
+    Attributes:
+        name: of the job.
+        rule: its rule.
+        member: its member or reference run; empty for a stage that all share.
+        status: waiting, running, done, unstable, failed or stopped.
+        fraction: what is done of a running job, None before it is known.
+        seconds_left: of a running job at its present rate, None before it is known [s].
+        seconds: that a finished job took, or a running one has taken [s].
+        message: why it failed; empty when well.
+    """
+
+    name: str
+    rule: str
+    member: str
+    status: str
+    fraction: float | None = None
+    seconds_left: float | None = None
+    seconds: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class ExperimentStatus:
+    """Where an experiment stands.
+
+    Attributes:
+        name: of the study.
+        folder: of the study.
+        running: whether a process runs it.
+        jobs: all of them, in the order of the chain.
+    """
+
+    name: str
+    folder: Path
+    running: bool
+    jobs: tuple[JobStatus, ...]
+
+    def count(self, *statuses: str) -> int:
+        """Number of jobs with one of these statuses."""
+        return sum(job.status in statuses for job in self.jobs)
+
+    def seconds_left(self) -> tuple[float | None, bool]:
+        """Time left, from what jobs of the same rule took and how many run side by side.
+
+        Returns:
+            The time [s], None before any job is done; and whether every rule still to run has
+            had a job done, so that nothing is missing from the time.
+        """
+        took: dict[str, list[float]] = defaultdict(list)
+        for job in self.jobs:
+            if job.status in (DONE, UNSTABLE) and job.seconds is not None:
+                took[job.rule].append(job.seconds)
+        mean = {rule: sum(values) / len(values) for rule, values in took.items()}
+        left, complete = 0.0, True
+        for job in self.jobs:
+            if job.status == RUNNING and job.seconds_left is not None:
+                left += job.seconds_left
+            elif job.status not in (DONE, UNSTABLE):
+                complete &= job.rule in mean
+                left += max(0.0, mean.get(job.rule, 0.0) - (job.seconds or 0.0))
+        if not mean:
+            return None, False
+        return left / max(1, self.count(RUNNING)), complete
+
+
+def experiment_status(folder: Path) -> ExperimentStatus:
+    """Read the status of an experiment from its folder.
+
+    Raises:
+        ClimSimError: if the folder holds no experiment.
+    """
+    if not (folder / PLAN).is_file():
+        raise ClimSimError(
+            f"{folder}: holds no {PLAN}: expected the folder of an experiment that was started: "
+            "give its name or folder"
+        )
+    plan = read_json(folder / PLAN)
+    running = held(folder / LOCK)
+    jobs = tuple(job_status(folder, values, running) for values in plan["jobs"].values())
+    return ExperimentStatus(str(plan["name"]), folder, running, jobs)
+
+
+def job_status(folder: Path, job: Mapping[str, Any], experiment_runs: bool) -> JobStatus:
+    """Read the status of one job.
+
+    Args:
+        folder: of the experiment.
+        job: its entry in the plan.
+        experiment_runs: whether a process runs the experiment.
+    """
+    name, common = job["name"], (job["name"], job["rule"], job["member"])
+    state = _read(state_path(folder, name))
+    if _runs(folder, name, state, experiment_runs):
+        return JobStatus(*common, RUNNING, *_progress(folder, name))
+    seconds = state["finished"] - state["started"] if "finished" in state else None
+    if (folder / job["output"]).exists():
+        message = _instability(folder, job)
+        return JobStatus(
+            *common, UNSTABLE if message else DONE, None, None, seconds, message
+        )  # fmt: skip
+    if not state:
+        return JobStatus(*common, WAITING)
+    code = state.get("code")
+    if code == 0 or (code in (None, _INTERRUPTED) and experiment_runs):
+        return JobStatus(*common, WAITING)
+    if code in (None, _INTERRUPTED):
+        return JobStatus(*common, STOPPED)
+    return JobStatus(*common, FAILED, None, None, seconds, log_message(folder / job["log"]))
+
+
+def _runs(folder: Path, name: str, state: Mapping[str, Any], experiment_runs: bool) -> bool:
+    if held(lock_path(folder, name)):
+        return True
+    # Locks do not always reach from one machine of a cluster to another.
+    elsewhere = state.get("host", "") != socket.gethostname()
+    return bool(state) and experiment_runs and elsewhere and "finished" not in state
+
+
+def _progress(folder: Path, name: str) -> tuple[float | None, float | None, float | None]:
+    values = _read(progress_path(folder, name))
+    if not values or not values["total"]:
+        return None, None, None
+    done, total, seconds = values["done"], values["total"], values["seconds"]
+    advanced = done - values["first"]
+    left = seconds * (total - done) / advanced if advanced > 0 else None
+    return done / total, left, seconds
+
+
+def _instability(folder: Path, job: Mapping[str, Any]) -> str:
+    """How an online run ended that became unstable; empty for every other job."""
+    if job["rule"] not in ("online_member", "online_reference"):
+        return ""
+    record = _read(folder / job["product"] / RECORD_NAME)
+    return str(record["message"]) if record.get("status") == UNSTABLE else ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A small JSON file; empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def by_member(jobs: Sequence[JobStatus]) -> dict[str, dict[str, JobStatus]]:
+    """Jobs by member and rule, in their order; those of all members under the empty name."""
+    table: dict[str, dict[str, JobStatus]] = defaultdict(dict)
+    for job in jobs:
+        rule = "online" if job.rule.startswith("online_") and job.member else job.rule
+        table[job.member][rule] = job
+    return dict(table)
