@@ -13,6 +13,7 @@ import click
 
 from climsim.errors import ClimSimError
 from climsim.stages import GROUPS, STAGES, Stage, load
+from climsim.workflow.commands import experiment
 
 
 class StageCommand(click.Command):
@@ -159,25 +160,7 @@ def doctor() -> None:
         raise ClimSimError("doctor: something required is missing: see the rows marked 'missing'")
 
 
-@main_group.command()
-@click.argument("name")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("-n", "--dry-run", is_flag=True, help="Only list what would run.")
-@click.option("--until", metavar="STAGE", help="Stop after this stage.")
-@click.option("--config-dir", metavar="DIR", help="Folder of further configuration.")
-def experiment(
-    name: str,
-    overrides: tuple[str, ...],
-    dry_run: bool,
-    until: str | None,
-    config_dir: str | None,
-) -> None:
-    """Run a whole study (demo, quick, paper); a second call continues where it stopped."""
-    from climsim.workflow.run import run_experiment
-
-    report = run_experiment(name, overrides, dry_run=dry_run, until=until, config_dir=config_dir)
-    if report is not None:
-        click.echo(f"report: {report}")
+main_group.add_command(experiment)
 
 
 def guarded(action: Callable[[], Any], debug: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from climsim.workflow.lock import LockedError, hold
 from climsim.workflow.plan import (
     JOINT_RULES,
     REFERENCES,
+    Job,
     Stages,
     joint_jobs,
     make_plan,
@@ -82,6 +84,34 @@ def run_experiment(
         ) from error
 
 
+def draw_experiment(
+    name: str, overrides: Sequence[str], path: Path, *, config_dir: str | None = None
+) -> Path:
+    """Draw the graph of a study's stages.
+
+    Args:
+        name: a configuration of the group ``experiment``.
+        overrides: further ``key=value`` overrides of that configuration.
+        path: SVG, PNG or PDF file to write.
+        config_dir: folder of further configuration.
+
+    Returns:
+        The path.
+
+    Raises:
+        ClimSimError: for a setting or a kind of file that does not fit.
+    """
+    from climsim.workflow.graph import check_format, save_graph
+
+    check_format(path)
+    config = experiment_config(name, overrides, config_dir)
+    with tempfile.TemporaryDirectory() as temporary:
+        study = Study(config, Path(temporary), config_dir, slurm=False)
+        dot, rules = study.graph()
+    members = len(config.members.names())
+    return save_graph(dot, rules, f"{config.name}: {members} members", path)
+
+
 def experiment_config(
     name: str, overrides: Sequence[str] = (), config_dir: str | None = None
 ) -> ExperimentConfig:
@@ -122,6 +152,15 @@ class Study:
         table = table.partition("\nJob stats:")[0].rstrip()
         sys.stdout.write(f"{table or 'nothing to do'}\n")
 
+    def graph(self) -> tuple[str, list[str]]:
+        """Snakemake's graph of the rules in graphviz's language, and the rule of every job."""
+        jobs = self._write_plan(self.members, self.members, ())
+        command = [*self._command(None), "--rulegraph"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
+        return done.stdout, [job.rule for job in jobs]
+
     def run(self, until: str | None, lock: int) -> Path | None:
         """Run every job; then the joint ones over the members that did not fail.
 
@@ -160,8 +199,8 @@ class Study:
 
     def _write_plan(
         self, offline: Sequence[str], online: Sequence[str], failures: Sequence[Failure]
-    ) -> None:
-        joint = joint_jobs(self.stages, offline, online, bool(failures))
+    ) -> list[Job]:
+        jobs = [*self.jobs, *joint_jobs(self.stages, offline, online, bool(failures))]
         config = self.config
         cores = config.cores or os.cpu_count() or 1
         store = config.source.store
@@ -178,12 +217,13 @@ class Study:
             "offline": list(offline),
             "online": list(online),
             "failures": bool(failures),
-            "jobs": plan_values([*self.jobs, *joint]),
+            "jobs": plan_values(jobs),
         }
         write_json(self.folder / "experiment.json", _summary(config))
         write_json(self.folder / PLAN, plan)
         if self.slurm:
             write_profile(self.folder, config.slurm)
+        return jobs
 
     def _command(self, until: str | None) -> list[str]:
         config = self.config

@@ -108,6 +108,28 @@ def experiment_status(folder: Path) -> ExperimentStatus:
     return ExperimentStatus(str(plan["name"]), folder, running, jobs)
 
 
+def find_experiments(which: str) -> list[Path]:
+    """Folders of the experiments that a word names.
+
+    Args:
+        which: a folder of an experiment, one that holds several, or the name of a study in
+            ``runs/``.
+
+    Raises:
+        ClimSimError: if there is none.
+    """
+    for folder in (Path(which), Path("runs") / which):
+        if (folder / PLAN).is_file():
+            return [folder]
+        found = sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
+        if found:
+            return found
+    raise ClimSimError(
+        f"{which}: no experiment has been started there (expected {PLAN} in {which} or in "
+        f"{Path('runs') / which}): give the name or folder of one"
+    )
+
+
 def job_status(folder: Path, job: Mapping[str, Any], experiment_runs: bool) -> JobStatus:
     """Read the status of one job.
 

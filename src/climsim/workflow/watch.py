@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -71,6 +73,12 @@ def watch(folder: Path) -> None:
             if not status.running:
                 return
             time.sleep(_BETWEEN_LOOKS)
+
+
+def show_json(experiments: Iterable[ExperimentStatus]) -> str:
+    """Experiments with all their jobs as JSON."""
+    values = [{**asdict(e), "folder": str(e.folder)} for e in experiments]
+    return json.dumps(values, indent=2)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:

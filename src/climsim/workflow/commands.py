@@ -1,0 +1,104 @@
+"""The commands ``climsim experiment NAME`` and ``climsim experiment status``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_RUN = "run"
+
+
+class _RunByDefault(click.Group):
+    """A group whose first word is a study unless it is one of the commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``run`` before the name of a study."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [_RUN, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the short form."""
+        formatter.write_usage(ctx.command_path, "NAME [OPTIONS] [KEY=VALUE]...")
+        formatter.write_usage(ctx.command_path, "status [NAME or FOLDER]", prefix="       ")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the studies, the options of a run and examples."""
+        from climsim.configuration import choices
+
+        with formatter.section("Studies"):
+            formatter.write_text(", ".join(choices("run_experiment")["experiment"]))
+        with formatter.section("Options of a study"):
+            records = [p.get_help_record(ctx) for p in run.params if isinstance(p, click.Option)]
+            formatter.write_dl([record for record in records if record])
+        with formatter.section("Examples"):
+            formatter.write_dl(
+                [
+                    ("climsim experiment demo", "the whole chain, small"),
+                    ("climsim experiment demo members.seeds=[7,43]", "with other settings"),
+                    ("climsim experiment demo +recipes.conf_loss.recipe.delta=2", "one recipe"),
+                    ("climsim experiment paper --dry-run source.store=S", "count the jobs"),
+                    ("climsim experiment paper --slurm ...", "on a cluster"),
+                    ("climsim experiment status quick --watch", "follow one that runs"),
+                ]
+            )
+
+
+@click.group(cls=_RunByDefault, name="experiment")
+def experiment() -> None:
+    """Run a whole study; a second call continues where it stopped."""
+
+
+@experiment.command(_RUN, hidden=True)
+@click.argument("name")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("-n", "--dry-run", is_flag=True, help="Only count the jobs that would run.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage, such as train.")
+@click.option("--slurm", is_flag=True, help="Send the jobs to SLURM.")
+@click.option("--graph", metavar="FILE", type=click.Path(path_type=Path),
+              help="Draw the stages into an SVG, PNG or PDF file and stop.")  # fmt: skip
+@click.option("--config-dir", metavar="DIR", help="Folder of further configuration.")
+def run(
+    name: str,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    until: str | None,
+    slurm: bool,
+    graph: Path | None,
+    config_dir: str | None,
+) -> None:
+    """Run a study; a second call continues where it stopped."""
+    from climsim.workflow.run import draw_experiment, run_experiment
+
+    if graph is not None:
+        click.echo(f"graph: {draw_experiment(name, overrides, graph, config_dir=config_dir)}")
+        return
+    report = run_experiment(
+        name, overrides, dry_run=dry_run, until=until, slurm=slurm, config_dir=config_dir
+    )
+    if report is not None:
+        click.echo(f"report: {report}")
+
+
+@experiment.command()
+@click.argument("which", default="runs", metavar="[NAME or FOLDER]")
+@click.option("--watch", "live", is_flag=True, help="Go on until nothing runs it any more.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def status(which: str, live: bool, as_json: bool) -> None:
+    """Show every member and stage of a study: progress, time left, last error lines.
+
+    WHICH is the folder of a study or its name; without it all studies below runs/ are shown.
+    """
+    from climsim.console import out
+    from climsim.workflow.status import experiment_status, find_experiments
+    from climsim.workflow.watch import show_json, view, watch
+
+    folders = find_experiments(which)
+    if as_json:
+        click.echo(show_json([experiment_status(folder) for folder in folders]))
+    elif live:
+        watch(folders[0])
+    else:
+        for folder in folders:
+            out.print(view(experiment_status(folder)))
