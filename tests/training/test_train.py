@@ -153,24 +153,6 @@ def test_failing_compilation_falls_back_with_a_warning(configure, monkeypatch, c
     assert fallen.validation_loss == plain.validation_loss
 
 
-@pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_missing_logger_says_what_to_install(name, configure, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
-    with pytest.raises(ClimSimError, match=f"trainer.logger={name}.*pip install {name}"):
-        train(configure(epochs=1, logger=name))
-
-
-def test_log_holds_losses_and_learning_rate(configure):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    config = configure(epochs=2, log_every_steps=2)
-    train(config)
-    log = EventAccumulator(str(config.out / "log"))
-    log.Reload()
-    assert {"train_loss", "validation_loss", "learning_rate"} <= set(log.Tags()["scalars"])
-    assert len(log.Scalars("validation_loss")) == 2
-
-
 def test_progress_reaches_its_total(configure):
     seen = []
     result = train(configure(epochs=2), lambda done, total: seen.append((done, total)))

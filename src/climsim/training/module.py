@@ -98,7 +98,8 @@ class EmulatorModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss to minimize."""
         terms = self.terms(batch)
-        if self.global_step % self.config.trainer.log_every_steps == 0:
+        # The steps at which Lightning writes; in between it would write these values again.
+        if (self.global_step + 1) % self.config.trainer.log_every_steps == 0:
             self.log("train_loss", terms.total.detach())
             self.log("train_plain_loss", terms.plain.detach())
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import math
+import os
 import signal
 import sys
 import threading
@@ -129,6 +130,8 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
             logger.info("%s: going on after step %d", resume, at["step"])
         if trainer.is_global_zero:
             write_json(config.out / RECORD_NAME, {"status": "running", "config": config.resolved()})
+        if trainer.logger is not None:
+            trainer.logger.log_hyperparams(config.resolved())
         _fit(trainer, module, (loader, validation), resume)
         return _record(config, trainer, description)
 
@@ -299,7 +302,7 @@ def _trainer(
         callbacks=callbacks,
         plugins=[AtomicCheckpoints()],
         logger=_logger(config),
-        log_every_n_steps=1,
+        log_every_n_steps=settings.log_every_steps,
         enable_progress_bar=progress is None and sys.stderr.isatty(),
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -313,7 +316,7 @@ def _logger(config: TrainConfig) -> Logger | bool:
     if name == "none":
         return False
     if name == "tensorboard":
-        return TensorBoardLogger(config.out, name="log", version="")
+        return TensorBoardLogger(config.out, name="log", version="", default_hp_metric=False)
     if importlib.util.find_spec(name) is None:
         raise ClimSimError(
             f"trainer.logger={name}: expected the package {name!r}, found none installed: "
@@ -322,7 +325,8 @@ def _logger(config: TrainConfig) -> Logger | bool:
     run = f"{config.network.name}-{config.recipe.name}-{config.seed}"
     if name == "wandb":
         return WandbLogger(name=run, save_dir=config.out, project="climsim")
-    return MLFlowLogger("climsim", run_name=run, save_dir=str(config.out / "mlruns"))
+    server = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{config.out / 'mlflow.db'}")
+    return MLFlowLogger("climsim", run_name=run, tracking_uri=server)
 
 
 def _loaders(
