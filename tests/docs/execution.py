@@ -35,7 +35,7 @@ SMALL = {
     "data generate": ["days=0.1"],
     "data prepare": ["split.name=''", "split.gap_days=0.05", "workers=1", "split.train=0.6",
                      "split.validation=0.2", "split.test=0.2"],
-    "train": ["trainer.epochs=1", "data.batch_size=64", "trainer.devices=1", "trainer.nodes=1",
+    "train": ["trainer.epochs=1", "data.batch_size=256", "trainer.devices=1", "trainer.nodes=1",
               "trainer.logger=none"],
     "online run": ["days=0.1"],
     "figures": ["formats=[png]", "only=[rmse_growth,offline_profiles]"],
@@ -73,7 +73,8 @@ def overrides_of(stage: Stage, words: Sequence[str]) -> list[str]:
     found = [text for text in given if text != "..."]
     if "..." in given:
         known = {text.split("=")[0] for text in found}
-        found += [t for t in stage.example.split() if t.split("=")[0] not in known]
+        example = stage.overrides(stage.example.split())
+        found += [t for t in example if t.split("=")[0] not in known]
     return found
 
 
@@ -90,7 +91,8 @@ def compose(stage: Stage, words: Sequence[str]) -> dict:
     """
     overrides = single(overrides_of(stage, words))
     known = {text.split("=")[0] for text in overrides}
-    filled = [t for t in stage.example.split() if t.split("=")[0] not in known]
+    example = stage.overrides(stage.example.split())
+    filled = [t for t in example if t.split("=")[0] not in known]
     return compose_config(stage.config, [*overrides, *filled])
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import environment
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
+import environment
 
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
