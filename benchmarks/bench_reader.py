@@ -1,6 +1,6 @@
 """Reading speed beside the per-sample HDF5 route and beside copying the same bytes in blocks.
 
-Run: ``python benchmarks/bench_reader.py [--steps 144] [--columns 384] [--compression lz4]``.
+Run: ``python benchmarks/bench_reader.py [--steps 384] [--columns 384] [--compression lz4]``.
 All three deliver shuffled or plain float32 batches of the standard set from the page cache.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from climsim.allocation import keep_freed_memory
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.data.reader import BlockLoader, BlockReader
 from climsim.data.splits import SplitConfig
@@ -86,13 +87,15 @@ def block_copy(path: Path, batch_bytes: int) -> Iterator:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=192)
+    parser.add_argument("--steps", type=int, default=384)
     parser.add_argument("--columns", type=int, default=384)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--compression", default="lz4")
     parser.add_argument("--inputs", default="standard")
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
+    # As every command of the package does.
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         raw, store = folder / "raw", folder / f"store-{arguments.compression}"

@@ -76,9 +76,11 @@ def summarize_blocks(task: PartTask) -> tuple[int, dict[str, VariablePart]]:
     for name in store.names:
         files = BlockFiles.open(store.path / name)
         steps = store.steps(task.split, memory_needed(name))
-        part = VariablePart.empty(files.shape[2:])
+        part, memory = VariablePart.empty(files.shape[2:]), files.memory()
         for block in task.blocks:
-            samples = _samples(store, files, name, steps, block)
+            samples = _samples(
+                store, files.read(block, memory), name, steps - block * files.block_steps
+            )
             positive = part.positive
             if name == POSITIVE_NAME:
                 positive = positive + positive_moments(samples)
@@ -89,15 +91,13 @@ def summarize_blocks(task: PartTask) -> tuple[int, dict[str, VariablePart]]:
 
 
 def _samples(
-    store: Store, files: BlockFiles, name: str, steps: NDArray[np.intp], block: int
+    store: Store, values: NDArray[np.float32], name: str, steps: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """(sample, level) or (sample,) values of the given steps in a block."""
-    start = block * files.block_steps
-    low, high = np.searchsorted(steps, (start, start + files.block_steps))
-    values = files.read(block)[steps[low:high] - start]
-    if not np.isfinite(values).all():
+    """(sample, level) or (sample,) values of those of the given steps that lie in a block."""
+    low, high = np.searchsorted(steps, (0, values.shape[0]))
+    chosen = values[steps[low:high]]
+    if not np.isfinite(chosen).all():
         raise ClimSimError(
-            f"{store.path}: {name} has values that are not finite in the block of step {start}: "
-            "prepare the store again"
+            f"{store.path}: {name} has values that are not finite: prepare the store again"
         )
-    return values.reshape(-1, *values.shape[2:])
+    return chosen.reshape(-1, *chosen.shape[2:])

@@ -13,6 +13,7 @@ import json
 import math
 import struct
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,25 @@ from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
 
-Bytes = bytes | memoryview
-
 COMPRESSION_LEVEL = 1
 """Blosc level: higher ones cost much time and gain little on weather."""
 _CHECKSUM = struct.Struct("<I")
+_FRAME = struct.Struct("<4B3I")
+"""Header of a Blosc frame, and the most that a frame is longer than what is in it."""
 _ABSENT = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True)
+class BlockMemory:
+    """Memory that one read after another fills.
+
+    Attributes:
+        encoded: bytes as they are in the file.
+        values: (time, column[, level]) the block, where it must be decompressed.
+    """
+
+    encoded: NDArray[np.uint8]
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -93,23 +107,35 @@ class BlockFiles:
             checked,
         )
 
-    def read(self, block: int) -> NDArray[np.float32]:
+    def memory(self) -> BlockMemory:
+        """Memory for one block, to be handed to any number of reads in turn."""
+        # A compressed block is never longer than this.
+        encoded = np.empty(self.block_bytes + _FRAME.size + _CHECKSUM.size, np.uint8)
+        return BlockMemory(encoded, np.empty((self.block_steps, *self.shape[1:]), dtype="<f4"))
+
+    def read(self, block: int, memory: BlockMemory | None = None) -> NDArray[np.float32]:
         """Read a block, (time, column[, level]), shorter at the end of the record.
+
+        Args:
+            block: number of the block.
+            memory: where to; the result is valid until the next read into it. None for memory of
+                its own: fresh pages cost more time than the reading.
 
         Raises:
             ClimSimError: if the file is missing or damaged.
         """
-        target = np.empty((self.block_steps, *self.shape[1:]), dtype="<f4")
+        memory = memory or self.memory()
         path = self._path(block // self.shard_blocks)
         try:
-            data: Bytes = self._chunk(path, block)
+            data = self._chunk(path, block, memory.encoded)
             if self.checked:
                 data = _without_checksum(data)
             if self.compressor:
+                target = memory.values
                 _check_frame(data, target.nbytes)
                 numcodecs.blosc.decompress(data, target)
             else:
-                target.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
+                target = data.view("<f4").reshape(memory.values.shape)
         except (OSError, ValueError, RuntimeError, TypeError) as error:
             raise ClimSimError(
                 f"{path}: damaged chunk ({error}): delete the store and prepare it again"
@@ -167,18 +193,20 @@ class BlockFiles:
     def _path(self, shard: int) -> Path:
         return shard_file(self.folder, shard, len(self.shape))
 
-    def _chunk(self, path: Path, block: int) -> bytes:
-        if not self.sharded:
-            return path.read_bytes()
-        with path.open("rb") as stream:
-            offset, length = (int(v) for v in self._index(stream, block)[block % self.shard_blocks])
-            stream.seek(offset)
-            data = stream.read(length)
-        if len(data) != length:
+    def _chunk(self, path: Path, block: int, memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The bytes of a chunk, in the memory given."""
+        with path.open("rb", buffering=0) as stream:
+            if self.sharded:
+                index = self._index(stream, block)
+                offset, length = (int(v) for v in index[block % self.shard_blocks])
+                stream.seek(offset)
+                memory = memory[:length]
+            count = stream.readinto(memory.data)
+        if self.sharded and count != length:
             raise ValueError("the shard is cut off")
-        return data
+        return memory[:count]
 
-    def _index(self, stream: Any, block: int) -> NDArray[np.uint64]:
+    def _index(self, stream: FileIO, block: int) -> NDArray[np.uint64]:
         """(chunk, 2) offset and length of the chunks of a shard."""
         number = block // self.shard_blocks
         if number not in self._indices:
@@ -201,12 +229,11 @@ def shard_file(folder: Path, shard: int, axes: int) -> Path:
     return folder / ".".join(("c", str(shard), *["0"] * (axes - 1)))
 
 
-def _check_frame(data: Bytes, size: int) -> None:
+def _check_frame(data: NDArray[np.uint8], size: int) -> None:
     """Refuse a cut Blosc frame, which the library would read beyond its end."""
-    header = struct.Struct("<4B3I")
-    if len(data) < header.size:
+    if len(data) < _FRAME.size:
         raise ValueError(f"{len(data)} bytes")
-    *_, uncompressed, _, compressed = header.unpack_from(data)
+    *_, uncompressed, _, compressed = _FRAME.unpack_from(data.data)
     if (uncompressed, compressed) != (size, len(data)):
         raise ValueError(
             f"{len(data)} bytes for {uncompressed}, expected {compressed} bytes for {size}"
@@ -217,11 +244,11 @@ def _with_checksum(data: bytes) -> bytes:
     return data + _CHECKSUM.pack(google_crc32c.value(data))
 
 
-def _without_checksum(data: Bytes) -> Bytes:
+def _without_checksum(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The bytes before the checksum, if it is theirs."""
     if len(data) < _CHECKSUM.size:
         raise ValueError(f"{len(data)} bytes")
-    content = np.frombuffer(data, np.uint8, len(data) - _CHECKSUM.size)
-    if _CHECKSUM.unpack_from(data, content.size)[0] != google_crc32c.value(content):
+    content = data[: -_CHECKSUM.size]
+    if _CHECKSUM.unpack_from(data.data, content.size)[0] != google_crc32c.value(content):
         raise ValueError("the checksum does not fit")
-    return content.data
+    return content

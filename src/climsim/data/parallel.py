@@ -51,7 +51,8 @@ def _on_processes(
                 yield future.result()
         except concurrent.futures.BrokenExecutor as error:
             raise ClimSimError(
-                "a worker process died (out of memory?): run again to continue, with fewer workers"
+                "a worker process died: out of memory (run again to continue, with fewer workers), "
+                "or a script that lacks `if __name__ == '__main__':` around its work"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
