@@ -51,25 +51,14 @@ def stage_of(words: Sequence[str]) -> Stage | None:
     return next((s for s in STAGES if tuple(words[1 : 1 + len(s.path)]) == s.path), None)
 
 
-def command_of(words: Sequence[str]) -> tuple[click.Command, list[str]]:
-    """The command of a line and the words that follow it.
-
-    Raises:
-        KeyError: if there is no such command.
-    """
-    group: click.Command = main_group
-    rest = list(words[1:])
-    while isinstance(group, click.Group):
-        group = group.commands[rest.pop(0)]
-    return group, rest
-
-
 def overrides_of(stage: Stage, words: Sequence[str]) -> list[str]:
     """The overrides of a stage's line; ``...`` stands for those of its example."""
-    context = click.Context(main_group, info_name="climsim")
-    command, rest = command_of(words)
-    given = command.make_context(command.name, rest, parent=context).params["words"]
-    given = stage.overrides(given)
+    command: click.Command = main_group
+    for word in stage.path:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    context = command.make_context(command.name, list(words[1 + len(stage.path) :]))
+    given = stage.overrides(context.params["words"])
     found = [text for text in given if text != "..."]
     if "..." in given:
         known = {text.split("=")[0] for text in found}
