@@ -163,6 +163,26 @@ def doctor() -> None:
 main_group.add_command(experiment)
 
 
+@main_group.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_text", is_flag=True, help="Print JSON instead of a tree.")
+def provenance(file: Path, as_text: bool) -> None:
+    """Show what made FILE, back to the raw data, and whether its inputs are unchanged.
+
+    The exit code is 1 if an input has changed since.
+    """
+    from climsim.console import out
+    from climsim.provenance import as_json, trace, tree
+
+    product = trace(file)
+    if as_text:
+        click.echo(as_json(product))
+    else:
+        out.print(tree(product), soft_wrap=True)
+    if not product.ok:
+        raise SystemExit(1)
+
+
 def guarded(action: Callable[[], Any], debug: bool) -> int:
     """Run an action and turn its errors into one line and an exit code.
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 
+_PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch", "xarray", "zarr")
 _TEMPORARY_PREFIX = ".partial-"
 _FULL_DISK = 2**20
 """A write that failed with less than this free failed for want of space [bytes]."""
@@ -183,6 +185,16 @@ def git_revision() -> str:
     return "v" + metadata.version("climsim-kaggle-edition")
 
 
+@lru_cache
+def environment() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on, and the kind of machine."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def provenance(config: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
     """Attributes that say what made a product.
 
@@ -191,12 +203,13 @@ def provenance(config: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str
         inputs: for each input product, its path or role, and its hash.
 
     Returns:
-        Flat text attributes: ``climsim_version``, ``git_revision``, ``configuration`` and
-        ``input_hashes`` (both JSON).
+        Flat text attributes: ``climsim_version``, ``git_revision``, and as JSON
+        ``configuration``, ``input_hashes`` and ``environment``.
     """
     return {
         "climsim_version": metadata.version("climsim-kaggle-edition"),
         "git_revision": git_revision(),
         "configuration": json.dumps(config, sort_keys=True, default=str),
         "input_hashes": json.dumps(inputs, sort_keys=True),
+        "environment": json.dumps(environment(), sort_keys=True),
     }

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import stat
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,40 +11,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from climsim.errors import ClimSimError
 from climsim.workflow import plan, run
-
-STAND_IN = '''#!{python}
-"""Record the call; make the product that the stage would make; fail when told to."""
-import pathlib, sys
-words = [a for a in sys.argv[3:] if "=" not in a and not a.startswith(("-", "/"))]
-keys = dict(a.split("=", 1) for a in sys.argv[3:] if "=" in a)
-with open("calls.txt", "a") as log:
-    log.write(" ".join(sys.argv[3:]) + "\\n")
-member = keys.get("case") or pathlib.Path(keys.get("out", "")).stem
-for told in ("fail-" + words[-1], "fail-" + words[-1] + "-" + member):
-    if pathlib.Path(told).exists():
-        print("climsim: error: told to fail")
-        sys.exit(1)
-product = {{"generate": "raw", "prepare": "store", "train": "out"}}.get(words[-1])
-product = product or ("folder" if words[0] == "online" else "out")
-path = pathlib.Path(keys[product])
-if path.suffix in (".nc", ".pt", ".html"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint = pathlib.Path(keys.get("checkpoint", "none"))
-    made_from = checkpoint.parent / "content"
-    path.write_text(made_from.read_text() if made_from.exists() else "x")
-else:
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "content").write_text("\\n".join(sys.argv))
-'''
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    script = tmp_path / "stand-in"
-    script.write_text(STAND_IN.format(python=sys.executable))
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(run, "stage_interpreter", lambda: str(script))
-    return tmp_path / "study"
 
 
 def calls(folder: Path) -> list[str]:

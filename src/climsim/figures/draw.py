@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from climsim.figures.labels import QUANTITIES
 from climsim.figures.registry import FigureSpec, NothingToDrawError, figure_table, find_figure
 from climsim.figures.study import Study
 from climsim.figures.style import recipe_label, styled
-from climsim.files import atomic_path, write_json
+from climsim.files import atomic_path, file_hash, provenance, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,10 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
         index += [_draw_one(spec, variant, study, config) for variant in _variants(spec, study)]
         if progress:
             progress(done, len(specs))
-    write_json(config.out / INDEX_NAME, {"figures": index})
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    inputs = (*config.offline, *([config.online] if config.online else []))
+    made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
+    write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     return config.out
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
-from climsim.files import atomic_path, git_revision, read_json, write_json
+from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.online.hosts import build_host
 from climsim.online.hosts.base import Fields, Host, StepResult
 from climsim.variables import PROGNOSTIC
@@ -152,11 +152,13 @@ def _record(config: GenerateConfig, work: Path) -> dict[str, Any] | None:
 
 
 def _new_record(config: GenerateConfig, first: int, days: float) -> dict[str, Any]:
+    start = config.start
+    inputs = {} if start is None or not start.is_file() else {str(start): file_hash(start)}
     return {
         "identity": config.identity(),
         "first_step": first,
         "days_done": days,
-        "git_revision": git_revision(),
+        **provenance({**config.identity(), "days": days}, inputs),
     }
 
 

@@ -7,6 +7,7 @@ and gives the files that it would have given.
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -64,7 +65,7 @@ def run_online(
     if host is None and (runner := batch_runner(config.host)) is not None:
         batch: RunRecord = runner(config, progress)
         return batch
-    inputs = {} if config.model is None else {str(config.model): _model_hash(config.model)}
+    inputs = _input_hashes(config)
     config.folder.mkdir(parents=True, exist_ok=True)
     with _locked(config.folder):
         done = _previous(config, inputs)
@@ -160,6 +161,14 @@ def _model_hash(path: Path) -> str:
     return file_hash(path)
 
 
+def _input_hashes(config: RunConfig) -> dict[str, str]:
+    inputs = {} if config.model is None else {str(config.model): _model_hash(config.model)}
+    # Once a run has begun, it goes on from its own restart points.
+    if config.start is not None and config.start.is_file():
+        inputs[str(config.start)] = file_hash(config.start)
+    return inputs
+
+
 def _new_record(config: RunConfig, host: Host, inputs: dict[str, str]) -> RunRecord:
     resolved = config.resolved()
     return RunRecord(
@@ -187,12 +196,12 @@ def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
                 f"{config.folder}: holds another run: {key} was {record.config[key]!r}, now "
                 f"{value!r}: choose another folder or delete it"
             )
-    hashes = provenance({}, inputs)["input_hashes"]
-    if record.made_by.get("input_hashes") != hashes:
-        raise ClimSimError(
-            f"{config.folder}: holds a run of another version of {config.model}: choose another "
-            "folder or delete it"
-        )
+    for name, before in json.loads(record.made_by.get("input_hashes", "{}")).items():
+        if inputs.get(name, before) != before:
+            raise ClimSimError(
+                f"{config.folder}: holds a run of another version of {name}: choose another "
+                "folder or delete it"
+            )
     record.days_wanted = config.days
     return record
 

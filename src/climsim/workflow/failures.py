@@ -12,10 +12,14 @@ from climsim.files import remove, write_text
 from climsim.workflow.plan import FAILURES, Job
 
 _ERROR = "climsim: error: "
+CALL = "$ climsim "
+"""What stands before the command in a log."""
 _TAIL_BYTES = 20_000
 SHARED = "all members"
-_ERROR_OUTPUT = re.compile(
-    r"^Error in rule [^\n]*:(?:\n    [^\n]*)*?\n    output: (\S+)", re.MULTILINE
+_ERROR_BLOCK = re.compile(r"^Error in rule [^\n]*:((?:\n    [^\n]*)+)", re.MULTILINE)
+_OUTPUT = re.compile(r"^    output: (\S+)", re.MULTILINE)
+_SLURM_SAYS = re.compile(
+    r"^    message: (SLURM-job .*?)\.? ?For further error details", re.MULTILINE
 )
 
 
@@ -44,14 +48,24 @@ def find_failures(folder: Path, jobs: Sequence[Job], said: str) -> list[Failure]
         jobs: those that were to run.
         said: what Snakemake said.
     """
-    failed = set(_ERROR_OUTPUT.findall(said))
+    blocks = {
+        output: block for block in _ERROR_BLOCK.findall(said) for output in _OUTPUT.findall(block)
+    }
     failures = []
     for job in jobs:
-        if job.output in failed and not (folder / job.output).exists():
-            message = log_message(folder / job.log) or "ended without a word: it may be killed"
+        if job.output in blocks and not (folder / job.output).exists():
+            slurm = _SLURM_SAYS.search(blocks[job.output])
+            message = _message(folder / job.log, slurm[1] if slurm else "")
             stage = job.name.removesuffix(f"-{job.member}") if job.member else job.name
             failures.append(Failure(job.member or SHARED, stage, message, job.log))
     return failures
+
+
+def _message(log: Path, slurm: str) -> str:
+    """What a stage said, else what SLURM said of it, else the last words of the stage."""
+    text = _latest(log)
+    words = [_error(text), slurm, last_line(text)]
+    return next((line for line in words if line), "ended without a word: it may have been killed")
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
@@ -66,19 +80,26 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> None:
 
 def log_message(log: Path) -> str:
     """The last error in a log, or its last line; empty where there is no log."""
+    return last_line(_latest(log))
+
+
+def _latest(log: Path) -> str:
+    """End of a log, without what earlier calls of the job wrote; empty where there is none."""
     if not log.exists():
         return ""
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         text = stream.read().decode(errors="replace")
-    # What an earlier call of the same job wrote is no news.
-    text = text.rpartition("\n$ climsim ")[2] if "\n$ climsim " in text else text
-    return last_line(text)
+    _, called, latest = text.rpartition(f"\n{CALL}")
+    return latest.partition("\n")[2] if called else text
 
 
 def last_line(text: str) -> str:
     """The last error line of a text, without its prefix, or else its last line."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith("$ climsim")]
-    errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
-    return (errors or lines or [""])[-1]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(CALL)]
+    return _error(text) or (" ".join(lines[-1].split()) if lines else "")
+
+
+def _error(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith(_ERROR)]
+    return " ".join(lines[-1].removeprefix(_ERROR).split()) if lines else ""

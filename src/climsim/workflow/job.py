@@ -18,6 +18,7 @@ from climsim.configuration import flatten
 from climsim.console import PROGRESS_VARIABLE, fail
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, remove, write_json, write_text
+from climsim.workflow.failures import CALL
 from climsim.workflow.lock import LockedError, hold
 from climsim.workflow.plan import Job
 
@@ -100,7 +101,7 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
     log = folder / job.log
     # A job that was interrupted goes on in the same log.
     with log.open("a") as stream:
-        stream.write(f"$ climsim {shlex.join(job.command)}\n")
+        stream.write(f"{CALL}{shlex.join(job.command)}\n")
         stream.flush()
         environment = {**os.environ, PROGRESS_VARIABLE: str(progress)}
         process = subprocess.Popen(
@@ -136,6 +137,8 @@ def identity(path: Path) -> str:
         if not described.is_file():
             return ""
         return str(read_json(described).get("attributes", {}).get("fingerprint", ""))
+    if not path.exists():
+        return ""
     if path.suffix == ".nc":
         return _netcdf_fingerprint(path) or file_hash(path)
     return file_hash(path)

@@ -141,7 +141,7 @@ def make_plan(config: ExperimentConfig, stages: Stages) -> list[Job]:
     Raises:
         ClimSimError: for a setting that a stage does not know.
     """
-    references = [_online_job(config, stages, f"online_{name}", name, ()) for name in REFERENCES]
+    references = [_online_job(config, stages, f"online_{name}", name, None) for name in REFERENCES]
     return [*_data_jobs(config, stages), *references, *_member_jobs(config, stages)]
 
 
@@ -197,17 +197,21 @@ def _data_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
 
 
 def _online_job(
-    config: ExperimentConfig, stages: Stages, stage: str, name: str, inputs: tuple[str, ...]
+    config: ExperimentConfig, stages: Stages, stage: str, name: str, model: str | None
 ) -> Job:
-    folder, rule = f"online/{name}", "online_member" if inputs else "online_reference"
-    job = Job(f"online-{name}", rule, name, (), f"flags/online-{name}.done", folder, inputs)
+    folder, rule = f"online/{name}", "online_member" if model else "online_reference"
     values: dict[str, Any] = {"case": name, "folder": folder}
-    if inputs:
-        values["model"] = inputs[0]
+    inputs = []
+    if model:
+        values["model"] = model
+        inputs.append(model)
     if batch_runner(config.host) is not None:
         values["host_options.wait"] = True
     elif start := online_start(config):
         values["start"] = start
+        inputs.append(start)
+    flag = f"flags/online-{name}.done"
+    job = Job(f"online-{name}", rule, name, (), flag, folder, tuple(inputs))
     shared = {key: v for key, v in flatten(config.online).items() if v is not None}
     return stages.job(stage, job, values, **{"host": config.host, **shared})
 
@@ -248,7 +252,7 @@ def _after_training(
     metrics = f"offline/{member}.nc"
     job = Job(f"offline-{member}", "offline", member, output=metrics, inputs=(model, store))
     yield stages.job("evaluate_offline", job, {"model": model, "store": store, "out": metrics})
-    yield _online_job(config, stages, "online_member", member, (model,))
+    yield _online_job(config, stages, "online_member", member, model)
 
 
 def override_texts(values: Mapping[str, Any]) -> list[str]:

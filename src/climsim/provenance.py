@@ -1,0 +1,337 @@
+"""Where a product comes from: the chain of what made it, back to the raw data.
+
+Every product carries the version, revision, configuration and environment that made it and the
+hashes of its inputs (`climsim.files.provenance`). Here they are read again, the inputs are looked
+for where they were or beside the product, and their hashes are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+from rich.tree import Tree
+
+from climsim.configuration import build_config, flatten
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, read_json
+
+UNCHANGED, CHANGED, MISSING, UNCHECKED = "unchanged", "changed", "missing", "not checked"
+_RECORD, _TRAINING, _FIGURES = "record.json", "training.json", "index.json"
+_EMBEDDED = re.compile(r'<script[^>]*id="provenance"[^>]*>(.*?)</script>', re.DOTALL)
+_LEVELS_UP = 4
+
+
+@dataclass(frozen=True)
+class Link:
+    """An input of a product.
+
+    Attributes:
+        name: its role or path, as the product names it.
+        recorded: the hash or fingerprint that the product names.
+        state: unchanged, changed, missing, or not checked where there is nothing to compare.
+        product: what it is itself; None where it is missing or says nothing.
+        path: where it was found; None where it is missing.
+    """
+
+    name: str
+    recorded: str
+    state: str
+    path: Path | None = None
+    product: Product | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product and what made it.
+
+    Attributes:
+        path: of the product.
+        kind: what it is, in words.
+        version: of the package; empty where the product does not say.
+        revision: of the source.
+        configuration: resolved settings of the step that made it.
+        environment: versions of what it ran on.
+        inputs: what it was made from.
+    """
+
+    path: Path
+    kind: str
+    version: str = ""
+    revision: str = ""
+    configuration: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[Link, ...] = ()
+
+    def links(self) -> Iterator[Link]:
+        """Every link of the chain, nearest first."""
+        for link in self.inputs:
+            yield link
+            if link.product is not None:
+                yield from link.product.links()
+
+    @property
+    def ok(self) -> bool:
+        """Whether no input of the chain is known to have changed."""
+        return all(link.state != CHANGED for link in self.links())
+
+
+def trace(path: str | Path) -> Product:
+    """Follow a product back to the raw data.
+
+    Args:
+        path: a file or folder that one of the commands made.
+
+    Returns:
+        The product with its inputs, theirs, and so on.
+
+    Raises:
+        ClimSimError: if there is nothing, or it does not say what made it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ClimSimError(f"{path}: no such file or folder")
+    kind, attributes = _read(path)
+    if attributes is None:
+        raise ClimSimError(
+            f"{path}: does not say what made it: expected a product of one of the commands "
+            "(store, statistics, checkpoint, exported model, metrics, run, figures, report)"
+        )
+    return _product(path, kind, attributes)
+
+
+def _product(path: Path, kind: str, attributes: Mapping[str, Any]) -> Product:
+    configuration = _decoded(attributes.get("configuration"))
+    hashes = _decoded(attributes.get("input_hashes"))
+    links = [_link(path, configuration, n, str(h)) for n, h in hashes.items()]
+    return Product(
+        path,
+        kind,
+        str(attributes.get("climsim_version", "")),
+        str(attributes.get("git_revision", "")),
+        configuration,
+        _decoded(attributes.get("environment")),
+        tuple(links),
+    )
+
+
+def _decoded(value: Any) -> dict[str, Any]:
+    if isinstance(value, str) and value:
+        value = json.loads(value)
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _link(product: Path, configuration: Mapping[str, Any], name: str, recorded: str) -> Link:
+    path = _find(product, configuration, name, recorded)
+    if path is None:
+        return Link(name, recorded, MISSING)
+    state = UNCHECKED
+    now = _raw_identity(path, configuration) if name == "raw" else identity(path)
+    if now is not None:
+        state = UNCHANGED if recorded in now else CHANGED
+    kind, attributes = _read(path)
+    found = None if attributes is None else _product(path, kind, attributes)
+    return Link(name, recorded, state, path, found)
+
+
+def _find(product: Path, configuration: Mapping[str, Any], name: str, recorded: str) -> Path | None:
+    """An input by the path that the product names, from its folder upwards, or by its identity."""
+    flat = flatten(dict(configuration))
+    named = [v for k, v in flat.items() if k == name or k.endswith(f".{name}")]
+    named += [
+        p for v in flat.values() if isinstance(v, list) for p in v if Path(str(p)).stem == name
+    ]
+    named += [v for v in flat.values() if isinstance(v, str) and Path(v).name == name]
+    folders = [product.absolute().parent, *product.absolute().parents][: _LEVELS_UP + 1]
+    for text in (name, *(v for v in named if isinstance(v, str))):
+        for folder in folders:
+            if (folder / text).exists():
+                return folder / text
+    pattern = {"store": "*.zarr", "statistics": "*.nc"}.get(name)
+    for folder in folders[:3] if pattern else []:
+        for path in sorted(folder.glob(pattern or "")):
+            if recorded in (identity(path) or ()):
+                return path
+    return None
+
+
+def identity(path: Path) -> tuple[str, ...] | None:
+    """The hashes that a product can be known by; None where there is none to compare."""
+    if path.is_file():
+        content = file_hash(path)
+        fingerprint = _netcdf(path).get("fingerprint") if path.suffix == ".nc" else None
+        return (content, str(fingerprint)) if fingerprint else (content,)
+    if (path / "zarr.json").is_file():
+        return (str(_store(path).get("fingerprint", "")),)
+    if (path / _RECORD).is_file():
+        return _run_identity(path)
+    return None
+
+
+def _raw_identity(path: Path, configuration: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Names and sizes of the step files, as the preparation hashed them."""
+    # Here, not above: planning a preparation needs more than reading attributes.
+    from climsim.data.prepare import PrepareConfig, make_plan
+
+    try:
+        config = build_config(PrepareConfig, {**configuration, "raw": str(path)})
+        return (make_plan(config).digest,)
+    except ClimSimError:
+        return None
+
+
+def _run_identity(path: Path) -> tuple[str, ...] | None:
+    # Here, not above: reading histories needs more than reading attributes.
+    from climsim.evaluation.history import RunHistory
+    from climsim.evaluation.online import run_summary
+
+    try:
+        return (run_summary(RunHistory.open(path)),)
+    except ClimSimError:
+        return None
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any] | None]:
+    """Kind of a product, and the attributes that say what made it; None where there are none."""
+    if path.is_dir():
+        return _read_folder(path)
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        return "file", None
+    kind, attributes = reader(path)
+    if "git_revision" not in attributes and (path.parent / _RECORD).is_file():
+        return "history", _record(path.parent / _RECORD)[1]
+    return kind, attributes if "git_revision" in attributes else None
+
+
+def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
+    if (path / "zarr.json").is_file():
+        return "store", _store(path)
+    if (path / _RECORD).is_file():
+        return _record(path / _RECORD)
+    if (path / _TRAINING).is_file() and (path / "best.ckpt").is_file():
+        return _checkpoint(path / "best.ckpt")
+    if (path / _FIGURES).is_file():
+        return "figures", dict(read_json(path / _FIGURES))
+    generated = path / ".generate" / _RECORD
+    if generated.is_file():
+        return "raw step pairs", dict(read_json(generated))
+    steps = next(path.rglob("*.mlo.*.nc"), None)
+    return "raw step pairs", None if steps is None else {**_netcdf(steps), "input_hashes": "{}"}
+
+
+def _record(path: Path) -> tuple[str, dict[str, Any]]:
+    values = dict(read_json(path))
+    return "online run", dict(values.get("made_by", values))
+
+
+def _store(path: Path) -> dict[str, Any]:
+    return dict(read_json(path / "zarr.json").get("attributes", {}))
+
+
+def _netcdf(path: Path) -> dict[str, Any]:
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return {name: file.getncattr(name) for name in file.ncattrs()}
+    except OSError as error:
+        raise ClimSimError(f"{path}: expected netCDF, found something else ({error})") from error
+
+
+def _netcdf_kind(path: Path) -> tuple[str, dict[str, Any]]:
+    attributes = _netcdf(path)
+    if "store_fingerprint" in attributes:
+        return "statistics", attributes
+    settings = _decoded(attributes.get("configuration"))
+    if "reference" in settings:
+        return "online metrics", attributes
+    return ("offline metrics" if "model" in settings else "netCDF file"), attributes
+
+
+def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
+    # Here, not above: it loads torch, which few products need.
+    from climsim.training.checkpoint import KEY, read_checkpoint
+
+    return "checkpoint", dict(read_checkpoint(path)[KEY]["provenance"])
+
+
+def _exported(path: Path) -> tuple[str, dict[str, Any]]:
+    """The metadata inside a TorchScript file, without loading its network."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if n.endswith("/extra/metadata.json")]
+            text = archive.read(names[0]) if names else b"{}"
+    except zipfile.BadZipFile as error:
+        raise ClimSimError(f"{path}: expected a TorchScript file, found something else") from error
+    return "exported model", dict(json.loads(text))
+
+
+def _html(path: Path) -> tuple[str, dict[str, Any]]:
+    found = _EMBEDDED.search(path.read_text(errors="replace"))
+    return "report", dict(json.loads(found[1])) if found else {}
+
+
+def _figure(path: Path) -> tuple[str, dict[str, Any]]:
+    index = path.parent / _FIGURES
+    return "figure", dict(read_json(index)) if index.is_file() else {}
+
+
+def _json(path: Path) -> tuple[str, dict[str, Any]]:
+    return _record(path) if path.name == _RECORD else ("file", dict(read_json(path)))
+
+
+def tree(product: Product) -> Tree:
+    """Lay the chain of a product out as a tree for the terminal."""
+    root = Tree(_label(product))
+    _grow(root, product)
+    return root
+
+
+def _grow(branch: Tree, product: Product) -> None:
+    settings = ", ".join(f"{k}={v}" for k, v in flatten(product.configuration).items())
+    for name, text in (("settings", settings), ("ran on", _versions(product))):
+        if text:
+            branch.add(Text(f"{name}: {text}", style="dim"))
+    for link in product.inputs:
+        label = Text(f"{link.path or link.name} ") if link.product is None else _label(link.product)
+        label.append(f" [{link.state}]", style=_STYLES[link.state])
+        label.append(f" {link.recorded[:12]}", style="dim")
+        below = branch.add(label)
+        if link.product is not None:
+            _grow(below, link.product)
+
+
+def _label(product: Product) -> Text:
+    text = Text(f"{product.kind} ", style="")
+    text.append(str(product.path), style="bold")
+    if product.revision:
+        text.append(f" made by {product.revision} (version {product.version or 'unknown'})")
+    return text
+
+
+def _versions(product: Product) -> str:
+    return ", ".join(f"{name} {version}" for name, version in product.environment.items())
+
+
+def as_json(product: Product) -> str:
+    """The chain of a product as JSON."""
+    return json.dumps(asdict(product), indent=2, default=str)
+
+
+_STYLES = {UNCHANGED: "green", CHANGED: "red", MISSING: "yellow", UNCHECKED: "dim"}
+_READERS: dict[str, Callable[[Path], tuple[str, dict[str, Any]]]] = {
+    ".nc": _netcdf_kind,
+    ".ckpt": _checkpoint,
+    ".pt": _exported,
+    ".html": _html,
+    ".png": _figure,
+    ".pdf": _figure,
+    ".json": _json,
+}
