@@ -150,8 +150,21 @@ def weather(grid: ColumnGrid, day: float, seed: int, spread: float = 1.0, bias: 
         "PS": ps, "PRECT": rain, "TMQ": (q * mass).sum(axis=0),
         "TGCLDLWP": (ramp * cloud * mass).sum(axis=0),
         "TGCLDIWP": ((1 - ramp) * cloud * mass).sum(axis=0),
-        "FLUT": 250 + 8 * wave[0], "LANDFRAC": land, "ICEFRAC": ice, "OCNFRAC": 1 - land - ice,
+        "FLUT": 265 - 70 * np.sin(lat) ** 2 - 25 * np.exp(-((lat / 0.2) ** 2)) + 8 * wave[-5],
+        "FSNT": 340 * np.cos(lat) ** 1.2 - 30 + 6 * wave[-5] + 4 * bias,
+        "LANDFRAC": land, "ICEFRAC": ice, "OCNFRAC": 1 - land - ice,
     }  # fmt: skip
+
+
+def confidences(fields: dict[str, np.ndarray], seed: int, factor: float) -> dict[str, np.ndarray]:
+    """Predicted losses that follow the tendencies of the fields, times a factor."""
+    rng = np.random.default_rng(seed)
+    names = {"DT": "DTPHYS", "DQ1": "DQ1PHYS", "DQN": "DQ2PHYS", "DU": "DUPHYS"}
+    sizes = {key: np.abs(fields[name]) for key, name in names.items()}
+    return {
+        f"{key}PHYSCONF": 0.05 * factor * size / size.mean() * rng.lognormal(0, 0.3, size.shape)
+        for key, size in sizes.items()
+    }
 
 
 def write_run(
@@ -163,6 +176,7 @@ def write_run(
     months: int = 0,
     record: dict | None = None,
     grid: ColumnGrid | None = None,
+    confident: bool = False,
 ) -> Path:
     """A run folder: daily (and 6-hourly as ``h2``) means, or months, and its record.
 
@@ -175,6 +189,7 @@ def write_run(
         months: number of monthly means, written in place of days.
         record: further entries of the record.
         grid: columns and levels.
+        confident: whether the model has a confidence head.
     """
     grid = grid or make_globe()
     start = Date(1, 1, 1)
@@ -195,6 +210,8 @@ def write_run(
         begin, end = (start + timedelta(days=float(x)) for x in (first, last))
         if stream == "h2":
             fields = {n: fields[n] for n in ("PRECT", *FIXED)}
+        elif confident:
+            fields |= confidences(fields, seed, 1 + share)
         name = STREAMS[stream].file(begin)
         path = folder / f"{folder.name}.eam.{stream}.{name}.nc"
         if stream == "h2":
@@ -249,11 +266,14 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
         loss = rng.lognormal(-6, 2, (*shape, TARGETS.size(levels)))
         guess = loss**0.8 * rng.lognormal(0, 0.7, loss.shape)
         confidence = ConfidenceStatistics.of(guess, loss, levels)
-    block = Block(truth, prediction, pressure, np.full(shape, 380.0), confidence)
+    land = np.broadcast_to(weather(grid, 0.0, 1)["LANDFRAC"] > 0.5, shape)
+    surfaces = np.stack([land, ~land & (grid.lat < 60), ~land & (grid.lat >= 60)])
+    block = Block(truth, prediction, pressure, np.full(shape, 380.0), surfaces, confidence)
     dataset = offline_dataset(Accumulator.of(block, grid), grid)
     config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
     hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)
-    dataset.attrs |= describe(Member(network, recipe, seed), {"training_hours": hours}, config)
+    dataset.attrs |= describe(Member(network, recipe, seed), {}, config)
+    dataset.attrs |= {"training_hours": hours + 0.2 * rng.random(), "training_device": "1 GPU"}
     dataset.attrs["parameters"] = 1_000_000 + 7000 * sum(network.encode())
     return dataset
 
@@ -273,8 +293,14 @@ def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Datase
         part = base.isel(run=[0]).copy(deep=True)
         for name in names:
             factor = 1.0 + 0.5 * rng.random() + 0.2 * NETWORKS.index(member.network)
-            if name.startswith(("series", "map", "zonal_mean", "precipitation_f")):
+            if name.startswith(("series", "map", "zonal_mean")) and "CONF" not in name:
                 part[name] = reference[name] + factor * (base[name].isel(run=[0]) - reference[name])
+            elif name == "precipitation_frequency":
+                part[name] = (
+                    reference[name] * (base[name].isel(run=[0]) / reference[name]) ** factor
+                )
+            elif "confidence" in name or name.endswith("CONF"):
+                part[name] = part[name] * (factor if member.recipe == "conf_loss" else np.nan)
             elif name.startswith(("growth", "rmse", "zonal_bias", "tropospheric")):
                 part[name] = part[name] * factor
         part["sypd"][:] = 20.0 / (1 + NETWORKS.index(member.network)) + rng.random()
@@ -331,8 +357,9 @@ def write_study(
         offline_metrics(member.network, member.recipe, member.seed).to_netcdf(path)
         offline.append(path)
     for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), ("unet-standard-7", 1.0)):
-        write_run(folder / name, days=2, seed=2, growing=growing, bias=growing)
-        write_run(folder / name, months=months, seed=2, growing=growing, bias=growing)
+        shape = {"seed": 2, "growing": growing, "bias": growing, "confident": growing == 1.0}
+        write_run(folder / name, days=3, **shape)
+        write_run(folder / name, months=months, **shape)
     config = OnlineConfig(
         (folder / "unet-standard-7",), folder / "mmf1", folder / "base.nc", folder / "mmf2"
     )

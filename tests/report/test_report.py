@@ -14,9 +14,12 @@ from climsim.errors import ClimSimError
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.report.cells import number, plain
+from climsim.report.details import offline_tables
+from climsim.report.failures import failed_stages, read_failures
+from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import summarize
-from climsim.report.tables import leaderboard, stability_table
+from climsim.report.tables import stability_table
 from evaluation_synthetic import write_study
 
 
@@ -98,6 +101,84 @@ def test_leaderboard_puts_the_smallest_online_error_first(study):
 def test_leaderboard_of_offline_metrics_alone_says_not_run(study):
     table = leaderboard(Study(study.offline, None))
     assert {row[table.heads.index("run")].text for row in table.rows} == {"not run"}
+
+
+FAILURES = [
+    {"member": "unet-standard-1024", "stage": "train", "message": "no space", "log": "logs/a"},
+    {"member": "unet-standard-7", "stage": "online", "message": "killed", "log": "logs/b"},
+    {"member": "mmf2", "stage": "online", "message": "<b>odd</b>", "log": "logs/c"},
+]
+
+
+@pytest.fixture
+def failures(tmp_path):
+    path = tmp_path / "failures.json"
+    path.write_text(json.dumps(FAILURES))
+    return path
+
+
+def test_members_that_failed_have_a_row_and_say_where(study, failures):
+    table = leaderboard(study, failed_stages(read_failures(failures)))
+    assert len(table.rows) == 9
+    runs = {(r[1].text, r[2].text): r[table.heads.index("run")].text for r in table.rows}
+    assert runs["standard", "1024"] == "failed: train"
+    assert "failed: online" in [r[table.heads.index("run")].text for r in table.rows]
+    assert not any("mmf2" in r[0].text for r in table.rows)
+
+
+def test_page_shows_what_failed(files, failures, tmp_path):
+    draw_figures(FiguresConfig(tmp_path / "f", *files, only=("stability",), formats=("png",)))
+    config = ReportConfig(tmp_path / "r.html", *files, figures=tmp_path / "f", failures=failures)
+    text = write_report(config).read_text()
+    assert 'id="failures"' in text
+    assert "3 members failed and are missing" in text
+    assert "&lt;b&gt;odd" in text
+    assert "<b>odd" not in text
+
+
+def test_wrong_failures_are_refused_in_one_line(tmp_path):
+    with pytest.raises(ClimSimError, match="no such file"):
+        read_failures(tmp_path / "none.json")
+    for wrong in ("{}]", '[{"member": "a"}]', '{"member": "a"}', "[3]"):
+        (tmp_path / "wrong.json").write_text(wrong)
+        with pytest.raises(ClimSimError, match="expected"):
+            read_failures(tmp_path / "wrong.json")
+
+
+def test_training_time_is_shown_where_known_and_blank_where_not(study):
+    offline = study.offline.copy()
+    offline["training_hours"] = ("member", [np.nan, *offline["training_hours"].values[1:]])
+    offline["training_device"] = ("member", ["", *offline["training_device"].values[1:]])
+    table = leaderboard(Study(offline, None))
+    hours = table.heads.index("training hours")
+    assert [row[hours].text for row in table.rows].count("") == 1
+    known = [row[hours].order for row in table.rows if row[hours].order is not None]
+    np.testing.assert_allclose(sorted(known), sorted(offline["training_hours"].values[1:]))
+    assert {row[hours + 1].text for row in table.rows} == {"", "1 GPU"}
+
+
+def test_seeds_table_gives_mean_and_range(study):
+    table = seeds_table(study)
+    row = next(r for r in table.rows if (r[0].text, r[1].text) == ("U-Net", "standard"))
+    assert row[2].order == 2
+    chosen = (study.offline["network"] == "unet") & (study.offline["recipe"] == "standard")
+    scores = study.offline["r2_mean"].values[chosen.values]
+    assert row[3].order == pytest.approx(scores.mean())
+    assert f"({scores.min():.3f} to {scores.max():.3f})" in row[3].text
+    one = study.offline["seed"].values == 7
+    assert seeds_table(Study(study.offline.isel(member=one), None)) is None
+
+
+def test_scores_by_output_hold_the_condensate_and_the_regions(study):
+    name, (outputs, regions) = offline_tables(study)[0]
+    assert "U-Net" in name
+    row = next(r for r in outputs.rows if r[0].text == "ptend_qn")
+    member = study.offline.isel(member=0)
+    assert row[2].order == pytest.approx(float(member["r2_mean_ptend_qn"]))
+    at = regions.heads.index("30S-30N, below 400 hPa")
+    found = member["r2_region_ptend_t"].sel(band="30S-30N", height="below 400 hPa")
+    assert regions.rows[0][at].order == pytest.approx(float(found))
+    assert regions.heads[-3:] == ("land", "ocean", "sea ice")
 
 
 def test_summary_counts_runs_that_became_unstable(study):

@@ -18,8 +18,8 @@ from climsim.figures.members import each, of_recipe, online_members
 from climsim.figures.panels import (
     head,
     legend_below,
-    mark_every,
     network_handles,
+    network_line,
     panel_grid,
     unique,
 )
@@ -71,13 +71,14 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         raise NothingToDrawError("no run shares a period with the reference")
     figure, axes = panel_grid(len(panels), columns, 1.75, width=7.2, sharex=True)
     x, x_label = elapsed(study, axis)
+    several = len({recipe for _, recipe in panels}) > 1
     for i, (ax, (name, recipe)) in enumerate(zip(axes, panels, strict=True)):
         shown = of_recipe(members, recipe)
         for run in each(shown):
             _run_line(ax, x, run, f"growth_{word}_{name}")
         _floor_line(ax, x, study, f"growth_{word}_{name}")
         written = quantity(name)
-        head(ax, f"{written.symbol}, {recipe_label(recipe)}" if recipe else written.symbol, i)
+        head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)
         ax.set_ylabel(f"RMSE ({written.unit})")
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=0, top=_top(shown, f"growth_{word}_{name}"))
@@ -87,13 +88,18 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
 
 
 def label_time(axes: Sequence[Axes], columns: int, label: str) -> None:
-    """Whole days or months on the horizontal axes, named below the last panel of each column."""
+    """Whole days or months on the horizontal axes, named in the last row of panels.
+
+    The last panel of a column that ends earlier has numbers alone: a name would part the rows.
+    """
+    last_row = (len(axes) - 1) // columns
     for i, ax in enumerate(axes):
         ax.grid(visible=True)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         if i + columns >= len(axes):
-            ax.set_xlabel(label)
             ax.tick_params(labelbottom=True)
+        if i // columns == last_row:
+            ax.set_xlabel(label)
 
 
 def _known(members: xarray.Dataset, name: str) -> bool:
@@ -112,19 +118,13 @@ def _top(members: xarray.Dataset, name: str) -> float | None:
 
 def _run_line(ax: Axes, x: np.ndarray, run: xarray.Dataset, name: str) -> None:
     network = str(run["network"].values)
-    style = network_style(network)
     y = quantity(name.rsplit("_", 1)[1]).shown(run[name]).values
-    ax.plot(
-        x,
-        y,
-        color=style.colour,
-        marker=style.marker,
-        markevery=mark_every(x.size, network),
-        linewidth=1.0,
-    )
+    line = network_line(network, x.size)
+    ax.plot(x, y, **line)
     finite = np.flatnonzero(np.isfinite(y))
     if str(run["status"].values) == UNSTABLE and finite.size:
-        ax.plot(x[finite[-1]], y[finite[-1]], "x", color=style.colour, ms=7, mew=1.8, clip_on=False)
+        last = finite[-1]
+        ax.plot(x[last], y[last], "x", color=line["color"], ms=7, mew=1.8, clip_on=False)
 
 
 def _floor_line(ax: Axes, x: np.ndarray, study: Study, name: str) -> None:

@@ -7,19 +7,29 @@ from collections.abc import Iterator
 import numpy as np
 import xarray
 
+from climsim.evaluation.outputs import SCORED_PROFILES
+from climsim.evaluation.published import beats_published
 from climsim.evaluation.seeds import groups_of
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import member_label
 
 
-def label_of(one: xarray.Dataset | xarray.DataArray) -> str:
+def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
     """Network and recipe of one member, in words.
 
     Args:
-        one: metrics of the member, with the coordinates ``network`` and ``recipe``.
+        one: metrics of the member, with the coordinates ``network``, ``recipe`` and ``seed``.
+        seed: whether to name the seed too.
     """
-    return member_label(str(one["network"].values), str(one["recipe"].values))
+    number = int(one["seed"].values) if seed else None
+    return member_label(str(one["network"].values), str(one["recipe"].values), number)
+
+
+def scored_profiles(study: Study) -> list[str]:
+    """Tendencies that the offline metrics hold, in the order in which they are shown."""
+    assert study.offline is not None
+    return [name for name in SCORED_PROFILES if f"r2_{name}" in study.offline]
 
 
 def online_members(study: Study) -> xarray.Dataset:
@@ -103,3 +113,17 @@ def best_of_networks(study: Study, name: str = "T") -> xarray.Dataset:
     networks = ranked["network"].values.tolist()
     first = [networks.index(network) for network in dict.fromkeys(networks)]
     return ranked.isel(run=first)
+
+
+def better_than_published(study: Study) -> xarray.Dataset | None:
+    """Members that are below every published value of a five-year mean; None if there is none.
+
+    Args:
+        study: its metrics.
+
+    Raises:
+        NothingToDrawError: if no member has a time mean.
+    """
+    ranked = best_members(study, "T", count=10**6)
+    chosen = np.flatnonzero(beats_published(ranked))
+    return ranked.isel(run=chosen) if chosen.size else None

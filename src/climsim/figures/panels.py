@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from climsim.figures.registry import NothingToDrawError
@@ -139,7 +140,8 @@ def colour_bar(
     figure: Figure, mesh: Any, axes: Sequence[Axes] | Axes, label: str, **options: Any
 ) -> Colorbar:
     """Colour bar beside its panels, with arrows where values lie beyond it."""
-    shape: dict[str, Any] = {"extend": "both", "pad": 0.02, "aspect": 25, "format": "%g"} | options
+    shape: dict[str, Any] = {"extend": "both", "pad": 0.02, "aspect": 25}
+    shape |= {"format": "%g", "ticks": MaxNLocator(6)} | options
     bar = figure.colorbar(mesh, ax=axes, **shape)
     bar.set_label(label)
     bar.ax.tick_params(length=2)
@@ -185,6 +187,19 @@ def mark_every(size: int, network: str) -> tuple[int, int]:
     """Where along a line its markers sit, shifted by network so that they do not cover."""
     step = max(1, size // 6)
     return sum(network.encode()) % step, step
+
+
+def network_line(network: str, size: int, **style: Any) -> dict[str, Any]:
+    """How a line of a network looks: colour, and markers along it as the second cue.
+
+    Args:
+        network: its name.
+        size: number of points of the line.
+        **style: what differs.
+    """
+    look = network_style(network)
+    cue = {"marker": look.marker or None, "markevery": mark_every(size, network), "markersize": 2.8}
+    return {"color": look.colour, "linewidth": 1.0} | cue | style
 
 
 def unique(values: Iterable[str]) -> list[str]:

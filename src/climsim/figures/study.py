@@ -97,7 +97,9 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     )
     extra: dict[str, Any] = {
         key: ("member", [d.attrs[key] for d in datasets])
-        for key in ("network", "recipe", "seed", "samples", "steps", "model_metadata")
+        for key in ("network", "recipe", "seed", "samples", "steps")
     }
-    extra["parameters"] = ("member", [d.attrs.get("parameters", np.nan) for d in datasets])
+    optional = {"parameters": np.nan, "training_hours": np.nan, "training_device": ""}
+    for key, unknown in optional.items():
+        extra[key] = ("member", [d.attrs.get(key, unknown) for d in datasets])
     return joined.assign_coords(member=labels, **extra)

@@ -102,6 +102,7 @@ def styled() -> Iterator[None]:
         "ytick.labelsize": 7.0,
         "legend.fontsize": 7.0,
         "legend.frameon": False,
+        "axes.axisbelow": True,
         "axes.formatter.useoffset": False,
         "axes.linewidth": 0.6,
         "axes.spines.top": False,

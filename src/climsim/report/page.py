@@ -18,12 +18,12 @@ from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.files import git_revision, read_json, write_text
 from climsim.report.cells import Table
+from climsim.report.details import budget_tables, offline_tables
+from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
+from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.summary import summarize
 from climsim.report.tables import (
     best_members_table,
-    budget_tables,
-    leaderboard,
-    offline_tables,
     provenance_rows,
     published_table,
     stability_table,
@@ -43,6 +43,7 @@ class ReportConfig:
         figures: folder that `draw_figures` filled; None draws them for the page alone.
         title: heading of the page.
         study: JSON file with the configuration of the study, to be shown; or None.
+        failures: JSON file that lists what failed in the experiment, to be shown; or None.
     """
 
     out: Path
@@ -51,6 +52,7 @@ class ReportConfig:
     figures: Path | None = None
     title: str = "Neural emulators of atmospheric physics, offline and online"
     study: Path | None = None
+    failures: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
@@ -71,11 +73,12 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
         ClimSimError: if metrics or figures are missing.
     """
     advance = progress or (lambda done, total: None)
+    failures = read_failures(config.failures)
     study = Study.open(config.offline, config.online)
     advance(1, 3)
     figures = load_figures(config)
     advance(2, 3)
-    write_text(config.out, render(study, figures, config))
+    write_text(config.out, render(study, figures, failures, config))
     advance(3, 3)
     return config.out
 
@@ -117,7 +120,9 @@ def _encode(picture: Path | None) -> str:
     return base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
-def render(study: Study, figures: list[dict[str, Any]], config: ReportConfig) -> str:
+def render(
+    study: Study, figures: list[dict[str, Any]], failures: list[Failure], config: ReportConfig
+) -> str:
     """Fill the template."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("climsim.report", "."),
@@ -130,8 +135,10 @@ def render(study: Study, figures: list[dict[str, Any]], config: ReportConfig) ->
     return environment.get_template("page.html.j2").render(
         title=config.title,
         revision=git_revision(),
-        summary=summarize(study),
-        leaderboard=leaderboard(study),
+        summary=summarize(study, failures),
+        failures=failures_table(failures),
+        leaderboard=leaderboard(study, failed_stages(failures)),
+        seeds=seeds_table(study),
         best=best_members_table(study),
         published=published_table(study),
         offline_tables=offline_tables(study),

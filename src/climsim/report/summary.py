@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from climsim.evaluation.outputs import CONDENSATE
 from climsim.evaluation.stability import UNSTABLE
 from climsim.figures.growth import time_axis
 from climsim.figures.labels import quantity
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
 from climsim.report.cells import number, plain
-from climsim.report.tables import error_over_floor, name_of
+from climsim.report.failures import Failure
+from climsim.report.leaderboard import error_over_floor
+from climsim.report.tables import name_of
 from climsim.variables import DOOR_OUTPUTS
 
 _WORDS = {
@@ -20,26 +24,47 @@ _WORDS = {
     "ptend_q0001": "moistening",
     "ptend_q0002": "cloud liquid",
     "ptend_q0003": "cloud ice",
+    CONDENSATE: "liquid and ice together",
     "ptend_u": "zonal wind",
     "ptend_v": "meridional wind",
 }
 
 
-def summarize(study: Study) -> list[str]:
+def summarize(study: Study, failures: Sequence[Failure] = ()) -> list[str]:
     """Sentences that say what was measured and what came out.
 
     Args:
         study: its metrics.
+        failures: what failed in the experiment.
 
     Returns:
         One sentence or a few for each part of the study that there is.
     """
-    parts = [_offline(study), _stability(study), _growth(study), _means(study), _water(study)]
+    parts = [
+        _failures(failures),
+        _offline(study),
+        _stability(study),
+        _growth(study),
+        _means(study),
+        _water(study),
+    ]
     return [part for part in parts if part]
 
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _failures(failures: Sequence[Failure]) -> str:
+    if not failures:
+        return ""
+    members = list(dict.fromkeys(f.member for f in failures))
+    stages = ", ".join(f"{f.member} ({f.stage})" for f in failures[:3])
+    more = "" if len(failures) <= 3 else f", and {_count(len(failures) - 3, 'more stage')}"
+    return (
+        f"{_count(len(members), 'member')} failed and {'is' if len(members) == 1 else 'are'} "
+        f"missing from what follows or from a part of it: {stages}{more}."
+    )
 
 
 def _offline(study: Study) -> str:
@@ -57,7 +82,9 @@ def _offline(study: Study) -> str:
         return f"{start} No output has a defined R²."
     best = offline.isel(member=int(np.nanargmax(scores)))
     by_output = ", ".join(
-        f"{number(best[f'r2_mean_{name}'], 2).text} for {word}" for name, word in _WORDS.items()
+        f"{number(best[f'r2_mean_{name}'], 2).text} for {word}"
+        for name, word in _WORDS.items()
+        if f"r2_mean_{name}" in best
     )
     total = sum(best[f"r2_{name}"].size for name in DOOR_OUTPUTS.names)
     undefined = int(best["undefined_outputs"])

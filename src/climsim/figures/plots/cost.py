@@ -1,52 +1,73 @@
-"""Online error against speed."""
+"""Online error against speed and against the time of training."""
 
 from __future__ import annotations
 
-import numpy as np
-from matplotlib.figure import Figure
+from collections.abc import Mapping
 
-from climsim.figures.cost import member_costs
+import numpy as np
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from climsim.figures.cost import Cost, member_costs
 from climsim.figures.labels import quantity
 from climsim.figures.members import each, online_members, with_mean
-from climsim.figures.panels import head, legend_below, network_handles, panel_grid, unique
+from climsim.figures.panels import head, legend_below, panel_grid, unique
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import network_style
 
 _NAMES = ("T", "Q")
-_SIZES = (12.0, 90.0)
-"""Areas of the smallest and the largest point [points squared]."""
+_AXES = {"sypd": "simulated years per day", "training_hours": "training time (h)"}
+_SIZES = (8.0, 70.0)
+"""Areas of the points of 1e5 and of 1e8 parameters [points squared]."""
+_KEY = {1e6: "10$^6$ parameters", 1e7: "10$^7$", 1e8: "10$^8$"}
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw RMSE of the time mean against simulated years per day; area shows parameters."""
+    """Draw RMSE of the time mean against speed and, where known, training time."""
     members = with_mean(online_members(study), "rmse_mean_T")
-    if not np.isfinite(members["sypd"]).any():
-        raise NothingToDrawError("no run recorded its speed")
     costs = member_costs(study)
-    figure, axes = panel_grid(len(_NAMES), 2, 2.5, width=7.2)
-    for i, (ax, name) in enumerate(zip(axes, _NAMES, strict=True)):
-        written = quantity(name)
+    shown = [(key, name) for key in _AXES for name in _NAMES if _known(members, costs, key)]
+    if not shown:
+        raise NothingToDrawError("no run recorded its speed, and no model its training time")
+    figure, axes = panel_grid(len(shown), 2, 2.3, width=7.2)
+    for i, (ax, (key, name)) in enumerate(zip(axes, shown, strict=True)):
         for run in each(members):
-            style = network_style(str(run["network"].values))
-            parameters = costs[str(run["run"].values)].parameters if costs else np.nan
-            ax.scatter(
-                float(run["sypd"]),
-                float(written.shown(run[f"rmse_mean_{name}"])),
-                s=_area(parameters),
-                color=style.colour,
-                marker=style.marker,
-                alpha=0.75,
-                linewidth=0,
-            )
+            _point(ax, run, name, key, costs)
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=0)
-        ax.set_xlabel("simulated years per day")
-        ax.set_ylabel(f"RMSE of {written.label}")
+        ax.set_xlabel(_AXES[key])
+        ax.set_ylabel(f"RMSE of {quantity(name).label}")
         ax.grid(visible=True)
-        head(ax, written.symbol, i)
-    legend_below(figure, network_handles(unique(members["network"].values.tolist())), 6)
+        head(ax, quantity(name).symbol, i)
+    networks = unique(members["network"].values.tolist())
+    legend_below(figure, [*_network_keys(networks), *_size_keys(costs)], 5)
     return figure
+
+
+def _known(members: xarray.Dataset, costs: Mapping[str, Cost], key: str) -> bool:
+    return any(np.isfinite(_value(run, key, costs)) for run in each(members))
+
+
+def _value(run: xarray.Dataset, key: str, costs: Mapping[str, Cost]) -> float:
+    if key == "training_hours":
+        return costs[str(run["run"].values)].training_hours
+    return float(run[key])
+
+
+def _point(ax: Axes, run: xarray.Dataset, name: str, key: str, costs: Mapping[str, Cost]) -> None:
+    style = network_style(str(run["network"].values))
+    ax.scatter(
+        _value(run, key, costs),
+        float(quantity(name).shown(run[f"rmse_mean_{name}"])),
+        s=_area(costs[str(run["run"].values)].parameters),
+        color=style.colour,
+        marker=style.marker,
+        edgecolor="white",
+        linewidth=0.4,
+    )
 
 
 def _area(parameters: float) -> float:
@@ -57,12 +78,31 @@ def _area(parameters: float) -> float:
     return float(_SIZES[0] + share * (_SIZES[1] - _SIZES[0]))
 
 
+def _network_keys(networks: list[str]) -> list[Line2D]:
+    styles = [network_style(name) for name in networks]
+    return [_key(s.label, s.colour, s.marker, 5.0) for s in styles]
+
+
+def _size_keys(costs: Mapping[str, Cost]) -> list[Line2D]:
+    """What the areas of the points mean; nothing where no size is known."""
+    if not any(np.isfinite(cost.parameters) for cost in costs.values()):
+        return []
+    return [_key(text, "#888888", "o", _area(size) ** 0.5) for size, text in _KEY.items()]
+
+
+def _key(label: str, colour: str, marker: str, size: float) -> Line2D:
+    line = Line2D([], [], color=colour, marker=marker, markersize=size, linestyle="", label=label)
+    line.set_markeredgewidth(0)
+    return line
+
+
 FIGURE = FigureSpec(
     "cost",
     60,
-    "Error against speed",
+    "Error against speed and training time",
     "Mass-weighted RMSE of the time mean against simulated years per day of wall time (of the "
-    "machine that each run was on). The area of a point grows with the logarithm of the number of "
-    "trainable parameters, which the leaderboard also lists.",
+    "machine that each run was on) and, where the model files say it, against the wall time of "
+    "the training. The area of a point grows with the logarithm of the number of trainable "
+    "parameters.",
     draw,
 )

@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from climsim.evaluation.members import NETWORKS
 from climsim.evaluation.seeds import Group, groups_of, over_seeds
 from climsim.figures.labels import quantity
+from climsim.figures.members import scored_profiles
 from climsim.figures.panels import (
     dashes,
     head,
     legend_below,
-    mark_every,
     network_handles,
+    network_line,
     panel_grid,
     pressure_axis,
     recipe_handles,
@@ -21,11 +22,10 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import network_style
-from climsim.variables import DOOR_OUTPUTS
 
 _BASE = "standard"
 _HPA = 100.0
+_COLUMNS = 4
 
 
 def variants(study: Study) -> tuple[str, ...]:
@@ -37,19 +37,23 @@ def variants(study: Study) -> tuple[str, ...]:
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw R2 of the six tendencies by level, networks as colours, seeds as range."""
+    """Draw R2 of the tendencies by level, networks as colours, seeds as range."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
     chosen = [g for g in groups_of(study.offline) if g[1] in (_BASE, variant)]
-    figure, axes = panel_grid(len(DOOR_OUTPUTS.profiles), 3, 2.5, sharex=True)
-    for i, (ax, name) in enumerate(zip(axes, DOOR_OUTPUTS.profiles, strict=True)):
+    names = scored_profiles(study)
+    figure, axes = panel_grid(len(names), _COLUMNS, 2.6, width=7.2, sharex=True)
+    for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for group in chosen:
             _line(ax, study, name, group)
         head(ax, quantity(name).symbol, i)
         ax.set_xlim(0, 1)
         ax.grid(visible=True)
-        pressure_axis(ax, study.offline["pressure"].values, label=i % 3 == 0)
-        if i >= 3:
+        pressure_axis(ax, study.offline["pressure"].values, label=i % _COLUMNS == 0)
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        if i + _COLUMNS >= len(names):
+            ax.tick_params(labelbottom=True)
+        if i // _COLUMNS == (len(names) - 1) // _COLUMNS:
             ax.set_xlabel("R$^2$")
     networks = sorted(
         unique(g[0] for g in chosen), key=lambda n: NETWORKS.index(n) if n in NETWORKS else 99
@@ -61,19 +65,16 @@ def draw(study: Study, variant: str) -> Figure:
 
 def _line(ax: Axes, study: Study, name: str, group: Group) -> None:
     assert study.offline is not None
-    style = network_style(group[0])
+    base = group[1] == _BASE
     found = over_seeds(study.offline[f"r2_{name}"], group, floor=0.0)
     pressure = study.offline["pressure"].values / _HPA
-    ax.plot(
-        found.mean,
-        pressure,
-        color=style.colour,
-        linestyle=dashes(group[1]),
-        marker=style.marker,
-        markevery=mark_every(pressure.size, group[0]),
-    )
+    # The recipe that is looked at stands in front of the standard one, drawn thin.
+    shape = {"linewidth": 0.8, "markersize": 2.2} if base else {"linewidth": 1.1}
+    line = network_line(group[0], pressure.size, **shape)
+    ax.plot(found.mean, pressure, linestyle=dashes(group[1]), zorder=2 if base else 3, **line)
     if found.count > 1:
-        ax.fill_betweenx(pressure, found.low, found.high, color=style.colour, alpha=0.12, lw=0)
+        alpha = 0.06 if base else 0.12
+        ax.fill_betweenx(pressure, found.low, found.high, color=line["color"], alpha=alpha, lw=0)
 
 
 FIGURE = FigureSpec(
@@ -81,8 +82,8 @@ FIGURE = FigureSpec(
     20,
     "Offline R² by level: {variant}",
     "Coefficient of determination of the predicted tendencies over all samples and columns of the "
-    "test split, by level (nominal pressure), beside the standard recipe (solid lines) where the "
-    "study has it. Lines are means over seeds, shading their range; "
+    "test split, by level (nominal pressure), beside the standard recipe (thin solid lines) where "
+    "the study has it. Cloud is liquid plus ice. Lines are means over seeds, shading their range; "
     "negative values are drawn at 0, and levels on which the truth has no variance are left blank. "
     "1 is perfect, 0 no better than predicting the mean.",
     draw,

@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 
 from climsim.evaluation.seeds import groups_of, over_seeds
 from climsim.figures.labels import quantity
+from climsim.figures.members import scored_profiles
 from climsim.figures.panels import colour_bar, head, panel_grid, section
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import SEQUENTIAL, network_style, recipe_label
-from climsim.variables import DOOR_OUTPUTS
 
 
 def variants(study: Study) -> tuple[str, ...]:
@@ -25,20 +25,28 @@ def draw(study: Study, variant: str) -> Figure:
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
     groups = [g for g in groups_of(study.offline) if g[1] == variant]
-    names = DOOR_OUTPUTS.profiles
+    names = scored_profiles(study)
     by_row = len(groups) > 1
-    columns = len(names) if by_row else 3
+    columns = len(names) if by_row else 4
     figure, axes = panel_grid(len(groups) * len(names), columns, 1.35 if by_row else 1.9, width=7.2)
     mesh = None
     for i, ax in enumerate(axes):
         group, name = groups[i // len(names)], names[i % len(names)]
         values = over_seeds(study.offline[f"r2_section_{name}"], group, floor=0.0).mean
         mesh = section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0)
-        head(ax, quantity(name).symbol, i)
+        head(ax, quantity(name).symbol if i < columns or not by_row else "", i)
         ax.label_outer()
         if by_row and i % columns == 0:
             ax.set_ylabel(f"{network_style(group[0]).label}\npressure (hPa)")
-    colour_bar(figure, mesh, axes, f"R$^2$, {recipe_label(variant)}", extend="neither")
+    colour_bar(
+        figure,
+        mesh,
+        axes,
+        f"R$^2$, {recipe_label(variant)}",
+        extend="neither",
+        aspect=60,
+        shrink=0.8,
+    )
     return figure
 
 

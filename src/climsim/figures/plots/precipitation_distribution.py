@@ -17,10 +17,13 @@ from climsim.figures.members import (
     online_reference,
     recipe_variants,
 )
-from climsim.figures.panels import head, legend_below, panel_grid
+from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
+
+_LOWEST = 0.1
+"""Precipitation at which the axis begins [mm/day]."""
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -34,13 +37,14 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(len(surfaces), 2, 2.1, width=7.2, sharex=True, sharey=True)
     for i, (ax, surface) in enumerate(zip(axes, surfaces, strict=True)):
         for run in each(members):
-            _density(ax, run, surface, color=network_style(str(run["network"].values)).colour)
+            bins = run.sizes["rain_bin"] - 2
+            _density(ax, run, surface, **network_line(str(run["network"].values), bins))
         _density(ax, reference, surface, color=MMF_COLOUR)
         if floor is not None:
             _density(ax, floor, surface, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_xlim(0.1, 1000)
+        ax.set_xlim(_LOWEST, _end(reference, members))
         ax.grid(visible=True)
         head(ax, surface, i)
         if i % 2 == 0:
@@ -58,7 +62,13 @@ def _density(ax: Axes, run: xarray.Dataset, surface: str, **style: Any) -> None:
     low, high = run["rain_low"].values[1:-1], run["rain_high"].values[1:-1]
     density = frequency / np.log10(high / low)
     shown = np.where(density > 0, density, np.nan)
-    ax.plot(np.sqrt(low * high), shown, linewidth=1.1, **style)
+    ax.plot(np.sqrt(low * high), shown, **({"linewidth": 1.3} | style))
+
+
+def _end(*runs: xarray.Dataset) -> float:
+    """The power of ten above the largest precipitation of any run, at least 100 mm/day."""
+    largest = [float(run["precipitation_largest"].max()) for run in runs]
+    return 10.0 ** max(2.0, np.ceil(np.log10(np.nanmax(largest))))
 
 
 FIGURE = FigureSpec(

@@ -7,8 +7,8 @@ import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.spatial import cKDTree
 
+from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
 from climsim.figures.labels import quantity
 from climsim.figures.members import best_members, label_of, online_reference
 from climsim.figures.panels import colour_bar, head, panel_grid, symmetric_limit
@@ -17,8 +17,6 @@ from climsim.figures.study import Study
 from climsim.figures.style import DIVERGING, RAIN
 
 _COUNT = 3
-LATITUDES = np.arange(-89.5, 90.0, 1.0)
-LONGITUDES = np.arange(-179.5, 180.0, 1.0)
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -39,7 +37,7 @@ def draw(study: Study, variant: str) -> Figure:
     limit = symmetric_limit(difference, 0.98)
     for i, ax in enumerate(axes[1:]):
         _map(figure, ax, difference.isel(run=i), (-limit, limit), DIVERGING, reference)
-        head(ax, f"{label_of(members.isel(run=i))} minus MMF1", i + 1)
+        head(ax, f"{label_of(members.isel(run=i), seed=True)} minus MMF1", i + 1)
     return figure
 
 
@@ -82,18 +80,6 @@ def _map(
         "aspect": 30,
     }
     colour_bar(figure, mesh, ax, quantity("PRECT").unit, **options)
-
-
-def nearest_columns(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """Index of the column nearest to each point of the raster, by distance on the sphere."""
-    points = np.meshgrid(LATITUDES, LONGITUDES, indexing="ij")
-    tree = cKDTree(_on_sphere(lat, lon))
-    return tree.query(_on_sphere(*points))[1]
-
-
-def _on_sphere(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    a, b = np.deg2rad(lat), np.deg2rad(lon)
-    return np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], axis=-1)
 
 
 FIGURE = FigureSpec(

@@ -18,10 +18,10 @@ from climsim.figures.members import (
     recipe_variants,
     with_mean,
 )
-from climsim.figures.panels import head, latitude_axis, legend_below, panel_grid
+from climsim.figures.panels import head, latitude_axis, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
 
 _NAMES = ("PRECT", "TMQ", "FLUT", "FSNT")
 
@@ -36,7 +36,8 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(len(names), 2, 2.0, width=7.2)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for run in each(members):
-            _line(ax, run, name, color=network_style(str(run["network"].values)).colour)
+            bins = run.sizes["latitude"]
+            _line(ax, run, name, **network_line(str(run["network"].values), bins))
         _line(ax, reference, name, color=MMF_COLOUR, linewidth=1.5)
         if floor is not None:
             _line(ax, floor, name, color=MMF_COLOUR, linewidth=1.5, linestyle=FLOOR_DASHES)

@@ -18,10 +18,10 @@ from climsim.figures.members import (
     online_reference,
     recipe_variants,
 )
-from climsim.figures.panels import head, legend_below, panel_grid
+from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style, recipe_label
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, recipe_label
 
 _QUANTITIES = ("TMQ", "T_lowest", "cloud_path")
 
@@ -47,17 +47,17 @@ def draw(study: Study, variant: str) -> Figure:
     for i, (ax, (recipe, region)) in enumerate(zip(axes, panels, strict=True)):
         name = f"series_{word}_{variant}_mean"
         for run in each(of_recipe(members, recipe)):
-            colour = network_style(str(run["network"].values)).colour
-            _line(ax, x, run[name].sel(region=region), variant, color=colour, linewidth=0.9)
+            line = network_line(str(run["network"].values), x.size, linewidth=0.9)
+            _line(ax, x, run[name].sel(region=region), variant, **line)
         _line(ax, x, reference[name].sel(region=region), variant, color=MMF_COLOUR)
         if floor is not None:
             second = floor[name].sel(region=region)
             _line(ax, x, second, variant, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
         head(ax, region, i)
         if i % columns == 0:
-            row = f"{recipe_label(recipe)}\n" if len(recipes) > 1 else ""
-            ax.set_ylabel(f"{row}{quantity(variant).unit}")
+            ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")
     label_time(axes, columns, x_label)
+    figure.supylabel(quantity(variant).label, fontsize=axes[0].yaxis.label.get_fontsize())
     legend_below(figure, legend_handles(study, reference=True))
     return figure
 

@@ -1,0 +1,33 @@
+"""What the best published run achieved: the values that members are measured against."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.constants import SECONDS_PER_DAY
+
+PUBLISHED: Final[dict[str, tuple[str, float]]] = {
+    "tropospheric_bias_T": ("largest tropospheric zonal-mean bias of T", 2.0),
+    "tropospheric_bias_Q": ("largest tropospheric zonal-mean bias of Q", 1.0e-3),
+    "rmse_mean_PRECT": ("RMSE of precipitation", 0.96e-3 / SECONDS_PER_DAY),
+}
+"""Measure: name in words, and value [K, kg kg-1, m s-1] of the mean over five years.
+
+Source: Hu et al. 2025 (as cited by Lin et al. 2025).
+"""
+
+
+def beats_published(members: xarray.Dataset) -> NDArray[np.bool_]:
+    """Which members are below every published value; none where a measure is missing.
+
+    Args:
+        members: online metrics along ``run``.
+    """
+    if not all(name in members for name in PUBLISHED):
+        return np.zeros(members.sizes["run"], dtype=bool)
+    below = [(members[name] < value).values for name, (_, value) in PUBLISHED.items()]
+    return np.logical_and.reduce(below)

@@ -1,0 +1,73 @@
+"""What the confidence heads said along coupled runs."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from climsim.figures.growth import elapsed, label_time, time_axis
+from climsim.figures.members import each, online_members
+from climsim.figures.panels import (
+    head,
+    legend_below,
+    network_handles,
+    network_line,
+    panel_grid,
+    unique,
+)
+from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.study import Study
+from climsim.figures.style import FLOOR_DASHES
+
+_NAMES = {
+    "DTPHYS": "dT/dt",
+    "DQ1PHYS": "dQ$_v$/dt",
+    "DQNPHYS": "dQ$_{cloud}$/dt",
+    "DUPHYS": "dU/dt",
+}
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw the predicted loss against time, and the true loss where it was recorded."""
+    members = online_members(study)
+    word, axis = time_axis(study)
+    names = [n for n in _NAMES if f"confidence_{word}_{n}CONF" in members]
+    if not names:
+        raise NothingToDrawError("no model with a confidence head ran coupled")
+    known = members[f"confidence_{word}_{names[0]}CONF"].notnull().any(axis).values
+    shown = members.isel(run=np.flatnonzero(known))
+    x, x_label = elapsed(study, axis)
+    figure, axes = panel_grid(len(names), 2, 1.9, width=7.2, sharex=True)
+    for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        for run in each(shown):
+            line = network_line(str(run["network"].values), x.size)
+            ax.plot(x, run[f"confidence_{word}_{name}CONF"], **line)
+            if f"confidence_{word}_{name}LOSS" in run:
+                true = line | {"linestyle": FLOOR_DASHES, "marker": None}
+                ax.plot(x, run[f"confidence_{word}_{name}LOSS"], **true)
+        _axes(ax, f"{_NAMES[name]}", i)
+    label_time(axes, 2, x_label)
+    handles = network_handles(unique(shown["network"].values.tolist()))
+    if any(f"confidence_{word}_{n}LOSS" in shown for n in names):
+        handles.append(Line2D([], [], color="#444444", linestyle=FLOOR_DASHES, label="true loss"))
+    legend_below(figure, handles)
+    return figure
+
+
+def _axes(ax: Axes, title: str, number: int) -> None:
+    head(ax, title, number)
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("predicted loss")
+
+
+FIGURE = FigureSpec(
+    "online_confidence",
+    42,
+    "Confidence along the coupled runs",
+    "Loss that the confidence heads predict, mass-weighted mean over the globe, period by period, "
+    "in units of the training loss. A head that knows its limits predicts a growing loss where a "
+    "run drifts away. Dashed: the true loss, of runs in which the physics ran beside the network.",
+    draw,
+)

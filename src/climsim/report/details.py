@@ -1,0 +1,147 @@
+"""Tables of scores by output and of budgets: details behind the leaderboard."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import xarray
+
+from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
+from climsim.figures.labels import quantity
+from climsim.figures.study import Study
+from climsim.report.cells import Cell, Table, number, plain, text
+from climsim.report.tables import name_of
+from climsim.variables import variable
+
+_DAY = 86400.0
+
+
+def offline_tables(study: Study) -> list[tuple[str, list[Table]]]:
+    """For each member its scores by output, and by region; profiles as means over levels."""
+    if study.offline is None:
+        return []
+    members = [study.offline.isel(member=i) for i in range(study.offline.sizes["member"])]
+    return [(name_of(member), _member_tables(member)) for member in members]
+
+
+def _member_tables(member: xarray.Dataset) -> list[Table]:
+    """Scores by output, and skill of the tendencies by region and surface type."""
+    regions = _region_table(member)
+    return [_output_table(member), *([regions] if regions.rows else [])]
+
+
+def _output_table(member: xarray.Dataset) -> Table:
+    heads = ("output", "what", "R²", "R², per column", "RMSE", "bias", "unit", "RMSE, weighted")
+    rows = []
+    for name in (n for n in SCORED_NAMES if f"r2_{n}" in member):
+        written = quantity(name)
+        mean = {
+            key: float((member[f"{key}_{name}"] ** 2).mean()) ** 0.5 for key in ("rmse", "bias")
+        }
+        column = member[f"r2_climsim_{name}"]
+        weighted = float((member[f"rmse_energy_{name}"] ** 2).mean()) ** 0.5
+        unit = member[f"rmse_energy_{name}"].attrs["units"]
+        rows.append(
+            [
+                text(name),
+                text(variable(name).long_name),
+                number(member[f"r2_mean_{name}"]),
+                number(column.clip(min=0).mean()),
+                number(mean["rmse"] * written.factor),
+                number(mean["bias"] * written.factor),
+                text(plain(written.unit)),
+                Cell(f"{number(weighted).text} {unit}", weighted),
+            ]
+        )
+    note = (
+        "R²: over all samples and columns, and per column over time; means over levels with "
+        "negative values as 0. RMSE and bias: root mean square over levels. Weighted: ClimSim's "
+        "weighting by layer mass and area. The condensate (ptend_qn) is liquid plus ice: what the "
+        "networks predict; its split into phases follows temperature alone."
+    )
+    return Table(heads, rows, note)
+
+
+def _region_table(member: xarray.Dataset) -> Table:
+    """Mean R2 of each tendency by band of latitude and height, and by surface type."""
+    names = [n for n in SCORED_PROFILES if f"r2_region_{n}" in member]
+    bands, heights = member["band"].values.tolist(), member["height"].values.tolist()
+    surfaces = member["surface"].values.tolist() if "surface" in member else []
+    heads = ("tendency", *(f"{b}, {h}" for h in heights for b in bands), *surfaces)
+    rows = []
+    for name in names:
+        regions = member[f"r2_region_{name}"].transpose("height", "band").values.ravel()
+        types = (
+            member[f"r2_surface_{name}"].clip(min=0).mean("level").values.tolist()
+            if surfaces
+            else []
+        )
+        rows.append(
+            [text(plain(quantity(name).symbol)), *(number(v, 2) for v in (*regions, *types))]
+        )
+    note = (
+        "Mean R² over levels, negative values as 0: by band of latitude above and below 400 hPa, "
+        "and over the columns that are more than half land, open ocean or sea ice."
+    )
+    return Table(heads, rows, note)
+
+
+def budget_tables(study: Study) -> list[tuple[str, Table]]:
+    """Budgets of predictions offline, and of the emulated tendencies online."""
+    tables = []
+    if study.offline is not None:
+        tables.append(("Offline: predictions beside the truth", _offline_budgets(study.offline)))
+    if study.online is not None:
+        records = json.loads(study.online.attrs["records"])
+        tables.append(("Online: what the runs recorded", _online_budgets(records)))
+        tables.append(("Online: corrections by the coupler", _corrections(records)))
+    return [(title, table) for title, table in tables if table.rows]
+
+
+def _offline_budgets(offline: xarray.Dataset) -> Table:
+    heads = ("member", "budget", "truth", "prediction", "RMSE of a column", "unit")
+    rows = []
+    shown = (
+        ("water_residual", _DAY, "mm/day"),
+        ("implied_top_radiation", 1.0, "W/m²"),
+    )
+    for i, label in enumerate(offline["member"].values.tolist()):
+        for name, factor, unit in shown:
+            one = offline.isel(member=i)
+            values = [float(one[f"{name}_{k}"]) * factor for k in ("truth", "prediction", "rmse")]
+            what = str(offline[f"{name}_truth"].attrs["long_name"]).split(": ")[-1]
+            rows.append([text(label), text(what), *(number(v) for v in values), text(unit)])
+    note = (
+        "Water: column integral of the tendencies of vapour, liquid and ice plus precipitation; 0 "
+        "where nothing is created. Radiation: the net flux into the model top that would close the "
+        "energy of the column."
+    )
+    return Table(heads, rows, note)
+
+
+def _online_budgets(records: dict[str, Any]) -> Table:
+    rows = [
+        [
+            text(label),
+            text(name),
+            number(budget["mean"]),
+            number(budget["rms"]),
+            text(budget["unit"]),
+            text(budget.get("meaning", "")),
+        ]
+        for label, record in records.items()
+        for name, budget in (record.get("budgets") or {}).items()
+    ]
+    return Table(("run", "budget", "mean", "root mean square", "unit", "meaning"), rows)
+
+
+def _corrections(records: dict[str, Any]) -> Table:
+    rows = []
+    for label, record in records.items():
+        cells = float(record.get("cells") or 0) * float(record.get("coupled_steps") or 0)
+        for rule, count in (record.get("corrections") or {}).items():
+            share = 100.0 * float(count) / cells if cells else float("nan")
+            rows.append([text(label), text(rule), number(count), number(share)])
+    note = "Share: of all values of all columns, levels and coupled steps."
+    return Table(("run", "rule and variable", "values changed", "share (%)"), rows, note)

@@ -1,0 +1,198 @@
+"""The leaderboard: a row for each member, and a row for each network and recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import xarray
+
+from climsim.evaluation.members import member_of
+from climsim.evaluation.outputs import CONDENSATE
+from climsim.evaluation.seeds import groups_of, over_seeds
+from climsim.evaluation.stability import UNSTABLE
+from climsim.figures.cost import Cost, member_costs
+from climsim.figures.labels import quantity
+from climsim.figures.study import Study
+from climsim.figures.style import network_style, recipe_label
+from climsim.report.cells import Cell, Table, number, plain, text
+
+_TENDENCIES = ("ptend_t", "ptend_q0001", CONDENSATE)
+_FIELDS = ("T", "Q", "PRECT")
+_NOTE = (
+    "R² on the test split: mean over outputs and levels with variance, negative values as 0; "
+    "dQcloud/dt is liquid plus ice. RMSE: of the time mean against MMF1, by mass for T and Q. "
+    "T error / floor: the same RMSE of T over that of MMF2; 1 is as good as internal variability "
+    "lets anything be. Means of runs of different length are not comparable: look at the days. "
+    "Training hours are wall time. Click on a heading to sort."
+)
+_SEEDS_NOTE = (
+    "Mean over seeds, and smallest to largest in brackets. RMSE of T only of members whose time "
+    "mean is as long as the longest of all."
+)
+
+
+def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
+    """One row for each member: offline skill, how its run ended, online error, cost.
+
+    Args:
+        study: its metrics.
+        failed: stage that failed, by member; such members have a row too.
+    """
+    failed = failed or {}
+    online, costs = study.members(), member_costs(study)
+    heads = ["network", "recipe", "seed", "R², all outputs"]
+    heads += [f"R², {plain(quantity(n).symbol)}" for n in _TENDENCIES]
+    heads += ["run", "days", *(f"RMSE {_head(n)}" for n in _FIELDS)]
+    heads += ["T error / floor", "SYPD", "parameters", "training hours", "trained on"]
+    error = heads.index(f"RMSE {_head('T')}")
+    rows = []
+    for label in _labels(study, failed):
+        off, on = _row(study.offline, "member", label), _row(online, "run", label)
+        row = [
+            *_name_cells(label, off, on),
+            number(_value(off, "r2_mean")),
+            *(number(_value(off, f"r2_mean_{n}")) for n in _TENDENCIES),
+            text(_outcome(on, failed.get(label))),
+            number(_value(on, "days")),
+            *(number(_value(on, f"rmse_mean_{n}") * quantity(n).factor) for n in _FIELDS),
+            number(error_over_floor(study, on)),
+            number(_value(on, "sypd")),
+            *_cost_cells(costs[label]),
+        ]
+        rows.append(row)
+    rows.sort(key=lambda r: (r[error].order is None, r[error].order or 0.0))
+    return Table(tuple(heads), rows, _NOTE)
+
+
+def _labels(study: Study, failed: Mapping[str, str]) -> list[str]:
+    """Members with metrics, then those that only failed (references and shared stages are none)."""
+    online, offline = study.members(), study.offline
+    known = [
+        *([] if online is None else online["run"].values.tolist()),
+        *([] if offline is None else offline["member"].values.tolist()),
+    ]
+    lost = [label for label in failed if member_of({}, label).seed >= 0]
+    return list(dict.fromkeys([*known, *lost]))
+
+
+def _name_cells(
+    label: str, offline: xarray.Dataset | None, online: xarray.Dataset | None
+) -> list[Cell]:
+    """Network, recipe and seed."""
+    about = offline if offline is not None else online
+    if about is None:
+        member = member_of({}, label)
+        network, recipe, seed = member.network, member.recipe, member.seed
+    else:
+        network, recipe = (str(about[key].values) for key in ("network", "recipe"))
+        seed = int(about["seed"])
+    return [
+        text(network_style(network).label),
+        text(recipe_label(recipe)),
+        number(seed) if seed >= 0 else Cell("–"),
+    ]
+
+
+def _outcome(online: xarray.Dataset | None, failed: str | None) -> str:
+    """How the coupled run of a member ended, or why there is none."""
+    if failed is not None:
+        return f"failed: {failed}"
+    return "not run" if online is None else str(online["status"].values)
+
+
+def _cost_cells(cost: Cost) -> list[Cell]:
+    """Parameters, hours and device of the training; blank where they are not known."""
+    size = cost.parameters
+    return [
+        Cell(f"{int(size):,}", size) if math.isfinite(size) else Cell("–"),
+        number(cost.training_hours) if math.isfinite(cost.training_hours) else Cell(""),
+        text(cost.training_device) if cost.training_device else Cell(""),
+    ]
+
+
+def seeds_table(study: Study) -> Table | None:
+    """One row for each network and recipe, over their seeds; None where no pair has two seeds."""
+    groups = list(
+        dict.fromkeys(
+            group
+            for data in (study.offline, study.members())
+            if data is not None
+            for group in groups_of(data)
+        )
+    )
+    rows = [_seeds_row(study, group) for group in groups]
+    heads = ("network", "recipe", "seeds", "R², all outputs", "R², dT/dt", "runs that lived")
+    table = Table((*heads, f"RMSE {_head('T')}"), rows, _SEEDS_NOTE)
+    return table if any((row[2].order or 0) != 1 for row in rows) else None
+
+
+def _seeds_row(study: Study, group: tuple[str, str]) -> list[Cell]:
+    offline, online = study.offline, study.members()
+    runs = None if online is None else _of_group(online, group)
+    seeds = max(
+        0 if runs is None else runs.sizes["run"],
+        0 if offline is None else _of_group(offline, group).sizes["member"],
+    )
+    error = Cell("–")
+    if online is not None and runs is not None and "rmse_mean_T" in online:
+        longest = online["mean_days"] >= float(online["mean_days"].max()) - 0.5
+        error = _range(online["rmse_mean_T"].where(longest), group)
+    return [
+        text(network_style(group[0]).label),
+        text(recipe_label(group[1])),
+        Cell(str(seeds), seeds),
+        *(
+            Cell("–") if offline is None else _range(offline[name], group)
+            for name in ("r2_mean", "r2_mean_ptend_t")
+        ),
+        Cell("–") if runs is None or not runs.sizes["run"] else _alive(runs),
+        error,
+    ]
+
+
+def _of_group(data: xarray.Dataset, group: tuple[str, str]) -> xarray.Dataset:
+    axis = str(data["network"].dims[0])
+    chosen = (data["network"] == group[0]) & (data["recipe"] == group[1])
+    return data.isel({axis: np.flatnonzero(chosen.values)})
+
+
+def _alive(runs: xarray.Dataset) -> Cell:
+    """How many runs did not become unstable."""
+    alive = int((runs["status"].values.astype(str) != UNSTABLE).sum())
+    return Cell(f"{alive} of {runs.sizes['run']}", alive / runs.sizes["run"])
+
+
+def _range(values: xarray.DataArray, group: tuple[str, str]) -> Cell:
+    """Mean, and smallest to largest, over the seeds of a group."""
+    axis = str(values["network"].dims[0])
+    chosen = (values["network"] == group[0]) & (values["recipe"] == group[1])
+    if not values.isel({axis: chosen.values}).notnull().any():
+        return Cell("–")
+    found = over_seeds(values, group)
+    mean, low, high = (number(x) for x in (found.mean, found.low, found.high))
+    return Cell(f"{mean.text} ({low.text} to {high.text})", mean.order)
+
+
+def error_over_floor(study: Study, run: xarray.Dataset | None) -> float:
+    """RMSE of the time mean of T of a run over that of MMF2; NaN where either is unknown."""
+    floor = study.floor()
+    if run is None or floor is None or "rmse_mean_T" not in run:
+        return float("nan")
+    return float(run["rmse_mean_T"]) / float(floor["rmse_mean_T"])
+
+
+def _head(name: str) -> str:
+    written = quantity(name)
+    return f"{written.symbol} ({plain(written.unit)})"
+
+
+def _row(data: xarray.Dataset | None, axis: str, label: str) -> xarray.Dataset | None:
+    if data is None or label not in data[axis].values:
+        return None
+    return data.isel({axis: data[axis].values.tolist().index(label)})
+
+
+def _value(row: xarray.Dataset | None, name: str) -> float:
+    return float("nan") if row is None or name not in row else float(row[name])
