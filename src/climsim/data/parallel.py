@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 
 Task = TypeVar("Task")
@@ -44,7 +45,7 @@ def _on_processes(
 ) -> Iterator[Result]:
     # A fresh interpreter per worker: forking a process with threads can lock up.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _follow_parent) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin_worker) as pool:
         futures = [pool.submit(function, task) for task in tasks]
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -56,6 +57,11 @@ def _on_processes(
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    keep_freed_memory()
+    _follow_parent()
 
 
 def _follow_parent() -> None:

@@ -97,9 +97,8 @@ def write_shard(task: ShardTask) -> int:
         else:
             fields.update(memory_features(now, previous, earlier))
         for name, array in arrays.items():
-            # A missing memory feature stays NaN: a reader that takes it has ignored `memory`.
-            if name in fields:
-                array[row] = fields[name].T
+            # A missing memory feature is NaN: a reader that takes it has ignored `memory`.
+            array[row] = fields[name].T if name in fields else np.nan
     _check_finite(task, arrays)
     _store_arrays(task, arrays)
     return len(task.windows)
@@ -110,7 +109,7 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
     arrays = {}
     for name in task.names:
         shape = (len(task.windows), columns, *((levels,) if variable(name).profile else ()))
-        arrays[name] = np.full(shape, np.nan, dtype=np.float32)
+        arrays[name] = np.empty(shape, dtype=np.float32)
     return arrays
 
 
