@@ -9,7 +9,13 @@ from climsim.workflow import run
 
 STAND_IN = '''#!{python}
 """Record the call; make the product that the stage would make; fail or die when told to."""
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, time
+def wait():
+    try:
+        time.sleep(120)
+    except KeyboardInterrupt:
+        return True
+
 words = [a for a in sys.argv[3:] if "=" not in a and not a.startswith(("-", "/"))]
 keys = dict(a.split("=", 1) for a in sys.argv[3:] if "=" in a)
 with open("calls.txt", "a") as log:
@@ -19,6 +25,9 @@ for told in (words[-1], words[-1] + "-" + member):
     if pathlib.Path("fail-" + told).exists():
         print("climsim: error: told to fail")
         sys.exit(1)
+    if pathlib.Path("wait-" + told).exists():
+        print("climsim: error: stopped", flush=True) if wait() else None
+        sys.exit(130)
     if pathlib.Path("kill-" + told).exists():
         os.killpg(os.getpgid(0), signal.SIGKILL)
 product = {{"generate": "raw", "prepare": "store", "train": "out"}}.get(words[-1])

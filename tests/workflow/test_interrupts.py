@@ -1,0 +1,73 @@
+"""Stopping an experiment at any time and going on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from climsim.workflow import run
+from climsim.workflow.status import experiment_status
+
+OVERRIDES = ["members.networks=[unet]", "members.recipes=[standard]", "cores=2"]
+PROGRAM = """
+import sys
+from climsim.workflow import run
+run.stage_interpreter = lambda: sys.argv[1]
+from climsim.cli import main
+main(["experiment", "demo", *sys.argv[2:]])
+"""
+
+
+@pytest.fixture
+def waiting(folder):
+    """An experiment whose training waits, in a process group of its own."""
+    folder.mkdir()
+    (folder / "wait-train").touch()
+    words = [run.stage_interpreter(), f"folder={folder}", *OVERRIDES]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    log = folder / "logs" / "train-unet-standard-7.log"
+    for _ in range(1200):
+        if log.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_experiment_goes_on_where_it_was_stopped(folder, waiting, number):
+    shown = {job.name: job.status for job in experiment_status(folder).jobs}
+    assert shown["train-unet-standard-7"] == "running"
+    os.killpg(waiting.pid, number)
+    said, _ = waiting.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert waiting.returncode == 130
+        assert said.count("climsim: error: stopped") == 1
+    # The last of the processes may take a moment to go.
+    for _ in range(100):
+        if not (status := experiment_status(folder)).running:
+            break
+        time.sleep(0.1)
+    assert not status.running
+    assert {j.name: j.status for j in status.jobs}["train-unet-standard-7"] == "stopped"
+    (folder / "wait-train").unlink()
+    before = (folder / "calls.txt").read_text().splitlines()
+    report = run.run_experiment("demo", [f"folder={folder}", *OVERRIDES])
+    assert report is not None
+    again = (folder / "calls.txt").read_text().splitlines()[len(before) :]
+    # A reference run that was cut off with the training may run again.
+    words = [c.split()[0] for c in again if "case=mmf" not in c]
+    assert words[:2] == ["train", "export"]
+    assert words[-2:] == ["figures", "report"]
+    assert len(words) == 7
+    assert not any(c.startswith("data") for c in again)
+    assert not (folder / "replaced").exists()
