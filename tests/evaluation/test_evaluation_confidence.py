@@ -32,7 +32,9 @@ class Confident:
         size = TARGETS.size(self.n_levels)
         targets = SimpleNamespace(scale=torch.full((size,), 1e3), kept=torch.ones(size))
         targets.kept[8] = 0.0
-        self.module = SimpleNamespace(members=[SimpleNamespace(targets=targets)])
+        # As loaded from a file: a list of modules with children, but no index.
+        members = SimpleNamespace(children=lambda: iter([SimpleNamespace(targets=targets)]))
+        self.module = SimpleNamespace(members=members)
 
     def __call__(self, vector):
         outputs = LinearModel(self.n_levels)(vector)

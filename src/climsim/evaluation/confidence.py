@@ -44,7 +44,8 @@ class LossScale:
             raise ClimSimError(
                 f"the confidences are in units of the loss {recipe['loss']!r}: expected 'huber'"
             )
-        targets = model.module.members[0].targets
+        # A list of modules that was loaded from a file has children, but no index.
+        targets = next(model.module.members.children()).targets
         scale = (targets.scale * targets.kept).cpu().numpy().astype(np.float64)
         return cls(scale, float(recipe.get("delta", 1.0)))
 
