@@ -284,7 +284,11 @@ def _figure(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _json(path: Path) -> tuple[str, dict[str, Any]]:
-    return _record(path) if path.name == _RECORD else ("file", dict(read_json(path)))
+    if path.name == _RECORD:
+        return _record(path)
+    values = read_json(path)
+    kind = "figures" if path.name == _FIGURES else "file"
+    return kind, values if isinstance(values, dict) else {}
 
 
 def tree(product: Product) -> Tree:

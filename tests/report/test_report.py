@@ -13,6 +13,7 @@ import xarray
 from climsim.errors import ClimSimError
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.figures.study import Study
+from climsim.provenance import trace
 from climsim.report.cells import number, plain
 from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
@@ -84,6 +85,13 @@ def test_page_holds_the_configuration_and_the_provenance(page):
     text = page.read_text()
     assert "&#34;networks&#34;" in text
     assert "online.nc" in text
+
+
+def test_page_is_traced_to_its_metrics_and_figures(page):
+    product = trace(page)
+    assert (product.kind, product.ok) == ("report", True)
+    assert {link.state for link in product.inputs} == {"unchanged"}
+    assert "figures" in {link.product.kind for link in product.inputs if link.product}
 
 
 def test_leaderboard_puts_the_smallest_online_error_first(study):

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import jinja2
 from climsim.errors import ClimSimError
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
-from climsim.files import git_revision, read_json, write_text
+from climsim.files import file_hash, git_revision, provenance, read_json, write_text
 from climsim.report.cells import Table
 from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
@@ -150,7 +150,16 @@ def render(
         experiment=_experiment(config),
         provenance=_provenance(study, config),
         files=_links(config),
+        made_by=_made_by(config),
     )
+
+
+def _made_by(config: ReportConfig) -> dict[str, str]:
+    """Provenance of the page itself, for programs that read it."""
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    index = [] if config.figures is None else [config.figures / INDEX_NAME]
+    single = [path for path in (config.online, config.study, config.failures) if path is not None]
+    return provenance(settings, {str(p): file_hash(p) for p in (*config.offline, *single, *index)})
 
 
 def _data_summary(study: Study) -> list[tuple[str, str]]:

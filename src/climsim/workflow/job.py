@@ -24,6 +24,8 @@ from climsim.workflow.plan import Job
 
 PLAN = "plan.json"
 REPLACED = "replaced"
+_PATIENCE = 3.0
+"""Time that a stage of a killed call has to go [s]."""
 FREE_KEYS: dict[str, tuple[str, ...]] = {
     "generate": ("days",),
     "train": (
@@ -57,7 +59,7 @@ def run_job(folder: Path, name: str, python: str) -> int:
     job = Job(**{key: values[key] for key in Job.__dataclass_fields__})
     try:
         # The stage inherits the lock, so that one that outlives this process is not run twice.
-        with hold(lock_path(folder, name)) as lock:
+        with hold(lock_path(folder, name), _PATIENCE) as lock:
             return _run(folder, job, python, lock)
     except LockedError as error:
         raise ClimSimError(

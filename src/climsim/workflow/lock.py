@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,12 @@ class LockedError(Exception):
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[int]:
+def hold(path: Path, patience: float = 0.0) -> Iterator[int]:
     """Hold a lock file; a child that gets the descriptor holds it too.
+
+    Args:
+        path: of the lock file.
+        patience: how long to wait for the processes of a call that was killed to go [s].
 
     Yields:
         The descriptor, for ``pass_fds``.
@@ -26,13 +31,21 @@ def hold(path: Path) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedError(str(path)) from error
+        _wait_for(handle, path, time.monotonic() + patience)
         yield handle
     finally:
         os.close(handle)
+
+
+def _wait_for(handle: int, path: Path, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                raise LockedError(str(path)) from error
+        time.sleep(0.1)
 
 
 def held(path: Path) -> bool:

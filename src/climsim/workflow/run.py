@@ -34,6 +34,8 @@ from climsim.workflow.slurm import PROFILE, write_profile
 
 LOCK = ".lock"
 LOG = "logs/snakemake.log"
+_PATIENCE = 3.0
+"""Time that the processes of a killed call have to go [s]."""
 _STORE_MARK = "zarr.json"
 
 
@@ -72,7 +74,7 @@ def run_experiment(
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     study = Study(config, folder, config_dir, slurm)
     try:
-        with hold(folder / LOCK) as lock:
+        with hold(folder / LOCK, _PATIENCE) as lock:
             _forget_lost_products(folder)
             if not dry_run:
                 return study.run(until, lock)
