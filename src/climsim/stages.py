@@ -160,6 +160,14 @@ STAGES = (
         "Write the self-contained HTML page.",
         "offline=[runs/offline.nc] online=runs/online.nc out=runs/report.html",
     ),
+    Stage(
+        ("explore",),
+        "explore",
+        "climsim.explore.serve:ExploreConfig",
+        "climsim.explore.serve:explore",
+        "Serve a local page on which members, variables and levels are picked and seen.",
+        "offline=[runs/offline.nc] online=runs/online.nc",
+    ),
 )
 
 GROUPS = {
