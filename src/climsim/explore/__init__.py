@@ -1,0 +1,1 @@
+"""The interactive page: saved metrics in a browser."""

@@ -1,0 +1,197 @@
+"""What a view of the interactive page shows: plain arrays picked from saved metrics.
+
+Nothing is computed here but the change to display units and, for maps, the difference from the
+reference; every other number is one of the metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.evaluation.online_run import PROFILES, SURFACE
+from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
+from climsim.figures.labels import quantity
+from climsim.figures.study import Study
+from climsim.figures.style import member_label, network_style
+
+Array = NDArray[np.floating]
+_HPA = 100.0
+_FLOOR = network_style("MMF2").label
+_SCORES = ("r2", "r2_section", "r2_climsim")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user picked.
+
+    Attributes:
+        view: name of a view.
+        measure: metric of the view, such as ``r2`` or ``bias``.
+        name: variable.
+        members: labels of members.
+        level: number of a level, 0 at the model top.
+    """
+
+    view: str
+    measure: str
+    name: str
+    members: tuple[str, ...]
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of one member.
+
+    Attributes:
+        label: of the member, in words.
+        network: gives colour and marker; ``MMF1`` and ``MMF2`` are black.
+        recipe: gives the dashes.
+        x: horizontal values.
+        y: vertical values, same shape.
+    """
+
+    label: str
+    network: str
+    recipe: str
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section or a map of one member.
+
+    Attributes:
+        label: of the member, in words.
+        values: (level, latitude), or (column,) for a map, in the display unit.
+        latitude: (latitude,) of a section; empty for a map.
+    """
+
+    label: str
+    values: Array
+    latitude: Array = field(default_factory=lambda: np.empty(0))
+
+
+def axis_of(study: Study, measure: str, name: str) -> xarray.DataArray | None:
+    """A measure of a variable along ``member`` or ``run``; None where the study lacks it."""
+    for data in (study.offline, study.members()):
+        if data is not None and f"{measure}_{name}" in data:
+            return data[f"{measure}_{name}"]
+    return None
+
+
+def names_with(study: Study, measure: str) -> list[str]:
+    """Variables for which a measure is saved and defined somewhere."""
+    names = dict.fromkeys((*SCORED_PROFILES, *SCORED_NAMES, *PROFILES, *SURFACE))
+    found = ((name, axis_of(study, measure, name)) for name in names)
+    return [name for name, values in found if values is not None and bool(values.notnull().any())]
+
+
+def unit_of(measure: str, name: str) -> str:
+    """Display unit of a measure."""
+    return "1" if measure in _SCORES else quantity(name).unit
+
+
+def shown(values: xarray.DataArray, measure: str, name: str) -> xarray.DataArray:
+    """Values in the display unit; scores as they are."""
+    return values if measure in _SCORES else quantity(name).shown(values)
+
+
+def picked(study: Study, selection: Selection) -> Iterator[tuple[str, xarray.DataArray]]:
+    """Label in words and values of each member that was picked and has the measure."""
+    values = axis_of(study, selection.measure, selection.name)
+    if values is None:
+        return
+    axis = str(values["network"].dims[0])
+    labels = values[axis].values.tolist()
+    if "latitude" in values.dims:
+        # Coarse grids have bins without columns, which their neighbours bridge.
+        values = values.dropna("latitude", how="all")
+    for member in selection.members:
+        if member in labels:
+            one = shown(
+                values.isel({axis: labels.index(member)}), selection.measure, selection.name
+            )
+            yield words(one), one
+
+
+def words(one: xarray.DataArray) -> str:
+    """Network, recipe and seed of one member."""
+    return member_label(str(one["network"].values), str(one["recipe"].values), int(one["seed"]))
+
+
+def profile_lines(study: Study, selection: Selection) -> list[Line]:
+    """A measure against pressure [hPa] by member."""
+    return [
+        _line(label, one, one.values, one["pressure"].values / _HPA)
+        for label, one in picked(study, selection)
+    ]
+
+
+def floor_profile(study: Study, selection: Selection) -> list[Line]:
+    """The same of the second run with full physics, for measures of coupled runs."""
+    one = _floor(study, selection)
+    if one is None:
+        return []
+    return [Line(_FLOOR, "MMF2", "", one.values, one["pressure"].values / _HPA)]
+
+
+def _floor(study: Study, selection: Selection) -> xarray.DataArray | None:
+    """Values of the second run with full physics; None where there are none."""
+    floor, key = study.floor(), f"{selection.measure}_{selection.name}"
+    if floor is None or key not in floor or not bool(floor[key].notnull().any()):
+        return None
+    return shown(floor[key], selection.measure, selection.name)
+
+
+def sections(study: Study, selection: Selection) -> list[Section]:
+    """Latitude-pressure sections (level, latitude) by member."""
+    return [
+        Section(label, one.transpose("level", "latitude").values, one["latitude"].values)
+        for label, one in picked(study, selection)
+    ]
+
+
+def cuts(study: Study, selection: Selection) -> list[Line]:
+    """The sections at one level, against latitude."""
+    return [
+        _line(label, one, one["latitude"].values, one.isel(level=selection.level).values)
+        for label, one in picked(study, selection)
+    ]
+
+
+def growth_lines(study: Study, selection: Selection, axis: str) -> list[Line]:
+    """Online error against the number of the month, or days, by member, with the floor."""
+    found = picked(study, selection)
+    lines = [_line(label, one, _elapsed(one, axis), one.values) for label, one in found]
+    floor = _floor(study, selection)
+    if floor is not None:
+        lines.append(Line(_FLOOR, "MMF2", "", _elapsed(floor, axis), floor.values))
+    return lines
+
+
+def maps(study: Study, selection: Selection) -> list[Section]:
+    """Time means by column: of the reference, then members minus the reference."""
+    reference, key = study.reference(), f"{selection.measure}_{selection.name}"
+    if reference is None or key not in reference:
+        return []
+    truth = shown(reference[key], selection.measure, selection.name)
+    differences = [
+        Section(f"{label} minus MMF1", (one - truth).values)
+        for label, one in picked(study, selection)
+    ]
+    return [Section("MMF1 (reference)", truth.values), *differences]
+
+
+def _elapsed(one: xarray.DataArray, axis: str) -> Array:
+    return np.arange(1.0, one.sizes[axis] + 1) if axis == "month" else one[axis].values
+
+
+def _line(label: str, one: xarray.DataArray, x: Array, y: Array) -> Line:
+    return Line(label, str(one["network"].values), str(one["recipe"].values), x, y)

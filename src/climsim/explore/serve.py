@@ -1,0 +1,103 @@
+"""Serving the interactive page on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from climsim.errors import ClimSimError
+from climsim.figures.study import Study
+
+if TYPE_CHECKING:
+    from bokeh.server.server import Server
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+_LARGEST_PORT = 65535
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """Which metrics the page shows, and where it is served.
+
+    Attributes:
+        offline: files of offline metrics, one for each member.
+        online: file of online metrics.
+        port: of the local address; 0 takes a free one.
+        browser: whether to open the page in the browser.
+    """
+
+    offline: tuple[Path, ...] = ()
+    online: Path | None = None
+    port: int = 5006
+    browser: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.offline and self.online is None:
+            raise ClimSimError("offline, online: expected at least one file of metrics")
+        if not 0 <= self.port <= _LARGEST_PORT:
+            raise ClimSimError(f"port={self.port}: expected 0 to {_LARGEST_PORT}")
+
+
+def explore(config: ExploreConfig, progress: Progress | None = None) -> str:
+    """Serve the page until it is interrupted.
+
+    Args:
+        config: metrics and port.
+        progress: not used: serving has no end.
+
+    Returns:
+        That it was stopped.
+
+    Raises:
+        ClimSimError: if bokeh is missing, the metrics cannot be read, or the port is taken.
+    """
+    if importlib.util.find_spec("bokeh") is None:
+        raise ClimSimError(
+            "explore needs bokeh, which is not installed: pip install "
+            "'climsim-kaggle-edition[explore]'"
+        )
+    server = start(Study.open(config.offline, config.online), config.port)
+    address = f"http://localhost:{server.port}/"
+    logger.info("%s shows the metrics; Ctrl-C stops it", address)
+    if config.browser:
+        server.io_loop.add_callback(webbrowser.open, address)
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        server.stop()
+    return f"{address} stopped"
+
+
+def start(study: Study, port: int = 0) -> Server:
+    """Start a server that listens to this machine alone.
+
+    Args:
+        study: what its page shows.
+        port: of the address; 0 takes a free one.
+
+    Raises:
+        ClimSimError: if there is nothing to show or the port is taken.
+    """
+    from bokeh.application import Application
+    from bokeh.application.handlers.function import FunctionHandler
+    from bokeh.server.server import Server
+
+    from climsim.explore.page import page_of
+
+    application = Application(FunctionHandler(page_of(study)))
+    try:
+        server = Server({"/": application}, port=port, address="localhost")
+    except OSError as error:
+        raise ClimSimError(
+            f"port={port}: cannot listen there ({error.strerror}): stop what uses it, or give "
+            "another port, or 0 for a free one"
+        ) from error
+    server.start()
+    return server
