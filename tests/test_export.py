@@ -14,6 +14,7 @@ from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.export import ExportConfig, export_model, load_emulator, run_export
 from climsim.export.loading import METADATA_NAME
+from climsim.export.probe import training_columns
 from climsim.export.writing import relative_difference
 from climsim.networks import build_network, network_names
 from climsim.thermodynamics import liquid_fraction
@@ -249,6 +250,55 @@ def test_fast_form_says_so_and_how_far_it_is_off(make, tmp_path, caplog):
     assert not np.array_equal(fast(x), exact(x))
     difference = relative_difference(torch.as_tensor(exact(x)), torch.as_tensor(fast(x)), LEVELS)
     assert difference < 0.1
+
+
+def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path, statistics):
+    checkpoint = make()
+    assert (
+        load_emulator(export_model(checkpoint, tmp_path / "a.pt")).metadata["probes"] == "training"
+    )
+    about = load_model(checkpoint).about
+    x = training_columns(DOORS["v2"], about["statistics"], about["statistics_fields"], 4000)
+    for name, place in DOORS["v2"].slices(LEVELS).items():
+        known = statistics[name]
+        low, high = (np.broadcast_to(b, x[0, place].shape) for b in (known.min, known.max))
+        found = x[:, place].double().numpy()
+        assert (found >= low - 1e-6 * np.abs(low)).all(), name
+        assert (found <= high + 1e-6 * np.abs(high)).all(), name
+        inside = (known.min < known.mean - 2 * known.std) & (known.max > known.mean + 2 * known.std)
+        off = np.abs(found.mean(0) - known.mean) / np.maximum(known.std, 1e-30)
+        assert (np.where(inside, off, 0) < 0.1).all(), name
+
+
+def test_checkpoint_without_statistics_is_tried_on_synthetic_columns(make, tmp_path):
+    path = make()
+    content = torch.load(path, weights_only=True)
+    content["climsim"]["statistics"] = {}
+    torch.save(content, path)
+    assert load_emulator(export_model(path, tmp_path / "a.pt")).metadata["probes"] == "synthetic"
+
+
+def test_weights_that_give_no_number_are_refused(make, tmp_path):
+    path = make()
+    content = torch.load(path, weights_only=True)
+    name = next(k for k in content["state_dict"] if k.endswith("weight"))
+    content["state_dict"][name][0] = float("nan")
+    torch.save(content, path)
+    with pytest.raises(ClimSimError, match=r"model\.pt: expected finite outputs .* found NaN"):
+        export_model(path, tmp_path / "model.pt")
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_difference_sees_what_is_not_finite():
+    a = torch.rand(2, DOOR_OUTPUTS.size(LEVELS))
+    b = a.clone()
+    b[1, 3] = float("nan")
+    assert relative_difference(a, b, LEVELS) == float("inf")
+    assert relative_difference(b, b, LEVELS) == 0
+    b[0, 3] += 1.0
+    c = b.clone()
+    c[0, 3] = 3.0
+    assert relative_difference(b, c, LEVELS) > 0.1
 
 
 def test_unknown_precision_lists_the_known(make, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,3 +38,30 @@ def probe_columns(door: VariableSet, levels: int, columns: int, seed: int = 0) -
         scaled = x[:, place] * _MAGNITUDES.get(unit, 0.1)
         x[:, place] = 200 + 100 * x[:, place] if unit == "K" else scaled
     return x
+
+
+def training_columns(
+    door: VariableSet,
+    statistics: Mapping[str, Tensor],
+    fields: Sequence[str],
+    columns: int,
+    seed: int = 0,
+) -> Tensor:
+    """Columns with the mean, spread and range of the training data, (column, door feature).
+
+    Args:
+        door: layout of the vector.
+        statistics: by variable of the door, (field, level) or (field, 1).
+        fields: names of the rows; ``mean``, ``std``, ``min`` and ``max`` are used.
+        columns: how many.
+        seed: of the random numbers.
+    """
+    rows = {field: i for i, field in enumerate(fields)}
+    parts = {
+        field: torch.cat([statistics[n][rows[field]] for n in door.names])
+        for field in ("mean", "std", "min", "max")
+    }
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(columns, len(parts["mean"]), generator=generator, dtype=torch.float64)
+    x = parts["mean"] + parts["std"] * noise
+    return x.clamp(parts["min"], parts["max"]).to(torch.float32)

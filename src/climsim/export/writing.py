@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from climsim.constants import EXPORT_ZERO_LEVELS, TIME_STEP
 from climsim.errors import ClimSimError, unknown_name
 from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
-from climsim.export.probe import probe_columns
+from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
 from climsim.plugins import short_name
 from climsim.training.checkpoint import TrainedModel, load_model
@@ -34,6 +36,8 @@ FORMAT = 1
 PRECISIONS = ("float32", "bfloat16")
 _TOLERANCE = 1.0e-5
 """Largest difference between file and Python path, relative to the largest value per variable."""
+Probe = Callable[[int], Tensor]
+"""Gives so many columns to try a model on."""
 _PROBES = (1, 3)
 """Columns with which an export is tried."""
 
@@ -98,18 +102,34 @@ def export_model(
     exact = build_emulation(members, models[0].confidence)
     kind, levels = members[0].inputs.kind, members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
-    written = exact
+    written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
         reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in map(load_model, paths)]
         written = build_emulation(reduced, models[0].confidence)
-        metadata["fast_form"] = _deviation(exact, written, levels, kind)
+        metadata["fast_form"] = _deviation(exact, written, levels, probe)
         worst = max(metadata["fast_form"].items(), key=lambda item: item[1])
         logger.warning(
             "%s: %s networks differ from float32 by up to %.2g (%s, r.m.s.): see fast_form in %s",
             path, precision, worst[1], worst[0], METADATA_NAME,
         )  # fmt: skip
-    _write(written, Path(path), metadata)
+    _write(written, Path(path), metadata, probe)
     return Path(path)
+
+
+def _probe(model: TrainedModel, columns: int) -> Tensor:
+    """Columns to try a model on: like those of training, where the checkpoint knows them."""
+    inputs = model.transforms.inputs
+    door = DOORS[door_of_inputs(inputs.kind)]
+    if not _knows_training(model):
+        return probe_columns(door, inputs.n_levels, columns)
+    about = model.about
+    return training_columns(door, about["statistics"], about["statistics_fields"], columns)
+
+
+def _knows_training(model: TrainedModel) -> bool:
+    """Whether the checkpoint holds the statistics of every input; an imported one does not."""
+    door = DOORS[door_of_inputs(model.transforms.inputs.kind)]
+    return all(name in model.about["statistics"] for name in door.names)
 
 
 def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
@@ -154,6 +174,7 @@ def _metadata(
         "zero_levels": EXPORT_ZERO_LEVELS,
         "loss": _training_loss(first),
         "precision": precision,
+        "probes": "training" if _knows_training(first) else "synthetic",
         "encoding": kind,
         "inputs_bounded": first.transforms.inputs.bounded,
         "network": {**first.about["network"], "name": short_name(first.about["network"]["name"])},
@@ -201,23 +222,27 @@ def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:
     ]
 
 
-def _write(emulation: Emulation, path: Path, metadata: dict[str, Any]) -> None:
+def _write(emulation: Emulation, path: Path, metadata: dict[str, Any], probe: Probe) -> None:
     """Script, try, save and try the saved file again."""
     scripted = torch.jit.script(emulation.eval())
-    _try(path, scripted, emulation, metadata)
+    _try(path, scripted, emulation, metadata, probe)
     with atomic_path(path) as temporary:
         extra = {METADATA_NAME: json.dumps(metadata, indent=1, default=str)}
         torch.jit.save(scripted, str(temporary), _extra_files=extra)
-        _try(path, torch.jit.load(str(temporary), map_location="cpu"), emulation, metadata)
+        loaded = torch.jit.load(str(temporary), map_location="cpu")
+        _try(path, loaded, emulation, metadata, probe)
 
 
 def _try(
-    path: Path, scripted: Callable[[Tensor], Tensor], eager: Emulation, metadata: dict[str, Any]
+    path: Path,
+    scripted: Callable[[Tensor], Tensor],
+    eager: Emulation,
+    metadata: dict[str, Any],
+    probe: Probe,
 ) -> None:
     """Compare with the Python path: shape, type and values, columns first in memory and last."""
-    door, levels = DOORS[metadata["door"]], metadata["n_levels"]
     for columns in _PROBES:
-        x = probe_columns(door, levels, columns)
+        x = probe(columns)
         with torch.inference_mode():
             expected, found = eager(x), scripted(x.T.contiguous().T)
         shape = (columns, metadata["n_outputs"])
@@ -226,34 +251,44 @@ def _try(
                 f"{path}: expected output of shape {shape} float32, found {tuple(found.shape)} "
                 f"{found.dtype}: the network does not fit the door"
             )
-        worst = relative_difference(expected, found, levels)
+        worst = relative_difference(expected, found, metadata["n_levels"])
         if not worst <= (_TOLERANCE if metadata["precision"] == "float32" else 1e-2):
             raise ClimSimError(
                 f"{path}: expected the file to reproduce the Python path to {_TOLERANCE}, found "
                 f"{worst:.2g}: the network does not survive TorchScript"
+            )
+        if metadata["probes"] == "training" and not torch.isfinite(found).all():
+            raise ClimSimError(
+                f"{path}: expected finite outputs on columns like those of training, found NaN or "
+                "infinity: the weights are broken, export another checkpoint"
             )
 
 
 def relative_difference(expected: Tensor, found: Tensor, levels: int) -> float:
     """Largest difference of two outputs, relative to the largest value of each variable.
 
+    Infinite if one is finite where the other is not; where both are not, they count as equal.
+
     Args:
         expected: (column, output feature).
         found: likewise.
         levels: levels of a profile.
     """
+    if not torch.equal(expected.isfinite(), found.isfinite()):
+        return math.inf
+    a, b = (v.where(v.isfinite(), 0.0) for v in (expected, found))
     worst = 0.0
     for place in DOOR_OUTPUTS.slices(levels).values():
-        scale = expected[:, place].abs().max().clamp_min(1e-30)
-        worst = max(worst, float((found[:, place] - expected[:, place]).abs().max() / scale))
+        scale = a[:, place].abs().max().clamp_min(1e-30)
+        worst = max(worst, float((b[:, place] - a[:, place]).abs().max() / scale))
     return worst
 
 
-def _deviation(exact: Emulation, fast: Emulation, levels: int, kind: str) -> dict[str, float]:
-    """Root-mean-square difference per variable over that of the exact form, on probe columns."""
-    x = probe_columns(DOORS[door_of_inputs(kind)], levels, 64)
+def _deviation(exact: Emulation, fast: Emulation, levels: int, probe: Probe) -> dict[str, float]:
+    """Root-mean-square difference per variable over that of the exact form, on 64 columns."""
+    x = probe(64)
     with torch.inference_mode():
-        a, b = exact(x).double(), fast(x).double()
+        a, b = (v.where(v.isfinite(), 0.0).double() for v in (exact(x), fast(x)))
     result = {}
     for name, place in DOOR_OUTPUTS.slices(levels).items():
         error = (b[:, place] - a[:, place]).square().mean().sqrt()
