@@ -137,6 +137,22 @@ STAGES = (
         "case=hybrid folder=runs/hybrid model=runs/unet.pt days=10",
     ),
     Stage(
+        ("online", "ensemble"),
+        "online_ensemble",
+        "climsim.online.ensemble:EnsembleConfig",
+        "climsim.online.ensemble:run_ensemble",
+        "Run every model from every perturbed start, several members side by side.",
+        "case=unet folder=runs/unets models=[runs/unet.pt] seeds=[1,2,3] days=10",
+    ),
+    Stage(
+        ("host", "spinup"),
+        "spinup",
+        "climsim.online.hosts.gcm.spinup:SpinupConfig",
+        "climsim.online.hosts.gcm.spinup:spin_up",
+        "Run the embedded model with full physics and store a restart file to start from.",
+        "out=runs/start_T21.npz days=60 host_options.resolution=T21 host_options.start=shipped",
+    ),
+    Stage(
         ("evaluate", "online"),
         "evaluate_online",
         "climsim.evaluation.online:OnlineConfig",
@@ -174,6 +190,7 @@ GROUPS = {
     "checkpoint": "Checkpoints made elsewhere.",
     "data": "Raw step files, prepared stores and statistics.",
     "evaluate": "Metrics of predictions and of coupled runs.",
+    "host": "The climate model without a network.",
     "online": "Coupled runs.",
 }
 

@@ -17,7 +17,12 @@ from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.online.coupler import CouplerOptions
 from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.batch import advance, advance_ensemble, case_config, collect
+from climsim.online.hosts.e3sm.batch import (
+    advance,
+    case_config,
+    collect,
+    with_shared_executables,
+)
 from climsim.online.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
 from climsim.online.hosts.e3sm.config import E3smConfig
 from climsim.online.record import RunRecord
@@ -165,7 +170,7 @@ def test_creation_that_failed_in_the_build_goes_on_there(tmp_path, cime, monkeyp
 def test_ensemble_builds_one_executable_for_each_purpose(tmp_path, cime):
     cases = [case(tmp_path, f"member_{n}") for n in range(3)]
     cases.append(case(tmp_path, "mmf1", purpose="mmf", model=None))
-    states = advance_ensemble(cases)
+    states = [advance(c) for c in with_shared_executables(cases)]
     assert [s.status for s in states] == ["submitted"] * 4
     text = "\n".join(calls_of(cime[1]))
     assert text.count("case.build") == 2

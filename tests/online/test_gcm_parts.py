@@ -213,7 +213,6 @@ def test_a_missing_leaf_and_a_wrong_shape_are_named():
         ({"resolution": "T85"}, "unknown resolution 'T85'"),
         ({"radiation": "gray"}, "unknown radiation scheme"),
         ({"advection": "upwind"}, "unknown advection scheme"),
-        ({"resolution": "T31"}, "no start state is shipped for resolution T31"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_built(options, message):

@@ -9,6 +9,7 @@ from typing import Any
 from climsim.errors import ClimSimError, unknown_name
 from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
+from climsim.plugins import absolute_reference
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -21,7 +22,8 @@ class RunConfig:
         case: name of the run, the first part of its files' names.
         folder: of the run.
         days: simulated days.
-        host: name of the host, a module of `climsim.online.hosts`.
+        host: name of the host, a module of `climsim.online.hosts`, or
+            ``path/to/file.py:build_host``.
         host_options: settings of the host, by key.
         model: exported model; None runs the host's own physics.
         device: where the model runs: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
@@ -55,6 +57,7 @@ class RunConfig:
         for name in ("folder", "model", "start"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
+        object.__setattr__(self, "host", absolute_reference(self.host))
         object.__setattr__(self, "streams", tuple(self.streams))
         object.__setattr__(self, "hourly_fields", tuple(self.hourly_fields))
         if not self.case or "/" in self.case:

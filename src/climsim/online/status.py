@@ -50,7 +50,9 @@ def summarize(folder: Path) -> RunSummary:
     """
     record = RunRecord.open(folder)
     status = record.status
-    if status == RUNNING and not _held(folder / LOCK_NAME):
+    lock = folder / LOCK_NAME
+    # A run in batch has no lock: its status is what the logs of its job say.
+    if status == RUNNING and lock.exists() and not _held(lock):
         status = STOPPED
     left = None
     if status == RUNNING and record.sypd:
@@ -77,8 +79,6 @@ def _health(record: RunRecord) -> str:
 
 def _held(lock: Path) -> bool:
     """Whether a process holds a lock file."""
-    if not lock.exists():
-        return False
     with lock.open() as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)

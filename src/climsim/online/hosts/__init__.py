@@ -1,8 +1,10 @@
 """Climate models that an emulator can be coupled to, one adapter each.
 
-A host is one module or package in this folder. One that is stepped from here has a function
+A host is one module or package in this folder, or one file of a user, named as
+``path/to/file.py:build_host``. One that is stepped from here has a function
 ``build_host(options)`` that takes the host's settings (a mapping) and returns an object of the
-protocol `climsim.online.hosts.base`; one that runs in batch has ``run_batch(config, progress)``.
+protocol `climsim.online.hosts.base`; one that runs in batch has ``run_batch(config, progress)``
+and ``run_batch_members(configs)``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
 from climsim.online.hosts.base import Host
+from climsim.plugins import is_reference, load_reference
 
 _SEAM = "base"
 
@@ -30,20 +33,35 @@ def batch_runner(name: str) -> Callable[..., Any] | None:
     Raises:
         ClimSimError: if there is no such host.
     """
-    runner: Callable[..., Any] | None = getattr(_module(name), "run_batch", None)
-    return runner
+    return _optional(name, "run_batch")
+
+
+def batch_members_runner(name: str) -> Callable[..., Any] | None:
+    """The function that runs the members of an ensemble in batch; None for a stepped host.
+
+    Raises:
+        ClimSimError: if there is no such host.
+    """
+    return _optional(name, "run_batch_members")
+
+
+def _optional(name: str, function: str) -> Callable[..., Any] | None:
+    return None if is_reference(name) else getattr(_module(name), function, None)
 
 
 def build_host(name: str, options: Mapping[str, Any]) -> Host:
     """Build a host by the name of its module.
 
     Args:
-        name: of the module or package in this folder.
+        name: of the module or package in this folder, or a reference to a function of a file.
         options: settings of the host, by key.
 
     Raises:
         ClimSimError: if there is no such host, or it runs in batch.
     """
+    if is_reference(name):
+        own: Host = load_reference(name, "host")(options)
+        return own
     factory = getattr(_module(name), "build_host", None)
     if factory is None:
         raise ClimSimError(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from climsim.online.hosts.e3sm.batch import run_batch
+from climsim.online.hosts.e3sm.batch import run_batch, run_batch_members
 
-__all__ = ["run_batch"]
+__all__ = ["run_batch", "run_batch_members"]

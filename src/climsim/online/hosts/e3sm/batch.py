@@ -62,6 +62,23 @@ def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = N
     return report(wait_for(case, advance, report, poll, tries))
 
 
+def run_batch_members(configs: Sequence[RunConfig]) -> list[RunRecord]:
+    """Bring the case of each run one stage further; those of a kind share one executable.
+
+    Args:
+        configs: of the runs, see `run_batch`; none is waited for.
+
+    Returns:
+        Their records, in order.
+    """
+    cases = with_shared_executables([case_config(config) for config in configs])
+    records = []
+    for config, case in zip(configs, cases, strict=True):
+        options = {**config.host_options, "executable": case.executable, "wait": False}
+        records.append(run_batch(replace(config, host_options=options)))
+    return records
+
+
 def case_config(config: RunConfig) -> E3smConfig:
     """Turn the configuration of a run into that of a case.
 
@@ -116,24 +133,24 @@ def advance(case: E3smConfig) -> logs.CaseState:
     return logs.case_state(case)
 
 
-def advance_ensemble(cases: Sequence[E3smConfig]) -> list[logs.CaseState]:
-    """Advance several cases; those with equal definitions share the executable of the first.
+def with_shared_executables(cases: Sequence[E3smConfig]) -> list[E3smConfig]:
+    """Let cases with equal definitions use the executable that the first of them builds.
 
     Args:
         cases: of one or several purposes.
 
     Returns:
-        Their states, in order.
+        The same cases, those after the first of a kind with its executable.
     """
     built: dict[tuple[str, str, str], Path] = {}
-    states = []
+    result = []
     for case in cases:
         key = (case.purpose, case.compset, case.grid)
         if case.executable is None and key in built:
             case = replace(case, executable=built[key])
-        states.append(advance(case))
+        result.append(case)
         built.setdefault(key, case.build_folder / "e3sm.exe")
-    return states
+    return result
 
 
 def collect(case: E3smConfig, folder: Path) -> list[Path]:

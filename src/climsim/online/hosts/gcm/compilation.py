@@ -8,9 +8,15 @@ from pathlib import Path
 
 import platformdirs
 
+from climsim.online.model import THREADS, thread_count
+
 _log = logging.getLogger(__name__)
 _FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"
 """Logs, once, at the first compilation, that the boundary data have no `soilw_rel`."""
+
+
+_XLA_THREADS = "PJRT_NPROC"
+"""Environment variable with the number of XLA's threads on CPU, read once."""
 
 
 def cache_root() -> Path:
@@ -27,6 +33,9 @@ def enable_compilation_cache(folder: Path) -> None:
     """Keep compiled programs in a folder, so that only a first process compiles."""
     # XLA reports every compilation of more than two minutes as an error; this one may be.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # XLA takes every core unless told; members side by side are given one each.
+    if THREADS in os.environ:
+        os.environ.setdefault(_XLA_THREADS, str(thread_count()))
     import jax
 
     logging.getLogger(_FALLBACK_LOGGER).setLevel(logging.ERROR)

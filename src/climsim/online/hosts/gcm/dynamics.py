@@ -13,7 +13,12 @@ from typing import Any
 import cftime
 
 from climsim.constants import REFERENCE_PRESSURE, TIME_STEP
-from climsim.online.hosts.gcm.boundary import forcing_data, load_boundary_data, terrain_data
+from climsim.online.hosts.gcm.boundary import (
+    BoundaryData,
+    forcing_data,
+    load_boundary_data,
+    terrain_data,
+)
 from climsim.online.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
 from climsim.online.hosts.gcm.grid import interface_coefficients, model_coordinates
 from climsim.online.hosts.gcm.positivity import with_fill_tendency, with_filled_water
@@ -24,6 +29,7 @@ ADVECTION_SCHEMES = (EULERIAN, "semi_lagrangian")
 CONDENSATE = ("qc", "qi")
 START_HUMIDITY = 0.6
 """Relative humidity of the analytic start state [1]."""
+_CLIPPED_WAVES = 2
 _REFERENCE_YEAR = 2001
 """A Gregorian year without a leap day: noleap dates are mapped onto it."""
 _EXPECTED_WARNINGS = (
@@ -84,21 +90,11 @@ def build_core(
         cache_folder: where regridded boundary data are kept.
         coordinates: the coordinate system, built anew when None.
     """
-    import numpy as np
     from jcm.dycore.dinosaur.dycore import DinosaurDycore
     from jcm.model import Model
 
     coordinates = model_coordinates(resolution) if coordinates is None else coordinates
-    hyai, hybi = interface_coefficients()
-    interfaces = 1.0e5 * (hyai + hybi)
-    horizontal = coordinates.horizontal
-    boundary = load_boundary_data(
-        resolution,
-        np.rad2deg(np.asarray(horizontal.longitudes, dtype=np.float64)),
-        np.rad2deg(np.asarray(horizontal.latitudes, dtype=np.float64)),
-        0.5 * (interfaces[1:] + interfaces[:-1]),
-        cache_folder,
-    )
+    boundary = boundary_data(resolution, coordinates, cache_folder)
     with quiet_jcm():
         dycore = DinosaurDycore(
             coords=coordinates,
@@ -119,6 +115,37 @@ def build_core(
         coordinates=coordinates,
         geometry=cell_geometry(coordinates) if on_grid else None,
     )
+
+
+def boundary_data(resolution: str, coordinates: Any, cache_folder: Path) -> BoundaryData:
+    """Geography and climatology on a resolution's grid."""
+    import numpy as np
+
+    hyai, hybi = interface_coefficients()
+    interfaces = REFERENCE_PRESSURE * (hyai + hybi)
+    horizontal = coordinates.horizontal
+    return load_boundary_data(
+        resolution,
+        np.rad2deg(np.asarray(horizontal.longitudes, dtype=np.float64)),
+        np.rad2deg(np.asarray(horizontal.latitudes, dtype=np.float64)),
+        0.5 * (interfaces[1:] + interfaces[:-1]),
+        cache_folder,
+    )
+
+
+def modal_orography(orography: Any, coordinates: Any) -> Any:
+    """Height of the ground as the dynamical core sees it: jcm clips its shortest waves.
+
+    Args:
+        orography: (lon, lat) [m].
+        coordinates: dinosaur's coordinate system.
+
+    Returns:
+        Spectral coefficients [m].
+    """
+    from dinosaur.primitive_equations import truncated_modal_orography
+
+    return truncated_modal_orography(orography, coordinates, wavenumbers_to_clip=_CLIPPED_WAVES)
 
 
 def with_physics(core: Core, physics: Any) -> Core:

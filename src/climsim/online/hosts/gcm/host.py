@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from climsim.online.hosts.base import Fields, HealthReport, StepResult
 from climsim.online.hosts.gcm import dynamics
 from climsim.online.hosts.gcm.compilation import cache_root, enable_compilation_cache
 from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
-from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, full_physics, hybrid_physics
+from climsim.online.hosts.gcm.physics import (
+    RADIATION_SCHEMES,
+    full_physics,
+    hybrid_physics,
+    hybrid_slots,
+)
+from climsim.online.hosts.gcm.refine import leaves_on, over_new_ground, padded
 from climsim.online.hosts.gcm.restart import (
     Restart,
     named_leaves,
@@ -41,7 +47,8 @@ class GcmConfig:
         radiation: `"grey"` or `"rrtmgp"` (hundred times slower).
         advection: `"eulerian"` or `"semi_lagrangian"`.
         retain_turbulence: leave turbulence to the host's physics in the hybrid.
-        start: `"shipped"` (spun up, T10), `"jw"` (analytic) or the path of a restart file.
+        start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
+            of a restart file of this or a coarser resolution.
         cache_folder: compiled programs (`jax`) and regridded boundary data.
     """
 
@@ -61,12 +68,6 @@ class GcmConfig:
             if value not in known:
                 raise unknown_name(kind, value, known)
         object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
-        if self.start == SHIPPED and not shipped_start(self.resolution).is_file():
-            raise ClimSimError(
-                f"host.start=shipped: no start state is shipped for resolution {self.resolution}; "
-                "use start=jw or the path of a restart file made by "
-                "`python -m climsim.online.hosts.gcm.spinup`"
-            )
 
     def identity(self) -> dict[str, Any]:
         """What a restart file has to agree with."""
@@ -77,9 +78,9 @@ class GcmConfig:
         }
 
 
-def shipped_start(resolution: str) -> Any:
-    """The start state shipped for a resolution (it may not exist)."""
-    return resources.files(__package__) / "assets" / f"start_{resolution}.npz"
+def shipped_start() -> Any:
+    """The start state that is shipped, on the coarsest grid."""
+    return resources.files(__package__) / "assets" / "start_T10.npz"
 
 
 class GcmHost:
@@ -108,7 +109,7 @@ class GcmHost:
         self._observed: tuple[Fields, dict[str, Any]] | None = None
         self._advanced: tuple[Any, Any, StepResult] | None = None
         if config.start == SHIPPED:
-            with resources.as_file(shipped_start(config.resolution)) as path:
+            with resources.as_file(shipped_start()) as path:
                 self._start_from(read_restart(path), path)
         elif config.start != ANALYTIC:
             path = Path(config.start).expanduser()
@@ -193,7 +194,10 @@ class GcmHost:
         fields[PREFIX + "sw_down"] = down
         fields[PREFIX + "sw_up"] = down - net
         fields[PREFIX + "lw_down"] = _checked(surface, "cam_out_FLWDS", shape[1:])
-        state, carry, out = self._programs.hybrid(self._state, self._carry, self._date, fields)
+        latest = self._carry if self._advanced is None else self._advanced[1]
+        state, carry, out = self._programs.hybrid(
+            self._state, self._carry, latest, self._date, fields
+        )
         result = self._result(inputs, out, given)
         self._commit(state, carry)
         return result
@@ -236,15 +240,32 @@ class GcmHost:
         self._step = stored.step_number
 
     def _start_from(self, stored: Restart, path: Path) -> None:
-        """Take a restart file as start: another advection or radiation scheme is fine."""
-        if stored.configuration["resolution"] != self.config.resolution:
-            raise ClimSimError(
-                f"{path}: expected resolution {self.config.resolution}, "
-                f"found {stored.configuration['resolution']}"
-            )
+        """Take a restart file as start: another advection or radiation scheme is fine.
+
+        So is a coarser resolution; the start then has no memory of earlier steps.
+        """
         if stored.configuration["advection"] != self.config.advection:
             stored = dynamics.with_advection(stored, self.config.advection)
-        self._load(stored, path, strict=False)
+        if stored.configuration["resolution"] == self.config.resolution:
+            self._load(stored, path, strict=False)
+        else:
+            self._refine(stored, path)
+
+    def _refine(self, stored: Restart, path: Path) -> None:
+        found, wanted = stored.configuration["resolution"], self.config.resolution
+        order = list(RESOLUTIONS)
+        if order.index(found) > order.index(wanted):
+            raise ClimSimError(f"{path}: expected resolution {wanted} or coarser, found {found}")
+        coordinates = model_coordinates(found)
+        boundary = dynamics.boundary_data(found, coordinates, self.config.cache_folder)
+        ground = np.asarray(dynamics.modal_orography(boundary.orog, coordinates))
+        old, new = coordinates.horizontal, self._core.coordinates.horizontal
+        state_only = {k: v for k, v in stored.arrays.items() if k.startswith("state/")}
+        arrays = leaves_on(state_only, old, new)
+        height = np.asarray(new.to_nodal(padded(ground, tuple(new.modal_shape))), np.float64)
+        self._load(replace(stored, arrays=arrays), path, strict=False)
+        self._set(dynamics.strong_types(over_new_ground(self._core, self._state, height)),
+                  self._carry)  # fmt: skip
 
     def _load(self, stored: Restart, path: Path, *, strict: bool) -> None:
         try:
@@ -303,9 +324,21 @@ class Programs:
         return _triple(done)
 
     def hybrid(
-        self, state: Any, carry: Any, date: cftime.DatetimeNoLeap, fields: Fields
+        self, state: Any, carry: Any, latest: Any, date: cftime.DatetimeNoLeap, fields: Fields
     ) -> tuple[Any, Any, Any]:
-        """Advance with the emulated term given: new state, new carry, outputs."""
+        """Advance with the emulated term given.
+
+        Args:
+            state: model state.
+            carry: cross-step carry.
+            latest: what the schemes that do not run here remember: the carry after full physics
+                at this state where that ran too, else `carry`.
+            date: beginning of the step.
+            fields: the emulated term.
+
+        Returns:
+            New state, new carry, outputs.
+        """
         with dynamics.quiet_jcm():
             if self._hybrid_core is None:
                 physics = hybrid_physics(
@@ -314,7 +347,8 @@ class Programs:
                     retain_turbulence=self._config.retain_turbulence,
                 )
                 self._hybrid_core = dynamics.with_physics(self._core, physics)
-            done = self._hybrid(state, carry, self._core.forcing, *dynamics.clock(date), fields)
+            now = dynamics.clock(date)
+            done = self._hybrid(state, carry, latest, self._core.forcing, *now, fields)
         return _triple(done)
 
     def observe(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
@@ -339,7 +373,14 @@ class Programs:
         return state, physics.record_post_physics_state(done.carry, between), out
 
     def _hybrid_step(
-        self, state: Any, carry: Any, forcing: Any, day: Any, second: Any, fields: Fields
+        self,
+        state: Any,
+        carry: Any,
+        latest: Any,
+        forcing: Any,
+        day: Any,
+        second: Any,
+        fields: Fields,
     ) -> Any:
         from climsim.online.hosts.gcm import outputs
 
@@ -354,8 +395,9 @@ class Programs:
             "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0),
         }
         state, between = dynamics.advance(core, state, done)
-        # Slots that only full physics writes keep their last value, so that it can resume.
-        merged = {key: done.carry.get(key, value) for key, value in carry.items()}
+        # Slots that only full physics writes keep its last value, so that it can resume.
+        written = hybrid_slots(core.model.physics)
+        merged = {k: done.carry[k] if k in written else v for k, v in latest.items()}
         physics = self._core.model.physics
         return state, physics.record_post_physics_state(merged, between), out
 

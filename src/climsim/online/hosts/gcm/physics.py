@@ -11,6 +11,8 @@ RADIATION_SCHEMES = (GREY, "rrtmgp")
 _TURBULENCE = "tte_tke_vertical_diffusion"
 _SURFACE = "echam_surface"
 _EXCHANGE = "echam_surface_exchange"
+_PREVIOUS_STEP = "_prev_step"
+"""Slot that jcm itself writes after the terms: humidity and its tendency."""
 _BEFORE_EMULATED = (
     "moist_air_column_state",
     "echam_boundary_conditions",
@@ -103,3 +105,9 @@ def hybrid_physics(coordinates: Any, radiation: str, *, retain_turbulence: bool 
         RetainedTap(),
     ]
     return _compose(terms, echam.band_config)
+
+
+def hybrid_slots(physics: Any) -> frozenset[str]:
+    """Slots of the cross-step carry that a composition of physics writes itself."""
+    written = (slot for term in physics.terms for slot in term.provides)
+    return frozenset(written) | {_PREVIOUS_STEP}

@@ -1,0 +1,262 @@
+"""Members of an ensemble: every model from every perturbed start, several side by side."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from climsim.allocation import keep_freed_memory
+from climsim.errors import ClimSimError
+from climsim.online.config import RunConfig
+from climsim.online.hosts import batch_members_runner
+from climsim.online.model import THREADS, thread_count
+from climsim.online.record import RunRecord
+from climsim.online.run import run_online
+
+__all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]
+Progress = Callable[[int, int], None]
+_INTERRUPTED = 130
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class EnsembleConfig(RunConfig):
+    """What the members share, as in a single run, and how they differ.
+
+    Attributes:
+        models: exported models; empty means the one of ``model``, or the host's own physics.
+        seeds: perturbation seeds of the start; empty means the one of ``perturbation_seed``.
+        parallel: members that run at a time; 0 means one on each core.
+    """
+
+    models: tuple[Path, ...] = ()
+    seeds: tuple[int, ...] = ()
+    parallel: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "models", tuple(Path(m) for m in self.models))
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        for many, one in (("models", "model"), ("seeds", "perturbation_seed")):
+            if getattr(self, many) and getattr(self, one) is not None:
+                raise ClimSimError(f"{many}: given together with {one}: keep one of the two")
+        if self.parallel < 0:
+            raise ClimSimError(f"parallel: expected a number >= 0, found {self.parallel}")
+
+    def members(self) -> list[RunConfig]:
+        """The runs: each named by case, model and seed, in a folder of that name.
+
+        Raises:
+            ClimSimError: if two of them have one name.
+        """
+        shared = {f.name: getattr(self, f.name) for f in fields(RunConfig)}
+        members = []
+        for model in self.models or (None,):
+            for seed in self.seeds or (None,):
+                own: dict[str, Any] = {}
+                parts = [self.case]
+                if model is not None:
+                    own["model"] = model
+                    parts.append(model.stem)
+                if seed is not None:
+                    own["perturbation_seed"] = seed
+                    parts.append(str(seed))
+                name = "-".join(parts)
+                own |= {"case": name, "folder": self.folder / name}
+                members.append(RunConfig(**(shared | own)))
+        for name, count in Counter(member.case for member in members).items():
+            if count > 1:
+                raise ClimSimError(
+                    f"models, seeds: expected members of different names, found {count} of name "
+                    f"{name}: give the files or seeds once, or rename a file"
+                )
+        return members
+
+
+@dataclass(frozen=True)
+class EnsembleReport:
+    """How the members ended.
+
+    Attributes:
+        records: of the members, in order.
+    """
+
+    records: tuple[RunRecord, ...]
+
+    def __str__(self) -> str:
+        states = Counter(record.status for record in self.records)
+        endings = ", ".join(f"{count} {status}" for status, count in states.items())
+        return f"{len(self.records)} members: {endings}"
+
+
+def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> EnsembleReport:
+    """Run every member; a second call continues those that are not complete.
+
+    Members of a host that is stepped from here run in processes of their own, which share the
+    cores and the compiled programs on disk. A member that fails does not stop the others.
+
+    Args:
+        config: of the ensemble.
+        progress: called with (steps done, steps in all), over all members.
+
+    Returns:
+        The records of the members.
+
+    Raises:
+        ClimSimError: once all have ended, if some failed.
+        KeyboardInterrupt: after an interrupt, once every member can be continued.
+    """
+    members = config.members()
+    runner = batch_members_runner(config.host)
+    if runner is not None:
+        records: Sequence[RunRecord] = runner(members)
+        return EnsembleReport(tuple(records))
+    cores = len(os.sched_getaffinity(0))
+    parallel = min(config.parallel or cores, len(members))
+    threads = config.threads or max(1, thread_count() // parallel)
+    with _environment(THREADS, str(threads)):
+        errors = _SideBySide(members, parallel, progress).run()
+    if errors:
+        told = "; ".join(f"{name}: {text}" for name, text in errors.items())
+        raise ClimSimError(f"{len(errors)} of {len(members)} members failed: {told}")
+    return EnsembleReport(tuple(RunRecord.open(member.folder) for member in members))
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A member under way: its number, process, and the end of a pipe that tells of errors."""
+
+    index: int
+    process: Any
+    told: Connection
+
+
+class _SideBySide:
+    """Runs members in processes of their own, a number of them at a time.
+
+    Args:
+        members: their configurations.
+        parallel: how many run at a time.
+        progress: called with (steps done, steps in all).
+    """
+
+    def __init__(
+        self, members: Sequence[RunConfig], parallel: int, progress: Progress | None
+    ) -> None:
+        self.members, self.parallel, self.progress = members, parallel, progress
+        # Spawned, not forked: a fork of a process that holds JAX's or torch's threads may hang.
+        self.context: Any = multiprocessing.get_context("spawn")
+        self.counts = self.context.Array("q", 2 * len(members))
+        self.running: list[_Running] = []
+        self.errors: dict[str, str] = {}
+        self.stopped = False
+
+    def run(self) -> dict[str, str]:
+        """Run all.
+
+        Returns:
+            What went wrong, by name of the member.
+        """
+        waiting = list(range(len(self.members)))
+        with self._interruptions():
+            while self.running or (waiting and not self.stopped):
+                while waiting and len(self.running) < self.parallel and not self.stopped:
+                    self._start(waiting.pop(0))
+                wait([r.process.sentinel for r in self.running], timeout=_POLL_SECONDS)
+                self._collect()
+        if self.stopped:
+            raise KeyboardInterrupt
+        return self.errors
+
+    def _start(self, index: int) -> None:
+        told, teller = self.context.Pipe(duplex=False)
+        process = self.context.Process(
+            target=_run_member, args=(self.members[index], index, self.counts, teller)
+        )
+        process.start()
+        teller.close()
+        self.running.append(_Running(index, process, told))
+
+    def _collect(self) -> None:
+        """Take note of members that ended; report progress."""
+        for member in [r for r in self.running if not r.process.is_alive()]:
+            self.running.remove(member)
+            self._note_ending(member)
+        if self.progress is not None:
+            totals = self.counts[1::2]
+            expected = max(totals) * len(self.members)
+            if expected:
+                self.progress(sum(self.counts[0::2]), expected)
+
+    def _note_ending(self, member: _Running) -> None:
+        code, name = member.process.exitcode, self.members[member.index].case
+        self.counts[2 * member.index] = self.counts[2 * member.index + 1]
+        if code == _INTERRUPTED:
+            self.stopped = True
+        elif code and not self.stopped:
+            try:
+                self.errors[name] = member.told.recv()
+            except EOFError:
+                self.errors[name] = f"its process ended with exit code {code}"
+        member.told.close()
+
+    @contextmanager
+    def _interruptions(self) -> Iterator[None]:
+        """Pass the wish to stop on to the members: each stops after its step."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            self.stopped = True
+            for member in self.running:
+                member.process.terminate()
+
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _run_member(config: RunConfig, index: int, counts: Any, teller: Connection) -> None:
+    """One member, in a process of its own."""
+    # Out of the terminal's group: an interrupt then comes once, from the process that started this.
+    os.setpgrp()
+    keep_freed_memory()
+
+    def progress(done: int, total: int) -> None:
+        counts[2 * index], counts[2 * index + 1] = done, total
+
+    try:
+        run_online(config, progress)
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
+    except Exception as error:
+        teller.send(" ".join(str(error).split()) or type(error).__name__)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for the processes started inside."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
