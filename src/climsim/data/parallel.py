@@ -1,4 +1,4 @@
-"""Tasks spread over processes of this machine or over a Dask cluster."""
+"""Tasks spread over processes or threads of this machine, or over a Dask cluster."""
 
 from __future__ import annotations
 
@@ -8,47 +8,62 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from climsim.allocation import keep_freed_memory
+from climsim.data.cluster import SlurmConfig, open_client
 from climsim.errors import ClimSimError
 
+THREADS = "threads"
+"""Word that asks for threads of this process in place of processes."""
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def run_tasks(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int = 0, dask: str = ""
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int = 0,
+    dask: str = "",
+    slurm: SlurmConfig | None = None,
 ) -> Iterator[Result]:
     """Apply a function to tasks in parallel; yields results as they are done, in any order.
 
     Args:
         function: importable function of one task.
         tasks: picklable tasks.
-        workers: processes; 0 for one per core, 1 for this process.
-        dask: address of a Dask scheduler to use instead; empty for this machine.
+        workers: processes or threads; 0 for one per core, 1 for this process.
+        dask: where to work: empty for processes of this machine, ``threads`` for threads of this
+            process, ``slurm`` for SLURM jobs, or a Dask scheduler's address or file.
+        slurm: the jobs for ``slurm``.
 
     Raises:
         ClimSimError: if a worker dies or no scheduler answers; errors of the function as they are.
     """
     count = min(workers or os.cpu_count() or 1, max(1, len(tasks)))
-    if dask:
-        yield from _on_dask(function, tasks, dask)
+    if dask not in ("", THREADS):
+        with open_client(dask, slurm or SlurmConfig()) as client:
+            yield from _on_dask(client, function, tasks)
     elif count == 1:
         yield from map(function, tasks)
+    elif dask == THREADS:
+        yield from _on_pool(concurrent.futures.ThreadPoolExecutor(count), function, tasks)
     else:
-        yield from _on_processes(function, tasks, count)
+        # A fresh interpreter per worker: forking a process with threads can lock up.
+        context = multiprocessing.get_context("spawn")
+        pool = concurrent.futures.ProcessPoolExecutor(count, context, _begin_worker)
+        yield from _on_pool(pool, function, tasks)
 
 
-def _on_processes(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+def _on_pool(
+    pool: concurrent.futures.Executor, function: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> Iterator[Result]:
-    # A fresh interpreter per worker: forking a process with threads can lock up.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _begin_worker) as pool:
-        futures = [pool.submit(function, task) for task in tasks]
+    with pool:
         try:
-            for future in concurrent.futures.as_completed(futures):
+            # The futures have no other holder: a result is freed when the next one is asked for.
+            for future in concurrent.futures.as_completed(
+                [pool.submit(function, t) for t in tasks]
+            ):
                 yield future.result()
         except concurrent.futures.BrokenExecutor as error:
             raise ClimSimError(
@@ -78,14 +93,9 @@ def _follow_parent() -> None:
 
 
 def _on_dask(
-    function: Callable[[Task], Result], tasks: Sequence[Task], address: str
+    client: Any, function: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> Iterator[Result]:
-    from distributed import Client, as_completed
+    from distributed import as_completed
 
-    try:
-        client = Client(address, timeout="30s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClimSimError(f"dask={address}: no scheduler answers there ({error})") from error
-    with client:
-        for future in as_completed(client.map(function, tasks, pure=False)):
-            yield future.result()
+    for future in as_completed(client.map(function, tasks, pure=False)):
+        yield future.result()

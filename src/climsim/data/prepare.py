@@ -22,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 
 from climsim.constants import TIME_STEP
+from climsim.data.cluster import SlurmConfig
 from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
 from climsim.data.parallel import run_tasks
 from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
@@ -38,7 +39,7 @@ from climsim.variables import variable
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 _BLOCK_SAMPLES = 24 * 384
-_ELSEWHERE = ("workers", "dask")
+_ELSEWHERE = ("workers", "dask", "slurm")
 """Settings that say where the work is done, not what comes out."""
 
 
@@ -59,7 +60,9 @@ class PrepareConfig:
         compression: ``lz4``, ``zstd`` or ``none``.
         check_ranges: whether to refuse steps with values outside their physical range.
         workers: processes; 0 for one per core.
-        dask: address of a Dask scheduler to work on instead; empty for this machine.
+        dask: where to work: empty for processes of this machine, ``threads``, ``slurm``, or the
+            address or file of a Dask scheduler.
+        slurm: the jobs of ``dask=slurm``.
     """
 
     raw: Path
@@ -74,6 +77,7 @@ class PrepareConfig:
     check_ranges: bool = True
     workers: int = 0
     dask: str = ""
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", Path(self.raw))
@@ -249,7 +253,7 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
     total = int(plan.selected.size)
     if progress is not None:
         progress(done, total)
-    for steps in run_tasks(write_shard, todo, config.workers, config.dask):
+    for steps in run_tasks(write_shard, todo, config.workers, config.dask, config.slurm):
         done += steps
         if progress is not None:
             progress(done, total)

@@ -13,6 +13,7 @@ import numpy as np
 import xarray
 
 from climsim.data.accumulate import POSITIVE_NAME, PartTask, VariablePart, summarize_blocks
+from climsim.data.cluster import SlurmConfig
 from climsim.data.moments import Array, Moments
 from climsim.data.parallel import run_tasks
 from climsim.data.quantiles import PERCENTS, QuantileSketch
@@ -218,6 +219,7 @@ def compute_statistics(
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
     dask: str = "",
+    slurm: SlurmConfig | None = None,
 ) -> Statistics:
     """Compute the statistics of a split in one pass, in parts that are merged.
 
@@ -229,7 +231,8 @@ def compute_statistics(
         split: the split.
         progress: called with the blocks done and their total.
         workers: processes; 0 for one per core, 1 for this process.
-        dask: where else to work, as for `run_tasks`.
+        dask: where to work, as for `run_tasks`.
+        slurm: the jobs of ``dask="slurm"``.
 
     Returns:
         Statistics of every variable of the store.
@@ -243,7 +246,7 @@ def compute_statistics(
     sketches = {n: VariablePart.empty(store.array(n).shape[2:]).sketch for n in store.names}
     moments: dict[int, dict[str, tuple[Moments, Moments]]] = {}
     done, total = 0, sum(len(task.blocks) for task in tasks)
-    for number, parts in run_tasks(summarize_blocks, tasks, workers, dask):
+    for number, parts in run_tasks(summarize_blocks, tasks, workers, dask, slurm):
         for name, part in parts.items():
             sketches[name].merge(part.sketch)
         moments[number] = {name: (p.moments, p.positive) for name, p in parts.items()}

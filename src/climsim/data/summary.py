@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from climsim.data.cluster import SlurmConfig
 from climsim.data.statistics import Statistics, compute_statistics
 from climsim.data.store import open_store
 from climsim.errors import ClimSimError
@@ -20,7 +21,8 @@ class StatisticsConfig:
         out: netCDF file to write.
         split: split that is summarized; anything but the training split leaks.
         workers: processes; 0 for one per core.
-        dask: where else to work, as for preparation.
+        dask: where to work, as for preparation.
+        slurm: the jobs of ``dask=slurm``.
     """
 
     store: Path
@@ -28,6 +30,7 @@ class StatisticsConfig:
     split: str = "train"
     workers: int = 0
     dask: str = ""
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.workers, int) or self.workers < 0:
@@ -54,6 +57,8 @@ def write_statistics(
         old = Statistics.open(config.out)
         if (old.store, old.split) == (store.fingerprint, config.split):
             return config.out
-    statistics = compute_statistics(store, config.split, progress, config.workers, config.dask)
+    statistics = compute_statistics(
+        store, config.split, progress, config.workers, config.dask, config.slurm
+    )
     statistics.save(config.out)
     return config.out

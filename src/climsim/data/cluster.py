@@ -1,0 +1,135 @@
+"""Dask clusters to work on: any scheduler by its address, or jobs of SLURM."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from climsim.errors import ClimSimError
+
+logger = logging.getLogger(__name__)
+
+SLURM = "slurm"
+"""Word that asks for SLURM jobs in place of an address."""
+
+
+@dataclass(frozen=True)
+class SlurmConfig:
+    """Jobs that work for ``dask=slurm``; each starts one worker process per core.
+
+    Attributes:
+        jobs: number of jobs.
+        cores: cores of a job.
+        memory: memory of a job, such as ``32GB``.
+        walltime: longest time of a job, ``HH:MM:SS``.
+        queue: partition; empty for the default one.
+        account: account to charge; empty for the default one.
+        interface: network interface that the nodes share, such as ``ib0``; empty for the default.
+        directives: further lines for ``#SBATCH``, such as ``--qos=debug``.
+        prologue: shell lines before the worker starts, such as ``module load python``.
+    """
+
+    jobs: int = 4
+    cores: int = 16
+    memory: str = "32GB"
+    walltime: str = "02:00:00"
+    queue: str = ""
+    account: str = ""
+    interface: str = ""
+    directives: tuple[str, ...] = ()
+    prologue: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("jobs", "cores"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or value < 1:
+                raise ClimSimError(f"slurm.{key}={value}: expected a whole number >= 1")
+
+
+def slurm_cluster(config: SlurmConfig) -> Any:
+    """Make a cluster of SLURM jobs, none submitted yet.
+
+    Args:
+        config: the jobs.
+
+    Returns:
+        A `dask_jobqueue.SLURMCluster`; its ``job_script()`` is what ``sbatch`` gets.
+
+    Raises:
+        ClimSimError: if dask-jobqueue is not installed.
+    """
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError as error:
+        raise ClimSimError(
+            "dask=slurm: dask-jobqueue is not installed: pip install dask-jobqueue"
+        ) from error
+    return SLURMCluster(
+        cores=config.cores,
+        processes=config.cores,
+        memory=config.memory,
+        walltime=config.walltime,
+        queue=config.queue or None,
+        account=config.account or None,
+        interface=config.interface or None,
+        job_extra_directives=list(config.directives),
+        job_script_prologue=list(config.prologue),
+        job_name="climsim-data",
+        scheduler_options={"dashboard_address": None},
+    )
+
+
+@contextlib.contextmanager
+def open_client(dask: str, slurm: SlurmConfig) -> Iterator[Any]:
+    """Connect to a cluster, and end what was started for it.
+
+    Args:
+        dask: ``slurm``, the address of a scheduler, or its scheduler file (``.json``).
+        slurm: the jobs of ``slurm``.
+
+    Yields:
+        A `distributed.Client`.
+
+    Raises:
+        ClimSimError: if no scheduler answers, or no job can be submitted.
+    """
+    from distributed import Client
+
+    if dask == SLURM:
+        with slurm_cluster(slurm) as cluster:
+            _check_job(cluster.job_script())
+            cluster.scale(jobs=slurm.jobs)
+            logger.info("%d jobs of %d cores are handed to SLURM", slurm.jobs, slurm.cores)
+            with Client(cluster) as client:
+                yield client
+        return
+    where = {"scheduler_file": dask} if dask.endswith(".json") else {"address": dask}
+    try:
+        client = Client(timeout="30s", **where)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ClimSimError(
+            f"dask={dask}: no scheduler answers there ({error}): expected threads, slurm, an "
+            "address such as tcp://host:8786, or a scheduler file (.json)"
+        ) from error
+    with client:
+        yield client
+
+
+def _check_job(script: str) -> None:
+    """Ask SLURM whether it would take a job: one that it refuses later is waited for in vain."""
+    if shutil.which("sbatch") is None:
+        raise ClimSimError("dask=slurm: no sbatch on this machine: run it where jobs are submitted")
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        command = ["sbatch", "--test-only", file.name]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        text = " ".join(answer.stderr.split())
+        raise ClimSimError(f"dask=slurm: sbatch refuses the job ({text}): look at the keys slurm.*")
