@@ -149,12 +149,13 @@ def other_commands() -> Iterator[str]:
 def walk(
     group: click.Group, path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command below a group with its words."""
+    """Every command below a group with its words; a hidden one stands in its group's help."""
     for name, command in group.commands.items():
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        if not command.hidden and (not below or any(c.hidden for c in below)):
+            yield (*path, name), command
         if isinstance(command, click.Group):
             yield from walk(command, (*path, name))
-        else:
-            yield (*path, name), command
 
 
 def commands_page() -> str:
