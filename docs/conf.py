@@ -19,7 +19,7 @@ extensions = [
 exclude_patterns = ["_extensions", "reference/api/modules.rst"]
 default_role = "literal"
 # Builtin types in signatures collide with attributes of that name: there is no index of Python.
-suppress_warnings = ["ref.python", "toc.empty_glob"]
+suppress_warnings = ["ref.python"]
 highlight_language = "none"
 
 myst_heading_anchors = 3
