@@ -30,8 +30,8 @@ Progress = Callable[[int, int], None]
 
 _DOORS = {"v2": DOOR_V2, "v6": DOOR_V6}
 _MEMORY = {"v2": 0, "v6": 2}
-_BLOCK_COLUMNS = 32768
-"""Most columns that are read and accumulated at once: 100 MB for each array of float64 [1]."""
+_BLOCK_COLUMNS = 16384
+"""Most columns that are read and accumulated at once: 56 MB for each array of float64 [1]."""
 
 
 class Model(Protocol):

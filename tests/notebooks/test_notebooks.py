@@ -1,0 +1,97 @@
+"""The notebooks run from end to end on synthetic data, and are kept without outputs."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+import xarray
+from nbclient import NotebookClient
+
+from climsim.configuration import compose_config
+from climsim.export import ExportConfig, run_export
+from climsim.figures.registry import figure_table
+from climsim.networks import build_network
+from climsim.training.checkpoint import describe_model, save_model
+from climsim.transforms import from_statistics
+from evaluation_synthetic import write_run, write_store, write_study
+from physical_samples import samples, statistics_of
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+MEMBERS = ("pao_model-standard-7", "pao_model-standard-43")
+LEVELS = 24
+
+
+def write_model(path, seed):
+    """An exported tiny network with the weights of its initialization."""
+    settings = compose_config("train", ["recipe=standard", "data.store=x", "out=y"])["recipe"]
+    known = statistics_of(samples(LEVELS))
+    transforms = from_statistics(known, settings["inputs"], LEVELS, clip_margin=1.0)
+    torch.manual_seed(seed)
+    sizes = {"hidden_profile_num": 8, "hidden_scalar_num": 8}
+    network = build_network("pao_model", settings["inputs"], False, "small", LEVELS, **sizes)
+    facts = {"recipe": "standard", "seed": seed, "validation_loss": 0.5, "statistics_hash": "abc"}
+    about = describe_model(network.config, transforms, {}, {}, known, **facts)
+    checkpoint = save_model(path.with_suffix(".ckpt"), network, transforms, about)
+    run_export(ExportConfig(checkpoint=checkpoint, out=path))
+
+
+def run(name, folder, monkeypatch):
+    """Execute a notebook on the study of a folder; return its cells with what they printed."""
+    monkeypatch.setenv("CLIMSIM_STUDY", str(folder))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute(cwd=str(NOTEBOOKS))
+    return notebook.cells
+
+
+def text(cells):
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    return "".join(o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs)
+
+
+def test_metrics_are_computed_as_on_the_command_line(tmp_path, monkeypatch):
+    write_store(tmp_path / "store.zarr", levels=LEVELS)
+    (tmp_path / "models").mkdir()
+    for member in MEMBERS:
+        write_model(tmp_path / "models" / f"{member}.pt", int(member.rsplit("-")[-1]))
+    for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), (MEMBERS[0], 1.0)):
+        write_run(tmp_path / "online" / name, days=2, seed=2, growing=growing)
+    said = text(run("compute_metrics.ipynb", tmp_path, monkeypatch))
+    assert "2 models, 1 coupled runs" in said
+    for member in MEMBERS:
+        with xarray.open_dataset(tmp_path / "offline" / f"{member}.nc") as metrics:
+            assert f"mean R² {float(metrics['r2_mean']):.3f}" in said
+    with xarray.open_dataset(tmp_path / "online.nc") as metrics:
+        assert metrics["run"].values.tolist() == [MEMBERS[0], "MMF1", "MMF2"]
+        assert np.isfinite(metrics["rmse_mean_T"][0])
+
+
+def test_every_figure_is_drawn_from_the_metrics(tmp_path, monkeypatch):
+    offline, _ = write_study(tmp_path, ("unet", "convnext"), ("standard", "conf_loss"), (7,))
+    (tmp_path / "offline").mkdir()
+    for path in offline:
+        path.rename(tmp_path / "offline" / path.name)
+    cells = run("paper_figures.ipynb", tmp_path, monkeypatch)
+    shown = re.findall(r'show\("(\w+)"\)', "".join(cell.source for cell in cells))
+    assert shown == list(figure_table())
+    pictures = [
+        output
+        for cell in cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) >= len(shown)
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebook_is_valid_and_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+            assert len(cell.source.splitlines()) <= 15
