@@ -60,8 +60,9 @@ def test_compiled_network_equals_eager_after_reload(name, inputs, confidence):
 
 
 @pytest.mark.parametrize("name", network_names())
-def test_columns_do_not_depend_on_their_batch(name):
-    network = small(name, confidence=True)
+@pytest.mark.parametrize("confidence", [False, True])
+def test_columns_do_not_depend_on_their_batch(name, confidence):
+    network = small(name, confidence=confidence)
     x = sample(network, 6)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     with torch.no_grad():

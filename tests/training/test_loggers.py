@@ -6,6 +6,7 @@ neither; the arguments are held against the signatures of the real ones.
 
 import importlib.util
 import inspect
+import math
 
 import pytest
 from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
@@ -70,6 +71,28 @@ def test_logger_is_given_the_settings_and_every_loss(name, configure, record):
     validation = [m["validation_loss"] for _, m in logger.metrics if "validation_loss" in m]
     assert len(validation) == 2
     assert min(validation) == pytest.approx(result.validation_loss)
+
+
+RATES = {
+    "constant": ({}, lambda epoch: 1.0),
+    "step": ({"factor": 0.1, "every_epochs": 1}, lambda epoch: 0.1 ** int(epoch)),
+    "cosine": ({}, lambda epoch: 0.5 * (1 + math.cos(math.pi * epoch / 2))),
+    "warmup_cosine": (
+        {"warmup_epochs": 0.5},
+        lambda e: e / 0.5 if e < 0.5 else 0.5 * (1 + math.cos(math.pi * (e - 0.5) / 1.5)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_every_step_is_taken_at_the_rate_of_the_schedule(name, configure, record):
+    made = record("wandb")
+    settings, factor = RATES[name]
+    schedule = {"name": name, **settings}
+    result = train(configure(logger="wandb", epochs=2, log_every_steps=1, schedule=schedule))
+    rates = [m["learning_rate"] for _, m in made[0].metrics if "learning_rate" in m]
+    epochs = [2 * step / result.steps for step in range(result.steps)]
+    assert rates == pytest.approx([3e-3 * factor(e) for e in epochs], rel=1e-4, abs=1e-12)
 
 
 def test_wandb_writes_below_the_folder_of_the_run(configure, record):

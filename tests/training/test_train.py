@@ -17,6 +17,7 @@ from climsim.data.reader import BlockReader
 from climsim.data.store import open_store
 from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
+from climsim.files import file_hash
 from climsim.training.checkpoint import load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.loading import EpochLoader, read_ahead
@@ -84,6 +85,34 @@ def test_shipped_recipe_trains_and_exports(recipe, configure, tmp_path):
     assert emulator.metadata["recipe"] == recipe
     assert emulator.metadata["validation_loss"] == result.validation_loss
     assert emulator(np.zeros((2, emulator.n_inputs), np.float32)).shape == (2, emulator.n_outputs)
+
+
+def test_losses_and_inputs_compose(configure, tmp_path):
+    overrides = ["recipe=v6", "recipe.confidence=true", "recipe.difference=true", "recipe.loss=l1"]
+    settings = compose_config("train", [*overrides, "data.store=x", "out=y"])["recipe"]
+    result = train(configure(epochs=1, recipe=settings))
+    emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "model.pt"))
+    assert (emulator.door, emulator.confidence) == ("v6", True)
+    assert emulator.metadata["loss"]["name"] == "l1"
+
+
+OWN_LOSS = """
+def weighted(prediction, target):
+    return 3.0 * (prediction - target).square()
+"""
+
+
+def test_loss_of_a_file_is_what_training_minimizes(configure, tmp_path):
+    path = tmp_path / "own_loss.py"
+    path.write_text(OWN_LOSS)
+    own = train(configure("own", epochs=1, recipe={"loss": f"{path}:weighted"}))
+    plain = train(configure("plain", epochs=1, recipe={"loss": "mse"}))
+    # Three times the loss moves AdamW's weights the same way.
+    assert own.validation_loss == pytest.approx(3 * plain.validation_loss, rel=1e-3)
+    hashes = json.loads(
+        read_checkpoint(own.best_checkpoint)["climsim"]["provenance"]["input_hashes"]
+    )
+    assert hashes["loss"] == file_hash(path)
 
 
 def test_shipped_configuration_builds_the_defaults():
