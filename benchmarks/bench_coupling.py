@@ -1,41 +1,89 @@
-"""What coupling costs: a hybrid run of the embedded model beside the bare host and network.
+"""What a hybrid step of the embedded model costs, and where the time goes.
 
-Run: ``python benchmarks/bench_coupling.py MODEL [--days 1]``. The baseline steps the same host with
-the tendencies of its own physics and calls the same model on a fixed vector, nothing else; the run
-adds the door vector, the coupler, memory, budgets, history and restart. Compiling is left out of
-both.
+Run: ``python benchmarks/bench_coupling.py MODEL [--days 1] [--threads 1 0] [--resolution T10]``.
+One process runs the same days once for each number of network threads (0: every core) and prints
+a table of the parts of a step. The parts of the coupling are those of the run loop, timed by the
+profiler; the share that has to stay small is theirs in host and network. Compiling is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
+import pstats
 import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from climsim.online import budget, coupler, fields, history, loop, memory, model, ring
 from climsim.online.hosts import build_host
 from climsim.online.hosts.base import Host
-from climsim.online.memory import DOORS
-from climsim.online.model import Model, open_model
-from climsim.online.record import PARTS
+from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 
+COUPLING = {
+    "door vector": memory.assemble,
+    "output taken apart, finite": model.non_finite,
+    "rules of the coupler": coupler.couple,
+    "budgets": budget.step_budgets,
+    "global means": budget.global_means,
+    "history fields": fields.history_fields,
+    "history means and files": history.HistoryWriter.add,
+    "last day kept": ring.LastDay.write,
+    "restart point": loop.Loop.save_restart,
+}
+"""Functions of the run loop whose time is the coupling's, by what they do."""
 
-def bare_step_seconds(host: Host, model: Model, steps: int) -> float:
-    """Wall time of a step of host and network alone [s]."""
-    result = host.physics()
-    size = DOORS[model.door].size(model.n_levels)
-    vector = np.zeros((host.grid.n_columns, size), dtype=np.float32)
-    host.step_emulated(result.tendencies, result.surface)
-    start = time.perf_counter()
-    for _ in range(steps):
-        host.inputs()
-        model(vector)
-        host.step_emulated(result.tendencies, result.surface)
-        host.health()
-    return (time.perf_counter() - start) / steps
+
+@dataclass(frozen=True)
+class Cost:
+    """Milliseconds a step of one run, by part.
+
+    Attributes:
+        parts: host, network and the parts of the coupling.
+        record: of the run.
+    """
+
+    parts: dict[str, float]
+    record: RunRecord
+
+
+def run_profiled(host: Host, config: RunConfig) -> Cost:
+    """Run and take the time of each part from the profiler and the record.
+
+    Args:
+        host: at its start state, compiled.
+        config: of the run.
+    """
+    profiler = cProfile.Profile()
+    profiler.enable()
+    record = run_online(config, host=host)
+    profiler.disable()
+    spent = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    seconds, steps = record.timing.seconds, record.timing.steps
+    parts = {name: 1e3 * seconds[name] / steps for name in ("host", "network")}
+    for label, function in COUPLING.items():
+        code = function.__code__
+        key = (code.co_filename, code.co_firstlineno, code.co_name)
+        parts[label] = 1e3 * spent[key][3] / record.steps if key in spent else 0.0
+    coupling = sum(seconds[name] for name in ("coupler", "history", "restart"))
+    parts["coupling in all"] = 1e3 * coupling / steps
+    return Cost(parts, record)
+
+
+def report(costs: dict[int, Cost]) -> None:
+    """Print the table and the share of the coupling."""
+    print(" " * 28 + "".join(f"{threads:>4d} threads" for threads in costs) + "  [ms a step]")
+    for name in next(iter(costs.values())).parts:
+        values = "".join(f"{cost.parts[name]:12.2f}" for cost in costs.values())
+        print(f"{name:28s}{values}")
+    for threads, cost in costs.items():
+        inner = cost.parts["host"] + cost.parts["network"]
+        share = 100 * cost.parts["coupling in all"] / inner
+        print(
+            f"{threads} threads: coupling is {share:.1f} % of host and network; "
+            f"{cost.record.sypd:.1f} simulated years per day; {cost.record.message}"
+        )
 
 
 def main() -> None:
@@ -43,22 +91,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--days", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 0])
+    parser.add_argument("--resolution", default="T10")
     arguments = parser.parse_args()
-    host = build_host("gcm", {})
+    host = build_host("gcm", {"resolution": arguments.resolution})
+    costs = {}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        host.save(folder / "start.npz")
-        bare = bare_step_seconds(host, open_model(arguments.model, host.grid), 20)
-        host.restore(folder / "start.npz")
-        config = RunConfig("bench", folder / "run", arguments.days, model=arguments.model)
-        record = run_online(config, host=host)
-    parts = {p: record.timing.seconds[p] / record.timing.steps for p in PARTS}
-    inner = parts["host"] + parts["network"]
-    print(f"bare host and network   {1e3 * bare:8.2f} ms a step")
-    for part, seconds in parts.items():
-        print(f"{part:22s}  {1e3 * seconds:8.2f} ms a step  {100 * seconds / inner:5.1f} %")
-    print(f"coupling (coupler) adds {100 * parts['coupler'] / inner:.1f} % to host and network")
-    print(f"{record.sypd:.1f} simulated years per day; {record.message}")
+        start = Path(scratch) / "start.npz"
+        host.save(start)
+        result = host.physics()
+        host.step_emulated(result.tendencies, result.surface)
+        for threads in arguments.threads:
+            host.restore(start)
+            folder = Path(scratch) / f"threads_{threads}"
+            config = RunConfig(
+                "bench", folder, arguments.days, model=arguments.model, threads=threads
+            )
+            costs[threads] = run_profiled(host, config)
+    report(costs)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from climsim.online import run as run_module
@@ -128,3 +129,40 @@ def test_water_budget_of_the_recorded_tendencies_closes(truth):
     budgets = RunRecord.open(truth[0]).budgets.summary()
     assert abs(budgets["water"]["mean"]) < 0.01
     assert abs(budgets["energy"]["mean"]) < 1.0
+
+
+class HandMade(torch.nn.Module):
+    """Made without this project: relaxes temperature to 255 K in ten days, rains a little."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.inputs: int = inputs
+        self.outputs: int = outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] != self.inputs:
+            raise RuntimeError("another door")
+        y = torch.zeros(x.shape[0], self.outputs, dtype=x.dtype, device=x.device)
+        y[:, :60] = (255.0 - x[:, :60]) / 864000.0
+        y[:, 360] = 150.0
+        y[:, 361] = 300.0
+        y[:, 363] = 1.0e-8
+        return y
+
+
+@pytest.mark.parametrize(
+    ("door", "sizes", "confident"),
+    [("v2", (557, 368), False), ("v6", (1519, 368), False), ("v2", (557, 676), True)],
+)
+def test_torchscript_file_of_anyone_runs(gcm, tmp_path, door, sizes, confident):
+    path = tmp_path / "made.pt"
+    torch.jit.save(torch.jit.script(HandMade(*sizes).eval()), str(path))
+    config = RunConfig(case="run", folder=tmp_path / "run", days=8 / 72, model=path)
+    record = run_online(config, host=gcm)
+    assert (record.status, record.coupled_steps) == ("complete", 3)
+    data = daily(tmp_path / "run")
+    assert ("DTPHYSCONF" in data) == confident
+    assert np.isfinite(data["T"]).all()
+    with xr.open_dataset(tmp_path / "run" / "run.eam.h2.0002-01-01-00000.nc") as hourly:
+        # The third hour holds coupled steps alone.
+        np.testing.assert_allclose(hourly["PRECT"][2], 1.0e-8, rtol=1e-5)

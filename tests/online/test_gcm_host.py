@@ -2,7 +2,9 @@
 
 import csv
 from collections import defaultdict
+from dataclasses import replace
 
+import cftime
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from climsim.constants import FUSION_HEAT, TIME_STEP, VAPORIZATION_HEAT, WATER_D
 from climsim.errors import ClimSimError
 from climsim.online.coupler import CouplerOptions, ModelOutput, couple
 from climsim.online.hosts.gcm import restart
+from climsim.online.hosts.gcm.spinup import SpinupConfig, spin_up
 from climsim.variables import RAW_PROFILES, SCALARS_IN, SCALARS_OUT
 
 STEPS = 12
@@ -283,3 +286,88 @@ def test_true_tendencies_through_the_coupler_reproduce_full_physics(gcm, day):
         gcm.step_emulated(handed.tendencies, handed.surface)
         assert largest_difference(gcm.inputs()["state_t"], expected["state_t"]) < 3e-3
         assert largest_difference(gcm.inputs()["state_q0001"], expected["state_q0001"]) < 1e-6
+
+
+def test_physics_beside_the_network_keeps_the_memory_of_the_host(gcm, day, tmp_path):
+    _, following = day
+    for step in range(4):
+        own = gcm.physics()
+        gcm.step_emulated(own.tendencies, own.surface)
+        error = gcm.inputs()["state_t"] - following[step]["state_t"]
+        # A start that differs by 3e-6 K has parted by as much; without memory it is 0.2 K.
+        assert float(np.abs(error).max()) < 0.05
+    gcm.save(tmp_path / "after.npz")
+    stored = restart.read_restart(tmp_path / "after.npz").arrays
+    own = gcm.physics()
+    gcm.step_emulated(own.tendencies, own.surface)
+    gcm.save(tmp_path / "next.npz")
+    after = restart.read_restart(tmp_path / "next.npz").arrays
+    assert not np.array_equal(after["carry/convection/ktype"], stored["carry/convection/ktype"])
+
+
+def test_memory_of_schemes_that_do_not_run_stays_until_they_do(gcm, day, tmp_path):
+    gcm.save(tmp_path / "before.npz")
+    gcm.step_emulated(day[0][0].tendencies, day[0][0].surface)
+    gcm.save(tmp_path / "after.npz")
+    before, after = (
+        restart.read_restart(tmp_path / f"{n}.npz").arrays for n in ("before", "after")
+    )
+    name = "carry/convection/mass_flux_up"
+    np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_seasons_move_the_sun_the_sea_and_the_snow(gcm, tmp_path):
+    gcm.save(tmp_path / "january.npz")
+    stored = restart.read_restart(tmp_path / "january.npz")
+    inputs = {}
+    for month in (1, 7):
+        moved = replace(stored, date=cftime.DatetimeNoLeap(2, month, 1))
+        restart.write_restart(tmp_path / "moved.npz", moved)
+        gcm.restore(tmp_path / "moved.npz")
+        assert gcm.date.month == month
+        inputs[month] = gcm.inputs()
+    north, south = gcm.grid.lat > 30, gcm.grid.lat < -30
+
+    def rise(name, where):
+        values = [np.average(inputs[m][name][where], weights=gcm.grid.area[where]) for m in (1, 7)]
+        return values[1] - values[0]
+
+    assert rise("pbuf_SOLIN", north) > 100
+    assert rise("pbuf_SOLIN", south) < -100
+    assert rise("cam_in_SNOWHLAND", north) < -0.005
+    # January's earth is nearer to the sun: 1361 W/m2 times the squared distance ratio.
+    total = {m: np.average(inputs[m]["pbuf_SOLIN"], weights=gcm.grid.area) for m in (1, 7)}
+    assert total[1] / total[7] == pytest.approx((1.0167 / 0.9833) ** 2, rel=0.02)
+    sea = gcm.grid.lat[inputs[1]["cam_in_OCNFRAC"] > 0.99]
+    assert sea.size > 100
+    assert rise("cam_in_ICEFRAC", gcm.grid.lat > 60) != 0
+
+
+def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(gcm, gcm_session, tmp_path):
+    whole = SpinupConfig(tmp_path / "whole.npz", days=2, checkpoint_days=1)
+    gcm.save(tmp_path / "start.npz")
+    assert spin_up(whole, host=gcm) == tmp_path / "whole.npz"
+    assert not (tmp_path / "whole.npz.checkpoint").exists()
+    calls = []
+
+    def stop(done, total):
+        calls.append(done)
+        if done == 80:
+            raise KeyboardInterrupt
+
+    gcm.restore(tmp_path / "start.npz")
+    parts = SpinupConfig(tmp_path / "parts.npz", days=2, checkpoint_days=1)
+    with pytest.raises(KeyboardInterrupt):
+        spin_up(parts, stop, host=gcm)
+    gcm.restore(tmp_path / "start.npz")
+    spin_up(parts, lambda done, total: calls.append(done), host=gcm)
+    assert calls[80] == 73
+    one, other = (restart.read_restart(tmp_path / f"{n}.npz") for n in ("whole", "parts"))
+    assert one.date == other.date
+    for name, value in one.arrays.items():
+        np.testing.assert_array_equal(value, other.arrays[name], err_msg=name)
+
+
+def test_spin_up_of_another_host_is_refused(tmp_path):
+    with pytest.raises(ClimSimError, match="host: expected gcm, which alone is spun up"):
+        SpinupConfig(tmp_path / "x.npz", host="e3sm")

@@ -1,5 +1,6 @@
 """Parts of the embedded model that need no compiled model."""
 
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,16 @@ import pytest
 
 from climsim.errors import ClimSimError
 from climsim.online.hosts import build_host
-from climsim.online.hosts.gcm import boundary, condensate, grid, positivity, restart
+from climsim.online.hosts.gcm import (
+    boundary,
+    compilation,
+    condensate,
+    grid,
+    physics,
+    positivity,
+    refine,
+    restart,
+)
 from climsim.online.hosts.gcm.host import GcmConfig
 
 CONFIGURATION = {"resolution": "T10", "advection": "eulerian", "radiation": "grey"}
@@ -213,6 +223,7 @@ def test_a_missing_leaf_and_a_wrong_shape_are_named():
         ({"resolution": "T85"}, "unknown resolution 'T85'"),
         ({"radiation": "gray"}, "unknown radiation scheme"),
         ({"advection": "upwind"}, "unknown advection scheme"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_built(options, message):
@@ -228,3 +239,98 @@ def test_an_unknown_host_option_lists_the_known_ones():
 def test_a_missing_start_file_is_named(tmp_path):
     with pytest.raises(ClimSimError, match=r"none\.npz: no such restart file"):
         restart.read_restart(tmp_path / "none.npz")
+
+
+def test_device_that_is_not_there_is_named():
+    import jax
+
+    if any(device.platform == "gpu" for device in jax.devices()):
+        pytest.skip("there is a GPU")
+    with pytest.raises(ClimSimError, match=r"host_options\.device: expected gpu, found no such"):
+        compilation.select_device("gpu")
+
+
+def test_device_is_the_one_asked_for(monkeypatch):
+    import jax
+
+    asked, chosen = [], {}
+    monkeypatch.setattr(jax, "devices", lambda kind: asked.append(kind) or [f"{kind}:0"])
+    monkeypatch.setattr(jax.config, "update", lambda key, value: chosen.update({key: value}))
+    for wanted, expected in (("gpu", "gpu:0"), ("cpu", "cpu:0"), ("auto", None)):
+        compilation.select_device(wanted)
+        assert chosen["jax_default_device"] == expected
+    assert asked == ["gpu", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [({}, None), ({"OMP_NUM_THREADS": "1"}, "1"),
+     ({"OMP_NUM_THREADS": "1", "PJRT_NPROC": "3"}, "3")],
+)  # fmt: skip
+def test_xla_keeps_to_the_threads_of_the_process(monkeypatch, environment, expected):
+    monkeypatch.setattr(os, "environ", environment)
+    compilation.limit_threads()
+    assert environment.get("PJRT_NPROC") == expected
+
+
+def test_spectral_field_on_a_finer_grid_is_the_same_function(coordinates):
+    fine = grid.model_coordinates("T21").horizontal
+    coarse = coordinates.horizontal
+
+    def function(horizontal):
+        lon, lat = np.meshgrid(horizontal.longitudes, horizontal.latitudes, indexing="ij")
+        return 3 + np.sin(lat) * np.cos(lat) ** 2 * np.sin(2 * lon + 0.3)
+
+    modal = np.asarray(coarse.to_modal(function(coarse)[None].astype(np.float32)))
+    moved = refine.leaves_on({"x": modal, "t": np.float32(4)}, coarse, fine)
+    np.testing.assert_allclose(fine.to_nodal(moved["x"])[0], function(fine), atol=2e-5)
+    assert moved["t"] == 4
+
+
+def test_cloud_on_a_finer_grid_stays_in_the_range_of_its_neighbours():
+    old = np.array([0.0, 2.0, 4.0]), np.array([-1.0, 0.0, 1.0])
+    new = np.array([0.0, 1.0, 4.0, 5.0]), np.array([-1.4, -0.5, 1.0])
+    cloud = np.zeros((1, 3, 3))
+    cloud[0, 1] = [1.0, 3.0, 5.0]
+    cloud[0, 0, 0] = 8.0
+    moved = refine.interpolated(cloud, old, new)[0]
+    np.testing.assert_allclose(moved[1], [(8 + 1) / 2, (4 + 2) / 2, 2.5])
+    np.testing.assert_allclose(moved[0], [8.0, 4.0, 0.0])
+    # Between the last longitude and the first, 2 pi further on.
+    assert moved[3, 0] == pytest.approx(8 * (5 - 4) / (2 * np.pi - 4))
+
+
+def test_ground_that_rises_leaves_the_pressure_of_its_new_height():
+    heights = np.array([8000.0, 4000.0, 1000.0])[:, None]  # isothermal at 273 K
+    scale = 287.04 * 273.0 / 9.81
+    levels = 1.0e5 * np.exp(-heights / scale)
+    profile = (levels, 9.81 * heights, np.full((3, 1), 273.0))
+    ground = (np.array([0.0]), np.array([9.81 * 2500.0]))
+    risen = refine.moved_surface_pressure(np.array([1.0e5]), ground, profile)
+    assert risen[0] == pytest.approx(1.0e5 * np.exp(-2500.0 / scale), rel=1e-3)
+    same = refine.moved_surface_pressure(np.array([1.0e5]), (ground[0], ground[0]), profile)
+    assert same[0] == pytest.approx(1.0e5)
+
+
+def test_ground_that_sinks_goes_on_with_a_constant_lapse_rate():
+    profile = (np.full((1, 1), 8.9e4), np.full((1, 1), 9.81 * 1000.0), np.full((1, 1), 280.0))
+    ground = (np.array([9.81 * 1000.0]), np.array([0.0]))
+    sunk = refine.moved_surface_pressure(np.array([9.0e4]), ground, profile)
+    expected = 9.0e4 * (1 + 6.5 / 280.0) ** (9.81 / (287.04 * 6.5e-3))
+    assert sunk[0] == pytest.approx(expected, rel=2e-3)
+
+
+def test_profiles_keep_their_value_at_a_pressure():
+    old = np.array([1e4, 5e4, 9e4])[:, None]
+    new = np.array([1e4, 3e4, 1e5])[:, None]
+    moved = refine.at_pressure(np.array([1.0, 2.0, 4.0])[:, None], old, new)
+    np.testing.assert_allclose(moved[:, 0], [1.0, 1 + np.log(3) / np.log(5), 4.0])
+    warm = refine.temperature_at_pressure(np.full((3, 1), 280.0), old, new)
+    lapse = (1e5 / 9e4) ** (287.04 * 6.5e-3 / 9.81)
+    np.testing.assert_allclose(warm[:, 0], [280.0, 280.0, 280.0 * lapse], rtol=1e-4)
+
+
+def test_missing_radiation_package_is_named_with_the_remedy(coordinates, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jcm.physics.radiation.rrtmgp", None)
+    with pytest.raises(ClimSimError, match=r"jax-rrtmgp, found none: pip install jax-rrtmgp"):
+        physics.full_physics(coordinates, "rrtmgp")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
+from climsim.errors import ClimSimError
 from climsim.online.model import THREADS, thread_count
 
 _log = logging.getLogger(__name__)
@@ -15,8 +16,12 @@ _FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"
 """Logs, once, at the first compilation, that the boundary data have no `soilw_rel`."""
 
 
-_XLA_THREADS = "PJRT_NPROC"
+XLA_THREADS = "PJRT_NPROC"
 """Environment variable with the number of XLA's threads on CPU, read once."""
+
+
+DEVICES = ("auto", "cpu", "gpu")
+"""Where the model can be asked to run."""
 
 
 def cache_root() -> Path:
@@ -33,9 +38,7 @@ def enable_compilation_cache(folder: Path) -> None:
     """Keep compiled programs in a folder, so that only a first process compiles."""
     # XLA reports every compilation of more than two minutes as an error; this one may be.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # XLA takes every core unless told; members side by side are given one each.
-    if THREADS in os.environ:
-        os.environ.setdefault(_XLA_THREADS, str(thread_count()))
+    limit_threads()
     import jax
 
     logging.getLogger(_FALLBACK_LOGGER).setLevel(logging.ERROR)
@@ -45,3 +48,35 @@ def enable_compilation_cache(folder: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def limit_threads() -> None:
+    """Keep XLA to the threads of this process: it takes every core unless told before its start."""
+    if THREADS in os.environ:
+        os.environ.setdefault(XLA_THREADS, str(thread_count()))
+
+
+def select_device(wanted: str) -> None:
+    """Let JAX put what follows on a device.
+
+    Args:
+        wanted: of `DEVICES`; ``auto`` leaves JAX's own choice, a GPU where it has one.
+
+    Raises:
+        ClimSimError: if there is no such device.
+    """
+    # JAX would otherwise take most of the memory of a GPU, which the network needs as well.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    if wanted == "auto":
+        jax.config.update("jax_default_device", None)
+        return
+    try:
+        device = jax.devices(wanted)[0]
+    except RuntimeError as error:
+        raise ClimSimError(
+            f"host_options.device: expected {wanted}, found no such device of JAX: install "
+            "jax[cuda12] where there is a GPU, or set device=cpu"
+        ) from error
+    jax.config.update("jax_default_device", device)

@@ -143,6 +143,7 @@ def modal_orography(orography: Any, coordinates: Any) -> Any:
     Returns:
         Spectral coefficients [m].
     """
+    # Here, not above: importing this module must not import JAX.
     from dinosaur.primitive_equations import truncated_modal_orography
 
     return truncated_modal_orography(orography, coordinates, wavenumbers_to_clip=_CLIPPED_WAVES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ from climsim.errors import ClimSimError, unknown_name
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields, HealthReport, StepResult
 from climsim.online.hosts.gcm import dynamics
-from climsim.online.hosts.gcm.compilation import cache_root, enable_compilation_cache
-from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
-from climsim.online.hosts.gcm.physics import (
-    RADIATION_SCHEMES,
-    full_physics,
-    hybrid_physics,
-    hybrid_slots,
+from climsim.online.hosts.gcm.compilation import (
+    DEVICES,
+    cache_root,
+    enable_compilation_cache,
+    select_device,
 )
+from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
+from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, full_physics
+from climsim.online.hosts.gcm.programs import Programs
 from climsim.online.hosts.gcm.refine import leaves_on, over_new_ground, padded
 from climsim.online.hosts.gcm.restart import (
     Restart,
@@ -49,6 +50,7 @@ class GcmConfig:
         retain_turbulence: leave turbulence to the host's physics in the hybrid.
         start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
             of a restart file of this or a coarser resolution.
+        device: where it runs: `"cpu"`, `"gpu"`, or `"auto"` for a GPU where JAX has one.
         cache_folder: compiled programs (`jax`) and regridded boundary data.
     """
 
@@ -57,6 +59,7 @@ class GcmConfig:
     advection: str = dynamics.EULERIAN
     retain_turbulence: bool = False
     start: str = SHIPPED
+    device: str = "auto"
     cache_folder: Path = field(default_factory=cache_root)
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class GcmConfig:
             ("resolution", self.resolution, tuple(RESOLUTIONS)),
             ("radiation scheme", self.radiation, RADIATION_SCHEMES),
             ("advection scheme", self.advection, dynamics.ADVECTION_SCHEMES),
+            ("device", self.device, DEVICES),
         ):
             if value not in known:
                 raise unknown_name(kind, value, known)
@@ -91,6 +95,7 @@ class GcmHost:
     def __init__(self, config: GcmConfig) -> None:
         """Build the model and load its start state; programs compile at their first use."""
         enable_compilation_cache(config.cache_folder / "jax")
+        select_device(config.device)
         self.config = config
         self.name = f"gcm-{config.resolution}-{config.advection}-{config.radiation}"
         coordinates = model_coordinates(config.resolution)
@@ -301,118 +306,6 @@ class GcmHost:
         self._step += 1
 
 
-class Programs:
-    """The three compiled programs of a host: full step, hybrid step, inputs."""
-
-    def __init__(self, core: dynamics.Core, config: GcmConfig, grid: ColumnGrid) -> None:
-        """Prepare the programs; nothing compiles before its first call."""
-        import jax
-
-        self._core = core
-        self._config = config
-        self._longitude = np.asarray(grid.lon, np.float32)
-        self._latitude = np.asarray(grid.lat, np.float32)
-        self._full = jax.jit(self._full_step)
-        self._observe = jax.jit(self._observe_state)
-        self._hybrid_core: dynamics.Core | None = None
-        self._hybrid = jax.jit(self._hybrid_step)
-
-    def full(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any, Any]:
-        """Advance with full physics: new state, new carry, outputs."""
-        with dynamics.quiet_jcm():
-            done = self._full(state, carry, self._core.forcing, *dynamics.clock(date))
-        return _triple(done)
-
-    def hybrid(
-        self, state: Any, carry: Any, latest: Any, date: cftime.DatetimeNoLeap, fields: Fields
-    ) -> tuple[Any, Any, Any]:
-        """Advance with the emulated term given.
-
-        Args:
-            state: model state.
-            carry: cross-step carry.
-            latest: what the schemes that do not run here remember: the carry after full physics
-                at this state where that ran too, else `carry`.
-            date: beginning of the step.
-            fields: the emulated term.
-
-        Returns:
-            New state, new carry, outputs.
-        """
-        with dynamics.quiet_jcm():
-            if self._hybrid_core is None:
-                physics = hybrid_physics(
-                    self._core.coordinates,
-                    self._config.radiation,
-                    retain_turbulence=self._config.retain_turbulence,
-                )
-                self._hybrid_core = dynamics.with_physics(self._core, physics)
-            now = dynamics.clock(date)
-            done = self._hybrid(state, carry, latest, self._core.forcing, *now, fields)
-        return _triple(done)
-
-    def observe(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
-        """Inputs of the coming step and the worst violation of each bound."""
-        inputs, worst = self._observe(state, carry, self._core.forcing, *dynamics.clock(date))
-        return inputs, worst
-
-    def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
-        from climsim.online.hosts.gcm import outputs
-
-        core = self._core
-        now = forcing.select(dynamics.date_data(day, second))
-        done = dynamics.run_physics(core, state, carry, now)
-        out = {
-            "tendencies": outputs.emulated_tendencies(done),
-            "surface": outputs.physics_surface(done),
-            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
-            | outputs.radiation_diagnostics(done),
-        }
-        state, between = dynamics.advance(core, state, done)
-        physics = core.model.physics
-        return state, physics.record_post_physics_state(done.carry, between), out
-
-    def _hybrid_step(
-        self,
-        state: Any,
-        carry: Any,
-        latest: Any,
-        forcing: Any,
-        day: Any,
-        second: Any,
-        fields: Fields,
-    ) -> Any:
-        from climsim.online.hosts.gcm import outputs
-
-        core = self._hybrid_core
-        assert core is not None
-        now = forcing.select(dynamics.date_data(day, second))
-        shape = core.coordinates.horizontal.nodal_shape
-        on_grid = {key: value.reshape(*value.shape[:-1], *shape) for key, value in fields.items()}
-        done = dynamics.run_physics(core, state, carry, now, on_grid)
-        out = {
-            "tendencies": outputs.emulated_tendencies(done),
-            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0),
-        }
-        state, between = dynamics.advance(core, state, done)
-        # Slots that only full physics writes keep its last value, so that it can resume.
-        written = hybrid_slots(core.model.physics)
-        merged = {k: done.carry[k] if k in written else v for k, v in latest.items()}
-        physics = self._core.model.physics
-        return state, physics.record_post_physics_state(merged, between), out
-
-    def _observe_state(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
-        from climsim.online.hosts.gcm.observe import observe
-
-        now = forcing.select(dynamics.date_data(day, second))
-        return observe(self._core, state, carry, now, self._longitude, self._latitude)
-
-
-def _triple(done: Any) -> tuple[Any, Any, Any]:
-    state, carry, out = done
-    return state, carry, out
-
-
 def _numpy(fields: dict[str, Any]) -> Fields:
     return {name: np.asarray(value) for name, value in fields.items()}
 
@@ -424,8 +317,3 @@ def _checked(fields: Fields, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if value.shape != shape:
         raise ClimSimError(f"host: {name} has shape {value.shape}, expected {shape}")
     return value
-
-
-def configuration_record(config: GcmConfig) -> dict[str, Any]:
-    """The configuration as plain values, for records."""
-    return {name: str(value) for name, value in asdict(config).items()}

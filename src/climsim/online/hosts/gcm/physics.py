@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from climsim.errors import unknown_name
+from climsim.errors import ClimSimError, unknown_name
 
 GREY = "grey"
 RADIATION_SCHEMES = (GREY, "rrtmgp")
@@ -39,10 +39,19 @@ def _echam(coordinates: Any, radiation: str) -> Any:
 
         term = GreyTwoStreamRadiation(params=radiation_parameters())
     else:
-        from jcm.physics.radiation.rrtmgp import RRTMGPRadiation
-
-        term = RRTMGPRadiation(params=radiation_parameters())
+        term = _rrtmgp()
     return echam_physics(radiation_scheme=term, coords=coordinates, checkpoint_terms=False)
+
+
+def _rrtmgp() -> Any:
+    try:
+        from jcm.physics.radiation.rrtmgp import RRTMGPRadiation
+    except ModuleNotFoundError as error:
+        raise ClimSimError(
+            "radiation 'rrtmgp': expected the package jax-rrtmgp, found none: "
+            "pip install jax-rrtmgp, or set radiation=grey"
+        ) from error
+    return RRTMGPRadiation(params=radiation_parameters())
 
 
 def _compose(terms: list[Any], band_config: Any) -> Any:

@@ -1,0 +1,128 @@
+"""The compiled programs of the embedded model: full step, hybrid step, inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cftime
+import numpy as np
+
+from climsim.grid import ColumnGrid
+from climsim.online.hosts.base import Fields
+from climsim.online.hosts.gcm import dynamics
+from climsim.online.hosts.gcm.physics import hybrid_physics, hybrid_slots
+
+if TYPE_CHECKING:
+    from climsim.online.hosts.gcm.host import GcmConfig
+
+
+class Programs:
+    """The three compiled programs of a host: full step, hybrid step, inputs."""
+
+    def __init__(self, core: dynamics.Core, config: GcmConfig, grid: ColumnGrid) -> None:
+        """Prepare the programs; nothing compiles before its first call."""
+        import jax
+
+        self._core = core
+        self._config = config
+        self._longitude = np.asarray(grid.lon, np.float32)
+        self._latitude = np.asarray(grid.lat, np.float32)
+        self._full = jax.jit(self._full_step)
+        self._observe = jax.jit(self._observe_state)
+        self._hybrid_core: dynamics.Core | None = None
+        self._hybrid = jax.jit(self._hybrid_step)
+
+    def full(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any, Any]:
+        """Advance with full physics: new state, new carry, outputs."""
+        with dynamics.quiet_jcm():
+            done = self._full(state, carry, self._core.forcing, *dynamics.clock(date))
+        return _triple(done)
+
+    def hybrid(
+        self, state: Any, carry: Any, latest: Any, date: cftime.DatetimeNoLeap, fields: Fields
+    ) -> tuple[Any, Any, Any]:
+        """Advance with the emulated term given.
+
+        Args:
+            state: model state.
+            carry: cross-step carry.
+            latest: what the schemes that do not run here remember: the carry after full physics
+                at this state where that ran too, else `carry`.
+            date: beginning of the step.
+            fields: the emulated term.
+
+        Returns:
+            New state, new carry, outputs.
+        """
+        with dynamics.quiet_jcm():
+            if self._hybrid_core is None:
+                physics = hybrid_physics(
+                    self._core.coordinates,
+                    self._config.radiation,
+                    retain_turbulence=self._config.retain_turbulence,
+                )
+                self._hybrid_core = dynamics.with_physics(self._core, physics)
+            now = dynamics.clock(date)
+            done = self._hybrid(state, carry, latest, self._core.forcing, *now, fields)
+        return _triple(done)
+
+    def observe(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
+        """Inputs of the coming step and the worst violation of each bound."""
+        inputs, worst = self._observe(state, carry, self._core.forcing, *dynamics.clock(date))
+        return inputs, worst
+
+    def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+        from climsim.online.hosts.gcm import outputs
+
+        core = self._core
+        now = forcing.select(dynamics.date_data(day, second))
+        done = dynamics.run_physics(core, state, carry, now)
+        out = {
+            "tendencies": outputs.emulated_tendencies(done),
+            "surface": outputs.physics_surface(done),
+            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
+            | outputs.radiation_diagnostics(done),
+        }
+        state, between = dynamics.advance(core, state, done)
+        physics = core.model.physics
+        return state, physics.record_post_physics_state(done.carry, between), out
+
+    def _hybrid_step(
+        self,
+        state: Any,
+        carry: Any,
+        latest: Any,
+        forcing: Any,
+        day: Any,
+        second: Any,
+        fields: Fields,
+    ) -> Any:
+        from climsim.online.hosts.gcm import outputs
+
+        core = self._hybrid_core
+        assert core is not None
+        now = forcing.select(dynamics.date_data(day, second))
+        shape = core.coordinates.horizontal.nodal_shape
+        on_grid = {key: value.reshape(*value.shape[:-1], *shape) for key, value in fields.items()}
+        done = dynamics.run_physics(core, state, carry, now, on_grid)
+        out = {
+            "tendencies": outputs.emulated_tendencies(done),
+            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0),
+        }
+        state, between = dynamics.advance(core, state, done)
+        # Slots that only full physics writes keep its last value, so that it can resume.
+        written = hybrid_slots(core.model.physics)
+        merged = {k: done.carry[k] if k in written else v for k, v in latest.items()}
+        physics = self._core.model.physics
+        return state, physics.record_post_physics_state(merged, between), out
+
+    def _observe_state(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+        from climsim.online.hosts.gcm.observe import observe
+
+        now = forcing.select(dynamics.date_data(day, second))
+        return observe(self._core, state, carry, now, self._longitude, self._latitude)
+
+
+def _triple(done: Any) -> tuple[Any, Any, Any]:
+    state, carry, out = done
+    return state, carry, out
