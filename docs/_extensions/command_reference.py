@@ -43,11 +43,13 @@ class Key:
 
 
 def meanings(cls: type) -> dict[str, str]:
-    """Name and text of each entry below ``Attributes:`` in a docstring in Google form."""
-    text = inspect.getdoc(cls) or ""
-    _, _, block = text.partition("Attributes:\n")
-    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", block, re.MULTILINE)
-    return {name: " ".join(words.replace("``", "`").split()) for name, words in entries}
+    """Name and text of each entry below ``Attributes:`` of a class and those that it extends."""
+    found = {}
+    for part in reversed(cls.__mro__):
+        _, _, block = inspect.cleandoc(part.__doc__ or "").partition("Attributes:\n")
+        entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", block, re.MULTILINE)
+        found |= {name: " ".join(words.replace("``", "`").split()) for name, words in entries}
+    return found
 
 
 def type_text(hint: Any) -> str:
