@@ -90,6 +90,11 @@ def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
     return loss
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a loss is part of the package, so that every machine knows it."""
+    return name in _FACTORIES
+
+
 def _check_loss(name: str, loss: Elementwise, n_features: int) -> None:
     """Try a user's loss before anything is trained with it: one differentiable value per element.
 
@@ -155,7 +160,7 @@ class RecipeLoss(nn.Module):
         """
         super().__init__()
         self.elementwise = elementwise_loss(loss, delta)
-        if loss not in _FACTORIES:
+        if not is_shipped(loss):
             _check_loss(loss, self.elementwise, TARGETS.size(n_levels))
         self.difference = difference
         self.confidence = confidence

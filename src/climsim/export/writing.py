@@ -25,6 +25,7 @@ from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
 from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
+from climsim.losses import is_shipped
 from climsim.plugins import short_name
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.transforms import DOORS, door_of_inputs
@@ -172,7 +173,7 @@ def _metadata(
         "outputs": _layout(DOOR_OUTPUTS, levels),
         "time_step_s": TIME_STEP,
         "zero_levels": EXPORT_ZERO_LEVELS,
-        "loss": _training_loss(first),
+        **_training_loss(first),
         "precision": precision,
         "probes": "training" if _knows_training(first) else "synthetic",
         "encoding": kind,
@@ -208,11 +209,17 @@ def _member_facts(model: TrainedModel) -> dict[str, Any]:
 
 
 def _training_loss(model: TrainedModel) -> dict[str, Any]:
-    """The elementwise loss and the scale of each target (0 where pruned): units of confidence."""
+    """The elementwise loss and the scale of each target (0 where pruned): units of confidence.
+
+    Nothing for a user's loss: its code is not in the file, which must run anywhere.
+    """
     recipe = model.about.get("config", {}).get("recipe", {})
+    name = recipe.get("loss", "huber")
+    if not is_shipped(name):
+        return {}
     targets = model.transforms.targets
     scale = (targets.scale * targets.kept).tolist()
-    return {"name": recipe.get("loss", "huber"), "delta": recipe.get("delta", 1.0), "scale": scale}
+    return {"loss": {"name": name, "delta": recipe.get("delta", 1.0), "scale": scale}}
 
 
 def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:
