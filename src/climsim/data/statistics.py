@@ -123,8 +123,13 @@ class Statistics(Mapping[str, VariableStatistics]):
                 "compute them again"
             )
 
-    def save(self, path: str | Path) -> None:
-        """Write a netCDF file: (profile, level) and (scalar) tables, with names as labels."""
+    def save(self, path: str | Path, store: str | Path = "") -> None:
+        """Write a netCDF file: (profile, level) and (scalar) tables, with names as labels.
+
+        Args:
+            path: of the file.
+            store: path of the store, for those who look for where the statistics come from.
+        """
         profiles = [n for n in self.variables if variable(n).profile]
         scalars = [n for n in self.variables if not variable(n).profile]
         tables: dict[str, tuple[tuple[str, ...], Array]] = {}
@@ -161,7 +166,7 @@ class Statistics(Mapping[str, VariableStatistics]):
                 "store_fingerprint": self.store,
                 "fingerprint": self.fingerprint,
                 "checksum": self.checksum,
-                **provenance({"split": self.split}, {"store": self.store}),
+                **provenance({"split": self.split, "store": str(store)}, {"store": self.store}),
             },
         )
         write_netcdf(dataset, path)

@@ -60,5 +60,5 @@ def write_statistics(
     statistics = compute_statistics(
         store, config.split, progress, config.workers, config.dask, config.slurm
     )
-    statistics.save(config.out)
+    statistics.save(config.out, config.store)
     return config.out
