@@ -126,6 +126,22 @@ def test_weighted_mean_of_a_hand_worked_grid():
     assert np.isnan(weighted_mean([1.0, 4.0], [0.0, 0.0]))
 
 
+def test_weighted_scores_agree_with_xskillscore():
+    xskillscore = pytest.importorskip("xskillscore")
+    xarray = pytest.importorskip("xarray")
+    truth, prediction, w = pairs()
+    weights = w[:, 0, 0]
+    state = PairStatistics.of(truth, prediction, weights[:, None, None])
+    labelled = [xarray.DataArray(x, dims=("sample", "x", "y")) for x in (truth, prediction)]
+    options = {"dim": "sample", "weights": xarray.DataArray(weights, dims="sample")}
+    for name in ("r2", "rmse", "mae"):
+        expected = getattr(xskillscore, name)(*labelled, **options)
+        np.testing.assert_allclose(getattr(state, name)(), expected)
+    np.testing.assert_allclose(state.bias(), xskillscore.me(*reversed(labelled), **options))
+    found = weighted_rmse(prediction, truth, weights[:, None, None], axis=0)
+    np.testing.assert_allclose(found, xskillscore.rmse(*labelled, **options))
+
+
 def test_crps_of_an_ensemble_agrees_with_xskillscore():
     xskillscore = pytest.importorskip("xskillscore")
     xarray = pytest.importorskip("xarray")

@@ -6,36 +6,15 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-import torch
 import xarray
 from nbclient import NotebookClient
 
-from climsim.configuration import compose_config
-from climsim.export import ExportConfig, run_export
 from climsim.figures.registry import figure_table
-from climsim.networks import build_network
-from climsim.training.checkpoint import describe_model, save_model
-from climsim.transforms import from_statistics
 from evaluation_synthetic import write_run, write_store, write_study
-from physical_samples import samples, statistics_of
+from exported_synthetic import LEVELS, write_model
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 MEMBERS = ("pao_model-standard-7", "pao_model-standard-43")
-LEVELS = 24
-
-
-def write_model(path, seed):
-    """An exported tiny network with the weights of its initialization."""
-    settings = compose_config("train", ["recipe=standard", "data.store=x", "out=y"])["recipe"]
-    known = statistics_of(samples(LEVELS))
-    transforms = from_statistics(known, settings["inputs"], LEVELS, clip_margin=1.0)
-    torch.manual_seed(seed)
-    sizes = {"hidden_profile_num": 8, "hidden_scalar_num": 8}
-    network = build_network("pao_model", settings["inputs"], False, "small", LEVELS, **sizes)
-    facts = {"recipe": "standard", "seed": seed, "validation_loss": 0.5, "statistics_hash": "abc"}
-    about = describe_model(network.config, transforms, {}, {}, known, **facts)
-    checkpoint = save_model(path.with_suffix(".ckpt"), network, transforms, about)
-    run_export(ExportConfig(checkpoint=checkpoint, out=path))
 
 
 def run(name, folder, monkeypatch):
