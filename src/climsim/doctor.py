@@ -15,7 +15,7 @@ from rich.table import Table
 from climsim.files import git_revision
 
 _REQUIRED = ("torch", "lightning", "hydra-core", "xarray", "zarr", "netCDF4", "jcm", "jax")
-_OPTIONAL = ("wandb", "mlflow", "snakemake-executor-plugin-slurm", "dask-jobqueue")
+_OPTIONAL = ("wandb", "mlflow", "snakemake-executor-plugin-slurm", "dask-jobqueue", "bokeh")
 _NEEDED_DISK_GIB = 5.0
 
 
