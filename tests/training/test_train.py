@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -194,29 +191,6 @@ def test_progress_reaches_its_total(configure):
     result = train(configure(epochs=2), lambda done, total: seen.append((done, total)))
     assert seen[-1] == (result.steps, result.steps)
     assert [done for done, _ in seen] == list(range(1, result.steps + 1))
-
-
-_DISTRIBUTED = """
-import json, sys
-from climsim.configuration import build_config
-from climsim.training.run import TrainConfig, train
-print("RESULT", train(build_config(TrainConfig, json.loads(sys.argv[1]))))
-"""
-
-
-def test_two_processes_train_one_model(configure, tmp_path):
-    config = configure(devices=2, epochs=2, data={"batch_size": 16})
-    script = tmp_path / "train.py"
-    script.write_text(_DISTRIBUTED)
-    command = [sys.executable, str(script), json.dumps(config.resolved())]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    about = read_checkpoint(config.out / "last.ckpt")["climsim"]
-    alone = len(BlockReader(config.data.store, batch_size=16, drop_last=True))
-    # Each process sees about half of the batches of an epoch.
-    assert abs(about["step"] / 2 - alone / 2) <= 2
-    assert np.isfinite(about["validation_loss"])
 
 
 def test_learning_rate_follows_its_schedule():
