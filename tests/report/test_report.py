@@ -1,9 +1,7 @@
 """The page: self-contained, right numbers, readable in a browser, and honest about what failed."""
 
 import json
-import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -247,44 +245,45 @@ def test_missing_figures_and_inputs_are_refused_in_one_line(files, tmp_path):
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def dump(page, folder, script):
-    """Run a script in the page in a headless browser; return the document it leaves, and the log.
+@pytest.fixture(scope="module")
+def opened(page):
+    """The page in a browser of a phone's width, and what its console said."""
+    if BROWSER is None:
+        pytest.skip("no Chromium")
+    from playwright.sync_api import sync_playwright
 
-    The script's last word is an attribute of the body, which the dump then shows.
-    """
-    probe = folder / "probe.html"
-    probe.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--v=0",
-        "--window-size=400,900", "--dump-dom", probe.as_uri(),
-    ]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return result.stdout, result.stderr
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 380, "height": 800})
+        said = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(page.as_uri())
+        yield tab, said
+        browser.close()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium")
-def test_page_in_a_browser_sorts_loads_its_pictures_and_fits_a_phone(page, tmp_path):
-    script = """
-    window.addEventListener("load", () => {
-      const table = document.querySelector("#leaderboard table.sortable");
-      const button = table.tHead.rows[0].cells[3].querySelector("button");
-      const column = () => [...table.tBodies[0].rows].map(r => r.cells[3].dataset.order).join(",");
-      button.click(); const up = column();
-      button.click(); const down = column();
-      const pictures = [...document.images].every(i => i.complete && i.naturalWidth > 100);
-      const fits = document.documentElement.scrollWidth <= window.innerWidth;
-      document.body.dataset.result = JSON.stringify({up, down, pictures, fits});
-    });
-    """
-    document, log = dump(page, tmp_path, script)
-    assert "CONSOLE" not in log, log
-    found = re.search(r'data-result="([^"]+)"', document)
-    result = json.loads(found[1].replace("&quot;", '"'))
-    up = [float(x) for x in result["up"].split(",")]
-    down = [float(x) for x in result["down"].split(",")]
+def test_page_in_a_browser_loads_its_pictures_and_fits_a_phone(opened):
+    tab, said = opened
+    assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 100)")
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    widths = tab.evaluate("[...document.images].map(i => i.getBoundingClientRect().right)")
+    assert widths
+    assert max(widths) <= 380
+    assert said == []
+
+
+def test_click_on_a_heading_sorts_the_table_up_and_down(opened):
+    tab, said = opened
+    table = tab.locator("#leaderboard table.sortable").first
+    heading = table.locator("th").nth(3)
+    column = "rows => rows.map(row => Number(row.cells[3].dataset.order))"
+    heading.locator("button").click()
+    up = table.locator("tbody tr").evaluate_all(column)
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.locator("button").click()
+    down = table.locator("tbody tr").evaluate_all(column)
     assert up == sorted(up)
-    assert down == sorted(down, reverse=True)
-    assert result["pictures"]
-    assert result["fits"]
+    assert down == up[::-1]
+    assert len(set(up)) == len(up)
+    assert said == []
