@@ -104,7 +104,8 @@ def _stability(study: Study) -> str:
     wanted = float(members["days_wanted"].max())
     whole = int(((status != UNSTABLE) & (members["days"] >= members["days_wanted"])).sum())
     sentences = [
-        f"{whole} of {_count(status.size, 'coupled run')} reached the end of its "
+        f"{whole} of {_count(status.size, 'coupled run')} reached the end of "
+        f"{'its' if status.size == 1 else 'their'} "
         f"{number(wanted).text} simulated days."
     ]
     lost = np.flatnonzero(status == UNSTABLE)
