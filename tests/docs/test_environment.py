@@ -48,6 +48,23 @@ def test_missing_distribution_is_named(installed):
         environment.closure([Requirement("app")], {})
 
 
+@pytest.mark.usefixtures("installed")
+def test_lists_are_written_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setattr(environment, "LISTS", {"demo": ()})
+    monkeypatch.setattr(environment, "left_out", dict)
+    monkeypatch.setattr(environment, "wanted", lambda extras=(): [Requirement("app")])
+    monkeypatch.setattr(sys, "argv", ["environment.py", "lists"])
+    environment.main()
+    text = (tmp_path / "requirements" / "demo.txt").read_text()
+    assert text.removeprefix(environment.HEADER).split() == ["app", "core", "heavy", "plot"]
+    monkeypatch.setattr(sys, "argv", ["environment.py", "lists", "--check"])
+    environment.main()
+    (tmp_path / "requirements" / "demo.txt").write_text("core\n")
+    with pytest.raises(SystemExit, match=r"requirements/demo\.txt is out of date"):
+        environment.main()
+
+
 def test_lists_hold_every_dependency_with_a_version_in_the_constraints():
     lines = (ROOT / "constraints.txt").read_text().split()
     pinned = {environment.canonical(line.split("==")[0]) for line in lines}
