@@ -16,6 +16,7 @@ from cftime import DatetimeNoLeap
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.online.coupler import CouplerOptions
+from climsim.online.ensemble import EnsembleConfig, run_ensemble
 from climsim.online.hosts.e3sm import logs
 from climsim.online.hosts.e3sm.batch import (
     advance,
@@ -424,3 +425,62 @@ def test_case_under_another_namelist_is_not_overwritten(tmp_path, cime):
     create_case(case(tmp_path))
     with pytest.raises(ClimSimError, match="holds a case with another namelist"):
         create_case(case(tmp_path, coupler=CouplerOptions(spinup_steps=9)))
+
+
+def test_case_under_way_is_shown_as_running_with_the_time_left(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "running")
+    assert run_online(run_config(tmp_path)).status == "running"
+    summary = summarize(tmp_path / "unet_7")
+    assert (summary.status, summary.days) == ("running", 40.0)
+    left = summary.days_wanted - 40.0
+    assert summary.seconds_left == pytest.approx(left * 60, rel=1e-3)  # the stub: 60 s a day
+
+
+def ensemble_config(tmp_path, **changes):
+    shared = run_config(tmp_path, run_type="hybrid", perturbation=1e-14)
+    values = {"case": "unet", "folder": tmp_path / "all", "days": 1855, "host": "e3sm",
+              "host_options": shared.host_options, "model": shared.model}  # fmt: skip
+    return EnsembleConfig(**(values | changes))
+
+
+def test_ensemble_of_cases_builds_once_and_is_collected(tmp_path, cime, monkeypatch):
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"another model")
+    config = ensemble_config(tmp_path, model=None, models=(tmp_path / "model.pt", other))
+    report = run_ensemble(config)
+    assert str(report) == "2 members: 2 submitted"
+    calls = calls_of(cime[1])
+    assert sum(line.startswith("case.build") for line in calls) == 1
+    assert sum(line.startswith("case.submit") for line in calls) == 2
+    names = [groups_of(tmp_path / "all" / f"unet-{n}") for n in ("model", "other")]
+    assert names == [str(tmp_path / "model.pt"), str(other)]
+    assert str(run_ensemble(config)) == "2 members: 2 submitted"
+    assert calls_of(cime[1]) == calls
+
+
+def groups_of(folder):
+    return f90nml.read(folder / "user_nl_eam")["mmf_nn_emulator_nl"]["cb_torch_model"]
+
+
+def test_dry_run_of_an_ensemble_calls_nothing(tmp_path, cime):
+    config = ensemble_config(tmp_path)
+    options = {**config.host_options, "dry_run": True}
+    report = run_ensemble(replace(config, host_options=options))
+    (record,) = report.records
+    assert "case.submit" in record.message
+    assert not calls_of(cime[1])
+
+
+def test_members_from_perturbed_starts_get_noise_of_their_own(tmp_path, cime):
+    run_ensemble(ensemble_config(tmp_path, seeds=(3, 4)))
+    found = [
+        f90nml.read(tmp_path / "all" / f"unet-{seed}" / "user_nl_eam")["cam_inidat_nl"]
+        for seed in (3, 4)
+    ]
+    assert [group["seed_custom"] for group in found] == [3, 4]
+    assert all(group["new_random"] and group["pertlim"] == 1e-14 for group in found)
+
+
+def test_seed_without_amplitude_is_refused(tmp_path):
+    with pytest.raises(ClimSimError, match=r"e3sm\.perturbation: expected an amplitude > 0"):
+        run_online(replace(run_config(tmp_path), perturbation_seed=3))

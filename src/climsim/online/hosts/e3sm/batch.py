@@ -99,6 +99,8 @@ def case_config(config: RunConfig) -> E3smConfig:
     options = {key: value for key, value in options.items() if value is not None}
     options.setdefault("purpose", MMF if config.model is None else HYBRID)
     options.setdefault("months", max(1, round(config.days / _DAYS_PER_MONTH)))
+    if config.perturbation_seed is not None:
+        options.setdefault("seed", config.perturbation_seed)
     if config.model is not None and "combination" not in options:
         options["combination"] = _combination(config.model)
     values: dict[str, Any] = {

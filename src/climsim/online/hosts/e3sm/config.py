@@ -51,6 +51,7 @@ class E3smConfig:
         restart_days: simulated days between restart files.
         perturbation: amplitude of a relative perturbation of the start temperature; it needs a
             run type other than branch. 0 adds none.
+        seed: of that perturbation; None takes E3SM's own.
         executable: ``e3sm.exe`` built by another case with equal definitions; None builds one.
         ftorch: folder where FTorch is installed.
         cuda: whether the model runs on a GPU.
@@ -85,6 +86,7 @@ class E3smConfig:
     minutes_per_month: float = 20.0
     restart_days: int = 30
     perturbation: float = 0.0
+    seed: int | None = None
     executable: Path | None = None
     ftorch: Path | None = None
     cuda: bool = True
@@ -122,6 +124,11 @@ class E3smConfig:
         if self.perturbation and self.run_type == "branch":
             raise ClimSimError(
                 "e3sm.perturbation: a branch run repeats its restart exactly: set run_type=hybrid"
+            )
+        if self.seed is not None and not self.perturbation:
+            raise ClimSimError(
+                "e3sm.perturbation: expected an amplitude > 0 beside a perturbation seed, found 0: "
+                "set host_options.perturbation and run_type=hybrid"
             )
         if self.coupler.watch_physics and not self.coupler.blends:
             raise ClimSimError(

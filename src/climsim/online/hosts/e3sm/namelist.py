@@ -65,6 +65,15 @@ def emulator_group(config: E3smConfig) -> dict[str, Any]:
     }
 
 
+def perturbation_group(config: E3smConfig) -> dict[str, Any]:
+    """The group ``cam_inidat_nl``: noise on the start temperature, by seed where one is given."""
+    group: dict[str, Any] = {"pertlim": config.perturbation}
+    if config.seed is not None:
+        # E3SM's older generator knows no seed: every member would get the same noise.
+        group |= {"new_random": True, "seed_custom": config.seed, "seed_clock": False}
+    return group
+
+
 def history_group(config: E3smConfig) -> dict[str, Any]:
     """The group ``cam_history_nl``: fields, averaging and files of the streams."""
     full = [*HISTORY_FIELDS, *SURFACE_FIELDS]
@@ -88,7 +97,7 @@ def namelists(config: E3smConfig) -> f90nml.Namelist:
     if config.purpose == HYBRID:
         groups["mmf_nn_emulator_nl"] = emulator_group(config)
     if config.perturbation:
-        groups["cam_inidat_nl"] = {"pertlim": config.perturbation}
+        groups["cam_inidat_nl"] = perturbation_group(config)
     groups["cam_history_nl"] = history_group(config)
     # A plain dictionary would be sorted by name.
     return f90nml.Namelist(OrderedDict((n, OrderedDict(group)) for n, group in groups.items()))

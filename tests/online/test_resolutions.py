@@ -1,0 +1,92 @@
+"""Finer grids and the other radiation: physics and hybrid run, and the water budget closes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from climsim.constants import TIME_STEP, WATER_DENSITY
+from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
+from climsim.online.run import RunConfig, run_online
+from climsim.variables import DOOR_OUTPUTS, DOOR_V2
+
+STEPS, SPINUP = 4, 5
+
+pytestmark = pytest.mark.slow
+
+
+class Relaxing(torch.nn.Module):
+    """Relaxes temperature to 255 K in ten days and shines on the surface."""
+
+    def __init__(self, outputs: int):
+        super().__init__()
+        self.outputs: int = outputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] != 557:
+            raise RuntimeError("another door")
+        y = torch.zeros(x.shape[0], self.outputs, dtype=x.dtype)
+        y[:, :60] = (255.0 - x[:, :60]) / 864000.0
+        y[:, 360] = 100.0
+        y[:, 361] = 300.0
+        return y
+
+
+def atmospheric_water(host):
+    inputs = host.inputs()
+    total = sum(np.asarray(inputs[f"state_q000{i}"], np.float64) for i in (1, 2, 3))
+    ps = np.asarray(inputs["state_ps"], np.float64)
+    return np.average((total * host.grid.layer_mass(ps)).sum(axis=0), weights=host.grid.area)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("T21", "grey"), ("T31", "grey"), ("T10", "rrtmgp")],
+    ids=lambda param: "-".join(param),
+)
+def host(request, gcm_cache):
+    resolution, radiation = request.param
+    return GcmHost(GcmConfig(resolution=resolution, radiation=radiation, cache_folder=gcm_cache))
+
+
+@pytest.fixture
+def started(host, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / f"{host.name}.npz"
+    if not path.exists():
+        host.save(path)
+    host.restore(path)
+    return host
+
+
+def test_start_is_in_balance_and_its_water_budget_closes(started):
+    host = started
+    assert host.health() is None
+    winds, before = np.abs(host.inputs()["state_u"]).max(), atmospheric_water(host)
+    gained = rain = 0.0
+    for _ in range(STEPS):
+        result = host.step_physics()
+        falls = WATER_DENSITY * TIME_STEP * result.surface["cam_out_PRECC"]
+        rises = TIME_STEP * result.diagnostics["QFLX"]
+        rain += np.average(falls, weights=host.grid.area)
+        gained += np.average(rises - falls, weights=host.grid.area)
+    assert host.health() is None
+    assert rain > 0
+    # The first steps of a start without memory fill more holes than later ones.
+    assert abs(atmospheric_water(host) - before - gained) < 0.02 * rain
+    # Mountains out of balance with the pressure would shake the top within an hour.
+    assert np.abs(host.inputs()["state_u"]).max() < 1.1 * winds
+
+
+def test_hybrid_runs_with_history_and_restart(started, tmp_path):
+    assert DOOR_V2.size() == 557
+    path = tmp_path / "made.pt"
+    torch.jit.save(torch.jit.script(Relaxing(DOOR_OUTPUTS.size()).eval()), str(path))
+    steps = SPINUP + STEPS
+    config = RunConfig(case="run", folder=tmp_path / "run", days=steps / 72, model=path)
+    record = run_online(config, host=started)
+    assert (record.status, record.coupled_steps) == ("complete", STEPS)
+    more = run_online(replace(config, days=(steps + 2) / 72), host=started)
+    assert (more.status, more.steps) == ("complete", steps + 2)
+    for value in started.inputs().values():
+        assert np.isfinite(value).all()
