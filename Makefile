@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-STYLED := src tests benchmarks scripts examples docs
+STYLED := src tests benchmarks scripts examples docs/conf.py docs/_extensions
 
 .PHONY: demo test test-slow lint docs fresh clean
 

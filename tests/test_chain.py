@@ -13,7 +13,7 @@ from climsim.files import read_json
 
 pytestmark = pytest.mark.slow
 
-# One member, half a day of data, one epoch and six hours online: every stage for real, nothing for skill.
+# One member, half a day of data, one epoch, six hours online: every stage for real, not for skill.
 OVERRIDES = (
     "members.networks=[unet]",
     "members.recipes=[standard]",

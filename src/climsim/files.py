@@ -188,7 +188,8 @@ def git_revision() -> str:
 @lru_cache
 def environment() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on, and the kind of machine."""
-    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    machine = f"{platform.system()} {platform.machine()}"
+    found = {"python": platform.python_version(), "machine": machine}
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
