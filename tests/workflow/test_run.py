@@ -13,6 +13,14 @@ from climsim.errors import ClimSimError
 from climsim.workflow import plan, run
 
 
+@pytest.fixture
+def given_store(tmp_path):
+    store = tmp_path / "given.zarr"
+    store.mkdir()
+    (store / "zarr.json").write_text('{"attributes": {"fingerprint": "abc"}}')
+    return store
+
+
 def calls(folder: Path) -> list[str]:
     path = folder / "calls.txt"
     found = path.read_text().splitlines() if path.exists() else []
@@ -62,6 +70,8 @@ def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
     again = calls(folder)
     assert [c.split()[0] for c in again] == ["online", "evaluate", "figures", "report"]
     assert "days=9" in again[0]
+    # Another length continues a run.
+    assert not (folder / "replaced" / "online").exists()
 
 
 def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
@@ -86,43 +96,42 @@ def test_dry_run_makes_nothing_and_counts_the_jobs(folder, capsys):
 
 
 def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
-    two = ("members.recipes=[standard,v6]",)
+    three = ("members.recipes=[standard,multirep,v6]",)
     folder.mkdir()
     (folder / "fail-train-unet-v6-7").touch()
-    with pytest.raises(ClimSimError, match=r"train of unet-v6-7 \(told to fail\)"):
-        start(folder, *two)
+    (folder / "fail-run-unet-multirep-7").touch()
+    with pytest.raises(ClimSimError, match=r"online of unet-multirep-7 \(told to fail\) and 1"):
+        start(folder, *three)
     made = calls(folder)
     assert (folder / "report.html").exists()
     evaluated = next(c for c in made if c.startswith("evaluate online"))
     assert "runs=[online/unet-standard-7]" in evaluated
-    assert "offline=[offline/unet-standard-7.nc]" in made[-1]
+    # An online run that failed takes nothing from the offline metrics of its member.
+    assert "offline=[offline/unet-standard-7.nc,offline/unet-multirep-7.nc]" in made[-1]
     assert json.loads((folder / "failures.json").read_text()) == [
+        {
+            "member": "unet-multirep-7",
+            "stage": "online",
+            "message": "told to fail",
+            "log": "logs/online-unet-multirep-7.log",
+        },
         {
             "member": "unet-v6-7",
             "stage": "train",
             "message": "told to fail",
             "log": "logs/train-unet-v6-7.log",
-        }
+        },
     ]
     (folder / "fail-train-unet-v6-7").unlink()
-    start(folder, *two)
+    (folder / "fail-run-unet-multirep-7").unlink()
+    start(folder, *three)
     again = calls(folder)
-    assert again[0].startswith("train")
-    assert "recipe=v6" in again[0]
+    trained = [c for c in again if c.startswith("train")]
+    assert len(trained) == 1
+    assert "recipe=v6" in trained[0]
     assert not any("unet-standard-7" in c for c in again if c.startswith(("train", "export")))
-    assert "offline=[offline/unet-standard-7.nc,offline/unet-v6-7.nc]" in again[-1]
+    assert "offline/unet-standard-7.nc,offline/unet-multirep-7.nc,offline/unet-v6-7" in again[-1]
     assert not (folder / "failures.json").exists()
-
-
-def test_failed_online_run_keeps_the_offline_metrics_of_its_member(folder):
-    two = ("members.recipes=[standard,v6]",)
-    folder.mkdir()
-    (folder / "fail-run-unet-v6-7").touch()
-    with pytest.raises(ClimSimError, match="online of unet-v6-7"):
-        start(folder, *two)
-    made = calls(folder)
-    assert "offline=[offline/unet-standard-7.nc,offline/unet-v6-7.nc]" in made[-1]
-    assert any("runs=[online/unet-standard-7]" in c for c in made)
 
 
 def test_changed_recipe_reruns_only_its_members_and_starts_them_anew(folder):
@@ -140,35 +149,26 @@ def test_changed_recipe_reruns_only_its_members_and_starts_them_anew(folder):
     assert (folder / "replaced" / "online" / "unet-v6-7").exists()
 
 
-def test_edited_recipe_file_reruns_only_its_members(folder, tmp_path):
+def test_edited_recipe_file_reruns_only_its_members_on_a_given_store(folder, tmp_path, given_store):
     recipe = tmp_path / "conf" / "recipe" / "mine.yaml"
     recipe.parent.mkdir(parents=True)
     recipe.write_text("defaults: [standard, _self_]\nname: mine\ndelta: 0.5\n")
-    options = {"config_dir": str(tmp_path / "conf")}
-    start(folder, "members.recipes=[standard,mine]", **options)
-    assert any(f"--config-dir {tmp_path / 'conf'}" in c for c in calls(folder))
+    study = ("members.recipes=[standard,mine]", f"source.store={given_store}")
+    start(folder, *study, config_dir=str(tmp_path / "conf"))
+    made = calls(folder)
+    assert not any(c.startswith(("data generate", "data prepare")) for c in made)
+    assert not any("start=" in c for c in made)
+    trained = [c for c in made if c.startswith("train")]
+    assert all(f"data.store={given_store}" in c for c in trained)
+    assert all(f"--config-dir {tmp_path / 'conf'}" in c for c in trained)
     recipe.write_text("defaults: [standard, _self_]\nname: mine\ndelta: 0.25\n")
-    start(folder, "members.recipes=[standard,mine]", **options)
+    start(folder, *study, config_dir=str(tmp_path / "conf"))
     again = calls(folder)
     assert len([c for c in again if c.startswith("train")]) == 1
     assert "recipe=mine" in again[0]
 
 
-def test_longer_online_runs_are_continued_not_started_anew(folder):
-    start(folder)
-    start(folder, "stages.online_member.days=20")
-    assert not (folder / "replaced" / "online" / "unet-standard-7").exists()
-
-
-def test_given_store_is_neither_generated_nor_prepared(folder, tmp_path):
-    store = tmp_path / "given.zarr"
-    store.mkdir()
-    (store / "zarr.json").write_text('{"attributes": {"fingerprint": "abc"}}')
-    start(folder, f"source.store={store}")
-    made = calls(folder)
-    assert not any(c.startswith(("data generate", "data prepare")) for c in made)
-    assert any(f"data.store={store}" in c for c in made)
-    assert not any("start=" in c for c in made)
+def test_source_that_is_not_there_is_refused(folder):
     with pytest.raises(ClimSimError, match=r"source\.raw: .*nowhere: no such file or folder"):
         start(folder, "source.raw=nowhere")
 
