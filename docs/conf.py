@@ -34,6 +34,7 @@ apidoc_modules = [
         "exclude_patterns": ["../src/climsim/__main__.py", "../src/climsim/conf"],
     }
 ]
+autodoc_mock_imports = ["bokeh", "tornado"]  # of the extra `explore`, which the site does without
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
