@@ -16,7 +16,7 @@ from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
 from climsim.files import file_hash
 from climsim.online.losses import LossMeter
-from climsim.training.checkpoint import load_model, read_checkpoint
+from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.loading import EpochLoader, read_ahead
 from climsim.training.optimization import Plateau, learning_rate_factor
@@ -272,3 +272,36 @@ def test_door_of_the_trained_model_is_v2(configure, tmp_path):
     result = train(configure(epochs=1))
     emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "m.pt"))
     assert emulator.n_inputs == DOOR_V2.size(emulator.n_levels)
+
+
+def write_text_statistics(folder, transforms):
+    """The text form of published statistics, from transforms of this project."""
+    folder.mkdir()
+    inputs, targets = transforms.inputs, transforms.targets
+    vectors = {
+        "inp_sub.txt": inputs.sub,
+        "inp_div.txt": inputs.div,
+        "out_scale.txt": targets.scale,
+        "qn_exp_lambda_large.txt": inputs.rate,
+    }
+    for name, values in vectors.items():
+        np.savetxt(folder / name, np.nan_to_num(values.numpy(), posinf=0.0), fmt="%.9g")
+    return folder
+
+
+def test_statistics_in_the_published_form_train_the_same_normalization(configure, tmp_path):
+    own = train(configure("own"))
+    transforms = load_model(own.best_checkpoint).transforms
+    folder = write_text_statistics(tmp_path / "published", transforms)
+    config = configure("other")
+    config = replace(config, data=replace(config.data, statistics=folder))
+    result = train(config)
+    assert result.validation_loss == pytest.approx(own.validation_loss, rel=1e-3)
+    about = read_checkpoint(result.best_checkpoint)[KEY]
+    assert about["statistics_hash"] == file_hash(folder)
+    clipped = replace(config, data=replace(config.data, clip_margin=0.5), out=tmp_path / "clipped")
+    with pytest.raises(ClimSimError, match=r"data\.clip_margin=0\.5: published statistics"):
+        train(clipped)
+    np.savetxt(folder / "inp_sub.txt", np.zeros(7))
+    with pytest.raises(ClimSimError, match=r"inp_sub\.txt: expected \d+ values, found 7"):
+        train(replace(config, out=tmp_path / "short"))

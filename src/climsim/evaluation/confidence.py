@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from climsim.errors import ClimSimError
+from climsim.losses import Elementwise, elementwise_loss
 from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
+
+logger = logging.getLogger(__name__)
 
 Array = NDArray[np.floating]
 
@@ -23,34 +27,30 @@ class LossScale:
 
     Attributes:
         scale: (target feature,) factor to scaled targets; 0 for pruned features.
-        delta: where Huber's parabola turns into a line, in scaled units.
+        elementwise: loss of each element of (prediction, target), both scaled.
     """
 
     scale: Array
-    delta: float
+    elementwise: Elementwise
 
     @classmethod
     def of(cls, model: Any) -> LossScale | None:
-        """Read the scale from an exported model; None without a confidence head.
+        """Read the loss from an exported model.
 
-        Raises:
-            ClimSimError: if the model has confidences in units of another loss than Huber's.
+        Returns:
+            None without a confidence head, or where the file does not say in units of which loss
+            its confidences are (a user's own loss is not part of the file).
         """
         if not getattr(model, "confidence", False):
             return None
-        facts = (model.metadata.get("members") or [{}])[0]
-        recipe = facts.get("config", {}).get("recipe", {})
-        if recipe.get("loss", "huber") != "huber":
-            raise ClimSimError(
-                f"the confidences are in units of the loss {recipe['loss']!r}: expected 'huber'"
-            )
-        # A list of modules that was loaded from a file has children, but no index.
-        targets = next(model.module.members.children()).targets
-        scale = (targets.scale * targets.kept).cpu().numpy().astype(np.float64)
-        return cls(scale, float(recipe.get("delta", 1.0)))
+        about = model.metadata.get("loss")
+        if about is None:
+            logger.warning("the model does not name its training loss: confidences are not scored")
+            return None
+        return cls(np.asarray(about["scale"]), elementwise_loss(about["name"], about["delta"]))
 
     def loss(self, truth: Array, prediction: Array, levels: int) -> Array:
-        """Huber loss of each target.
+        """Loss of each target.
 
         Args:
             truth: (..., output feature) physical.
@@ -60,9 +60,11 @@ class LossScale:
         Returns:
             (..., target feature) in units of the training loss.
         """
-        error = to_targets(prediction.astype(np.float64) - truth, levels) * self.scale
-        size = np.abs(error)
-        return np.where(size <= self.delta, 0.5 * error**2, self.delta * (size - 0.5 * self.delta))
+        scaled = (
+            torch.from_numpy(to_targets(x.astype(np.float64), levels) * self.scale)
+            for x in (prediction, truth)
+        )
+        return self.elementwise(*scaled).numpy()
 
 
 def to_targets(outputs: Array, levels: int) -> Array:

@@ -75,7 +75,8 @@ class TrainDataConfig:
 
     Attributes:
         store: prepared store.
-        statistics: file of statistics; computed from the training split if not given.
+        statistics: file of statistics, or folder of those published with ClimSim; computed from the
+            training split if not given.
         batch_size: columns in a batch, per process.
         clip_margin: if given, physical inputs are moved into the training range widened by this
             share of it on each side, in training and in the exported model; none lets all through.

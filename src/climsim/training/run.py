@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from climsim.data.reader import BlockReader
-from climsim.data.statistics import Statistics, compute_statistics
+from climsim.data.statistics import Statistics, VariableStatistics, compute_statistics
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
@@ -49,7 +49,7 @@ from climsim.training.checkpoint import (
 from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.loading import EpochLoader
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
-from climsim.transforms import from_statistics
+from climsim.transforms import Transforms, from_published, from_statistics
 
 __all__ = ["TrainConfig", "TrainResult", "train"]
 
@@ -200,9 +200,8 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
         config: the run.
         store: its data.
     """
-    statistics = _statistics(config, store)
     recipe = config.recipe
-    transforms = from_statistics(statistics, recipe.inputs, store.n_levels, config.data.clip_margin)
+    transforms, statistics_hash, used = _transforms(config, store)
     torch.manual_seed(config.seed)
     network = build_network(
         config.network.name,
@@ -215,13 +214,12 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
     warm = config.trainer.warm_start
     if warm is not None:
         load_weights(warm, network, network_weights(warm))
-    inputs = {"store": store.fingerprint, "statistics": statistics.fingerprint}
+    inputs = {"store": store.fingerprint, "statistics": statistics_hash}
     for role, name in (("network", config.network.name), ("loss", recipe.loss)):
         if is_reference(name):
             inputs[role] = file_hash(reference_file(name))
     if warm is not None:
         inputs["warm_start"] = str(warm)
-    used = {n: statistics[n] for n in statistics}
     about = describe_model(
         network.config,
         transforms,
@@ -230,7 +228,7 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
         used,
         recipe=recipe.name,
         seed=config.seed,
-        statistics_hash=statistics.fingerprint,
+        statistics_hash=statistics_hash,
         parameters=_count(network),
     )
     return EmulatorModule(config, network, transforms), about
@@ -240,12 +238,27 @@ def _count(network: Network) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def _statistics(config: TrainConfig, store: Store) -> Statistics:
-    if config.data.statistics is None:
-        return compute_statistics(store)
-    statistics = Statistics.open(config.data.statistics)
+def _transforms(
+    config: TrainConfig, store: Store
+) -> tuple[Transforms, str, dict[str, VariableStatistics]]:
+    """Transforms, the hash of the statistics they come from, and these where they are the store's.
+
+    Raises:
+        ClimSimError: if the statistics do not fit the store, or published ones lack a range that
+            is asked for.
+    """
+    path, inputs = config.data.statistics, config.recipe.inputs
+    if path is not None and path.is_dir():
+        if config.data.clip_margin is not None:
+            raise ClimSimError(
+                f"data.clip_margin={config.data.clip_margin}: published statistics ({path}) hold "
+                "no range of the training data: leave it out, or compute statistics of the store"
+            )
+        return from_published(path, inputs, store.n_levels), file_hash(path), {}
+    statistics = compute_statistics(store) if path is None else Statistics.open(path)
     statistics.check_store(store)
-    return statistics
+    transforms = from_statistics(statistics, inputs, store.n_levels, config.data.clip_margin)
+    return transforms, statistics.fingerprint, dict(statistics)
 
 
 @contextlib.contextmanager
