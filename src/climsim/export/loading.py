@@ -146,7 +146,7 @@ def _output_shape(module: Any, x: Tensor) -> tuple[int, ...] | None:
     try:
         with torch.inference_mode():
             output = module(x)
-    except RuntimeError:
+    except (RuntimeError, torch.jit.Error):  # the latter where the file itself raises
         return None
     fits = isinstance(output, Tensor) and output.dtype == torch.float32
     return tuple(output.shape) if fits else None
