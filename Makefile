@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 STYLED := src tests benchmarks scripts examples docs/conf.py docs/_extensions
 
-.PHONY: demo test test-slow lint docs fresh clean
+.PHONY: demo test test-slow test-long lint docs fresh clean
 
 demo: $(VENV)/.demo
 	$(BIN)/climsim experiment demo
@@ -15,7 +15,10 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -m "slow and not long" $(PYTEST_OPTIONS)
+
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -m long $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check $(STYLED)

@@ -42,7 +42,11 @@ def atmospheric_water(host):
 
 @pytest.fixture(
     scope="module",
-    params=[("T21", "grey"), ("T31", "grey"), ("T10", "rrtmgp")],
+    params=[
+        ("T21", "grey"),
+        pytest.param(("T31", "grey"), marks=pytest.mark.long),
+        pytest.param(("T10", "rrtmgp"), marks=pytest.mark.long),
+    ],
     ids=lambda param: "-".join(param),
 )
 def host(request, gcm_cache):
