@@ -30,6 +30,7 @@ def errors(result):
     return [line for line in result.stderr.splitlines() if not line.startswith("INFO")]
 
 
+@pytest.mark.slow
 def test_sweep_trains_every_combination_in_its_own_folder(climsim_sweep, tmp_path):
     result = climsim_sweep("network=pure_resLSTM,convnext", "seed=7,43", OUT)
     assert result.returncode == 0, result.stderr

@@ -63,6 +63,7 @@ def test_failed_stage_stops_only_what_needs_it_and_a_second_call_goes_on(folder)
     assert not any(c.startswith("data") or "case=mmf" in c for c in again)
 
 
+@pytest.mark.slow
 def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
     start(folder)
     calls(folder)
@@ -74,6 +75,7 @@ def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
     assert not (folder / "replaced" / "online").exists()
 
 
+@pytest.mark.slow
 def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
     start(folder)
     calls(folder)
@@ -149,6 +151,7 @@ def test_changed_recipe_reruns_only_its_members_and_starts_them_anew(folder):
     assert (folder / "replaced" / "online" / "unet-v6-7").exists()
 
 
+@pytest.mark.slow
 def test_edited_recipe_file_reruns_only_its_members_on_a_given_store(folder, tmp_path, given_store):
     recipe = tmp_path / "conf" / "recipe" / "mine.yaml"
     recipe.parent.mkdir(parents=True)
