@@ -38,11 +38,11 @@ with torch.inference_mode():
 """
 
 
-def combinations(chosen=(), others=(pytest.mark.slow,)):
-    """All 30, one recipe of each network (every recipe once at least) with marks of its own."""
+def combinations():
+    """All 30; each network under one recipe in the fast tests, every recipe at least once."""
     for i, name in enumerate(network_names()):
         for k, recipe in enumerate(RECIPES):
-            marks = chosen if k == i % len(RECIPES) else others
+            marks = [] if k == i % len(RECIPES) else [pytest.mark.slow]
             yield pytest.param(name, recipe, marks=marks)
 
 
@@ -126,9 +126,9 @@ def test_file_gives_the_numbers_of_the_modules_without_the_package(name, recipe,
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(
-    ("name", "recipe"), combinations((pytest.mark.slow,), (pytest.mark.slow, pytest.mark.long))
-)
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "recipe"), combinations())
 def test_file_takes_the_columns_of_a_fine_grid_at_once(name, recipe, make, tmp_path):
     check([make(name, recipe)], (21_600,), tmp_path)
 
