@@ -13,7 +13,7 @@ LAYERS = (
     ("constants",),
     ("variables",),
     ("grid", "thermodynamics"),
-    ("files", "allocation", "plugins"),
+    ("files", "locks", "allocation", "plugins"),
     ("data",),
     ("transforms",),
     ("networks",),

@@ -174,6 +174,25 @@ def file_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def stored_attributes(path: str | Path) -> dict[str, Any]:
+    """Global attributes of a netCDF file or of a Zarr store.
+
+    Raises:
+        ClimSimError: if it is neither.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return dict(read_json(path / "zarr.json").get("attributes", {}))
+    # Here, not above: most users of this module read no netCDF.
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            return {name: file.getncattr(name) for name in file.ncattrs()}
+    except OSError as error:
+        raise ClimSimError(f"{path}: expected netCDF, found something else ({error})") from error
+
+
 @lru_cache
 def git_revision() -> str:
     """Revision of the source tree, with ``-dirty`` where it is changed; else the version."""

@@ -20,7 +20,7 @@ from rich.tree import Tree
 
 from climsim.configuration import build_config, flatten
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, read_json
+from climsim.files import file_hash, read_json, stored_attributes
 
 UNCHANGED, CHANGED, MISSING, UNCHECKED = "unchanged", "changed", "missing", "not checked"
 _RECORD, _TRAINING, _FIGURES = "record.json", "training.json", "index.json"
@@ -103,22 +103,78 @@ def trace(path: str | Path) -> Product:
             f"{path}: does not say what made it: expected a product of one of the commands "
             "(store, statistics, checkpoint, exported model, metrics, run, figures, report)"
         )
-    return _product(path, kind, attributes)
+    return _Chain().product(path, kind, attributes)
 
 
-def _product(path: Path, kind: str, attributes: Mapping[str, Any]) -> Product:
-    configuration = _decoded(attributes.get("configuration"))
-    hashes = _decoded(attributes.get("input_hashes"))
-    links = [_link(path, configuration, n, str(h)) for n, h in hashes.items()]
-    return Product(
-        path,
-        kind,
-        str(attributes.get("climsim_version", "")),
-        str(attributes.get("git_revision", "")),
-        configuration,
-        _decoded(attributes.get("environment")),
-        tuple(links),
-    )
+class _Chain:
+    """The products of one call of `trace`: members share their inputs, which are read once."""
+
+    def __init__(self) -> None:
+        self._products: dict[Path, Product | None] = {}
+        self._identities: dict[Path, tuple[str, ...] | None] = {}
+
+    def product(self, path: Path, kind: str, attributes: Mapping[str, Any]) -> Product:
+        """A product with its inputs, theirs, and so on."""
+        configuration = _decoded(attributes.get("configuration"))
+        hashes = _decoded(attributes.get("input_hashes"))
+        links = [self._link(path, configuration, n, str(h)) for n, h in hashes.items()]
+        return Product(
+            path,
+            kind,
+            str(attributes.get("climsim_version", "")),
+            str(attributes.get("git_revision", "")),
+            configuration,
+            _decoded(attributes.get("environment")),
+            tuple(links),
+        )
+
+    def _link(
+        self, product: Path, configuration: Mapping[str, Any], name: str, recorded: str
+    ) -> Link:
+        path = self._find(product, configuration, name, recorded)
+        if path is None:
+            return Link(name, recorded, MISSING)
+        state = UNCHECKED
+        now = _raw_identity(path, configuration) if name == "raw" else self._identity(path)
+        if now is not None:
+            state = UNCHANGED if recorded in now else CHANGED
+        return Link(name, recorded, state, path, self._made(path))
+
+    def _made(self, path: Path) -> Product | None:
+        key = path.resolve()
+        if key not in self._products:
+            kind, attributes = _read(path)
+            found = None if attributes is None else self.product(path, kind, attributes)
+            self._products[key] = found
+        return self._products[key]
+
+    def _identity(self, path: Path) -> tuple[str, ...] | None:
+        key = path.resolve()
+        if key not in self._identities:
+            self._identities[key] = _identity(path)
+        return self._identities[key]
+
+    def _find(
+        self, product: Path, configuration: Mapping[str, Any], name: str, recorded: str
+    ) -> Path | None:
+        """An input by the path that the product names, from its folder up, or by its identity."""
+        flat = flatten(dict(configuration))
+        named = [v for k, v in flat.items() if k == name or k.endswith(f".{name}")]
+        named += [
+            p for v in flat.values() if isinstance(v, list) for p in v if Path(str(p)).stem == name
+        ]
+        named += [v for v in flat.values() if isinstance(v, str) and Path(v).name == name]
+        folders = [product.absolute().parent, *product.absolute().parents][: _LEVELS_UP + 1]
+        for text in (name, *(v for v in named if isinstance(v, str))):
+            for folder in folders:
+                if (folder / text).exists():
+                    return folder / text
+        pattern = {"store": "*.zarr", "statistics": "*.nc"}.get(name)
+        for folder in folders[:3] if pattern else []:
+            for path in sorted(folder.glob(pattern or "")):
+                if recorded in (self._identity(path) or ()):
+                    return path
+        return None
 
 
 def _decoded(value: Any) -> dict[str, Any]:
@@ -127,48 +183,14 @@ def _decoded(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _link(product: Path, configuration: Mapping[str, Any], name: str, recorded: str) -> Link:
-    path = _find(product, configuration, name, recorded)
-    if path is None:
-        return Link(name, recorded, MISSING)
-    state = UNCHECKED
-    now = _raw_identity(path, configuration) if name == "raw" else identity(path)
-    if now is not None:
-        state = UNCHANGED if recorded in now else CHANGED
-    kind, attributes = _read(path)
-    found = None if attributes is None else _product(path, kind, attributes)
-    return Link(name, recorded, state, path, found)
-
-
-def _find(product: Path, configuration: Mapping[str, Any], name: str, recorded: str) -> Path | None:
-    """An input by the path that the product names, from its folder upwards, or by its identity."""
-    flat = flatten(dict(configuration))
-    named = [v for k, v in flat.items() if k == name or k.endswith(f".{name}")]
-    named += [
-        p for v in flat.values() if isinstance(v, list) for p in v if Path(str(p)).stem == name
-    ]
-    named += [v for v in flat.values() if isinstance(v, str) and Path(v).name == name]
-    folders = [product.absolute().parent, *product.absolute().parents][: _LEVELS_UP + 1]
-    for text in (name, *(v for v in named if isinstance(v, str))):
-        for folder in folders:
-            if (folder / text).exists():
-                return folder / text
-    pattern = {"store": "*.zarr", "statistics": "*.nc"}.get(name)
-    for folder in folders[:3] if pattern else []:
-        for path in sorted(folder.glob(pattern or "")):
-            if recorded in (identity(path) or ()):
-                return path
-    return None
-
-
-def identity(path: Path) -> tuple[str, ...] | None:
+def _identity(path: Path) -> tuple[str, ...] | None:
     """The hashes that a product can be known by; None where there is none to compare."""
     if path.is_file():
         content = file_hash(path)
-        fingerprint = _netcdf(path).get("fingerprint") if path.suffix == ".nc" else None
+        fingerprint = stored_attributes(path).get("fingerprint") if path.suffix == ".nc" else None
         return (content, str(fingerprint)) if fingerprint else (content,)
     if (path / "zarr.json").is_file():
-        return (str(_store(path).get("fingerprint", "")),)
+        return (str(stored_attributes(path).get("fingerprint", "")),)
     if (path / _RECORD).is_file():
         return _run_identity(path)
     return None
@@ -212,7 +234,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any] | None]:
 
 def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
     if (path / "zarr.json").is_file():
-        return "store", _store(path)
+        return "store", stored_attributes(path)
     if (path / _RECORD).is_file():
         return _record(path / _RECORD)
     if (path / _TRAINING).is_file() and (path / "best.ckpt").is_file():
@@ -223,7 +245,10 @@ def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
     if generated.is_file():
         return "raw step pairs", dict(read_json(generated))
     steps = next(path.rglob("*.mlo.*.nc"), None)
-    return "raw step pairs", None if steps is None else {**_netcdf(steps), "input_hashes": "{}"}
+    return "raw step pairs", None if steps is None else {
+        **stored_attributes(steps),
+        "input_hashes": "{}",
+    }
 
 
 def _record(path: Path) -> tuple[str, dict[str, Any]]:
@@ -231,22 +256,8 @@ def _record(path: Path) -> tuple[str, dict[str, Any]]:
     return "online run", dict(values.get("made_by", values))
 
 
-def _store(path: Path) -> dict[str, Any]:
-    return dict(read_json(path / "zarr.json").get("attributes", {}))
-
-
-def _netcdf(path: Path) -> dict[str, Any]:
-    import netCDF4
-
-    try:
-        with netCDF4.Dataset(path) as file:
-            return {name: file.getncattr(name) for name in file.ncattrs()}
-    except OSError as error:
-        raise ClimSimError(f"{path}: expected netCDF, found something else ({error})") from error
-
-
 def _netcdf_kind(path: Path) -> tuple[str, dict[str, Any]]:
-    attributes = _netcdf(path)
+    attributes = stored_attributes(path)
     if "store_fingerprint" in attributes:
         return "statistics", attributes
     settings = _decoded(attributes.get("configuration"))

@@ -1,5 +1,6 @@
 """The page: self-contained, right numbers, readable in a browser, and honest about what failed."""
 
+import csv
 import json
 import shutil
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ from climsim.provenance import trace
 from climsim.report.cells import number, plain
 from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
+from climsim.report.growth import growth_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import summarize
@@ -218,6 +220,44 @@ def test_stability_table_names_place_value_and_bounds_of_a_failure(study):
     happened = next(r[-1].text for r in table.rows if r[0].text == "unet-standard-7")
     assert happened.startswith("unstable after 2.4 days; state_t = 412.0 outside [130, 360]")
     assert "level 3 (12 N, 40 E)" in happened
+
+
+def test_growth_table_gives_errors_as_multiples_of_internal_variability(study):
+    online = study.online.copy()
+    label = "unet-standard-7"
+    online.attrs["records"] = json.dumps(
+        {
+            label: {
+                "coupled_steps": 100, "cells": 20,
+                "corrections": {"positivity:ptend_q0001": 20, "positivity:ptend_q0002": 500},
+                "added": {"ptend_q0001": 2e-5, "ptend_q0002": 3e-5, "ptend_t": 7.0},
+            }
+        }
+    )  # fmt: skip
+    table = growth_table(Study(None, online))
+    rows = {row[0].text: row for row in table.rows}
+    assert "MMF1" not in rows
+    assert table.heads[:3] == ("run", "status", "days")
+    word, axis = ("monthly", "month") if online.sizes.get("month", 0) >= 2 else ("daily", "day")
+    last = online[f"growth_{word}_T"].sel(run=[label, "MMF2"]).isel({axis: -1}).values
+    position = [i for i, head in enumerate(table.heads) if head.startswith(axis)][-1]
+    expected = f"{number(last[0]).text} ({number(last[0] / last[1]).text})"
+    assert rows[label][position].text == expected
+    assert rows["MMF2"][position].text == number(last[1]).text
+    # 20 and 500 of 2000 values; 5e-5 kg/m2/s summed over 100 steps are 0.0432 mm a day.
+    assert [cell.text for cell in rows[label][-5:-1]] == ["1", "25", "0", "0.0432"]
+    assert {cell.text for cell in rows["MMF2"][-5:-1]} == {"–"}
+
+
+def test_tables_are_written_as_they_are_shown(files, tmp_path):
+    config = ReportConfig(tmp_path / "r.html", *files, tables=tmp_path / "tables")
+    write_report(config)
+    with (tmp_path / "tables" / "leaderboard.csv").open(newline="") as stream:
+        heads, *rows = csv.reader(stream)
+    table = leaderboard(Study.open(*files))
+    assert tuple(heads) == table.heads
+    assert rows == [[cell.text for cell in row] for row in table.rows]
+    assert (tmp_path / "tables" / "growth.csv").is_file()
 
 
 def test_numbers_keep_three_digits_and_show_the_unknown_as_a_dash():

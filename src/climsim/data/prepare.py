@@ -26,7 +26,13 @@ from climsim.data.cluster import SlurmConfig
 from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
 from climsim.data.parallel import run_tasks
 from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
-from climsim.data.reuse import shards_of_run, shards_of_store, take_over, write_index
+from climsim.data.reuse import (
+    WrittenShard,
+    shards_of_run,
+    shards_of_store,
+    take_over,
+    write_index,
+)
 from climsim.data.shards import ShardTask, write_shard
 from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
 from climsim.data.store import FORMAT, Layout, create_arrays, open_store
@@ -245,9 +251,10 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
         logger.info("%s is up to date", config.store)
         return config.store
     folder = config.store.with_name(config.store.name + ".preparing")
-    _begin(plan, folder)
     tasks = list(plan.tasks(folder))
-    _take_over(plan.config.store, tasks)
+    written = shards_of_store(config.store)
+    _begin(plan, folder, tasks, written)
+    _take_over(config.store, tasks, written)
     todo = [t for t in tasks if not t.tick.is_file()]
     done = plan.selected.size - sum(len(t.windows) for t in todo)
     total = int(plan.selected.size)
@@ -269,20 +276,23 @@ def _finished(plan: Plan) -> bool:
     return attributes.get("plan") == plan.digest and "fingerprint" in attributes
 
 
-def _begin(plan: Plan, folder: Path) -> None:
+def _begin(
+    plan: Plan, folder: Path, tasks: list[ShardTask], written: dict[str, WrittenShard]
+) -> None:
     """Create the empty store, unless an interrupted run of the same plan left one."""
     note = folder / "plan.json"
     if note.is_file() and read_json(note).get("plan") == plan.digest:
         logger.info("continuing the interrupted preparation of %s", plan.config.store)
         return
-    _check_growth(plan)
+    if written:
+        _check_growth(plan)
     # What a run of another plan had finished may serve this one.
     if any((folder / "done").glob("*.json")):
         remove(_earlier(plan.config.store))
         folder.rename(_earlier(plan.config.store))
     remove(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _check_disk(plan, folder)
+    _check_disk(plan, folder, sum(task.key not in written for task in tasks) / len(tasks))
     create_arrays(
         folder / "store",
         plan.grid,
@@ -300,9 +310,9 @@ def _earlier(store: Path) -> Path:
     return store.with_name(store.name + ".earlier")
 
 
-def _take_over(store: Path, tasks: list[ShardTask]) -> None:
+def _take_over(store: Path, tasks: list[ShardTask], written: dict[str, WrittenShard]) -> None:
     """Link the shards that the present store or an earlier run already has."""
-    known = {**shards_of_run(_earlier(store)), **shards_of_store(store)}
+    known = {**shards_of_run(_earlier(store)), **written}
     taken = take_over([t for t in tasks if not t.tick.is_file()], known)
     if taken:
         logger.info("%s: %d of %d shards are there already", store, taken, len(tasks))
@@ -316,8 +326,6 @@ def _check_growth(plan: Plan) -> None:
         ClimSimError: if raw files of the present store are gone.
     """
     path = plan.config.store
-    if not shards_of_store(path):
-        return
     store = open_store(path)
     gone = store.times[~np.isin(store.times, [s.seconds for s in plan.files])]
     if gone.size:
@@ -334,10 +342,9 @@ def _check_growth(plan: Plan) -> None:
         )
 
 
-def _check_disk(plan: Plan, folder: Path) -> None:
-    known = shards_of_store(plan.config.store)
-    keys = [task.key for task in plan.tasks(folder)]
-    missing = plan.bytes * sum(key not in known for key in keys) // len(keys)
+def _check_disk(plan: Plan, folder: Path, share: float) -> None:
+    """Refuse a disk without room for the share of the store that is still to be written."""
+    missing = plan.bytes * share
     free = shutil.disk_usage(folder.parent).free
     # Weather compresses by a quarter at least; less room than that cannot suffice.
     if free < 0.75 * missing:

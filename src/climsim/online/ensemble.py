@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 from climsim.online.config import RunConfig
 from climsim.online.hosts import batch_members_runner
+from climsim.online.interrupts import on_interrupt
 from climsim.online.model import THREADS, thread_count
 from climsim.online.record import RunRecord
 from climsim.online.run import run_online
@@ -168,7 +166,7 @@ class _SideBySide:
             What went wrong, by name of the member.
         """
         waiting = list(range(len(self.members)))
-        with self._interruptions():
+        with on_interrupt(self._stop):
             while self.running or (waiting and not self.stopped):
                 while waiting and len(self.running) < self.parallel and not self.stopped:
                     self._start(waiting.pop(0))
@@ -210,24 +208,11 @@ class _SideBySide:
                 self.errors[name] = f"its process ended with exit code {code}"
         member.told.close()
 
-    @contextmanager
-    def _interruptions(self) -> Iterator[None]:
+    def _stop(self) -> None:
         """Pass the wish to stop on to the members: each stops after its step."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            self.stopped = True
-            for member in self.running:
-                member.process.terminate()
-
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        self.stopped = True
+        for member in self.running:
+            member.process.terminate()
 
 
 def _run_member(config: RunConfig, index: int, counts: Any, teller: Connection) -> None:

@@ -6,23 +6,21 @@ and gives the files that it would have given.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
+from climsim.locks import LockedError, hold
 from climsim.online.config import RunConfig
 from climsim.online.hosts import batch_runner, build_host
 from climsim.online.hosts.base import Host
+from climsim.online.interrupts import on_interrupt
 from climsim.online.loop import Loop
 from climsim.online.memory import STEPS_NEEDED
 from climsim.online.model import Model, open_model
@@ -217,37 +215,25 @@ def _save_if_possible(record: RunRecord, folder: Path) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Keep a second process out; the lock ends with the process that holds it."""
-    handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ClimSimError(
-                f"{folder}: another process runs this case: wait for it or choose another folder"
-            ) from error
-        yield
-    finally:
-        os.close(handle)
+        with hold(folder / LOCK_NAME):
+            yield
+    except LockedError as error:
+        raise ClimSimError(
+            f"{folder}: another process runs this case: wait for it or choose another folder"
+        ) from error
 
 
 @contextmanager
 def _interruptions() -> Iterator[threading.Event]:
     """Turn the first interrupt into a wish to stop after the step; a second one stops at once."""
     stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask() -> None:
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
         _log.warning("stopping after this step; once more stops at once")
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {s: signal.signal(s, ask) for s in signals}
-    try:
+    with on_interrupt(ask):
         yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.locks import held
 from climsim.online.record import DAYS_PER_YEAR, RECORD_NAME, RUNNING, RunRecord
 from climsim.online.run import LOCK_NAME
 
@@ -52,7 +52,7 @@ def summarize(folder: Path) -> RunSummary:
     status = record.status
     lock = folder / LOCK_NAME
     # A run in batch has no lock: its status is what the logs of its job say.
-    if status == RUNNING and lock.exists() and not _held(lock):
+    if status == RUNNING and lock.exists() and not held(lock):
         status = STOPPED
     left = None
     if status == RUNNING and record.sypd:
@@ -75,16 +75,6 @@ def _health(record: RunRecord) -> str:
     if record.status == "failed":
         return record.message
     return record.warnings[-1] if record.warnings else ""
-
-
-def _held(lock: Path) -> bool:
-    """Whether a process holds a lock file."""
-    with lock.open() as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def experiment_status(folder: Path) -> list[RunSummary]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,14 @@ class Table:
     heads: tuple[str, ...]
     rows: list[list[Cell]]
     note: str = ""
+
+    def csv(self) -> str:
+        """Heads and texts of the cells as comma-separated values."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(self.heads)
+        writer.writerows([cell.text for cell in row] for row in self.rows)
+        return stream.getvalue()
 
 
 def plain(text: str) -> str:

@@ -17,10 +17,11 @@ class Failure:
     """A stage that failed.
 
     Attributes:
-        member: label of the member, or ``all members`` for a stage that they share.
-        stage: what failed, such as ``train`` or ``online``.
-        message: what it said.
-        log: path of its log.
+        member: label of the member or reference run, or ``all members`` for a stage that all
+            share.
+        stage: generate, prepare, statistics, train, export, offline or online.
+        message: what it said, in one line.
+        log: its log, in the experiment's folder.
     """
 
     member: str

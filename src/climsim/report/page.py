@@ -20,6 +20,7 @@ from climsim.files import file_hash, git_revision, provenance, read_json, write_
 from climsim.report.cells import Table
 from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
+from climsim.report.growth import growth_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.summary import summarize
 from climsim.report.tables import (
@@ -44,6 +45,7 @@ class ReportConfig:
         title: heading of the page.
         study: JSON file with the configuration of the study, to be shown; or None.
         failures: JSON file that lists what failed in the experiment, to be shown; or None.
+        tables: folder for the tables of members and runs as CSV files; or None.
     """
 
     out: Path
@@ -53,6 +55,7 @@ class ReportConfig:
     title: str = "Neural emulators of atmospheric physics, offline and online"
     study: Path | None = None
     failures: Path | None = None
+    tables: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
@@ -78,7 +81,12 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
     advance(1, 3)
     figures = load_figures(config)
     advance(2, 3)
-    write_text(config.out, render(study, figures, failures, config))
+    tables = _tables(study, failures)
+    write_text(config.out, render(study, figures, tables, failures, config))
+    if config.tables is not None:
+        for name, table in tables.items():
+            if table is not None:
+                write_text(config.tables / f"{name}.csv", table.csv())
     advance(3, 3)
     return config.out
 
@@ -120,8 +128,24 @@ def _encode(picture: Path | None) -> str:
     return base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
+def _tables(study: Study, failures: list[Failure]) -> dict[str, Table | None]:
+    """The tables of all members and runs, by name; None where there is nothing to show."""
+    return {
+        "leaderboard": leaderboard(study, failed_stages(failures)),
+        "seeds": seeds_table(study),
+        "best": best_members_table(study),
+        "published": published_table(study),
+        "stability": stability_table(study),
+        "growth": growth_table(study),
+    }
+
+
 def render(
-    study: Study, figures: list[dict[str, Any]], failures: list[Failure], config: ReportConfig
+    study: Study,
+    figures: list[dict[str, Any]],
+    tables: dict[str, Table | None],
+    failures: list[Failure],
+    config: ReportConfig,
 ) -> str:
     """Fill the template."""
     environment = jinja2.Environment(
@@ -137,12 +161,8 @@ def render(
         revision=git_revision(),
         summary=summarize(study, failures),
         failures=failures_table(failures),
-        leaderboard=leaderboard(study, failed_stages(failures)),
-        seeds=seeds_table(study),
-        best=best_members_table(study),
-        published=published_table(study),
+        **tables,
         offline_tables=offline_tables(study),
-        stability=stability_table(study),
         budgets=budget_tables(study),
         figures=drawn,
         missing=[f for f in figures if not f["picture"]],
@@ -156,7 +176,7 @@ def render(
 
 def _made_by(config: ReportConfig) -> dict[str, str]:
     """Provenance of the page itself, for programs that read it."""
-    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    settings = {key: value for key, value in asdict(config).items() if key not in ("out", "tables")}
     index = [] if config.figures is None else [config.figures / INDEX_NAME]
     single = [path for path in (config.online, config.study, config.failures) if path is not None]
     return provenance(settings, {str(p): file_hash(p) for p in (*config.offline, *single, *index)})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from climsim.files import remove, write_text
+from climsim.report.failures import Failure
 from climsim.workflow.plan import FAILURES, Job
 
 _ERROR = "climsim: error: "
@@ -21,23 +22,6 @@ _OUTPUT = re.compile(r"^    output: (\S+)", re.MULTILINE)
 _SLURM_SAYS = re.compile(
     r"^    message: (SLURM-job .*?)\.? ?For further error details", re.MULTILINE
 )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One job that failed.
-
-    Attributes:
-        member: member or reference run; ``all members`` for a stage that all share.
-        stage: generate, prepare, statistics, train, export, offline or online.
-        message: what the stage said, in one line.
-        log: its log, in the experiment's folder.
-    """
-
-    member: str
-    stage: str
-    message: str
-    log: str
 
 
 def find_failures(folder: Path, jobs: Sequence[Job], said: str) -> list[Failure]:

@@ -17,12 +17,14 @@ from typing import Any
 from climsim.configuration import flatten
 from climsim.console import PROGRESS_VARIABLE, fail
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, read_json, remove, write_json, write_text
+from climsim.files import file_hash, read_json, remove, stored_attributes, write_json, write_text
+from climsim.locks import LockedError, hold
 from climsim.workflow.failures import CALL
-from climsim.workflow.lock import LockedError, hold
 from climsim.workflow.plan import Job
 
 PLAN = "plan.json"
+LOCK = ".lock"
+"""File that is locked while a process runs the experiment."""
 REPLACED = "replaced"
 _PATIENCE = 3.0
 """Time that a stage of a killed call has to go [s]."""
@@ -134,26 +136,21 @@ def identity(path: Path) -> str:
         Its fingerprint, or else the hash of a file; empty for other folders, which their stages
         compare with what they made of them.
     """
-    if path.is_dir():
-        described = path / "zarr.json"
-        if not described.is_file():
-            return ""
-        return str(read_json(described).get("attributes", {}).get("fingerprint", ""))
-    if not path.exists():
-        return ""
-    if path.suffix == ".nc":
-        return _netcdf_fingerprint(path) or file_hash(path)
-    return file_hash(path)
+    if path.is_file():
+        return _fingerprint(path) if path.suffix == ".nc" else file_hash(path)
+    return (
+        str(stored_attributes(path).get("fingerprint", ""))
+        if (path / "zarr.json").is_file()
+        else ""
+    )
 
 
-def _netcdf_fingerprint(path: Path) -> str:
-    import netCDF4
-
+def _fingerprint(path: Path) -> str:
     try:
-        with netCDF4.Dataset(path) as file:
-            return str(getattr(file, "fingerprint", ""))
-    except OSError:
-        return ""
+        return str(stored_attributes(path).get("fingerprint", "")) or file_hash(path)
+    except ClimSimError:
+        # The stage that reads it says what is wrong.
+        return file_hash(path)
 
 
 def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Any]) -> None:

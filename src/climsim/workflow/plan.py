@@ -22,7 +22,6 @@ GENERATED_START = "raw/.generate/restart.npz"
 FAILURES = "failures.json"
 REFERENCES = ("mmf1", "mmf2")
 JOINT_RULES = ("online_metrics", "figures", "report")
-MEMBER_RULES = ("train", "export", "offline", "online_member")
 
 
 @dataclass(frozen=True)
@@ -170,6 +169,7 @@ def joint_jobs(
     job = Job("figures", "figures", "", (), "flags/figures.done", "figures", inputs)
     jobs.append(stages.job("figures", job, {**shared, "out": "figures"}))
     values = {**shared, "figures": "figures", "study": "experiment.json", "out": "report.html"}
+    values["tables"] = "tables"
     if failures:
         values["failures"] = FAILURES
     job = Job("report", "report", "", output="report.html", inputs=inputs)

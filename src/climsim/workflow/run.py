@@ -14,12 +14,13 @@ from typing import Any
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.files import remove, write_json
+from climsim.locks import LockedError, hold
 from climsim.online.hosts import batch_runner
+from climsim.report.failures import Failure
 from climsim.workflow import watch
 from climsim.workflow.config import RULES, ExperimentConfig
-from climsim.workflow.failures import SHARED, Failure, find_failures, last_line, write_failures
-from climsim.workflow.job import PLAN
-from climsim.workflow.lock import LockedError, hold
+from climsim.workflow.failures import SHARED, find_failures, last_line, write_failures
+from climsim.workflow.job import LOCK, PLAN
 from climsim.workflow.plan import (
     JOINT_RULES,
     REFERENCES,
@@ -32,7 +33,6 @@ from climsim.workflow.plan import (
 )
 from climsim.workflow.slurm import PROFILE, write_profile
 
-LOCK = ".lock"
 LOG = "logs/snakemake.log"
 _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
@@ -141,14 +141,12 @@ class Study:
         self.stages = Stages(config, config_dir)
         self.jobs = make_plan(config, self.stages)
         self.members = config.members.names()
+        self.cores = config.cores or os.cpu_count() or 1
 
     def dry_run(self, until: str | None) -> None:
         """Print how many jobs of each rule would run."""
         self._write_plan(self.members, self.members, ())
-        command = [*self._command(until), "--dry-run", "--quiet", "rules"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
+        done = self._ask(until, "--dry-run", "--quiet", "rules")
         _, _, stats = f"{done.stdout}\n{done.stderr}".partition("Job stats:\n")
         table, _, _ = stats.partition("\n\n")
         table = table.partition("\nJob stats:")[0].rstrip()
@@ -157,11 +155,7 @@ class Study:
     def graph(self) -> tuple[str, list[str]]:
         """Snakemake's graph of the rules in graphviz's language, and the rule of every job."""
         jobs = self._write_plan(self.members, self.members, ())
-        command = [*self._command(None), "--rulegraph"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
-        return done.stdout, [job.rule for job in jobs]
+        return self._ask(None, "--rulegraph").stdout, [job.rule for job in jobs]
 
     def run(self, until: str | None, lock: int) -> Path | None:
         """Run every job; then the joint ones over the members that did not fail.
@@ -204,13 +198,12 @@ class Study:
     ) -> list[Job]:
         jobs = [*self.jobs, *joint_jobs(self.stages, offline, online, bool(failures))]
         config = self.config
-        cores = config.cores or os.cpu_count() or 1
         store = config.source.store
         plan = {
             "name": config.name,
             "runner": sys.executable,
             "python": stage_interpreter(),
-            "cores": cores,
+            "cores": self.cores,
             "cores_per_member": config.cores_per_member,
             "batch": batch_runner(config.host) is not None,
             "store_mark": "" if store is None else str(store / _STORE_MARK),
@@ -228,15 +221,13 @@ class Study:
         return jobs
 
     def _command(self, until: str | None) -> list[str]:
-        config = self.config
-        cores = config.cores or os.cpu_count() or 1
-        where = ["--cores", str(cores)]
+        where = ["--cores", str(self.cores)]
         if self.slurm:
             # Rules that stay here only wait.
             waiting = len(self.members) + 2
             where = ["--profile", str(self.folder / PROFILE), "--local-cores", str(waiting)]
-        elif batch_runner(config.host) is not None:
-            where = ["--cores", str(max(cores, len(self.members) + 2))]
+        elif batch_runner(self.config.host) is not None:
+            where = ["--cores", str(max(self.cores, len(self.members) + 2))]
         return [
             *(sys.executable, "-m", "snakemake"),
             *("--snakefile", str(resources.files("climsim.workflow") / "Snakefile")),
@@ -248,6 +239,14 @@ class Study:
             *("--rerun-triggers", "mtime", "params"),
             *(("--until", until) if until else ()),
         ]
+
+    def _ask(self, until: str | None, *options: str) -> subprocess.CompletedProcess[str]:
+        """Let Snakemake say something of the plan without running it."""
+        command = [*self._command(until), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
+        return done
 
     def _snakemake(self, until: str | None, lock: int) -> tuple[int, str]:
         """Run Snakemake, watched; return its exit code and what it said, also in a log."""

@@ -12,13 +12,12 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.files import read_json
+from climsim.locks import held
 from climsim.online.record import RECORD_NAME, UNSTABLE
 from climsim.workflow.failures import log_message
-from climsim.workflow.job import PLAN, lock_path, progress_path, state_path
-from climsim.workflow.lock import held
+from climsim.workflow.job import LOCK, PLAN, lock_path, progress_path, state_path
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
-LOCK = ".lock"
 _INTERRUPTED = 130
 
 

@@ -1,0 +1,98 @@
+"""The table of coupled runs: growth of errors beside internal variability, corrections, speed."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import xarray
+
+from climsim.figures.growth import elapsed, time_axis
+from climsim.figures.labels import quantity
+from climsim.figures.registry import NothingToDrawError
+from climsim.figures.study import Study
+from climsim.report.cells import Cell, Table, number, plain, text
+
+_FIELD = "T"
+_PERIODS = (1, 3, 10, 30)
+_DAY = 86400.0
+_CORRECTED = {"ptend_q0001": "vapour", "ptend_q0002": "liquid", "ptend_q0003": "ice"}
+
+
+def growth_table(study: Study) -> Table | None:
+    """One row for each run: error of T as it grows, corrections for positive water, speed.
+
+    Args:
+        study: its metrics.
+
+    Returns:
+        None where no run shares a period with the reference.
+    """
+    try:
+        word, axis = time_axis(study)
+    except NothingToDrawError:
+        return None
+    online = study.online
+    name = f"growth_{word}_{_FIELD}"
+    if online is None or name not in online or not np.isfinite(online[name]).any():
+        return None
+    unit = plain(quantity(_FIELD).unit)
+    numbers = _periods(elapsed(study, axis)[0])
+    heads = ["run", "status", "days", *(f"{axis} {n:g}, {unit}" for n in numbers)]
+    heads += [f"raised, {what} (%)" for what in _CORRECTED.values()]
+    heads += ["water added (mm/day)", "SYPD"]
+    records = json.loads(online.attrs["records"])
+    floor = study.floor()
+    rows = []
+    for i, label in enumerate(online["run"].values.tolist()):
+        run = online.isel(run=i)
+        if str(run["role"].values) == "reference":
+            continue
+        rows.append(
+            [
+                text(label),
+                text(str(run["status"].values)),
+                number(run["days"]),
+                *(_error(run, floor, name, position) for position in numbers.values()),
+                *_corrections(records.get(label, {})),
+                number(run["sypd"]),
+            ]
+        )
+    note = (
+        f"RMSE of the {word} mean of T against MMF1, weighted by mass; in brackets as a multiple "
+        "of that of MMF2, a second run with full physics: 1 is internal variability. Raised: share "
+        "of cells and steps whose tendency was raised so that the water stays positive; water "
+        "added: what that adds to the air, against a precipitation of about 3 mm/day."
+    )
+    return Table(tuple(heads), rows, note)
+
+
+def _periods(x: np.ndarray) -> dict[float, int]:
+    """Chosen periods, and the last, with their positions."""
+    last = float(x[-1])
+    chosen = [float(n) for n in _PERIODS if n < last] + [last]
+    return {n: int(np.argmin(np.abs(x - n))) for n in chosen}
+
+
+def _error(run: xarray.Dataset, floor: xarray.Dataset | None, name: str, position: int) -> Cell:
+    value = float(run[name][position])
+    cell = number(value)
+    if floor is None or not math.isfinite(value) or str(run["role"].values) == "floor":
+        return cell
+    ratio = number(value / float(floor[name][position]))
+    return Cell(f"{cell.text} ({ratio.text})", cell.order)
+
+
+def _corrections(record: dict[str, Any]) -> list[Cell]:
+    """Share of cells by kind of water, and water added in all."""
+    steps = int(record.get("coupled_steps") or 0)
+    cells = steps * int(record.get("cells") or 0)
+    counts, added = record.get("corrections") or {}, record.get("added") or {}
+    keys = [f"positivity:{name}" for name in _CORRECTED]
+    if not cells or not any(key in counts for key in keys):
+        return [Cell("–")] * (len(_CORRECTED) + 1)
+    shares = [number(100.0 * counts.get(key, 0) / cells) for key in keys]
+    water = sum(float(added.get(name, 0.0)) for name in _CORRECTED)
+    return [*shares, number(water / steps * _DAY)]
