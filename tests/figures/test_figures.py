@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray
@@ -91,6 +92,17 @@ def test_drawing_writes_both_formats_and_an_index(files, tmp_path):
         assert [Path(f).suffix for f in entry["files"]] == [".png", ".pdf"]
         assert all((tmp_path / "f" / f).stat().st_size > 1000 for f in entry["files"])
         assert "{" not in entry["caption"] + entry["title"]
+
+
+def test_resolution_gives_the_size_of_the_pictures(files, tmp_path):
+    widths = {}
+    for dpi in (50, 100):
+        config = FiguresConfig(tmp_path, *files, only=("stability",), formats=("png",), dpi=dpi)
+        draw_figures(config)
+        widths[dpi] = plt.imread(tmp_path / "stability.png").shape[1]
+    assert widths[100] == pytest.approx(2 * widths[50], abs=2)
+    with pytest.raises(ClimSimError, match="dpi=0: expected at least 1"):
+        FiguresConfig(tmp_path, *files, dpi=0)
 
 
 def test_figures_of_equal_metrics_are_equal_files(files, tmp_path):

@@ -38,6 +38,7 @@ class FiguresConfig:
         online: file of online metrics.
         only: names of the figures to draw; empty for all.
         formats: ``png``, ``pdf`` or both.
+        dpi: resolution of the PNG files [pixels per inch]; a page of text is about 7 inches wide.
     """
 
     out: Path
@@ -45,6 +46,7 @@ class FiguresConfig:
     online: Path | None = None
     only: tuple[str, ...] = ()
     formats: tuple[str, ...] = ("png", "pdf")
+    dpi: int = 200
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
@@ -52,6 +54,8 @@ class FiguresConfig:
         unknown = sorted(set(self.formats) - set(_METADATA))
         if unknown or not self.formats:
             raise ClimSimError(f"formats={list(self.formats)}: expected png, pdf or both")
+        if self.dpi < 1:
+            raise ClimSimError(f"dpi={self.dpi}: expected at least 1")
         for name in self.only:
             find_figure(name)
 
@@ -102,7 +106,7 @@ def _draw_one(
     try:
         with styled():
             figure = spec.draw(study, variant)
-            entry["files"] = [_save(figure, name, kind, config.out) for kind in config.formats]
+            entry["files"] = [_save(figure, name, kind, config) for kind in config.formats]
     except NothingToDrawError as error:
         logger.info("%s: not drawn: %s", name, error)
         entry["missing"] = str(error)
@@ -114,10 +118,10 @@ def variant_label(variant: str) -> str:
     return QUANTITIES[variant].symbol if variant in QUANTITIES else recipe_label(variant)
 
 
-def _save(figure: Figure, name: str, kind: str, folder: Path) -> str:
-    path = folder / f"{name}.{kind}"
+def _save(figure: Figure, name: str, kind: str, config: FiguresConfig) -> str:
+    path = config.out / f"{name}.{kind}"
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=_METADATA[kind])
+        figure.savefig(temporary, format=kind, dpi=config.dpi, metadata=_METADATA[kind])
     # The layout is found once, for the first format: it costs as much as the drawing.
     figure.set_layout_engine("none")
     return path.name

@@ -111,7 +111,6 @@ def styled() -> Iterator[None]:
         "lines.markersize": 3.5,
         "grid.color": "#e2e2e2",
         "grid.linewidth": 0.5,
-        "savefig.dpi": 200,
         "figure.dpi": 100,
         "pdf.fonttype": 42,
         "svg.hashsalt": "climsim",
