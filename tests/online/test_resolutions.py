@@ -45,7 +45,7 @@ def atmospheric_water(host):
     params=[
         ("T21", "grey"),
         pytest.param(("T31", "grey"), marks=pytest.mark.long),
-        pytest.param(("T10", "rrtmgp"), marks=pytest.mark.long),
+        ("T10", "rrtmgp"),
     ],
     ids=lambda param: "-".join(param),
 )
