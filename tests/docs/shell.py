@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDS = {"e3sm", "FTorch", "cluster", "data", "gpu", "quiet machine"}
+NEEDS = {"e3sm", "FTorch", "cluster", "data", "gpu", "hours", "quiet machine"}
 SHELLS = {"sh", "bash", "shell", "console"}
 PROGRAMS = {"climsim", "make", "python", "pip", "git", "cmake"}
 MARK = re.compile(r"<!--\s*(needs|tested-by):\s*(.+?)\s*-->")
