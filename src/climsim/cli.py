@@ -139,7 +139,11 @@ def _online_status() -> click.Command:
         from climsim.console import out, text_table
         from climsim.online.status import experiment_status, status_rows
 
-        out.print(text_table(status_rows(experiment_status(folder))))
+        runs = experiment_status(folder)
+        out.print(text_table(status_rows(runs)))
+        for run in runs:
+            if run.health:
+                out.print(f"{run.case}: {run.health}", markup=False, soft_wrap=True)
 
     command = click.command("status", help="Show every online run below FOLDER.")(callback)
     return command

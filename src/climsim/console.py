@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
@@ -23,7 +24,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from climsim.errors import ClimSimError
@@ -120,8 +121,13 @@ def peak_memory() -> int:
 
 
 def text_table(rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """Lay rows of text out as a table; the first row is its header."""
-    table = Table(*rows[0], title=title)
+    """Lay rows of short texts out as a table; the first row is its header."""
+    table = Table(*map(whole_column, rows[0]), title=title, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows[1:]:
         table.add_row(*row)
     return table
+
+
+def whole_column(header: str) -> Column:
+    """A column of a table whose texts are never cut, however narrow the terminal is."""
+    return Column(header, no_wrap=True, overflow="ignore")

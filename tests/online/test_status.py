@@ -1,7 +1,13 @@
 """The overview of runs: running, stopped, complete, unstable, and how long they still take."""
 
-import pytest
+import io
 
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from climsim.cli import main_group
+from climsim.console import text_table
 from climsim.errors import ClimSimError
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
@@ -26,6 +32,17 @@ def test_overview_shows_each_ending(tmp_path):
     assert "unstable after 1.12 days: T = 511.5 in column 2, level 3" in runs["bad"].health
     header, *rows = status_rows(list(runs.values()))
     assert len(header) == len(rows[0]) == len(rows[1])
+    shown = CliRunner().invoke(main_group, ["online", "status", str(tmp_path)]).output
+    case, health = runs["bad"].case, runs["bad"].health
+    assert f"\n{case}: {health}\n" in shown
+
+
+def test_table_keeps_long_names_whole_on_a_narrow_terminal():
+    name = "squeezeformer-multirep-1024"
+    rows = [("case", "status", "days"), (name, "unstable", "7.4/10")]
+    terminal = Console(width=56, file=io.StringIO())
+    terminal.print(text_table(rows))
+    assert name in terminal.file.getvalue()
 
 
 def test_run_that_was_killed_is_shown_as_stopped(tmp_path):

@@ -69,7 +69,7 @@ def _health(record: RunRecord) -> str:
     if trouble is not None:
         level = "" if trouble["level"] is None else f", level {trouble['level']}"
         return (
-            f"{record.message}: {trouble['variable']} = {trouble['value']} in column "
+            f"{record.message}: {trouble['variable']} = {trouble['value']:.4g} in column "
             f"{trouble['column']}{level}"
         )
     if record.status == "failed":
@@ -96,15 +96,14 @@ def experiment_status(folder: Path) -> list[RunSummary]:
 
 def status_rows(summaries: list[RunSummary]) -> list[tuple[str, ...]]:
     """Turn summaries into the rows of a table, its header first."""
-    header = ("case", "status", "days", "SYPD", "time left", "drift [K/day]", "health")
+    header = ("case", "status", "days", "SYPD", "time left", "K/day")
     rows: list[tuple[str, ...]] = [header]
     for run in summaries:
         speed = "" if run.sypd is None else f"{run.sypd:.1f}"
-        days = f"{run.days:.1f} / {run.days_wanted:g}"
+        days = f"{run.days:.1f}/{run.days_wanted:g}"
         rows.append(
-            (run.case, run.status, days, speed, _duration(run.seconds_left), f"{run.drift:+.3f}",
-             run.health)
-        )  # fmt: skip
+            (run.case, run.status, days, speed, _duration(run.seconds_left), f"{run.drift:+.3f}")
+        )
     return rows
 
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from climsim.console import out
+from climsim.console import out, whole_column
 from climsim.online.record import UNSTABLE
 from climsim.workflow.status import (
     DONE,
@@ -143,7 +143,7 @@ def _members(table: dict[str, dict[str, JobStatus]], height: int | None) -> Tabl
         shown = [m for m in shown if any(job.status in alive for job in table[m].values())]
     left_out = len(table) - len(shown[:height])
     caption = f"{left_out} more: climsim experiment status shows all" if left_out else None
-    members = Table("member", *_COLUMNS, caption=caption)
+    members = Table(whole_column("member"), *_COLUMNS, caption=caption)
     for member in shown[:height]:
         jobs = table[member]
         members.add_row(member, *(_cell(jobs[c]) if c in jobs else Text("") for c in _COLUMNS))
