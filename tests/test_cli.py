@@ -1,12 +1,14 @@
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from climsim import cli, stages
 from climsim.configuration import build_config, compose_config, flat_defaults
 from climsim.errors import ClimSimError
+from climsim.evaluation.online import OnlineConfig
 
 
 def run(*arguments):
@@ -85,3 +87,25 @@ def test_errors_of_a_stage_reach_the_user_without_traceback(tmp_path):
     assert "none.zarr" in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_pattern_in_a_list_of_paths_stands_for_what_is_there(tmp_path):
+    for name in ("unet-7", "unet-43", "mmf1", "[x]"):
+        (tmp_path / name).mkdir()
+
+    def runs(*paths):
+        overrides = [f"runs=[{','.join(paths)}]", "reference=r", "out=o"]
+        values = compose_config("evaluate_online", overrides)
+        return build_config(OnlineConfig, values).runs
+
+    assert runs(f"{tmp_path}/unet-*", f"{tmp_path}/mmf?") == (
+        tmp_path / "unet-43", tmp_path / "unet-7", tmp_path / "mmf1",
+    )  # fmt: skip
+    assert runs("not/there") == (Path("not/there"),)
+    with pytest.raises(ClimSimError, match=r"pao-\*: expected files or folders of such names"):
+        runs(f"{tmp_path}/pao-*")
+    # A name that is there is no pattern.
+    values = {"runs": [str(tmp_path / "[x]")], "reference": "r", "out": "o"}
+    assert build_config(OnlineConfig, values).runs == (tmp_path / "[x]",)
+    with pytest.raises(ClimSimError, match="runs"):
+        build_config(OnlineConfig, {**values, "runs": "one"})

@@ -7,6 +7,7 @@ and wrong types. Every problem becomes one line that names the key.
 from __future__ import annotations
 
 import difflib
+import glob
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -168,12 +169,15 @@ def build_config(cls: type[T], values: dict[str, Any]) -> T:
 
     Args:
         cls: frozen dataclass.
-        values: field values; text becomes `Path` and lists become tuples where declared.
+        values: field values; text becomes `Path` and lists become tuples where declared; in lists
+            of paths, ``*``, ``?`` and ``[...]`` stand for what is there, in the order of names.
 
     Raises:
-        ClimSimError: naming the key that is unknown, missing or of the wrong type.
+        ClimSimError: naming the key that is unknown, missing or of the wrong type, or the pattern
+            that nothing matches.
     """
-    settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks={float: _number})
+    hooks: dict[Any, Any] = {float: _number, tuple[Path, ...]: _paths}
+    settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
     try:
         return dacite.from_dict(cls, values, settings)
     except dacite.UnexpectedDataError as error:
@@ -181,6 +185,21 @@ def build_config(cls: type[T], values: dict[str, Any]) -> T:
         raise ClimSimError(f"unknown configuration key {keys!r} of {cls.__name__}") from error
     except dacite.DaciteError as error:
         raise ClimSimError(f"configuration of {cls.__name__}: {error}") from error
+
+
+def _paths(values: Any) -> Any:
+    if not isinstance(values, list | tuple):
+        return values
+    return [path for value in values for path in _matches(str(value))]
+
+
+def _matches(path: str) -> list[str]:
+    if not glob.has_magic(path) or Path(path).exists():
+        return [path]
+    found = sorted(glob.glob(path))
+    if not found:
+        raise ClimSimError(f"{path}: expected files or folders of such names, found none")
+    return found
 
 
 def _number(value: Any) -> Any:
