@@ -16,6 +16,7 @@ from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
+from climsim.online.status import summarize
 from climsim.variables import DOOR_OUTPUTS, TARGETS
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost, kill_a_run
@@ -253,6 +254,8 @@ def test_model_output_that_is_no_number_ends_the_run_as_unstable(tmp_path, monke
         json.loads((tmp_path / "broken" / "record.json").read_text())["instability"]["value"]
         == "nan"
     )
+    health = summarize(tmp_path / "broken").health
+    assert health.endswith("ptend_q0002 = nan in column 4, level 1")
 
 
 def test_perturbed_start_differs_by_its_seed_only(tmp_path):

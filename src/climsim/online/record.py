@@ -74,7 +74,8 @@ class RunRecord:
         budgets: sums of the residuals.
         daily: global means at the end of each day.
         warnings: what looked suspicious, in words.
-        instability: step, date, column, lat, lon, level, variable, value and bounds, if any.
+        instability: step, date, column, lat, lon, level, variable, value and bounds, where the
+            run became unstable and its host knows them.
         losses: by kind (predicted, true) and target, sum over steps of the mean over cells, and
             the number of steps.
         files: what else the run wrote, by role.

@@ -8,7 +8,14 @@ from pathlib import Path
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.locks import held
-from climsim.online.record import DAYS_PER_YEAR, RECORD_NAME, RUNNING, RunRecord
+from climsim.online.record import (
+    DAYS_PER_YEAR,
+    FAILED,
+    RECORD_NAME,
+    RUNNING,
+    UNSTABLE,
+    RunRecord,
+)
 from climsim.online.run import LOCK_NAME
 
 STOPPED = "stopped"
@@ -68,11 +75,11 @@ def _health(record: RunRecord) -> str:
     trouble = record.instability
     if trouble is not None:
         level = "" if trouble["level"] is None else f", level {trouble['level']}"
-        return (
-            f"{record.message}: {trouble['variable']} = {trouble['value']:.4g} in column "
-            f"{trouble['column']}{level}"
-        )
-    if record.status == "failed":
+        value = trouble["value"]
+        shown = value if isinstance(value, str) else f"{value:.4g}"
+        place = f"column {trouble['column']}{level}"
+        return f"{record.message}: {trouble['variable']} = {shown} in {place}"
+    if record.status in (FAILED, UNSTABLE):
         return record.message
     return record.warnings[-1] if record.warnings else ""
 

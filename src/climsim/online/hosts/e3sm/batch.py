@@ -200,7 +200,4 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
         # The log gives the speed; the record derives it from steps and seconds.
         record.timing.steps = record.steps
         record.timing.seconds["host"] = record.steps * dt / (DAYS_PER_YEAR * state.sypd)
-    if state.status == logs.UNSTABLE:
-        record.instability = {"step": record.steps, "variable": state.message, "level": None,
-                              "column": None, "value": None, "date": record.date}  # fmt: skip
     return record
