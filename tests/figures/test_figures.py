@@ -16,6 +16,7 @@ from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.evaluation.seeds import groups_of, over_seeds
 from climsim.figures import plots
 from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.figures.growth import time_axis
 from climsim.figures.members import best_members
 from climsim.figures.registry import NothingToDrawError, figure_table
 from climsim.figures.study import Study
@@ -155,6 +156,14 @@ def test_seed_range_holds_the_mean_and_counts_failures_as_the_floor(study):
     assert (found.low <= found.mean).values[known].all()
     assert float(found.low.min()) == 0.0
     assert groups_of(values)[0] == ("unet", "standard")
+
+
+def test_errors_grow_by_days_until_there_are_three_months(study):
+    assert time_axis(study) == ("monthly", "month")
+    short = replace(study, online=study.online.isel(month=slice(0, 2)))
+    assert time_axis(short) == ("daily", "day")
+    without_days = replace(study, online=short.online.drop_dims("day"))
+    assert time_axis(without_days) == ("monthly", "month")
 
 
 def test_wrong_files_and_settings_are_refused_in_one_line(files, tmp_path):

@@ -27,6 +27,9 @@ from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style, recipe_label
 
+FEWEST_MONTHS = 3
+"""A line over fewer months than these shows less than the days do."""
+
 Panel = tuple[str, str]
 """A field, and the recipe that the panel shows."""
 
@@ -34,14 +37,14 @@ Panel = tuple[str, str]
 def time_axis(study: Study) -> tuple[str, str]:
     """Word and axis of the periods that lines are drawn over.
 
-    Months where the reference has at least two, else days.
+    Months where the runs touch at least FEWEST_MONTHS, else days.
 
     Raises:
         NothingToDrawError: if there are neither.
     """
     if study.online is None:
         raise NothingToDrawError("no online metrics were given")
-    if study.online.sizes.get("month", 0) >= 2 or "day" not in study.online.sizes:
+    if study.online.sizes.get("month", 0) >= FEWEST_MONTHS or "day" not in study.online.sizes:
         if "month" not in study.online.sizes:
             raise NothingToDrawError("the runs have neither daily nor monthly history files")
         return "monthly", "month"

@@ -23,7 +23,7 @@ FIGURE = FigureSpec(
     40,
     "Growth of the online error",
     "Mass-weighted root mean squared difference from the reference run (MMF1), period by period "
-    "(days, or months where there are at least two). One line for each seed; a cross marks "
+    "(days, or months where there are at least three). One line for each seed; a cross marks "
     "the last whole period of a run that became unstable. The black dashed line is a second run "
     "with the full physics from a perturbed start (MMF2): its distance from MMF1 is internal "
     "variability, below which no difference means anything.",
