@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray
+from matplotlib.lines import Line2D
 from matplotlib.testing.compare import compare_images
 
 from climsim.errors import ClimSimError
@@ -18,6 +19,7 @@ from climsim.figures import plots
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.figures.growth import time_axis
 from climsim.figures.members import best_members
+from climsim.figures.panels import legend_below, panel_grid
 from climsim.figures.registry import NothingToDrawError, figure_table
 from climsim.figures.study import Study
 from climsim.figures.style import NETWORK_STYLES, RECIPE_DASHES, styled
@@ -74,6 +76,19 @@ def test_every_panel_says_what_it_shows(study, name):
         assert [t[:3] for t in titles[:3]] == ["(a)", "(b)", "(c)"][: len(titles)]
     bars = [ax for ax in figure.axes if ax.get_label() == "<colorbar>"]
     assert all(bar.get_ylabel() or bar.get_xlabel() for bar in bars)
+
+
+@pytest.mark.parametrize("dpi", [72, 200])
+def test_legend_of_long_names_stays_inside_its_figure(dpi):
+    names = ["Squeezeformer, multirepresentation, seed 7", "EncDec LSTM, difference loss, seed 7"]
+    for count in range(1, 7):
+        with styled():
+            figure, _ = panel_grid(6, 3, 2.0, width=7.2)
+            figure.set_dpi(dpi)
+            legend_below(figure, [Line2D([], [], label=names[i % 2]) for i in range(count)], 3)
+            figure.canvas.draw()
+        assert figure.legends[0].get_window_extent().width <= figure.bbox.width
+        assert len(figure.legends) == 1
 
 
 @pytest.mark.parametrize("name", spec_and_variant())

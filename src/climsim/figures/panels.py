@@ -172,15 +172,23 @@ def dashes(recipe: str) -> Any:
     return RECIPE_DASHES.get(recipe, "-")
 
 
+_WIDEST_LEGEND = 0.92
+"""Share of the width of a figure; at low resolution rounded letters make a legend 7 % wider [1]."""
+
+
 def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int = 4) -> None:
-    """One legend for all panels, below them."""
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=max(1, min(columns, len(handles))),
-        handlelength=2.8,
-        columnspacing=1.4,
-    )
+    """One legend for all panels, below them, in fewer columns than given if it is too wide."""
+    for ncols in range(max(1, min(columns, len(handles))), 0, -1):
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=ncols,
+            handlelength=2.8,
+            columnspacing=1.4,
+        )
+        if ncols == 1 or legend.get_window_extent().width <= _WIDEST_LEGEND * figure.bbox.width:
+            return
+        legend.remove()
 
 
 def mark_every(size: int, network: str) -> tuple[int, int]:
