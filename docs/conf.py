@@ -42,6 +42,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
 html_title = project
 html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False

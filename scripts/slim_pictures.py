@@ -1,0 +1,54 @@
+"""Make a report or a picture small enough to be kept with the documentation.
+
+    python scripts/slim_pictures.py IN.html OUT.html
+    python scripts/slim_pictures.py IN.png OUT.png
+
+Pictures get a palette of 64 colours, which diagrams bear well; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+COLOURS = 64
+_EMBEDDED = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
+
+
+def slim(picture: bytes) -> bytes:
+    """Give a PNG a palette; as it was where that is no smaller."""
+    stream = io.BytesIO()
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(COLOURS).save(stream, "PNG", optimize=True)
+    return min(picture, stream.getvalue(), key=len)
+
+
+def slim_report(text: str) -> str:
+    """Slim every picture that a page holds."""
+
+    def smaller(found: re.Match[str]) -> str:
+        picture = slim(base64.b64decode(found[1]))
+        return "data:image/png;base64," + base64.b64encode(picture).decode()
+
+    return _EMBEDDED.sub(smaller, text)
+
+
+def main(source: Path, target: Path) -> None:
+    """Write the small form of a file, and say what it saves."""
+    if source.suffix == ".png":
+        target.write_bytes(slim(source.read_bytes()))
+    else:
+        target.write_text(slim_report(source.read_text()))
+    sizes = (path.stat().st_size / 2**10 for path in (source, target))
+    print("{}: {:.0f} KiB, was {:.0f}".format(target, *reversed(list(sizes))))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("slim_pictures.py: expected IN and OUT, two .html or two .png files")
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
