@@ -83,7 +83,8 @@ def slurm(tmp_path, monkeypatch):
             #!/bin/bash
             [ "$1" = --test-only ] && exit 0
             cp "${{@: -1}}" {tmp_path}/job.sh
-            setsid bash {tmp_path}/job.sh > {tmp_path}/job.log 2>&1 &
+            set -m  # a process group of its own, which scancel stops
+            bash {tmp_path}/job.sh > {tmp_path}/job.log 2>&1 &
             echo $! > {tmp_path}/pid
             echo Submitted batch job 77
             """,
