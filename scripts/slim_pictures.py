@@ -3,7 +3,7 @@
     python scripts/slim_pictures.py IN.html OUT.html
     python scripts/slim_pictures.py IN.png OUT.png
 
-Pictures get a palette of 64 colours, which diagrams bear well; nothing else changes.
+Pictures get a palette of 128 colours, which diagrams bear well; nothing else changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-COLOURS = 64
+COLOURS = 128
 _EMBEDDED = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 
 
