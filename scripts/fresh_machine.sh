@@ -9,7 +9,7 @@ set -euo pipefail
 
 readonly TOOLS="git gcc cc make as ld bash sh env cat cp mv rm ln ls mkdir rmdir mktemp touch chmod
   dirname basename readlink uname date printf sleep head tail cut sort tr wc grep sed du df id tee
-  kill ps nproc hostname"
+  kill ps nproc hostname which"
 readonly STEPS=${STEPS:-install demo test}
 
 origin=$(git -C "$(dirname "$0")/.." rev-parse --show-toplevel)
