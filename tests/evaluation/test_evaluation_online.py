@@ -168,6 +168,21 @@ def test_run_that_died_on_its_first_day_has_no_mean(config, tmp_path):
     assert "no mean of h1" in metrics.attrs["problems"]
 
 
+def test_two_runs_of_one_member_keep_their_own_names_and_records(config, tmp_path):
+    model = {"model": str(tmp_path / "unet-standard-7.pt")}
+    corrected = {"corrections": {"positivity:ptend_q0001": 7}}
+    fast = write_run(tmp_path / "fast", seed=5, growing=0.5, record=model | corrected)
+    metrics = metrics_of(replace(config, runs=(*config.runs, fast)))
+    assert metrics["run"].values[:3].tolist() == ["unet-standard-7", "unet-standard-43", "fast"]
+    records = json.loads(metrics.attrs["records"])
+    assert records["fast"]["corrections"] == corrected["corrections"]
+    assert records["unet-standard-7"].get("corrections") != corrected["corrections"]
+    again = write_run(tmp_path / "unet-standard-7", seed=5, growing=0.5)
+    metrics = metrics_of(replace(config, runs=(*config.runs, again)))
+    own, _, other = metrics["run"].values[:3].tolist()
+    assert (own, other) == (str(config.runs[0]), str(again))
+
+
 def test_run_that_died_before_its_first_file_is_a_row_without_values(config, tmp_path):
     folder = tmp_path / "unet-standard-1024"
     folder.mkdir()

@@ -28,6 +28,7 @@ from climsim.evaluation.online_dataset import (
     Plan,
     Row,
     join,
+    labels_of,
 )
 from climsim.evaluation.online_run import (
     CONFIDENCE,
@@ -108,7 +109,8 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
             progress(done, len(rows))
     dataset = join(rows, plan)
     settings = {k: v for k, v in asdict(config).items() if k != "out"}
-    hashes = {row.member.label: run_summary(row.run) for row in rows}
+    summaries = [run_summary(row.run) for row in rows]
+    hashes = dict(zip(labels_of(rows), summaries, strict=True))
     dataset.attrs |= provenance(settings, hashes)
     write_netcdf(dataset, config.out)
     return config.out

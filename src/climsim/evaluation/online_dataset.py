@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,22 @@ class Row:
         return self.run.member if self.role == MEMBER else Member(names[self.role], "", -1)
 
 
+def labels_of(rows: list[Row]) -> list[str]:
+    """A name for each run: its member, or its folder where a member ran more than once.
+
+    One model runs several times in another precision, from another start or with other options of
+    the coupler.
+    """
+    members = Counter(row.member.label for row in rows)
+    folders = Counter(row.run.folder.name for row in rows)
+    labels = []
+    for row in rows:
+        folder = row.run.folder
+        place = folder.name if folders[folder.name] == 1 else str(folder)
+        labels.append(row.member.label if members[row.member.label] == 1 else place)
+    return labels
+
+
 def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
     """Join the measures of all runs along ``run``; what a run lacks is NaN."""
     templates: dict[str, Labelled] = {}
@@ -85,14 +102,17 @@ def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
             arrays[name] = (("run", *axes), stack, notes)
     arrays |= _record_arrays(rows)
     dataset = xarray.Dataset(arrays, _coordinates(rows, plan))
+    labels = labels_of(rows)
     dataset.attrs = {
         "Conventions": "CF-1.11",
         "title": "Online skill of coupled runs against a reference run",
         "mean_stream": plan.mean_stream,
         "precipitation_stream": plan.rain_stream,
         "reference_start": date_of(plan.reference.start),
-        "problems": json.dumps({row.member.label: row.run.problems for row in rows}),
-        "records": json.dumps({row.member.label: row.run.record for row in rows}, default=str),
+        "problems": json.dumps(dict(zip(labels, (r.run.problems for r in rows), strict=True))),
+        "records": json.dumps(
+            dict(zip(labels, (r.run.record for r in rows), strict=True)), default=str
+        ),
     }
     return dataset
 
@@ -136,7 +156,7 @@ def _coordinates(rows: list[Row], plan: Plan) -> dict[str, Any]:
     start = plan.reference.start
     pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
     coordinates: dict[str, Any] = {
-        "run": ("run", [row.member.label for row in rows]),
+        "run": ("run", labels_of(rows)),
         "role": ("run", [row.role for row in rows]),
         "network": ("run", [row.member.network for row in rows]),
         "recipe": ("run", [row.member.recipe for row in rows]),
