@@ -7,7 +7,7 @@ import textwrap
 import pytest
 from synthetic import split_config
 
-from climsim.data.cluster import SlurmConfig, slurm_cluster
+from climsim.data.cluster import SlurmConfig, _in_queue, slurm_cluster
 from climsim.data.parallel import run_tasks
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.data.statistics import compute_statistics
@@ -73,6 +73,13 @@ def test_job_script_holds_what_the_configuration_says():
         assert "#SBATCH -A" not in cluster.job_script()
 
 
+def tool(place, name, script):
+    """Put a shell script among the stand-ins."""
+    path = place / "bin" / name
+    path.write_text("#!/bin/bash\n" + textwrap.dedent(script).lstrip())
+    path.chmod(0o755)
+
+
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """Stand-ins for ``sbatch`` and ``scancel`` that run the job on this machine."""
@@ -80,7 +87,6 @@ def slurm(tmp_path, monkeypatch):
     folder.mkdir()
     scripts = {
         "sbatch": f"""
-            #!/bin/bash
             [ "$1" = --test-only ] && exit 0
             cp "${{@: -1}}" {tmp_path}/job.sh
             set -m  # a process group of its own, which scancel stops
@@ -89,14 +95,12 @@ def slurm(tmp_path, monkeypatch):
             echo Submitted batch job 77
             """,
         "scancel": f"""
-            #!/bin/bash
             echo "$@" >> {tmp_path}/cancelled
             kill -- -$(cat {tmp_path}/pid)
             """,
     }
     for name, text in scripts.items():
-        (folder / name).write_text(textwrap.dedent(text).lstrip())
-        (folder / name).chmod(0o755)
+        tool(tmp_path, name, text)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     return tmp_path
 
@@ -110,9 +114,31 @@ def test_slurm_jobs_do_the_work_and_are_cancelled(record, store, slurm):
 
 
 def test_a_refused_job_is_told(slurm, record):
-    (slurm / "bin/sbatch").write_text("#!/bin/bash\necho invalid partition >&2\nexit 1\n")
+    tool(slurm, "sbatch", "echo invalid partition >&2; exit 1")
     with pytest.raises(ClimSimError, match=r"sbatch refuses the job .*invalid partition.*slurm\."):
         prepare(config(record, slurm / "s", dask="slurm"))
+
+
+def test_jobs_that_end_without_a_worker_are_told(slurm, record, monkeypatch):
+    monkeypatch.setattr("climsim.data.cluster.POLL", 0.2)
+    tool(slurm, "squeue", "exit 0")
+    prologue = SlurmConfig(jobs=1, cores=1, memory="2GB", prologue=("exit 3",))
+    with pytest.raises(ClimSimError, match=r"no worker came: see why in slurm-77\.out"):
+        prepare(config(record, slurm / "s", dask="slurm", slurm=prologue))
+
+
+@pytest.mark.parametrize(
+    ("squeue", "there"),
+    [
+        ("echo 77", True),
+        ("exit 0", False),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", False),
+        ("echo Unable to contact slurm controller >&2; exit 1", True),
+    ],
+)
+def test_only_a_clear_answer_says_that_jobs_are_gone(slurm, squeue, there):
+    tool(slurm, "squeue", squeue)
+    assert _in_queue(["77"]) is there
 
 
 def test_a_machine_without_slurm_is_told(record, tmp_path, monkeypatch):

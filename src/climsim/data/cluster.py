@@ -7,6 +7,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 SLURM = "slurm"
 """Word that asks for SLURM jobs in place of an address."""
+POLL = 5.0
+"""Time between two looks for a worker of SLURM jobs [s]."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def open_client(dask: str, slurm: SlurmConfig) -> Iterator[Any]:
         A `distributed.Client`.
 
     Raises:
-        ClimSimError: if no scheduler answers, or no job can be submitted.
+        ClimSimError: if no scheduler answers, no job can be submitted, or all of them end at once.
     """
     from distributed import Client
 
@@ -107,6 +110,7 @@ def open_client(dask: str, slurm: SlurmConfig) -> Iterator[Any]:
             cluster.scale(jobs=slurm.jobs)
             logger.info("%d jobs of %d cores are handed to SLURM", slurm.jobs, slurm.cores)
             with Client(cluster) as client:
+                _await_worker(client, cluster)
                 yield client
         return
     where = {"scheduler_file": dask} if dask.endswith(".json") else {"address": dask}
@@ -119,6 +123,39 @@ def open_client(dask: str, slurm: SlurmConfig) -> Iterator[Any]:
         ) from error
     with client:
         yield client
+
+
+def _await_worker(client: Any, cluster: Any) -> None:
+    """Wait for the first worker, as long as any job is in the queue.
+
+    Raises:
+        ClimSimError: if all jobs left it and no worker came.
+    """
+    gone = 0
+    while not client.scheduler_info()["workers"]:
+        time.sleep(POLL)
+        jobs = [job.job_id for job in cluster.workers.values() if job.job_id]
+        gone = gone + 1 if jobs and not _in_queue(jobs) else 0
+        # A job may start, connect and be asked for in that order within one look.
+        if gone >= 2 and not client.scheduler_info()["workers"]:
+            files = ", ".join(f"slurm-{job}.out" for job in jobs)
+            raise ClimSimError(
+                f"dask=slurm: the jobs left the queue and no worker came: see why in {files}, and "
+                "look at slurm.prologue, slurm.interface and slurm.walltime"
+            )
+
+
+def _in_queue(jobs: list[str]) -> bool:
+    """Whether SLURM holds any of these jobs; also where it cannot be asked."""
+    command = ["squeue", "--noheader", "--format=%i", "--jobs=" + ",".join(jobs)]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return True
+    # It refuses jobs that it has forgotten; other failures tell nothing about them.
+    return bool(answer.stdout.strip()) or (
+        answer.returncode != 0 and "Invalid job id" not in answer.stderr
+    )
 
 
 def _check_job(script: str) -> None:
