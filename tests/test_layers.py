@@ -13,6 +13,7 @@ LAYERS = (
     ("constants",),
     ("variables",),
     ("grid", "thermodynamics"),
+    ("names",),
     ("files", "locks", "allocation", "plugins"),
     ("data",),
     ("transforms",),

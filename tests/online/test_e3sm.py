@@ -413,6 +413,43 @@ def test_case_that_cannot_work_is_refused(tmp_path, changes, message):
         case(tmp_path, **changes)
 
 
+INJECTED = "x; touch INJECTED #"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "case", "folder", "source", "machine", "account", "model", "compiler", "queue", "compset",
+        "grid", "run_type", "reference_case", "reference_date", "reference_time",
+        "reference_folder", "executable", "ftorch", "tasks", "threads", "tasks_per_node",
+        "steps_per_day", "months", "months_per_job", "restart_days",
+    ],
+)  # fmt: skip
+def test_setting_that_would_be_a_command_in_a_script_is_refused(tmp_path, key):
+    for value in (INJECTED, "$(id)", "a\nb"):
+        with pytest.raises(ClimSimError, match=rf"e3sm\.{key}"):
+            case(tmp_path, **{key: value})
+
+
+def test_whatever_a_script_is_filled_with_stays_one_word(tmp_path, monkeypatch, cime):
+    monkeypatch.setattr(E3smConfig, "__post_init__", lambda self: None)
+    monkeypatch.chdir(tmp_path)
+    config = case(
+        tmp_path, machine=INJECTED, account="$(touch INJECTED)", queue="`touch INJECTED`",
+        grid="a' b\"", restart_days=INJECTED,
+    )  # fmt: skip
+    create_case(config)
+    submit_case(config)
+    assert "--res a' b\" --machine x; touch INJECTED # " in calls_of(cime[1])[0]
+    assert not list(tmp_path.rglob("INJECTED"))
+
+
+def test_namelist_keeps_quotes_of_a_path(tmp_path, monkeypatch):
+    monkeypatch.setattr(E3smConfig, "__post_init__", lambda self: None)
+    config = case(tmp_path, model=Path("/m/it's 'x' &end.pt"))
+    assert groups(config)["mmf_nn_emulator_nl"]["cb_torch_model"] == "/m/it's 'x' &end.pt"
+
+
 def test_missing_and_unknown_settings_of_the_host_are_named(tmp_path):
     with pytest.raises(ClimSimError, match=r"host_options\.wall: unknown key of the host e3sm"):
         run_online(run_config(tmp_path, wall=3))

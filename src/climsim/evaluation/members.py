@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from climsim.names import as_name, check_name
+
 NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "pao_model", "convnext", "encdec_lstm")
 """The networks of the published study, in the order of its figures."""
 RECIPES = ("standard", "conf_loss", "diff_loss", "multirep", "v6")
@@ -46,10 +48,17 @@ def member_of(metadata: Mapping[str, Any], name: str) -> Member:
 
     Returns:
         The member; ``name`` itself becomes the network of a product that says nothing.
+
+    Raises:
+        ClimSimError: if the product gives a network or recipe that cannot be a name.
     """
-    match = _LABEL.fullmatch(name)
-    guess: dict[str, Any] = match.groupdict() if match else {"network": name}
+    label = as_name(name)
+    match = _LABEL.fullmatch(label)
+    guess: dict[str, Any] = match.groupdict() if match else {"network": label}
     found = {key: _search(metadata, key) for key in ("network", "recipe", "seed")}
+    for key in ("network", "recipe"):
+        if found[key]:
+            check_name(str(found[key]), f"{name}: {key} in its metadata")
     merged = guess | {key: value for key, value in found.items() if value is not None}
     # A file that holds several members (a seed ensemble) has no seed of its own.
     several = len(metadata.get("members") or ()) > 1

@@ -12,6 +12,10 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
+from climsim.names import check_name
+
+_NAMED = ("network", "recipe", "group_network", "group_recipe")
+"""Attributes and variables of metrics that hold names, which files and labels are made of."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,21 @@ def _load(path: Path, attribute: str) -> xarray.Dataset:
             f"{path}: expected metrics with the attribute {attribute!r}, found none: give files of "
             "`climsim evaluate offline` as offline and one of `climsim evaluate online` as online"
         )
+    _check_names(path, loaded)
     return loaded
+
+
+def _check_names(path: Path, metrics: xarray.Dataset) -> None:
+    """Refuse metrics whose names are none: they were edited, or made by something else."""
+    for key in _NAMED:
+        found = [metrics.attrs[key]] if key in metrics.attrs else []
+        found += metrics[key].values.ravel().tolist() if key in metrics.variables else []
+        for name in filter(None, map(str, found)):
+            check_name(name, f"{path}: {key}")
+    for name in map(str, metrics.variables):
+        check_name(name, f"{path}: variable")
+    if "member" in metrics.attrs:
+        check_name(str(metrics.attrs["member"]), f"{path}: member")
 
 
 def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:

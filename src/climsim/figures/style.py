@@ -90,6 +90,11 @@ def member_label(network: str, recipe: str, seed: int | None = None) -> str:
     return ", ".join(parts)
 
 
+def literal(text: str) -> str:
+    """A text of a file as matplotlib shows it: a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
+
+
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
     """Draw with the project's settings; the caller's settings come back afterwards."""

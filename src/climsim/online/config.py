@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
+from climsim.names import check_name
 from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
 from climsim.plugins import absolute_reference
@@ -60,8 +61,7 @@ class RunConfig:
         object.__setattr__(self, "host", absolute_reference(self.host))
         object.__setattr__(self, "streams", tuple(self.streams))
         object.__setattr__(self, "hourly_fields", tuple(self.hourly_fields))
-        if not self.case or "/" in self.case:
-            raise ClimSimError(f"case: expected a name without '/', found {self.case!r}")
+        check_name(self.case, "case")
         for name in ("days", "restart_days"):
             if not getattr(self, name) > 0:
                 raise ClimSimError(

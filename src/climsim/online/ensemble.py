@@ -14,6 +14,7 @@ from typing import Any
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
+from climsim.names import as_name
 from climsim.online.config import RunConfig
 from climsim.online.hosts import batch_members_runner
 from climsim.online.interrupts import on_interrupt
@@ -65,7 +66,7 @@ class EnsembleConfig(RunConfig):
                 parts = [self.case]
                 if model is not None:
                     own["model"] = model
-                    parts.append(model.stem)
+                    parts.append(as_name(model.stem))
                 if seed is not None:
                     own["perturbation_seed"] = seed
                     parts.append(str(seed))

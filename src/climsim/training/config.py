@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from climsim.errors import ClimSimError
-from climsim.plugins import absolute_reference
+from climsim.names import check_name
+from climsim.plugins import absolute_reference, is_reference
 from climsim.transforms.inputs import INPUT_KINDS
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -40,6 +41,8 @@ class NetworkConfig:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not is_reference(self.name):
+            check_name(self.name, "network.name")
         object.__setattr__(self, "name", absolute_reference(self.name))
 
 
@@ -64,6 +67,7 @@ class RecipeConfig:
     confidence: bool = False
 
     def __post_init__(self) -> None:
+        check_name(self.name, "recipe.name")
         _require_choice("recipe.inputs", self.inputs, INPUT_KINDS)
         _require("recipe.delta", self.delta, self.delta > 0, "a positive number")
         object.__setattr__(self, "loss", absolute_reference(self.loss))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
+from climsim.names import check_name
 
 STAGE_NAMES = (
     "generate",
@@ -63,10 +63,11 @@ class Members:
                 raise ClimSimError(f"members.{key}: expected different entries, found {entries}")
         for key in ("networks", "recipes"):
             for name in getattr(self, key):
-                if not re.fullmatch(r"[^-/\s]+", name):
+                if "-" in check_name(name, f"members.{key}"):
                     raise ClimSimError(
-                        f"members.{key}: {name!r} cannot name a folder: expected no '-', '/' or "
-                        "space: give it such a name in a configuration file of that group"
+                        f"members.{key}: expected names without '-', which stands between network, "
+                        f"recipe and seed, found {name!r}: give it another name in a "
+                        "configuration file of that group"
                     )
 
     def names(self) -> list[str]:
@@ -179,6 +180,7 @@ class ExperimentConfig:
     slurm: Slurm = field(default_factory=Slurm)
 
     def __post_init__(self) -> None:
+        check_name(self.name, "name")
         unknown = sorted(set(self.stages) - set(STAGE_NAMES))
         if unknown:
             raise ClimSimError(

@@ -17,7 +17,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import DIVERGING, UNDEFINED_COLOUR
+from climsim.figures.style import DIVERGING, UNDEFINED_COLOUR, literal
 
 _NAME = "ptend_q0001"
 _HPA = 100.0
@@ -34,7 +34,7 @@ def draw(study: Study, variant: str) -> Figure:
     biases = written.shown(study.offline[f"bias_by_precipitation_{_NAME}"]).isel(member=chosen)
     limit = symmetric_limit(biases)
     figure, axes = panel_grid(len(chosen), 2, 2.6, width=7.2 if len(chosen) > 1 else 4.5)
-    labels = [str(p) for p in biases["percentile"].values]
+    labels = [literal(str(p)) for p in biases["percentile"].values]
     pressure = biases["pressure"].values
     mesh = None
     for i, ax in enumerate(axes):

@@ -20,7 +20,7 @@ from climsim.figures.members import (
 from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
 
 _LOWEST = 0.1
 """Precipitation at which the axis begins [mm/day]."""
@@ -46,7 +46,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax.set_yscale("log")
         ax.set_xlim(_LOWEST, _end(reference, members))
         ax.grid(visible=True)
-        head(ax, surface, i)
+        head(ax, literal(surface), i)
         if i % 2 == 0:
             ax.set_ylabel("density per decade")
     for ax in axes[-2:]:

@@ -21,7 +21,7 @@ from climsim.figures.members import (
 from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, recipe_label
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal, recipe_label
 
 _QUANTITIES = ("TMQ", "T_lowest", "cloud_path")
 
@@ -53,7 +53,7 @@ def draw(study: Study, variant: str) -> Figure:
         if floor is not None:
             second = floor[name].sel(region=region)
             _line(ax, x, second, variant, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
-        head(ax, region, i)
+        head(ax, literal(region), i)
         if i % columns == 0:
             ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")
     label_time(axes, columns, x_label)

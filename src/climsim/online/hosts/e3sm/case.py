@@ -28,11 +28,16 @@ def _render(name: str, config: E3smConfig) -> str:
     text = resources.files(__package__).joinpath(f"{name}.j2").read_text()
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False,
+        keep_trailing_newline=True, autoescape=False, finalize=_quoted,
     )  # fmt: skip
     template = environment.from_string(text)
     definitions = CPP_DEFINITIONS[config.purpose]
-    return template.render(c=config, definitions=definitions, q=lambda x: shlex.quote(str(x)))
+    return template.render(c=config, definitions=definitions)
+
+
+def _quoted(value: Any) -> str:
+    """What a template puts into a script: one word of the shell, whatever is in it."""
+    return shlex.quote(str(value))
 
 
 def case_files(config: E3smConfig) -> dict[str, str]:

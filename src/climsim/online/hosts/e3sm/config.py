@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from climsim.constants import STEPS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
+from climsim.names import check_name
 from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
 
@@ -16,6 +18,20 @@ CPP_DEFINITIONS = {HYBRID: "-DMMF_NN_EMULATOR", MMF: "", TRAINING: "-DMMF_ML_TRA
 """Preprocessor definitions of E3SM by purpose of the case."""
 COMBINATIONS = ("v2", "v2_conf", "v6")
 RUN_TYPES = ("branch", "hybrid", "startup")
+_PATHS = ("folder", "source", "model", "reference_folder", "executable", "ftorch")
+_COUNTS = (
+    "months", "months_per_job", "tasks", "threads", "tasks_per_node", "steps_per_day",
+    "restart_days",
+)  # fmt: skip
+_WORD = (re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+%:@^-]*"), "a word of CIME, such as F2010-MMF1")
+_PATTERNS = {
+    **dict.fromkeys(("machine", "account", "compiler", "queue", "compset", "grid"), _WORD),
+    "reference_date": (re.compile(r"\d{4}-\d{2}-\d{2}"), "a date as YYYY-MM-DD"),
+    "reference_time": (re.compile(r"\d{5}"), "a second of the day in five digits"),
+}
+"""What a text must match as a whole, and the same in words."""
+_UNFIT = re.compile(r"[^\w@%+=:./~^-]")
+"""What CIME, whose own scripts do not quote paths, would take for more than a path."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +111,10 @@ class E3smConfig:
     coupler: CouplerOptions = field(default_factory=CouplerOptions)
 
     def __post_init__(self) -> None:
-        for name in ("folder", "source", "model", "reference_folder", "executable", "ftorch"):
+        for name in _PATHS:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value).absolute())
+        self._check_texts()
         object.__setattr__(self, "streams", tuple(self.streams))
         for key, known in (
             ("purpose", tuple(CPP_DEFINITIONS)),
@@ -109,10 +126,27 @@ class E3smConfig:
         for stream in self.streams:
             if stream not in STREAMS:
                 raise unknown_name("e3sm.streams", stream, STREAMS)
-        for key in ("months", "months_per_job", "tasks", "threads", "tasks_per_node"):
-            if getattr(self, key) < 1:
-                raise ClimSimError(f"e3sm.{key}: expected 1 or more, found {getattr(self, key)}")
+        for key in _COUNTS:
+            value = getattr(self, key)
+            if not isinstance(value, int) or value < 1:
+                raise ClimSimError(f"e3sm.{key}: expected 1 or more, found {value!r}")
         self._check_what_belongs_together()
+
+    def _check_texts(self) -> None:
+        """Refuse what would be more than one value in the scripts of CIME."""
+        check_name(self.case, "e3sm.case")
+        check_name(self.reference_case, "e3sm.reference_case")
+        for key, (pattern, words) in _PATTERNS.items():
+            value = getattr(self, key)
+            if not pattern.fullmatch(str(value)):
+                raise ClimSimError(f"e3sm.{key}: expected {words}, found {value!r}")
+        for key in _PATHS:
+            unfit = _UNFIT.search(str(getattr(self, key)))
+            if unfit:
+                raise ClimSimError(
+                    f"e3sm.{key}: expected a path that E3SM's own scripts can take, found "
+                    f"{unfit[0]!r} in {str(getattr(self, key))!r}: choose or link another folder"
+                )
 
     def _check_what_belongs_together(self) -> None:
         if self.purpose == HYBRID and self.model is None:
