@@ -356,6 +356,43 @@ def test_folder_of_another_run_is_refused(tmp_path):
         run_online(config(tmp_path, days=0.5, perturbation_seed=4), host=ToyHost())
 
 
+@pytest.mark.parametrize("bad", ["nothing there", "no restart file"])
+def test_start_that_failed_is_replaced_by_the_right_one(tmp_path, bad):
+    start = tmp_path / "start.npz"
+    ToyHost().save(start)
+    wrong = tmp_path / "wrong.npz"
+    if bad == "no restart file":
+        wrong.write_bytes(b"no restart file")
+    folder = tmp_path / "run"
+    with pytest.raises((OSError, ValueError)):
+        run_online(config(folder, days=0.1, start=wrong), host=ToyHost())
+    assert RunRecord.open(folder).status == "failed"
+    record = run_online(config(folder, days=0.1, start=start), host=ToyHost())
+    assert (record.status, record.config["start"]) == ("complete", str(start))
+
+
+def test_run_that_left_history_is_not_replaced_though_its_record_has_no_steps(tmp_path):
+    kill_a_run(config(tmp_path, restart_days=2), 80)
+    assert RunRecord.open(tmp_path).steps == 0
+    with pytest.raises(ClimSimError, match="holds another run: perturbation_seed"):
+        run_online(config(tmp_path, restart_days=2, perturbation_seed=4), host=ToyHost())
+
+
+def test_run_is_continued_from_a_start_file_that_moved(tmp_path):
+    start, moved = tmp_path / "start.npz", tmp_path / "moved.npz"
+    ToyHost().save(start)
+    folder = tmp_path / "run"
+    run_online(config(folder, days=0.1, start=start), host=ToyHost())
+    start.rename(moved)
+    longer = config(folder, days=0.2, start=moved)
+    assert run_online(longer, host=ToyHost()).steps == round(0.2 * 72)
+    other = ToyHost()
+    other.step_physics()
+    other.save(tmp_path / "other.npz")
+    with pytest.raises(ClimSimError, match="holds another run: start was"):
+        run_online(replace(longer, start=tmp_path / "other.npz"), host=ToyHost())
+
+
 def test_second_process_in_the_folder_is_refused(tmp_path):
     class Nosy(ToyHost):
         def step_physics(self):

@@ -71,3 +71,34 @@ def test_run_on_its_way_shows_the_time_left(tmp_path):
 def test_folder_without_runs_is_named(tmp_path):
     with pytest.raises(ClimSimError, match=r"holds no record\.json"):
         experiment_status(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "expected JSON"),
+        ("[]", "expected the record of a run"),
+        ('{"case": "x"}', "expected the record of a run"),
+        (None, "expected the record of a run"),
+    ],
+)
+def test_damaged_record_is_a_row_of_its_own_and_hides_no_other_run(tmp_path, text, reason):
+    run_online(config(tmp_path / "good"), host=ToyHost())
+    run_online(config(tmp_path / "bad"), host=ToyHost())
+    path = tmp_path / "bad" / "record.json"
+    of_text = path.read_text().replace('"dt": 1200.0', '"dt": "1200 s"')
+    path.write_text(of_text if text is None else text)
+    runs = {r.case: r for r in experiment_status(tmp_path)}
+    assert (runs["good"].status, runs["bad"].status) == ("complete", "damaged")
+    assert str(path) in runs["bad"].health
+    assert reason in runs["bad"].health
+    result = CliRunner().invoke(main_group, ["online", "status", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "good" in result.output
+
+
+def test_runs_in_folders_named_like_restart_points_are_shown(tmp_path):
+    for name in ("restart_from_march", "step-two", "restart"):
+        run_online(config(tmp_path / name), host=ToyHost())
+    shown = [run.folder.name for run in experiment_status(tmp_path)]
+    assert shown == ["restart", "restart_from_march", "step-two"]

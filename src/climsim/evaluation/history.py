@@ -1,7 +1,7 @@
-"""Reading the history files and the record of an online run, of any host that writes E3SM's form.
+"""The history files and the record of an online run, of any host that writes E3SM's form.
 
-Files cut short, missing or not finite are left out and named in ``problems``, so that one bad file
-of a long run costs its own period and nothing else.
+Files that cannot be used, and records that are no mean, are left out and named in ``problems``, so
+that one bad file of a long run costs its own period and nothing else.
 """
 
 from __future__ import annotations
@@ -9,42 +9,57 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import cftime
-import netCDF4
-import numpy as np
-from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.history_file import (
+    CALENDAR,
+    EPOCH,
+    Array,
+    Header,
+    Period,
+    Size,
+    UnreadableError,
+    read_fields,
+    read_grid,
+    read_header,
+)
 from climsim.evaluation.members import Member, member_of
 from climsim.files import read_json
 from climsim.grid import ColumnGrid
+from climsim.online.record import RECORD_NAME
 
+__all__ = ["Array", "Period", "Place", "RunHistory", "date_of"]
 logger = logging.getLogger(__name__)
-
-Array = NDArray[np.floating]
-Period = tuple[int, int]
-"""Beginning and end of a mean [s since 0001-01-01, noleap]."""
-
-EPOCH = "seconds since 0001-01-01 00:00:00"
-CALENDAR = "noleap"
-_BOUNDS = ("time_bnds", "time_bounds")
-_GRID = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi")
-_UNREADABLE = (OSError, RuntimeError, KeyError, IndexError)
-"""What the netCDF library raises for a file that is cut short or no netCDF at all."""
+_STREAMS = ("h0", "h1", "h2")
+_KNOWN: dict[str, type | UnionType] = {
+    "status": str, "days": int | float, "days_wanted": int | float, "sypd": int | float,
+    "model": str, "case": str, "message": str, "made_by": dict, "corrections": dict,
+}  # fmt: skip
+"""What a record says and the evaluation reads, with its types."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a mean lies: file and index along its time axis."""
+    """Where a mean lies.
+
+    Attributes:
+        path: of the file.
+        index: along its time axis.
+        names: variables on the columns that the file holds.
+    """
 
     path: Path
     index: int
+    names: frozenset[str]
 
 
 @dataclass
@@ -60,7 +75,6 @@ class RunHistory:
     folder: Path
     record: dict[str, Any]
     problems: list[str] = field(default_factory=list)
-    _streams: dict[str, dict[Period, Place]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, allow_empty: bool = False) -> RunHistory:
@@ -76,22 +90,43 @@ class RunHistory:
         """
         if not folder.is_dir():
             raise ClimSimError(f"{folder}: no such run folder: run `climsim online run` first")
-        record_path = folder / "record.json"
-        run = cls(folder, read_json(record_path) if record_path.exists() else {})
-        if not record_path.exists():
-            run.note(f"{record_path.name}: missing; status and speed are unknown")
+        run = cls(folder, {})
+        run.record = run._read_record()
         if run.empty and allow_empty and run.record:
             run.note("no history file")
         elif run.empty:
             raise ClimSimError(
                 f"{folder}: no readable history file (*.eam.h0.*.nc, h1, h2): run it again"
+                + "".join(f"; {problem}" for problem in run.problems)
             )
         return run
+
+    def _read_record(self) -> dict[str, Any]:
+        """What the record says, as far as it can be understood."""
+        path = self.folder / RECORD_NAME
+        if not path.exists():
+            self.note(f"{path.name}: missing; status and speed are unknown")
+            return {}
+        try:
+            values = read_json(path)
+        except (ClimSimError, OSError) as error:
+            self.note(f"{path.name}: damaged ({error}); status and speed are unknown")
+            return {}
+        if not isinstance(values, dict):
+            self.note(f"{path.name}: expected the record of a run; status and speed are unknown")
+            return {}
+        return {k: value for k, value in values.items() if self._understood(k, value)}
+
+    def _understood(self, key: str, value: Any) -> bool:
+        if value is None or isinstance(value, _KNOWN.get(key, object)):
+            return True
+        self.note(f"{RECORD_NAME}: {key} is {value!r}; left out")
+        return False
 
     @property
     def empty(self) -> bool:
         """Whether there is no readable history file."""
-        return not any(self.periods(stream) for stream in ("h0", "h1", "h2"))
+        return not any(self._streams.values())
 
     @cached_property
     def member(self) -> Member:
@@ -111,33 +146,87 @@ class RunHistory:
 
     def periods(self, stream: str) -> dict[Period, Place]:
         """Means of a stream by period, in the order of time."""
-        if stream not in self._streams:
-            found: dict[Period, Place] = {}
-            for path in sorted(self.folder.glob(f"*.eam.{stream}.*.nc")):
-                try:
-                    found |= {
-                        period: Place(path, i) for i, period in enumerate(_read_periods(path))
-                    }
-                except _UNREADABLE as error:
-                    self.note(f"{path.name}: cannot be read ({_first_line(error)}); left out")
-            self._streams[stream] = dict(sorted(found.items()))
         return self._streams[stream]
 
     @cached_property
+    def _headers(self) -> dict[str, dict[Path, Header]]:
+        """Headers of the files of each stream that can be read."""
+        found: dict[str, dict[Path, Header]] = {stream: {} for stream in _STREAMS}
+        for stream, headers in found.items():
+            for path in self._files(stream):
+                try:
+                    headers[path] = read_header(path)
+                except UnreadableError as error:
+                    self.note(f"{path.name}: {error}; left out")
+                    continue
+                for words in headers[path].left_out:
+                    self.note(f"{path.name}: {words}; left out")
+        return found
+
+    def _files(self, stream: str) -> list[Path]:
+        """Files of a stream: those of the case that the record names come first."""
+        own = f"{self.record.get('case', self.folder.name)}.eam."
+        found = self.folder.glob(f"*.eam.{stream}.*.nc")
+        return sorted(found, key=lambda path: (not path.name.startswith(own), path))
+
+    @cached_property
+    def size(self) -> Size:
+        """Number of levels and columns of most of its files."""
+        sizes = Counter(h.size for hs in self._headers.values() for h in hs.values() if h.means)
+        # A file of surface fields alone says nothing about levels.
+        whole = {size: n for size, n in sizes.items() if size[0] is not None} or sizes
+        return max(whole, key=lambda size: whole[size])
+
+    @cached_property
+    def _streams(self) -> dict[str, dict[Period, Place]]:
+        return {stream: self._placed(headers) for stream, headers in self._headers.items()}
+
+    def _placed(self, headers: Mapping[Path, Header]) -> dict[Period, Place]:
+        """Place of every mean, in the order of time."""
+        found: dict[Period, Place] = {}
+        for path, header in headers.items():
+            if header.means and not self._fits(header.size):
+                expected = _words(self.size)
+                self.note(f"{path.name}: {_words(header.size)}, expected {expected}; left out")
+                continue
+            for index, period in header.means:
+                if period not in found:
+                    found[period] = Place(path, index, header.names)
+                else:
+                    first = found[period].path.name
+                    span = f"{date_of(period[0])} to {date_of(period[1])}"
+                    self.note(f"{path.name}: {span} is in {first} too; left out")
+        return dict(sorted(found.items()))
+
+    def _fits(self, size: Size) -> bool:
+        return size == self.size or (size[0] is None and size[1] == self.size[1])
+
+    @cached_property
     def grid(self) -> ColumnGrid:
-        """Columns and levels, from the first readable file."""
-        for stream in ("h0", "h1", "h2"):
+        """Columns and levels, from the first file that describes them.
+
+        Raises:
+            ClimSimError: if no file does.
+        """
+        reason = ""
+        for stream in _STREAMS:
             for place in self.periods(stream).values():
                 try:
-                    return _read_grid(place.path)
-                except _UNREADABLE:
-                    continue
-        raise ClimSimError(f"{self.folder}: no history file holds {', '.join(_GRID)}: run it again")
+                    return read_grid(place.path)
+                except UnreadableError as error:
+                    reason = reason or f"{place.path.name}: {error}"
+        raise ClimSimError(
+            f"{self.folder}: no history file holds the grid ({reason}): run it again"
+        )
 
     @cached_property
     def start(self) -> int:
         """Beginning of the first mean [s since 0001-01-01]."""
-        return min(p[0] for s in ("h0", "h1", "h2") for p in self.periods(s))
+        return min(p[0] for s in _STREAMS for p in self.periods(s))
+
+    def holds(self, stream: str, name: str) -> bool:
+        """Whether any file of a stream holds a field."""
+        return any(name in place.names for place in self.periods(stream).values())
 
     def read(self, stream: str, period: Period, names: Iterable[str]) -> dict[str, Array] | None:
         """Fields of one mean.
@@ -153,15 +242,17 @@ class RunHistory:
         """
         place = self.periods(stream)[period]
         try:
-            fields = _read_fields(place, tuple(names))
-        except _UNREADABLE as error:
-            self.note(f"{place.path.name}: cannot be read ({_first_line(error)}); left out")
+            return read_fields(place.path, place.index, tuple(names), self.size)
+        except UnreadableError as error:
+            problem = f"{place.path.name}: {error}; left out"
+            if problem not in self.problems:
+                self.note(problem)
             return None
-        broken = [name for name, values in fields.items() if not np.isfinite(values).all()]
-        if broken:
-            self.note(f"{place.path.name}: {', '.join(broken)} not finite; left out")
-            return None
-        return fields
+
+
+def _words(size: Size) -> str:
+    levels = "" if size[0] is None else f"{size[0]} levels, "
+    return f"{levels}{size[1]} columns"
 
 
 def _model_metadata(path: Path) -> dict[str, Any]:
@@ -175,46 +266,6 @@ def _model_metadata(path: Path) -> dict[str, Any]:
             return dict(json.loads(archive.read(name)))
     except (OSError, zipfile.BadZipFile, StopIteration, ValueError):
         return {}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _read_periods(path: Path) -> list[Period]:
-    """Periods of the means in a file; without bounds, from the time before, or 0 length."""
-    with netCDF4.Dataset(path) as file:
-        time = file.variables["time"]
-        bounds = next((file.variables[n] for n in _BOUNDS if n in file.variables), None)
-        ends = np.ma.getdata(time[:]).astype(np.float64)
-        pairs = np.ma.getdata(bounds[:]) if bounds is not None else np.stack([ends, ends], axis=1)
-        dates = cftime.num2date(pairs, time.units, getattr(time, "calendar", CALENDAR))
-        seconds = np.rint(cftime.date2num(dates, EPOCH, CALENDAR)).astype(np.int64)
-    return [(int(first), int(last)) for first, last in seconds]
-
-
-def _read_grid(path: Path) -> ColumnGrid:
-    with netCDF4.Dataset(path) as file:
-        arrays = {name: np.ma.getdata(file.variables[name][:]) for name in _GRID}
-        arrays = {name: a[0] if a.ndim == 2 else a for name, a in arrays.items()}
-        return ColumnGrid(**arrays, p0=float(np.ma.getdata(file.variables["P0"][...])))
-
-
-@lru_cache(maxsize=128)
-def _read_cached(path: Path, stamp: int, index: int, names: tuple[str, ...]) -> dict[str, Array]:
-    with netCDF4.Dataset(path) as file:
-        present = [name for name in names if name in file.variables]
-        return {
-            name: np.ma.filled(file.variables[name][index].astype(np.float64), np.nan)
-            for name in present
-        }
-
-
-def _read_fields(place: Place, names: tuple[str, ...]) -> dict[str, Array]:
-    # The reference is read once for each run it is compared with: the cache holds five years of
-    # months, and its key holds the time of change, so that a rewritten file is read again.
-    stamp = place.path.stat().st_mtime_ns
-    return dict(_read_cached(place.path, stamp, place.index, names))
 
 
 def date_of(seconds: int) -> str:

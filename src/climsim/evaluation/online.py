@@ -124,22 +124,32 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
     stream = config.mean_stream
     if stream == "auto":
         stream = "h0" if len(full) >= 2 or not periods["h1"] else "h1"
-    rain = next(s for s in ("h2", "h1", "h0") if periods[s])
+    finest = [s for s in ("h2", "h1", "h0") if periods[s]]
+    rain = next((s for s in finest if reference.holds(s, "PRECT")), finest[0])
     return Plan(reference, periods, stream, rain, skip_before)
 
 
 def check_grid(run: RunHistory, reference: RunHistory) -> None:
     """Refuse a run on other columns or levels than the reference.
 
+    A run whose files do not describe its grid is taken to lie on the reference's, if the numbers of
+    levels and columns agree.
+
     Raises:
         ClimSimError: naming the two folders and sizes.
     """
-    own, other = run.grid, reference.grid
-    sizes = (own.n_levels, own.n_columns), (other.n_levels, other.n_columns)
-    if sizes[0] != sizes[1] or not np.allclose(own.lat, other.lat, atol=1e-3):
+    same = run.size[1] == reference.size[1] and run.size[0] in (None, reference.size[0])
+    if same and run is not reference:
+        try:
+            latitudes = run.grid.lat
+        except ClimSimError as error:
+            run.note(f"{error}; taken to be the grid of the reference")
+        else:
+            same = np.allclose(latitudes, reference.grid.lat, atol=1e-3)
+    if not same:
         raise ClimSimError(
-            f"{run.folder}: grid of {sizes[0]} levels and columns, the reference "
-            f"{reference.folder} has {sizes[1]}: compare runs on one grid"
+            f"{run.folder}: grid of {run.size} levels and columns, the reference "
+            f"{reference.folder} has {reference.size}: compare runs on one grid"
         )
 
 
@@ -150,7 +160,7 @@ def run_summary(run: RunHistory) -> str:
     """
     places = {p.path for s in ("h0", "h1", "h2") for p in run.periods(s).values()}
     total = sum(path.stat().st_size for path in places)
-    revision = run.record.get("made_by", {}).get("git_revision", "unknown")
+    revision = (run.record.get("made_by") or {}).get("git_revision", "unknown")
     return f"{len(places)} files, {total} bytes, made by revision {revision}"
 
 
@@ -283,6 +293,11 @@ def _troposphere(
 
 def _rain_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     counts = precipitation(run, plan.reference, plan.rain_stream, plan.counted(plan.rain_stream))
+    if not counts.weight.any():
+        run.note(
+            f"no PRECT of {plan.rain_stream} in common with the reference; no distribution of "
+            "precipitation of this run"
+        )
     largest = np.where(np.isfinite(counts.largest), counts.largest, np.nan)
     note = {"comment": f"means of stream {plan.rain_stream}"}
     return {

@@ -183,6 +183,7 @@ def time_mean(
         periods: periods of the reference that count.
     """
     sums: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
+    lengths: dict[str, float] = {}
     total = 0.0
     own = run.periods(stream)
     for period in periods:
@@ -192,16 +193,21 @@ def time_mean(
         truth = reference.read(stream, period, _FIELDS)
         if fields is None or truth is None:
             continue
-        days = max(period[1] - period[0], 1) / SECONDS_PER_DAY
+        days = (period[1] - period[0]) / SECONDS_PER_DAY
         total += days
         shared = fields.keys() & truth.keys()
         own_only = fields.keys() & CONFIDENCE.keys()
+        for name in shared | own_only:
+            lengths[name] = lengths.get(name, 0.0) + days
         for side, values, names in ((0, fields, shared | own_only), (1, truth, shared)):
             for name in names:
                 sums[side][name] = sums[side].get(name, 0.0) + days * values[name]
     run_mean, reference_mean = (
-        {name: values / total for name, values in side.items()} for side in sums
+        {name: values / lengths[name] for name, values in side.items()} for side in sums
     )
+    # A time mean is over the means that hold the field, and says where that is not all of them.
+    for name in sorted(n for n, days in lengths.items() if days < total):
+        run.note(f"{name}: only in {lengths[name]:g} of {total:g} days of the time mean")
     return TimeMean(run_mean, reference_mean, total)
 
 

@@ -45,10 +45,11 @@ def outcome_of(run: RunHistory) -> Outcome:
     record = run.record
     periods = [p for stream in ("h0", "h1", "h2") for p in run.periods(stream)]
     length = (max(p[1] for p in periods) - run.start) / SECONDS_PER_DAY if periods else 0.0
-    days = float(record.get("days", length))
+    known = record.get("days")
+    days = length if known is None else float(known)
     sypd = record.get("sypd")
     return Outcome(
-        str(record.get("status", UNKNOWN)),
+        record.get("status") or UNKNOWN,
         days,
         float(record.get("days_wanted") or days),
         float("nan") if sypd is None else float(sypd),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import dacite
 import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
@@ -22,6 +23,15 @@ RUNNING, INTERRUPTED, COMPLETE, UNSTABLE, FAILED = (
 DAYS_PER_YEAR = 365.0
 PARTS = ("host", "network", "coupler", "history", "restart")
 """Parts that the wall time is split into."""
+_TROUBLE = frozenset(field.name for field in fields(HealthReport))
+"""What an instability at least says."""
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_PLAIN = dacite.Config(type_hooks={float: _number})
 
 
 @dataclass
@@ -172,13 +182,18 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunRecord:
-        """Rebuild what `to_dict` gave."""
-        known = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
-        timing = dict(values["timing"])
-        timing.pop("total", None)
-        known["timing"] = Timing(**timing)
-        known["budgets"] = BudgetSums(values["budget_sums"])
-        return cls(**known)
+        """Rebuild what `to_dict` gave.
+
+        Raises:
+            KeyError: if it is something else.
+            TypeError: likewise.
+            dacite.DaciteError: likewise.
+        """
+        budgets = {"sums": values["budget_sums"]}
+        record = dacite.from_dict(cls, {**values, "budgets": budgets}, _PLAIN)
+        if record.instability is not None and not record.instability.keys() >= _TROUBLE:
+            raise KeyError(f"instability without {', '.join(sorted(_TROUBLE))}")
+        return record
 
     def save(self, folder: Path) -> None:
         """Write ``record.json`` atomically."""
@@ -195,7 +210,7 @@ class RunRecord:
         values = read_json(path)
         try:
             return cls.from_dict(values)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, dacite.DaciteError) as error:
             raise ClimSimError(
                 f"{path}: expected the record of a run, found something else ({error}): "
                 "choose another folder or delete it"

@@ -71,6 +71,11 @@ def _save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     np.savez(path, **named)
 
 
+def is_restart_point(folder: Path) -> bool:
+    """Whether a folder is a restart point of a run, and not a run."""
+    return folder.parent.name == FOLDER and (folder / _MEMORY).exists()
+
+
 def latest_restart(folder: Path) -> Path | None:
     """The newest restart point of a run, or None."""
     points = sorted((folder / FOLDER).glob(f"{_PREFIX}*"))

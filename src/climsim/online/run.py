@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 LOCK_NAME = ".lock"
 _MAY_CHANGE = ("days", "folder", "restart_days", "threads")
+_FILES = ("model", "start")
+"""Keys that name files which a run reads."""
 
 
 def run_online(
@@ -186,22 +188,40 @@ def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
     if not (config.folder / RECORD_NAME).exists():
         return None
     record = RunRecord.open(config.folder)
-    now = config.resolved()
-    for key, value in now.items():
-        # A key that the record lacks came with a later version, whose default is what was run.
-        if key not in _MAY_CHANGE and record.config.get(key, value) != value:
-            raise ClimSimError(
-                f"{config.folder}: holds another run: {key} was {record.config[key]!r}, now "
-                f"{value!r}: choose another folder or delete it"
-            )
-    for name, before in json.loads(record.made_by.get("input_hashes", "{}")).items():
-        if inputs.get(name, before) != before:
-            raise ClimSimError(
-                f"{config.folder}: holds a run of another version of {name}: choose another "
-                "folder or delete it"
-            )
+    difference = _difference(record, config.resolved(), inputs)
+    if difference and _nothing_run(record, config.folder):
+        _log.info("%s: starts anew; nothing was run under other settings", config.folder)
+        return None
+    if difference:
+        raise ClimSimError(
+            f"{config.folder}: holds {difference}: choose another folder or delete it"
+        )
     record.days_wanted = config.days
     return record
+
+
+def _difference(
+    record: RunRecord, now: Mapping[str, object], inputs: Mapping[str, str]
+) -> str | None:
+    """What a run that is there has that differs from the run of now, in words; None if nothing."""
+    hashes = json.loads(record.made_by.get("input_hashes", "{}"))
+    for key, value in now.items():
+        # A key that the record lacks came with a later version, whose default is what was run.
+        before = record.config.get(key, value)
+        # A file is what it holds: it may have moved, or be named by another path.
+        moved = key in _FILES and before in hashes and hashes[before] == inputs.get(str(value))
+        if key not in _MAY_CHANGE and before != value and not moved:
+            return f"another run: {key} was {before!r}, now {value!r}"
+    for name, content in hashes.items():
+        if inputs.get(name, content) != content:
+            return f"a run of another version of {name}"
+    return None
+
+
+def _nothing_run(record: RunRecord, folder: Path) -> bool:
+    """Whether a run ended before it left anything that could be lost or mixed with another's."""
+    history = next(folder.glob("*.eam.h[0-9].*.nc"), None)
+    return record.steps == 0 and latest_restart(folder) is None and history is None
 
 
 def _save_if_possible(record: RunRecord, folder: Path) -> None:

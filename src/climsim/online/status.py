@@ -16,10 +16,13 @@ from climsim.online.record import (
     UNSTABLE,
     RunRecord,
 )
+from climsim.online.restart import is_restart_point
 from climsim.online.run import LOCK_NAME
 
 STOPPED = "stopped"
 """Status of a run that says it is running though no process holds its folder."""
+DAMAGED = "damaged"
+"""Status of a run whose record cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class RunSummary:
     Attributes:
         folder: of the run.
         case: its name.
-        status: running, stopped, interrupted, complete, unstable or failed.
-        days: simulated days done.
-        days_wanted: simulated days asked for.
+        status: running, stopped, interrupted, complete, unstable, failed or damaged.
+        days: simulated days done; NaN where they are unknown.
+        days_wanted: simulated days asked for; likewise.
         sypd: simulated years per day, None before it is known.
         seconds_left: wall time left at that speed, None unless the run is on its way [s].
         drift: trend of the global mean temperature [K per day].
@@ -87,18 +90,30 @@ def _health(record: RunRecord) -> str:
 def experiment_status(folder: Path) -> list[RunSummary]:
     """Summarize every run below a folder, in the order of their paths.
 
+    A run whose record cannot be read is one of them, with the reason as its health.
+
     Raises:
         ClimSimError: if there is none.
     """
-    hidden = (".", "restart", "step-")
-    records = [
-        path
+    runs = [
+        path.parent
         for path in sorted(folder.rglob(RECORD_NAME))
-        if not any(part.startswith(hidden) for part in path.relative_to(folder).parts[:-1])
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not is_restart_point(path.parent)
     ]
-    if not records:
+    if not runs:
         raise ClimSimError(f"{folder}: holds no {RECORD_NAME}: expected the folder of online runs")
-    return [summarize(path.parent) for path in records]
+    return [_summary_or_damage(run) for run in runs]
+
+
+def _summary_or_damage(folder: Path) -> RunSummary:
+    unknown = float("nan")
+    try:
+        return summarize(folder)
+    except (ClimSimError, OSError) as error:
+        return RunSummary(
+            folder, folder.name, DAMAGED, unknown, unknown, None, None, unknown, str(error)
+        )
 
 
 def status_rows(summaries: list[RunSummary]) -> list[tuple[str, ...]]:
@@ -107,10 +122,10 @@ def status_rows(summaries: list[RunSummary]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [header]
     for run in summaries:
         speed = "" if run.sypd is None else f"{run.sypd:.1f}"
-        days = f"{run.days:.1f}/{run.days_wanted:g}"
-        rows.append(
-            (run.case, run.status, days, speed, _duration(run.seconds_left), f"{run.drift:+.3f}")
-        )
+        known = run.status != DAMAGED
+        days = f"{run.days:.1f}/{run.days_wanted:g}" if known else ""
+        drift = f"{run.drift:+.3f}" if known else ""
+        rows.append((run.case, run.status, days, speed, _duration(run.seconds_left), drift))
     return rows
 
 
