@@ -14,7 +14,6 @@ import resource
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +50,6 @@ class Cheap:
         return vector[:, : DOOR_OUTPUTS.size(LEVELS)] * np.float32(1e-5)
 
 
-@dataclass
-class Repeated:
-    """An array whose steps repeat for ever."""
-
-    array: NDArray[np.float32]
-
-    def __getitem__(self, steps: slice) -> NDArray[np.float32]:
-        return np.asarray(self.array[np.arange(steps.start, steps.stop) % STEPS])
-
-
 class LongStore:
     """A store whose steps repeat; it reads them from disk each time."""
 
@@ -74,9 +63,9 @@ class LongStore:
         """Numbers of all steps."""
         return np.arange(self._steps)
 
-    def array(self, name: str) -> Repeated:
-        """A variable without end."""
-        return Repeated(self._store.array(name).oindex)
+    def values(self, name: str, steps: NDArray[np.intp]) -> NDArray[np.float32]:
+        """A variable without end at some steps."""
+        return self._store.values(name, steps % STEPS)
 
 
 def offline(samples: int) -> None:

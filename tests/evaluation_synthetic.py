@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import xarray
-import zarr
 from cftime import DatetimeNoLeap as Date
 
-from climsim.data.store import Layout, Store, create_arrays, open_store
+from climsim.data.shards import write_arrays
+from climsim.data.store import Layout, Store, create_arrays, open_store, seal_store
 from climsim.evaluation.accumulator import Accumulator, Block
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
@@ -62,18 +62,21 @@ def write_store(path: Path, steps: int = 10, columns: int = 7, levels: int = 6) 
     names = (*DOOR_V2.names, *(n for n in DOOR_OUTPUTS.names if n not in DOOR_V2.names))
     times = np.arange(steps) * 1200
     create_arrays(path, grid, times, split, memory, Layout(block_steps=4), names)
-    group = zarr.open_group(path, mode="r+")
+    values: dict[str, np.ndarray] = {}
     for name in names:
         shape = (steps, columns, *((levels,) if variable(name).profile else ()))
-        values = rng.normal(0, SCALES.get(name, 1.0), shape)
+        values[name] = rng.normal(0, SCALES.get(name, 1.0), shape)
         if name == "state_ps":
-            values = rng.uniform(9e4, 1.02e5, shape)
+            values[name] = rng.uniform(9e4, 1.02e5, shape)
         elif name in SCALARS_OUT:
-            values = np.abs(values)
+            values[name] = np.abs(values[name])
         elif name in ("ptend_q0002", "ptend_q0003"):
-            values[..., :2] = 0.0
-        group[name][...] = values.astype(np.float32)
-    group.attrs["fingerprint"] = f"synthetic-{steps}-{columns}-{levels}"
+            values[name][..., :2] = 0.0
+    shards = []
+    for number, first in enumerate(range(0, steps, 4)):
+        part = {n: np.ascontiguousarray(v[first : first + 4], "f4") for n, v in values.items()}
+        shards.append(write_arrays(path, number, "00" * 32, part))
+    seal_store(path, shards, {})
     return open_store(path)
 
 

@@ -21,6 +21,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from climsim.data.address import StoreAddress, store_address
 from climsim.errors import ClimSimError
 from climsim.plugins import entry_point_names, is_reference
 
@@ -176,7 +177,11 @@ def build_config(cls: type[T], values: dict[str, Any]) -> T:
         ClimSimError: naming the key that is unknown, missing or of the wrong type, or the pattern
             that nothing matches.
     """
-    hooks: dict[Any, Any] = {float: _number, tuple[Path, ...]: _paths}
+    hooks: dict[Any, Any] = {
+        float: _number,
+        tuple[Path, ...]: _paths,
+        StoreAddress: store_address,
+    }
     settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
     try:
         return dacite.from_dict(cls, values, settings)

@@ -72,6 +72,14 @@ STAGES = (
         "raw=runs/raw store=runs/store.zarr",
     ),
     Stage(
+        ("data", "verify"),
+        "verify",
+        "climsim.data.verify:VerifyConfig",
+        "climsim.data.verify:verify",
+        "Read every value of a store and compare it with its checksums; exit code 1 if any differs.",
+        "store=runs/store.zarr",
+    ),
+    Stage(
         ("data", "statistics"),
         "statistics",
         "climsim.data.summary:StatisticsConfig",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import START, STEP, write_record
+from synthetic import N_COLUMNS, N_LEVELS, START, STEP, write_record
 
 import climsim.data.prepare as prepare_module
 import climsim.data.shards as shards_module
-from climsim.data.chunks import BlockFiles
+from climsim.data.chunks import write_blocks
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.data.raw import list_steps
 from climsim.data.splits import SplitConfig
@@ -130,10 +130,10 @@ def test_a_store_that_grew_does_not_share_bytes_with_what_is_written_later(tmp_p
     prepare(config(raw, tmp_path / "s"))
     kept = tmp_path / "copy"
     kept.mkdir()
-    file = BlockFiles.open(tmp_path / "s" / "state_t")
-    (kept / "c.0.0.0").hardlink_to(file.folder / "c.0.0.0")
+    folder = tmp_path / "s" / "state_t"
+    (kept / "c.0.0.0").hardlink_to(folder / "c.0.0.0")
     before = (kept / "c.0.0.0").read_bytes()
-    file.write(0, np.zeros_like(file.read(0)))
+    write_blocks(folder, 0, np.zeros((6, N_COLUMNS, N_LEVELS), np.float32))
     assert (kept / "c.0.0.0").read_bytes() == before
 
 
@@ -161,7 +161,7 @@ def stop_at(monkeypatch, module, name, count):
         (prepare_module, "write_json"),
         (prepare_module, "write_shard"),
         (prepare_module, "take_over"),
-        (prepare_module, "write_index"),
+        (prepare_module, "seal_store"),
         (prepare_module, "atomic_path"),
         (shards_module, "write_json"),
     ],
@@ -236,11 +236,13 @@ def test_shares_that_move_are_told(tmp_path, caplog, split, warned):
     assert caplog.text.count("give periods") == warned
 
 
-def test_a_store_of_an_unknown_kind_is_replaced_whole(tmp_path, opened):
+def test_a_damaged_store_is_not_built_upon(tmp_path, opened):
     raw = tmp_path / "raw"
     write_record(raw, FEBRUARY)
     prepare(config(raw, tmp_path / "s"))
     (tmp_path / "s/shards/key/zarr.json").write_text("{")
     opened.clear()
-    prepare(config(raw, tmp_path / "s", block_steps=5))
-    assert offsets_of(opened) == list(FEBRUARY)
+    for changes in ({}, {"block_steps": 5}):
+        with pytest.raises(ClimSimError, match=r"damaged store.*delete it and prepare it again"):
+            prepare(config(raw, tmp_path / "s", **changes))
+    assert opened == []

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import N_COLUMNS, N_LEVELS, split_config
 
-from climsim.data.chunks import BlockFiles
 from climsim.data.features import STORED
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.data.reader import BlockLoader, BlockReader, Pool, _resume
@@ -180,7 +179,7 @@ def test_blocks_equal_what_zarr_reads(record, tmp_path, shard_blocks, compressio
     )  # fmt: skip
     store = open_store(path)
     for name in STORED:
-        files = BlockFiles.open(store.path / name)
+        files = store.blocks(name)
         whole = store.array(name)[...]
         for block in range(-(-store.n_steps // 4)):
             np.testing.assert_array_equal(files.read(block), whole[4 * block : 4 * block + 4])

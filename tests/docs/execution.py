@@ -17,6 +17,7 @@ INPUTS = {
     "data check": {"raw": "raw"},
     "data prepare": {"raw": "raw"},
     "data statistics": {"store": "store"},
+    "data verify": {"store": "store"},
     "data describe": {"store": "store"},
     "train": {"data.store": "store", "data.statistics": "statistics"},
     "export": {"checkpoint": "checkpoint", "members": "checkpoint"},

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.chunks import BlockFiles
+from climsim.data.address import StoreAddress
 from climsim.data.features import memory_needed
 from climsim.data.moments import Moments, positive_moments
 from climsim.data.quantiles import QuantileSketch
@@ -46,13 +45,13 @@ class PartTask:
 
     Attributes:
         number: position among the tasks.
-        store: path of the store.
+        store: address of the store.
         split: the split that counts.
         blocks: numbers of the blocks.
     """
 
     number: int
-    store: Path
+    store: StoreAddress
     split: str
     blocks: tuple[int, ...]
 
@@ -74,12 +73,12 @@ def summarize_blocks(task: PartTask) -> tuple[int, dict[str, VariablePart]]:
     store = open_store(task.store)
     parts = {}
     for name in store.names:
-        files = BlockFiles.open(store.path / name)
+        files = store.blocks(name)
         steps = store.steps(task.split, memory_needed(name))
-        part, memory = VariablePart.empty(files.shape[2:]), files.memory()
+        part, memory = VariablePart.empty(files.layout.shape[2:]), files.memory()
         for block in task.blocks:
             samples = _samples(
-                store, files.read(block, memory), name, steps - block * files.block_steps
+                store, files.read(block, memory), name, steps - block * store.block_steps
             )
             positive = part.positive
             if name == POSITIVE_NAME:

@@ -171,7 +171,7 @@ def summarize(
     if not rows.size:
         raise ClimSimError(f"{store.path}: no step of split {split} has {name}")
     chosen = rows[np.unique(np.linspace(0, rows.size - 1, min(steps, rows.size)).astype(int))]
-    values = np.asarray(store.array(name).oindex[chosen], dtype=np.float64)
+    values = store.values(name, chosen).astype(np.float64)
     flat = values.reshape(-1, *values.shape[2:])
     scalar = not variable(name).profile
     if statistics is not None:

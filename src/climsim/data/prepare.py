@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from climsim.constants import TIME_STEP
@@ -31,11 +30,11 @@ from climsim.data.reuse import (
     shards_of_run,
     shards_of_store,
     take_over,
-    write_index,
 )
+from climsim.data.seal import METADATA, ShardSums
 from climsim.data.shards import ShardTask, write_shard
 from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
-from climsim.data.store import FORMAT, Layout, create_arrays, open_store
+from climsim.data.store import FORMAT, Layout, create_arrays, open_store, seal_store
 from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
@@ -157,7 +156,8 @@ class Plan:
         settings = asdict(self.config)
         for key in (*_ELSEWHERE, "raw", "outputs", "grid", "store"):
             settings.pop(key)
-        return _hash(json.dumps(settings, sort_keys=True), self._grid_hash, *self.labels)
+        made = json.dumps(settings, sort_keys=True)
+        return _hash(FORMAT, made, self._grid_hash, *self.labels)
 
     @cached_property
     def _grid_hash(self) -> str:
@@ -269,11 +269,15 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
 
 
 def _finished(plan: Plan) -> bool:
-    try:
-        attributes = dict(zarr.open_group(plan.config.store, mode="r").attrs)
-    except (FileNotFoundError, ValueError, KeyError, OSError):
+    """Whether the store is there already.
+
+    Raises:
+        ClimSimError: if a store is there, but damaged.
+    """
+    path = plan.config.store
+    if not (path / METADATA).exists():
         return False
-    return attributes.get("plan") == plan.digest and "fingerprint" in attributes
+    return bool(open_store(path).group.attrs.get("plan") == plan.digest)
 
 
 def _begin(
@@ -356,17 +360,10 @@ def _check_disk(plan: Plan, folder: Path, share: float) -> None:
 
 def _finish(plan: Plan, folder: Path, tasks: list[ShardTask]) -> None:
     """Seal the store: index of shards, fingerprint, provenance, name."""
-    digest = hashlib.sha256()
-    for values in (plan.seconds, plan.split, plan.memory, plan.grid.lat, plan.grid.hyai):
-        digest.update(np.ascontiguousarray(values).tobytes())
-    for content in write_index(folder / "store", tasks):
-        digest.update(content.encode())
-    group = zarr.open_group(folder / "store", mode="r+")
+    shards = [ShardSums.of_note(read_json(task.tick)) for task in tasks]
     settings = asdict(plan.config)
     inputs: dict[str, Any] = {"raw": plan.digest}
-    group.attrs.update(
-        {**provenance(settings, inputs), "plan": plan.digest, "fingerprint": digest.hexdigest()}
-    )
+    seal_store(folder / "store", shards, {**provenance(settings, inputs), "plan": plan.digest})
     with atomic_path(plan.config.store) as temporary:
         (folder / "store").rename(temporary)
     remove(folder)

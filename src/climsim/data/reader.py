@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from climsim.data.chunks import BlockFiles
 from climsim.data.features import MEMORY
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError, unknown_name
@@ -128,7 +127,7 @@ class BlockReader(IterableDataset[Batch]):
                 f"{world_size} processes: prepare with smaller block_steps"
             )
         self.pool_blocks = pool_blocks if shuffle else 1
-        self._files = _open_files(opened, (*self.set.names, *TARGETS.names))
+        self._files = {n: opened.blocks(n) for n in (*self.set.names, *TARGETS.names)}
 
     @property
     def n_samples(self) -> int:
@@ -262,12 +261,6 @@ class BlockReader(IterableDataset[Batch]):
             end = row + inside.size * self.columns
             target[row:end] = values.reshape(end - row, -1)
             row = end
-
-
-def _open_files(store: Store, names: tuple[str, ...]) -> dict[str, BlockFiles]:
-    for name in names:
-        store.array(name)
-    return {name: BlockFiles.open(store.path / name) for name in names}
 
 
 def _resume(pools: list[Pool], workers: int, start: int) -> list[tuple[list[Pool], int]]:

@@ -13,18 +13,11 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import zarr
-
+from climsim.data.seal import METADATA, ShardSums
 from climsim.data.shards import ShardTask
+from climsim.data.store import open_store
 from climsim.files import read_json, write_json
-
-INDEX = "shards"
-"""Group in a store with key and content hash of each shard, (shard, byte), in order."""
-
-_HASHES = ("key", "content")
 
 
 @dataclass(frozen=True)
@@ -34,48 +27,33 @@ class WrittenShard:
     Attributes:
         arrays: folder of the arrays that it is part of.
         number: its number there.
-        content: hash of its values.
+        sums: what it is made of and holds.
     """
 
     arrays: Path
     number: int
-    content: str
+    sums: ShardSums
 
 
 def shards_of_store(store: Path) -> dict[str, WrittenShard]:
-    """The shards of a finished store by key; none where there is no store with an index."""
-    try:
-        group: Any = zarr.open_group(store / INDEX, mode="r")
-        keys, contents = (np.asarray(group[name][...]) for name in _HASHES)
-    except (OSError, ValueError, KeyError, RuntimeError):
+    """The shards of a finished store by key; none where there is no store.
+
+    Raises:
+        ClimSimError: if the store is damaged.
+    """
+    if not (store / METADATA).exists():
         return {}
-    return {
-        key.tobytes().hex(): WrittenShard(store, number, content.tobytes().hex())
-        for number, (key, content) in enumerate(zip(keys, contents, strict=True))
-    }
+    shards = open_store(store).index.shards()
+    return {s.key: WrittenShard(store, number, s) for number, s in enumerate(shards)}
 
 
 def shards_of_run(folder: Path) -> dict[str, WrittenShard]:
     """The finished shards of an interrupted preparation by key."""
     found = {}
     for tick in sorted((folder / "done").glob("*.json")):
-        row = read_json(tick)
-        found[row["key"]] = WrittenShard(folder / "store", int(tick.stem), row["content"])
+        sums = ShardSums.of_note(read_json(tick))
+        found[sums.key] = WrittenShard(folder / "store", int(tick.stem), sums)
     return found
-
-
-def write_index(store: Path, tasks: Iterable[ShardTask]) -> list[str]:
-    """Write the index of a store whose shards are all ticked off.
-
-    Returns:
-        The content hashes, in order.
-    """
-    rows = [read_json(task.tick) for task in tasks]
-    group = zarr.create_group(store / INDEX, overwrite=True)
-    for name in _HASHES:
-        data = np.array([list(bytes.fromhex(row[name])) for row in rows], dtype=np.uint8)
-        group.create_array(name, data=data, dimension_names=("shard", "byte"))
-    return [row["content"] for row in rows]
 
 
 def take_over(tasks: Iterable[ShardTask], known: Mapping[str, WrittenShard]) -> int:
@@ -99,7 +77,7 @@ def take_over(tasks: Iterable[ShardTask], known: Mapping[str, WrittenShard]) -> 
                     task.chunk_file(old.arrays, name, old.number),
                     task.chunk_file(task.arrays, name, task.number),
                 )
-            write_json(task.tick, {"key": task.key, "content": old.content})
+            write_json(task.tick, old.sums.note())
             taken += 1
     return taken
 

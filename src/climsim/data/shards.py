@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.chunks import BlockFiles, shard_file
+from climsim.data.chunks import shard_file, write_blocks
 from climsim.data.classic import HeaderCache
 from climsim.data.features import (
     EXPANDED_FILE,
@@ -23,6 +23,7 @@ from climsim.data.features import (
 )
 from climsim.data.ranges import outside_range
 from climsim.data.raw import StepFiles, read_step
+from climsim.data.seal import ShardSums, content_hash
 from climsim.data.step_file import read_fields
 from climsim.errors import ClimSimError
 from climsim.files import write_json
@@ -57,7 +58,7 @@ class ShardTask:
 
     @property
     def tick(self) -> Path:
-        """File that says the shard is written; it holds its key and a hash of its values."""
+        """File that says the shard is written; it holds its `ShardSums`."""
         return self.folder / "done" / f"{self.number:06d}.json"
 
     @property
@@ -68,7 +69,8 @@ class ShardTask:
     @staticmethod
     def chunk_file(arrays: Path, name: str, number: int) -> Path:
         """File of a variable in a shard, in any folder of arrays."""
-        return shard_file(arrays / name, number, 3 if variable(name).profile else 2)
+        axes = 3 if variable(name).profile else 2
+        return arrays / name / shard_file(number, axes)
 
 
 def write_shard(task: ShardTask) -> int:
@@ -100,7 +102,7 @@ def write_shard(task: ShardTask) -> int:
             # A missing memory feature is NaN: a reader that takes it has ignored `memory`.
             array[row] = fields[name].T if name in fields else np.nan
     _check_finite(task, arrays)
-    _store_arrays(task, arrays)
+    write_json(task.tick, write_arrays(task.arrays, task.number, task.key, arrays).note())
     return len(task.windows)
 
 
@@ -145,9 +147,20 @@ def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> No
             )
 
 
-def _store_arrays(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
-    content = hashlib.sha256()
-    for name, array in arrays.items():
-        BlockFiles.open(task.arrays / name).write(task.number, array)
-        content.update(f"{name} {zlib.crc32(array.data)}\n".encode())
-    write_json(task.tick, {"key": task.key, "content": content.hexdigest()})
+def write_arrays(
+    folder: Path, number: int, key: str, arrays: Mapping[str, NDArray[np.float32]]
+) -> ShardSums:
+    """Write every variable of a shard.
+
+    Args:
+        folder: folder of the arrays, which exist.
+        number: number of the shard.
+        key: hash of what it is made of.
+        arrays: (time, column[, level]) by name, in the order of the store.
+
+    Raises:
+        ClimSimError: if the disk is full or cannot be written.
+    """
+    chunks = tuple(write_blocks(folder / name, number, array) for name, array in arrays.items())
+    content = content_hash((name, zlib.crc32(array.data)) for name, array in arrays.items())
+    return ShardSums(key, content, chunks)

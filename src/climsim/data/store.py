@@ -5,6 +5,7 @@ Profiles are (time, column, level), scalars (time, column), float32, level 0 at 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,19 +18,33 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 
-from climsim.data.chunks import COMPRESSION_LEVEL
+from climsim.data.address import LocalFolder, StoreAddress, StoreFolder, folder_of, store_address
+from climsim.data.chunks import COMPRESSION_LEVEL, BlockFiles, BlockLayout, Document
 from climsim.data.features import STORED
+from climsim.data.seal import (
+    CHECKSUM,
+    METADATA,
+    ShardSums,
+    StoreIndex,
+    fingerprint,
+    metadata_checksum,
+    metadata_files,
+)
 from climsim.data.splits import SPLITS, split_code
 from climsim.data.times import CALENDAR, TIME_UNITS
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.variables import variable
 
-FORMAT = "climsim-store-1"
+FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
+_COMPLETE = ("fingerprint", "index", "checksum")
+"""Attributes that preparation adds when every shard is written."""
 _GRID_AXES = {
     "lat": "column", "lon": "column", "area": "column", "hyam": "level", "hybm": "level",
     "hyai": "interface", "hybi": "interface",
 }  # fmt: skip
+_BY_TIME = ("time", "split", "memory")
+_COORDINATES = (*_BY_TIME, *_GRID_AXES)
 _GRID_UNITS = {"lat": "degrees_north", "lon": "degrees_east", "area": "steradian"}
 
 
@@ -78,16 +93,20 @@ class Store:
     """A prepared store, open for reading.
 
     Attributes:
-        path: its folder.
+        path: its folder, or its URL.
         group: the Zarr group.
+        documents: content of each ``zarr.json``.
+        index: the shards, with the checksum of every chunk.
         grid: the columns and levels.
         times: (time,) seconds from 0001-01-01 (noleap).
         split: (time,) codes of `splits.SPLITS`.
         memory: (time,) gapless previous steps available (0, 1, 2).
     """
 
-    path: Path
+    path: StoreAddress
     group: Any = field(repr=False)
+    documents: Mapping[str, Document] = field(repr=False)
+    index: StoreIndex = field(repr=False)
     grid: ColumnGrid = field(repr=False)
     times: NDArray[np.int64] = field(repr=False)
     split: NDArray[np.int8] = field(repr=False)
@@ -127,7 +146,8 @@ class Store:
     def dataset(self) -> xarray.Dataset:
         """The store as a lazy labelled dataset with dates of the noleap calendar."""
         coder = xarray.coders.CFDatetimeCoder(use_cftime=True)
-        return xarray.open_zarr(self.path, chunks=None, decode_times=coder, consolidated=False)
+        files = folder_of(self.path).zarr_store()
+        return xarray.open_zarr(files, chunks=None, decode_times=coder, consolidated=False)
 
     def steps(self, split: str, memory: int = 0) -> NDArray[np.intp]:
         """Indices of the steps of a split that have a number of previous steps.
@@ -144,12 +164,45 @@ class Store:
         Raises:
             ClimSimError: if the store does not hold it.
         """
+        self._require(name)
+        return self.group[name]
+
+    def blocks(self, name: str) -> BlockFiles:
+        """One variable by blocks of time steps, every chunk compared with the index.
+
+        Raises:
+            ClimSimError: if the store does not hold it.
+        """
+        self._require(name)
+        layout = BlockLayout.of(self.documents[f"{name}/{METADATA}"], f"{self.path}/{name}")
+        checksums = self.index.of_variable(self.names.index(name))
+        return BlockFiles(folder_of(self.path), name, layout, checksums)
+
+    def values(self, name: str, steps: NDArray[np.intp]) -> NDArray[np.float32]:
+        """One variable at some steps, (step, column, level) or (step, column).
+
+        Args:
+            name: the variable.
+            steps: (step,) indices into the time axis.
+
+        Raises:
+            ClimSimError: if the store does not hold it, or a chunk is damaged.
+        """
+        files = self.blocks(name)
+        memory, numbers = files.memory(), steps // self.block_steps
+        result = np.empty((steps.size, *files.layout.shape[1:]), np.float32)
+        for block in np.unique(numbers):
+            rows = np.flatnonzero(numbers == block)
+            inside = steps[rows] - block * self.block_steps
+            result[rows] = files.read(int(block), memory)[inside]
+        return result
+
+    def _require(self, name: str) -> None:
         if name not in self.names:
             raise ClimSimError(
                 f"{self.path}: the store holds no {name}: prepare it again "
                 "(memory=true for previous-step features)"
             )
-        return self.group[name]
 
 
 def create_arrays(
@@ -208,7 +261,11 @@ def _write_coordinates(
     }
     for name, values in by_time.items():
         group.create_array(
-            name, data=np.asarray(values), dimension_names=("time",), attributes=notes[name]
+            name,
+            data=np.asarray(values),
+            dimension_names=("time",),
+            attributes=notes[name],
+            compressors=CHECKSUM,
         )
     for name, axis in _GRID_AXES.items():
         group.create_array(
@@ -216,53 +273,126 @@ def _write_coordinates(
             data=getattr(grid, name),
             dimension_names=(axis,),
             attributes={"units": _GRID_UNITS.get(name, "1")},
+            compressors=CHECKSUM,
         )
     # Names of coordinates, so that xarray does not take them for data.
-    group.attrs["coordinates"] = " ".join(("split", "memory", *_GRID_AXES))
+    group.attrs["coordinates"] = " ".join(_COORDINATES[1:])
+
+
+def seal_store(path: Path, shards: Sequence[ShardSums], attributes: Mapping[str, str]) -> None:
+    """Complete a store whose shards are all written: index, fingerprint, checksum.
+
+    Args:
+        path: folder of its arrays.
+        shards: what each shard holds, in order.
+        attributes: what else the store says about itself.
+    """
+    index = StoreIndex.of(shards)
+    index.write(path)
+    group: Any = zarr.open_group(path, mode="r+")
+    p0, names = float(group.attrs["p0"]), group.attrs["variables"]
+    identity = fingerprint(_read_coordinates(group), p0, names, index)
+    group.attrs.update({**attributes, "fingerprint": identity, "index": index.hash})
+    group.attrs["checksum"] = metadata_checksum(_read_documents(LocalFolder(path)))
 
 
 def open_store(path: str | Path, levels: int | None = None) -> Store:
-    """Open a prepared store.
+    """Open a prepared store, and compare its metadata and coordinates with its checksums.
 
     Args:
-        path: its folder.
+        path: its folder, or a URL that fsspec reads (``s3://bucket/store.zarr``).
         levels: number of levels that the caller needs, or None for any.
 
     Returns:
-        The store; its arrays are read on demand.
+        The store; its arrays are read, and each chunk compared with its checksum, on demand.
 
     Raises:
-        ClimSimError: if there is no complete store, or it has another number of levels.
+        ClimSimError: if there is no complete store, it is damaged, or it has another number of
+            levels.
     """
-    path = Path(path)
-    if not path.exists():
+    folder = folder_of(store_address(path))
+    if not folder.exists():
         raise ClimSimError(f"{path}: no such store: run `climsim data prepare` first")
-    group, attributes = _open_group(path)
-    if attributes.get("format") != FORMAT or "fingerprint" not in attributes:
-        raise ClimSimError(
-            f"{path}: not a complete store of this package (format "
-            f"{attributes.get('format')!r}, expected {FORMAT!r}): prepare it again"
-        )
     try:
-        grid = ColumnGrid(
-            **{name: group[name][...] for name in _GRID_AXES}, p0=float(attributes["p0"])
-        )
-        by_time = [np.asarray(group[name][...]) for name in ("time", "split", "memory")]
-    except (KeyError, ValueError, RuntimeError, OSError) as error:
+        store = _read_store(folder, _read_documents(folder))
+    except (
+        KeyError, ValueError, TypeError, AttributeError, RuntimeError, FileNotFoundError,
+    ) as error:  # fmt: skip
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise ClimSimError(f"{path}: the store cannot be read ({error})") from error
+    if levels is not None and store.n_levels != levels:
         raise ClimSimError(
-            f"{path}: damaged store ({type(error).__name__}: {error}): prepare it again"
-        ) from error
-    if levels is not None and grid.n_levels != levels:
-        raise ClimSimError(
-            f"{path}: the store has {grid.n_levels} levels, expected {levels}: use another store "
+            f"{path}: the store has {store.n_levels} levels, expected {levels}: use another store "
             "or a model of that level count"
         )
-    return Store(path, group, grid, *by_time)
+    return store
 
 
-def _open_group(path: Path) -> tuple[Any, dict[str, Any]]:
+def _damaged(path: object, what: str) -> ClimSimError:
+    return ClimSimError(
+        f"{path}: damaged store, or changed since its preparation ({what}): delete it and prepare "
+        "it again"
+    )
+
+
+def _read_documents(folder: StoreFolder) -> dict[str, Document]:
+    """Metadata of a store and of all its arrays, by file.
+
+    Raises:
+        ClimSimError: if it is no complete store of this package.
+        KeyError, TypeError, ValueError, OSError: if they cannot be read.
+    """
     try:
-        group = zarr.open_group(path, mode="r")
-        return group, dict(group.attrs)
-    except (FileNotFoundError, ValueError, KeyError, OSError) as error:
-        raise ClimSimError(f"{path}: not a Zarr store ({error}): prepare it again") from error
+        root = json.loads(folder.read_all([METADATA])[METADATA])
+    except FileNotFoundError as error:
+        raise ClimSimError(
+            f"{folder.address}: not a Zarr store (no {METADATA}): prepare it again"
+        ) from error
+    attributes = root.get("attributes", {})
+    found = attributes.get("format")
+    if found == _BEFORE:
+        raise ClimSimError(
+            f"{folder.address}: a store of an earlier version ({found}), without checksums of "
+            "coordinates and blocks: delete it and prepare it again"
+        )
+    if found != FORMAT:
+        raise ClimSimError(
+            f"{folder.address}: not a complete store of this package (format {found!r}, expected "
+            f"{FORMAT!r}): prepare it again"
+        )
+    files = metadata_files((*attributes["variables"], *_COORDINATES))
+    read = folder.read_all(files)
+    return {METADATA: root} | {name: json.loads(read[name]) for name in files}
+
+
+def _read_store(folder: StoreFolder, documents: dict[str, Document]) -> Store:
+    """The store of these metadata.
+
+    Raises:
+        ClimSimError: if it is not complete, or not as it was prepared.
+    """
+    attributes = documents[METADATA]["attributes"]
+    if any(name not in attributes for name in _COMPLETE):
+        raise ClimSimError(
+            f"{folder.address}: not a complete store of this package (no checksum): prepare it "
+            "again"
+        )
+    # Before Zarr sees the metadata: what is damaged in them ends there in many ways.
+    if attributes["checksum"] != metadata_checksum(documents):
+        raise _damaged(folder.address, "its metadata do not fit their checksum")
+    group = zarr.open_group(folder.zarr_store(), mode="r")
+    index = StoreIndex.read(group)
+    if attributes["index"] != index.hash:
+        raise _damaged(folder.address, "the index of its shards does not fit its checksum")
+    coordinates = _read_coordinates(group)
+    p0, names = float(attributes["p0"]), attributes["variables"]
+    if attributes["fingerprint"] != fingerprint(coordinates, p0, names, index):
+        raise _damaged(folder.address, "its coordinates do not fit its fingerprint")
+    grid = ColumnGrid(**{name: coordinates[name] for name in _GRID_AXES}, p0=p0)
+    by_time = [coordinates[name] for name in _BY_TIME]
+    return Store(folder.address, group, documents, index, grid, *by_time)
+
+
+def _read_coordinates(group: Any) -> dict[str, NDArray[Any]]:
+    return {name: np.asarray(group[name][...]) for name in _COORDINATES}

@@ -250,9 +250,8 @@ def _vectors(
 ) -> NDArray[np.float32]:
     """Vectors (time, column, feature) of a set; single-level fields are kept in ``fields``."""
     vectors = np.empty((indices.size, store.n_columns, names.size(store.n_levels)), np.float32)
-    first, last = int(indices[0]), int(indices[-1]) + 1
     for name, where in names.slices(store.n_levels).items():
-        values = np.asarray(store.array(name)[first:last])[indices - first]
+        values = store.values(name, indices)
         vectors[..., where] = values if variable(name).profile else values[..., None]
         if not variable(name).profile:
             fields[name] = values

@@ -1,0 +1,156 @@
+"""Where a store lies: a folder of this machine, or a URL that fsspec reads.
+
+Both kinds of folder answer the same questions, so nothing else asks which one it has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr.storage
+from numpy.typing import NDArray
+
+from climsim.errors import ClimSimError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
+
+
+def is_url(text: object) -> bool:
+    """Whether a text names a place by protocol, such as ``s3://bucket/store.zarr``."""
+    return _URL.match(str(text)) is not None
+
+
+class StoreUrl(str):
+    """Address of a store behind a protocol of fsspec (``s3://``, ``https://``, ``memory://``).
+
+    A text, so that records and configurations hold it as it is.
+    """
+
+    __slots__ = ()
+
+
+StoreAddress = StoreUrl | Path
+"""Where a store can be read from."""
+
+
+def store_address(value: str | Path) -> StoreAddress:
+    """The address that a text or path means."""
+    return StoreUrl(value) if isinstance(value, str) and is_url(value) else Path(value)
+
+
+class StoreFolder(Protocol):
+    """The files of a store, by names relative to its folder (``state_t/zarr.json``)."""
+
+    @property
+    def address(self) -> StoreAddress:
+        """Where the folder is."""
+
+    def exists(self) -> bool:
+        """Whether there is anything."""
+
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Whole files, by name.
+
+        Raises:
+            OSError: if one is missing or cannot be read.
+        """
+
+    def read_into(self, name: str, memory: NDArray[np.uint8], start: int = 0) -> int:
+        """Fill memory from a place in a file on; returns the bytes read, fewer at its end."""
+
+    def read_end(self, name: str, size: int) -> bytes:
+        """The last bytes of a file."""
+
+    def zarr_store(self) -> Any:
+        """The same folder for Zarr and xarray."""
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of this machine."""
+
+    address: Path
+
+    def exists(self) -> bool:
+        """Whether there is anything."""
+        return self.address.exists()
+
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Whole files, by name."""
+        return {name: (self.address / name).read_bytes() for name in names}
+
+    def read_into(self, name: str, memory: NDArray[np.uint8], start: int = 0) -> int:
+        """Fill memory from a place in a file on; returns the bytes read, fewer at its end."""
+        with (self.address / name).open("rb", buffering=0) as stream:
+            if start:
+                stream.seek(start)
+            return stream.readinto(memory.data) or 0
+
+    def read_end(self, name: str, size: int) -> bytes:
+        """The last bytes of a file."""
+        with (self.address / name).open("rb", buffering=0) as stream:
+            stream.seek(-size, 2)
+            return stream.read(size)
+
+    def zarr_store(self) -> Any:
+        """The same folder for Zarr and xarray."""
+        return zarr.storage.LocalStore(self.address, read_only=True)
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder behind a URL, read through fsspec."""
+
+    address: StoreUrl
+
+    def exists(self) -> bool:
+        """Whether there is anything."""
+        return bool(self._files().exists(self._path("zarr.json")))
+
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Whole files, by name."""
+        paths = {name: self._path(name) for name in names}
+        # One call, which asks for all of them at a time.
+        found = self._files().cat(list(paths.values()))
+        return {name: found[path] for name, path in paths.items()}
+
+    def read_into(self, name: str, memory: NDArray[np.uint8], start: int = 0) -> int:
+        """Fill memory from a place in a file on; returns the bytes read, fewer at its end."""
+        data = self._files().cat_file(self._path(name), start=start, end=start + memory.size)
+        memory[: len(data)] = np.frombuffer(data, np.uint8)
+        return len(data)
+
+    def read_end(self, name: str, size: int) -> bytes:
+        """The last bytes of a file."""
+        return bytes(self._files().cat_file(self._path(name), start=-size))
+
+    def zarr_store(self) -> Any:
+        """The same folder for Zarr and xarray."""
+        return zarr.storage.FsspecStore.from_url(self.address, read_only=True)
+
+    def _files(self) -> Any:
+        # Here, not above: a store of this machine needs no fsspec.
+        import fsspec
+
+        try:
+            return fsspec.url_to_fs(self.address)[0]
+        except (ImportError, ValueError) as error:
+            raise ClimSimError(
+                f"{self.address}: cannot be read: {str(error).rstrip('.')} (s3:// needs `pip "
+                "install s3fs`, gs:// `pip install gcsfs`); expected a folder or a URL of fsspec"
+            ) from error
+
+    def _path(self, name: str) -> str:
+        import fsspec
+
+        return f"{fsspec.url_to_fs(self.address)[1].rstrip('/')}/{name}"
+
+
+def folder_of(address: StoreAddress) -> StoreFolder:
+    """The folder at an address."""
+    return RemoteFolder(address) if isinstance(address, StoreUrl) else LocalFolder(address)
