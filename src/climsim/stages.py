@@ -76,7 +76,7 @@ STAGES = (
         "verify",
         "climsim.data.verify:VerifyConfig",
         "climsim.data.verify:verify",
-        "Read every value of a store and compare it with its checksums; exit code 1 if any differs.",
+        "Compare every value of a store with its checksums; exit code 1 if any differs.",
         "store=runs/store.zarr",
     ),
     Stage(
