@@ -12,7 +12,7 @@ import torch
 from climsim.configuration import compose_config
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
-from climsim.export import ExportConfig, export_model, load_emulator, run_export
+from climsim.export import ExportConfig, export_model, load_emulator, run_export, trial
 from climsim.export.loading import METADATA_NAME
 from climsim.export.probe import training_columns
 from climsim.export.writing import relative_difference
@@ -363,6 +363,62 @@ def test_foreign_or_damaged_files_are_one_line(make, tmp_path):
         assert "\n" not in str(error.value)
     with pytest.raises(ClimSimError, match="no such model"):
         load_emulator(tmp_path / "nothing.pt")
+
+
+class Hanging(Foreign):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        total = x.sum()
+        while bool(total == total):
+            total = total + 1
+        return total
+
+
+class Sized(torch.nn.Module):
+    """Gives as many rows as its second input column says, where that is no probe."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.shape[0] if x.shape[0] == 2 else 1
+        return x[:rows, :368].contiguous()
+
+
+class Doubled(Foreign):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x[:, :368], x[:, :368]
+
+
+class Exact(Foreign):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :368].to(torch.float64)
+
+
+def scripted(module, path):
+    torch.jit.save(torch.jit.script(module), str(path))
+    return path
+
+
+def test_torchscript_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 1)
+    path = scripted(Hanging(368), tmp_path / "hanging.pt")
+    with pytest.raises(ClimSimError, match=r"no answer within 1 s: .*only if you trust it"):
+        load_emulator(path)
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [(Doubled(368), "a tuple instead of one tensor"), (Exact(368), "a float64 tensor of shape")],
+)
+def test_torchscript_that_fits_no_door_says_what_it_gives(tmp_path, module, found):
+    with pytest.raises(ClimSimError, match=rf"fits neither \(557 inputs: {found}"):
+        load_emulator(scripted(module, tmp_path / "foreign.pt"))
+
+
+def test_output_of_another_shape_is_refused_at_every_call(tmp_path):
+    emulator = load_emulator(scripted(Sized(), tmp_path / "sized.pt"))
+    assert emulator(np.ones((2, 557), np.float32)).shape == (2, 368)
+    with pytest.raises(
+        ClimSimError, match=r"sized\.pt: expected output of shape \(5, 368\).*\(1, 368"
+    ):
+        emulator(np.ones((5, 557), np.float32))
 
 
 def test_checkpoint_that_does_not_fit_its_network_lists_the_tensors(make, tmp_path):

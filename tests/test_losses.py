@@ -5,7 +5,7 @@ import torch
 
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
-from climsim.losses import RecipeLoss, elementwise_loss, register_elementwise
+from climsim.losses import RecipeLoss, elementwise_loss, recorded_loss, register_elementwise
 from climsim.training.config import TrainConfig
 from climsim.variables import TARGETS
 
@@ -175,3 +175,12 @@ def test_recipe_takes_the_loss_of_a_file(own, monkeypatch):
     config = build_config(TrainConfig, values)
     assert config.recipe.loss == f"{own}:cubic"
     assert elementwise_loss(config.recipe.loss)(torch.tensor(2.0), torch.tensor(0.0)) == 8
+
+
+def test_loss_that_a_model_names_is_never_code_of_a_file(tmp_path):
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(p, t): return p - t\n")
+    with pytest.raises(ClimSimError, match="unknown loss in the metadata of a model"):
+        recorded_loss(f"{evil}:f", 1.0)
+    assert not (tmp_path / "ran").exists()
+    assert recorded_loss("l1", 1.0)(torch.tensor(2.0), torch.tensor(0.0)) == 2

@@ -90,6 +90,21 @@ def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
     return loss
 
 
+def recorded_loss(name: str, delta: float) -> Elementwise:
+    """The loss that an exported model names: of the package, as a file must not choose what runs.
+
+    Args:
+        name: of the loss.
+        delta: of Huber, in scaled units.
+
+    Raises:
+        ClimSimError: if the package has no such loss.
+    """
+    if not is_shipped(name):
+        raise unknown_name("loss in the metadata of a model", name, _FACTORIES)
+    return elementwise_loss(name, delta)
+
+
 def is_shipped(name: str) -> bool:
     """Whether a loss is part of the package, so that every machine knows it."""
     return name in _FACTORIES

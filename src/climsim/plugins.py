@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from climsim.errors import ClimSimError
+from climsim.files import file_hash
+
+logger = logging.getLogger(__name__)
 
 _MARK = ".py:"
 
@@ -49,6 +54,37 @@ def reference_file(name: str) -> Path:
 def _parts(name: str) -> tuple[Path, str]:
     path, _, attribute = name.rpartition(":")
     return Path(path), attribute
+
+
+def allowed_reference(name: str, code: Sequence[Path], holder: str, recorded: str = "") -> str:
+    """The reference in a file, which the user has to allow before its code is run.
+
+    Args:
+        name: what the file names; anything but a reference to code in a file is returned as it is.
+        code: files that the user allows. One at the recorded path stands for it, or else one of
+            the same file name, wherever it lies.
+        holder: the file that holds the name, for messages.
+        recorded: hash of the code when the file was written, where known.
+
+    Returns:
+        The reference to the allowed file.
+
+    Raises:
+        ClimSimError: if none of them is allowed.
+    """
+    if not is_reference(name):
+        return name
+    path, attribute = _parts(name)
+    at_place = [file for file in code if file.resolve() == path.resolve()]
+    allowed = at_place or [file for file in code if file.name == path.name]
+    if not allowed:
+        raise ClimSimError(
+            f"{holder}: expected leave to run the code that it names, {str(path)!r}, found none: "
+            f"if you trust that file, allow it by code=[{path}], or by where it lies now"
+        )
+    if recorded and allowed[0].is_file() and file_hash(allowed[0]) != recorded:
+        logger.warning("%s: %s has changed since it was trained", holder, allowed[0])
+    return f"{allowed[0].resolve()}:{attribute}"
 
 
 def load_reference(name: str, kind: str) -> Any:

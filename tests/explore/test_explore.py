@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -96,8 +97,37 @@ def test_bad_input_is_refused_in_one_line(study, files, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_page_is_given_only_to_those_who_ask_for_this_machine(study):
+    with served(study, hosts=("node:5006",)) as address:
+        port = int(address.rstrip("/").rpartition(":")[2])
+
+        def answer(host, path="/"):
+            connection = HTTPConnection("localhost", port, timeout=60)
+            connection.request("GET", path, headers={"Host": host})
+            return connection.getresponse().status
+
+        for host in (f"localhost:{port}", "localhost", f"127.0.0.1:{port}", "node:5006", "NODE"):
+            assert answer(host) == 200
+        for host in (f"evil.com:{port}", "localhost.evil.com", "evil.com", "node.evil.com"):
+            assert answer(host) == 403
+            assert answer(host, "/ws") == 403
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hosts": ("node",)}, "hosts: expected name:port, such as node:5006, found 'node'"),
+        ({"hosts": ("*:80",)}, "hosts: expected name:port"),
+        ({"hosts": ("node:1",), "port": 0}, "port=0: expected the number of a port"),
+    ],
+)
+def test_other_names_of_the_page_are_names_with_a_port(files, changes, message):
+    with pytest.raises(ClimSimError, match=message):
+        ExploreConfig(files[0], **changes)
+
+
 @contextmanager
-def served(study):
+def served(study, **options):
     """Address of the page, served from another thread."""
     ready, box = threading.Event(), {}
 
@@ -105,7 +135,7 @@ def served(study):
         import asyncio
 
         asyncio.set_event_loop(asyncio.new_event_loop())
-        box["server"] = start(study)
+        box["server"] = start(study, **options)
         ready.set()
         box["server"].io_loop.start()
 

@@ -1,5 +1,8 @@
 """Networks of users: by file or entry point, refused in one line where they do not fit."""
 
+import json
+import subprocess
+import sys
 from importlib import metadata
 
 import numpy as np
@@ -9,7 +12,8 @@ import torch
 import climsim
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
-from climsim.export import export_model, load_emulator
+from climsim.export import ExportConfig, export_model, load_emulator, run_export
+from climsim.files import file_hash
 from climsim.networks import network_names, registry
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.training.config import TrainConfig
@@ -60,13 +64,58 @@ def test_checkpoint_of_a_file_network_exports_from_another_folder(own, tmp_path,
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    emulator = load_emulator(export_model(checkpoint, "own.pt"))
+    emulator = load_emulator(export_model(checkpoint, "own.pt", code=[own]))
     assert emulator.metadata["network"]["name"] == "LevelMLP"
     assert np.isfinite(emulator(np.zeros((2, emulator.n_inputs), np.float32))).all()
     own.unlink()
     load_emulator("own.pt")
     with pytest.raises(ClimSimError, match=r"own_network\.py: no such file: expected the code"):
-        load_model(checkpoint)
+        load_model(checkpoint, [own])
+
+
+@pytest.fixture
+def foreign(own, tmp_path):
+    """A checkpoint of someone else, whose network is a file that leaves a mark when it runs."""
+    mark = tmp_path / "ran"
+    network = climsim.build_network(f"{own}:LevelMLP", n_levels=24)
+    transforms = from_statistics(statistics_of(samples(24)), "standard", 24)
+    evil = tmp_path / "x" / "net.py"
+    evil.parent.mkdir()
+    evil.write_text(f"open({str(mark)!r}, 'w')\n{OWN}")
+    about = describe_model({**network.config, "name": f"{evil}:LevelMLP"}, transforms, {}, {})
+    return save_model(tmp_path / "foreign.ckpt", network, transforms, about), evil, mark
+
+
+def test_code_that_a_checkpoint_names_runs_only_where_the_user_allows_it(foreign, tmp_path):
+    checkpoint, evil, mark = foreign
+    out = tmp_path / "foreign.pt"
+    other = evil.with_name("other.py")
+    for code in ([], [other]):
+        with pytest.raises(ClimSimError, match=r"foreign\.ckpt: expected leave.*net\.py.*code=\["):
+            export_model(checkpoint, out, code=code)
+    given = [f"checkpoint={checkpoint}", f"out={out}"]
+    command = [sys.executable, "-m", "climsim", "export", *given]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "expected leave to run the code" in result.stderr
+    assert not mark.exists()
+    assert not out.exists()
+    run_export(ExportConfig(checkpoint, out, code=(evil,)))
+    assert mark.exists()
+
+
+def test_code_may_have_moved_and_a_change_of_it_is_said(own, foreign, caplog):
+    checkpoint, _, mark = foreign
+    own = own.rename(own.with_name("net.py"))
+    content = torch.load(checkpoint, weights_only=True)
+    content["climsim"]["provenance"]["input_hashes"] = json.dumps({"network": file_hash(own)})
+    torch.save(content, checkpoint)
+    load_model(checkpoint, [own])
+    assert not mark.exists()
+    assert "has changed" not in caplog.text
+    own.write_text(own.read_text() + "\n# changed\n")
+    load_model(checkpoint, [own])
+    assert f"{own} has changed since it was trained" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climsim.losses import Elementwise, elementwise_loss
+from climsim.losses import Elementwise, recorded_loss
 from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class LossScale:
         if about is None:
             logger.warning("the model does not name its training loss: confidences are not scored")
             return None
-        return cls(np.asarray(about["scale"]), elementwise_loss(about["name"], about["delta"]))
+        return cls(np.asarray(about["scale"]), recorded_loss(about["name"], about["delta"]))
 
     def loss(self, truth: Array, prediction: Array, levels: int) -> Array:
         """Loss of each target.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
+from climsim.export.trial import outcome_of, try_file
 from climsim.transforms import DOORS
 from climsim.variables import DOOR_OUTPUTS, TARGETS
 
@@ -57,7 +58,8 @@ class Emulator:
             (column, output feature) physical tendencies and fluxes, float32.
 
         Raises:
-            ClimSimError: if the vector has another width.
+            ClimSimError: if the vector has another width, or the output another shape than the
+                file says.
         """
         if vector.ndim != 2 or vector.shape[1] != self.n_inputs:
             raise ClimSimError(
@@ -66,38 +68,62 @@ class Emulator:
             )
         tensor = torch.as_tensor(np.asarray(vector, dtype=np.float32)).to(self.device)
         with torch.inference_mode():
-            return self.module(tensor).cpu().numpy()
+            output = self.module(tensor)
+        expected = (len(vector), self.n_outputs)
+        if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
+            found = tuple(getattr(output, "shape", ())) or type(output).__name__
+            raise ClimSimError(
+                f"{self.path}: expected output of shape {expected}, a row for each column, found "
+                f"{found}: export the model again"
+            )
+        return output.cpu().numpy()
 
 
 def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
     """Load an exported model.
 
-    A TorchScript file made elsewhere is taken if it fits a door at 60 levels.
+    A TorchScript file made elsewhere is taken if it fits a door at 60 levels, which is tried in a
+    process of its own. A TorchScript file is a program: load only files that you trust.
 
     Args:
         path: the file.
         device: where to run it.
 
     Raises:
-        ClimSimError: if the file is missing, damaged, no TorchScript, or fits no door.
+        ClimSimError: if the file is missing, damaged, no TorchScript, or fits no door, or does not
+            answer.
     """
     path = Path(path)
     if not path.is_file():
         raise ClimSimError(f"{path}: no such model: run `climsim export` first")
+    described = _holds_metadata(path)
+    foreign = None if described else _probe_foreign(path, device)
     extra = {METADATA_NAME: ""}
     try:
         module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
     except (RuntimeError, ValueError, OSError, EOFError) as error:
-        raise ClimSimError(
-            f"{path}: expected a TorchScript file, found something else or a truncated one: "
-            "export it again"
-        ) from error
+        raise _no_torchscript(path) from error
     module.eval()
-    text = extra[METADATA_NAME]
-    metadata = _read_metadata(path, text) if text else _probe_foreign(path, module, device)
+    metadata = foreign or _read_metadata(path, extra[METADATA_NAME])
     emulator = Emulator(path, module, metadata, device)
     _check_door(emulator)
     return emulator
+
+
+def _no_torchscript(path: Path) -> ClimSimError:
+    return ClimSimError(
+        f"{path}: expected a TorchScript file, found something else or a truncated one: "
+        "export it again"
+    )
+
+
+def _holds_metadata(path: Path) -> bool:
+    """Whether a file describes itself, seen without loading it: loading runs code of the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(f"/extra/{METADATA_NAME}") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise _no_torchscript(path) from error
 
 
 def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:
@@ -119,50 +145,52 @@ def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _probe_foreign(path: Path, module: Any, device: str) -> dict[str, Any]:
-    """Find the door of a TorchScript file without metadata by trying it."""
+def _probe_foreign(path: Path, device: str) -> dict[str, Any]:
+    """Find the door of a TorchScript file without metadata by trying it in another process.
+
+    Raises:
+        ClimSimError: if it fits no door, or does not answer.
+    """
     size = DOOR_OUTPUTS.size()
-    for door in DOORS.values():
-        shape = _output_shape(module, probe_columns(door, N_LEVELS, 2).to(device))
-        if shape in ((2, size), (2, size + TARGETS.size())):
-            logger.warning("%s: no %s inside: taken for door %s", path, METADATA_NAME, door.name)
+    inputs = {d.name: probe_columns(d, N_LEVELS, 2).numpy() for d in DOORS.values()}
+    outcomes = try_file(path, inputs, device)
+    if isinstance(outcomes, str):
+        raise ClimSimError(
+            f"{path}: expected a TorchScript file that answers two columns, found {outcomes}: a "
+            "TorchScript file is a program, load it only if you trust it; else export it again"
+        )
+    for name, outcome in outcomes.items():
+        if outcome.shape in ((2, size), (2, size + TARGETS.size())):
+            logger.warning(
+                "%s: no %s inside: taken for door %s; the file is a program that can do whatever "
+                "you can do", path, METADATA_NAME, name,
+            )  # fmt: skip
             return {
-                "door": door.name,
-                "confidence": shape[1] != size,
+                "door": name,
+                "confidence": outcome.shape[1] != size,
                 "n_levels": N_LEVELS,
-                "n_inputs": door.size(),
-                "n_outputs": shape[1],
+                "n_inputs": DOORS[name].size(),
+                "n_outputs": outcome.shape[1],
                 "source": "TorchScript file without metadata",
             }
-    widths = " or ".join(str(d.size()) for d in DOORS.values())
+    found = "; ".join(f"{DOORS[n].size()} inputs: {o.found}" for n, o in outcomes.items())
     raise ClimSimError(
-        f"{path}: expected a model from {widths} inputs to {size} or {size + TARGETS.size()} "
-        "outputs, found a TorchScript file that fits neither: export a model with a door"
+        f"{path}: expected one float32 tensor of {size} or {size + TARGETS.size()} outputs from "
+        f"{' or '.join(str(d.size()) for d in DOORS.values())} inputs, found a TorchScript file "
+        f"that fits neither ({found}): export a model with a door"
     )
-
-
-def _output_shape(module: Any, x: Tensor) -> tuple[int, ...] | None:
-    """Shape of a module's output; None where it fails or gives no float32 tensor."""
-    try:
-        with torch.inference_mode():
-            output = module(x)
-    except (RuntimeError, torch.jit.Error):  # the latter where the file itself raises
-        return None
-    fits = isinstance(output, Tensor) and output.dtype == torch.float32
-    return tuple(output.shape) if fits else None
 
 
 def _check_door(emulator: Emulator) -> None:
     """Metadata can be wrong; an output cannot."""
     door = DOORS[emulator.door]
     x = probe_columns(door, emulator.n_levels, 2).to(emulator.device)
-    shape = _output_shape(emulator.module, x)
+    outcome = outcome_of(emulator.module, x)
     size = DOOR_OUTPUTS.size(emulator.n_levels)
     expected = (2, size + TARGETS.size(emulator.n_levels) if emulator.confidence else size)
-    if shape != expected or emulator.n_inputs != door.size(emulator.n_levels):
-        found = "an error" if shape is None else f"shape {shape}"
+    if outcome.shape != expected or emulator.n_inputs != door.size(emulator.n_levels):
         raise ClimSimError(
             f"{emulator.path}: expected door {emulator.door} at {emulator.n_levels} levels "
-            f"({door.size(emulator.n_levels)} inputs, output of shape {expected}), found {found}: "
-            "export the model again"
+            f"({door.size(emulator.n_levels)} inputs, output of shape {expected}), found "
+            f"{outcome.found}: export the model again"
         )

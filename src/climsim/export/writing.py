@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,12 +53,15 @@ class ExportConfig:
         members: further checkpoints; the file then gives the mean of all.
         precision: ``"float32"``, or ``"bfloat16"`` for a faster, less exact network (transforms
             and constraint stay in float32); the file says which, and how far it is off.
+        code: files of your own networks (``file.py``) that the checkpoints may name and run; a
+            checkpoint that names another file is refused.
     """
 
     checkpoint: Path
     out: Path
     members: tuple[Path, ...] = ()
     precision: str = "float32"
+    code: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -69,14 +72,18 @@ def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None
     """Export what a configuration names (see `export_model`)."""
     if progress is not None:
         progress(0, 1)
-    path = export_model((config.checkpoint, *config.members), config.out, config.precision)
+    checkpoints = (config.checkpoint, *config.members)
+    path = export_model(checkpoints, config.out, config.precision, config.code)
     if progress is not None:
         progress(1, 1)
     return path
 
 
 def export_model(
-    checkpoint: str | Path | tuple[str | Path, ...], path: str | Path, precision: str = "float32"
+    checkpoint: str | Path | tuple[str | Path, ...],
+    path: str | Path,
+    precision: str = "float32",
+    code: Sequence[Path] = (),
 ) -> Path:
     """Write a trained model, or the mean of several, as one TorchScript file.
 
@@ -86,6 +93,7 @@ def export_model(
         checkpoint: checkpoint, or several of a seed ensemble.
         path: the file to write.
         precision: of the networks, ``"float32"`` or ``"bfloat16"``.
+        code: files of users' networks that may be run (see `load_model`).
 
     Returns:
         The path.
@@ -97,7 +105,7 @@ def export_model(
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
-    models = [load_model(p) for p in paths]
+    models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
     members = [Member(m.network, m.transforms) for m in models]
     exact = build_emulation(members, models[0].confidence)
@@ -105,7 +113,8 @@ def export_model(
     metadata = _metadata(paths, models, precision, kind, levels)
     written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
-        reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in map(load_model, paths)]
+        again = [load_model(p, code) for p in paths]
+        reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in again]
         written = build_emulation(reduced, models[0].confidence)
         metadata["fast_form"] = _deviation(exact, written, levels, probe)
         worst = max(metadata["fast_form"].items(), key=lambda item: item[1])

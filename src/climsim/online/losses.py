@@ -36,9 +36,9 @@ class LossMeter:
 
     def __init__(self, name: str, delta: float, scale: Array, levels: int) -> None:
         # Here, not above: a run without a model needs no torch.
-        from climsim.losses import elementwise_loss
+        from climsim.losses import recorded_loss
 
-        self._loss = elementwise_loss(name, delta)
+        self._loss = recorded_loss(name, delta)
         self._scale = {n: scale[where] for n, where in TARGETS.slices(levels).items()}
 
     @classmethod

@@ -7,8 +7,9 @@ and what made it.
 
 from __future__ import annotations
 
+import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.networks import build_network
+from climsim.plugins import allowed_reference
 from climsim.transforms import Transforms
 from climsim.transforms.build import describe, empty_transforms
 
@@ -147,15 +149,26 @@ def save_model(
     return Path(path)
 
 
-def load_model(path: str | Path) -> TrainedModel:
+def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
     """Rebuild the model of a checkpoint, on the CPU, in evaluation mode.
 
+    Args:
+        path: the checkpoint.
+        code: files of users' networks that may be run; a checkpoint names such a file by its path,
+            and could name any.
+
     Raises:
-        ClimSimError: if the file is missing, damaged, or does not fit its own description.
+        ClimSimError: if the file is missing, damaged, does not fit its own description, or names
+            code that may not be run.
     """
     content = read_checkpoint(path)
     about = content[KEY]
-    network: nn.Module = build_network(**about["network"])
+    hashes = json.loads(about.get("provenance", {}).get("input_hashes", "{}"))
+    arguments = dict(about["network"])
+    arguments["name"] = allowed_reference(
+        arguments["name"], code, str(path), hashes.get("network", "")
+    )
+    network: nn.Module = build_network(**arguments)
     transforms = empty_transforms(about["transforms"])
     state = content["state_dict"]
     load_weights(path, network, _part(state, "network"))

@@ -15,6 +15,7 @@ from typing import Any
 from climsim.configuration import compose_config, flatten
 from climsim.errors import ClimSimError
 from climsim.online.hosts import batch_runner
+from climsim.plugins import is_reference, reference_file
 from climsim.workflow.config import ExperimentConfig
 
 STORE, STATISTICS, RAW = "store.zarr", "statistics.nc", "raw"
@@ -233,8 +234,9 @@ def _member_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
         job = Job(f"train-{member}", "train", member, (), flag, folder, (store, STATISTICS))
         values = {"data.store": store, "data.statistics": STATISTICS, "seed": seed, "out": folder}
         own = {"network": network, "recipe": recipe, **_own_settings(config, network, recipe)}
-        yield stages.job("train", job, values, **own)
-        yield from _after_training(config, stages, member, store)
+        job = stages.job("train", job, values, **own)
+        yield job
+        yield from _after_training(config, stages, job, store)
 
 
 def _own_settings(config: ExperimentConfig, network: str, recipe: str) -> dict[str, Any]:
@@ -244,11 +246,14 @@ def _own_settings(config: ExperimentConfig, network: str, recipe: str) -> dict[s
 
 
 def _after_training(
-    config: ExperimentConfig, stages: Stages, member: str, store: str
+    config: ExperimentConfig, stages: Stages, trained: Job, store: str
 ) -> Iterator[Job]:
+    member, network = trained.member, str((trained.settings or {})["network"]["name"])
+    # The study names that code itself, so that its export may run it.
+    code = {"code": [str(reference_file(network))]} if is_reference(network) else {}
     best, model = f"members/{member}/best.ckpt", f"models/{member}.pt"
     job = Job(f"export-{member}", "export", member, output=model, inputs=(best,))
-    yield stages.job("export", job, {"checkpoint": best, "out": model})
+    yield stages.job("export", job, {"checkpoint": best, "out": model, **code})
     metrics = f"offline/{member}.nc"
     job = Job(f"offline-{member}", "offline", member, output=metrics, inputs=(model, store))
     yield stages.job("evaluate_offline", job, {"model": model, "store": store, "out": metrics})
