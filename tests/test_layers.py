@@ -26,9 +26,9 @@ LAYERS = (
     ("figures",),
     ("report",),
     ("explore",),
+    ("keys", "overrides", "stages"),
     ("configuration", "console", "doctor", "provenance"),
     ("workflow",),
-    ("stages",),
     ("cli", "__main__", "sweep"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

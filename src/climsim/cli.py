@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import sys
 import time
@@ -12,50 +14,46 @@ from typing import Any
 import click
 
 from climsim.errors import ClimSimError
+from climsim.help import StageCommand
+from climsim.options import Shown, add_common_options, explained, shown
 from climsim.stages import GROUPS, STAGES, Stage, load
 from climsim.workflow.commands import experiment
 
 
-class StageCommand(click.Command):
-    """A command whose help lists every configuration key with its default."""
+def run_stage(stage: Stage, values: dict[str, Any], as_json: bool = False) -> Any:
+    """Run a stage with a progress bar, say what it made and what that cost, return its result.
 
-    stage: Stage
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the keys below the options."""
-        from climsim.configuration import choices, flat_defaults
-
-        rows = [
-            (key, _default_text(value)) for key, value in flat_defaults(self.stage.config).items()
-        ]
-        groups = choices(self.stage.config)
-        if groups:
-            with formatter.section("Choices (group=name)"):
-                formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
-        with formatter.section("Keys (key=value; '???' must be given)"):
-            formatter.write_dl(rows, col_max=34)
-        with formatter.section("Example"):
-            formatter.write_text(f"climsim {' '.join(self.stage.path)} {self.stage.example}")
-
-
-def _default_text(value: Any) -> str:
-    return "null" if value is None else str(value)
-
-
-def run_stage(stage: Stage, values: dict[str, Any]) -> Any:
-    """Run a stage with a progress bar, say what it made and what that cost, return its result."""
+    Products go to standard output with their scores; a table that is the result alone goes there
+    by itself, and what is said about it to standard error.
+    """
     from climsim.configuration import build_config
     from climsim.console import peak_memory, progress_bar
 
     title = " ".join(stage.path)
     config = build_config(load(stage.config_class), values)
     started = time.perf_counter()
-    with progress_bar(title) as progress:
+    quiet = shown().quiet
+    with progress_bar(title, shown=not quiet) as progress:
         result = load(stage.function)(config, progress)
     seconds = time.perf_counter() - started
     cost = f"{seconds:.1f} s, {peak_memory() / 2**20:.0f} MiB at most"
-    click.echo(f"{title}: {result} ({cost})")
+    scores = load(stage.scores)(result) if stage.scores else ()
+    if as_json:
+        click.echo(_as_json(title, result, scores, seconds))
+    elif isinstance(result, str):
+        click.echo(result)
+        click.echo(f"{title}: done ({cost})", err=True) if not quiet else None
+    else:
+        click.echo(f"{title}: {result}" + ("" if quiet else f" ({cost})"))
+        for line in scores:
+            click.echo(line)
     return result
+
+
+def _as_json(title: str, result: Any, scores: Sequence[str], seconds: float) -> str:
+    values = dict(vars(result)) if dataclasses.is_dataclass(result) else result
+    content = {"command": title, "result": values, "scores": list(scores), "seconds": seconds}
+    return json.dumps(content, default=str)
 
 
 def _stage_command(stage: Stage) -> click.Command:
@@ -65,6 +63,7 @@ def _stage_command(stage: Stage) -> click.Command:
         words: tuple[str, ...],
         multirun: bool,
         show_config: bool,
+        as_json: bool,
         config_dir: str | None,
     ) -> None:
         overrides = stage.overrides(words)
@@ -77,7 +76,9 @@ def _stage_command(stage: Stage) -> click.Command:
         else:
             from climsim.configuration import compose_config
 
-            result = run_stage(stage, compose_config(stage.config, overrides, config_dir))
+            cls = load(stage.config_class)
+            values = compose_config(stage.config, overrides, config_dir, cls)
+            result = run_stage(stage, values, as_json)
             # A report that found something wrong stops a shell script or a CI job.
             if getattr(result, "ok", True) is False:
                 raise SystemExit(1)
@@ -87,6 +88,7 @@ def _stage_command(stage: Stage) -> click.Command:
         click.Argument(["words"], nargs=-1, metavar=f"{bare}[KEY=VALUE]..."),
         click.Option(["-m", "--multirun"], is_flag=True, help="Sweep comma-separated values."),
         click.Option(["--show-config"], is_flag=True, help="Print the configuration and stop."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
         click.Option(["--config-dir"], metavar="DIR", help="Folder of further configuration."),
     ]
     command = StageCommand(stage.path[-1], callback=callback, params=options, help=stage.summary)
@@ -99,18 +101,19 @@ def _print_config(stage: Stage, overrides: Sequence[str], folder: str | None) ->
 
     from climsim.configuration import compose_config
 
-    click.echo(OmegaConf.to_yaml(compose_config(stage.config, overrides, folder)), nl=False)
+    values = compose_config(stage.config, overrides, folder, load(stage.config_class))
+    click.echo(OmegaConf.to_yaml(values), nl=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show the log and the traceback of an error.")
 @click.version_option(package_name="climsim-kaggle-edition")
-def main_group(debug: bool) -> None:
+def main_group() -> None:
     """Train, export, couple and evaluate neural emulators of atmospheric physics."""
     from climsim.allocation import keep_freed_memory
     from climsim.console import configure_logging
 
-    configure_logging(debug)
+    if shown() == Shown():
+        configure_logging()
     keep_freed_memory()
 
 
@@ -187,6 +190,9 @@ def provenance(file: Path, as_text: bool) -> None:
         raise SystemExit(1)
 
 
+add_common_options(main_group)
+
+
 def guarded(action: Callable[[], Any], debug: bool) -> int:
     """Run an action and turn its errors into one line and an exit code.
 
@@ -213,7 +219,7 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
         if debug:
             raise
         text = " ".join(str(error).split())
-        fail(f"unexpected {type(error).__name__}: {text} (--debug before the command shows where)")
+        fail(f"unexpected {type(error).__name__}: {text} (--debug shows where)")
         return 1
     return 0
 
@@ -227,8 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             main_group.main(args=given, prog_name="climsim", standalone_mode=False)
         except click.ClickException as error:
-            error.show()
-            raise SystemExit(error.exit_code) from error
+            refused = explained(error, given) if isinstance(error, click.UsageError) else error
+            refused.show()
+            raise SystemExit(refused.exit_code) from error
         except click.Abort as error:
             raise KeyboardInterrupt from error
 

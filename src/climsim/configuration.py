@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,25 +22,29 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from climsim.data.address import StoreAddress, store_address
+from climsim.data.address import StoreAddress, StoreUrl, is_url, store_address
 from climsim.errors import ClimSimError
-from climsim.plugins import entry_point_names, is_reference
+from climsim.keys import element, hints, is_list, is_text, members_of, nested, type_text
+from climsim.overrides import friendly
+from climsim.stages import command_of
 
 CONFIG_MODULE = "climsim.conf"
-_OPEN = "network.hyperparameters"
-"""Key below which any key may be set."""
 T = TypeVar("T")
 
 
 def compose_config(
-    name: str, overrides: Sequence[str] = (), folder: str | None = None
+    name: str,
+    overrides: Sequence[str] = (),
+    folder: str | None = None,
+    cls: type | None = None,
 ) -> dict[str, Any]:
     """Compose and resolve one of the shipped configurations.
 
     Args:
         name: file name in ``climsim.conf`` without ``.yaml``.
-        overrides: Hydra overrides such as ``"seed=7"`` or ``"network=unet"``.
+        overrides: such as ``"seed=7"`` or ``"network=unet"`` (see `climsim.overrides`).
         folder: a user's folder of further configuration groups (such as ``network/mine.yaml``).
+        cls: dataclass of the configuration: it says which values are texts, paths or lists.
 
     Returns:
         Plain nested dictionaries, every interpolation resolved.
@@ -50,7 +55,8 @@ def compose_config(
     search = [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
     try:
         with initialize_config_module(CONFIG_MODULE, version_base=None):
-            config = compose(name, overrides=[*friendly(overrides, name), *search])
+            given = friendly(overrides, choices(name), cls)
+            config = compose(name, overrides=[*given, *search])
             _require_values(config, name)
             resolved = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
@@ -59,41 +65,11 @@ def compose_config(
     return {str(key): value for key, value in resolved.items()}
 
 
-def friendly(overrides: Sequence[str], name: str) -> list[str]:
-    """Overrides as Hydra wants them, from what a user naturally types.
-
-    ``network=x`` sets ``network.name`` where x is code of the user (``path/to/file.py:Class``, or
-    an entry point of an installed package in ``climsim.<group>s``) and no file of the group. A
-    hyperparameter may be given without Hydra's plus.
-
-    Args:
-        overrides: as given; values may be comma-separated.
-        name: the configuration they are for.
-    """
-    groups = choices(name)
-
-    def own(group: str, value: str) -> bool:
-        if is_reference(value) or value in groups[group]:
-            return is_reference(value)
-        return value in entry_point_names(f"climsim.{group}s")
-
-    result = []
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key in groups and any(own(key, v) for v in value.split(",")):
-            result.append(f"{key}.name={value}")
-        elif key.startswith(_OPEN):
-            result.append(f"++{override}")
-        else:
-            result.append(override)
-    return result
-
-
 def _require_values(config: DictConfig, name: str) -> None:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         given = " ".join(f"{key}=..." for key in missing)
-        raise ClimSimError(f"{name}: no value for {', '.join(missing)}: add {given}")
+        raise ClimSimError(f"{command_of(name)}: no value for {', '.join(missing)}: add {given}")
 
 
 def one_line(error: Exception, name: str) -> ClimSimError:
@@ -112,7 +88,7 @@ def one_line(error: Exception, name: str) -> ClimSimError:
     found = re.match(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and found:
         return _unknown_key(found[1], name)
-    return ClimSimError(f"configuration {name!r}: {' '.join(text.split())}")
+    return ClimSimError(f"{command_of(name)}: {' '.join(text.split())}")
 
 
 def choices(name: str) -> dict[str, list[str]]:
@@ -159,10 +135,22 @@ def flat_defaults(name: str) -> dict[str, Any]:
 
 
 def _unknown_key(key: str, name: str) -> ClimSimError:
-    keys = known_keys(name)
-    near = difflib.get_close_matches(key, keys, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(keys)}"
-    return ClimSimError(f"unknown configuration key {key!r} of {name!r}: {hint}")
+    return unknown_key(key, [*known_keys(name), *choices(name)], command_of(name))
+
+
+def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:
+    """The error for a key that does not exist, with those that it resembles.
+
+    Args:
+        key: dotted.
+        known: dotted keys that exist.
+        where: command or configuration.
+    """
+    last = key.rpartition(".")[2]
+    near = [k for k in known if k.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(key, known, n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(known)}"
+    return ClimSimError(f"unknown configuration key {key!r} of {where!r}: {hint}")
 
 
 def build_config(cls: type[T], values: dict[str, Any]) -> T:
@@ -170,42 +158,86 @@ def build_config(cls: type[T], values: dict[str, Any]) -> T:
 
     Args:
         cls: frozen dataclass.
-        values: field values; text becomes `Path` and lists become tuples where declared; in lists
-            of paths, ``*``, ``?`` and ``[...]`` stand for what is there, in the order of names.
+        values: field values; text becomes `Path` and lists become tuples where declared, one value
+            a list of one, a number text; in lists of paths, ``*``, ``?`` and ``[...]`` stand for
+            what is there, in the order of names.
 
     Raises:
         ClimSimError: naming the key that is unknown, missing or of the wrong type, or the pattern
             that nothing matches.
     """
-    hooks: dict[Any, Any] = {
-        float: _number,
-        tuple[Path, ...]: _paths,
-        StoreAddress: store_address,
-    }
-    settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
     try:
-        return dacite.from_dict(cls, values, settings)
-    except dacite.UnexpectedDataError as error:
-        keys = ", ".join(sorted(error.keys))
-        raise ClimSimError(f"unknown configuration key {keys!r} of {cls.__name__}") from error
-    except dacite.DaciteError as error:
-        raise ClimSimError(f"configuration of {cls.__name__}: {error}") from error
+        fitted = _fitted(cls, values, "")
+        hooks: dict[Any, Any] = {StoreAddress: store_address}
+        settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
+        return dacite.from_dict(cls, fitted, settings)
+    except dacite.MissingValueError as error:
+        raise ClimSimError(f"{error.field_path}: expected a value, found none") from error
+    except dacite.WrongTypeError as error:
+        expected = type_text(error.field_type)
+        raise ClimSimError(
+            f"{error.field_path}: expected {expected}, found {error.value!r}"
+        ) from error
 
 
-def _paths(values: Any) -> Any:
-    if not isinstance(values, list | tuple):
-        return values
-    return [path for value in values for path in _matches(str(value))]
+def _fitted(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Values in the form that the fields of a dataclass want."""
+    known = hints(cls)
+    for key in values:
+        if key not in known:
+            raise unknown_key(f"{prefix}{key}", [f"{prefix}{k}" for k in known], cls.__name__)
+    return {key: _fit(known[key], value, f"{prefix}{key}") for key, value in values.items()}
 
 
-def _matches(path: str) -> list[str]:
-    if not glob.has_magic(path) or Path(path).exists():
-        return [path]
-    found = sorted(glob.glob(path))
+def _fit(hint: Any, value: Any, key: str) -> Any:
+    inner = nested(hint)
+    if inner is not None and isinstance(value, Mapping):
+        return _fitted(inner, value, f"{key}.")
+    if value is None or is_dataclass(value):
+        return _fit_null(hint, value, key)
+    if is_list(hint):
+        return _fit_list(hint, value, key)
+    kinds = members_of(hint)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and is_text(hint):
+        value = str(value)
+    if Path in kinds and isinstance(value, str) and (value or str not in kinds):
+        return _path(value, key, url=StoreUrl in kinds)
+    return value
+
+
+def _fit_null(hint: Any, value: Any, key: str) -> Any:
+    if value is None and hint is not Any and type(None) not in members_of(hint):
+        raise ClimSimError(f"{key}: expected {type_text(hint)}, found null")
+    return value
+
+
+def _fit_list(hint: Any, value: Any, key: str) -> Any:
+    if isinstance(value, Mapping):
+        return value
+    kind = element(hint)
+    if not isinstance(value, list | tuple):
+        fitted = [_fit(kind, value, key)]
+    else:
+        fitted = [_fit(kind, v, f"{key}[{place}]") for place, v in enumerate(value)]
+    if kind is Path:
+        return [path for value in fitted for path in _matches(value)]
+    return fitted
+
+
+def _path(text: str, key: str, url: bool) -> str:
+    if not text.strip():
+        raise ClimSimError(f"{key}: expected a path, found an empty text: give one")
+    if is_url(text) and not url:
+        raise ClimSimError(f"{key}: expected a path of this machine, found the URL {text}")
+    return str(Path(text).expanduser()) if text.startswith("~") else text
+
+
+def _matches(path: Path | str) -> list[str]:
+    if not glob.has_magic(str(path)) or Path(path).exists():
+        return [str(path)]
+    found = sorted(glob.glob(str(path)))
     if not found:
         raise ClimSimError(f"{path}: expected files or folders of such names, found none")
     return found
-
-
-def _number(value: Any) -> Any:
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

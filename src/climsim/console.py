@@ -39,7 +39,8 @@ _BETWEEN_WRITES = 2.0
 """Least time between two writes of that file [s]."""
 
 err = Console(stderr=True)
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 10_000)
+"""Lines in a file or pipe are as long as they are; a terminal folds them."""
 
 
 class _Rate(ProgressColumn):
@@ -71,12 +72,12 @@ class _ProgressFile:
 
 
 @contextlib.contextmanager
-def progress_bar(title: str) -> Iterator[ProgressCallback]:
+def progress_bar(title: str, shown: bool = True) -> Iterator[ProgressCallback]:
     """Show a bar with rate and time left on a terminal, keep a file where asked to, or neither."""
     if path := os.environ.get(PROGRESS_VARIABLE):
         yield _ProgressFile(Path(path))
         return
-    if not err.is_terminal:
+    if not (shown and err.is_terminal):
         yield lambda done, total: None
         return
     columns = (
@@ -96,13 +97,19 @@ def progress_bar(title: str) -> Iterator[ProgressCallback]:
         yield update
 
 
-def configure_logging(debug: bool) -> None:
-    """Send the library's log to standard error, warnings only unless debugging."""
+def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool = False) -> None:
+    """Send the log to standard error: what the library notes, and warnings of all others.
+
+    Args:
+        debug: everything, with the place in the code.
+        verbose: details of the library too.
+        quiet: warnings only.
+    """
     handler = RichHandler(console=err, show_path=debug, show_time=False, markup=False)
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], format="%(message)s"
-    )
-    logging.getLogger("climsim").setLevel(logging.DEBUG if debug else logging.INFO)
+    level = logging.DEBUG if debug else logging.WARNING
+    logging.basicConfig(level=level, handlers=[handler], format="%(message)s", force=True)
+    own = logging.WARNING if quiet else logging.DEBUG if debug or verbose else logging.INFO
+    logging.getLogger("climsim").setLevel(own)
     if debug:
         for noisy in ("jax", "matplotlib", "numba", "h5py", "asyncio", "fsspec"):
             logging.getLogger(noisy).setLevel(logging.INFO)

@@ -25,3 +25,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ClimSimError:
         The error, to be raised by the caller.
     """
     return ClimSimError(f"unknown {kind} {name!r}: expected one of {', '.join(sorted(known))}")
+
+
+def missing_extra(what: str, package: str, extra: str) -> ClimSimError:
+    """Build the error for an optional package that is not installed.
+
+    Args:
+        what: option or command that needs it.
+        package: what is missing.
+        extra: the extra of this package that brings it.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    return ClimSimError(
+        f"{what}: expected {package}, found none: run in the checkout of this package: "
+        f"pip install -c constraints.txt -e '.[{extra}]'"
+    )

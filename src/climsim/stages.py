@@ -20,6 +20,7 @@ class Stage:
         summary: what the command does, in one sentence.
         example: overrides of a typical call.
         positional: key that a first bare word sets; empty where every key is named.
+        scores: ``module:name`` of a function that reads lines to print from the result.
     """
 
     path: tuple[str, ...]
@@ -29,11 +30,14 @@ class Stage:
     summary: str
     example: str
     positional: str = ""
+    scores: str = ""
 
     def overrides(self, words: Sequence[str]) -> list[str]:
         """The words of a call as ``key=value``, the bare first one included."""
         first = words[0] if words else "="
-        if not self.positional or "=" in first or first.startswith("~"):
+        second = words[1] if len(words) > 1 else ""
+        named = "=" in first or first.startswith("~") or second.startswith("=")
+        if not self.positional or named:
             return list(words)
         return [f"{self.positional}={first}", *words[1:]]
 
@@ -53,7 +57,7 @@ STAGES = (
         "climsim.data.hub:DownloadConfig",
         "climsim.data.hub:download",
         "Download published step files, verified; a second call fetches what is missing.",
-        "folder=data/raw repo=LEAP/ClimSim_low-res months=[0001-02,0001-03] dry_run=true",
+        "folder=data/raw repo=LEAP/ClimSim_low-res months=0001-02,0001-03 dry_run=true",
     ),
     Stage(
         ("data", "check"),
@@ -135,6 +139,7 @@ STAGES = (
         "climsim.evaluation.offline:evaluate_offline",
         "Score an exported model on the test split.",
         "model=runs/unet.pt store=runs/store.zarr out=runs/offline.nc",
+        scores="climsim.evaluation.scores:offline_lines",
     ),
     Stage(
         ("online", "run"),
@@ -150,7 +155,7 @@ STAGES = (
         "climsim.online.ensemble:EnsembleConfig",
         "climsim.online.ensemble:run_ensemble",
         "Run every model from every perturbed start, several members side by side.",
-        "case=unet folder=runs/unets models=[runs/unet.pt] seeds=[1,2,3] days=10",
+        "case=unet folder=runs/unets models=runs/unet.pt seeds=1,2,3 days=10",
     ),
     Stage(
         ("host", "spinup"),
@@ -166,7 +171,8 @@ STAGES = (
         "climsim.evaluation.online:OnlineConfig",
         "climsim.evaluation.online:evaluate_online",
         "Measure online runs against a reference run.",
-        "runs=[runs/hybrid] reference=runs/mmf1 out=runs/online.nc",
+        "runs=runs/hybrid reference=runs/mmf1 out=runs/online.nc",
+        scores="climsim.evaluation.scores:online_lines",
     ),
     Stage(
         ("figures",),
@@ -174,7 +180,7 @@ STAGES = (
         "climsim.figures.draw:FiguresConfig",
         "climsim.figures.draw:draw_figures",
         "Draw every figure that the saved metrics allow.",
-        "offline=[runs/offline.nc] online=runs/online.nc out=runs/figures",
+        "offline=runs/offline.nc online=runs/online.nc out=runs/figures",
     ),
     Stage(
         ("report",),
@@ -182,7 +188,7 @@ STAGES = (
         "climsim.report.page:ReportConfig",
         "climsim.report.page:write_report",
         "Write the self-contained HTML page.",
-        "offline=[runs/offline.nc] online=runs/online.nc out=runs/report.html",
+        "offline=runs/offline.nc online=runs/online.nc out=runs/report.html",
     ),
     Stage(
         ("explore",),
@@ -190,7 +196,7 @@ STAGES = (
         "climsim.explore.serve:ExploreConfig",
         "climsim.explore.serve:explore",
         "Serve a local page on which members, variables and levels are picked and seen.",
-        "offline=[runs/offline.nc] online=runs/online.nc",
+        "offline=runs/offline.nc online=runs/online.nc",
     ),
 )
 
@@ -201,6 +207,11 @@ GROUPS = {
     "host": "The climate model without a network.",
     "online": "Coupled runs.",
 }
+
+
+def command_of(config: str) -> str:
+    """The words of the command that has a configuration of this name."""
+    return next((" ".join(s.path) for s in STAGES if s.config == config), "experiment")
 
 
 def load(reference: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from climsim.errors import ClimSimError
-from climsim.stages import Stage
+from climsim.stages import Stage, load
 
 _PRODUCTS = ("out", "folder")
 """Keys that say where a run writes."""
@@ -38,7 +38,8 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from climsim.configuration import CONFIG_MODULE, friendly, one_line
+    from climsim.configuration import CONFIG_MODULE, choices, one_line
+    from climsim.overrides import friendly
 
     _check_products(overrides)
     runs: dict[str, int] = {}
@@ -50,7 +51,8 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
             raise KeyboardInterrupt
 
     extra = ["--config-dir", folder] if folder else []
-    given = friendly(overrides, stage.config)
+    groups, cls = choices(stage.config), load(stage.config_class)
+    given = friendly(overrides, groups, cls, sweep=True)
     sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *given]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, and ends the program
     where = {"config_path": f"pkg://{CONFIG_MODULE}", "config_name": stage.config}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import yaml
 
 from climsim.cli import main_group
 from climsim.configuration import compose_config
-from climsim.stages import STAGES, Stage
+from climsim.overrides import split_values
+from climsim.stages import STAGES, Stage, load
 
 INPUTS = {
     "data check": {"raw": "raw"},
@@ -83,7 +83,8 @@ def compose(stage: Stage, words: Sequence[str]) -> dict:
     known = {text.split("=")[0] for text in overrides}
     example = stage.overrides(stage.example.split())
     filled = [t for t in example if t.split("=")[0] not in known]
-    return compose_config(stage.config, [*overrides, *filled])
+    cls = load(stage.config_class)
+    return compose_config(stage.config, [*overrides, *filled], None, cls)
 
 
 def small_line(stage: Stage, words: Sequence[str]) -> list[str]:
@@ -108,8 +109,7 @@ def place_inputs(stage: Stage, line: Sequence[str], made: dict[str, Path], folde
         key, _, value = text.partition("=")
         if key not in kinds:
             continue
-        paths = yaml.safe_load(value)
-        for name in paths if isinstance(paths, list) else [paths]:
+        for name in split_values(value.strip("[]")):
             path = folder / name
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -66,6 +66,28 @@ def command_lines(text: str) -> Iterator[tuple[str, ...]]:
                 part.append(word)
 
 
+def unsafe_in_zsh(line: str) -> str:
+    """What an interactive zsh would not pass on as typed: globs and comments outside quotes.
+
+    Args:
+        line: as it is pasted.
+
+    Returns:
+        The signs that are not in quotes; empty for a line that is safe.
+    """
+    bare = re.sub(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"|\\.", "", line)
+    return "".join(re.findall(r"[\[\]*?(){}^]|(?<=\s)[#=~]|(?<==)~", bare))
+
+
+def raw_lines(path: Path) -> Iterator[str]:
+    """Every `climsim` line of the blocks of a page as it is pasted, continued lines joined."""
+    for token in MarkdownIt().enable("table").parse(path.read_text()):
+        if token.type in ("fence", "code_block") and is_shell(token):
+            for line in re.sub(r"\\\n\s*", " ", token.content).splitlines():
+                if line.strip().startswith("climsim "):
+                    yield line.strip()
+
+
 def is_shell(token: Token) -> bool:
     """Whether a block of code holds commands, by its language or else by its first words."""
     language = token.info.split()[0] if token.info else ""

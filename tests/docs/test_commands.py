@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 
@@ -14,11 +15,21 @@ from execution import (
     small_line,
     stage_of,
 )
-from shell import NEEDS, ROOT, blocks, commands, inline_commands, pages
+from shell import (
+    NEEDS,
+    ROOT,
+    blocks,
+    commands,
+    inline_commands,
+    pages,
+    raw_lines,
+    unsafe_in_zsh,
+)
 from study import make_study
 
 from climsim import cli
 from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.stages import STAGES
 
 ALL = [command for page in pages() for command in commands(page)]
 INLINE = [command for page in pages() for command in inline_commands(page)]
@@ -71,6 +82,26 @@ def test_command_exists_and_so_does_every_key(command):
         assert exit_info.value.code == 0
     elif "--help" not in command.words:
         assert compose(stage, command.words)
+
+
+def test_signs_that_zsh_expands_are_found_outside_quotes_only():
+    assert unsafe_in_zsh("climsim figures offline=[a*.nc]  # all") == "[*]#"
+    assert unsafe_in_zsh("climsim figures 'offline=[a*.nc]' \"x={1}\" a\\*") == ""
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_line_can_be_pasted_into_zsh(page):
+    found = [line for line in raw_lines(page) if unsafe_in_zsh(line)]
+    assert found == []
+
+
+def test_examples_of_the_help_can_be_typed_into_zsh(capsys):
+    examples = [stage.example for stage in STAGES]
+    with pytest.raises(SystemExit):
+        cli.main(["experiment", "--help"])
+    examples += re.findall(r"climsim experiment .*?(?=  |\n)", capsys.readouterr().out)
+    assert len(examples) > len(STAGES)
+    assert [text for text in examples if unsafe_in_zsh(text)] == []
 
 
 @pytest.mark.parametrize("command", [c for c in ALL if c.mark], ids=str)

@@ -6,6 +6,7 @@ import command_reference as reference
 import pytest
 
 from climsim.configuration import flat_defaults
+from climsim.keys import default_text, describe_key, keys
 from climsim.stages import STAGES, load
 
 
@@ -35,21 +36,21 @@ class Outer:
 
 
 def test_key_of_a_nested_dataclass_gets_its_own_type_and_meaning():
-    assert reference.describe_key(Outer, "inner.width") == ("number or null", "of the window.")
-    assert reference.describe_key(Outer, "names") == ("list of text", 'to take, such as `"a"`.')
+    assert describe_key(Outer, "inner.width") == ("number or null", "of the window.")
+    assert describe_key(Outer, "names") == ("list of text", 'to take, such as `"a"`.')
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: "-".join(stage.path))
 def test_every_key_of_a_command_has_a_type_and_a_meaning(stage):
     defaults = flat_defaults(stage.config)
-    rows = reference.keys(load(stage.config_class), defaults)
-    assert {row.name for row in rows} == {n for n in defaults if not n.startswith("host_options.")}
+    rows = keys(load(stage.config_class), defaults)
+    assert {row.name for row in rows} == set(defaults)
     assert [row.name for row in rows if not row.meaning or row.type == "NoneType"] == []
 
 
 def test_defaults_are_written_as_on_the_command_line():
     values = ("???", None, True, [1, "b"], "", 0.5)
-    assert [reference.default_text(v) for v in values] == ["", "null", "true", "[1,b]", '""', "0.5"]
+    assert [default_text(v) for v in values] == ["", "null", "true", "1,b", '""', "0.5"]
 
 
 def test_page_holds_every_command_and_group():

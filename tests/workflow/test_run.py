@@ -1,7 +1,6 @@
 """The workflow with a recording stand-in for the command line."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -89,12 +88,19 @@ def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
     assert not any("case=mmf1" in c for c in again)
 
 
-def test_dry_run_makes_nothing_and_counts_the_jobs(folder, capsys):
+def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
     assert start(folder, dry_run=True) is None
-    assert calls(folder) == []
-    shown = capsys.readouterr().out
-    assert re.search(r"online_reference +2\n", shown)
-    assert re.search(r"total +12\n|total +13\n", shown)
+    assert not folder.exists()
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "generate"
+    assert {"online-mmf2", "train-unet-standard-7", "offline-unet-standard-7"} < set(shown)
+    assert shown[-1] == f"{len(shown) - 1} jobs to run"
+
+
+def test_refused_study_leaves_no_folder(folder):
+    with pytest.raises(ClimSimError, match=r"stages.train: unknown configuration key 'sed'"):
+        start(folder, "+stages.train.sed=7")
+    assert not folder.exists()
 
 
 def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):

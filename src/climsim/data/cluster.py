@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, missing_extra
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,7 @@ def slurm_cluster(config: SlurmConfig) -> Any:
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
-        raise ClimSimError(
-            "dask=slurm: dask-jobqueue is not installed: pip install dask-jobqueue"
-        ) from error
+        raise missing_extra("dask=slurm", "dask-jobqueue", "cluster") from error
     return SLURMCluster(
         cores=config.cores,
         processes=config.cores,

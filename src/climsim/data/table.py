@@ -92,7 +92,7 @@ def show_variables(
     """
     del progress
     rows = variables_table(config.set, config.levels)
-    return "\n" + (markdown(rows) if config.form == "markdown" else text(rows))
+    return (markdown(rows) if config.form == "markdown" else text(rows)).rstrip("\n")
 
 
 def variables_table(name: str, levels: int = N_LEVELS) -> list[VariableRow]:

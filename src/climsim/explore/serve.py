@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, missing_extra
 from climsim.figures.study import Study
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def explore(config: ExploreConfig, progress: Progress | None = None) -> str:
         ClimSimError: if bokeh is missing, the metrics cannot be read, or the port is taken.
     """
     if importlib.util.find_spec("bokeh") is None:
-        raise ClimSimError(
-            "explore needs bokeh, which is not installed: pip install "
-            "'climsim-kaggle-edition[explore]'"
-        )
+        raise missing_extra("explore", "bokeh", "explore")
     server = start(Study.open(config.offline, config.online), config.port, config.hosts)
     address = f"http://localhost:{server.port}/"
     logger.info("%s shows the metrics; Ctrl-C stops it", address)

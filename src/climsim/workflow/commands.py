@@ -36,9 +36,9 @@ class _RunByDefault(click.Group):
             formatter.write_dl(
                 [
                     ("climsim experiment demo", "the whole chain, small"),
-                    ("climsim experiment demo members.seeds=[7,43]", "with other settings"),
+                    ("climsim experiment demo members.seeds=7,43", "with other settings"),
                     ("climsim experiment demo +recipes.conf_loss.recipe.delta=2", "one recipe"),
-                    ("climsim experiment paper --dry-run source.store=S", "count the jobs"),
+                    ("climsim experiment paper --dry-run source.store=S", "list the jobs"),
                     ("climsim experiment paper --slurm ...", "on a cluster"),
                     ("climsim experiment status quick --watch", "follow one that runs"),
                 ]
@@ -50,10 +50,37 @@ def experiment() -> None:
     """Run a whole study; a second call continues where it stopped."""
 
 
-@experiment.command(_RUN, hidden=True)
+class _StudyCommand(click.Command):
+    """The command of a study, whose help lists the keys with the values of that study."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the study, for the help."""
+        ctx.obj = next((word for word in args if not word.startswith("-")), None)
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the command as it is typed."""
+        path = ctx.command_path.removesuffix(f" {_RUN}")
+        formatter.write_usage(path, f"{ctx.obj or 'NAME'} [OPTIONS] [KEY=VALUE]...")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the keys of the study."""
+        from climsim.configuration import flatten
+        from climsim.help import write_keys
+        from climsim.keys import keys
+        from climsim.workflow.config import ExperimentConfig
+        from climsim.workflow.run import study_values
+
+        if ctx.obj is not None:
+            values = study_values(ctx.obj)
+            write_keys(formatter, keys(ExperimentConfig, flatten(values)))
+
+
+@experiment.command(_RUN, hidden=True, cls=_StudyCommand)
 @click.argument("name")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("-n", "--dry-run", is_flag=True, help="Only count the jobs that would run.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only list the jobs that would run.")
+@click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage, such as train.")
 @click.option("--slurm", is_flag=True, help="Send the jobs to SLURM.")
 @click.option("--graph", metavar="FILE", type=click.Path(path_type=Path),
@@ -63,14 +90,22 @@ def run(
     name: str,
     overrides: tuple[str, ...],
     dry_run: bool,
+    show_config: bool,
     until: str | None,
     slurm: bool,
     graph: Path | None,
     config_dir: str | None,
 ) -> None:
     """Run a study; a second call continues where it stopped."""
-    from climsim.workflow.run import draw_experiment, run_experiment
+    import yaml
 
+    from climsim.workflow.run import draw_experiment, run_experiment, study_values
+
+    if show_config:
+        click.echo(
+            yaml.safe_dump(study_values(name, overrides, config_dir), sort_keys=False), nl=False
+        )
+        return
     if graph is not None:
         click.echo(f"graph: {draw_experiment(name, overrides, graph, config_dir=config_dir)}")
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -15,6 +14,7 @@ from typing import Any
 from climsim.configuration import compose_config, flatten
 from climsim.errors import ClimSimError
 from climsim.online.hosts import batch_runner
+from climsim.overrides import quoted
 from climsim.plugins import is_reference, reference_file
 from climsim.workflow.config import ExperimentConfig
 
@@ -270,9 +270,8 @@ def _hydra_value(value: Any) -> str:
         return "null"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_hydra_value(item) for item in value) + "]"
-    if isinstance(value, str) and not re.fullmatch(r"[\w./+:-]+", value):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
+    if isinstance(value, str):
+        return quoted(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,8 @@ from climsim.workflow.plan import (
 from climsim.workflow.slurm import PROFILE, write_profile
 
 LOG = "logs/snakemake.log"
+_CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
+"""The call of a job among what Snakemake prints."""
 _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
 _STORE_MARK = "zarr.json"
@@ -71,15 +74,15 @@ def run_experiment(
     if until is not None and until not in RULES:
         raise ClimSimError(f"--until: unknown stage {until!r}: expected one of {', '.join(RULES)}")
     folder = config.folder.resolve()
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
     study = Study(config, folder, config_dir, slurm)
+    if dry_run:
+        study.dry_run(until)
+        return None
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
     try:
         with hold(folder / LOCK, _PATIENCE) as lock:
             _forget_lost_products(folder)
-            if not dry_run:
-                return study.run(until, lock)
-            study.dry_run(until)
-            return None
+            return study.run(until, lock)
     except LockedError as error:
         raise ClimSimError(
             f"{folder}: another process runs this experiment: wait for it or stop it"
@@ -122,8 +125,19 @@ def experiment_config(
     Raises:
         ClimSimError: for an unknown study or key, or a value that does not fit.
     """
-    values = compose_config("run_experiment", [f"experiment={name}", *overrides], config_dir)
-    return build_config(ExperimentConfig, values)
+    return build_config(ExperimentConfig, study_values(name, overrides, config_dir))
+
+
+def study_values(
+    name: str, overrides: Sequence[str] = (), config_dir: str | None = None
+) -> dict[str, Any]:
+    """Compose the configuration of a study, as plain values.
+
+    Raises:
+        ClimSimError: for an unknown study or key.
+    """
+    given = [f"experiment={name}", *overrides]
+    return compose_config("run_experiment", given, config_dir, ExperimentConfig)
 
 
 def stage_interpreter() -> str:
@@ -144,18 +158,22 @@ class Study:
         self.cores = config.cores or os.cpu_count() or 1
 
     def dry_run(self, until: str | None) -> None:
-        """Print how many jobs of each rule would run."""
-        self._write_plan(self.members, self.members, ())
-        done = self._ask(until, "--dry-run", "--quiet", "rules")
-        _, _, stats = f"{done.stdout}\n{done.stderr}".partition("Job stats:\n")
-        table, _, _ = stats.partition("\n\n")
-        table = table.partition("\nJob stats:")[0].rstrip()
-        sys.stdout.write(f"{table or 'nothing to do'}\n")
+        """Print the jobs that would run and their number; nothing is left behind."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self.folder if self.folder.exists() else Path(temporary)
+            _forget_lost_products(folder)
+            plan = Path(temporary) / PLAN
+            write_json(plan, self._plan(self._all_jobs(), self.members, self.members))
+            command = [*_snakemake_command(folder, plan, until), "--cores", str(self.cores)]
+            done = self._ask([*command, "--dry-run", "--printshellcmds"])
+        names = list(dict.fromkeys(_CALL.findall(f"{done.stdout}\n{done.stderr}")))
+        total = f"{len(names)} job{'' if len(names) == 1 else 's'} to run"
+        sys.stdout.write("\n".join([*names, total if names else "nothing to do"]) + "\n")
 
     def graph(self) -> tuple[str, list[str]]:
         """Snakemake's graph of the rules in graphviz's language, and the rule of every job."""
         jobs = self._write_plan(self.members, self.members, ())
-        return self._ask(None, "--rulegraph").stdout, [job.rule for job in jobs]
+        return self._ask([*self._command(None), "--rulegraph"]).stdout, [job.rule for job in jobs]
 
     def run(self, until: str | None, lock: int) -> Path | None:
         """Run every job; then the joint ones over the members that did not fail.
@@ -196,10 +214,34 @@ class Study:
     def _write_plan(
         self, offline: Sequence[str], online: Sequence[str], failures: Sequence[Failure]
     ) -> list[Job]:
-        jobs = [*self.jobs, *joint_jobs(self.stages, offline, online, bool(failures))]
+        jobs = self._all_jobs(offline, online, bool(failures))
+        write_json(self.folder / "experiment.json", _summary(self.config))
+        write_json(self.folder / PLAN, self._plan(jobs, offline, online, bool(failures)))
+        if self.slurm:
+            write_profile(self.folder, self.config.slurm)
+        return jobs
+
+    def _all_jobs(
+        self,
+        offline: Sequence[str] | None = None,
+        online: Sequence[str] | None = None,
+        failures: bool = False,
+    ) -> list[Job]:
+        """Every job, the joint ones over these members; over all where none are given."""
+        offline = self.members if offline is None else offline
+        online = self.members if online is None else online
+        return [*self.jobs, *joint_jobs(self.stages, offline, online, failures)]
+
+    def _plan(
+        self,
+        jobs: Sequence[Job],
+        offline: Sequence[str],
+        online: Sequence[str],
+        failures: bool = False,
+    ) -> dict[str, Any]:
         config = self.config
         store = config.source.store
-        plan = {
+        return {
             "name": config.name,
             "runner": sys.executable,
             "python": stage_interpreter(),
@@ -211,14 +253,9 @@ class Study:
             "wanted": list(offline) if failures else self.members,
             "offline": list(offline),
             "online": list(online),
-            "failures": bool(failures),
+            "failures": failures,
             "jobs": plan_values(jobs),
         }
-        write_json(self.folder / "experiment.json", _summary(config))
-        write_json(self.folder / PLAN, plan)
-        if self.slurm:
-            write_profile(self.folder, config.slurm)
-        return jobs
 
     def _command(self, until: str | None) -> list[str]:
         where = ["--cores", str(self.cores)]
@@ -228,21 +265,10 @@ class Study:
             where = ["--profile", str(self.folder / PROFILE), "--local-cores", str(waiting)]
         elif batch_runner(self.config.host) is not None:
             where = ["--cores", str(max(self.cores, len(self.members) + 2))]
-        return [
-            *(sys.executable, "-m", "snakemake"),
-            *("--snakefile", str(resources.files("climsim.workflow") / "Snakefile")),
-            *("--directory", str(self.folder)),
-            *("--configfile", str(self.folder / PLAN)),
-            *where,
-            # The experiment holds its own lock, which unlike Snakemake's does not outlive a kill.
-            *("--nolock", "--rerun-incomplete", "--keep-going"),
-            *("--rerun-triggers", "mtime", "params"),
-            *(("--until", until) if until else ()),
-        ]
+        return [*_snakemake_command(self.folder, self.folder / PLAN, until), *where]
 
-    def _ask(self, until: str | None, *options: str) -> subprocess.CompletedProcess[str]:
+    def _ask(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Let Snakemake say something of the plan without running it."""
-        command = [*self._command(until), *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
@@ -281,6 +307,19 @@ class Study:
         return ClimSimError(
             f"experiment {self.config.name!r}: {_snakemake_error(said)}: see {self.folder / LOG}"
         )
+
+
+def _snakemake_command(folder: Path, plan: Path, until: str | None) -> list[str]:
+    return [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(resources.files("climsim.workflow") / "Snakefile")),
+        *("--directory", str(folder)),
+        *("--configfile", str(plan)),
+        # The experiment holds its own lock, which unlike Snakemake's does not outlive a kill.
+        *("--nolock", "--rerun-incomplete", "--keep-going"),
+        *("--rerun-triggers", "mtime", "params"),
+        *(("--until", until) if until else ()),
+    ]
 
 
 def _summary(config: ExperimentConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, missing_extra
 from climsim.files import write_text
 from climsim.workflow.config import Slurm
 
@@ -72,10 +72,7 @@ def _texts(values: dict[str, Any]) -> dict[str, Any]:
 
 def _require_slurm() -> None:
     if importlib.util.find_spec(_PLUGIN) is None:
-        raise ClimSimError(
-            "--slurm: expected Snakemake's SLURM plugin, found none: install the extra: "
-            "pip install 'climsim-kaggle-edition[cluster]'"
-        )
+        raise missing_extra("--slurm", "Snakemake's SLURM plugin", "cluster")
     missing = [name for name in _COMMANDS if shutil.which(name) is None]
     if missing:
         raise ClimSimError(

@@ -1,0 +1,55 @@
+"""The help of commands: every key with its meaning, read from the dataclass of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from climsim.keys import Key
+from climsim.stages import Stage, load
+
+_KEY_WIDTH = 34
+
+
+class StageCommand(click.Command):
+    """A command whose help lists every configuration key with its default and meaning."""
+
+    stage: Stage
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the keys below the options."""
+        from climsim.configuration import choices, flat_defaults
+        from climsim.keys import keys
+
+        groups = choices(self.stage.config)
+        if groups:
+            with formatter.section("Choices (group=name)"):
+                formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
+        cls = load(self.stage.config_class)
+        write_keys(formatter, keys(cls, flat_defaults(self.stage.config)))
+        with formatter.section("Example"):
+            formatter.write_text(f"climsim {' '.join(self.stage.path)} {self.stage.example}")
+
+    def known_keys(self) -> list[str]:
+        """Groups and dotted keys."""
+        from climsim.configuration import choices, flat_defaults
+
+        return [*choices(self.stage.config), *flat_defaults(self.stage.config)]
+
+
+def write_keys(formatter: click.HelpFormatter, keys: Sequence[Key]) -> None:
+    """Write keys with meaning, type and default; those of an open dictionary share a meaning."""
+    rows, before = [], ""
+    for key in keys:
+        default = f"default {key.default}" if key.default else "must be given"
+        rows.append((key.name, f"[{default}]" if key.meaning == before else _text(key, default)))
+        before = key.meaning
+    with formatter.section("Keys (key=value)"):
+        formatter.write_dl(rows, col_max=_KEY_WIDTH)
+
+
+def _text(key: Key, default: str) -> str:
+    meaning = key.meaning.replace("`", "")
+    meaning = meaning[:1].upper() + meaning[1:]
+    return f"{meaning} [{key.type.replace('`', '')}; {default}]".strip()

@@ -1,0 +1,202 @@
+"""From the words that a user types to overrides in Hydra's grammar.
+
+Values are taken as they stand: what the grammar would trip over is quoted, and a list needs no
+brackets. Commas mean a sweep only where one was asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.errors import HydraException
+
+from climsim.errors import ClimSimError
+from climsim.keys import element, hint_of, is_list, is_text, members_of, type_text
+from climsim.plugins import entry_point_names, is_reference
+
+_OPEN = "network.hyperparameters"
+"""Key below which any key may be set."""
+_PLAIN = re.compile(r"(?:[A-Za-z_/]|\./)[\w./+:-]*", re.ASCII)
+_OTHER_MEANING = ("null", "true", "false", "nan", "inf")
+_PAIRS = {"[": "]", "(": ")", "{": "}"}
+_FUNCTION = re.compile(rf"(?:{'|'.join(create_functions().definitions)})\(.*\)")
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra reads it back: in quotes where it would read something else."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _OTHER_MEANING:
+        return text
+    return "'" + re.sub(r"(\\*)('|\Z)", _escaped, text) + "'"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[1] * 2 + ("\\'" if match[2] else "")
+
+
+def split_values(text: str) -> list[str]:
+    """Split at the commas that stand in no quotes and no brackets."""
+    parts, quote = [""], ""
+    closing: list[str] = []
+    for before, character in zip(f" {text}", text, strict=False):  # one longer
+        if quote:
+            quote = "" if character == quote and before != "\\" else quote
+        elif character in "'\"" and (parts[-1].strip() or "[")[-1] in "[({,:":
+            quote = character
+        elif character in _PAIRS:
+            closing.append(_PAIRS[character])
+        elif closing and character == closing[-1]:
+            closing.pop()
+        elif character == "," and not closing:
+            parts.append("")
+            continue
+        parts[-1] += character
+    return parts
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse words that are no ``key=value``, with the form that was probably meant.
+
+    Raises:
+        ClimSimError: naming the word.
+    """
+    for place, word in enumerate(words):
+        if (word.partition("=")[1] and not word.startswith("=")) or word.startswith("~"):
+            continue
+        after = bool(place) and words[place - 1].endswith("=")
+        near = words[place - 1 : place + 1] if after else words[place : place + 3]
+        meant = re.match(r"[\w.+]+=[^=]+", "".join(near))
+        hint = f"write {meant[0]} without spaces" if meant else "quote a value with spaces"
+        raise ClimSimError(f"{word!r}: expected key=value: {hint}")
+
+
+def friendly(
+    overrides: Sequence[str],
+    groups: Mapping[str, Iterable[str]],
+    cls: type | None = None,
+    *,
+    sweep: bool = False,
+) -> list[str]:
+    """Overrides as Hydra wants them, from what a user naturally types.
+
+    ``network=x`` sets ``network.name`` where x is code of the user (``path/to/file.py:Class``, or
+    an entry point of an installed package in ``climsim.<group>s``) and no file of the group. A
+    hyperparameter may be given without Hydra's plus.
+
+    Args:
+        overrides: as given.
+        groups: names of the configuration groups, and of the files of each.
+        cls: dataclass of the configuration, which says what is a text, a path or a list.
+        sweep: whether commas separate the values of a sweep instead of those of a list.
+
+    Raises:
+        ClimSimError: for a value that cannot be read.
+    """
+    check_words(overrides)
+    return [_override(text, groups, cls, sweep) for text in overrides]
+
+
+def _override(
+    override: str, groups: Mapping[str, Iterable[str]], cls: type | None, sweep: bool
+) -> str:
+    key, equals, value = override.partition("=")
+    if not equals:
+        return override
+    name = key.lstrip("+~")
+    if name in groups:
+        return _choice(name, value, set(groups[name]), sweep)
+    hint = hint_of(cls, name) if cls is not None and not key.startswith("~") else None
+    if name.startswith(_OPEN):
+        key = f"++{name}"
+
+    def one(text: str) -> str:
+        return _value(override, text, hint)
+
+    if not sweep:
+        return f"{key}={_whole(override, value, hint, one)}"
+    return f"{key}={','.join(map(one, split_values(value)))}"
+
+
+def _choice(key: str, value: str, files: set[str], sweep: bool) -> str:
+    """A group set to one of its files, or to code of the user."""
+
+    def own(choice: str) -> bool:
+        if is_reference(choice) or choice in files:
+            return is_reference(choice)
+        return choice in entry_point_names(f"climsim.{key}s")
+
+    choices = split_values(value)
+    if len(choices) > 1 and not sweep:
+        raise _many(f"{key}={value}", "one name")
+    if any(own(choice) for choice in choices):
+        return f"{key}.name={','.join(_value(key, choice, str) for choice in choices)}"
+    return f"{key}={value}"
+
+
+def _many(override: str, expected: str) -> ClimSimError:
+    return ClimSimError(
+        f"{override}: expected {expected}, found several: add -m to run every combination"
+    )
+
+
+def _whole(override: str, value: str, hint: Any, one: Callable[[str], str]) -> str:
+    """A value where no sweep was asked for: commas separate the elements of a list."""
+    bracketed = value.startswith("[") or _FUNCTION.fullmatch(value) or value.startswith("${")
+    if hint is None or not is_list(hint):
+        parts = split_values(value)
+        if len(parts) == 1 or bracketed or value.startswith("{") or (hint and is_text(hint)):
+            return one(value)
+        if hint is None:
+            return f"[{','.join(map(one, parts))}]"
+        raise _many(override, type_text(hint))
+    if bracketed or value in ("", "null"):
+        return one(value)
+    return f"[{','.join(map(one, split_values(value)))}]"
+
+
+def _value(override: str, text: str, hint: Any) -> str:
+    """One value; elements of a list in brackets one by one."""
+    if hint is not None and is_list(hint):
+        if text.startswith("[") and "]" not in text:
+            raise _unbalanced(override)
+        if text.startswith("[") and text.endswith("]"):
+            inner = text[1:-1]
+            parts = split_values(inner) if inner.strip() else []
+            return f"[{','.join(_value(override, p.strip(), element(hint)) for p in parts)}]"
+        hint = element(hint)
+    if hint is not None and is_text(hint):
+        return text if _stands(text, hint) else quoted(text)
+    return _readable(override, text)
+
+
+def _stands(text: str, hint: Any) -> bool:
+    """Whether a value for a text means something in Hydra's grammar that the user wants."""
+    if not text or text in ("???", "null") or _FUNCTION.fullmatch(text):
+        return text != "null" or str not in members_of(hint) or type(None) in members_of(hint)
+    return len(text) > 1 and text[0] in "'\"" and _parses(text)
+
+
+def _parses(text: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(f"key={text}")
+    except HydraException:
+        return False
+    return True
+
+
+def _readable(override: str, text: str) -> str:
+    """A value of any type: as it is where Hydra reads it, else as a text in quotes."""
+    if _parses(text):
+        return text
+    if text[0] in "[{'\"" or _FUNCTION.fullmatch(text):
+        raise _unbalanced(override)
+    return quoted(text)
+
+
+def _unbalanced(override: str) -> ClimSimError:
+    return ClimSimError(
+        f"{override}: cannot be read: expected closed brackets and quotes: put a text with such "
+        "signs into quotes of its own, as in 'key=\"[a\"'"
+    )
