@@ -1,6 +1,9 @@
 """The chain of what made a product, from products that carry real attributes."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -110,3 +113,26 @@ def test_what_says_nothing_is_refused_in_one_line(tmp_path):
     (tmp_path / "b.nc").write_text("no netCDF")
     with pytest.raises(ClimSimError, match="expected netCDF, found something else"):
         trace(tmp_path / "b.nc")
+
+
+def test_own_network_and_loss_are_found_by_the_reference_in_the_settings(tmp_path):
+    code = tmp_path / "code" / "own.py"
+    code.parent.mkdir()
+    code.write_text("x = 1")
+    config = {"network": {"name": f"{code}:Net"}, "recipe": {"loss": "elsewhere/own.py:cubic"}}
+    inputs = {"network": file_hash(code), "loss": file_hash(code)}
+    netcdf(tmp_path / "made.nc", config, inputs)
+    assert states(trace(tmp_path / "made.nc")) == {"network": UNCHANGED, "loss": MISSING}
+    # Beside the product it is found by its name.
+    (tmp_path / "own.py").write_text("x = 1")
+    assert states(trace(tmp_path / "made.nc"))["loss"] == UNCHANGED
+    code.write_text("x = 2")
+    assert states(trace(tmp_path / "made.nc"))["network"] == CHANGED
+
+
+def test_lines_in_a_pipe_are_whole(study):
+    command = [sys.executable, "-m", "climsim", "provenance", str(study / "offline" / "unet.nc")]
+    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "40"}
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
+    assert "settings: model=models/unet.pt, store=store.zarr" in shown
+    assert str(study / "store.zarr") in shown

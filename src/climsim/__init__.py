@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
+
+from climsim.errors import ClimSimError
 
 if TYPE_CHECKING:
     from climsim.data.store import open_store
     from climsim.export import load_emulator
     from climsim.networks import build_network, load_published
 
-__all__ = ["build_network", "load_emulator", "load_published", "open_store"]
+    __version__: str
 
-_DOOR = {
+__all__ = [
+    "ClimSimError",
+    "__version__",
+    "build_network",
+    "load_emulator",
+    "load_published",
+    "open_store",
+]
+
+_PUBLIC = {
     "build_network": "climsim.networks",
     "load_emulator": "climsim.export",
     "load_published": "climsim.networks",
@@ -22,9 +34,11 @@ _DOOR = {
 
 def __getattr__(name: str) -> Any:
     """Import the public functions when they are first used: torch and xarray load slowly."""
-    if name not in _DOOR:
+    if name == "__version__":
+        return importlib.metadata.version("climsim-kaggle-edition")
+    if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_DOOR[name]), name)
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:

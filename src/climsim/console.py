@@ -38,9 +38,13 @@ PROGRESS_VARIABLE = "CLIMSIM_PROGRESS"
 _BETWEEN_WRITES = 2.0
 """Least time between two writes of that file [s]."""
 
+_UNFOLDED = 10_000
+"""Width of a file or pipe, where lines are as long as they are."""
+
+
 err = Console(stderr=True)
-out = Console(width=None if sys.stdout.isatty() else 10_000)
-"""Lines in a file or pipe are as long as they are; a terminal folds them."""
+# Without a height, a terminal that is called dumb counts as 80 columns whatever is given.
+out = Console() if sys.stdout.isatty() else Console(width=_UNFOLDED, height=25)
 
 
 class _Rate(ProgressColumn):
@@ -105,9 +109,13 @@ def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool
         verbose: details of the library too.
         quiet: warnings only.
     """
-    handler = RichHandler(console=err, show_path=debug, show_time=False, markup=False)
+    handler: logging.Handler = logging.StreamHandler()
+    form = "%(levelname)-8s %(message)s"
+    if err.is_terminal:
+        handler = RichHandler(console=err, show_path=debug, show_time=False, markup=False)
+        form = "%(message)s"
     level = logging.DEBUG if debug else logging.WARNING
-    logging.basicConfig(level=level, handlers=[handler], format="%(message)s", force=True)
+    logging.basicConfig(level=level, handlers=[handler], format=form, force=True)
     own = logging.WARNING if quiet else logging.DEBUG if debug or verbose else logging.INFO
     logging.getLogger("climsim").setLevel(own)
     if debug:

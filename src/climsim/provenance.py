@@ -21,6 +21,7 @@ from rich.tree import Tree
 from climsim.configuration import build_config, flatten
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, stored_attributes
+from climsim.plugins import is_reference, reference_file
 
 UNCHANGED, CHANGED, MISSING, UNCHECKED = "unchanged", "changed", "missing", "not checked"
 _RECORD, _TRAINING, _FIGURES = "record.json", "training.json", "index.json"
@@ -164,6 +165,7 @@ class _Chain:
             p for v in flat.values() if isinstance(v, list) for p in v if Path(str(p)).stem == name
         ]
         named += [v for v in flat.values() if isinstance(v, str) and Path(v).name == name]
+        named += _code_files(flat, name)
         folders = [product.absolute().parent, *product.absolute().parents][: _LEVELS_UP + 1]
         for text in (name, *(v for v in named if isinstance(v, str))):
             for folder in folders:
@@ -175,6 +177,26 @@ class _Chain:
                 if recorded in (self._identity(path) or ()):
                     return path
         return None
+
+
+def _code_files(flat: Mapping[str, Any], name: str) -> list[str]:
+    """Files of a user's network or loss by the reference that the settings hold.
+
+    Args:
+        flat: dotted settings.
+        name: role of the code, such as ``network``.
+
+    Returns:
+        Where the file was, then its name alone, which is looked for beside the product.
+    """
+    roles = (name, f"{name}.name")
+    references = [
+        str(value)
+        for key, value in flat.items()
+        if is_reference(str(value)) and any(key == r or key.endswith(f".{r}") for r in roles)
+    ]
+    files = [reference_file(reference) for reference in references]
+    return [str(file) for file in files] + [file.name for file in files]
 
 
 def _decoded(value: Any) -> dict[str, Any]:

@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from climsim.constants import N_LEVELS
 from climsim.errors import unknown_name
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,24 @@ class VariableSet:
         if name not in self.names:
             raise unknown_name(f"variable of the set {self.name!r}", name, self.names)
         return self.slices(levels)[name]
+
+    def fields(
+        self, vectors: NDArray[_Number], levels: int = N_LEVELS
+    ) -> dict[str, NDArray[_Number]]:
+        """Split vectors into named fields.
+
+        Args:
+            vectors: (..., feature).
+            levels: levels of a profile.
+
+        Returns:
+            Views (..., level) for profiles and (...) for scalars, by name.
+        """
+        places = self.slices(levels)
+        return {
+            name: vectors[..., place] if variable(name).profile else vectors[..., place.start]
+            for name, place in places.items()
+        }
 
 
 PROGNOSTIC = ("state_t", "state_q0001", "state_q0002", "state_q0003", "state_u", "state_v")

@@ -34,7 +34,7 @@ from climsim.data.splits import SPLITS, split_code
 from climsim.data.times import CALENDAR, TIME_UNITS
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
-from climsim.variables import variable
+from climsim.variables import VariableSet, variable
 
 FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
 _COMPLETE = ("fingerprint", "index", "checksum")
@@ -157,6 +157,42 @@ class Store:
             memory: gapless previous steps needed: 0 for the standard set, 2 for the expanded.
         """
         return np.flatnonzero((self.split == split_code(split)) & (self.memory >= memory))
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{int((self.split == split_code(n)).sum())} {n}" for n in SPLITS)
+        return (
+            f"Store({str(self.path)!r}, {self.n_steps} steps ({splits}) of {self.n_columns} "
+            f"columns and {self.n_levels} levels, {len(self.names)} variables)"
+        )
+
+    def vectors(
+        self, variables: VariableSet, steps: Sequence[int] | NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Read the vectors that a model takes or is measured against.
+
+        Args:
+            variables: such as ``emulator.inputs``.
+            steps: indices of time steps, ascending, such as those of `steps`.
+
+        Returns:
+            (time, column, feature), physical values; ``.reshape(-1, n)`` makes (column, feature).
+
+        Raises:
+            ClimSimError: if a step or a variable is not there.
+        """
+        indices = np.asarray(steps, dtype=np.intp)
+        ascending = indices.ndim == 1 and indices.size > 0 and (np.diff(indices) > 0).all()
+        if not ascending or indices[0] < 0 or indices[-1] >= self.n_steps:
+            raise ClimSimError(
+                f"{self.path}: expected steps within 0..{self.n_steps - 1}, ascending, found "
+                f"{steps!r}"
+            )
+        shape = (indices.size, self.n_columns, variables.size(self.n_levels))
+        vectors = np.empty(shape, np.float32)
+        for name, where in variables.slices(self.n_levels).items():
+            values = self.values(name, indices)
+            vectors[..., where] = values if variable(name).profile else values[..., None]
+        return vectors
 
     def array(self, name: str) -> Any:
         """One variable, (time, column, level) or (time, column), unread.

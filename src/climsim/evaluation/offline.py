@@ -21,7 +21,7 @@ from climsim.evaluation.members import Member, member_of, training_of
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.regions import surface_members
 from climsim.files import file_hash, provenance, write_netcdf
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, VariableSet, variable
+from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
 
 logger = logging.getLogger(__name__)
 
@@ -214,9 +214,9 @@ def _evaluate_block(
     config: OfflineConfig,
     scale: LossScale | None,
 ) -> Accumulator:
-    fields: dict[str, Array] = {}
-    inputs = _vectors(store, _DOORS[models[0].door], indices, fields)
-    truth = _vectors(store, DOOR_OUTPUTS, indices, fields)
+    door = _DOORS[models[0].door]
+    inputs, truth = store.vectors(door, indices), store.vectors(DOOR_OUTPUTS, indices)
+    fields = door.fields(inputs, store.n_levels)
     outputs = [_outputs(model, inputs, config.batch_columns, store.n_levels) for model in models]
     size = truth.shape[-1]
     members = np.stack([output[..., :size] for output in outputs])
@@ -243,19 +243,6 @@ def _outputs(model: Model, inputs: Array, batch: int, levels: int) -> Array:
     starts = range(0, samples.shape[0], batch)
     parts = [predict(model, samples[start : start + batch], levels) for start in starts]
     return np.concatenate(parts).reshape(*inputs.shape[:2], -1)
-
-
-def _vectors(
-    store: Store, names: VariableSet, indices: NDArray[np.intp], fields: dict[str, Array]
-) -> NDArray[np.float32]:
-    """Vectors (time, column, feature) of a set; single-level fields are kept in ``fields``."""
-    vectors = np.empty((indices.size, store.n_columns, names.size(store.n_levels)), np.float32)
-    for name, where in names.slices(store.n_levels).items():
-        values = store.values(name, indices)
-        vectors[..., where] = values if variable(name).profile else values[..., None]
-        if not variable(name).profile:
-            fields[name] = values
-    return vectors
 
 
 def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.transforms import DOORS
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +48,34 @@ class Emulator:
         self.module = module
         self.device = device
 
-    def __call__(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    @property
+    def inputs(self) -> VariableSet:
+        """Variables of the vector that the model takes, in their order."""
+        return DOORS[self.door]
+
+    def __repr__(self) -> str:
+        name = self.metadata.get("network") or "TorchScript file"
+        return (
+            f"Emulator({str(self.path)!r}, {name}, door {self.door}: "
+            f"(column, {self.n_inputs}) -> (column, {self.n_outputs}))"
+        )
+
+    def __call__(self, vector: NDArray[np.floating]) -> NDArray[np.float32]:
         """Predict.
 
         Args:
-            vector: (column, feature) physical values in the layout of the door, float32.
+            vector: (column, feature) physical values in the layout of the door, numbers that are
+                taken as float32.
 
         Returns:
-            (column, output feature) physical tendencies and fluxes, float32.
+            (column, output feature) physical tendencies and fluxes, float32; NaN for a column with
+            a NaN among its inputs.
 
         Raises:
-            ClimSimError: if the vector has another width, or the output another shape than the
-                file says.
+            ClimSimError: if the vector is no array of real numbers of that width, or the output
+                has another shape than the file says.
         """
-        if vector.ndim != 2 or vector.shape[1] != self.n_inputs:
-            raise ClimSimError(
-                f"{self.path}: expected input of shape (column, {self.n_inputs}) for door "
-                f"{self.door} at {self.n_levels} levels, found {vector.shape}"
-            )
-        tensor = torch.as_tensor(np.asarray(vector, dtype=np.float32)).to(self.device)
+        tensor = torch.as_tensor(self._checked(vector)).to(self.device)
         with torch.inference_mode():
             output = self.module(tensor)
         expected = (len(vector), self.n_outputs)
@@ -77,6 +86,48 @@ class Emulator:
                 f"{found}: export the model again"
             )
         return output.cpu().numpy()
+
+    def _checked(self, vector: Any) -> NDArray[np.float32]:
+        expected = (
+            f"{self.path}: expected input of shape (column, {self.n_inputs}) for door "
+            f"{self.door} at {self.n_levels} levels"
+        )
+        if isinstance(vector, torch.Tensor):
+            vector = vector.detach().cpu()
+        try:
+            values = np.asarray(vector)
+        except ValueError as error:  # rows of different length
+            raise ClimSimError(f"{expected}, found rows of different length") from error
+        if values.dtype.kind not in "fiu":
+            raise ClimSimError(f"{expected}, real numbers, found values of type {values.dtype}")
+        if values.ndim != 2 or values.shape[1] != self.n_inputs:
+            raise ClimSimError(f"{expected}, found {values.shape}")
+        return np.asarray(values, dtype=np.float32)
+
+    def fields(self, outputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Split an output into named fields.
+
+        Args:
+            outputs: (column, output feature) from a call.
+
+        Returns:
+            Tendencies (column, level) and fluxes (column,) by name, and the predicted loss of each
+            target as ``confidence_<target>`` where the model has a confidence head.
+
+        Raises:
+            ClimSimError: if the array has another width.
+        """
+        if outputs.ndim != 2 or outputs.shape[1] != self.n_outputs:
+            raise ClimSimError(
+                f"{self.path}: expected outputs of shape (column, {self.n_outputs}), found "
+                f"{outputs.shape}"
+            )
+        size = DOOR_OUTPUTS.size(self.n_levels)
+        found = DOOR_OUTPUTS.fields(outputs[:, :size], self.n_levels)
+        if self.confidence:
+            losses = TARGETS.fields(outputs[:, size:], self.n_levels)
+            found |= {f"confidence_{name}": values for name, values in losses.items()}
+        return found
 
 
 def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:

@@ -109,7 +109,8 @@ class Emulation(nn.Module):
             x: (column, door feature) physical, of any strides.
 
         Returns:
-            (column, output feature) physical, then the confidences if there are any; float32.
+            (column, output feature) physical, then the confidences if there are any; float32. A
+            column with a NaN among its inputs is NaN throughout.
         """
         x = x.to(torch.float32)
         if x.shape[0] == 0:
@@ -121,7 +122,10 @@ class Emulation(nn.Module):
             tendencies.append(y)
             confidences.append(c)
         outputs = self.constraint(x, _mean(tendencies))
-        return torch.cat([outputs, _mean(confidences)], dim=1)
+        result = torch.cat([outputs, _mean(confidences)], dim=1)
+        # Clipping and pruning on the way would make finite values of a NaN.
+        unknown = torch.isnan(x).any(dim=1, keepdim=True)
+        return result.masked_fill(unknown, float("nan"))
 
 
 def _mean(values: list[Tensor]) -> Tensor:

@@ -143,6 +143,24 @@ class Network(nn.Module):
         levels[list(pruned_targets), :pruned_levels] = 0.0
         self.register_buffer("mask", mask, persistent=False)
 
+    def __call__(self, x: Tensor) -> Any:
+        """Predict (see `forward`), once the input is known to fit.
+
+        Raises:
+            ClimSimError: for anything but a tensor of floating point of shape (column, feature).
+        """
+        if not isinstance(x, Tensor):
+            raise ClimSimError(
+                f"network: expected a tensor of shape (column, {self.n_inputs}), found "
+                f"{type(x).__module__}.{type(x).__name__}: use torch.as_tensor"
+            )
+        if x.ndim != 2 or x.shape[1] != self.n_inputs or not x.is_floating_point():
+            raise ClimSimError(
+                f"network: expected normalized inputs of shape (column, {self.n_inputs}) in "
+                f"floating point, found {tuple(x.shape)} of {x.dtype}"
+            )
+        return super().__call__(x)
+
     def heads(self, x: Tensor) -> Tensor:
         """Run the body.
 

@@ -219,7 +219,7 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
         if is_reference(name):
             inputs[role] = file_hash(reference_file(name))
     if warm is not None:
-        inputs["warm_start"] = str(warm)
+        inputs["warm_start"] = file_hash(warm)
     about = describe_model(
         network.config,
         transforms,
