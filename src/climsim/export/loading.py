@@ -54,7 +54,7 @@ class Emulator:
         return DOORS[self.door]
 
     def __repr__(self) -> str:
-        name = self.metadata.get("network") or "TorchScript file"
+        name = self.metadata.get("network", {}).get("name", "TorchScript file")
         return (
             f"Emulator({str(self.path)!r}, {name}, door {self.door}: "
             f"(column, {self.n_inputs}) -> (column, {self.n_outputs}))"
