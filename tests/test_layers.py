@@ -27,7 +27,7 @@ LAYERS = (
     ("report",),
     ("explore",),
     ("keys", "overrides", "stages"),
-    ("configuration", "console", "doctor", "provenance"),
+    ("configuration", "console", "doctor", "help", "options", "provenance"),
     ("workflow",),
     ("cli", "__main__", "sweep"),
 )
