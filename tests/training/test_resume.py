@@ -1,6 +1,7 @@
 """A run killed at any moment ends with the weights of an uninterrupted one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from synthetic import make_grid, split_config, write_record
 
+from climsim.data.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
 from climsim.files import read_json, write_json
@@ -192,3 +195,97 @@ def test_run_recorded_without_hours_is_still_finished(configure):
     again = train(config)
     assert again.steps == first.steps
     assert "unknown device" in str(again)
+
+
+def other_store(path):
+    """A store with the same axes and other values."""
+    raw = path.parent / "other-raw"
+    write_record(raw, 60, make_grid(11, 16), seed=9)
+    return prepare(PrepareConfig(raw, path, split=split_config(), block_steps=4, workers=1))
+
+
+def test_training_on_other_data_at_the_same_path_is_refused(configure, store_path, tmp_path):
+    path = tmp_path / "store.zarr"
+    shutil.copytree(store_path, path)
+    config = configure(save_every_steps=2, epochs=1, data={"statistics": None})
+    config = replace(config, data=replace(config.data, store=path))
+    with pytest.raises(Killed):
+        train(config, kill_at(5))
+    before = (config.out / "last.ckpt").read_bytes()
+    shutil.rmtree(path)
+    other = other_store(tmp_path / "other.zarr")
+    shutil.copytree(other, path)
+    message = r"run: was trained on other data \(data\.store=.*store\.zarr is \w{12} instead of"
+    with pytest.raises(ClimSimError, match=message):
+        train(config)
+    assert (config.out / "last.ckpt").read_bytes() == before
+    shutil.rmtree(path)
+    shutil.copytree(store_path, path)
+    train(config)
+    shutil.rmtree(path)
+    shutil.copytree(other, path)
+    with pytest.raises(ClimSimError, match=message):
+        train(config)
+
+
+def test_training_continues_on_the_same_data_at_another_path(configure, store_path, tmp_path):
+    config = configure(save_every_steps=2, epochs=1)
+    with pytest.raises(Killed):
+        train(config, kill_at(5))
+    moved = replace(
+        config.data,
+        store=shutil.copytree(store_path, tmp_path / "moved.zarr"),
+        statistics=Path(shutil.copy(config.data.statistics, tmp_path / "moved.nc")),
+    )
+    seen = []
+    done = train(replace(config, data=moved), lambda step, _: seen.append(step))
+    assert seen[0] > 1
+    assert train(config) == done
+
+
+def test_training_grows_to_more_epochs_as_if_it_had_not_stopped(configure):
+    whole = train(configure("whole", epochs=2))
+    train(configure("grown", epochs=1))
+    grown = train(configure("grown", epochs=2))
+    assert grown.steps == whole.steps
+    assert equal(weights(grown.last_checkpoint), weights(whole.last_checkpoint))
+    assert grown.validation_loss == whole.validation_loss
+    with pytest.raises(ClimSimError, match=r"trainer.epochs=1, but 2 epochs are trained already"):
+        train(configure("grown", epochs=1))
+
+
+def test_growth_is_refused_where_rates_followed_from_the_last_epoch(configure):
+    schedule = {"name": "cosine"}
+    train(configure(epochs=1, schedule=schedule))
+    with pytest.raises(ClimSimError, match=r"schedule\.name=cosine.*trainer\.warm_start=.*best"):
+        train(configure(epochs=2, schedule=schedule))
+
+
+def test_run_that_stopped_early_is_not_resumed_for_more_epochs(configure):
+    settings = {"early_stop_patience": 1, "optimizer": {"learning_rate": 1e-12}}
+    first = train(configure(epochs=4, **settings))
+    assert first.epochs < 4
+    assert train(configure(epochs=9, **settings)) == first
+
+
+def test_warm_start_and_own_code_are_compared_by_content(configure, tmp_path):
+    first = train(configure("first", epochs=1))
+    start = Path(shutil.copy(first.best_checkpoint, tmp_path / "start.ckpt"))
+    train(configure("second", epochs=1, warm_start=start))
+    moved = Path(shutil.copy(start, tmp_path / "moved.ckpt"))
+    train(configure("second", epochs=1, warm_start=moved))
+    other = train(configure("other", epochs=1, seed=8)).best_checkpoint
+    with pytest.raises(ClimSimError, match=r"other data \(trainer\.warm_start=.*instead of"):
+        train(configure("second", epochs=1, warm_start=other))
+    loss = tmp_path / "own.py"
+    loss.write_text("def own(prediction, target):\n    return (prediction - target) ** 2\n")
+    train(configure("own", epochs=1, recipe={"loss": f"{loss}:own"}))
+    loss.write_text("def own(prediction, target):\n    return (prediction - target).abs()\n")
+    with pytest.raises(ClimSimError, match=r"other data \(recipe\.loss=.*own\.py:own is"):
+        train(configure("own", epochs=1, recipe={"loss": f"{loss}:own"}))
+
+
+def test_folder_where_nothing_is_trained_yet_takes_other_settings(configure):
+    config = configure(epochs=1)
+    write_json(config.out / "training.json", {"status": "running", "config": config.resolved()})
+    assert train(configure(epochs=1, seed=8)).steps > 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.data.address import StoreAddress
 from climsim.data.features import memory_needed
 from climsim.data.quantiles import PERCENTS
 from climsim.data.statistics import Statistics
@@ -45,7 +46,7 @@ class DescribeConfig:
             ``variable, level, mean, std, median, decile10, decile90``); empty for none.
     """
 
-    store: Path
+    store: StoreAddress
     out: Path
     split: str = "train"
     steps: int = 48

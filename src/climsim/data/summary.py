@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from climsim.data.address import StoreAddress
 from climsim.data.cluster import SlurmConfig
 from climsim.data.statistics import Statistics, compute_statistics
 from climsim.data.store import open_store
@@ -25,7 +26,7 @@ class StatisticsConfig:
         slurm: the jobs of ``dask=slurm``.
     """
 
-    store: Path
+    store: StoreAddress
     out: Path
     split: str = "train"
     workers: int = 0

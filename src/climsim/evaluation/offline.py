@@ -13,6 +13,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from climsim.data.address import StoreAddress
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.accumulator import Accumulator, Block
@@ -65,7 +66,7 @@ class OfflineConfig:
     """
 
     model: Path
-    store: Path
+    store: StoreAddress
     out: Path
     members: tuple[Path, ...] = ()
     split: str = "test"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from climsim.data.address import StoreAddress
 from climsim.errors import ClimSimError
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
@@ -87,7 +88,7 @@ class TrainDataConfig:
         prefetch: batches read ahead by a thread.
     """
 
-    store: Path
+    store: StoreAddress
     statistics: Path | None = None
     batch_size: int = 1024
     clip_margin: float | None = None

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ from climsim.data.reader import BlockReader
 from climsim.data.statistics import Statistics, VariableStatistics, compute_statistics
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, provenance, read_json, write_json
+from climsim.files import file_hash, provenance, write_json
 from climsim.networks import Network, build_network
-from climsim.plugins import is_reference, reference_file
 from climsim.training.callbacks import (
     BEST_NAME,
     LAST_NAME,
@@ -47,6 +46,7 @@ from climsim.training.checkpoint import (
     read_checkpoint,
 )
 from climsim.training.config import PRECISIONS, TrainConfig
+from climsim.training.held import RECORD_NAME, HeldRun, input_hashes
 from climsim.training.loading import EpochLoader
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
 from climsim.transforms import Transforms, from_published, from_statistics
@@ -54,20 +54,6 @@ from climsim.transforms import Transforms, from_published, from_statistics
 __all__ = ["TrainConfig", "TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
-
-RECORD_NAME = "training.json"
-_FREE_KEYS = frozenset(
-    {
-        "out",
-        "data.prefetch",
-        "trainer.threads",
-        "trainer.logger",
-        "trainer.log_every_steps",
-        "trainer.save_every_steps",
-        "trainer.keep_best",
-    }
-)
-"""Settings that may change between the runs that make up one training."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +99,12 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
     Raises:
         ClimSimError: if the folder holds another run, an input is unfit, or the loss is not finite.
     """
-    done = _finished(config)
-    if done is not None:
-        return done
     store = open_store(config.data.store)
+    held = HeldRun.read(config.out)
+    if held is not None:
+        held.check(config, store)
+        if held.result is not None and held.is_complete(config):
+            return _result(config.out, held.result)
     module, about = build_module(config, store)
     with _process_settings(config):
         last = config.out / LAST_NAME
@@ -156,41 +144,17 @@ def _fit(
             signal.signal(signal.SIGINT, handler)
 
 
-def _finished(config: TrainConfig) -> TrainResult | None:
-    """The result of an earlier run, if there is one; refuses another member's folder."""
-    path = config.out / RECORD_NAME
-    if not path.exists():
-        return None
-    record = read_json(path)
-    changed = _differences(record["config"], config.resolved())
-    if changed:
-        raise ClimSimError(
-            f"{config.out}: holds a run with other settings ({', '.join(changed)}): "
-            "choose another `out`, or remove the folder to start anew"
-        )
-    if record["status"] != "complete":
-        return None
-    result = record["result"]
+def _result(folder: Path, values: Mapping[str, Any]) -> TrainResult:
+    """The recorded result of a complete run."""
     return TrainResult(
-        config.out / BEST_NAME,
-        config.out / LAST_NAME,
-        result["validation_loss"],
-        result["epochs"],
-        result["steps"],
-        result.get("training_hours", math.nan),
-        result.get("training_device", ""),
+        folder / BEST_NAME,
+        folder / LAST_NAME,
+        values["validation_loss"],
+        values["epochs"],
+        values["steps"],
+        values.get("training_hours", math.nan),
+        values.get("training_device", ""),
     )
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    result = []
-    for key in sorted(old.keys() | new.keys()):
-        name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            result += _differences(before, after, f"{name}.")
-        elif before != after and name not in _FREE_KEYS:
-            result.append(f"{name}={after} instead of {before}")
-    return result
 
 
 def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dict[str, Any]]:
@@ -214,17 +178,11 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
     warm = config.trainer.warm_start
     if warm is not None:
         load_weights(warm, network, network_weights(warm))
-    inputs = {"store": store.fingerprint, "statistics": statistics_hash}
-    for role, name in (("network", config.network.name), ("loss", recipe.loss)):
-        if is_reference(name):
-            inputs[role] = file_hash(reference_file(name))
-    if warm is not None:
-        inputs["warm_start"] = file_hash(warm)
     about = describe_model(
         network.config,
         transforms,
         config.resolved(),
-        provenance(config.resolved(), inputs),
+        provenance(config.resolved(), input_hashes(config, store, statistics_hash)),
         used,
         recipe=recipe.name,
         seed=config.seed,

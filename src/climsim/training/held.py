@@ -1,0 +1,185 @@
+"""What the folder of a run holds, and whether a configuration may continue it.
+
+A checkpoint says what it was trained with: settings are compared by value, data and files by their
+content, so that a store that moved is the same data and another store at the same path is not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from climsim.data.statistics import Statistics, compute_statistics
+from climsim.data.store import Store
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, read_json
+from climsim.plugins import is_reference, reference_file
+from climsim.training.callbacks import BEST_NAME, LAST_NAME
+from climsim.training.checkpoint import KEY, read_checkpoint
+from climsim.training.config import TrainConfig
+
+RECORD_NAME = "training.json"
+_BY_CONTENT = {
+    "store": "data.store",
+    "statistics": "data.statistics",
+    "network": "network.name",
+    "loss": "recipe.loss",
+    "warm_start": "trainer.warm_start",
+}
+"""Keys of the inputs, by their role; the hash of each is in the checkpoint."""
+_FREE_KEYS = frozenset(
+    {
+        "out",
+        "data.store",
+        "data.statistics",
+        "data.prefetch",
+        "trainer.epochs",
+        "trainer.warm_start",
+        "trainer.threads",
+        "trainer.logger",
+        "trainer.log_every_steps",
+        "trainer.save_every_steps",
+        "trainer.keep_best",
+    }
+)
+"""Settings that may change between the runs that make up one training, or are compared apart."""
+_TO_THE_END = ("cosine", "warmup_cosine")
+"""Schedules whose rate at every step follows from the number of epochs."""
+
+
+@dataclass(frozen=True)
+class HeldRun:
+    """A run that a folder holds.
+
+    Attributes:
+        folder: its folder.
+        config: its resolved configuration.
+        inputs: hash of each input by its role.
+        epochs: epochs begun or done.
+        result: what it made, where it is complete.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    epochs: int
+    result: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: Path) -> HeldRun | None:
+        """Read what a folder holds; None where nothing is trained yet.
+
+        Raises:
+            ClimSimError: if its checkpoint is damaged.
+        """
+        found = [folder / name for name in (LAST_NAME, BEST_NAME) if (folder / name).exists()]
+        if not found:
+            return None
+        about = read_checkpoint(found[0])[KEY]
+        inputs = json.loads(about["provenance"]["input_hashes"])
+        record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}
+        result = record["result"] if record.get("status") == "complete" else None
+        return cls(folder, about["config"], inputs, int(about["epoch"]) + 1, result)
+
+    def check(self, config: TrainConfig, store: Store) -> None:
+        """Refuse a configuration that would make another model.
+
+        Args:
+            config: the configuration.
+            store: its data.
+
+        Raises:
+            ClimSimError: naming the settings or data that differ.
+        """
+        changed = _differences(self.config, config.resolved())
+        if changed:
+            raise ClimSimError(
+                f"{self.folder}: holds a run with other settings ({', '.join(changed)}): give "
+                "its settings to continue it, or choose another `out`"
+            )
+        inputs = input_hashes(config, store, self._statistics_now(config, store))
+        changed = list(self._other_inputs(config, inputs))
+        if changed:
+            raise ClimSimError(
+                f"{self.folder}: was trained on other data ({', '.join(changed)}): give the data "
+                "it was trained on, wherever they lie now, or choose another `out`"
+            )
+        self._check_epochs(config)
+
+    def _statistics_now(self, config: TrainConfig, store: Store) -> str:
+        """Hash of the statistics; not computed where they follow from the store as before."""
+        path = config.data.statistics
+        if path is None and self.config["data"]["statistics"] is None:
+            return self.inputs["statistics"]
+        if path is not None and path.is_dir():
+            return file_hash(path)
+        statistics = compute_statistics(store) if path is None else Statistics.open(path)
+        return statistics.fingerprint
+
+    def is_complete(self, config: TrainConfig) -> bool:
+        """Whether nothing is left to train."""
+        if self.result is None:
+            return False
+        # A run that stopped early would stop there again.
+        stopped = self.result["epochs"] < self.config["trainer"]["epochs"]
+        return bool(stopped or config.trainer.epochs <= self.result["epochs"])
+
+    def _other_inputs(self, config: TrainConfig, inputs: Mapping[str, str]) -> Iterator[str]:
+        values = config.resolved()
+        for role, key in _BY_CONTENT.items():
+            before, now = self.inputs.get(role, "none"), inputs.get(role, "none")
+            if before != now:
+                section, name = key.split(".")
+                yield f"{key}={values[section][name]} is {now[:12]} instead of {before[:12]}"
+
+    def _check_epochs(self, config: TrainConfig) -> None:
+        before, now = self.config["trainer"]["epochs"], config.trainer.epochs
+        if now < before and now < self.epochs:
+            raise ClimSimError(
+                f"{self.folder}: trainer.epochs={now}, but {self.epochs} epochs are trained "
+                f"already: give at least {self.epochs}, or choose another `out`"
+            )
+        if now != before and config.schedule.name in _TO_THE_END:
+            raise ClimSimError(
+                f"{self.folder}: trainer.epochs={now} instead of {before}: under "
+                f"schedule.name={config.schedule.name} every rate so far followed from the last "
+                f"epoch: choose another `out`, with trainer.warm_start={self.folder / BEST_NAME} "
+                "to start from these weights"
+            )
+
+
+def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str, str]:
+    """Hash of each input of a run, by its role.
+
+    Args:
+        config: the run.
+        store: its data.
+        statistics: hash of its statistics.
+
+    Raises:
+        ClimSimError: if a file is missing.
+    """
+    inputs = {"store": store.fingerprint, "statistics": statistics}
+    for role, name in (("network", config.network.name), ("loss", config.recipe.loss)):
+        if is_reference(name):
+            inputs[role] = file_hash(reference_file(name))
+    warm = config.trainer.warm_start
+    if warm is not None:
+        if not warm.is_file():
+            raise ClimSimError(f"trainer.warm_start={warm}: no such checkpoint: give another path")
+        inputs["warm_start"] = file_hash(warm)
+    return inputs
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    result = []
+    for key in sorted(old.keys() | new.keys()):
+        name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            result += _differences(before, after, f"{name}.")
+        elif before != after and name not in _FREE_KEYS:
+            result.append(f"{name}={after} instead of {before}")
+    return result
