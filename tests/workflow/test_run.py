@@ -97,6 +97,36 @@ def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
     assert shown[-1] == f"{len(shown) - 1} jobs to run"
 
 
+def test_own_network_and_own_file_join_a_study_by_one_key(folder, tmp_path):
+    own = Path(__file__).resolve().parents[2] / "examples" / "own_network.py"
+    file = tmp_path / "my relaxation.pt"
+    file.write_text("x")
+    networks = f"members.networks={own}:LevelConvolution"
+    start(folder, networks, f"members.models={file}")
+    made = calls(folder)
+    trained = next(c for c in made if c.startswith("train"))
+    assert f"network.name={own}:LevelConvolution" in trained or f"network={own}" in trained
+    exported = [c for c in made if c.startswith("export")]
+    assert len(exported) == 1
+    assert "out=models/LevelConvolution-standard-7.pt" in exported[0]
+    scored = [c for c in made if c.startswith("evaluate offline")]
+    assert any(f"model='{file}'" in c and "out=offline/my_relaxation.nc" in c for c in scored)
+    coupled = next(c for c in made if "case=my_relaxation" in c)
+    assert f"model='{file}'" in coupled
+    evaluated = next(c for c in made if c.startswith("evaluate online"))
+    assert "online/LevelConvolution-standard-7,online/my_relaxation]" in evaluated
+
+
+def test_members_of_one_name_are_refused(folder, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same.pt").touch()
+    with pytest.raises(ClimSimError, match="different names, found 'same' twice"):
+        start(folder, f"members.models={tmp_path}/a/same.pt,{tmp_path}/b/same.pt")
+    with pytest.raises(ClimSimError, match=r"members.models: .*none.pt: no such file"):
+        start(folder, "members.models=none.pt")
+
+
 def test_refused_study_leaves_no_folder(folder):
     with pytest.raises(ClimSimError, match=r"stages.train: unknown configuration key 'sed'"):
         start(folder, "+stages.train.sed=7")

@@ -37,6 +37,8 @@ ENTRY_POINTS = "climsim.networks"
 """Group of entry points in which installed packages offer networks."""
 PUBLISHED = "published"
 """Preset with the published hyperparameters: the defaults of every architecture."""
+SMALL = "small"
+"""Preset that trains in minutes."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ def _of_user(name: str, body: Any) -> Architecture:
             f"network {name!r}: expected a subclass of climsim.networks.Body, found "
             f"{getattr(body, '__name__', body)!r}: derive the class from Body"
         )
-    presets = next((a.presets for a in _ARCHITECTURES.values() if a.body is body), {PUBLISHED: {}})
+    registered = (a.presets for a in _ARCHITECTURES.values() if a.body is body)
+    # One that was registered without presets has one size, which stands for both.
+    presets = {SMALL: {}, **next(registered, {PUBLISHED: {}})}
     return Architecture(name, body, presets)
 
 

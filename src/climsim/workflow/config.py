@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.names import check_name
+from climsim.names import as_name, check_name
+from climsim.plugins import absolute_reference, short_name
 
 STAGE_NAMES = (
     "generate",
@@ -38,46 +39,75 @@ RULES = (
     "report",
 )
 """Rules of the Snakefile, in the order of the chain."""
+REFERENCES = ("mmf1", "mmf2")
+"""Runs with full physics that every study has."""
 
 
 @dataclass(frozen=True)
 class Members:
-    """Which models a study trains: the product of the three lists.
+    """Which models a study has: the product of three lists is trained, further files are taken.
 
     Attributes:
-        networks: names of networks.
+        networks: names of networks, or ``path/to/file.py:Class`` for one of your own.
         recipes: names of recipes.
         seeds: seeds of initialization and shuffling.
+        models: TorchScript files of other origin that are scored and coupled beside them.
     """
 
     networks: tuple[str, ...]
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
+    models: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for key in ("networks", "recipes", "seeds"):
             entries = getattr(self, key)
-            if not entries:
+            if not entries and not self.models:
                 raise ClimSimError(f"members.{key}: expected at least one entry, found none")
             if len(set(entries)) != len(entries):
                 raise ClimSimError(f"members.{key}: expected different entries, found {entries}")
-        for key in ("networks", "recipes"):
-            for name in getattr(self, key):
+        for key, names in (("networks", self.labels()), ("recipes", self.recipes)):
+            for name in names:
                 if "-" in check_name(name, f"members.{key}"):
                     raise ClimSimError(
                         f"members.{key}: expected names without '-', which stands between network, "
                         f"recipe and seed, found {name!r}: give it another name in a "
                         "configuration file of that group"
                     )
+        networks = tuple(absolute_reference(name) for name in self.networks)
+        object.__setattr__(self, "networks", networks)
+        object.__setattr__(self, "models", tuple(Path(path).absolute() for path in self.models))
+        self._check_models()
+
+    def _check_models(self) -> None:
+        for path in self.models:
+            if not path.is_file():
+                raise ClimSimError(f"members.models: {path}: no such file: give its path")
+        names = [*self.names(), *REFERENCES]
+        for name in names:
+            if names.count(name) > 1:
+                raise ClimSimError(
+                    f"members: expected members of different names, found {name!r} twice: rename "
+                    "one of the files or classes"
+                )
+
+    def labels(self) -> tuple[str, ...]:
+        """Names of the networks: the class alone of one of your own."""
+        return tuple(short_name(name) for name in self.networks)
+
+    def files(self) -> dict[str, Path]:
+        """The models of other origin, by the name of their member."""
+        return {as_name(path.stem): path for path in self.models}
 
     def names(self) -> list[str]:
-        """``network-recipe-seed`` of every member."""
-        return [
+        """``network-recipe-seed`` of every trained member, and the names of further models."""
+        trained = [
             f"{network}-{recipe}-{seed}"
-            for network in self.networks
+            for network in self.labels()
             for recipe in self.recipes
             for seed in self.seeds
         ]
+        return [*trained, *(as_name(path.stem) for path in self.models)]
 
 
 @dataclass(frozen=True)
@@ -186,8 +216,8 @@ class ExperimentConfig:
             raise ClimSimError(
                 f"stages: unknown {', '.join(unknown)}: expected {', '.join(STAGE_NAMES)}"
             )
-        for key in ("networks", "recipes"):
-            self._check_names(key, getattr(self, key), getattr(self.members, key))
+        self._check_names("networks", self.networks, self.members.labels())
+        self._check_names("recipes", self.recipes, self.members.recipes)
         for key in ("cores", "cores_per_member"):
             if getattr(self, key) < 0:
                 raise ClimSimError(f"{key}: expected 0 (all) or more, found {getattr(self, key)}")

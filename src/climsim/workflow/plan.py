@@ -15,13 +15,12 @@ from climsim.configuration import compose_config, flatten
 from climsim.errors import ClimSimError
 from climsim.online.hosts import batch_runner
 from climsim.overrides import quoted
-from climsim.plugins import is_reference, reference_file
-from climsim.workflow.config import ExperimentConfig
+from climsim.plugins import is_reference, reference_file, short_name
+from climsim.workflow.config import REFERENCES, ExperimentConfig
 
 STORE, STATISTICS, RAW = "store.zarr", "statistics.nc", "raw"
 GENERATED_START = "raw/.generate/restart.npz"
 FAILURES = "failures.json"
-REFERENCES = ("mmf1", "mmf2")
 JOINT_RULES = ("online_metrics", "figures", "report")
 
 
@@ -229,14 +228,18 @@ def _member_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
     store = str(config.source.store or STORE)
     members = config.members
     for network, recipe, seed in product(members.networks, members.recipes, members.seeds):
-        member = f"{network}-{recipe}-{seed}"
+        label = short_name(network)
+        member = f"{label}-{recipe}-{seed}"
         folder, flag = f"members/{member}", f"flags/train-{member}.done"
         job = Job(f"train-{member}", "train", member, (), flag, folder, (store, STATISTICS))
         values = {"data.store": store, "data.statistics": STATISTICS, "seed": seed, "out": folder}
-        own = {"network": network, "recipe": recipe, **_own_settings(config, network, recipe)}
+        own = {"network": network, "recipe": recipe, **_own_settings(config, label, recipe)}
         job = stages.job("train", job, values, **own)
         yield job
-        yield from _after_training(config, stages, job, store)
+        yield _export_job(stages, job)
+        yield from _scoring_jobs(config, stages, member, f"models/{member}.pt", store)
+    for member, path in members.files().items():
+        yield from _scoring_jobs(config, stages, member, str(path), store)
 
 
 def _own_settings(config: ExperimentConfig, network: str, recipe: str) -> dict[str, Any]:
@@ -245,15 +248,19 @@ def _own_settings(config: ExperimentConfig, network: str, recipe: str) -> dict[s
     return {key: value for settings in own for key, value in flatten(settings).items()}
 
 
-def _after_training(
-    config: ExperimentConfig, stages: Stages, trained: Job, store: str
-) -> Iterator[Job]:
+def _export_job(stages: Stages, trained: Job) -> Job:
     member, network = trained.member, str((trained.settings or {})["network"]["name"])
     # The study names that code itself, so that its export may run it.
     code = {"code": [str(reference_file(network))]} if is_reference(network) else {}
     best, model = f"members/{member}/best.ckpt", f"models/{member}.pt"
     job = Job(f"export-{member}", "export", member, output=model, inputs=(best,))
-    yield stages.job("export", job, {"checkpoint": best, "out": model, **code})
+    return stages.job("export", job, {"checkpoint": best, "out": model, **code})
+
+
+def _scoring_jobs(
+    config: ExperimentConfig, stages: Stages, member: str, model: str, store: str
+) -> Iterator[Job]:
+    """What is done with a model file, whoever trained it."""
     metrics = f"offline/{member}.nc"
     job = Job(f"offline-{member}", "offline", member, output=metrics, inputs=(model, store))
     yield stages.job("evaluate_offline", job, {"model": model, "store": store, "out": metrics})
