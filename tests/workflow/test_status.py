@@ -11,6 +11,7 @@ from climsim.locks import hold
 from climsim.workflow.failures import find_failures, log_message
 from climsim.workflow.job import lock_path, progress_path, state_path
 from climsim.workflow.plan import Job
+from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.status import experiment_status, find_experiments
 from climsim.workflow.watch import duration, show_json, view
 
@@ -157,3 +158,19 @@ def test_durations_in_words():
     assert [duration(s) for s in (3.4, 89.0, 125.0, 7380.0)] == [
         "3 s", "89 s", "2 min", "2 h 03 min",
     ]  # fmt: skip
+
+
+def test_time_left_of_a_study_comes_from_all_its_jobs():
+    jobs = [
+        Work("train", "a", False, 70.0, 30.0),
+        Work("offline", "a", False, None, None),
+        Work("train", "b", False, None, None),
+        Work("offline", "b", False, None, None),
+        Work("offline", "c", True, 10.0, None),
+    ]
+    # a: 30 + 10, b: 100 (as a's) + 10; side by side the longer one counts, else both.
+    assert remaining(jobs, slots=2) == (110.0, True)
+    assert remaining(jobs, slots=1) == (150.0, True)
+    report = Work("report", "", False, None, None)
+    assert remaining([*jobs, report], slots=2) == (110.0, False)
+    assert remaining([report], slots=2) == (None, False)

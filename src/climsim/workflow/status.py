@@ -16,6 +16,7 @@ from climsim.locks import held
 from climsim.online.record import RECORD_NAME, UNSTABLE
 from climsim.workflow.failures import log_message
 from climsim.workflow.job import LOCK, PLAN, lock_path, progress_path, state_path
+from climsim.workflow.remaining import Work, remaining
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 _INTERRUPTED = 130
@@ -55,39 +56,37 @@ class ExperimentStatus:
         folder: of the study.
         running: whether a process runs it.
         jobs: all of them, in the order of the chain.
+        slots: how many jobs of members run side by side.
     """
 
     name: str
     folder: Path
     running: bool
     jobs: tuple[JobStatus, ...]
+    slots: int = 1
 
     def count(self, *statuses: str) -> int:
         """Number of jobs with one of these statuses."""
         return sum(job.status in statuses for job in self.jobs)
 
     def seconds_left(self) -> tuple[float | None, bool]:
-        """Time left, from what jobs of the same rule took and how many run side by side.
+        """Time left of the whole study (see `climsim.workflow.remaining`) [s].
 
         Returns:
-            The time [s], None before any job is done; and whether every rule still to run has
-            had a job done, so that nothing is missing from the time.
+            The time, None before it can be known; and whether it covers every job that is left.
         """
-        took: dict[str, list[float]] = defaultdict(list)
-        for job in self.jobs:
-            if job.status in (DONE, UNSTABLE) and job.seconds is not None:
-                took[job.rule].append(job.seconds)
-        mean = {rule: sum(values) / len(values) for rule, values in took.items()}
-        left, complete = 0.0, True
-        for job in self.jobs:
-            if job.status == RUNNING and job.seconds_left is not None:
-                left += job.seconds_left
-            elif job.status not in (DONE, UNSTABLE):
-                complete &= job.rule in mean
-                left += max(0.0, mean.get(job.rule, 0.0) - (job.seconds or 0.0))
-        if not mean:
-            return None, False
-        return left / max(1, self.count(RUNNING)), complete
+        done = (DONE, UNSTABLE)
+        work = [
+            Work(
+                job.rule,
+                job.member,
+                job.status in done,
+                job.seconds if job.status in (*done, RUNNING) else None,
+                job.seconds_left,
+            )
+            for job in self.jobs
+        ]
+        return remaining(work, self.slots)
 
 
 def experiment_status(folder: Path) -> ExperimentStatus:
@@ -104,7 +103,14 @@ def experiment_status(folder: Path) -> ExperimentStatus:
     plan = read_json(folder / PLAN)
     running = held(folder / LOCK)
     jobs = tuple(job_status(folder, values, running) for values in plan["jobs"].values())
-    return ExperimentStatus(str(plan["name"]), folder, running, jobs)
+    return ExperimentStatus(str(plan["name"]), folder, running, jobs, _slots(plan, jobs))
+
+
+def _slots(plan: Mapping[str, Any], jobs: Sequence[JobStatus]) -> int:
+    """Jobs side by side: as many as find room here, or more where a cluster runs them."""
+    cores = int(plan.get("cores", 1))
+    room = cores // (int(plan.get("cores_per_member", 0)) or cores)
+    return max(1, room, sum(job.status == RUNNING for job in jobs))
 
 
 def find_experiments(which: str) -> list[Path]:

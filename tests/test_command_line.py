@@ -1,0 +1,160 @@
+"""What users and scripts meet on the command line besides the settings."""
+
+import json
+import logging
+
+import pytest
+from click.testing import CliRunner
+
+from climsim import cli
+from climsim.configuration import flat_defaults
+from climsim.console import configure_logging
+from climsim.keys import keys
+from climsim.stages import STAGES, Stage, load
+
+
+@pytest.fixture
+def climsim(monkeypatch, tmp_path, capfd):
+    """Runs a command in an empty folder; returns exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main(words)
+        shown = capfd.readouterr()
+        return exit_info.value.code, shown.out, shown.err
+
+    yield run
+    configure_logging()
+
+
+def wording(text):
+    """A text without its line breaks, which may stand within a hyphenated word."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate_online", "prepare"])
+def test_help_gives_every_key_its_meaning(name, climsim):
+    stage = next(stage for stage in STAGES if stage.config == name)
+    _, shown, _ = climsim(*stage.path, "--help")
+    for key in keys(load(stage.config_class), flat_defaults(name)):
+        assert key.name in shown
+        assert wording(key.meaning.replace("`", ""))[1:] in wording(shown)
+
+
+def test_help_of_a_study_shows_its_keys_and_show_config_its_values(climsim):
+    code, shown, _ = climsim("experiment", "demo", "--help")
+    assert code == 0
+    assert shown.startswith("Usage: climsim experiment demo [OPTIONS] [KEY=VALUE]...")
+    assert "members.networksNamesofnetworks" in wording(shown)
+    assert "defaultunet,pure_resLSTM" in wording(shown)
+    code, shown, _ = climsim("experiment", "demo", "--show-config", "members.seeds=7,43")
+    assert code == 0
+    assert "seeds:\n  - 7\n  - 43\n" in shown
+
+
+def test_table_alone_goes_to_standard_output(climsim):
+    code, shown, said = climsim("data", "variables", "set=outputs")
+    assert code == 0
+    assert shown.splitlines()[0].split()[:2] == ["name", "meaning"]
+    assert "data variables" not in shown
+    assert said.startswith("data variables: done (")
+    _, quiet, nothing = climsim("data", "variables", "set=outputs", "-q")
+    assert (quiet, nothing) == (shown, "")
+
+
+def test_result_can_be_read_as_json(climsim):
+    _, shown, said = climsim("data", "variables", "outputs", "--json")
+    found = json.loads(shown)
+    assert found["command"] == "data variables"
+    assert "ptend_t" in found["result"]
+    assert said == ""
+
+
+@pytest.mark.parametrize("words", [("--debug", "train"), ("train", "--debug")])
+def test_debug_shows_the_traceback_before_and_after_the_command(words, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["climsim"])
+    with pytest.raises(cli.ClimSimError, match=r"^train: no value for data.store, out"):
+        cli.main(words)
+    configure_logging()
+
+
+@pytest.mark.parametrize("words", [("-v", "data", "variables"), ("data", "variables", "-v")])
+def test_verbose_shows_details_of_the_library_only(words, climsim):
+    assert climsim(*words)[0] == 0
+    assert logging.getLogger("climsim").level == logging.DEBUG
+    assert logging.getLogger().level == logging.WARNING
+
+
+def test_every_command_has_the_common_options():
+    def leaves(group):
+        for command in group.commands.values():
+            yield from leaves(command) if hasattr(command, "commands") else [command]
+
+    for command in leaves(cli.main_group):
+        assert {"--debug", "-v", "-q"} <= {o for p in command.params for o in p.opts}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--network", "unet"), "write network=unet"),
+        (("train", "--epochs", "3"), "write trainer.epochs=3"),
+        (("train", "network", "=", "unet"), "write network=unet without spaces"),
+        (("train", "newtork=unet"), "did you mean network"),
+        (("evaluate", "offline", "modle=x"), "of 'evaluate offline': did you mean model"),
+        (("evaluate", "offline"), "evaluate offline: no value for model"),
+    ],
+)
+def test_wrong_words_get_the_form_that_was_meant(words, said, climsim):
+    code, _, error = climsim(*words)
+    assert code in (1, 2)
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "data.store=none.zarr", "out=made"),
+        ("data", "prepare", "raw=none", "store=made"),
+        ("data", "statistics", "store=none.zarr", "out=made/x.nc"),
+        ("export", "checkpoint=none.ckpt", "out=made/x.pt"),
+        ("evaluate", "offline", "model=none.pt", "store=none.zarr", "out=made/x.nc"),
+        ("evaluate", "online", "runs=none", "reference=none", "out=made/x.nc"),
+        ("online", "run", "case=x", "folder=made", "model=none.pt", "days=1"),
+        ("figures", "offline=none.nc", "out=made"),
+        ("report", "offline=none.nc", "out=made/x.html"),
+        ("train", "-m", "seed=1,2", "data.store=s", "out=made", "trainer.epoch=3"),
+        ("experiment", "demo", "folder=made", "+stages.train.sed=7"),
+        ("experiment", "demo", "folder=made", "source.store=none.zarr"),
+    ],
+    ids=lambda words: "-".join(words[:2]),
+)
+def test_refused_command_leaves_nothing_behind(words, climsim, tmp_path):
+    code, _, error = climsim(*words)
+    assert code == 1
+    assert error.startswith("climsim: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_follow_the_product(monkeypatch, climsim):
+    stage = Stage(
+        ("data", "variables"), "variables", "climsim.data.table:VariablesConfig",
+        "test_command_line:product", "", "", scores="test_command_line:scores",
+    )  # fmt: skip
+    result = CliRunner().invoke(cli._stage_command(stage), [])
+    lines = result.output.splitlines()
+    assert lines[0].startswith("data variables: made.nc (")
+    assert lines[1:] == ["mean R2: 0.5", "R2: heating 0.6"]
+
+
+def product(config, progress):
+    class Product:
+        def __str__(self):
+            return "made.nc"
+
+    return Product()
+
+
+def scores(result):
+    return ("mean R2: 0.5", "R2: heating 0.6")
