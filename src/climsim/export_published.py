@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.networks import load_published
-from climsim.training.checkpoint import describe_model, save_model
+from climsim.products import claim
+from climsim.training.checkpoint import CHECKPOINT, describe_model, save_model
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.transforms import Transforms, from_published
 
@@ -37,10 +37,6 @@ class ImportConfig:
     out: Path | None = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
-
-    def __post_init__(self) -> None:
-        if self.target == Path(self.file):
-            raise ClimSimError(f"out: expected another path than file, found {self.target}")
 
     @property
     def source(self) -> Path:
@@ -76,6 +72,7 @@ def import_checkpoint(
     Raises:
         ClimSimError: if the weights do not fit, listing every misfit, or a statistic is missing.
     """
+    claim(config.target, CHECKPOINT, {"file": config.file, "statistics": config.source})
     report = progress or (lambda done, total: None)
     recipe = config.recipe
     network = load_published(

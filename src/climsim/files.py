@@ -20,7 +20,7 @@ from typing import Any
 from climsim.errors import ClimSimError
 
 _PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch", "xarray", "zarr")
-_TEMPORARY_PREFIX = ".partial-"
+TEMPORARY_PREFIX = ".partial-"
 _FULL_DISK = 2**20
 """A write that failed with less than this free failed for want of space [bytes]."""
 
@@ -38,7 +38,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stem = f"{_TEMPORARY_PREFIX}{path.name}-"
+    stem = f"{TEMPORARY_PREFIX}{path.name}-"
     for stale in path.parent.glob(f"{stem}*"):
         if not _process_alive(stale.name.removeprefix(stem)):
             remove(stale)
@@ -94,7 +94,7 @@ def _process_alive(pid: str) -> bool:
 
 def _replace(temporary: Path, path: Path) -> None:
     if path.is_dir() and temporary.is_dir():
-        old = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
+        old = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
         os.replace(path, old / path.name)
         os.replace(temporary, path)
         remove(old)

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LOCK_NAME = ".lock"
+"""Lock file of a process that works in a folder."""
+
 
 class LockedError(Exception):
     """Another process holds the lock."""

@@ -80,12 +80,12 @@ def test_numbers_of_every_step_come_from_statistics(store, tmp_path):
 def test_statistics_of_another_store_or_split_are_refused(store, tmp_path):
     found = compute_statistics(store)
     found.save(tmp_path / "s.nc")
-    config = DescribeConfig(store.path, tmp_path, split="test", statistics=tmp_path / "s.nc")
+    config = DescribeConfig(store.path, tmp_path / "x", split="test", statistics=tmp_path / "s.nc")
     with pytest.raises(ClimSimError, match="they are of split train, expected test"):
         describe(config)
     Statistics(found.variables, 5, "train", "0123").save(tmp_path / "other.nc")
     with pytest.raises(ClimSimError, match="computed from another store"):
-        describe(DescribeConfig(store.path, tmp_path, statistics=tmp_path / "other.nc"))
+        describe(DescribeConfig(store.path, tmp_path / "x", statistics=tmp_path / "other.nc"))
 
 
 def test_profile_panel_shows_data_and_reference(store):

@@ -22,13 +22,13 @@ with open("calls.txt", "a") as log:
     log.write(" ".join(sys.argv[3:]) + "\\n")
 member = keys.get("case") or pathlib.Path(keys.get("out", "")).stem
 for told in (words[-1], words[-1] + "-" + member):
-    if pathlib.Path("fail-" + told).exists():
+    if pathlib.Path("../fail-" + told).exists():
         print("climsim: error: told to fail")
         sys.exit(1)
-    if pathlib.Path("wait-" + told).exists():
+    if pathlib.Path("../wait-" + told).exists():
         print("climsim: error: stopped", flush=True) if wait() else None
         sys.exit(130)
-    if pathlib.Path("kill-" + told).exists():
+    if pathlib.Path("../kill-" + told).exists():
         os.killpg(os.getpgid(0), signal.SIGKILL)
 product = {{"generate": "raw", "prepare": "store", "train": "out"}}.get(words[-1])
 product = product or ("folder" if words[0] == "online" else "out")

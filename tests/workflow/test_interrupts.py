@@ -25,7 +25,7 @@ main(["experiment", "demo", *sys.argv[2:]])
 def waiting(folder):
     """An experiment whose training waits, in a process group of its own."""
     folder.mkdir()
-    (folder / "wait-train").touch()
+    (folder.parent / "wait-train").touch()
     words = [run.stage_interpreter(), f"folder={folder}", *OVERRIDES]
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *words],
@@ -59,7 +59,7 @@ def test_experiment_goes_on_where_it_was_stopped(folder, waiting, number):
         time.sleep(0.1)
     assert not status.running
     assert {j.name: j.status for j in status.jobs}["train-unet-standard-7"] == "stopped"
-    (folder / "wait-train").unlink()
+    (folder.parent / "wait-train").unlink()
     before = (folder / "calls.txt").read_text().splitlines()
     report = run.run_experiment("demo", [f"folder={folder}", *OVERRIDES])
     assert report is not None

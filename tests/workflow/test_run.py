@@ -49,13 +49,13 @@ def test_everything_runs_once_and_a_second_call_does_nothing(folder):
 
 def test_failed_stage_stops_only_what_needs_it_and_a_second_call_goes_on(folder):
     folder.mkdir()
-    (folder / "fail-train").touch()
+    (folder.parent / "fail-train").touch()
     with pytest.raises(ClimSimError, match=r"experiment 'demo': a stage failed"):
         start(folder)
     made = calls(folder)
     assert any("case=mmf1" in c for c in made)
     assert not any(c.startswith("export") for c in made)
-    (folder / "fail-train").unlink()
+    (folder.parent / "fail-train").unlink()
     start(folder)
     again = calls(folder)
     assert again[0].startswith("train")
@@ -136,8 +136,8 @@ def test_refused_study_leaves_no_folder(folder):
 def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
     three = ("members.recipes=[standard,multirep,v6]",)
     folder.mkdir()
-    (folder / "fail-train-unet-v6-7").touch()
-    (folder / "fail-run-unet-multirep-7").touch()
+    (folder.parent / "fail-train-unet-v6-7").touch()
+    (folder.parent / "fail-run-unet-multirep-7").touch()
     with pytest.raises(ClimSimError, match=r"online of unet-multirep-7 \(told to fail\) and 1"):
         start(folder, *three)
     made = calls(folder)
@@ -160,8 +160,8 @@ def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
             "log": "logs/train-unet-v6-7.log",
         },
     ]
-    (folder / "fail-train-unet-v6-7").unlink()
-    (folder / "fail-run-unet-multirep-7").unlink()
+    (folder.parent / "fail-train-unet-v6-7").unlink()
+    (folder.parent / "fail-run-unet-multirep-7").unlink()
     start(folder, *three)
     again = calls(folder)
     trained = [c for c in again if c.startswith("train")]

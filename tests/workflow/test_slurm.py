@@ -52,8 +52,8 @@ def submitted(slurm):
 @pytest.mark.timeout(900)
 def test_whole_study_runs_on_slurm_around_a_failed_and_a_killed_job(folder, slurm):
     folder.mkdir()
-    (folder / "fail-train-unet-standard-43").touch()
-    (folder / "kill-train-unet-standard-1024").touch()
+    (folder.parent / "fail-train-unet-standard-43").touch()
+    (folder.parent / "kill-train-unet-standard-1024").touch()
     seeds = "members.seeds=[7,43,1024]"
     with pytest.raises(ClimSimError, match=r"train of unet-standard-43 \(told to fail\) and 1"):
         start(folder, seeds)

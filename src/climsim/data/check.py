@@ -26,12 +26,16 @@ from climsim.data.step_file import PROBLEMS, inspect_fields, parse_name
 from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import provenance, write_json
+from climsim.products import Kind, claim, noted
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("missing", "unpaired", "duplicate", *PROBLEMS, "range")
 """Kinds of findings, in the order of the table."""
 _LISTED = 20
+REPORT = Kind(
+    "a report of `climsim data check`", lambda path: noted(path, "ok", "months", damaged=False)
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,8 @@ def check(config: CheckConfig, progress: Callable[[int, int], None] | None = Non
     Raises:
         ClimSimError: if the folder holds no step file at all.
     """
+    if config.out:
+        claim(config.out, REPORT, {"raw": config.raw})
     tasks = _tasks(config, _shape(config))
     reports: dict[str, MonthReport] = {}
     for done, report in enumerate(run_tasks(_check_month, tasks, config.workers), start=1):

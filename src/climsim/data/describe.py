@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from climsim.data.quantiles import PERCENTS
 from climsim.data.statistics import Statistics
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
-from climsim.files import atomic_path, write_text
+from climsim.files import atomic_path, provenance, write_json, write_text
+from climsim.products import Kind, claim, noted
 from climsim.variables import variable
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ Array = NDArray[np.floating]
 
 _PROBABILITIES = (0.1, 0.5, 0.9)
 _PANELS = 4
+_NOTE, _TABLE, _PROFILES, _MAPS = "index.json", "table.txt", "profiles.png", "maps.png"
+DESCRIPTION = Kind(
+    "the folder of a description",
+    lambda path: noted(path / _NOTE, "description"),
+    is_folder=True,
+    owns={_NOTE, _TABLE, _PROFILES, _MAPS}.__contains__,
+)
 _SHOWN_PRESSURES = (1, 10, 50, 100, 200, 500, 700, 850, 950)
 
 
@@ -37,7 +45,7 @@ class DescribeConfig:
 
     Attributes:
         store: prepared store.
-        out: folder for ``table.txt``, ``profiles.png`` and ``maps.png``.
+        out: folder for ``table.txt``, ``profiles.png``, ``maps.png`` and ``index.json``.
         split: split to look at.
         steps: time steps looked at, spread evenly over the split.
         statistics: statistics of the store and split, for numbers over every step; empty to take
@@ -118,6 +126,7 @@ def describe(
     Raises:
         ClimSimError: if the store or the reference cannot be read or the split is empty.
     """
+    claim(config.out, DESCRIPTION, {"store": config.store})
     store = open_store(config.store)
     reference = read_reference(config.reference) if config.reference else {}
     statistics = _open_statistics(config, store) if config.statistics else None
@@ -128,10 +137,13 @@ def describe(
             progress(done, len(store.names))
     table = _table(store, config, summaries)
     out = Path(config.out)
-    write_text(out / "table.txt", table + "\n")
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    made_by = provenance(settings, {"store": store.fingerprint})
+    write_json(out / _NOTE, {"description": [_TABLE, _PROFILES, _MAPS], **made_by})
+    write_text(out / _TABLE, table + "\n")
     for name, figure in (
-        ("profiles.png", draw_profiles(store, summaries, reference)),
-        ("maps.png", draw_maps(store, summaries)),
+        (_PROFILES, draw_profiles(store, summaries, reference)),
+        (_MAPS, draw_maps(store, summaries)),
     ):
         with atomic_path(out / name) as temporary:
             figure.savefig(temporary, dpi=110, format="png")

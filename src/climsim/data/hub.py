@@ -31,12 +31,24 @@ from climsim.constants import TIME_STEP
 from climsim.data.raw import INPUT_TAGS, OUTPUT_TAG
 from climsim.data.step_file import parse_name
 from climsim.errors import ClimSimError
+from climsim.products import Kind, claim
 
 logger = logging.getLogger(__name__)
 
 VERIFIED = ".climsim-verified"
 """File in the download folder that lists the files whose hash was compared."""
 _MONTH = re.compile(r"\d{4}-\d{2}")
+
+
+def _holds_downloads(folder: Path) -> bool:
+    """Whether files were downloaded into a folder, or step files copied there by hand."""
+    if (folder / VERIFIED).is_file():
+        return True
+    files = (file for depth in ("*", "*/*", "*/*/*") for file in folder.glob(f"{depth}.nc"))
+    return not (folder / ".generate").exists() and any(parse_name(file) for file in files)
+
+
+DOWNLOADS = Kind("the folder of a download", _holds_downloads, is_folder=True)
 
 
 @dataclass(frozen=True)
@@ -135,8 +147,8 @@ def download(
         ClimSimError: without network, for an unknown data set or month, a full disk, or a file
             whose content is not what the Hub says.
     """
+    folder = claim(config.folder, DOWNLOADS, key="folder")
     wanted = list_remote(config)
-    folder = Path(config.folder)
     verified = _verified(folder)
     missing = [f for f in wanted if not _is_present(folder, f, verified)]
     needed, total = sum(f.size for f in missing), sum(f.size for f in wanted)
@@ -152,6 +164,8 @@ def download(
             f"{folder}: {needed / 2**30:.1f} GiB to download, {free / 2**30:.1f} GiB free: choose "
             "fewer months, a larger stride or another folder"
         )
+    # Before the first file: the folder says what it is from the beginning.
+    (folder / VERIFIED).touch()
     done = total - needed
     for size in _fetch(missing, config):
         done += size

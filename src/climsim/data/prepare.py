@@ -34,11 +34,12 @@ from climsim.data.reuse import (
 from climsim.data.seal import METADATA, ShardSums
 from climsim.data.shards import ShardTask, write_shard
 from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
-from climsim.data.store import FORMAT, Layout, create_arrays, open_store, seal_store
+from climsim.data.store import FORMAT, STORE, Layout, create_arrays, open_store, seal_store
 from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
 from climsim.grid import ColumnGrid
+from climsim.products import Kind, claim, noted
 from climsim.variables import variable
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,15 @@ Progress = Callable[[int, int], None]
 _BLOCK_SAMPLES = 24 * 384
 _ELSEWHERE = ("workers", "dask", "slurm")
 """Settings that say where the work is done, not what comes out."""
+_NOTE = "plan.json"
+_WORK_ENTRIES = ("store", "done")
+PREPARATION = Kind(
+    "the folder of an interrupted preparation",
+    lambda path: noted(path / _NOTE, "plan"),
+    is_folder=True,
+    owns={_NOTE, *_WORK_ENTRIES}.__contains__,
+    scaffold=_WORK_ENTRIES,
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +101,6 @@ class PrepareConfig:
             raise ClimSimError(f"split={self.split!r}: expected the fields of SplitConfig")
         if not isinstance(self.workers, int) or self.workers < 0:
             raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
-        if self.store.resolve() == self.raw.resolve():
-            raise ClimSimError(f"store={self.store}: the raw folder itself: give another name")
         if not isinstance(self.block_steps, int) or self.block_steps < 0:
             raise ClimSimError(f"block_steps={self.block_steps}: expected a whole number >= 0")
         self.layout(1)
@@ -246,11 +254,12 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
     Raises:
         ClimSimError: if a raw file is missing, damaged or inconsistent, or the disk is too small.
     """
+    folder = config.store.with_name(config.store.name + ".preparing")
+    _claim(config, folder)
     plan = make_plan(config)
     if _finished(plan):
         logger.info("%s is up to date", config.store)
         return config.store
-    folder = config.store.with_name(config.store.name + ".preparing")
     tasks = list(plan.tasks(folder))
     written = shards_of_store(config.store)
     _begin(plan, folder, tasks, written)
@@ -266,6 +275,14 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
             progress(done, total)
     _finish(plan, folder, tasks)
     return config.store
+
+
+def _claim(config: PrepareConfig, folder: Path) -> None:
+    """Claim the store, and the folders beside it that are removed on the way."""
+    inputs = {"raw": config.raw, "grid": config.grid}
+    claim(config.store, STORE, inputs, key="store")
+    for beside in (folder, _earlier(config.store)):
+        claim(beside, PREPARATION, inputs, key="store")
 
 
 def _finished(plan: Plan) -> bool:
@@ -284,7 +301,7 @@ def _begin(
     plan: Plan, folder: Path, tasks: list[ShardTask], written: dict[str, WrittenShard]
 ) -> None:
     """Create the empty store, unless an interrupted run of the same plan left one."""
-    note = folder / "plan.json"
+    note = folder / _NOTE
     if note.is_file() and read_json(note).get("plan") == plan.digest:
         logger.info("continuing the interrupted preparation of %s", plan.config.store)
         return

@@ -20,10 +20,12 @@ from climsim.data.quantiles import PERCENTS, QuantileSketch
 from climsim.data.store import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
+from climsim.products import Kind, attributes_of
 from climsim.variables import variable
 
 _FIELDS = ("count", "mean", "std", "min", "max", "positive_mean")
 _COLUMN_FIELDS = ("column_mean", "column_std")
+STATISTICS = Kind("a statistics file", lambda path: "store_fingerprint" in attributes_of(path))
 _PART_BLOCKS, _MOST_PARTS = 16, 256
 """Blocks that a worker takes at least, and the largest number of parts in memory."""
 

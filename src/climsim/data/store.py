@@ -34,6 +34,7 @@ from climsim.data.splits import SPLITS, split_code
 from climsim.data.times import CALENDAR, TIME_UNITS
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.products import Kind, attributes_of, noted
 from climsim.variables import VariableSet, variable
 
 FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
@@ -46,6 +47,17 @@ _GRID_AXES = {
 _BY_TIME = ("time", "split", "memory")
 _COORDINATES = (*_BY_TIME, *_GRID_AXES)
 _GRID_UNITS = {"lat": "degrees_north", "lon": "degrees_east", "area": "steradian"}
+_ENTRIES = frozenset({"zarr.json", "shards", *_COORDINATES, *STORED})
+STORE = Kind(
+    "a prepared store",
+    # A damaged one counts: opening it says what is wrong.
+    lambda path: (
+        str(attributes_of(path).get("format", "")).startswith("climsim-store-")
+        or (noted(path / "zarr.json") and not noted(path / "zarr.json", damaged=False))
+    ),
+    is_folder=True,
+    owns=_ENTRIES.__contains__,
+)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from climsim.data.address import StoreAddress
 from climsim.data.cluster import SlurmConfig
-from climsim.data.statistics import Statistics, compute_statistics
+from climsim.data.statistics import STATISTICS, Statistics, compute_statistics
 from climsim.data.store import open_store
 from climsim.errors import ClimSimError
+from climsim.products import claim
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def write_statistics(
     Raises:
         ClimSimError: if the store cannot be read, the split is empty or a value is not finite.
     """
+    claim(config.out, STATISTICS, {"store": config.store})
     store = open_store(config.store)
-    if config.out.exists():
+    if config.out.exists() and config.out.stat().st_size:
         old = Statistics.open(config.out)
         if (old.store, old.split) == (store.fingerprint, config.split):
             return config.out

@@ -22,6 +22,7 @@ from climsim.evaluation.members import Member, member_of, training_of
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.regions import surface_members
 from climsim.files import file_hash, provenance, write_netcdf
+from climsim.products import Kind, attributes_of, claim
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.floating]
 Progress = Callable[[int, int], None]
 
+OFFLINE_METRICS = Kind(
+    "a file of offline metrics",
+    lambda path: {"member", "git_revision"} <= attributes_of(path).keys(),
+)
 _DOORS = {"v2": DOOR_V2, "v6": DOOR_V6}
 _MEMORY = {"v2": 0, "v6": 2}
 _BLOCK_COLUMNS = 16384
@@ -94,6 +99,8 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     Raises:
         ClimSimError: if the model and the store do not fit together, or the split is empty.
     """
+    inputs = {"model": config.model, "store": config.store}
+    claim(config.out, OFFLINE_METRICS, inputs | {str(path): path for path in config.members})
     store = open_store(config.store)
     # The path of the product is no property of it, so it stays out of what makes it equal.
     settings = {key: value for key, value in asdict(config).items() if key != "out"}

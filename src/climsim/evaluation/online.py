@@ -46,10 +46,15 @@ from climsim.evaluation.online_run import (
 from climsim.evaluation.regions import zonal_mean
 from climsim.files import provenance, write_netcdf
 from climsim.grid import ColumnGrid
+from climsim.products import Kind, attributes_of, claim
 
 Array = NDArray[np.floating]
 Progress = Callable[[int, int], None]
 
+ONLINE_METRICS = Kind(
+    "a file of online metrics",
+    lambda path: {"mean_stream", "git_revision"} <= attributes_of(path).keys(),
+)
 _STREAMS = {"h1": "daily", "h0": "monthly"}
 _FULL_MONTH = 28 * SECONDS_PER_DAY
 
@@ -95,6 +100,8 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
     Raises:
         ClimSimError: if a folder is missing or a run lies on another grid than the reference.
     """
+    references = {"reference": config.reference, "second_reference": config.second_reference}
+    claim(config.out, ONLINE_METRICS, references | {str(path): path for path in config.runs})
     reference = RunHistory.open(config.reference)
     plan = make_plan(reference, config)
     rows = [Row(RunHistory.open(folder, allow_empty=True), MEMBER) for folder in config.runs]

@@ -27,6 +27,7 @@ from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
 from climsim.losses import is_shipped
 from climsim.plugins import short_name
+from climsim.products import Kind, archived, claim
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.transforms import DOORS, door_of_inputs
 from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet, variable
@@ -34,6 +35,9 @@ from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet, variable
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+EXPORTED = Kind(
+    "an exported model", lambda path: b"git_revision" in archived(path, f"/extra/{METADATA_NAME}")
+)
 PRECISIONS = ("float32", "bfloat16")
 _TOLERANCE = 1.0e-5
 """Largest difference between file and Python path, relative to the largest value per variable."""
@@ -105,6 +109,7 @@ def export_model(
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
+    claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
     members = [Member(m.network, m.transforms) for m in models]

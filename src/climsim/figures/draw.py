@@ -16,16 +16,32 @@ from climsim.figures.registry import FigureSpec, NothingToDrawError, figure_tabl
 from climsim.figures.study import Study
 from climsim.figures.style import recipe_label, styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
+from climsim.products import Kind, claim, noted
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 INDEX_NAME = "index.json"
-_METADATA: dict[str, dict[str, Any]] = {
+METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "climsim"},
     # Without dates, so that equal metrics give equal files.
     "pdf": {"Creator": "climsim", "CreationDate": None},
+    "svg": {"Creator": "climsim", "Date": None},
 }
+_FORMATS = ("png", "pdf")
+
+
+def _is_figure(name: str) -> bool:
+    stem, _, ending = name.rpartition(".")
+    return ending in _FORMATS and stem.partition("-")[0] in figure_table()
+
+
+FIGURES = Kind(
+    "a folder of figures",
+    lambda path: noted(path / INDEX_NAME, "figures"),
+    is_folder=True,
+    owns=lambda name: name == INDEX_NAME or _is_figure(name),
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class FiguresConfig:
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
             raise ClimSimError("offline, online: expected at least one file of metrics")
-        unknown = sorted(set(self.formats) - set(_METADATA))
+        unknown = sorted(set(self.formats) - set(METADATA))
         if unknown or not self.formats:
             raise ClimSimError(f"formats={list(self.formats)}: expected png, pdf or both")
         if self.dpi < 1:
@@ -73,16 +89,19 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     Raises:
         ClimSimError: if a file of metrics is missing or is something else.
     """
+    inputs = (*config.offline, *([config.online] if config.online else []))
+    claim(config.out, FIGURES, {str(path): path for path in inputs})
     study = Study.open(config.offline, config.online)
     specs = [s for s in figure_table().values() if not config.only or s.name in config.only]
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, Any]] = []
+    # Before the first figure: the folder says what it is from the beginning.
+    write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     for done, spec in enumerate(specs, start=1):
         index += [_draw_one(spec, variant, study, config) for variant in _variants(spec, study)]
         if progress:
             progress(done, len(specs))
-    settings = {key: value for key, value in asdict(config).items() if key != "out"}
-    inputs = (*config.offline, *([config.online] if config.online else []))
-    made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     return config.out
 
@@ -121,7 +140,7 @@ def variant_label(variant: str) -> str:
 def _save(figure: Figure, name: str, kind: str, config: FiguresConfig) -> str:
     path = config.out / f"{name}.{kind}"
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=config.dpi, metadata=_METADATA[kind])
+        figure.savefig(temporary, format=kind, dpi=config.dpi, metadata=METADATA[kind])
     # The layout is found once, for the first format: it costs as much as the drawing.
     figure.set_layout_engine("none")
     return path.name

@@ -20,6 +20,7 @@ from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.online.hosts import build_host
 from climsim.online.hosts.base import Fields, Host, StepResult
+from climsim.products import Kind, claim, noted
 from climsim.variables import PROGNOSTIC
 
 __all__ = ["GenerateConfig", "generate"]
@@ -28,6 +29,12 @@ Progress = Callable[[int, int], None]
 _WORK_FOLDER = ".generate"
 _RECORD = "record.json"
 _RESTART = "restart.npz"
+GENERATED = Kind(
+    "the folder of generated step pairs",
+    lambda path: noted(path / _WORK_FOLDER / _RECORD, "identity", "days_done"),
+    is_folder=True,
+    scaffold=(_WORK_FOLDER,),
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ def generate(
     Raises:
         ClimSimError: if the folder holds another run, or the host became unstable.
     """
+    claim(config.raw, GENERATED, {"start": config.start}, key="raw")
     work = config.raw / _WORK_FOLDER
     record = _record(config, work)
     if record is not None and record["days_done"] >= config.days:
@@ -129,12 +137,14 @@ def after_physics(result: StepResult, dt: float) -> Fields:
 
 def _start(config: GenerateConfig, host: Host, work: Path, record: dict[str, Any] | None) -> int:
     """Bring the host to the start or to the last whole day; return its first step number."""
-    if record is not None:
+    if record is not None and record["days_done"]:
         host.restore(work / _RESTART)
         _log.info("%s: continuing after %g days", config.raw, record["days_done"])
         return int(record["first_step"])
     if config.start is not None:
         host.restore(config.start)
+    # Before the first file: the folder says what it is from the beginning.
+    write_json(work / _RECORD, _new_record(config, host.step_number, 0.0))
     return host.step_number
 
 

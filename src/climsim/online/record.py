@@ -15,12 +15,20 @@ from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
 from climsim.online.budget import BudgetSums, daily_trend
 from climsim.online.hosts.base import Fields, HealthReport
+from climsim.products import Kind, noted
 
 RECORD_NAME = "record.json"
+CASE_NOTE = "case.json"
+"""What a host that runs in batch notes of its case."""
 RUNNING, INTERRUPTED, COMPLETE, UNSTABLE, FAILED = (
     "running", "interrupted", "complete", "unstable", "failed",
 )  # fmt: skip
 DAYS_PER_YEAR = 365.0
+RUN = Kind(
+    "the folder of an online run",
+    lambda path: noted(path / RECORD_NAME, "case", "status") or noted(path / CASE_NOTE, "case"),
+    is_folder=True,
+)
 PARTS = ("host", "network", "coupler", "history", "restart")
 """Parts that the wall time is split into."""
 _TROUBLE = frozenset(field.name for field in fields(HealthReport))

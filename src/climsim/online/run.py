@@ -16,7 +16,7 @@ from pathlib import Path
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
-from climsim.locks import LockedError, hold
+from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.config import RunConfig
 from climsim.online.hosts import batch_runner, build_host
 from climsim.online.hosts.base import Host
@@ -29,15 +29,16 @@ from climsim.online.record import (
     FAILED,
     INTERRUPTED,
     RECORD_NAME,
+    RUN,
     RUNNING,
     RunRecord,
 )
 from climsim.online.restart import latest_restart
+from climsim.products import claim
 
 __all__ = ["RunConfig", "run_online"]
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
-LOCK_NAME = ".lock"
 _MAY_CHANGE = ("days", "folder", "restart_days", "threads")
 _FILES = ("model", "start")
 """Keys that name files which a run reads."""
@@ -62,6 +63,8 @@ def run_online(
         ClimSimError: for a configuration, model or folder that does not fit.
         KeyboardInterrupt: after an interrupt, once the run can be continued.
     """
+    inputs_by_key = {"model": config.model, "start": config.start}
+    claim(config.folder, RUN, inputs_by_key, key="folder")
     if host is None and (runner := batch_runner(config.host)) is not None:
         batch: RunRecord = runner(config, progress)
         return batch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.locks import held
+from climsim.locks import LOCK_NAME, held
 from climsim.online.record import (
     DAYS_PER_YEAR,
     FAILED,
@@ -17,7 +17,6 @@ from climsim.online.record import (
     RunRecord,
 )
 from climsim.online.restart import is_restart_point
-from climsim.online.run import LOCK_NAME
 
 STOPPED = "stopped"
 """Status of a run that says it is running though no process holds its folder."""

@@ -16,7 +16,8 @@ import jinja2
 from climsim.errors import ClimSimError
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
-from climsim.files import file_hash, git_revision, provenance, read_json, write_text
+from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
+from climsim.products import Kind, claim, mentions, noted
 from climsim.report.cells import Table
 from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
@@ -31,6 +32,13 @@ from climsim.report.tables import (
 )
 
 Progress = Callable[[int, int], None]
+REPORT = Kind("a report", lambda path: mentions(path, b'id="provenance"', b"climsim_version"))
+TABLES = Kind(
+    "the folder of a report's tables",
+    lambda path: noted(path / INDEX_NAME, "tables"),
+    is_folder=True,
+    owns=lambda name: name == INDEX_NAME or name.endswith(".csv"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
         ClimSimError: if metrics or figures are missing.
     """
     advance = progress or (lambda done, total: None)
+    _claim(config)
     failures = read_failures(config.failures)
     study = Study.open(config.offline, config.online)
     advance(1, 3)
@@ -84,11 +93,21 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
     tables = _tables(study, failures)
     write_text(config.out, render(study, figures, tables, failures, config))
     if config.tables is not None:
+        write_json(config.tables / INDEX_NAME, {"tables": list(tables), **_made_by(config)})
         for name, table in tables.items():
             if table is not None:
                 write_text(config.tables / f"{name}.csv", table.csv())
     advance(3, 3)
     return config.out
+
+
+def _claim(config: ReportConfig) -> None:
+    """Claim the page and the folder of tables."""
+    paths = {str(path): path for path in config.offline}
+    inputs = paths | {key: getattr(config, key) for key in ("online", "figures", "study")}
+    claim(config.out, REPORT, inputs)
+    if config.tables is not None:
+        claim(config.tables, TABLES, inputs, key="tables")
 
 
 def load_figures(config: ReportConfig) -> list[dict[str, Any]]:

@@ -22,10 +22,17 @@ from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.networks import build_network
 from climsim.plugins import allowed_reference
+from climsim.products import Kind, archived
 from climsim.transforms import Transforms
 from climsim.transforms.build import describe, empty_transforms
 
 KEY = "climsim"
+_PICKLED_KEY = b"X" + len(KEY).to_bytes(4, "little") + KEY.encode()
+CHECKPOINT = Kind(
+    "a checkpoint of this package",
+    # The key as the pickle in the file spells it, behind its length.
+    lambda path: _PICKLED_KEY in archived(path, "/data.pkl"),
+)
 FORMAT = 1
 STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "positive_mean")
 """Rows of each table of statistics in a checkpoint."""

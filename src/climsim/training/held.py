@@ -17,11 +17,17 @@ from climsim.data.store import Store
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json
 from climsim.plugins import is_reference, reference_file
+from climsim.products import Kind, noted
 from climsim.training.callbacks import BEST_NAME, LAST_NAME
 from climsim.training.checkpoint import KEY, read_checkpoint
 from climsim.training.config import TrainConfig
 
 RECORD_NAME = "training.json"
+TRAINING = Kind(
+    "the folder of a training",
+    lambda path: noted(path / RECORD_NAME, "status", "config"),
+    is_folder=True,
+)
 _BY_CONTENT = {
     "store": "data.store",
     "statistics": "data.statistics",

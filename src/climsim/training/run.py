@@ -27,6 +27,7 @@ from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, write_json
 from climsim.networks import Network, build_network
+from climsim.products import claim
 from climsim.training.callbacks import (
     BEST_NAME,
     LAST_NAME,
@@ -46,7 +47,7 @@ from climsim.training.checkpoint import (
     read_checkpoint,
 )
 from climsim.training.config import PRECISIONS, TrainConfig
-from climsim.training.held import RECORD_NAME, HeldRun, input_hashes
+from climsim.training.held import RECORD_NAME, TRAINING, HeldRun, input_hashes
 from climsim.training.loading import EpochLoader
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
 from climsim.transforms import Transforms, from_published, from_statistics
@@ -99,6 +100,7 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
     Raises:
         ClimSimError: if the folder holds another run, an input is unfit, or the loss is not finite.
     """
+    claim(config.out, TRAINING, {"data.store": config.data.store})
     store = open_store(config.data.store)
     held = HeldRun.read(config.out)
     if held is not None:

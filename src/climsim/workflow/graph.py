@@ -12,9 +12,12 @@ import networkx
 from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
+from climsim.figures.draw import METADATA
 from climsim.files import atomic_path
+from climsim.products import Kind, claim, mentions
 
 FORMATS = (".svg", ".png", ".pdf")
+GRAPH = Kind("a picture of this package", lambda path: mentions(path, b"climsim"))
 _NODE = re.compile(r'^\s*(\d+)\s*\[\s*label\s*=\s*"([^"\\]+)', re.MULTILINE)
 _EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.MULTILINE)
 _COLORS = {"data": "#cfe3f3", "member": "#d9ecd0", "online": "#fbe3c5", "joint": "#e6dcf1"}
@@ -91,10 +94,12 @@ def save_graph(dot: str, rules: list[str], title: str, path: Path) -> Path:
     Raises:
         ClimSimError: for another kind of file.
     """
+    claim(path, GRAPH, key="--graph")
     check_format(path)
     figure = draw_rules(parse_rules(dot), Counter(rules), title)
+    kind = path.suffix[1:]
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+        figure.savefig(temporary, format=kind, dpi=150, metadata=METADATA[kind])
     return path
 
 

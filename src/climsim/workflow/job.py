@@ -23,8 +23,6 @@ from climsim.workflow.failures import CALL
 from climsim.workflow.plan import Job
 
 PLAN = "plan.json"
-LOCK = ".lock"
-"""File that is locked while a process runs the experiment."""
 REPLACED = "replaced"
 _PATIENCE = 3.0
 """Time that a stage of a killed call has to go [s]."""

@@ -15,13 +15,14 @@ from typing import Any
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.files import remove, write_json
-from climsim.locks import LockedError, hold
+from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.hosts import batch_runner
+from climsim.products import Kind, claim, noted
 from climsim.report.failures import Failure
 from climsim.workflow import watch
 from climsim.workflow.config import REFERENCES, RULES, ExperimentConfig
 from climsim.workflow.failures import SHARED, find_failures, last_line, write_failures
-from climsim.workflow.job import LOCK, PLAN
+from climsim.workflow.job import PLAN
 from climsim.workflow.plan import (
     JOINT_RULES,
     Job,
@@ -39,6 +40,12 @@ _CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
 _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
 _STORE_MARK = "zarr.json"
+EXPERIMENT = Kind(
+    "the folder of an experiment",
+    lambda path: noted(path / PLAN, "members", "jobs"),
+    is_folder=True,
+    scaffold=("logs", "experiment.json"),
+)
 
 
 def run_experiment(
@@ -73,13 +80,14 @@ def run_experiment(
     if until is not None and until not in RULES:
         raise ClimSimError(f"--until: unknown stage {until!r}: expected one of {', '.join(RULES)}")
     folder = config.folder.resolve()
+    claim(folder, EXPERIMENT, key="folder")
     study = Study(config, folder, config_dir, slurm)
     if dry_run:
         study.dry_run(until)
         return None
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     try:
-        with hold(folder / LOCK, _PATIENCE) as lock:
+        with hold(folder / LOCK_NAME, _PATIENCE) as lock:
             _forget_lost_products(folder)
             return study.run(until, lock)
     except LockedError as error:

@@ -12,10 +12,10 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.files import read_json
-from climsim.locks import held
+from climsim.locks import LOCK_NAME, held
 from climsim.online.record import RECORD_NAME, UNSTABLE
 from climsim.workflow.failures import log_message
-from climsim.workflow.job import LOCK, PLAN, lock_path, progress_path, state_path
+from climsim.workflow.job import PLAN, lock_path, progress_path, state_path
 from climsim.workflow.remaining import Work, remaining
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
@@ -101,7 +101,7 @@ def experiment_status(folder: Path) -> ExperimentStatus:
             "give its name or folder"
         )
     plan = read_json(folder / PLAN)
-    running = held(folder / LOCK)
+    running = held(folder / LOCK_NAME)
     jobs = tuple(job_status(folder, values, running) for values in plan["jobs"].values())
     return ExperimentStatus(str(plan["name"]), folder, running, jobs, _slots(plan, jobs))
 

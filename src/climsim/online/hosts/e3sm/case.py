@@ -17,9 +17,11 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, write_json, write_text
 from climsim.online.hosts.e3sm.config import CPP_DEFINITIONS, E3smConfig
 from climsim.online.hosts.e3sm.namelist import user_nl_eam
+from climsim.online.record import CASE_NOTE, RUN
+from climsim.products import claim
 
 _log = logging.getLogger(__name__)
-CREATE, SUBMIT, NAMELIST, ABOUT = "create_case.sh", "submit_case.sh", "user_nl_eam", "case.json"
+CREATE, SUBMIT, NAMELIST, ABOUT = "create_case.sh", "submit_case.sh", "user_nl_eam", CASE_NOTE
 BUILT = "built"
 _COMMAND = re.compile(r"^\s*(\./\S+|\S*/create_newcase)\s")
 
@@ -66,6 +68,7 @@ def write_case(config: E3smConfig) -> Path:
     Raises:
         ClimSimError: if the folder holds another case, or the model is missing.
     """
+    claim(config.folder, RUN, key="folder")
     inputs = {}
     if config.model is not None:
         if not config.model.is_file():

@@ -14,10 +14,16 @@ import numpy as np
 
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
+from climsim.products import Kind, archived
 
 FORMAT: Final = "climsim-gcm-restart"
 FORMAT_VERSION: Final = 1
 _HEADER = "header"
+RESTART = Kind(
+    "a restart file of the embedded model",
+    # NumPy stores text as UTF-32.
+    lambda path: FORMAT.encode("utf-32-le") in archived(path, f"{_HEADER}.npy"),
+)
 _CARRIED = (
     "_post_physics_state/",
     "_prev_step/",

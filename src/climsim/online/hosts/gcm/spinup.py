@@ -16,7 +16,8 @@ from climsim.files import remove
 from climsim.online.hosts import build_host
 from climsim.online.hosts.base import StepResult
 from climsim.online.hosts.gcm.host import GcmHost
-from climsim.online.hosts.gcm.restart import essential, read_restart, write_restart
+from climsim.online.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
+from climsim.products import claim
 
 __all__ = ["SpinupConfig", "spin_up"]
 _log = logging.getLogger(__name__)
@@ -69,13 +70,15 @@ def spin_up(
     Raises:
         ClimSimError: if the model became unstable, or the checkpoint is of other options.
     """
-    if config.out.exists():
+    checkpoint = config.out.with_name(config.out.name + ".checkpoint")
+    claim(config.out, RESTART)
+    claim(checkpoint, RESTART)
+    if config.out.exists() and config.out.stat().st_size:
         _log.info("%s: nothing to do", config.out)
         return config.out
     if host is None:
         host = build_host(HOST, config.host_options)  # type: ignore[assignment]
     assert host is not None
-    checkpoint = config.out.with_name(config.out.name + ".checkpoint")
     first = host.step_number
     if checkpoint.exists():
         host.restore(checkpoint)
