@@ -45,7 +45,10 @@ class Kind:
 
 
 def claim(
-    path: str | Path, kind: Kind, inputs: Mapping[str, Path | None] | None = None, key: str = "out"
+    path: str | Path,
+    kind: Kind,
+    inputs: Mapping[str, str | Path | None] | None = None,
+    key: str = "out",
 ) -> Path:
     """Make sure that writing a product to a path loses nothing, before the work begins.
 
