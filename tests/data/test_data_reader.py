@@ -243,3 +243,25 @@ def test_bad_arguments_are_named(store, changes, message):
 def test_batch_larger_than_a_pool_is_refused(store):
     with pytest.raises(ClimSimError, match="batch_size=100000"):
         BlockReader(store, batch_size=100000, drop_last=True).plan()
+
+
+def test_vectors_of_steps_hold_every_variable_in_its_place(store):
+    steps = store.steps("train")[[0, 3]]
+    vectors = store.vectors(STANDARD, steps)
+    levels = store.n_levels
+    assert vectors.shape == (2, store.n_columns, STANDARD.size(levels))
+    fields = STANDARD.fields(vectors, levels)
+    for name in ("state_t", "state_v", "pbuf_SOLIN"):
+        expected = np.stack([store.group[name][step] for step in steps])
+        np.testing.assert_array_equal(fields[name], expected)
+    with pytest.raises(ClimSimError, match=r"expected steps within 0\.\."):
+        store.vectors(STANDARD, [store.n_steps])
+    with pytest.raises(ClimSimError, match="ascending"):
+        store.vectors(STANDARD, [3, 1])
+
+
+def test_store_says_what_it_holds(store):
+    shown = repr(store)
+    assert f"{store.n_steps} steps (" in shown
+    assert " train, " in shown
+    assert "\n" not in shown
