@@ -14,6 +14,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation import offline
 from climsim.evaluation.members import Member, training_of
 from climsim.evaluation.metrics import capped_mean
+from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline import (
     OfflineConfig,
     check_models,
@@ -270,3 +271,50 @@ def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config,
     config.model.write_bytes(b"another model")
     evaluate_offline(config)
     assert len(calls) == 2
+
+
+class Emulator(LinearModel):
+    """Returns NaN for the lowest two temperature levels and the rain of warm columns."""
+
+    module = torch.nn.Linear(3, 2)
+    metadata: ClassVar = {}
+
+    def __call__(self, inputs):
+        outputs = super().__call__(inputs)
+        warm = inputs[:, self.n_levels - 1] > 0
+        outputs[warm, self.n_levels - 2 : self.n_levels] = np.nan
+        outputs[warm, DOOR_OUTPUTS.slice("cam_out_PRECC", self.n_levels)] = np.inf
+        return outputs
+
+
+def test_model_that_returns_no_numbers_ends_in_an_error_that_says_where(store, config, monkeypatch):
+    monkeypatch.setattr("climsim.export.load_emulator", lambda path: Emulator(store.n_levels))
+    steps = store.steps("test")
+    warm = int((store.array("state_t")[:][steps][..., -1] > 0).sum())
+    total = steps.size * store.n_columns
+    assert 0 < warm < total
+    expected = (
+        f"the model returned no finite number for ptend_t (levels 4 to 5) in {warm}, "
+        f"cam_out_PRECC in {warm} of {total} columns"
+    )
+    for _ in range(2):  # Made, and found as it is.
+        with pytest.raises(ClimSimError) as error:
+            evaluate_offline(config)
+        assert f"{config.out}: {expected}: its scores are NaN" in str(error.value)
+    assert evaluate_offline(replace(config, allow_nan=True)) == config.out
+    with xarray.open_dataset(config.out) as saved:
+        assert json.loads(saved.attrs["problems"]) == [expected]
+        assert np.isnan(saved["r2_ptend_t"]).values.tolist() == [False] * 4 + [True] * 2
+
+
+def test_store_without_numbers_is_told_apart_from_a_model_without():
+    whole = np.zeros((1, 3, DOOR_OUTPUTS.size(6)))
+    outputs, truth, inputs = whole.copy(), whole.copy(), np.zeros((1, 3, 9))
+    clean = NonFinite.of([outputs], truth, inputs)
+    assert clean.problems(6) == []
+    inputs[0, 1] = outputs[0, 1] = np.nan
+    outputs[0, 2, 0] = truth[0, 0, -1] = np.inf
+    model, data = (clean + NonFinite.of([whole, outputs], truth, inputs)).problems(6)
+    assert "ptend_t in 2, " in model
+    assert model.endswith("of 6 columns; 1 of these columns had inputs that are no numbers")
+    assert data == "the store holds no finite number for cam_out_SOLLD in 1 of 6 columns"

@@ -16,6 +16,7 @@ from climsim.evaluation.budgets import (
 )
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.metrics import PairStatistics, crps_ensemble
+from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.outputs import SCORED, with_condensate
 from climsim.evaluation.regions import SURFACE_TYPES
 from climsim.grid import ColumnGrid
@@ -45,6 +46,7 @@ class Block:
         confidence: sums of predicted and true loss; None without a confidence head.
         members: (member, time, column, feature) predictions of an ensemble whose mean is
             ``prediction``; None for a single model.
+        non_finite: counts of values that are no finite number; None if unknown.
     """
 
     truth: Array
@@ -54,6 +56,7 @@ class Block:
     surfaces: NDArray[np.bool_] | None = None
     confidence: ConfidenceStatistics | None = None
     members: Array | None = None
+    non_finite: NonFinite | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Accumulator:
         confidence: sums of predicted and true loss; None without a confidence head.
         ensemble: (2, feature) sums of the CRPS and of the ensemble's variance; None for a single
             model.
+        non_finite: counts of values that are no finite number; None if unknown.
     """
 
     outputs: PairStatistics
@@ -84,6 +88,7 @@ class Accumulator:
     steps: int
     confidence: ConfidenceStatistics | None = None
     ensemble: Array | None = None
+    non_finite: NonFinite | None = None
 
     @classmethod
     def empty(cls, columns: int, levels: int) -> Accumulator:
@@ -127,6 +132,7 @@ class Accumulator:
             None
             if block.members is None
             else _ensemble(truth, with_condensate(block.members, grid.n_levels)),
+            block.non_finite,
         )
 
     def __add__(self, other: Accumulator) -> Accumulator:
@@ -141,6 +147,7 @@ class Accumulator:
             self.steps + other.steps,
             _merged(self.confidence, other.confidence),
             _merged(self.ensemble, other.ensemble),
+            _merged(self.non_finite, other.non_finite),
         )
 
 

@@ -19,6 +19,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.accumulator import Accumulator, Block
 from climsim.evaluation.confidence import ConfidenceStatistics, LossScale
 from climsim.evaluation.members import Member, member_of, training_of
+from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.regions import surface_members
 from climsim.files import file_hash, provenance, write_netcdf
@@ -68,6 +69,8 @@ class OfflineConfig:
         split: split that is scored.
         batch_columns: columns that the model sees at once.
         stride: every how many-th step of the split is scored.
+        allow_nan: whether scores that are NaN because the model or the store holds no finite
+            numbers are accepted; otherwise they end in an error once the metrics are written.
     """
 
     model: Path
@@ -77,6 +80,7 @@ class OfflineConfig:
     split: str = "test"
     batch_columns: int = 4096
     stride: int = 1
+    allow_nan: bool = False
 
     def __post_init__(self) -> None:
         for key in ("batch_columns", "stride"):
@@ -97,18 +101,21 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
         Path of the metrics.
 
     Raises:
-        ClimSimError: if the model and the store do not fit together, or the split is empty.
+        ClimSimError: if the model and the store do not fit together, the split is empty, or, with
+            the metrics written, the model returned values that are no finite numbers.
     """
     inputs = {"model": config.model, "store": config.store}
     claim(config.out, OFFLINE_METRICS, inputs | {str(path): path for path in config.members})
     store = open_store(config.store)
     # The path of the product is no property of it, so it stays out of what makes it equal.
-    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    # Nor does it matter what is said about them.
+    settings = {k: v for k, v in asdict(config).items() if k not in ("out", "allow_nan")}
     files = (config.model, *config.members)
     hashes = {str(path): file_hash(path) for path in files} | {"store": store.fingerprint}
     attributes = provenance(settings, hashes)
     if _is_current(config.out, attributes):
         logger.info("%s: already there, made from the same model and data", config.out)
+        require_finite(config)
         return config.out
     from climsim.export import load_emulator
 
@@ -122,7 +129,26 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     hours, device = training_of([m.metadata for m in models])
     dataset.attrs |= {"training_hours": hours, "training_device": device}
     write_netcdf(dataset, config.out)
+    require_finite(config)
     return config.out
+
+
+def require_finite(config: OfflineConfig) -> None:
+    """Refuse metrics of values that are no finite numbers, unless they are allowed.
+
+    Raises:
+        ClimSimError: naming the outputs and how many columns are affected.
+    """
+    problems = json.loads(attributes_of(config.out).get("problems", "[]"))
+    if not problems:
+        return
+    text = f"{config.out}: {'; '.join(problems)}"
+    if not config.allow_nan:
+        raise ClimSimError(
+            f"{text}: its scores are NaN: train and export the model again or check the store; "
+            "allow_nan=true accepts it"
+        )
+    logger.warning("%s", text)
 
 
 def check_models(models: Sequence[Model], store: Store, config: OfflineConfig) -> None:
@@ -241,6 +267,7 @@ def _evaluate_block(
         surfaces=surface_members(*(fields[f"cam_in_{n}FRAC"] for n in ("LAND", "OCN", "ICE")))[1:],
         confidence=confidence,
         members=members if len(models) > 1 else None,
+        non_finite=NonFinite.of(outputs, truth, inputs),
     )
     return Accumulator.of(block, store.grid)
 

@@ -6,6 +6,7 @@ and without axis for a surface flux, so that each carries its own unit.
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any, Final
 
@@ -72,6 +73,8 @@ def offline_dataset(state: Accumulator, grid: ColumnGrid) -> xarray.Dataset:
     dataset = xarray.Dataset(arrays, _coordinates(grid))
     dataset.attrs["samples"] = int(state.steps * grid.n_columns)
     dataset.attrs["steps"] = state.steps
+    if state.non_finite is not None:
+        dataset.attrs["problems"] = json.dumps(state.non_finite.problems(grid.n_levels))
     return dataset
 
 
