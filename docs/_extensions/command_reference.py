@@ -13,6 +13,7 @@ from climsim.cli import main_group
 from climsim.configuration import CONFIG_MODULE, choices, flat_defaults
 from climsim.keys import Key, dataclass_keys, keys
 from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.online.hosts.e3sm.keys import OF_THE_RUN
 from climsim.online.hosts.gcm.host import GcmConfig
 from climsim.stages import STAGES, Stage, load
 from climsim.workflow.run import ExperimentConfig
@@ -77,7 +78,10 @@ def commands_page() -> str:
     for stage in STAGES:
         lines += stage_section(stage)
     for name, cls in HOSTS.items():
-        lines += [f"## Keys of host={name}", "", *table(dataclass_keys(cls, OF_HOST))]
+        rows = dataclass_keys(cls, OF_HOST)
+        if name == "e3sm":
+            rows = [row for row in rows if row.name.removeprefix(OF_HOST) not in OF_THE_RUN]
+        lines += [f"## Keys of host={name}", "", *table(rows)]
     lines += ["## Keys of an experiment", "", *table(dataclass_keys(ExperimentConfig, ""))]
     lines += other_commands()
     return "\n".join(lines) + "\n"

@@ -16,6 +16,8 @@ STEPS_PER_DAY: Final = int(SECONDS_PER_DAY / TIME_STEP)
 """Physics steps in a day [1]."""
 REFERENCE_PRESSURE: Final = 1.0e5
 """P0 of the hybrid coordinate [Pa] (grid file)."""
+MEAN_TEMPERATURE: Final = 250.0
+"""Mass-weighted mean temperature of the atmosphere, rounded [K]."""
 GRAVITY: Final = 9.80616
 """Acceleration of gravity [m s-2] (CIME)."""
 DRY_AIR_HEAT_CAPACITY: Final = 1004.64

@@ -208,6 +208,12 @@ def test_field_of_some_files_is_averaged_over_those_and_named(whole, folder, tmp
     assert problems[NAME] == ["FLUT: only in 2 of 3 days of the time mean"]
 
 
+def test_run_that_is_given_twice_is_refused(whole, folder):
+    again = folder / ".." / folder.name
+    with pytest.raises(ClimSimError, match="runs: expected each folder once"):
+        OnlineConfig((folder, again), whole / "mmf1", folder / "online.nc")
+
+
 def test_folder_without_a_usable_file_says_why(folder):
     for path in folder.glob("*.nc"):
         rewrite(path, without_units)

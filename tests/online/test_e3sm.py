@@ -1,11 +1,12 @@
 """E3SM cases: scripts executed against a stub of CIME, namelists parsed back, logs read."""
 
 import gzip
+import importlib
 import json
 import os
 import stat
 import textwrap
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import f90nml
@@ -17,15 +18,13 @@ from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.online.coupler import CouplerOptions
 from climsim.online.ensemble import EnsembleConfig, run_ensemble
+from climsim.online.hosts import batch_runner, host_names
+from climsim.online.hosts.base import leaf_keys
 from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.batch import (
-    advance,
-    case_config,
-    collect,
-    with_shared_executables,
-)
+from climsim.online.hosts.e3sm.batch import advance, collect, with_shared_executables
 from climsim.online.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
 from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.online.hosts.e3sm.keys import RUN_KEYS, case_config
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
@@ -326,6 +325,28 @@ def test_history_is_linked_to_where_the_evaluation_looks(tmp_path, cime, monkeyp
     assert collect(config, tmp_path / "collected") == [link]
 
 
+def test_history_that_was_copied_into_the_folder_is_kept(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "complete")
+    config = case(tmp_path)
+    advance(config)
+    (link,) = collect(config, tmp_path / "collected")
+    link.unlink()
+    link.write_text("a copy")
+    collect(config, tmp_path / "collected")
+    assert link.read_text() == "a copy"
+
+
+def test_job_that_died_in_its_first_step_does_not_start_the_case_anew(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "failed")
+    config = case(tmp_path)
+    advance(config)
+    (config.run_folder / "cpl.log.2").write_text("before the first step\n")
+    (config.run_folder / "cpl.log.3.gz").write_bytes(b"\x1f\x8b half compressed")
+    assert logs.case_state(config).days == 45.0
+    advance(config)
+    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-5:]
+
+
 def run_config(tmp_path, **changes):
     model = tmp_path / "model.pt"
     model.write_bytes(b"a model")
@@ -340,7 +361,7 @@ def run_config(tmp_path, **changes):
 def test_online_run_of_the_host_e3sm_brings_a_case_to_its_end(tmp_path, cime, monkeypatch):
     assert run_online(run_config(tmp_path)).status == "submitted"
     monkeypatch.setenv("STUB_OUTCOME", "complete")
-    submit_case(case(tmp_path))
+    submit_case(case_config(run_config(tmp_path)))
     record = run_online(run_config(tmp_path))
     assert (record.status, record.steps) == ("complete", 1857 * 72)
     saved = RunRecord.open(tmp_path / "unet_7")
@@ -384,9 +405,9 @@ def test_shipped_configuration_builds_a_case(tmp_path):
         "online_run", ["host=e3sm", "case=mmf1", f"folder={tmp_path}", "days=1855", *overrides]
     )
     built = case_config(build_config(RunConfig, values))
-    assert (built.purpose, built.months, built.reference_date) == ("mmf", 61, "0002-12-30")
+    assert (built.purpose, built.days, built.reference_date) == ("mmf", 1855, "0002-12-30")
     assert built == E3smConfig(
-        case="mmf1", folder=tmp_path, purpose="mmf", streams=("h0", "h1", "h2"), **given
+        case="mmf1", folder=tmp_path, purpose="mmf", days=1855, streams=("h0", "h1", "h2"), **given
     )
 
 
@@ -460,7 +481,9 @@ def test_missing_and_unknown_settings_of_the_host_are_named(tmp_path):
 
 def test_case_under_another_namelist_is_not_overwritten(tmp_path, cime):
     create_case(case(tmp_path))
-    with pytest.raises(ClimSimError, match="holds a case with another namelist"):
+    with pytest.raises(
+        ClimSimError, match=r"holds another case: coupler.spinup_steps was 5, now 9"
+    ):
         create_case(case(tmp_path, coupler=CouplerOptions(spinup_steps=9)))
 
 
@@ -471,6 +494,162 @@ def test_case_under_way_is_shown_as_running_with_the_time_left(tmp_path, cime, m
     assert (summary.status, summary.days) == ("running", 40.0)
     left = summary.days_wanted - 40.0
     assert summary.seconds_left == pytest.approx(left * 60, rel=1e-3)  # the stub: 60 s a day
+
+
+def test_settings_of_a_case_under_way_are_not_silently_dropped(tmp_path, cime):
+    config = run_config(tmp_path)
+    run_online(config)
+    before = calls_of(cime[1])
+    with pytest.raises(ClimSimError, match=r"holds another case: streams was .* now \('h0',\)"):
+        run_online(replace(config, streams=("h0",)))
+    config.model.write_bytes(b"a model trained again")
+    with pytest.raises(ClimSimError, match="holds another case: the content of"):
+        run_online(config)
+    assert calls_of(cime[1]) == before
+
+
+def test_case_that_could_not_be_created_is_made_anew_with_the_right_settings(
+    tmp_path, cime, monkeypatch
+):
+    monkeypatch.setenv("STUB_FAIL", "case.build")
+    with pytest.raises(ClimSimError, match=r"case\.build is not having it"):
+        run_online(run_config(tmp_path, compiler="gnu"))
+    monkeypatch.delenv("STUB_FAIL")
+    assert run_online(run_config(tmp_path, compiler="gnugpu")).status == "submitted"
+    created = [line for line in calls_of(cime[1]) if line.startswith("create_newcase")]
+    assert ["--compiler gnugpu" in line for line in created] == [False, True]
+
+
+def test_queue_and_account_may_change_between_the_jobs_of_a_case(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "failed")
+    run_online(run_config(tmp_path))
+    run_online(run_config(tmp_path, queue="debug", account="m9"))
+    text = "\n".join(calls_of(cime[1]))
+    assert "JOB_QUEUE=debug" in text
+    assert "CHARGE_ACCOUNT=m9" in text
+
+
+def plain_config(tmp_path, **changes):
+    """A hybrid run from a perturbable start, all of whose keys can be changed."""
+    run = run_config(tmp_path, run_type="hybrid", months=None)
+    return replace(run, **{"perturbation_seed": 1, **changes})
+
+
+CHANGES = {
+    "case": {"case": "other"},
+    "folder": {"folder": Path("/other")},
+    "days": {"days": 30.0},
+    "host_options": {"host_options": {"queue": "debug"}},
+    "model": {"model": Path("/other.pt")},
+    "device": {"device": "cpu"},
+    "perturbation_seed": {"perturbation_seed": 2},
+    "perturbation_amplitude": {"perturbation_amplitude": 0.5},
+    "streams": {"streams": ("h0",)},
+    "hourly_fields": {"hourly_fields": ("PRECT", "FLUT")},
+    "restart_days": {"restart_days": 5.0},
+    "coupler.spinup_steps": {"coupler": CouplerOptions(spinup_steps=9)},
+    "coupler.strato_water": {"coupler": CouplerOptions(strato_water=False)},
+    "coupler.partial_variables": {"coupler": CouplerOptions(partial_variables=("ptend_t",))},
+    "coupler.ocean_only": {"coupler": CouplerOptions(ocean_only=True)},
+    "coupler.ramp": {"coupler": CouplerOptions(ramp="step")},
+    "coupler.ramp_factor": {"coupler": CouplerOptions(ramp_factor=0.5)},
+    "coupler.ramp_linear_steps": {"coupler": CouplerOptions(ramp_linear_steps=9)},
+    "coupler.ramp_step_1steps": {"coupler": CouplerOptions(ramp_step_1steps=9)},
+    "coupler.ramp_step_0steps": {"coupler": CouplerOptions(ramp_step_0steps=9)},
+}
+"""A change of each key that decides on the files of a case."""
+ELSEWHERE = {"host", "models", "seeds", "coupler.watch_physics"}
+"""Keys that act in another way: each has a test of its own."""
+REFUSED = {
+    "threads": {"threads": 2},
+    "start": {"start": Path("start.npz")},
+    "coupler.positivity": {"coupler": CouplerOptions(positivity=False)},
+    "coupler.top_levels": {"coupler": CouplerOptions(top_levels=15)},
+    "parallel": {"parallel": 2},
+}
+
+
+def test_every_key_of_a_run_is_either_acted_on_or_refused_by_each_batch_host(tmp_path):
+    ensemble = EnsembleConfig(case="a", folder=tmp_path, days=1, host="e3sm")
+    batch = [name for name in host_names() if batch_runner(name) is not None]
+    assert batch == ["e3sm"]
+    for name in batch:
+        declared = importlib.import_module(f"climsim.online.hosts.{name}").RUN_KEYS
+        assert declared.taken | declared.refused.keys() == leaf_keys(ensemble).keys()
+        assert not declared.taken & declared.refused.keys()
+    assert RUN_KEYS.taken == CHANGES.keys() | ELSEWHERE
+    assert RUN_KEYS.refused.keys() == REFUSED.keys()
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_key_that_e3sm_takes_changes_the_files_of_its_case(tmp_path, key):
+    plain = plain_config(tmp_path)
+    change = dict(CHANGES[key])
+    if "host_options" in change:
+        change["host_options"] = plain.host_options | change["host_options"]
+    assert case_files(case_config(replace(plain, **change))) != case_files(case_config(plain))
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_key_that_e3sm_cannot_take_is_refused_by_name(tmp_path, cime, key):
+    shared = plain_config(tmp_path)
+    values = {f.name: getattr(shared, f.name) for f in fields(RunConfig)}
+    config = EnsembleConfig(**(values | REFUSED[key]))
+    with pytest.raises(ClimSimError, match=f"^{key}=.*the host e3sm cannot take it"):
+        run_ensemble(config)
+    if key != "parallel":
+        with pytest.raises(ClimSimError, match=f"^{key}=.*the host e3sm cannot take it"):
+            run_online(replace(shared, **REFUSED[key]))
+    assert not calls_of(cime[1])
+
+
+def test_keys_of_a_run_reach_e3sm_in_its_own_words(tmp_path):
+    config = plain_config(
+        tmp_path, days=45, device="cpu", perturbation_amplitude=0.02, restart_days=5,
+        hourly_fields=("PRECT", "FLUT"), coupler=CouplerOptions(ocean_only=True),
+    )  # fmt: skip
+    built = case_config(replace(config, host_options=config.host_options | {
+        "cpp_definitions": ["MMF_NN_EMULATOR_DIAG_PARTIAL", "LEVELS=60"], "months_per_job": 1,
+    }))  # fmt: skip
+    files = case_files(built)
+    assert (
+        "' -DMMF_NN_EMULATOR -DMMF_NN_EMULATOR_OCN_ONLY -DMMF_NN_EMULATOR_DIAG_PARTIAL "
+        "-DLEVELS=60 '"
+    ) in files["create_case.sh"].replace("'\"'\"'", "'")
+    assert "REST_OPTION=ndays,REST_N=5" in files["create_case.sh"]
+    assert "STOP_OPTION=ndays,STOP_N=30,RESUBMIT=1" in files["submit_case.sh"]
+    names = f90nml.reads(files["user_nl_eam"])
+    emulator = names["mmf_nn_emulator_nl"]
+    assert (emulator["cb_use_cuda"], emulator["cb_partial_coupling"]) == (False, True)
+    assert names["cam_history_nl"]["fincl3"] == ["PRECT", "FLUT"]
+    # Uniform between -p and p times 250 K: a standard deviation of 0.02 K.
+    assert names["cam_inidat_nl"]["pertlim"] * 250 / 3**0.5 == pytest.approx(0.02)
+    assert logs.end_date(built) == DatetimeNoLeap(3, 2, 13)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"days": 30.5}, "days=30.5: expected whole days"),
+        ({"restart_days": 0.5}, "restart_days=0.5: expected whole days"),
+        ({"days": 30, "host_options": {"months": 61}}, "days=30: host_options.months=61 are 1856"),
+        ({"host_options": {"cuda": False}}, "host_options.cuda: expected as device of the run"),
+        ({"host_options": {"streams": ["h1"]}}, "host_options.streams: expected as streams"),
+        (
+            {"host_options": {"perturbation": 1e-9}, "perturbation_amplitude": 0.5},
+            "perturbation_amplitude=0.5: given together with host_options.perturbation",
+        ),
+        (
+            {"host_options": {"cpp_definitions": ["A B"]}},
+            "e3sm.cpp_definitions: expected macros as NAME",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(tmp_path, changes, message):
+    plain = plain_config(tmp_path)
+    options = plain.host_options | changes.get("host_options", {})
+    with pytest.raises(ClimSimError, match=message):
+        case_config(replace(plain, **(changes | {"host_options": options})))
 
 
 def ensemble_config(tmp_path, **changes):

@@ -431,6 +431,7 @@ def test_failing_host_leaves_a_record_that_says_so(tmp_path):
         ({"case": "a/b"}, "case: expected a name of letters"),
         ({"streams": ("h7",)}, "streams: expected names of h0, h1, h2"),
         ({"restart_days": -1.0}, "restart_days: expected a positive"),
+        ({"hourly_fields": ("PS",), "streams": ("h0",)}, "hourly_fields: expected h2 among"),
     ],
 )
 def test_configuration_out_of_range_names_its_key(tmp_path, changes, message):

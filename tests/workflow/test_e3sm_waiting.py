@@ -7,6 +7,7 @@ import pytest
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.online.hosts.e3sm import logs, waiting
+from climsim.online.hosts.e3sm.case import describe_case
 from climsim.online.hosts.e3sm.config import E3smConfig
 
 
@@ -59,11 +60,11 @@ def test_only_the_first_of_equal_cases_is_built(case, tmp_path):
     (first / "build").mkdir(parents=True)
     executable = first / "build" / "e3sm.exe"
     executable.touch()
-    about = {k: str(v) for k, v in dataclasses.asdict(case).items()}
-    write_json(first / "case.json", about)
+    write_json(first / "case.json", describe_case(case))
     # Not before its build has ended.
     assert waiting.with_shared_executable(case).executable is None
     (first / "built").touch()
     assert waiting.with_shared_executable(case).executable == executable
-    other = dataclasses.replace(case, compset="F2010-MMF2")
-    assert waiting.with_shared_executable(other).executable is None
+    for other in ({"compset": "F2010-MMF2"}, {"cpp_definitions": ("DIAGNOSTICS",)}):
+        changed = dataclasses.replace(case, **other)
+        assert waiting.with_shared_executable(changed).executable is None

@@ -22,7 +22,7 @@ from climsim.evaluation.members import Member, member_of, training_of
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.regions import surface_members
-from climsim.files import file_hash, provenance, write_netcdf
+from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
 from climsim.products import Kind, attributes_of, claim
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
 
@@ -139,7 +139,7 @@ def require_finite(config: OfflineConfig) -> None:
     Raises:
         ClimSimError: naming the outputs and how many columns are affected.
     """
-    problems = json.loads(attributes_of(config.out).get("problems", "[]"))
+    problems = json.loads(stored_attributes(config.out).get("problems", "[]"))
     if not problems:
         return
     text = f"{config.out}: {'; '.join(problems)}"

@@ -81,6 +81,10 @@ class OnlineConfig:
     mean_stream: str = "auto"
 
     def __post_init__(self) -> None:
+        places = [folder.resolve() for folder in self.runs]
+        twice = [str(f) for f, p in zip(self.runs, places, strict=True) if places.count(p) > 1]
+        if twice:
+            raise ClimSimError(f"runs: expected each folder once, found {', '.join(twice)}")
         if self.skip_days < 0:
             raise ClimSimError(f"skip_days={self.skip_days}: expected a number >= 0")
         if self.mean_stream not in ("auto", "h0", "h1"):

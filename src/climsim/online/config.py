@@ -13,6 +13,8 @@ from climsim.online.history import STREAMS
 from climsim.plugins import absolute_reference
 
 DEVICES = ("auto", "cpu", "cuda")
+RESTART_DAYS = 1.0
+"""Simulated days between restart points of a host that is stepped from here, unless given."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class RunConfig:
         perturbation_amplitude: standard deviation of that noise [K].
         streams: history streams to write.
         hourly_fields: fields of the hourly stream; empty takes its default.
-        restart_days: simulated days between restart points.
+        restart_days: simulated days between restart points; None takes the host's own: 1, on E3SM
+            30.
         coupler: rules of the coupling.
     """
 
@@ -51,7 +54,7 @@ class RunConfig:
     perturbation_amplitude: float = 1.0e-2
     streams: tuple[str, ...] = tuple(STREAMS)
     hourly_fields: tuple[str, ...] = ()
-    restart_days: float = 1.0
+    restart_days: float | None = None
     coupler: CouplerOptions = field(default_factory=CouplerOptions)
 
     def __post_init__(self) -> None:
@@ -62,11 +65,9 @@ class RunConfig:
         object.__setattr__(self, "streams", tuple(self.streams))
         object.__setattr__(self, "hourly_fields", tuple(self.hourly_fields))
         check_name(self.case, "case")
-        for name in ("days", "restart_days"):
-            if not getattr(self, name) > 0:
-                raise ClimSimError(
-                    f"{name}: expected a positive number, found {getattr(self, name)}"
-                )
+        for name, value in (("days", self.days), ("restart_days", self.restart_days)):
+            if value is not None and not value > 0:
+                raise ClimSimError(f"{name}: expected a positive number, found {value}")
         if self.device not in DEVICES:
             raise unknown_name("device", self.device, DEVICES)
         if self.threads < 0:
@@ -74,6 +75,11 @@ class RunConfig:
         unknown = [s for s in self.streams if s not in STREAMS]
         if unknown:
             raise ClimSimError(f"streams: expected names of {', '.join(STREAMS)}, found {unknown}")
+        if self.hourly_fields and "h2" not in self.streams:
+            raise ClimSimError(
+                f"hourly_fields: expected h2 among the streams, found {', '.join(self.streams)}: "
+                "add h2 or leave the fields out"
+            )
         if self.perturbation_amplitude < 0:
             raise ClimSimError(
                 f"perturbation_amplitude: expected a number >= 0 K, found "

@@ -16,7 +16,7 @@ from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 from climsim.names import as_name
 from climsim.online.config import RunConfig
-from climsim.online.hosts import batch_members_runner
+from climsim.online.hosts import batch_members_runner, require_taken
 from climsim.online.interrupts import on_interrupt
 from climsim.online.model import THREADS, thread_count
 from climsim.online.record import RunRecord
@@ -116,6 +116,7 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
         KeyboardInterrupt: after an interrupt, once every member can be continued.
     """
     members = config.members()
+    require_taken(config.host, config)
     runner = batch_members_runner(config.host)
     if runner is not None:
         records: Sequence[RunRecord] = runner(members)

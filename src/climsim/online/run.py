@@ -17,8 +17,8 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.locks import LOCK_NAME, LockedError, hold
-from climsim.online.config import RunConfig
-from climsim.online.hosts import batch_runner, build_host
+from climsim.online.config import RESTART_DAYS, RunConfig
+from climsim.online.hosts import batch_runner, build_host, require_taken
 from climsim.online.hosts.base import Host
 from climsim.online.interrupts import on_interrupt
 from climsim.online.loop import Loop
@@ -65,6 +65,8 @@ def run_online(
     """
     inputs_by_key = {"model": config.model, "start": config.start}
     claim(config.folder, RUN, inputs_by_key, key="folder")
+    if host is None:
+        require_taken(config.host, config)
     if host is None and (runner := batch_runner(config.host)) is not None:
         batch: RunRecord = runner(config, progress)
         return batch
@@ -107,7 +109,8 @@ def _advance(
     """Step until the days are done, an instability ends the run, or an interrupt asks to stop."""
     record = loop.record
     total = round(config.days * SECONDS_PER_DAY / record.dt)
-    between = max(1, round(config.restart_days * SECONDS_PER_DAY / record.dt))
+    restart_days = RESTART_DAYS if config.restart_days is None else config.restart_days
+    between = max(1, round(restart_days * SECONDS_PER_DAY / record.dt))
     record.status, record.days_wanted = RUNNING, config.days
     record.message = ""
     while record.steps < total:

@@ -179,7 +179,13 @@ def joint_jobs(
 
 def _data_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
     source = config.source
-    if source.raw is None and source.store is None and batch_runner(config.host) is not None:
+    batch = batch_runner(config.host) is not None
+    if source.start is not None and batch:
+        raise ClimSimError(
+            f"source.start: the host {config.host} starts from online.host_options.reference_case, "
+            "reference_date and reference_folder: leave it out"
+        )
+    if source.raw is None and source.store is None and batch:
         raise ClimSimError(
             f"source: the host {config.host} generates no data here: expected source.raw=FOLDER "
             "of step files or source.store=STORE, found neither"

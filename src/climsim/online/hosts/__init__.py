@@ -3,8 +3,9 @@
 A host is one module or package in this folder, or one file of a user, named as
 ``path/to/file.py:build_host``. One that is stepped from here has a function
 ``build_host(options)`` that takes the host's settings (a mapping) and returns an object of the
-protocol `climsim.online.hosts.base`; one that runs in batch has ``run_batch(config, progress)``
-and ``run_batch_members(configs)``.
+protocol `climsim.online.hosts.base`; one that runs in batch has ``run_batch(config, progress)``,
+``run_batch_members(configs)`` and ``RUN_KEYS``, which keys of a run it acts on. On a host that is
+stepped the run loop acts on all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.online.hosts.base import Host
+from climsim.online.hosts.base import Host, RunKeys
 from climsim.plugins import is_reference, load_reference
 
 _SEAM = "base"
@@ -43,6 +44,21 @@ def batch_members_runner(name: str) -> Callable[..., Any] | None:
         ClimSimError: if there is no such host.
     """
     return _optional(name, "run_batch_members")
+
+
+def require_taken(name: str, config: object) -> None:
+    """Refuse a configuration with a key that its host would silently drop.
+
+    Args:
+        name: of the host.
+        config: of a run or an ensemble.
+
+    Raises:
+        ClimSimError: naming the key.
+    """
+    if batch_runner(name) is not None:
+        keys: RunKeys = _module(name).RUN_KEYS
+        keys.require(config, name)
 
 
 def _optional(name: str, function: str) -> Callable[..., Any] | None:

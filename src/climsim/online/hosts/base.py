@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cftime
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 
 Fields = dict[str, NDArray[np.floating]]
@@ -52,6 +54,55 @@ class StepResult:
     tendencies: Fields
     surface: Fields
     diagnostics: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunKeys:
+    """Which keys of a run a host that runs in batch acts on; it refuses all others by name.
+
+    Attributes:
+        taken: dotted names of the keys of `RunConfig` and `EnsembleConfig`.
+        refused: by dotted name of a key that the host cannot act on, why, or what does it there.
+    """
+
+    taken: frozenset[str]
+    refused: Mapping[str, str]
+
+    def require(self, config: object, host: str) -> None:
+        """Refuse a configuration that sets what the host does not act on.
+
+        Args:
+            config: dataclass of a run or an ensemble.
+            host: name of the host, for the message.
+
+        Raises:
+            ClimSimError: naming the key.
+        """
+        for name, (value, default) in leaf_keys(config).items():
+            if name in self.taken or value == default:
+                continue
+            reason = self.refused.get(name, "it does not act on this key")
+            raise ClimSimError(
+                f"{name}={value}: the host {host} cannot take it ({reason}): leave it at {default}"
+            )
+
+
+def leaf_keys(config: Any, prefix: str = "") -> dict[str, tuple[object, object]]:
+    """Value and default of every key of a configuration, nested ones by dotted name.
+
+    Args:
+        config: dataclass.
+        prefix: of the names.
+    """
+    found: dict[str, tuple[object, object]] = {}
+    for one in fields(config):
+        value, name = getattr(config, one.name), f"{prefix}{one.name}"
+        if is_dataclass(value):
+            found |= leaf_keys(value, f"{name}.")
+        else:
+            made = None if one.default_factory is MISSING else one.default_factory()
+            found[name] = (value, made if one.default is MISSING else one.default)
+    return found
 
 
 class Host(Protocol):

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from climsim.online.hosts.e3sm.batch import run_batch, run_batch_members
+from climsim.online.hosts.e3sm.keys import RUN_KEYS
 
-__all__ = ["run_batch", "run_batch_members"]
+__all__ = ["RUN_KEYS", "run_batch", "run_batch_members"]

@@ -7,21 +7,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from climsim.constants import SECONDS_PER_DAY
-from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.online.config import RunConfig
 from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.case import create_case, dry_run, submit_case
-from climsim.online.hosts.e3sm.config import HYBRID, MMF, E3smConfig
+from climsim.online.hosts.e3sm.case import create_case, dry_run, require_same_case, submit_case
+from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.online.hosts.e3sm.keys import case_config
 from climsim.online.hosts.e3sm.waiting import wait_for
 from climsim.online.record import DAYS_PER_YEAR, RunRecord
 
 _log = logging.getLogger(__name__)
-_DAYS_PER_MONTH = DAYS_PER_YEAR / 12
-_OWN_KEYS = ("dry_run", "wait", "poll_minutes", "resubmissions")
 
 
 def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> RunRecord:
@@ -52,7 +49,7 @@ def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = N
             record.files["history"] = str(len(collect(case, config.folder)))
         record.save(config.folder)
         if progress is not None:
-            progress(round(state.days), max(1, round(case.months * _DAYS_PER_MONTH)))
+            progress(round(state.days), max(1, round(logs.days_wanted(case))))
         return record
 
     options = config.host_options
@@ -79,49 +76,10 @@ def run_batch_members(configs: Sequence[RunConfig]) -> list[RunRecord]:
     return records
 
 
-def case_config(config: RunConfig) -> E3smConfig:
-    """Turn the configuration of a run into that of a case.
-
-    Raises:
-        ClimSimError: for unknown or missing keys of the host.
-    """
-    options = {k: v for k, v in config.host_options.items() if k not in _OWN_KEYS}
-    known = E3smConfig.__dataclass_fields__
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise ClimSimError(
-            f"host_options.{unknown[0]}: unknown key of the host e3sm: expected one of "
-            f"{', '.join(known)}"
-        )
-    missing = [key for key in ("source", "machine", "account") if key not in options]
-    if missing:
-        raise ClimSimError(f"host_options.{missing[0]}: the host e3sm needs it: add it")
-    options = {key: value for key, value in options.items() if value is not None}
-    options.setdefault("purpose", MMF if config.model is None else HYBRID)
-    options.setdefault("months", max(1, round(config.days / _DAYS_PER_MONTH)))
-    if config.perturbation_seed is not None:
-        options.setdefault("seed", config.perturbation_seed)
-    if config.model is not None and "combination" not in options:
-        options["combination"] = _combination(config.model)
-    values: dict[str, Any] = {
-        "case": config.case, "folder": config.folder, "model": config.model,
-        "streams": config.streams, "coupler": config.coupler, **options,
-    }  # fmt: skip
-    return E3smConfig(**values)
-
-
-def _combination(model: Path) -> str:
-    """The variable combination that an exported file names, as E3SM calls it."""
-    # Here, not above: a reference case needs no torch.
-    from climsim.export import load_emulator
-
-    emulator = load_emulator(model)
-    return f"{emulator.door}_conf" if emulator.confidence else emulator.door
-
-
 def advance(case: E3smConfig) -> logs.CaseState:
     """Do the next thing that a case needs and say where it then stands."""
     state = logs.case_state(case)
+    require_same_case(case)
     if state.status == logs.PREPARED:
         create_case(case)
         submit_case(case)
@@ -144,10 +102,10 @@ def with_shared_executables(cases: Sequence[E3smConfig]) -> list[E3smConfig]:
     Returns:
         The same cases, those after the first of a kind with its executable.
     """
-    built: dict[tuple[str, str, str], Path] = {}
+    built: dict[tuple[object, ...], Path] = {}
     result = []
     for case in cases:
-        key = (case.purpose, case.compset, case.grid)
+        key = (case.purpose, case.compset, case.grid, case.definitions)
         if case.executable is None and key in built:
             case = replace(case, executable=built[key])
         result.append(case)
@@ -156,7 +114,7 @@ def with_shared_executables(cases: Sequence[E3smConfig]) -> list[E3smConfig]:
 
 
 def collect(case: E3smConfig, folder: Path) -> list[Path]:
-    """Link the history files of a case into a folder.
+    """Link the history files of a case into a folder; a file that is there is left as it is.
 
     Args:
         case: the case.
@@ -169,9 +127,10 @@ def collect(case: E3smConfig, folder: Path) -> list[Path]:
     links = []
     for path in sorted(case.run_folder.glob(f"{case.case}.eam.h[0-9].*.nc")):
         link = folder / path.name
-        if link.is_symlink() or link.exists():
+        if link.is_symlink():
             link.unlink()
-        os.symlink(path, link)
+        if not link.exists():
+            os.symlink(path, link)
         links.append(link)
     return links
 
@@ -193,7 +152,7 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
         date="" if state.date is None else state.date.isoformat(),
         dt=dt,
         steps=round(state.days * SECONDS_PER_DAY / dt),
-        days_wanted=(logs.end_date(case) - logs.start_date(case)).total_seconds() / SECONDS_PER_DAY,
+        days_wanted=logs.days_wanted(case),
         corrections=state.corrections,
     )
     if state.sypd:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shlex
 import subprocess
-from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import jinja2
 
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, provenance, write_json, write_text
-from climsim.online.hosts.e3sm.config import CPP_DEFINITIONS, E3smConfig
+from climsim.files import file_hash, provenance, read_json, remove, write_json, write_text
+from climsim.online.hosts.base import leaf_keys
+from climsim.online.hosts.e3sm.config import E3smConfig
 from climsim.online.hosts.e3sm.namelist import user_nl_eam
 from climsim.online.record import CASE_NOTE, RUN
 from climsim.products import claim
@@ -23,6 +24,8 @@ from climsim.products import claim
 _log = logging.getLogger(__name__)
 CREATE, SUBMIT, NAMELIST, ABOUT = "create_case.sh", "submit_case.sh", "user_nl_eam", CASE_NOTE
 BUILT = "built"
+_OF_A_JOB = ("queue", "account", "months_per_job", "minutes_per_month", "executable")
+"""Settings that may change from one job of a case to the next."""
 _COMMAND = re.compile(r"^\s*(\./\S+|\S*/create_newcase)\s")
 
 
@@ -33,7 +36,7 @@ def _render(name: str, config: E3smConfig) -> str:
         keep_trailing_newline=True, autoescape=False, finalize=_quoted,
     )  # fmt: skip
     template = environment.from_string(text)
-    definitions = CPP_DEFINITIONS[config.purpose]
+    definitions = " ".join(f"-D{name}" for name in config.definitions)
     return template.render(c=config, definitions=definitions)
 
 
@@ -76,17 +79,54 @@ def write_case(config: E3smConfig) -> Path:
                 f"{config.model}: no such file: e3sm.model must be an exported model"
             )
         inputs[str(config.model)] = file_hash(config.model)
-    files = case_files(config)
-    written = config.folder / NAMELIST
-    if (config.folder / "created").exists() and written.read_text() != files[NAMELIST]:
-        raise ClimSimError(
-            f"{config.folder}: holds a case with another namelist: choose another folder"
-        )
-    for name, text in files.items():
+    require_same_case(config)
+    if _difference(config) is not None:
+        # Nothing was built yet, so what was created under other settings is made anew.
+        for marker in ("created", "configured"):
+            remove(config.folder / marker)
+    for name, text in case_files(config).items():
         write_text(config.folder / name, text)
-    about: dict[str, Any] = {k: str(v) for k, v in asdict(config).items()}
+    about = describe_case(config)
     write_json(config.folder / ABOUT, {**about, **provenance(about, inputs)})
     return config.folder
+
+
+def describe_case(config: E3smConfig) -> dict[str, str]:
+    """Every setting of a case as text, as ``case.json`` keeps it."""
+    values = {name: str(value) for name, (value, _) in leaf_keys(config).items()}
+    return {**values, "definitions": " ".join(config.definitions)}
+
+
+def require_same_case(config: E3smConfig) -> None:
+    """Refuse a folder that holds the built case of other settings.
+
+    Raises:
+        ClimSimError: naming the setting and both values.
+    """
+    difference = _difference(config)
+    if difference is not None and (config.folder / BUILT).exists():
+        key, before, now = difference
+        raise ClimSimError(
+            f"{config.folder}: holds another case: {key} was {before}, now {now}: choose another "
+            "folder or delete it"
+        )
+
+
+def _difference(config: E3smConfig) -> tuple[str, str, str] | None:
+    """A setting that the case in the folder does not share, its value there and the one of now."""
+    path = config.folder / ABOUT
+    if not path.exists():
+        return None
+    about = read_json(path)
+    for key, value in describe_case(config).items():
+        # A setting that is not there came with a later version, whose default was used.
+        if key not in _OF_A_JOB and about.get(key, value) != value:
+            return key, str(about[key]), value
+    if config.model is not None and config.model.is_file():
+        now, name = file_hash(config.model), str(config.model)
+        before = json.loads(about.get("input_hashes", "{}")).get(name, now)
+        return None if before == now else (f"the content of {name}", before[:12], now[:12])
+    return None
 
 
 def create_case(config: E3smConfig) -> None:
@@ -111,6 +151,9 @@ def submit_case(config: E3smConfig, proceed: bool = False) -> None:
     """
     if not (config.folder / BUILT).exists():
         raise ClimSimError(f"{config.folder}: the case is not built: create it first")
+    require_same_case(config)
+    # Queue, account and length of a job may have changed since the case was created.
+    write_text(config.folder / SUBMIT, _render(SUBMIT, config))
     _execute(config.folder, SUBMIT, "continue" if proceed else "start")
 
 

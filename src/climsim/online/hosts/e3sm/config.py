@@ -14,13 +14,15 @@ from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
 
 HYBRID, MMF, TRAINING = "hybrid", "mmf", "training"
-CPP_DEFINITIONS = {HYBRID: "-DMMF_NN_EMULATOR", MMF: "", TRAINING: "-DMMF_ML_TRAINING"}
-"""Preprocessor definitions of E3SM by purpose of the case."""
+CPP_DEFINITIONS = {HYBRID: ("MMF_NN_EMULATOR",), MMF: (), TRAINING: ("MMF_ML_TRAINING",)}
+"""Macros of E3SM's build by purpose of the case."""
+_OCEAN_ONLY = "MMF_NN_EMULATOR_OCN_ONLY"
+"""Macro of a build that takes the surface scalars from the network over open ocean alone."""
 COMBINATIONS = ("v2", "v2_conf", "v6")
 RUN_TYPES = ("branch", "hybrid", "startup")
 _PATHS = ("folder", "source", "model", "reference_folder", "executable", "ftorch")
 _COUNTS = (
-    "months", "months_per_job", "tasks", "threads", "tasks_per_node", "steps_per_day",
+    "months", "days", "months_per_job", "tasks", "threads", "tasks_per_node", "steps_per_day",
     "restart_days",
 )  # fmt: skip
 _WORD = (re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+%:@^-]*"), "a word of CIME, such as F2010-MMF1")
@@ -30,6 +32,12 @@ _PATTERNS = {
     "reference_time": (re.compile(r"\d{5}"), "a second of the day in five digits"),
 }
 """What a text must match as a whole, and the same in words."""
+_LIST_PATTERNS = {
+    "hourly_fields": (re.compile(r"\w+"), "names of fields of E3SM's history"),
+    "cpp_definitions": (re.compile(r"[A-Za-z_]\w*(=\w+)?"), "macros as NAME or NAME=VALUE"),
+}
+"""The same of every entry of a list."""
+_DAYS_PER_MONTH = 365.0 / 12.0
 _UNFIT = re.compile(r"[^\w@%+=:./~^-]")
 """What CIME, whose own scripts do not quote paths, would take for more than a path."""
 
@@ -62,6 +70,7 @@ class E3smConfig:
         reference_time: its second of the day, five digits.
         reference_folder: folder of the restart files.
         months: simulated months.
+        days: simulated days; None takes the months.
         months_per_job: simulated months of one job; further jobs resubmit themselves.
         minutes_per_month: wall time that a simulated month takes [min].
         restart_days: simulated days between restart files.
@@ -71,7 +80,9 @@ class E3smConfig:
         executable: ``e3sm.exe`` built by another case with equal definitions; None builds one.
         ftorch: folder where FTorch is installed.
         cuda: whether the model runs on a GPU.
+        cpp_definitions: further macros of the build, as NAME or NAME=VALUE.
         streams: history streams to write.
+        hourly_fields: fields of the hourly stream; empty takes its default.
         debug_checks: whether E3SM checks every state for invalid values.
         coupler: rules of the coupling.
     """
@@ -98,6 +109,7 @@ class E3smConfig:
     reference_time: str = "00000"
     reference_folder: Path | None = None
     months: int = 61
+    days: int | None = None
     months_per_job: int = 61
     minutes_per_month: float = 20.0
     restart_days: int = 30
@@ -106,7 +118,9 @@ class E3smConfig:
     executable: Path | None = None
     ftorch: Path | None = None
     cuda: bool = True
+    cpp_definitions: tuple[str, ...] = ()
     streams: tuple[str, ...] = ("h0",)
+    hourly_fields: tuple[str, ...] = ()
     debug_checks: bool = True
     coupler: CouplerOptions = field(default_factory=CouplerOptions)
 
@@ -115,7 +129,8 @@ class E3smConfig:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value).absolute())
         self._check_texts()
-        object.__setattr__(self, "streams", tuple(self.streams))
+        for name in ("streams", *_LIST_PATTERNS):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for key, known in (
             ("purpose", tuple(CPP_DEFINITIONS)),
             ("combination", COMBINATIONS),
@@ -127,7 +142,7 @@ class E3smConfig:
             if stream not in STREAMS:
                 raise unknown_name("e3sm.streams", stream, STREAMS)
         for key in _COUNTS:
-            value = getattr(self, key)
+            value = 1 if key == "days" and self.days is None else getattr(self, key)
             if not isinstance(value, int) or value < 1:
                 raise ClimSimError(f"e3sm.{key}: expected 1 or more, found {value!r}")
         self._check_what_belongs_together()
@@ -140,6 +155,10 @@ class E3smConfig:
             value = getattr(self, key)
             if not pattern.fullmatch(str(value)):
                 raise ClimSimError(f"e3sm.{key}: expected {words}, found {value!r}")
+        for key, (pattern, words) in _LIST_PATTERNS.items():
+            for value in getattr(self, key):
+                if not pattern.fullmatch(str(value)):
+                    raise ClimSimError(f"e3sm.{key}: expected {words}, found {value!r}")
         for key in _PATHS:
             unfit = _UNFIT.search(str(getattr(self, key)))
             if unfit:
@@ -171,14 +190,30 @@ class E3smConfig:
             )
 
     @property
+    def definitions(self) -> tuple[str, ...]:
+        """Macros of the build, which an executable depends on."""
+        ocean_only = self.purpose == HYBRID and self.coupler.ocean_only
+        own = (*CPP_DEFINITIONS[self.purpose], *((_OCEAN_ONLY,) if ocean_only else ()))
+        return (*own, *(name for name in self.cpp_definitions if name not in own))
+
+    @property
+    def stop(self) -> tuple[str, int]:
+        """Unit and length of one job, as CIME's ``STOP_OPTION`` and ``STOP_N``."""
+        if self.days is None:
+            return "nmonths", min(self.months, self.months_per_job)
+        return "ndays", min(self.days, round(self.months_per_job * _DAYS_PER_MONTH))
+
+    @property
     def resubmissions(self) -> int:
         """Jobs after the first."""
-        return math.ceil(self.months / self.months_per_job) - 1
+        return math.ceil((self.days or self.months) / self.stop[1]) - 1
 
     @property
     def wall_time(self) -> str:
         """Wall time of one job, HH:MM:SS."""
-        minutes = math.ceil(min(self.months, self.months_per_job) * self.minutes_per_month)
+        unit, length = self.stop
+        months = length / (_DAYS_PER_MONTH if unit == "ndays" else 1)
+        minutes = math.ceil(months * self.minutes_per_month)
         return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import logging
 import re
+import zlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cftime import DatetimeNoLeap
@@ -14,6 +17,7 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.online.hosts.e3sm.config import E3smConfig
 from climsim.online.record import DAYS_PER_YEAR
 
+_log = logging.getLogger(__name__)
 PREPARED, CREATED, SUBMITTED, RUNNING, COMPLETE, UNSTABLE, FAILED = (
     "prepared", "created", "submitted", "running", "complete", "unstable", "failed",
 )  # fmt: skip
@@ -89,9 +93,16 @@ def start_date(config: E3smConfig) -> DatetimeNoLeap:
 def end_date(config: E3smConfig) -> DatetimeNoLeap:
     """Date that the case ends at; the day is cut to the length of the month, as CIME does."""
     start = start_date(config)
+    if config.days is not None:
+        return start + timedelta(days=config.days)
     months = start.month - 1 + config.months
     first = DatetimeNoLeap(start.year + months // 12, months % 12 + 1, 1)
     return first.replace(day=min(start.day, first.daysinmonth))
+
+
+def days_wanted(config: E3smConfig) -> float:
+    """Simulated days from start to end."""
+    return float((end_date(config) - start_date(config)).total_seconds() / SECONDS_PER_DAY)
 
 
 def _events(path: Path) -> list[tuple[str, str]]:
@@ -101,30 +112,48 @@ def _events(path: Path) -> list[tuple[str, str]]:
     return [(m[1], m[2]) for m in map(_EVENT.search, path.read_text().splitlines()) if m]
 
 
+def _newest_first(folder: Path, prefix: str) -> list[Path]:
+    dated = []
+    for path in folder.glob(f"{prefix}.*"):
+        with contextlib.suppress(FileNotFoundError):  # CIME compresses logs meanwhile.
+            dated.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated, reverse=True)]
+
+
 def _newest(folder: Path, prefix: str) -> Path | None:
-    logs = sorted(folder.glob(f"{prefix}.*"), key=lambda p: p.stat().st_mtime_ns)
-    return logs[-1] if logs else None
+    return next(iter(_newest_first(folder, prefix)), None)
 
 
 def _tail(path: Path | None) -> str:
+    """The end of a log; nothing while CIME compresses it."""
     if path is None:
         return ""
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", errors="replace") as stream:
-            return stream.read()
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - _TAIL_BYTES))
-        return stream.read().decode(errors="replace")
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", errors="replace") as stream:
+                return stream.read()
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except (OSError, EOFError, zlib.error) as error:
+        _log.warning("%s: cannot be read (%s)", path, error)
+        return ""
 
 
 def _stamps(folder: Path) -> list[tuple[DatetimeNoLeap, datetime]]:
-    """Model dates of the last job and the wall clock at each, from the coupler's log."""
-    stamps = []
-    for match in _STAMP.finditer(_tail(_newest(folder, "cpl.log"))):
-        date = DatetimeNoLeap(int(match[1]), int(match[2]), int(match[3]))
-        stamps.append((date, datetime.fromisoformat(match[5])))
-    return stamps
+    """Model dates of the last job that came to any, and the wall clock at each.
+
+    A job that died in its first step has none: what the jobs before it reached still counts.
+    """
+    for path in _newest_first(folder, "cpl.log"):
+        stamps = []
+        for match in _STAMP.finditer(_tail(path)):
+            date = DatetimeNoLeap(int(match[1]), int(match[2]), int(match[3]))
+            stamps.append((date, datetime.fromisoformat(match[5])))
+        if stamps:
+            return stamps
+    return []
 
 
 def _speed(stamps: list[tuple[DatetimeNoLeap, datetime]]) -> float | None:

@@ -39,12 +39,11 @@ def _output_length(combination: str) -> int:
 def emulator_group(config: E3smConfig) -> dict[str, Any]:
     """The group ``mmf_nn_emulator_nl``: the model and the rules of its coupling.
 
-    E3SM ramps only under partial coupling, so a ramp without a choice of variables names all of
-    them.
+    E3SM ramps only under partial coupling, and runs its physics only there, which coupling over
+    the ocean alone needs; without a choice of variables, all are named.
     """
     options = config.coupler
     ramps = options.ramp != "constant" or options.ramp_factor != 1.0
-    partial = bool(options.partial_variables) or ramps
     return {
         "inputlength": _input_length(config.combination),
         "outputlength": _output_length(config.combination),
@@ -53,7 +52,7 @@ def emulator_group(config: E3smConfig) -> dict[str, Any]:
         "cb_torch_model": str(config.model),
         "cb_use_cuda": config.cuda,
         "cb_spinup_step": options.spinup_steps,
-        "cb_partial_coupling": partial,
+        "cb_partial_coupling": options.blends,
         "cb_partial_coupling_vars": list(options.partial_variables or DOOR_OUTPUTS.names),
         "cb_do_ramp": ramps,
         "cb_ramp_option": options.ramp,
@@ -81,7 +80,8 @@ def history_group(config: E3smConfig) -> dict[str, Any]:
         full += CONFIDENCE_FIELDS
     group: dict[str, Any] = {}
     for number, stream in enumerate(config.streams, start=1):
-        group[f"fincl{number}"] = list(HOURLY_FIELDS) if stream == "h2" else full
+        hourly = config.hourly_fields or HOURLY_FIELDS
+        group[f"fincl{number}"] = list(hourly) if stream == "h2" else full
     group["avgflag_pertape"] = ["A"] * len(config.streams)
     group["nhtfrq"] = [_HOURS[s] for s in config.streams]
     group["mfilt"] = [_SAMPLES[s] for s in config.streams]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from filelock import FileLock
 
 from climsim.errors import ClimSimError
 from climsim.files import read_json
 from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.case import ABOUT, BUILT
+from climsim.online.hosts.e3sm.case import ABOUT, BUILT, describe_case
 from climsim.online.hosts.e3sm.config import E3smConfig
 
 _log = logging.getLogger(__name__)
 _BUILD_LOCK = ".e3sm-build.lock"
 _WHAT_IS_BUILT = (
     "source", "machine", "compiler", "purpose", "compset", "grid", "tasks", "threads", "ftorch",
+    "definitions",
 )  # fmt: skip
 """Settings that an executable depends on."""
 
@@ -77,16 +77,16 @@ def with_shared_executable(case: E3smConfig) -> E3smConfig:
     """Let a case use the executable that a case in a folder beside it has built, if it fits."""
     if case.executable is not None or (case.folder / ABOUT).exists():
         return case
-    wanted = _plain(asdict(case))
+    wanted = _built_from(describe_case(case))
     for about in sorted(case.folder.parent.glob(f"*/{ABOUT}")):
         executable = about.parent / "build" / "e3sm.exe"
         if not (about.parent / BUILT).exists() or not executable.exists():
             continue
-        if _plain(read_json(about)) == wanted:
+        if _built_from(read_json(about)) == wanted:
             _log.info("%s: takes the executable of %s", case.case, about.parent.name)
             return replace(case, executable=executable)
     return case
 
 
-def _plain(values: dict[str, Any]) -> dict[str, str]:
-    return {key: str(values.get(key)) for key in _WHAT_IS_BUILT}
+def _built_from(about: Mapping[str, object]) -> dict[str, object]:
+    return {key: about.get(key) for key in _WHAT_IS_BUILT}
