@@ -1,12 +1,15 @@
 import dataclasses
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from climsim import cli, stages
 from climsim.configuration import build_config, compose_config, flat_defaults
+from climsim.console import fail, text_table
 from climsim.errors import ClimSimError
 from climsim.evaluation.online import OnlineConfig
 
@@ -109,3 +112,14 @@ def test_pattern_in_a_list_of_paths_stands_for_what_is_there(tmp_path):
     assert build_config(OnlineConfig, values).runs == (tmp_path / "[x]",)
     with pytest.raises(ClimSimError, match="runs"):
         build_config(OnlineConfig, {**values, "runs": "one"})
+
+
+def test_error_that_quotes_control_characters_does_not_steer_the_terminal(capsys):
+    fail("a\x1b[2Jb\nc é")
+    assert capsys.readouterr().err == "climsim: error: a\\x1b[2Jb\\nc é\n"
+
+
+def test_brackets_in_a_table_are_no_markup():
+    console = Console(file=io.StringIO(), width=80)
+    console.print(text_table([("case",), ("[red]x[/blue]",)]))
+    assert "[red]x[/blue]" in console.file.getvalue()

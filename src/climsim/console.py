@@ -124,8 +124,12 @@ def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool
 
 
 def fail(message: str) -> None:
-    """Print a one-line error to standard error."""
-    sys.stderr.write(f"climsim: error: {message}\n")
+    """Print a one-line error to standard error.
+
+    What it quotes from a file may hold control characters, which would steer the terminal.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    sys.stderr.write(f"climsim: error: {shown}\n")
 
 
 def peak_memory() -> int:
@@ -139,7 +143,7 @@ def text_table(rows: Sequence[Sequence[str]], title: str | None = None) -> Table
     """Lay rows of short texts out as a table; the first row is its header."""
     table = Table(*map(whole_column, rows[0]), title=title, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # Text: brackets in it are no markup.
     return table
 
 

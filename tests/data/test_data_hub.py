@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from huggingface_hub.hf_api import RepoFile
 from synthetic import write_record
 
 from climsim.data.hub import DownloadConfig, download
@@ -249,3 +250,13 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
 def test_bad_configuration_names_the_key(tmp_path, changes, message):
     with pytest.raises(ClimSimError, match=message):
         DownloadConfig(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("path", ["../../outside/{name}", "/outside/{name}", "train/../../{name}"])
+def test_hub_cannot_name_a_file_outside_the_folder(tmp_path, monkeypatch, path):
+    name = path.format(name="E3SM-MMF.mli.0001-02-01-00000.nc")
+    entry = RepoFile(path=name, size=1, oid="0")
+    monkeypatch.setattr("climsim.data.hub._list", lambda config, inside: [entry])
+    with pytest.raises(ClimSimError, match="would be written outside the folder"):
+        download(DownloadConfig(tmp_path / "data", months=("0001-02",)))
+    assert not list(tmp_path.rglob("*.nc"))

@@ -329,3 +329,27 @@ def test_click_on_a_heading_sorts_the_table_up_and_down(opened):
     assert down == up[::-1]
     assert len(set(up)) == len(up)
     assert said == []
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "javascript:alert(1)//.png", "<b>.png"])
+def test_index_of_figures_names_files_of_its_own_folder_alone(files, tmp_path, name):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    entry = {"name": "cost", "title": "Cost", "caption": "", "files": [name]}
+    (folder / "index.json").write_text(json.dumps({"figures": [entry]}))
+    with pytest.raises(ClimSimError, match=r"index\.json: name of a figure: expected a name"):
+        write_report(ReportConfig(tmp_path / "report.html", files[0], figures=folder))
+
+
+def test_links_of_the_page_are_addresses_whatever_files_are_called(files, tmp_path):
+    metrics = tmp_path / "javascript:alert(1) #.nc"
+    shutil.copy(files[0][0], metrics)
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "index.json").write_text(json.dumps({"figures": []}))
+    out = tmp_path / "report.html"
+    write_report(ReportConfig(out, (metrics,), figures=folder))
+    links = Links()
+    links.feed(out.read_text())
+    assert "javascript%3Aalert%281%29%20%23.nc" in links.links

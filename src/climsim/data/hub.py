@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
@@ -196,6 +196,13 @@ def list_remote(config: DownloadConfig) -> list[RemoteFile]:
             f"{config.repo}: no step file in {config.inside or 'the root'}: look at the data set "
             "for the folder of its months, and give inside="
         )
+    for entry in found:
+        path = PurePosixPath(entry.path)
+        if path.is_absolute() or ".." in path.parts:
+            raise ClimSimError(
+                f"{config.repo}: expected files inside the data set, found {entry.path!r}, which "
+                "would be written outside the folder: do not use this data set"
+            )
     return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else "") for f in found]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 
@@ -17,6 +18,7 @@ from climsim.errors import ClimSimError
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
+from climsim.names import check_name
 from climsim.products import Kind, claim, mentions, noted
 from climsim.report.cells import Table
 from climsim.report.details import budget_tables, offline_tables
@@ -128,10 +130,12 @@ def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, Any]
         raise ClimSimError(f"{folder}: no {INDEX_NAME}: run `climsim figures out={folder}` first")
     figures = []
     for entry in read_json(folder / INDEX_NAME)["figures"]:
+        for name in (entry["name"], *entry["files"]):
+            check_name(name, f"{folder / INDEX_NAME}: name of a figure")
         pictures = [name for name in entry["files"] if name.endswith(".png")]
         picture = folder / pictures[0] if pictures else None
         links = (
-            [(name, os.path.relpath(folder / name, page_folder)) for name in entry["files"]]
+            [(name, _address(folder / name, page_folder)) for name in entry["files"]]
             if page_folder is not None
             else []
         )
@@ -251,4 +255,9 @@ def _provenance(study: Study, config: ReportConfig) -> Table:
 
 def _links(config: ReportConfig) -> list[tuple[str, str]]:
     files = [*config.offline, *([config.online] if config.online else [])]
-    return [(path.name, os.path.relpath(path, config.out.parent)) for path in files]
+    return [(path.name, _address(path, config.out.parent)) for path in files]
+
+
+def _address(path: Path, page_folder: Path) -> str:
+    """Where a file lies, seen from the page, as a link: a colon in it begins no script."""
+    return quote(os.path.relpath(path, page_folder))
