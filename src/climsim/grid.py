@@ -11,6 +11,10 @@ from climsim.constants import GRAVITY, REFERENCE_PRESSURE
 from climsim.errors import ClimSimError
 
 Array = NDArray[np.floating]
+_POLE = 90.0 + 1e-6
+"""Largest latitude, with room for rounding [degrees]."""
+_REFERENCE_PRESSURES = (5.0e4, 2.0e5)
+"""Between these lies the reference pressure of any Earth-like model [Pa]."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,27 @@ class ColumnGrid:
             )
         if (self.area <= 0).any():
             raise ClimSimError("grid: every column area must be positive")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Refuse values that no latitude, reference pressure or order of levels has."""
+        furthest = np.abs(self.lat).max()
+        if furthest > _POLE:
+            raise ClimSimError(
+                f"grid: lat must lie within -90..90 degrees, found {furthest:g}: are lat and lon "
+                "swapped?"
+            )
+        low, high = _REFERENCE_PRESSURES
+        if not low <= self.p0 <= high:
+            raise ClimSimError(
+                f"grid: P0 is {self.p0:g}, expected about {REFERENCE_PRESSURE:g} Pa: is it in hPa?"
+            )
+        for a, b in (("hyam", "hybm"), ("hyai", "hybi")):
+            if (np.diff(getattr(self, a) + getattr(self, b)) <= 0).any():
+                raise ClimSimError(
+                    f"grid: {a} + {b} must increase with level, from the model top to the surface: "
+                    "are the levels upside down?"
+                )
 
     @property
     def n_columns(self) -> int:

@@ -266,7 +266,10 @@ def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
     generated = path / ".generate" / _RECORD
     if generated.is_file():
         return "raw step pairs", dict(read_json(generated))
-    steps = next(path.rglob("*.mlo.*.nc"), None)
+    # Here, not above: most products are no raw data.
+    from climsim.data.walk import iterate_step_files
+
+    steps = next((p for p in iterate_step_files(path) if ".mlo." in p.name), None)
     return "raw step pairs", None if steps is None else {
         **stored_attributes(steps),
         "input_hashes": "{}",

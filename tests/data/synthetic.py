@@ -91,6 +91,7 @@ def write_record(
     grid: ColumnGrid | None = None,
     seed: int = 0,
     start: int = START,
+    time_step: float | None = STEP,
 ) -> list[tuple[dict, dict]]:
     """Write steps (given as multiples of 20 minutes after the start) and the grid file."""
     grid = grid or make_grid()
@@ -98,7 +99,8 @@ def write_record(
     result = []
     for offset in offsets:
         before, after = make_step(grid, np.random.default_rng((seed, offset)))
-        write_step_pair(folder, to_date(start + offset * STEP), before, after, grid, "synthetic")
+        date = to_date(start + offset * STEP)
+        write_step_pair(folder, date, before, after, grid, "synthetic", time_step)
         result.append((before, after))
     write_grid_info(folder / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     return result

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import make_grid, make_step
+from synthetic import STEP, make_grid, make_step
 
 from climsim.data.features import (
     STORED,
@@ -60,14 +60,14 @@ def test_relative_humidity_of_a_warm_layer_worked_by_hand():
     before["state_t"][:] = 293.15
     before["state_pmid"][:] = 1.0e5
     before["state_q0001"][:] = 0.00728
-    fields = present_features(step_terms(RawStep(to_date(0), before, after)), GRID.lat)
+    fields = present_features(step_terms(RawStep(to_date(0), before, after), STEP), GRID.lat)
     np.testing.assert_allclose(fields["state_rh"], 0.5, rtol=3e-3)
     np.testing.assert_array_equal(fields["liq_partition"], 1.0)
 
 
 def test_condensate_partition_location_and_targets():
     step = raw_step(1)
-    fields = present_features(step_terms(step), GRID.lat)
+    fields = present_features(step_terms(step, STEP), GRID.lat)
     np.testing.assert_array_equal(
         fields["state_qn"], step.before["state_q0002"] + step.before["state_q0003"]
     )
@@ -81,7 +81,7 @@ def test_condensate_partition_location_and_targets():
 
 def test_fill_values_of_snow_become_zero_and_no_others_change():
     step = raw_step(2)
-    fields = present_features(step_terms(step), GRID.lat)
+    fields = present_features(step_terms(step, STEP), GRID.lat)
     filled = step.before["cam_in_SNOWHICE"] > 1e29
     assert filled.any()
     np.testing.assert_array_equal(fields["cam_in_SNOWHICE"][filled], 0.0)
@@ -95,7 +95,7 @@ def test_forcing_is_the_change_between_physics_and_next_physics():
            {"t": 280.0, "u": 3.0, "q0001": 5e-3, "q0002": 1e-4, "q0003": 0.0}.items()}  # fmt: skip
     two = {f"state_{k}": np.full((2, 3), v) for k, v in
            {"t": 281.2, "u": 0.6, "q0001": 5e-3, "q0002": 0.0, "q0003": 4e-5}.items()}  # fmt: skip
-    forcing = large_scale_forcing(two, one)
+    forcing = large_scale_forcing(two, one, STEP)
     np.testing.assert_allclose(forcing["t"], 1e-3)
     np.testing.assert_allclose(forcing["u"], -2e-3)
     np.testing.assert_allclose(forcing["q0"], (4e-5 - 1e-4) / 1200)
@@ -103,7 +103,7 @@ def test_forcing_is_the_change_between_physics_and_next_physics():
 
 def test_budget_closes_over_two_steps():
     """State change from t-2 to t is physics at t-2 and t-1 plus the forcing between them."""
-    earlier, previous, now = (step_terms(raw_step(s)) for s in (0, 1, 2))
+    earlier, previous, now = (step_terms(raw_step(s), STEP) for s in (0, 1, 2))
     fields = memory_features(now, previous, earlier)
     for key in ("t", "u"):
         rates = [f"{p}state_{key}_{kind}" for p in ("", "tm_") for kind in ("dyn", "prvphy")]
@@ -112,7 +112,7 @@ def test_budget_closes_over_two_steps():
 
 
 def test_memory_reaches_as_far_as_the_steps_given():
-    now, previous = step_terms(raw_step(1)), step_terms(raw_step(0))
+    now, previous = step_terms(raw_step(1), STEP), step_terms(raw_step(0), STEP)
     assert memory_features(now, None, None) == {}
     assert memory_features(now, None, previous) == {}
     names = set(memory_features(now, previous, None))
@@ -125,12 +125,12 @@ def test_memory_counts_gapless_steps(present):
     steps = sorted(present)
     seconds = np.array([s * 1200 for s in steps], dtype=np.int64)
     expected = [0 if s - 1 not in present else 1 if s - 2 not in present else 2 for s in steps]
-    assert memory_of(seconds).tolist() == expected
+    assert memory_of(seconds, STEP).tolist() == expected
 
 
 @given(st.lists(st.integers(1, 5000), min_size=2, max_size=20))
 def test_memory_needs_exactly_twenty_minutes(distances):
     seconds = np.cumsum(distances).astype(np.int64)
-    for index, count in enumerate(memory_of(seconds)):
+    for index, count in enumerate(memory_of(seconds, STEP)):
         if count:
             assert seconds[index] - 1200 in seconds

@@ -40,11 +40,11 @@ def test_positions_follow_the_levels():
     [
         (
             "tm_state_q0_dyn",
-            "(mli(t-1).(q0001 + q0002 + q0003) - mlo(t-2).(q0001 + q0002 + q0003)) / 1200 s",
+            "(mli(t-1).(q0001 + q0002 + q0003) - mlo(t-2).(q0001 + q0002 + q0003)) / dt",
         ),
-        ("state_u_prvphy", "(mlo(t-1).state_u - mli(t-1).state_u) / 1200 s"),
-        ("tm_state_qn_prvphy", "(mlo(t-2).(q0002 + q0003) - mli(t-2).(q0002 + q0003)) / 1200 s"),
-        ("ptend_q0003", "(mlo.state_q0003 - mli.state_q0003) / 1200 s"),
+        ("state_u_prvphy", "(mlo(t-1).state_u - mli(t-1).state_u) / dt"),
+        ("tm_state_qn_prvphy", "(mlo(t-2).(q0002 + q0003) - mli(t-2).(q0002 + q0003)) / dt"),
+        ("ptend_q0003", "(mlo.state_q0003 - mli.state_q0003) / dt"),
         ("cam_out_SOLS", "as in mlo"),
         ("pbuf_TAUX", "as in mli"),
     ],

@@ -59,5 +59,5 @@ def write_raw(folder: Path) -> None:
     for step in range(STEPS):
         before, after = make_step(grid, np.random.default_rng((3, step)))
         date = to_date(seconds_of(1, 2, 27) + step * STEP)
-        write_step_pair(folder, date, before, after, grid, "synthetic")
+        write_step_pair(folder, date, before, after, grid, "synthetic", STEP)
     write_grid_info(folder / "ClimSim_low-res_grid-info.nc", grid, "synthetic")

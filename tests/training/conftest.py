@@ -48,7 +48,7 @@ def store_path(tmp_path_factory):
     for step in range(N_STEPS):
         pair = learnable_step(grid, np.random.default_rng((3, step)))
         date = to_date(seconds_of(1, 2, 27) + step * STEP)
-        write_step_pair(raw, date, *pair, grid, "synthetic")
+        write_step_pair(raw, date, *pair, grid, "synthetic", STEP)
     write_grid_info(raw / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     path = raw.parent / "store.zarr"
     prepare(PrepareConfig(raw, path, split=split_config(), block_steps=4, workers=1))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from climsim.constants import TIME_STEP
 from climsim.data.classic import HeaderCache
 from climsim.data.parallel import run_tasks
+from climsim.data.pressure import order_problem, pressure_problem
 from climsim.data.ranges import implausible, outside_range
 from climsim.data.raw import (
     GRID_FILE,
@@ -20,19 +20,26 @@ from climsim.data.raw import (
     INPUT_VARIABLES,
     OUTPUT_TAG,
     OUTPUT_VARIABLES,
+    StepFiles,
     read_grid_info,
 )
-from climsim.data.step_file import PROBLEMS, inspect_fields, parse_name
+from climsim.data.step_file import PROBLEMS, Fields, StepFileError, inspect_fields, parse_name
+from climsim.data.time_step import settle_time_step
 from climsim.data.times import to_date
+from climsim.data.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import provenance, write_json
+from climsim.grid import ColumnGrid
 from climsim.products import Kind, claim, noted
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("missing", "unpaired", "duplicate", *PROBLEMS, "range")
+KINDS = ("missing", "unpaired", "duplicate", *PROBLEMS, "pressure", "range")
 """Kinds of findings, in the order of the table."""
 _LISTED = 20
+_Files = tuple[tuple[int, tuple[Path, ...], tuple[Path, ...]], ...]
+"""Time [s], input files and output files of each step."""
+_Months = dict[str, _Files]
 REPORT = Kind(
     "a report of `climsim data check`", lambda path: noted(path, "ok", "months", damaged=False)
 )
@@ -44,9 +51,12 @@ class CheckConfig:
 
     Attributes:
         raw: folder with the raw step pairs.
-        grid: grid file, for the sizes; empty for the one in the raw folder, if there is one.
+        grid: grid file, for sizes and pressure; empty for the one in the raw folder, if there is
+            one.
         outputs: folder with the output files where they are not in ``raw``; empty otherwise.
-        stride: distance of the steps that should be there, in steps of 20 minutes.
+        stride: distance of the steps that should be there, in time steps of the model.
+        time_step: physics time step of the model that wrote the data [s]; 0 for the one that the
+            files declare, or else that follows from their spacing.
         out: JSON file for the report; empty for none.
         workers: processes; 0 for one per core.
     """
@@ -55,12 +65,15 @@ class CheckConfig:
     grid: str | Path = ""
     outputs: str | Path = ""
     stride: int = 1
+    time_step: int = 0
     out: str | Path = ""
     workers: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.stride, int) or self.stride < 1:
             raise ClimSimError(f"stride={self.stride}: expected a whole number >= 1")
+        if not isinstance(self.time_step, int) or self.time_step < 0:
+            raise ClimSimError(f"time_step={self.time_step}: expected whole seconds, or 0")
         if not isinstance(self.workers, int) or self.workers < 0:
             raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
 
@@ -95,15 +108,24 @@ class CheckReport:
     Attributes:
         raw: the folder.
         months: one report per month, in order.
+        time_step: physics time step [s]; 0 where nothing tells it.
+        notes: what was not followed of linked folders.
+        unread: links that lead nowhere and folders that cannot be read.
+        problems: findings about the whole record.
     """
 
     raw: Path
     months: tuple[MonthReport, ...]
+    time_step: int = 0
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether nothing was found."""
-        return not any(sum(m.counts.values()) for m in self.months)
+        found = any(sum(m.counts.values()) for m in self.months)
+        return not (found or self.unread or self.problems)
 
     def table(self) -> str:
         """The counts as a table of plain text, and the messages below."""
@@ -116,11 +138,14 @@ class CheckReport:
             "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
             for row in (header, *rows)
         ]
-        return "\n".join(lines + [f"  {text}" for m in self.months for text in m.messages])
+        below = [*self.problems, *self.unread, *self.notes]
+        below += [text for m in self.months for text in m.messages]
+        return "\n".join(lines + [f"  {text}" for text in below])
 
     def __str__(self) -> str:
         verdict = "no problem found" if self.ok else "problems found"
-        return f"{self.raw}: {verdict}\n{self.table()}"
+        step = f"time step {self.time_step} s" if self.time_step else "time step unknown"
+        return f"{self.raw}: {verdict}, {step}\n{self.table()}"
 
 
 @dataclass(frozen=True)
@@ -128,8 +153,9 @@ class _MonthTask:
     """The files of a month, by time."""
 
     month: str
-    files: tuple[tuple[int, tuple[Path, ...], tuple[Path, ...]], ...]
-    shape: tuple[int, int] | None
+    files: _Files
+    grid: ColumnGrid | None
+    time_step: int
 
 
 def check(config: CheckConfig, progress: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -151,31 +177,63 @@ def check(config: CheckConfig, progress: Callable[[int, int], None] | None = Non
     """
     if config.out:
         claim(config.out, REPORT, {"raw": config.raw})
-    tasks = _tasks(config, _shape(config))
+    found = [find_step_files(Path(f)) for f in dict.fromkeys((config.raw, config.outputs)) if f]
+    months = _months(config, sorted({path for files in found for path in files.paths}))
+    time_step, problems = _time_step(config, months)
+    grid = _grid(config)
+    tasks = [_MonthTask(month, files, grid, time_step) for month, files in months.items()]
     reports: dict[str, MonthReport] = {}
     for done, report in enumerate(run_tasks(_check_month, tasks, config.workers), start=1):
         reports[report.month] = report
         if progress is not None:
             progress(done, len(tasks))
-    _find_missing(tasks, reports, config.stride)
-    result = CheckReport(Path(config.raw), tuple(reports[m] for m in sorted(reports)))
+    if time_step:
+        _find_missing(tasks, reports, time_step * config.stride)
+    result = CheckReport(
+        Path(config.raw),
+        tuple(reports[m] for m in sorted(reports)),
+        time_step,
+        tuple(line for files in found for line in files.repeated),
+        tuple(line for files in found for line in files.unread),
+        problems,
+    )
     if config.out:
         _write_report(result, config)
     return result
 
 
-def _shape(config: CheckConfig) -> tuple[int, int] | None:
+def _time_step(config: CheckConfig, months: _Months) -> tuple[int, tuple[str, ...]]:
+    """Time step of the record [s]; 0 and the reason where nothing tells it."""
+    steps = [
+        StepFiles(seconds, (inputs or outputs)[0], None)
+        for files in months.values()
+        for seconds, inputs, outputs in files
+    ]
+    try:
+        step = settle_time_step(Path(config.raw), steps, config.time_step, config.stride)
+        return step, ()
+    except StepFileError:
+        # The file that cannot be read is among the findings.
+        return config.time_step, ()
+    except ClimSimError as error:
+        return 0, (str(error),)
+
+
+def _grid(config: CheckConfig) -> ColumnGrid | None:
     path = Path(config.grid) if config.grid else Path(config.raw) / GRID_FILE
     if not config.grid and not path.is_file():
         return None
-    grid = read_grid_info(path)
-    return grid.n_levels, grid.n_columns
+    return read_grid_info(path)
 
 
-def _tasks(config: CheckConfig, shape: tuple[int, int] | None) -> list[_MonthTask]:
-    folders = [Path(f) for f in (config.raw, config.outputs) if f]
+def _months(config: CheckConfig, paths: list[Path]) -> _Months:
+    """The step files by month and time, ascending.
+
+    Raises:
+        ClimSimError: if there is none.
+    """
     months: dict[str, dict[int, tuple[list[Path], list[Path]]]] = {}
-    for path in sorted({p for folder in folders for p in folder.rglob("E3SM-MMF.*.nc")}):
+    for path in paths:
         try:
             parsed = parse_name(path)
         except ClimSimError as error:
@@ -189,12 +247,10 @@ def _tasks(config: CheckConfig, shape: tuple[int, int] | None) -> list[_MonthTas
         pair[parsed[0] == OUTPUT_TAG].append(path)
     if not months:
         raise ClimSimError(f"{config.raw}: no step files: expected YYYY-MM/E3SM-MMF.mli....nc")
-    return [
-        _MonthTask(
-            month, tuple((s, tuple(a), tuple(b)) for s, (a, b) in sorted(files.items())), shape
-        )
+    return {
+        month: tuple((s, tuple(a), tuple(b)) for s, (a, b) in sorted(files.items()))
         for month, files in sorted(months.items())
-    ]
+    }
 
 
 def _check_month(task: _MonthTask) -> MonthReport:
@@ -210,33 +266,50 @@ def _check_month(task: _MonthTask) -> MonthReport:
             for path in paths[1:]:
                 report.add("duplicate", f"{path}: the same step as {paths[0]}")
             for path in paths:
-                _check_file(path, names, task.shape, report, headers)
+                _check_file(path, names, task, report, headers)
     return report
 
 
 def _check_file(
     path: Path,
     names: tuple[str, ...],
-    shape: tuple[int, int] | None,
+    task: _MonthTask,
     report: MonthReport,
     headers: HeaderCache,
 ) -> None:
-    fields, problems = inspect_fields(path, names, headers)
+    fields, problems = inspect_fields(path, names, headers, task.time_step or None)
     for problem in problems:
         report.add(problem.problem, str(problem))
+    grid = task.grid
+    shape = None if grid is None else (grid.n_levels, grid.n_columns)
     found = next((value.shape for value in fields.values() if value.ndim == 2), shape)
     if shape is not None and found != shape:
         report.add("shape", f"{path}: (level, column) is {found}, the grid file says {shape}")
+        grid = None
+    _check_pressure(path, fields, grid, report)
     for name, count in outside_range(fields).items():
         values = fields[name][implausible(name, fields[name])]
         worst = values[np.argmax(np.abs(values))]
         report.add("range", f"{path}: {name} has {count} implausible values, such as {worst:g}")
 
 
-def _find_missing(tasks: list[_MonthTask], reports: dict[str, MonthReport], stride: int) -> None:
+def _check_pressure(
+    path: Path, fields: Fields, grid: ColumnGrid | None, report: MonthReport
+) -> None:
+    pressure, surface = fields.get("state_pmid"), fields.get("state_ps")
+    if pressure is None or not np.isfinite(pressure).all():
+        return
+    if grid is None or surface is None or surface.shape != pressure.shape[1:]:
+        problem = order_problem(pressure)
+    else:
+        problem = pressure_problem(pressure, surface, grid)
+    if problem:
+        report.add("pressure", f"{path}: {problem}")
+
+
+def _find_missing(tasks: list[_MonthTask], reports: dict[str, MonthReport], step: int) -> None:
     """Report the steps absent between the first and the last of the record."""
     present = {seconds for task in tasks for seconds, *_ in task.files}
-    step = int(TIME_STEP) * stride
     for seconds in range(min(present), max(present), step):
         if seconds not in present:
             date = to_date(seconds)
@@ -257,5 +330,12 @@ def _write_report(report: CheckReport, config: CheckConfig) -> None:
     ]
     write_json(
         config.out,
-        {"ok": report.ok, "months": months, **provenance(asdict(config), {"raw": str(config.raw)})},
+        {
+            "ok": report.ok,
+            "time_step_s": report.time_step,
+            "problems": [*report.problems, *report.unread],
+            "notes": list(report.notes),
+            "months": months,
+            **provenance(asdict(config), {"raw": str(config.raw)}),
+        },
     )

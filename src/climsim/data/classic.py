@@ -41,12 +41,14 @@ class ClassicVariable:
         shape: their lengths.
         dtype: big-endian type of the elements.
         offset: byte at which it begins.
+        units: its attribute ``units``; empty where it has none.
     """
 
     dimensions: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int
+    units: str = ""
 
     @property
     def size(self) -> int:
@@ -66,8 +68,11 @@ class ClassicHeader:
     Attributes:
         dimensions: lengths by name; an unlimited one has its present number of records.
         attributes: global attributes.
-        variables: fixed-size variables by name.
-        record_variables: names of the variables along the unlimited dimension.
+        variables: fixed-size variables by name; of a file with one record, its record variables
+            too, whose first dimension then has length 1.
+        record_variables: names of the variables along an unlimited dimension with another number
+            of records than one.
+        records: number of records.
         length: bytes of the header itself.
     """
 
@@ -75,6 +80,7 @@ class ClassicHeader:
     attributes: dict[str, str | np.ndarray]
     variables: dict[str, ClassicVariable]
     record_variables: tuple[str, ...]
+    records: int
     length: int
 
     @property
@@ -173,13 +179,16 @@ def parse_header(data: bytes) -> ClassicHeader:
             unlimited.add(index)
         lengths.append(length or records)
     attributes = cursor.attributes()
-    variables, record_variables = _variables(cursor, names, lengths, unlimited)
+    # One record lies as a fixed-size array does.
+    scattered = unlimited if records != 1 else set()
+    variables, record_variables = _variables(cursor, names, lengths, scattered)
     _check_places(variables, cursor.position)
     return ClassicHeader(
         dict(zip(names, lengths, strict=True)),
         attributes,
         variables,
         tuple(record_variables),
+        records,
         cursor.position,
     )
 
@@ -203,7 +212,7 @@ class HeaderCache:
 
 
 def _variables(
-    cursor: _Cursor, names: list[str], lengths: list[int], unlimited: set[int]
+    cursor: _Cursor, names: list[str], lengths: list[int], scattered: set[int]
 ) -> tuple[dict[str, ClassicVariable], list[str]]:
     fixed, along_records = {}, []
     for _ in range(cursor.length_of(_VARIABLE)):
@@ -212,19 +221,23 @@ def _variables(
         if rank > 1024:
             raise HeaderError(f"variable {name} with {rank} dimensions")
         axes = [cursor.count() for _ in range(rank)]
-        cursor.attributes()
+        units = cursor.attributes().get("units", "")
         dtype = cursor.dtype()
         told = cursor.count()
         offset = cursor.offset()
         if any(axis >= len(names) for axis in axes):
             raise HeaderError(f"variable {name} with an unknown dimension")
-        if axes and axes[0] in unlimited:
+        if axes and axes[0] in scattered:
             along_records.append(name)
             continue
         if name in fixed:
             raise HeaderError(f"variable {name} twice")
         place = ClassicVariable(
-            tuple(names[a] for a in axes), tuple(lengths[a] for a in axes), dtype, offset
+            tuple(names[a] for a in axes),
+            tuple(lengths[a] for a in axes),
+            dtype,
+            offset,
+            units if isinstance(units, str) else "",
         )
         # Narrow types are padded, in ways that writers disagree on.
         if dtype.itemsize >= 4 and place.size != told < _LARGEST_TOLD:

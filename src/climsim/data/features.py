@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.constants import FILL_THRESHOLD, TIME_STEP
+from climsim.constants import FILL_THRESHOLD
 from climsim.data.raw import RawStep
 from climsim.data.step_file import FILLED_VARIABLES, Fields
 from climsim.thermodynamics import liquid_fraction, relative_humidity
@@ -51,7 +51,7 @@ def memory_needed(name: str) -> int:
     return 2 if name.startswith("tm_") else 1
 
 
-def memory_of(seconds: NDArray[np.int64], step: int = int(TIME_STEP)) -> NDArray[np.int8]:
+def memory_of(seconds: NDArray[np.int64], step: int) -> NDArray[np.int8]:
     """Number of gapless previous steps of each step of a record (0, 1, at most 2).
 
     Args:
@@ -59,8 +59,8 @@ def memory_of(seconds: NDArray[np.int64], step: int = int(TIME_STEP)) -> NDArray
         step: physics time step [s].
 
     Returns:
-        (time,) 1 where the record also holds the step 20 minutes before, 2 where it holds the one
-        before that too.
+        (time,) 1 where the record also holds the step just before, 2 where it holds the one before
+        that too.
     """
     previous = np.isin(seconds - step, seconds)
     earlier = np.isin(seconds - 2 * step, seconds)
@@ -75,51 +75,55 @@ class StepTerms:
         before: state before physics and boundary inputs.
         after: state after physics and outputs.
         tendencies: ``t, q0001, q0002, q0003, qn, u, v`` (level, column) [unit of the state / s].
+        time_step: physics time step [s].
     """
 
     before: Fields
     after: Fields
     tendencies: Fields
+    time_step: float
 
 
-def step_terms(step: RawStep) -> StepTerms:
+def step_terms(step: RawStep, time_step: float) -> StepTerms:
     """Compute the physics tendencies of a step.
 
-    ``ptend_X = (mlo.X - mli.X) / 1200 s``, in float64: the difference cancels most digits.
+    ``ptend_X = (mlo.X - mli.X) / dt``, in float64: the difference cancels most digits.
 
     Args:
         step: both files of the step.
+        time_step: physics time step dt [s].
 
     Returns:
         The step's fields and tendencies.
     """
     tendencies: Fields = {
-        name.removeprefix("state_"): (step.after[name] - step.before[name]) / TIME_STEP
+        name.removeprefix("state_"): (step.after[name] - step.before[name]) / time_step
         for name in PROGNOSTIC
     }
     tendencies["qn"] = tendencies["q0002"] + tendencies["q0003"]
-    return StepTerms(step.before, step.after, tendencies)
+    return StepTerms(step.before, step.after, tendencies, time_step)
 
 
 def large_scale_forcing(
-    before: Mapping[str, NDArray], previous_after: Mapping[str, NDArray]
+    before: Mapping[str, NDArray], previous_after: Mapping[str, NDArray], time_step: float
 ) -> Fields:
     """Change between the physics of one step and the next: what dynamics did.
 
-    ``(mli(t).X - mlo(t-1).X) / 1200 s`` for temperature, total water and eastward wind.
+    ``(mli(t).X - mlo(t-1).X) / dt`` for temperature, total water and eastward wind.
 
     Args:
         before: state before physics at t, profiles (level, column).
         previous_after: state after physics at t-1.
+        time_step: physics time step dt [s].
 
     Returns:
         ``t`` [K/s], ``q0`` [kg/kg/s], ``u`` [m/s2].
     """
     water = sum(before[n] - previous_after[n] for n in _WATER)
     return {
-        "t": (before["state_t"] - previous_after["state_t"]) / TIME_STEP,
-        "q0": np.asarray(water) / TIME_STEP,
-        "u": (before["state_u"] - previous_after["state_u"]) / TIME_STEP,
+        "t": (before["state_t"] - previous_after["state_t"]) / time_step,
+        "q0": np.asarray(water) / time_step,
+        "u": (before["state_u"] - previous_after["state_u"]) / time_step,
     }
 
 
@@ -160,7 +164,7 @@ def memory_features(
 ) -> Fields:
     """Compute the features of the previous steps.
 
-    The caller passes a step only if it lies exactly 20 (40) minutes before, with none missing.
+    The caller passes a step only if it lies exactly one (two) time steps before.
 
     Args:
         now: step t.
@@ -175,7 +179,8 @@ def memory_features(
     for prefix, newer, older in (("", steps[0], steps[1]), ("tm_", steps[1], steps[2])):
         if newer is None or older is None:
             break
-        for key, value in large_scale_forcing(newer.before, older.after).items():
+        forcing = large_scale_forcing(newer.before, older.after, newer.time_step)
+        for key, value in forcing.items():
             result[f"{prefix}state_{key}_dyn"] = value
         for key in _PHYSICS:
             result[f"{prefix}state_{key}_prvphy"] = older.tendencies[key]

@@ -30,13 +30,12 @@ from huggingface_hub.hf_api import RepoFile, RepoFolder
 from climsim.constants import TIME_STEP
 from climsim.data.raw import INPUT_TAGS, OUTPUT_TAG
 from climsim.data.step_file import parse_name
+from climsim.data.time_step import VERIFIED
 from climsim.errors import ClimSimError
 from climsim.products import Kind, claim
 
 logger = logging.getLogger(__name__)
 
-VERIFIED = ".climsim-verified"
-"""File in the download folder that lists the files whose hash was compared."""
 _MONTH = re.compile(r"\d{4}-\d{2}")
 
 

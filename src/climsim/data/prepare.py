@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.constants import TIME_STEP
 from climsim.data.cluster import SlurmConfig
 from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
+from climsim.data.identity import IDENTITIES, step_labels
 from climsim.data.parallel import run_tasks
 from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
 from climsim.data.reuse import (
@@ -35,6 +35,7 @@ from climsim.data.seal import METADATA, ShardSums
 from climsim.data.shards import ShardTask, write_shard
 from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
 from climsim.data.store import FORMAT, STORE, Layout, create_arrays, open_store, seal_store
+from climsim.data.time_step import settle_time_step
 from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
@@ -73,7 +74,12 @@ class PrepareConfig:
             most 24 steps.
         shard_blocks: chunks in a file, the unit of work.
         compression: ``lz4``, ``zstd`` or ``none``.
-        check_ranges: whether to refuse steps with values outside their physical range.
+        check_ranges: whether to refuse steps with values outside their physical range, and with a
+            pressure that is not that of the grid file.
+        time_step: physics time step of the model that wrote the data [s], over which tendencies are
+            taken; 0 for the one that the files declare, or else that follows from their spacing.
+        identity: how a raw file is known again: ``time`` by its name, size and modification time,
+            ``content`` by its name and the SHA-256 of its content, which reads each once more.
         workers: processes; 0 for one per core.
         dask: where to work: empty for processes of this machine, ``threads``, ``slurm``, or the
             address or file of a Dask scheduler.
@@ -90,6 +96,8 @@ class PrepareConfig:
     shard_blocks: int = 1
     compression: str = "lz4"
     check_ranges: bool = True
+    time_step: int = 0
+    identity: str = "time"
     workers: int = 0
     dask: str = ""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
@@ -103,6 +111,10 @@ class PrepareConfig:
             raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
         if not isinstance(self.block_steps, int) or self.block_steps < 0:
             raise ClimSimError(f"block_steps={self.block_steps}: expected a whole number >= 0")
+        if not isinstance(self.time_step, int) or self.time_step < 0:
+            raise ClimSimError(f"time_step={self.time_step}: expected whole seconds, or 0")
+        if self.identity not in IDENTITIES:
+            raise ClimSimError(f"identity={self.identity}: expected {' or '.join(IDENTITIES)}")
         self.layout(1)
 
     def layout(self, columns: int) -> Layout:
@@ -135,6 +147,7 @@ class Plan:
         selected: (time,) indices into ``files`` of the steps in a split.
         split: (time,) codes of the selected steps.
         memory: (time,) gapless previous steps of the selected steps.
+        time_step: physics time step [s].
     """
 
     config: PrepareConfig
@@ -143,6 +156,7 @@ class Plan:
     selected: NDArray[np.intp]
     split: NDArray[np.int8]
     memory: NDArray[np.int8]
+    time_step: int
 
     @cached_property
     def seconds(self) -> NDArray[np.int64]:
@@ -151,26 +165,25 @@ class Plan:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Name and sizes of the files of every step of the record."""
-        sizes = (
-            [p.stat().st_size for p in (step.before, step.after) if p is not None]
-            for step in self.files
-        )
-        return [f"{step.before.name} {size}" for step, size in zip(self.files, sizes, strict=True)]
+        """Name of the input file, and identity of both files, of every step of the record."""
+        return step_labels(self.files, self.config.identity)
 
     @cached_property
     def digest(self) -> str:
-        """Hash of what determines the store: configuration, files with their sizes, grid."""
+        """Hash of what determines the store: configuration, identities of the files, grid."""
         settings = asdict(self.config)
         for key in (*_ELSEWHERE, "raw", "outputs", "grid", "store"):
             settings.pop(key)
+        settings["time_step"] = self.time_step
         made = json.dumps(settings, sort_keys=True)
         return _hash(FORMAT, made, self._grid_hash, *self.labels)
 
     @cached_property
     def _grid_hash(self) -> str:
         names = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi")
-        return hashlib.sha256(b"".join(getattr(self.grid, n).tobytes() for n in names)).hexdigest()
+        digest = hashlib.sha256(b"".join(getattr(self.grid, n).tobytes() for n in names))
+        digest.update(np.float64(self.grid.p0).tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def _shard_settings(self) -> str:
@@ -179,7 +192,7 @@ class Plan:
         block = min(layout.block_steps, self.selected.size)
         return json.dumps(
             [FORMAT, self._grid_hash, self.config.names, block, layout.shard_blocks,
-             layout.compression, self.config.check_ranges]
+             layout.compression, self.config.check_ranges, self.time_step]
         )  # fmt: skip
 
     @property
@@ -191,7 +204,7 @@ class Plan:
     def tasks(self, folder: Path) -> Iterator[ShardTask]:
         """The shards to write, in order of time."""
         length = self.config.layout(self.grid.n_columns).shard_steps
-        step = int(TIME_STEP)
+        step = self.time_step
         position = {s.seconds: k for k, s in enumerate(self.files)}
         for number, start in enumerate(range(0, self.selected.size, length)):
             rows = range(start, min(start + length, self.selected.size))
@@ -205,8 +218,8 @@ class Plan:
             yield ShardTask(
                 folder, number, _hash(self._shard_settings, str(memory), *sources),
                 tuple(tuple(self.files[k] for k in window) for window in windows),
-                tuple(memory), self.config.names, self.grid.lat,
-                (self.grid.n_levels, self.grid.n_columns), self.config.check_ranges,
+                tuple(memory), self.config.names, self.grid, self.time_step,
+                self.config.check_ranges,
             )  # fmt: skip
 
 
@@ -220,8 +233,9 @@ def make_plan(config: PrepareConfig) -> Plan:
     Raises:
         ClimSimError: if the record, the grid file or the splits do not fit.
     """
-    grid = read_grid_info(config.grid_file)
+    # Before the grid file, which lies in the raw folder: its absence says little.
     steps = list_steps(config.raw, config.outputs)
+    grid = read_grid_info(config.grid_file)
     files = [s for s in steps if s.after is not None]
     if len(files) < len(steps):
         logger.warning(
@@ -232,10 +246,11 @@ def make_plan(config: PrepareConfig) -> Plan:
     seconds = np.array([s.seconds for s in files], dtype=np.int64)
     codes = assign_splits(seconds, config.split)
     selected = np.flatnonzero(codes != NO_SPLIT)
-    memory = memory_of(seconds)
+    time_step = settle_time_step(config.raw, files, config.time_step)
+    memory = memory_of(seconds, time_step)
     # An expanded input file brings the memory of two steps along, gaps or not.
     memory[[s.expanded for s in files]] = MEMORY
-    return Plan(config, grid, files, selected, codes[selected], memory[selected])
+    return Plan(config, grid, files, selected, codes[selected], memory[selected], time_step)
 
 
 def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
@@ -322,6 +337,7 @@ def _begin(
         plan.memory,
         plan.config.layout(plan.grid.n_columns),
         plan.config.names,
+        plan.time_step,
     )
     write_json(note, {"plan": plan.digest})
 

@@ -7,7 +7,7 @@ with level 0 at the model top, scalars ``(ncol)``, all float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.classic import HeaderCache
 from climsim.data.step_file import (
+    TIME_STEP_ATTRIBUTE,
     Fields,
     missing_variable,
     parse_name,
     read_fields,
 )
 from climsim.data.times import to_date, to_seconds
+from climsim.data.units import foreign_unit
+from climsim.data.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance
 from climsim.grid import ColumnGrid
@@ -42,7 +45,9 @@ GRID_FILE = "ClimSim_low-res_grid-info.nc"
 """Name of the grid file beside generated step files, as in the published data."""
 
 _FORMAT: Literal["NETCDF3_64BIT_DATA"] = "NETCDF3_64BIT_DATA"
-_GRID_UNITS = {"lat": "degrees_north", "lon": "degrees_east", "area": "steradian"}
+_GRID_UNITS = {
+    "lat": "degrees_north", "lon": "degrees_east", "area": "steradian", "P0": "Pa",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
@@ -109,6 +114,7 @@ def write_step_pair(
     after: Mapping[str, NDArray[np.floating]],
     grid: ColumnGrid,
     source: str,
+    time_step: float | None = None,
 ) -> tuple[Path, Path]:
     """Write the two files of one step into the monthly folder.
 
@@ -119,6 +125,7 @@ def write_step_pair(
         after: `OUTPUT_VARIABLES`, likewise: the prognostic state after physics, and the outputs.
         grid: the columns and levels, for the sizes.
         source: what made the data, such as the model's name.
+        time_step: physics time step [s], which the files then declare.
 
     Returns:
         Paths of the input and of the output file.
@@ -127,6 +134,8 @@ def write_step_pair(
         ClimSimError: if a variable is missing, or has another shape, or is not finite.
     """
     month = Path(folder) / f"{date.year:04d}-{date.month:02d}"
+    about = {"source": source}
+    declared = {} if time_step is None else {TIME_STEP_ATTRIBUTE: np.float64(time_step)}
     paths = []
     # The input file comes last: listings take a step as begun when they see it.
     for tag, names, fields in (
@@ -135,7 +144,7 @@ def write_step_pair(
     ):
         path = month / step_name(tag, date)
         arrays: Fields = {name: _checked(path, name, fields, grid) for name in names}
-        _write_fields(path, date, arrays, grid, source)
+        _write_fields(path, date, arrays, grid, {**about, **declared})
         paths.append(path)
     return paths[1], paths[0]
 
@@ -156,13 +165,17 @@ def _checked(
 
 
 def _write_fields(
-    path: Path, date: cftime.DatetimeNoLeap, fields: Fields, grid: ColumnGrid, source: str
+    path: Path,
+    date: cftime.DatetimeNoLeap,
+    fields: Fields,
+    grid: ColumnGrid,
+    about: Mapping[str, str | np.float64],
 ) -> None:
     with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format=_FORMAT) as file:
         file.createDimension("ncol", grid.n_columns)
         file.createDimension("lev", grid.n_levels)
         file.set_fill_off()
-        file.setncatts({"source": source, "calendar": "noleap", **provenance({}, {})})
+        file.setncatts({**about, "calendar": "noleap", **provenance({}, {})})
         arrays = []
         for name, value in fields.items():
             dims = ("lev", "ncol") if value.ndim == 2 else ("ncol",)
@@ -181,7 +194,7 @@ def list_steps(folder: str | Path, outputs: str | Path = "") -> list[StepFiles]:
     """List the steps of a folder of monthly folders, in the order of time.
 
     Args:
-        folder: raw data; step files may lie in it or anywhere below.
+        folder: raw data; step files may lie in it or anywhere below, in linked folders too.
         outputs: another folder with the output files, as for the published expanded inputs, whose
             outputs are those of the plain data set; empty where they lie in ``folder``.
 
@@ -196,8 +209,13 @@ def list_steps(folder: str | Path, outputs: str | Path = "") -> list[StepFiles]:
         raise ClimSimError(f"{folder}: no such folder: give the folder that holds YYYY-MM/")
     if outputs and not Path(outputs).is_dir():
         raise ClimSimError(f"outputs={outputs}: no such folder: give the one with the mlo files")
-    inputs = _by_time(folder, INPUT_TAGS)
-    after = _by_time(Path(outputs or folder), (OUTPUT_TAG,))
+    own = find_step_files(folder)
+    own.warn()
+    other = find_step_files(Path(outputs)) if outputs else own
+    if outputs:
+        other.warn()
+    inputs = _by_time(own.paths, INPUT_TAGS)
+    after = _by_time(other.paths, (OUTPUT_TAG,))
     if not inputs:
         raise ClimSimError(
             f"{folder}: no step files: expected YYYY-MM/E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc"
@@ -205,10 +223,10 @@ def list_steps(folder: str | Path, outputs: str | Path = "") -> list[StepFiles]:
     return [StepFiles(s, inputs[s], after.get(s)) for s in sorted(inputs)]
 
 
-def _by_time(folder: Path, tags: tuple[str, ...]) -> dict[int, Path]:
+def _by_time(paths: Iterable[Path], tags: tuple[str, ...]) -> dict[int, Path]:
     """Files with one of the tags, by the time in their names."""
     found: dict[int, Path] = {}
-    for path in sorted(folder.rglob("E3SM-MMF.*.nc")):
+    for path in paths:
         parsed = parse_name(path)
         if parsed is None or parsed[0] not in tags:
             continue
@@ -227,7 +245,10 @@ def output_path(path: Path) -> Path:
 
 
 def read_step(
-    path: str | Path, headers: HeaderCache | None = None, output: Path | None = None
+    path: str | Path,
+    headers: HeaderCache | None = None,
+    output: Path | None = None,
+    time_step: int | None = None,
 ) -> RawStep:
     """Read the pair of files of one step.
 
@@ -235,6 +256,7 @@ def read_step(
         path: input file (``mli``, or the expanded ``mlexpand``); its ``mlo`` lies beside it.
         headers: parser to share between files, which spares parsing equal headers again.
         output: output file, where it lies elsewhere.
+        time_step: physics time step of the record [s], which the files must not contradict.
 
     Returns:
         Date, state before physics with boundary inputs, state after physics with outputs.
@@ -250,9 +272,9 @@ def read_step(
             f"{path}: expected a name such as E3SM-MMF.mli.0001-02-03-01200.nc: "
             "give the input file of a step"
         )
-    before = read_fields(path, INPUT_VARIABLES, headers)
+    before = read_fields(path, INPUT_VARIABLES, headers, time_step)
     output = output or output_path(path)
-    after = read_fields(output, OUTPUT_VARIABLES, headers)
+    after = read_fields(output, OUTPUT_VARIABLES, headers, time_step)
     shapes = before["state_t"].shape, after["state_t"].shape
     if shapes[0] != shapes[1]:
         raise ClimSimError(
@@ -293,7 +315,8 @@ def read_grid_info(path: str | Path) -> ColumnGrid:
     """Read a grid file.
 
     Raises:
-        ClimSimError: if the file is missing, no netCDF, or lacks a variable.
+        ClimSimError: if the file is missing, no netCDF, lacks a variable, or holds values or units
+            that no such grid has.
     """
     path = Path(path)
     if not path.is_file():
@@ -306,7 +329,30 @@ def read_grid_info(path: str | Path) -> ColumnGrid:
                 if name not in file.variables:
                     raise missing_variable(path, name, file.variables)
                 values[name] = np.asarray(file[name][...], dtype=np.float64)
-            p0 = float(file["P0"][...]) if "P0" in file.variables else 1.0e5
+            p0 = float(np.ravel(file["P0"][...])[0]) if "P0" in file.variables else 1.0e5
+            units = {n: str(getattr(file[n], "units", "")) for n in file.variables}
     except (OSError, RuntimeError) as error:
         raise ClimSimError(f"{path}: not a whole netCDF file ({error})") from error
-    return ColumnGrid(**values, p0=p0)
+    for name, expected in _GRID_UNITS.items():
+        if foreign_unit(expected, units.get(name, "")):
+            raise ClimSimError(
+                f"{path}: {name} is in {units[name]!r}, expected {expected!r}: convert the values, "
+                "or correct the attribute where it is wrong"
+            )
+    try:
+        grid = ColumnGrid(**values, p0=p0)
+    except ClimSimError as error:
+        raise ClimSimError(f"{path}: {error}") from error
+    _check_degrees(path, grid)
+    return grid
+
+
+def _check_degrees(path: Path, grid: ColumnGrid) -> None:
+    """Refuse a grid of the whole Earth whose columns all lie near the equator."""
+    covers_earth = np.isclose(grid.area.sum(), 4 * np.pi, rtol=0.05)
+    furthest = float(np.abs(grid.lat).max())
+    if covers_earth and grid.n_columns > 2 and furthest <= np.pi / 2:
+        raise ClimSimError(
+            f"{path}: the columns cover the Earth, but lat reaches {furthest:.3g} degrees only: "
+            "is it in radians? expected degrees north"
+        )

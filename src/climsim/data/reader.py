@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from climsim.data.features import MEMORY
+from climsim.data.features import MEMORY, memory_needed
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.variables import INPUT_SETS, TARGETS, VariableSet
@@ -43,6 +43,36 @@ def input_set(inputs: str) -> VariableSet:
     if inputs not in sets:
         raise unknown_name("inputs", inputs, sets)
     return sets[inputs]
+
+
+def check_inputs(store: Store, inputs: str, split: str = "train") -> None:
+    """Refuse a store whose split has no step for a kind of inputs.
+
+    Args:
+        store: the store.
+        inputs: ``standard``, ``multirep`` or ``expanded``.
+        split: ``train``, ``validation`` or ``test``.
+
+    Raises:
+        ClimSimError: if the store lacks the previous-step features, or no step of the split has
+            them or exists at all.
+    """
+    missing = [name for name in input_set(inputs).names if name not in store.names]
+    if any(memory_needed(name) for name in missing):
+        raise ClimSimError(
+            f"{store.path}: the store holds no previous-step features, which {inputs} inputs need: "
+            "prepare it again with memory=true, or choose a recipe of the standard set"
+        )
+    if not store.steps(split).size:
+        raise ClimSimError(
+            f"{store.path}: no step of split {split}, so none serves {inputs} inputs: prepare it "
+            f"again with another split.{split}"
+        )
+    if inputs == "expanded" and not store.steps(split, MEMORY).size:
+        raise ClimSimError(
+            f"{store.path}: no step of split {split} serves {inputs} inputs: none has {MEMORY} "
+            "gapless previous steps, as in raw data that were downloaded with a stride"
+        )
 
 
 @dataclass(frozen=True)
@@ -117,9 +147,8 @@ class BlockReader(IterableDataset[Batch]):
         self.threads = threads
         self.levels, self.columns = opened.n_levels, opened.n_columns
         self.block_steps = opened.block_steps
+        check_inputs(opened, inputs, split)
         self.steps = opened.steps(split, MEMORY if inputs == "expanded" else 0)
-        if not self.steps.size:
-            raise ClimSimError(f"{opened.path}: no step of split {split} serves {inputs} inputs")
         self.blocks = np.unique(self.steps // self.block_steps)
         if self.blocks.size < world_size:
             raise ClimSimError(
@@ -149,8 +178,11 @@ class BlockReader(IterableDataset[Batch]):
         # Processes that train together wait for each other: all stop after the shortest.
         limit = min(sum(p.batches for p in pools) for pools in per_rank)
         if not limit:
+            largest = min(max((p.samples for p in pools), default=0) for pools in per_rank)
             raise ClimSimError(
-                f"batch_size={self.batch_size}: more than the samples of a pool: use a smaller one"
+                f"data.batch_size={self.batch_size}: more than the {largest} samples that a "
+                f"process holds at a time (data.pool_blocks={self.pool_blocks}): give at most "
+                f"{largest}"
             )
         result = []
         for pool in per_rank[self.rank]:

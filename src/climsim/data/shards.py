@@ -21,12 +21,14 @@ from climsim.data.features import (
     present_features,
     step_terms,
 )
+from climsim.data.pressure import order_problem, pressure_problem
 from climsim.data.ranges import outside_range
-from climsim.data.raw import StepFiles, read_step
+from climsim.data.raw import RawStep, StepFiles, read_step
 from climsim.data.seal import ShardSums, content_hash
 from climsim.data.step_file import read_fields
 from climsim.errors import ClimSimError
 from climsim.files import write_json
+from climsim.grid import ColumnGrid
 from climsim.variables import variable
 
 
@@ -41,8 +43,8 @@ class ShardTask:
         windows: for each step its files, then those of the gapless previous steps.
         memory: (step,) previous steps whose features each step has.
         names: variables to store.
-        latitude: (column,) [degrees north].
-        shape: numbers of levels and columns.
+        grid: the columns and levels.
+        time_step: physics time step [s].
         check_ranges: whether to refuse values outside their physical range.
     """
 
@@ -52,9 +54,14 @@ class ShardTask:
     windows: tuple[tuple[StepFiles, ...], ...]
     memory: tuple[int, ...]
     names: tuple[str, ...]
-    latitude: NDArray[np.floating] = field(repr=False)
-    shape: tuple[int, int]
+    grid: ColumnGrid = field(repr=False)
+    time_step: int
     check_ranges: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of levels and columns."""
+        return self.grid.n_levels, self.grid.n_columns
 
     @property
     def tick(self) -> Path:
@@ -92,7 +99,7 @@ def write_shard(task: ShardTask) -> int:
         terms = {files: terms.get(files) or _read(files, task, headers) for files in window}
         now, previous, earlier = [*(terms[files] for files in window), None, None][:3]
         assert now is not None
-        fields = present_features(now, task.latitude)
+        fields = present_features(now, task.grid.lat)
         if window[0].expanded and task.memory[row]:
             kept = read_fields(window[0].before, EXPANDED_FILE, headers)
             fields.update(expanded_file_features(kept))
@@ -117,12 +124,13 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
 
 def _read(files: StepFiles, task: ShardTask, headers: HeaderCache) -> StepTerms:
     path = files.before
-    step = read_step(path, headers, files.after)
+    step = read_step(path, headers, files.after, task.time_step)
     if step.shape != task.shape:
         raise ClimSimError(
             f"{path}: (level, column) is {step.shape}, the grid file says {task.shape}: "
             "give the grid file of these data"
         )
+    _check_pressure(path, step, task)
     bad = {**outside_range(step.before), **outside_range(step.after)} if task.check_ranges else {}
     if bad:
         counts = ", ".join(f"{name} ({count})" for name, count in bad.items())
@@ -130,7 +138,19 @@ def _read(files: StepFiles, task: ShardTask, headers: HeaderCache) -> StepTerms:
             f"{path}: implausible values in this step: {counts}: look at it with `climsim data "
             "check`, and replace or remove the step, or prepare with check_ranges=false"
         )
-    return step_terms(step)
+    return step_terms(step, task.time_step)
+
+
+def _check_pressure(path: Path, step: RawStep, task: ShardTask) -> None:
+    """Refuse levels out of order always, and with ``check_ranges`` a pressure not of the grid."""
+    pressure = step.before["state_pmid"]
+    problem = (
+        pressure_problem(pressure, step.before["state_ps"], task.grid)
+        if task.check_ranges
+        else order_problem(pressure)
+    )
+    if problem:
+        raise ClimSimError(f"{path}: {problem}")
 
 
 def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> None:
@@ -138,6 +158,8 @@ def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> No
     memory = np.array(task.memory)
     for name, array in arrays.items():
         rows = np.flatnonzero(memory >= memory_needed(name))
+        if not rows.size:
+            continue
         finite = np.isfinite(array[rows]).reshape(rows.size, -1).all(axis=1)
         if not finite.all():
             path = task.windows[rows[np.argmin(finite)]][0].before

@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import xarray
 
+from climsim.constants import TIME_STEP
 from climsim.data.accumulate import POSITIVE_NAME, PartTask, VariablePart, summarize_blocks
 from climsim.data.cluster import SlurmConfig
 from climsim.data.moments import Array, Moments
 from climsim.data.parallel import run_tasks
 from climsim.data.quantiles import PERCENTS, QuantileSketch
+from climsim.data.step_file import TIME_STEP_ATTRIBUTE
 from climsim.data.store import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
 from climsim.products import Kind, attributes_of
 from climsim.variables import variable
 
+FORMAT = "climsim-statistics-2"
 _FIELDS = ("count", "mean", "std", "min", "max", "positive_mean")
 _COLUMN_FIELDS = ("column_mean", "column_std")
 STATISTICS = Kind("a statistics file", lambda path: "store_fingerprint" in attributes_of(path))
@@ -68,12 +71,14 @@ class Statistics(Mapping[str, VariableStatistics]):
         n_levels: number of levels.
         split: split they were computed from.
         store: fingerprint of the store they were computed from.
+        time_step: physics time step over which tendencies were taken [s].
     """
 
     variables: dict[str, VariableStatistics]
     n_levels: int
     split: str
     store: str
+    time_step: float = TIME_STEP
 
     def __getitem__(self, name: str) -> VariableStatistics:
         if name not in self.variables:
@@ -101,8 +106,9 @@ class Statistics(Mapping[str, VariableStatistics]):
 
     @cached_property
     def checksum(self) -> str:
-        """Hash of names and all values."""
-        digest = hashlib.sha256(self.fingerprint.encode())
+        """Hash of names, all values, and what they were computed from."""
+        about = "\n".join((self.fingerprint, self.split, self.store, f"{self.time_step:g}"))
+        digest = hashlib.sha256(about.encode())
         for values in self.variables.values():
             digest.update(np.asarray(values.quantiles, dtype="<f8").tobytes())
         return digest.hexdigest()
@@ -164,7 +170,9 @@ class Statistics(Mapping[str, VariableStatistics]):
                 **{f"{k}_unit": (k, [variable(n).unit for n in v]) for k, v in units.items()},
             },
             attrs={
+                "format": FORMAT,
                 "split": self.split,
+                TIME_STEP_ATTRIBUTE: self.time_step,
                 "store_fingerprint": self.store,
                 "fingerprint": self.fingerprint,
                 "checksum": self.checksum,
@@ -189,13 +197,21 @@ class Statistics(Mapping[str, VariableStatistics]):
             variables = _variables_of(dataset)
             levels = int(dataset.sizes["level"])
             split, store = (str(dataset.attrs[k]) for k in ("split", "store_fingerprint"))
+            found, time_step = dataset.attrs.get("format"), dataset.attrs.get(TIME_STEP_ATTRIBUTE)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise ClimSimError(
                 f"{path}: not a statistics file of this package ({error}): compute it again"
             ) from error
-        result = cls(variables, levels, split, store)
+        if found != FORMAT or time_step is None:
+            raise ClimSimError(
+                f"{path}: format {found!r}, expected {FORMAT!r}: written by another version; "
+                "compute the statistics again"
+            )
+        result = cls(variables, levels, split, store, float(time_step))
         if dataset.attrs.get("checksum") != result.checksum:
-            raise ClimSimError(f"{path}: the values were changed after writing: compute them again")
+            raise ClimSimError(
+                f"{path}: values, split or store were changed after writing: compute them again"
+            )
         return result
 
 
@@ -266,7 +282,7 @@ def compute_statistics(
         name: _summary(name, [moments[task.number][name] for task in tasks], sketches[name])
         for name in ordered
     }
-    return Statistics(variables, store.n_levels, split, store.fingerprint)
+    return Statistics(variables, store.n_levels, split, store.fingerprint, store.time_step)
 
 
 def _part_tasks(store: Store, split: str) -> list[PartTask]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from climsim.constants import FILL_THRESHOLD, SECONDS_PER_DAY
 from climsim.data import classic
 from climsim.data.times import seconds_of, to_date
+from climsim.data.units import foreign_unit
 from climsim.errors import ClimSimError
 from climsim.variables import variable
 
@@ -42,8 +43,11 @@ class StepFileError(ClimSimError):
         return type(self), (self.problem, str(self))
 
 
-PROBLEMS = ("unreadable", "truncated", "variable", "shape", "nan", "fill", "date")
+PROBLEMS = ("unreadable", "truncated", "variable", "shape", "units", "nan", "fill", "date", "step")
 """Kinds of problems of a file that reading finds."""
+
+TIME_STEP_ATTRIBUTE = "time_step_s"
+"""Global attribute with the physics time step [s], which generated files carry."""
 
 _CALENDARS = ("noleap", "365_day")
 _NAME = re.compile(r"E3SM-MMF\.([A-Za-z0-9]+)\.(\d{4})-(\d{2})-(\d{2})-(\d{5})\.nc")
@@ -65,8 +69,38 @@ def parse_name(path: Path) -> tuple[str, int] | None:
         raise ClimSimError(f"{path}: {error}: rename or remove the file") from error
 
 
+def declared_time_step(path: Path) -> float | None:
+    """Physics time step [s] that a step file declares; None if it declares none.
+
+    Raises:
+        ClimSimError: if the file cannot be read.
+    """
+    try:
+        if _is_classic(path):
+            value = classic.parse_header(path.read_bytes()).attributes.get(TIME_STEP_ATTRIBUTE)
+        else:
+            with netCDF4.Dataset(path) as file:
+                value = getattr(file, TIME_STEP_ATTRIBUTE, None)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StepFileError(
+            "unreadable", f"{path}: cannot be read ({error}): copy or download the file again"
+        ) from error
+    return None if value is None else _number(value)
+
+
+def _number(value: object) -> float:
+    """An attribute as a number; NaN, which equals nothing, where it is none."""
+    try:
+        return float(np.ravel(np.asarray(value))[0])
+    except (ValueError, TypeError, IndexError):
+        return float("nan")
+
+
 def read_fields(
-    path: str | Path, names: tuple[str, ...], headers: classic.HeaderCache | None = None
+    path: str | Path,
+    names: tuple[str, ...],
+    headers: classic.HeaderCache | None = None,
+    time_step: int | None = None,
 ) -> Fields:
     """Read variables of one step file and check their shapes and values.
 
@@ -74,6 +108,7 @@ def read_fields(
         path: a step file.
         names: the variables to read.
         headers: parser to share between files, which spares parsing equal headers again.
+        time_step: physics time step of the record [s], which the file must not contradict.
 
     Returns:
         Profiles (level, column), scalars (column,), in the native byte order.
@@ -81,14 +116,17 @@ def read_fields(
     Raises:
         ClimSimError: as for `read_step`.
     """
-    fields, problems = inspect_fields(path, names, headers)
+    fields, problems = inspect_fields(path, names, headers, time_step)
     for problem in problems:
         raise problem
     return fields
 
 
 def inspect_fields(
-    path: str | Path, names: tuple[str, ...], headers: classic.HeaderCache | None = None
+    path: str | Path,
+    names: tuple[str, ...],
+    headers: classic.HeaderCache | None = None,
+    time_step: int | None = None,
 ) -> tuple[Fields, list[StepFileError]]:
     """Read what can be read of variables of one step file, and list all that is wrong with it.
 
@@ -96,6 +134,7 @@ def inspect_fields(
         path: a step file.
         names: the variables to read.
         headers: parser to share between files, which spares parsing equal headers again.
+        time_step: physics time step of the record [s], which the file must not contradict.
 
     Returns:
         The variables that are whole and of the right layout, as for `read_fields`, and the
@@ -103,18 +142,25 @@ def inspect_fields(
     """
     path = Path(path)
     problems: list[StepFileError] = []
+    attributes: Mapping[str, object]
     try:
         data = path.read_bytes() if _is_classic(path) else None
         if data is None:
-            fields = _read_netcdf4(path, names, problems)
+            attributes, fields = _read_netcdf4(path, names, problems)
         else:
-            fields = _read_classic(path, data, names, headers or classic.HeaderCache(), problems)
+            header = _parsed(path, data, headers or classic.HeaderCache())
+            attributes, fields = (
+                header.attributes,
+                _read_classic(path, data, header, names, problems),
+            )
     except StepFileError as error:
         return {}, [error]
     except FileNotFoundError:
         return {}, [StepFileError("unreadable", f"{path}: no such file: the step is incomplete")]
     except OSError as error:
         return {}, [StepFileError("unreadable", f"{path}: cannot be read ({error.strerror})")]
+    problems += _calendar_problems(path, attributes.get("calendar"))
+    problems += _step_problems(path, attributes.get(TIME_STEP_ATTRIBUTE), time_step)
     problems += _value_problems(path, fields)
     return fields, problems
 
@@ -124,20 +170,23 @@ def _is_classic(path: Path) -> bool:
         return stream.read(4) in classic.MAGIC
 
 
-def _read_classic(
-    path: Path,
-    data: bytes,
-    names: tuple[str, ...],
-    headers: classic.HeaderCache,
-    problems: list[StepFileError],
-) -> Fields:
+def _parsed(path: Path, data: bytes, headers: classic.HeaderCache) -> classic.ClassicHeader:
     try:
-        header = headers.parse(data)
+        return headers.parse(data)
     except classic.HeaderError as error:
         raise StepFileError(
             "unreadable",
             f"{path}: damaged netCDF header ({error}): copy or download the file again",
         ) from error
+
+
+def _read_classic(
+    path: Path,
+    data: bytes,
+    header: classic.ClassicHeader,
+    names: tuple[str, ...],
+    problems: list[StepFileError],
+) -> Fields:
     if header.size > len(data):
         problems.append(
             StepFileError(
@@ -146,20 +195,24 @@ def _read_classic(
                 "copy or download the file again",
             )
         )
-    problems += _calendar_problems(path, header.attributes.get("calendar"))
     problems += _stamp_problems(path, _classic_stamp(header, data))
     fields = {}
     for name in names:
         place = header.variables.get(name)
+        if name in header.record_variables:
+            problems.append(_several_times(path, name, header.records))
+            continue
         if place is None:
             problems.append(missing_variable(path, name, header.variables))
             continue
-        wrong = _layout_problems(path, name, place.dimensions, place.dtype)
+        problems += _unit_problems(path, name, place.units)
+        wrong = _layout_problems(path, name, place.dimensions, place.shape, place.dtype)
         problems += wrong
         if wrong or place.end > len(data):
             continue
-        count = int(np.prod(place.shape))
-        value = np.frombuffer(data, place.dtype, count, place.offset).reshape(place.shape)
+        shape = _shape_at_a_time(name, place.shape)
+        count = int(np.prod(shape))
+        value = np.frombuffer(data, place.dtype, count, place.offset).reshape(shape)
         fields[name] = value.astype(place.dtype.newbyteorder("="))
     return fields
 
@@ -173,13 +226,17 @@ def _classic_stamp(header: classic.ClassicHeader, data: bytes) -> dict[str, int]
     return stamp
 
 
-def _read_netcdf4(path: Path, names: tuple[str, ...], problems: list[StepFileError]) -> Fields:
+def _read_netcdf4(
+    path: Path, names: tuple[str, ...], problems: list[StepFileError]
+) -> tuple[dict[str, object], Fields]:
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)
-            problems += _calendar_problems(path, getattr(file, "calendar", None))
+            attributes = {name: file.getncattr(name) for name in file.ncattrs()}
             stamp: dict[str, int] = {
-                n: int(file[n][...]) for n in ("ymd", "tod") if n in file.variables
+                n: int(np.ravel(file[n][...])[0])
+                for n in ("ymd", "tod")
+                if n in file.variables and file[n].size == 1
             }
             problems += _stamp_problems(path, stamp)
             fields = {}
@@ -188,11 +245,14 @@ def _read_netcdf4(path: Path, names: tuple[str, ...], problems: list[StepFileErr
                 if array is None:
                     problems.append(missing_variable(path, name, file.variables))
                     continue
-                wrong = _layout_problems(path, name, array.dimensions, np.dtype(array.dtype))
+                problems += _unit_problems(path, name, getattr(array, "units", ""))
+                wrong = _layout_problems(
+                    path, name, array.dimensions, array.shape, np.dtype(array.dtype)
+                )
                 problems += wrong
                 if not wrong:
-                    fields[name] = array[...]
-            return fields
+                    fields[name] = array[...].reshape(_shape_at_a_time(name, array.shape))
+            return attributes, fields
     except (OSError, RuntimeError, ValueError, TypeError, UnicodeError) as error:
         raise StepFileError(
             "unreadable",
@@ -211,10 +271,13 @@ def missing_variable(path: Path, name: str, found: Mapping[str, object]) -> Step
 
 
 def _layout_problems(
-    path: Path, name: str, dimensions: tuple[str, ...], dtype: np.dtype
+    path: Path, name: str, dimensions: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype
 ) -> list[StepFileError]:
     expected = ("lev", "ncol") if variable(name).profile else ("ncol",)
-    if tuple(dimensions) != expected:
+    if tuple(dimensions) == ("time", *expected):
+        if shape[0] != 1:
+            return [_several_times(path, name, shape[0])]
+    elif tuple(dimensions) != expected:
         text = (
             f"{path}: {name} has dimensions ({', '.join(dimensions)}), "
             f"expected ({', '.join(expected)})"
@@ -224,6 +287,45 @@ def _layout_problems(
         text = f"{path}: {name} has type {dtype}, expected floating point numbers"
         return [StepFileError("variable", text)]
     return []
+
+
+def _shape_at_a_time(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the time dimension of length 1 that some writers add."""
+    return shape[-2:] if variable(name).profile else shape[-1:]
+
+
+def _several_times(path: Path, name: str, times: int) -> StepFileError:
+    return StepFileError(
+        "shape",
+        f"{path}: {name} holds {times} times, expected one step in a file: "
+        "write one pair of files for each step",
+    )
+
+
+def _unit_problems(path: Path, name: str, units: str) -> list[StepFileError]:
+    expected = variable(name).unit
+    if not foreign_unit(expected, units):
+        return []
+    return [
+        StepFileError(
+            "units",
+            f"{path}: {name} is in {units!r}, expected {expected!r}: convert the values, or "
+            "correct the attribute where it is wrong",
+        )
+    ]
+
+
+def _step_problems(path: Path, declared: object, expected: int | None) -> list[StepFileError]:
+    """Compare the time step that a file declares, if it does, with that of the record."""
+    if declared is None or expected is None or _number(declared) == expected:
+        return []
+    return [
+        StepFileError(
+            "step",
+            f"{path}: {TIME_STEP_ATTRIBUTE} is {_number(declared):g} s, expected {expected} s: "
+            "keep data of different time steps apart",
+        )
+    ]
 
 
 def _calendar_problems(path: Path, calendar: object) -> list[StepFileError]:

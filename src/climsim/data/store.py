@@ -18,6 +18,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 
+from climsim.constants import TIME_STEP
 from climsim.data.address import LocalFolder, StoreAddress, StoreFolder, folder_of, store_address
 from climsim.data.chunks import COMPRESSION_LEVEL, BlockFiles, BlockLayout, Document
 from climsim.data.features import STORED
@@ -31,6 +32,7 @@ from climsim.data.seal import (
     metadata_files,
 )
 from climsim.data.splits import SPLITS, split_code
+from climsim.data.step_file import TIME_STEP_ATTRIBUTE
 from climsim.data.times import CALENDAR, TIME_UNITS
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
@@ -143,6 +145,11 @@ class Store:
     def fingerprint(self) -> str:
         """Hash of the content: equal for equal data in equal shards, whatever prepared them."""
         return str(self.group.attrs["fingerprint"])
+
+    @property
+    def time_step(self) -> float:
+        """Physics time step over which tendencies are taken [s]."""
+        return float(self.group.attrs[TIME_STEP_ATTRIBUTE])
 
     @cached_property
     def block_steps(self) -> int:
@@ -261,6 +268,7 @@ def create_arrays(
     memory: NDArray[np.int8],
     layout: Layout,
     names: Sequence[str] = STORED,
+    time_step: int = int(TIME_STEP),
 ) -> None:
     """Create the arrays of a store, and fill its coordinates.
 
@@ -272,9 +280,12 @@ def create_arrays(
         memory: (time,) gapless previous steps.
         layout: chunks and compression.
         names: variables to create.
+        time_step: physics time step over which tendencies are taken [s].
     """
     group = zarr.create_group(path, overwrite=True)
-    group.attrs.update({"format": FORMAT, "variables": list(names), "p0": grid.p0})
+    group.attrs.update(
+        {"format": FORMAT, "variables": list(names), "p0": grid.p0, TIME_STEP_ATTRIBUTE: time_step}
+    )
     block = min(layout.block_steps, times.size)
     for name in names:
         levels = (grid.n_levels,) if variable(name).profile else ()

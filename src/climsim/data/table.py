@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 
-from climsim.constants import N_LEVELS, PRUNED_LEVELS, QN_ZERO_LEVELS, TIME_STEP
+from climsim.constants import N_LEVELS, PRUNED_LEVELS, QN_ZERO_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.variables import (
     DOOR_OUTPUTS,
@@ -130,7 +130,7 @@ def derivation(name: str) -> str:
         return _FORMULAS[name]
     if name.startswith("ptend_"):
         key = name.replace("ptend_", "state_")
-        return f"(mlo.{key} - mli.{key}) / {TIME_STEP:g} s"
+        return f"(mlo.{key} - mli.{key}) / dt"
     if name.endswith(("_dyn", "_prvphy")):
         return _previous_step(name)
     return f"as in {'mlo' if name.startswith('cam_out_') else 'mli'}"
@@ -142,7 +142,7 @@ _FORMULAS = {
     "liq_partition": "clip((T - 253.16 K) / 20 K, 0, 1)",
     "clat": "cos(lat)",
     "slat": "sin(lat)",
-    "ptend_qn": f"(mlo.(q0002 + q0003) - mli.(q0002 + q0003)) / {TIME_STEP:g} s",
+    "ptend_qn": "(mlo.(q0002 + q0003) - mli.(q0002 + q0003)) / dt",
     "cam_in_SNOWHICE": "as in mli, fill values (1e30, off sea ice) set to 0",
     "cam_in_SNOWHLAND": "as in mli, fill values set to 0",
 }
@@ -156,8 +156,8 @@ def _previous_step(name: str) -> str:
         "qn": "(q0002 + q0003)",
     }.get(key, f"state_{key}")
     if kind == "dyn":
-        return f"(mli({newer}).{what} - mlo({older}).{what}) / {TIME_STEP:g} s"
-    return f"(mlo({older}).{what} - mli({older}).{what}) / {TIME_STEP:g} s"
+        return f"(mli({newer}).{what} - mlo({older}).{what}) / dt"
+    return f"(mlo({older}).{what} - mli({older}).{what}) / dt"
 
 
 def normalization(name: str, variables: str) -> str:
@@ -221,7 +221,8 @@ climsim data variables targets form=markdown
 ```
 
 Profiles come first, each from the model top (level 0) to the surface, then the scalars. `mli` is
-the file with the state before physics, `mlo` the one after it; t is the present step. In names,
+the file with the state before physics, `mlo` the one after it; t is the present step and dt its
+length (1200 s in the published data; a store says its own as `time_step_s`). In names,
 `_prvphy` is what physics did in the previous step, `_dyn` what dynamics and the other components
 did between that step and this one, and the prefix `tm_` moves either one step further back.
 Statistics are those of the training split; "per level" means one number per level, otherwise there

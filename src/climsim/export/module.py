@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from climsim.constants import TIME_STEP
 from climsim.networks import Network
 from climsim.transforms import (
     DOORS,
@@ -88,18 +89,19 @@ class Emulation(nn.Module):
     The constraint follows the mean, so that an ensemble obeys it too.
     """
 
-    def __init__(self, members: list[Member], n_outputs: int) -> None:
+    def __init__(self, members: list[Member], n_outputs: int, time_step: float) -> None:
         """Put the members together.
 
         Args:
             members: networks of one door and level count.
             n_outputs: features of the result, confidences included.
+            time_step: physics time step of the data [s].
         """
         super().__init__()
         self.members = nn.ModuleList(members)
         inputs = members[0].inputs
         door = DOORS[door_of_inputs(inputs.kind)]
-        self.constraint = MicrophysicsConstraint(door, inputs.n_levels)
+        self.constraint = MicrophysicsConstraint(door, inputs.n_levels, time_step=time_step)
         self.n_outputs = n_outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,14 +137,17 @@ def _mean(values: list[Tensor]) -> Tensor:
     return total / len(values)
 
 
-def build_emulation(members: list[Member], confidence: bool) -> Emulation:
+def build_emulation(
+    members: list[Member], confidence: bool, time_step: float = TIME_STEP
+) -> Emulation:
     """Build the module of an exported file.
 
     Args:
         members: networks of one door and level count.
         confidence: whether they have a confidence head.
+        time_step: physics time step of the data [s].
     """
     levels = members[0].inputs.n_levels
     size = DOOR_OUTPUTS.size(levels)
     n_outputs = size + TARGETS.size(levels) if confidence else size
-    return Emulation(members, n_outputs).eval()
+    return Emulation(members, n_outputs, time_step).eval()

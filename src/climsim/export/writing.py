@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from climsim.constants import EXPORT_ZERO_LEVELS, TIME_STEP
+from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
@@ -113,14 +113,14 @@ def export_model(
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
     members = [Member(m.network, m.transforms) for m in models]
-    exact = build_emulation(members, models[0].confidence)
+    exact = build_emulation(members, models[0].confidence, models[0].time_step)
     kind, levels = members[0].inputs.kind, members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
     written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
         again = [load_model(p, code) for p in paths]
         reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in again]
-        written = build_emulation(reduced, models[0].confidence)
+        written = build_emulation(reduced, models[0].confidence, models[0].time_step)
         metadata["fast_form"] = _deviation(exact, written, levels, probe)
         worst = max(metadata["fast_form"].items(), key=lambda item: item[1])
         logger.warning(
@@ -148,16 +148,16 @@ def _knows_training(model: TrainedModel) -> bool:
 
 
 def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
-    """Members of an ensemble must share the door, the levels and the confidence head."""
+    """Members of an ensemble must share the door, levels, confidence head and time step."""
 
-    def shape(model: TrainedModel) -> tuple[str, int, bool]:
+    def shape(model: TrainedModel) -> tuple[str, int, bool, float]:
         inputs = model.transforms.inputs
-        return door_of_inputs(inputs.kind), inputs.n_levels, model.confidence
+        return door_of_inputs(inputs.kind), inputs.n_levels, model.confidence, model.time_step
 
     for path, model in zip(paths, models, strict=True):
         if shape(model) != shape(models[0]):
             raise ClimSimError(
-                f"{path}: expected door, levels and confidence {shape(models[0])} as in "
+                f"{path}: expected door, levels, confidence and time step {shape(models[0])} as in "
                 f"{paths[0]}, found {shape(model)}: export members of one kind together"
             )
 
@@ -185,7 +185,7 @@ def _metadata(
         "n_outputs": size + TARGETS.size(levels) if confidence else size,
         "inputs": _layout(door, levels),
         "outputs": _layout(DOOR_OUTPUTS, levels),
-        "time_step_s": TIME_STEP,
+        "time_step_s": first.time_step,
         "zero_levels": EXPORT_ZERO_LEVELS,
         **_training_loss(first),
         "precision": precision,

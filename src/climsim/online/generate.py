@@ -106,6 +106,7 @@ def generate(
             after_physics(result, host.dt),
             host.grid,
             host.source,
+            host.dt,
         )
         done += 1
         if done % per_day == 0 or done == total:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.networks import build_network
@@ -123,6 +124,11 @@ class TrainedModel:
     transforms: Transforms
     about: dict[str, Any] = field(repr=False)
     validation_loss: float | None = None
+
+    @property
+    def time_step(self) -> float:
+        """Physics time step of the data [s]; that of the published data where it is not known."""
+        return float(self.about.get("time_step_s", TIME_STEP))
 
     @property
     def confidence(self) -> bool:

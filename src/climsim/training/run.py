@@ -21,7 +21,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from climsim.data.reader import BlockReader
+from climsim.data.reader import BlockReader, check_inputs
 from climsim.data.statistics import Statistics, VariableStatistics, compute_statistics
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
@@ -189,6 +189,7 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dic
         recipe=recipe.name,
         seed=config.seed,
         statistics_hash=statistics_hash,
+        time_step_s=store.time_step,
         parameters=_count(network),
     )
     return EmulatorModule(config, network, transforms), about
@@ -208,6 +209,7 @@ def _transforms(
             is asked for.
     """
     path, inputs = config.data.statistics, config.recipe.inputs
+    check_inputs(store, inputs)
     if path is not None and path.is_dir():
         if config.data.clip_margin is not None:
             raise ClimSimError(

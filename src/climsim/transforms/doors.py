@@ -119,7 +119,11 @@ class MicrophysicsConstraint(nn.Module):
     kept: Tensor
 
     def __init__(
-        self, door: VariableSet, n_levels: int, zero_levels: int = EXPORT_ZERO_LEVELS
+        self,
+        door: VariableSet,
+        n_levels: int,
+        zero_levels: int = EXPORT_ZERO_LEVELS,
+        time_step: float = TIME_STEP,
     ) -> None:
         """Find the temperature and the clouds at the door.
 
@@ -127,11 +131,12 @@ class MicrophysicsConstraint(nn.Module):
             door: what the climate model hands over.
             n_levels: levels of a profile.
             zero_levels: top levels without moisture, condensate and wind tendencies.
+            time_step: over which tendencies act [s].
         """
         super().__init__()
         self.n_outputs = DOOR_OUTPUTS.size(n_levels)
         self.n_levels = n_levels
-        self._time_step = TIME_STEP
+        self._time_step = time_step
         self._temperature = door.slice("state_t", n_levels).start
         self._liquid = door.slice("state_q0002", n_levels).start
         self._ice = door.slice("state_q0003", n_levels).start
