@@ -361,3 +361,17 @@ def test_one_statistics_object_serves_replaced_fields(statistics):
     noisy = replace(s, min=np.full(LEVELS, 9e-7), max=np.full(LEVELS, 9e-7 * (1 + 1e-7)))
     transform = from_statistics({**statistics, "pbuf_CH4": noisy}, "standard", LEVELS).inputs
     assert torch.isinf(transform.div[STANDARD.slice("pbuf_CH4", LEVELS)]).all()
+
+
+def test_condensate_is_split_over_the_time_step_of_the_data():
+    """After 900 s the air has warmed from 260 K to 269 K, where 79 % of condensate is liquid."""
+    door = DOORS["v2"]
+    x = torch.zeros(1, door.size(LEVELS))
+    for name, value in (("state_t", 260.0), ("state_q0002", 1e-5), ("state_q0003", 1e-5)):
+        x[:, door.slice(name, LEVELS)] = value
+    y = torch.zeros(1, TARGETS.size(LEVELS))
+    y[:, TARGETS.slice("ptend_t", LEVELS)] = 0.01
+    out = MicrophysicsConstraint(door, LEVELS, 0, time_step=900.0)(x, y)
+    liquid = out[:, DOOR_OUTPUTS.slice("ptend_q0002", LEVELS)]
+    expected = ((269.0 - 253.16) / 20 * 2e-5 - 1e-5) / 900
+    torch.testing.assert_close(liquid, torch.full_like(liquid, expected), rtol=2e-4, atol=0)

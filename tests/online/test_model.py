@@ -78,6 +78,14 @@ def test_same_file_of_another_content_is_another_run(tmp_path):
         run(tmp_path / "run", path)
 
 
+@pytest.mark.parametrize(("declared", "named"), [(900.0, True), (1200.0, False), (None, False)])
+def test_model_of_another_time_step_is_named(tmp_path, caplog, declared, named):
+    metadata = toy_metadata() if declared is None else toy_metadata(time_step_s=declared)
+    path = save(tmp_path / "m.pt", Damping(LEVELS, DOOR_OUTPUTS.size(LEVELS)), metadata)
+    run(tmp_path / "run", path)
+    assert ("trained on steps of 900 s, the host makes steps of 1200 s" in caplog.text) is named
+
+
 @pytest.mark.parametrize("door", [DOOR_V2, DOOR_V6])
 def test_door_of_a_file_without_metadata_follows_from_its_input(tmp_path, door):
     path = save(tmp_path / "m.pt", Wide(door.size(), DOOR_OUTPUTS.size()))

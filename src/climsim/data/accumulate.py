@@ -83,7 +83,7 @@ def summarize_blocks(task: PartTask) -> tuple[int, dict[str, VariablePart]]:
             positive = part.positive
             if name == POSITIVE_NAME:
                 positive = positive + positive_moments(samples)
-            part.sketch.update(samples.reshape(samples.shape[0], -1))
+            part.sketch.update(samples.reshape(samples.shape[0], part.sketch.positions))
             part = VariablePart(part.moments + Moments.of(samples), part.sketch, positive)
         parts[name] = part
     return task.number, parts

@@ -304,13 +304,15 @@ def _summary(
     if name == POSITIVE_NAME:
         positive = reduce(Moments.__add__, (p for _, p in parts))
         mean = np.where(positive.count > 0, positive.mean, np.nan)
+    # No sample, no value: a previous-step feature of a record that has no such steps.
+    known = moments.count > 0
     return VariableStatistics(
         moments.count,
-        moments.mean,
+        np.where(known, moments.mean, np.nan),
         moments.std,
-        moments.min,
-        moments.max,
-        float(column.mean),
+        np.where(known, moments.min, np.nan),
+        np.where(known, moments.max, np.nan),
+        float(np.where(column.count > 0, column.mean, np.nan)),
         float(column.std),
         mean,
         sketch.quantiles().reshape(-1, *moments.mean.shape),

@@ -21,7 +21,7 @@ from climsim.online.history import HistoryWriter
 from climsim.online.hosts.base import Fields, HealthReport, Host, StepResult
 from climsim.online.losses import LossMeter
 from climsim.online.memory import DOORS, STEPS_NEEDED, Memory, assemble
-from climsim.online.model import Model, non_finite
+from climsim.online.model import Model, compare_time_step, non_finite
 from climsim.online.record import RunRecord
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
 from climsim.online.ring import LastDay
@@ -72,6 +72,8 @@ class Loop:
         self._seen: set[bool] = set()
         self._trouble: HealthReport | None = None
         self._meter = None if model is None else LossMeter.of(model)
+        if model is not None:
+            compare_time_step(model, host.dt)
 
     def step(self) -> bool:
         """Advance one step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import HealthReport
 from climsim.thermodynamics import Array
 from climsim.variables import DOOR_OUTPUTS
+
+logger = logging.getLogger(__name__)
 
 BLOCK_COLUMNS = 128
 """Columns that one thread takes at a time: their activations stay in a core's cache."""
@@ -112,6 +115,22 @@ def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int 
         return model
     torch.set_num_threads(1)
     return InBlocks(model, thread_count(threads))
+
+
+def compare_time_step(model: Model, time_step: float) -> None:
+    """Warn of a model whose data have another physics time step than the host.
+
+    Args:
+        model: an exported model, which says its ``time_step_s``; one made elsewhere may not.
+        time_step: of the host [s].
+    """
+    trained = model.metadata.get("time_step_s")
+    if trained is not None and float(trained) != time_step:
+        logger.warning(
+            "the model was trained on steps of %g s, the host makes steps of %g s: its tendencies "
+            "are means over another time, and liquid and ice are split for it",
+            float(trained), time_step,
+        )  # fmt: skip
 
 
 def non_finite(output: Array, grid: ColumnGrid) -> HealthReport | None:
