@@ -21,6 +21,7 @@ from climsim.evaluation.offline import OfflineConfig, describe
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
+from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.online.history import STREAMS, Sample, history_dataset
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, TARGETS, variable
@@ -357,7 +358,8 @@ def write_study(
     offline = []
     for member in members:
         path = folder / f"{member.label}.nc"
-        offline_metrics(member.network, member.recipe, member.seed).to_netcdf(path)
+        metrics = offline_metrics(member.network, member.recipe, member.seed)
+        write_netcdf(metrics, path, checked=True)
         offline.append(path)
     for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), ("unet-standard-7", 1.0)):
         shape = {"seed": 2, "growing": growing, "bias": growing, "confident": growing == 1.0}
@@ -367,5 +369,6 @@ def write_study(
         (folder / "unet-standard-7",), folder / "mmf1", folder / "base.nc", folder / "mmf2"
     )
     with xarray.open_dataset(evaluate_online(config)) as base:
-        spread_members(base.load(), members).to_netcdf(folder / "online.nc")
+        metrics = spread_members(base.load(), members)
+        write_netcdf(metrics, folder / "online.nc", checked=True)
     return tuple(offline), folder / "online.nc"

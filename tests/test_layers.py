@@ -14,7 +14,7 @@ LAYERS = (
     ("variables",),
     ("grid", "thermodynamics"),
     ("names",),
-    ("files", "locks", "allocation", "plugins", "products"),
+    ("files", "integrity", "locks", "allocation", "plugins", "products"),
     ("data",),
     ("transforms",),
     ("networks",),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from climsim.errors import ClimSimError
+from climsim.integrity import add_checksum
 
 _PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch", "xarray", "zarr")
 TEMPORARY_PREFIX = ".partial-"
@@ -135,12 +136,13 @@ def read_json(path: str | Path) -> Any:
         raise ClimSimError(f"{path}: expected JSON, found something else ({error})") from error
 
 
-def write_netcdf(dataset: Any, path: str | Path, **options: Any) -> None:
+def write_netcdf(dataset: Any, path: str | Path, checked: bool = False, **options: Any) -> None:
     """Write an xarray dataset to a netCDF-4 file atomically.
 
     Args:
         dataset: what to write.
         path: where.
+        checked: whether the file gets a checksum (see `climsim.integrity.check_netcdf`).
         **options: passed on to `xarray.Dataset.to_netcdf`.
 
     Raises:
@@ -149,6 +151,8 @@ def write_netcdf(dataset: Any, path: str | Path, **options: Any) -> None:
     try:
         with atomic_path(path) as temporary:
             dataset.to_netcdf(temporary, engine="netcdf4", **options)
+            if checked:
+                add_checksum(temporary)
     except RuntimeError as error:
         # The netCDF library reports every failed write, a full disk included, as this.
         if "HDF error" not in str(error):

@@ -23,6 +23,7 @@ from climsim.figures.panels import legend_below, panel_grid
 from climsim.figures.registry import NothingToDrawError, figure_table
 from climsim.figures.study import Study
 from climsim.figures.style import NETWORK_STYLES, RECIPE_DASHES, styled
+from climsim.files import write_netcdf
 from evaluation_synthetic import write_study
 
 BASELINE = Path(__file__).parent / "baseline"
@@ -204,7 +205,7 @@ def test_members_of_other_level_counts_are_refused(files, tmp_path):
     with xarray.open_dataset(files[0][0]) as dataset:
         shorter = dataset.isel(level=slice(3)).load()
     shorter.attrs["member"] = "unet-standard-99"
-    shorter.to_netcdf(tmp_path / "short.nc")
+    write_netcdf(shorter, tmp_path / "short.nc", checked=True)
     with pytest.raises(ClimSimError, match="levels"):
         Study.open((files[0][0], tmp_path / "short.nc"), None)
 

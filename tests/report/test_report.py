@@ -12,6 +12,7 @@ import xarray
 from climsim.errors import ClimSimError
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.figures.study import Study
+from climsim.files import write_netcdf
 from climsim.provenance import trace
 from climsim.report.cells import number, plain
 from climsim.report.details import offline_tables
@@ -271,7 +272,7 @@ def test_names_from_files_cannot_inject_markup(files, tmp_path):
     with xarray.open_dataset(files[1]) as dataset:
         online = dataset.load()
     online["run"] = ["<script>alert(1)</script>", *online["run"].values[1:].tolist()]
-    online.to_netcdf(tmp_path / "online.nc")
+    write_netcdf(online, tmp_path / "online.nc", checked=True)
     draw_figures(FiguresConfig(tmp_path / "f", (), tmp_path / "online.nc", only=("stability",)))
     config = ReportConfig(tmp_path / "r.html", (), tmp_path / "online.nc", figures=tmp_path / "f")
     assert "<script>alert" not in write_report(config).read_text()

@@ -23,6 +23,7 @@ from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.regions import surface_members
 from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
+from climsim.integrity import check_netcdf
 from climsim.products import Kind, attributes_of, claim
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
 
@@ -128,7 +129,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     dataset.attrs["parameters"] = sum(p.numel() for m in models for p in m.module.parameters())
     hours, device = training_of([m.metadata for m in models])
     dataset.attrs |= {"training_hours": hours, "training_device": device}
-    write_netcdf(dataset, config.out)
+    write_netcdf(dataset, config.out, checked=True)
     require_finite(config)
     return config.out
 
@@ -307,6 +308,7 @@ def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[n
 def _is_current(path: Path, attributes: dict[str, str]) -> bool:
     if not path.exists():
         return False
+    check_netcdf(path)
     with xarray.open_dataset(path, decode_times=False) as dataset:
         return all(
             dataset.attrs.get(key) == attributes[key]

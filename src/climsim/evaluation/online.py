@@ -123,7 +123,7 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
     summaries = [run_summary(row.run) for row in rows]
     hashes = dict(zip(labels_of(rows), summaries, strict=True))
     dataset.attrs |= provenance(settings, hashes)
-    write_netcdf(dataset, config.out)
+    write_netcdf(dataset, config.out, checked=True)
     return config.out
 
 

@@ -16,6 +16,7 @@ from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
+from climsim.integrity import check_zip
 from climsim.transforms import DOORS
 from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet
 
@@ -147,6 +148,7 @@ def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
     path = Path(path)
     if not path.is_file():
         raise ClimSimError(f"{path}: no such model: run `climsim export` first")
+    _check_whole(path)
     described = _holds_metadata(path)
     foreign = None if described else _probe_foreign(path, device)
     extra = {METADATA_NAME: ""}
@@ -166,6 +168,20 @@ def _no_torchscript(path: Path) -> ClimSimError:
         f"{path}: expected a TorchScript file, found something else or a truncated one: "
         "export it again"
     )
+
+
+def _check_whole(path: Path) -> None:
+    """Compare the file with its CRCs, which torch does not."""
+    try:
+        check_zip(path)
+    except zipfile.BadZipFile as error:
+        if not zipfile.is_zipfile(path):
+            raise _no_torchscript(path) from error
+        raise ClimSimError(
+            f"{path}: was damaged after it was written ({error}): copy or export it again"
+        ) from error
+    except OSError as error:
+        raise ClimSimError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _holds_metadata(path: Path) -> bool:

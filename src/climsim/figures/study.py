@@ -12,6 +12,7 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
+from climsim.integrity import check_netcdf
 from climsim.names import check_name
 
 _NAMED = ("network", "recipe", "group_network", "group_recipe")
@@ -68,6 +69,7 @@ class Study:
 def _load(path: Path, attribute: str) -> xarray.Dataset:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")
+    check_netcdf(path)
     try:
         with xarray.open_dataset(path, decode_times=False, decode_timedelta=False) as dataset:
             loaded = dataset.load()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from climsim.errors import ClimSimError
+from climsim.integrity import check_zip
 from climsim.networks.network import Network
 from climsim.networks.registry import ENCODINGS, architecture, build_network, network_names
 
@@ -54,7 +55,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ClimSimError(f"{path}: no such file: expected a .mdlus archive or a state dict")
     try:
-        loaded = torch.load(_open_weights(path), map_location="cpu", weights_only=True)
+        weights = _open_weights(path)
+        if zipfile.is_zipfile(weights):
+            check_zip(weights)
+        weights.seek(0)
+        loaded = torch.load(weights, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClimSimError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
+from climsim.integrity import check_zip
 from climsim.networks import build_network
 from climsim.plugins import allowed_reference
 from climsim.products import Kind, archived
@@ -35,6 +37,10 @@ CHECKPOINT = Kind(
     lambda path: _PICKLED_KEY in archived(path, "/data.pkl"),
 )
 FORMAT = 1
+_DAMAGED = (
+    RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "positive_mean")
 """Rows of each table of statistics in a checkpoint."""
 
@@ -49,10 +55,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ClimSimError(f"{path}: no such checkpoint: train first or give another path")
     try:
+        check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())[:100]
         raise ClimSimError(
-            f"{path}: expected a checkpoint, found a damaged or foreign file: use another one"
+            f"{path}: expected a checkpoint, found a damaged or foreign file ({reason}): use "
+            "another one"
         ) from error
     if not isinstance(content, dict) or KEY not in content or "state_dict" not in content:
         raise ClimSimError(

@@ -1,0 +1,96 @@
+"""Whether files are as they were written: the CRCs of zip archives, the checksum of netCDF files.
+
+torch does not compare the CRCs of its own archives, and netCDF files carry none by themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from climsim.errors import ClimSimError
+
+logger = logging.getLogger(__name__)
+
+CHECKSUM = "checksum"
+"""Attribute of a netCDF file with the hash of all that can be read from it."""
+
+
+def check_zip(file: str | Path | IO[bytes]) -> None:
+    """Compare every member of a zip archive with its CRC.
+
+    Args:
+        file: the archive, such as a checkpoint or an exported model.
+
+    Raises:
+        zipfile.BadZipFile: if it is no archive or a member differs.
+        OSError: if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except (zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+        raise zipfile.BadZipFile(str(error)) from error
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
+
+
+def add_checksum(path: Path) -> None:
+    """Give a netCDF file that was just written the hash of its content as an attribute."""
+    import netCDF4
+
+    with netCDF4.Dataset(path, "a") as file:
+        file.setncattr(CHECKSUM, _content_hash(file))
+
+
+def check_netcdf(path: str | Path) -> None:
+    """Compare a netCDF file with its checksum; one without is only warned of.
+
+    Raises:
+        ClimSimError: if it cannot be read, or was changed since it was written.
+    """
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            found = getattr(file, CHECKSUM, None)
+            same = found is None or found == _content_hash(file)
+    except (OSError, RuntimeError, ValueError, IndexError, AttributeError) as error:
+        raise ClimSimError(f"{path}: no readable netCDF file ({error}): make it again") from error
+    if found is None:
+        logger.warning("%s: has no checksum (of an earlier version?), so it is not checked", path)
+    if not same:
+        raise ClimSimError(
+            f"{path}: was damaged or edited after it was written (its content does not fit its "
+            "checksum): delete it and make it again"
+        )
+
+
+def _content_hash(file: Any) -> str:
+    """Hash of the variables, with their axes and attributes, and of the attributes of the file."""
+    digest = hashlib.sha256()
+    file.set_auto_maskandscale(False)
+    file.set_auto_chartostring(False)
+    for name in sorted(file.variables):
+        variable = file.variables[name]
+        values = np.asarray(variable[...])
+        header = [name, variable.dimensions, values.shape, values.dtype.str, _attributes(variable)]
+        digest.update(json.dumps(header).encode())
+        text = values.dtype.hasobject
+        content = json.dumps(values.tolist()).encode() if text else values.tobytes()
+        digest.update(content)
+    attributes = {k: v for k, v in _attributes(file).items() if k != CHECKSUM}
+    digest.update(json.dumps(attributes, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _attributes(holder: Any) -> dict[str, Any]:
+    return {name: np.asarray(holder.getncattr(name)).tolist() for name in sorted(holder.ncattrs())}
