@@ -287,6 +287,17 @@ def test_instability_is_told_from_other_failures_with_its_day(tmp_path, cime, mo
     assert state.sypd == pytest.approx(86400 / 60 / 365)
 
 
+def test_job_that_ran_out_of_time_after_a_correction_is_no_instability(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "failed")
+    config = case(tmp_path)
+    advance(config)
+    log = config.run_folder / "atm.log.1"
+    corrected = "HEY MMF_NN_EMULATOR made a negative absolute temperature, corrected but BEWARE!!!"
+    log.write_text(f"{corrected}\n ERROR: the time limit of the job was reached\n")
+    state = logs.case_state(config)
+    assert (state.status, state.corrections["positivity:ptend_t"]) == ("failed", 1)
+
+
 def test_failed_case_goes_on_from_its_restart(tmp_path, cime, monkeypatch):
     monkeypatch.setenv("STUB_OUTCOME", "failed")
     advance(case(tmp_path))

@@ -28,7 +28,6 @@ _EVENT = re.compile(r"(case\.submit|case\.run) (starting|success|error)")
 _INSTABILITY = (
     "NaN produced in physics_state", "invalid value", "negative layer thickness",
     "CFL condition", "temperature is out of range", "vertical remap", "Inf produced",
-    "negative absolute temperature, corrected",
 )  # fmt: skip
 """Words of E3SM's logs that tell an instability from other failures."""
 _CORRECTIONS = {
