@@ -10,7 +10,7 @@ import climsim
 PACKAGE = Path(climsim.__file__).parent
 LAYERS = (
     ("errors",),
-    ("constants",),
+    ("constants", "notation"),
     ("variables",),
     ("grid", "thermodynamics"),
     ("names",),

@@ -16,8 +16,8 @@ from climsim.explore.plots import notice
 from climsim.explore.selection import Selection, names_with
 from climsim.explore.views import View, views
 from climsim.figures.labels import quantity
+from climsim.figures.members import member_names
 from climsim.figures.study import Study
-from climsim.figures.style import member_label
 from climsim.report.cells import plain
 
 TITLE = "climsim explore"
@@ -132,7 +132,8 @@ def member_labels(study: Study) -> dict[str, str]:
             known.setdefault(label, tuple(about))
     rank = list(order)
     sort = sorted(known, key=lambda label: (rank.index(known[label][:2]), known[label][2]))
-    return {label: member_label(*known[label]) for label in sort}
+    names = member_names(study)
+    return {label: names[label] for label in sort}
 
 
 def first_members(labels: Iterable[str], count: int) -> list[str]:

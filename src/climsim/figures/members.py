@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import xarray
 
+from climsim.evaluation.members import member_of
 from climsim.evaluation.outputs import SCORED_PROFILES
 from climsim.evaluation.published import beats_published
 from climsim.evaluation.seeds import groups_of
+from climsim.evaluation.stability import UNSTABLE, leading
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import member_label
 
 
 def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
-    """Network and recipe of one member, in words.
+    """Network and recipe of one member, in words; a dagger marks a run that became unstable.
 
     Args:
         one: metrics of the member, with the coordinates ``network``, ``recipe`` and ``seed``.
         seed: whether to name the seed too.
     """
     number = int(one["seed"].values) if seed else None
-    return member_label(str(one["network"].values), str(one["recipe"].values), number)
+    name = member_label(str(one["network"].values), str(one["recipe"].values), number)
+    return f"{name} †" if isinstance(one, xarray.Dataset) and _died(one) else name
+
+
+def _died(one: xarray.Dataset) -> bool:
+    """Whether metrics of one member are of a run that became unstable."""
+    return "status" in one and str(one["status"].values) == UNSTABLE
+
+
+def member_names(study: Study, others: Iterable[str] = ()) -> dict[str, str]:
+    """Name in words of every member and run by its label: the same in all tables and sentences.
+
+    Where one member ran more than once, its label (the folder of the run) follows in brackets.
+
+    Args:
+        study: its metrics.
+        others: further labels, of members without metrics.
+    """
+    names: dict[str, str] = {}
+    for data, axis in ((study.offline, "member"), (study.online, "run")):
+        if data is None:
+            continue
+        columns = (data[key].values.tolist() for key in (axis, "network", "recipe", "seed"))
+        for label, *about in zip(*columns, strict=True):
+            names.setdefault(str(label), member_label(*about))
+    for label in others:
+        member = member_of({}, label)
+        names.setdefault(label, member_label(member.network, member.recipe, member.seed))
+    often = Counter(names.values())
+    return {
+        label: name if often[name] == 1 else f"{name} ({label})" for label, name in names.items()
+    }
 
 
 def scored_profiles(study: Study) -> list[str]:
@@ -87,10 +121,10 @@ def with_mean(members: xarray.Dataset, name: str) -> xarray.Dataset:
 
 
 def best_members(study: Study, name: str = "T", count: int = 6) -> xarray.Dataset:
-    """Members with the smallest RMSE of the time mean among those that ran longest.
+    """Members with the smallest RMSE of the time mean among the runs that lead.
 
-    A member that died early has a short, and therefore flattering, mean: only members whose mean
-    is as long as the longest one are compared.
+    A run that died early has a short, and therefore flattering, mean: see
+    `climsim.evaluation.stability.leading`.
 
     Args:
         study: its metrics.
@@ -101,8 +135,7 @@ def best_members(study: Study, name: str = "T", count: int = 6) -> xarray.Datase
         NothingToDrawError: if no member has a time mean.
     """
     members = with_mean(online_members(study), f"rmse_mean_{name}")
-    longest = members["mean_days"] >= float(members["mean_days"].max()) - 0.5
-    chosen = members.isel(run=np.flatnonzero(longest.values))
+    chosen = members.isel(run=np.flatnonzero(leading(members)))
     order = np.argsort(chosen[f"rmse_mean_{name}"].values)
     return chosen.isel(run=order[:count])
 

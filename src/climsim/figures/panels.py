@@ -19,6 +19,7 @@ from climsim.figures.style import (
     DOUBLE_WIDTH,
     FLOOR_DASHES,
     MMF_COLOUR,
+    OTHER_DASHES,
     RECIPE_DASHES,
     UNDEFINED_COLOUR,
     member_label,
@@ -169,7 +170,7 @@ def recipe_handles(recipes: Iterable[str]) -> list[Line2D]:
 
 def dashes(recipe: str) -> Any:
     """Line style of a recipe."""
-    return RECIPE_DASHES.get(recipe, "-")
+    return RECIPE_DASHES.get(recipe, OTHER_DASHES)
 
 
 _WIDEST_LEGEND = 0.92

@@ -52,7 +52,7 @@ RECIPE_LABELS: Final = {
     "diff_loss": "difference loss",
     "multirep": "multirepresentation",
     "v6": "expanded inputs",
-    "": "",
+    "": "no recipe",
 }
 RECIPE_DASHES: Final = {
     "standard": "-",
@@ -61,6 +61,8 @@ RECIPE_DASHES: Final = {
     "multirep": ":",
     "v6": (0, (6, 1.5, 1, 1.5, 1, 1.5)),
 }
+OTHER_DASHES: Final = (0, (2.5, 1.0))
+"""Line of a recipe that is not in the table, or of models without one."""
 FLOOR_DASHES: Final = (0, (4, 1.5))
 """Line of the second run with full physics."""
 _SPARE = ("#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from climsim.notation import written
+
 _PLAIN = str.maketrans("", "", "${}")
 
 
@@ -18,10 +20,12 @@ class Cell:
     Attributes:
         text: what is shown.
         order: what the column is sorted by; None sorts last.
+        exact: what tables for programs hold in its place; None for the text.
     """
 
     text: str
     order: float | str | None = None
+    exact: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,24 @@ class Table:
 
     Attributes:
         heads: names of the columns.
-        rows: cells, one for each column.
+        rows: cells, one for each column; the first names the row.
         note: how to read it.
+        larger_first: heads of the columns in which a larger value is the better one.
     """
 
     heads: tuple[str, ...]
     rows: list[list[Cell]]
     note: str = ""
+    larger_first: frozenset[str] = frozenset()
 
     def csv(self) -> str:
-        """Heads and texts of the cells as comma-separated values."""
+        """Heads and cells as comma-separated values; numbers as programs read them."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(self.heads)
-        writer.writerows([cell.text for cell in row] for row in self.rows)
+        writer.writerows(
+            [cell.text if cell.exact is None else cell.exact for cell in row] for row in self.rows
+        )
         return stream.getvalue()
 
 
@@ -63,15 +71,8 @@ def plain(text: str) -> str:
 def number(value: Any, digits: int = 3) -> Cell:
     """Cell of a number with a few significant digits; a dash where it is not known."""
     value = float(value)
-    if not math.isfinite(value):
-        return Cell("–", None)
-    if value.is_integer() and abs(value) < 1e5:
-        return Cell(f"{int(value)}", value)
-    magnitude = abs(value)
-    if magnitude and (magnitude >= 1e5 or magnitude < 1e-3):
-        return Cell(f"{value:.{digits - 1}e}", value)
-    decimals = max(0, digits - 1 - (math.floor(math.log10(magnitude)) if magnitude else 0))
-    return Cell(f"{value:.{decimals}f}", value)
+    known = math.isfinite(value)
+    return Cell(written(value, digits), value if known else None, f"{value:.6g}" if known else "")
 
 
 def text(value: Any) -> Cell:

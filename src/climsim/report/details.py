@@ -9,10 +9,11 @@ import xarray
 
 from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
 from climsim.figures.labels import quantity
+from climsim.figures.members import member_names
 from climsim.figures.study import Study
+from climsim.notation import unit_in_words, written
 from climsim.report.cells import Cell, Table, number, plain, text
-from climsim.report.tables import name_of
-from climsim.variables import variable
+from climsim.variables import VARIABLES, variable
 
 _DAY = 86400.0
 
@@ -21,8 +22,9 @@ def offline_tables(study: Study) -> list[tuple[str, list[Table]]]:
     """For each member its scores by output, and by region; profiles as means over levels."""
     if study.offline is None:
         return []
+    names = member_names(study)
     members = [study.offline.isel(member=i) for i in range(study.offline.sizes["member"])]
-    return [(name_of(member), _member_tables(member)) for member in members]
+    return [(names[str(one["member"].values)], _member_tables(one)) for one in members]
 
 
 def _member_tables(member: xarray.Dataset) -> list[Table]:
@@ -35,7 +37,7 @@ def _output_table(member: xarray.Dataset) -> Table:
     heads = ("output", "what", "R²", "R², per column", "RMSE", "bias", "unit", "RMSE, weighted")
     rows = []
     for name in (n for n in SCORED_NAMES if f"r2_{n}" in member):
-        written = quantity(name)
+        shown = quantity(name)
         mean = {
             key: float((member[f"{key}_{name}"] ** 2).mean()) ** 0.5 for key in ("rmse", "bias")
         }
@@ -48,10 +50,10 @@ def _output_table(member: xarray.Dataset) -> Table:
                 text(variable(name).long_name),
                 number(member[f"r2_mean_{name}"]),
                 number(column.clip(min=0).mean()),
-                number(mean["rmse"] * written.factor),
-                number(mean["bias"] * written.factor),
-                text(plain(written.unit)),
-                Cell(f"{number(weighted).text} {unit}", weighted),
+                number(mean["rmse"] * shown.factor),
+                number(mean["bias"] * shown.factor),
+                text(plain(shown.unit)),
+                Cell(written(weighted, unit=unit), weighted),
             ]
         )
     note = (
@@ -60,7 +62,7 @@ def _output_table(member: xarray.Dataset) -> Table:
         "weighting by layer mass and area. The condensate (ptend_qn) is liquid plus ice: what the "
         "networks predict; its split into phases follows temperature alone."
     )
-    return Table(heads, rows, note)
+    return Table(heads, rows, note, frozenset(["R²", "R², per column"]))
 
 
 def _region_table(member: xarray.Dataset) -> Table:
@@ -84,34 +86,37 @@ def _region_table(member: xarray.Dataset) -> Table:
         "Mean R² over levels, negative values as 0: by band of latitude above and below 400 hPa, "
         "and over the columns that are more than half land, open ocean or sea ice."
     )
-    return Table(heads, rows, note)
+    return Table(heads, rows, note, frozenset(heads[1:]))
 
 
 def budget_tables(study: Study) -> list[tuple[str, Table]]:
     """Budgets of predictions offline, and of the emulated tendencies online."""
     tables = []
     if study.offline is not None:
-        tables.append(("Offline: predictions beside the truth", _offline_budgets(study.offline)))
+        tables.append(("Offline: predictions beside the truth", _offline_budgets(study)))
     if study.online is not None:
         records = json.loads(study.online.attrs["records"])
-        tables.append(("Online: what the runs recorded", _online_budgets(records)))
-        tables.append(("Online: corrections by the coupler", _corrections(records)))
+        names = member_names(study, records)
+        tables.append(("Online: what the runs recorded", _online_budgets(records, names)))
+        tables.append(("Online: corrections by the coupler", _corrections(records, names)))
     return [(title, table) for title, table in tables if table.rows]
 
 
-def _offline_budgets(offline: xarray.Dataset) -> Table:
+def _offline_budgets(study: Study) -> Table:
+    assert study.offline is not None
+    offline, names = study.offline, member_names(study)
     heads = ("member", "budget", "truth", "prediction", "RMSE of a column", "unit")
     rows = []
     shown = (
-        ("water_residual", _DAY, "mm/day"),
-        ("implied_top_radiation", 1.0, "W/m²"),
+        ("water_residual", _DAY, "mm day⁻¹"),
+        ("implied_top_radiation", 1.0, "W m⁻²"),
     )
     for i, label in enumerate(offline["member"].values.tolist()):
         for name, factor, unit in shown:
             one = offline.isel(member=i)
             values = [float(one[f"{name}_{k}"]) * factor for k in ("truth", "prediction", "rmse")]
             what = str(offline[f"{name}_truth"].attrs["long_name"]).split(": ")[-1]
-            rows.append([text(label), text(what), *(number(v) for v in values), text(unit)])
+            rows.append([text(names[label]), text(what), *(number(v) for v in values), text(unit)])
     note = (
         "Water: column integral of the tendencies of vapour, liquid and ice plus precipitation; 0 "
         "where nothing is created. Radiation: the net flux into the model top that would close the "
@@ -120,14 +125,14 @@ def _offline_budgets(offline: xarray.Dataset) -> Table:
     return Table(heads, rows, note)
 
 
-def _online_budgets(records: dict[str, Any]) -> Table:
+def _online_budgets(records: dict[str, Any], names: dict[str, str]) -> Table:
     rows = [
         [
-            text(label),
-            text(name),
+            text(names[label]),
+            text(name.replace("_", " ")),
             number(budget["mean"]),
             number(budget["rms"]),
-            text(budget["unit"]),
+            text(unit_in_words(budget["unit"])),
             text(budget.get("meaning", "")),
         ]
         for label, record in records.items()
@@ -136,12 +141,19 @@ def _online_budgets(records: dict[str, Any]) -> Table:
     return Table(("run", "budget", "mean", "root mean square", "unit", "meaning"), rows)
 
 
-def _corrections(records: dict[str, Any]) -> Table:
+def _corrections(records: dict[str, Any], names: dict[str, str]) -> Table:
     rows = []
     for label, record in records.items():
         cells = float(record.get("cells") or 0) * float(record.get("coupled_steps") or 0)
         for rule, count in (record.get("corrections") or {}).items():
             share = 100.0 * float(count) / cells if cells else float("nan")
-            rows.append([text(label), text(rule), number(count), number(share)])
+            rows.append([text(names[label]), text(_rule(rule)), number(count), number(share)])
     note = "Share: of all values of all columns, levels and coupled steps."
     return Table(("run", "rule and variable", "values changed", "share (%)"), rows, note)
+
+
+def _rule(key: str) -> str:
+    """A rule of the coupler and the variable that it corrects, in words."""
+    rule, _, name = key.partition(":")
+    what = VARIABLES[name].long_name if name in VARIABLES else name
+    return f"{rule.replace('_', ' ')}: {what}" if what else rule

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.errors import ClimSimError
+from climsim.figures.members import member_names
+from climsim.figures.study import Study
 from climsim.files import read_json
 from climsim.report.cells import Table, text
 
@@ -55,9 +57,10 @@ def failed_stages(failures: list[Failure]) -> dict[str, str]:
     return {failure.member: failure.stage for failure in reversed(failures)}
 
 
-def failures_table(failures: list[Failure]) -> Table | None:
+def failures_table(failures: list[Failure], study: Study) -> Table | None:
     """One row for each failure; None where nothing failed."""
-    rows = [[text(f.member), text(f.stage), text(f.message), text(f.log)] for f in failures]
+    names = member_names(study, (f.member for f in failures))
+    rows = [[text(names[f.member]), text(f.stage), text(f.message), text(f.log)] for f in failures]
     note = (
         "These members are missing from the scores below, or from a part of them. After the cause "
         "is removed, the same `climsim experiment` command makes up for them."

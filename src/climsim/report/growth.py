@@ -11,9 +11,12 @@ import xarray
 
 from climsim.figures.growth import elapsed, time_axis
 from climsim.figures.labels import quantity
+from climsim.figures.members import member_names
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
+from climsim.notation import written
 from climsim.report.cells import Cell, Table, number, plain, text
+from climsim.report.leaderboard import outcome_of_run
 
 _FIELD = "T"
 _PERIODS = (1, 3, 10, 30)
@@ -40,11 +43,11 @@ def growth_table(study: Study) -> Table | None:
         return None
     unit = plain(quantity(_FIELD).unit)
     numbers = _periods(elapsed(study, axis)[0])
-    heads = ["run", "status", "days", *(f"{axis} {n:g}, {unit}" for n in numbers)]
+    heads = ["run", "status", "days", *(f"{axis} {n:g} ({unit})" for n in numbers)]
     heads += [f"raised, {what} (%)" for what in _CORRECTED.values()]
-    heads += ["water added (mm/day)", "SYPD"]
+    heads += ["water added (mm day⁻¹)", "SYPD"]
     records = json.loads(online.attrs["records"])
-    floor = study.floor()
+    floor, names = study.floor(), member_names(study)
     rows = []
     for i, label in enumerate(online["run"].values.tolist()):
         run = online.isel(run=i)
@@ -52,8 +55,8 @@ def growth_table(study: Study) -> Table | None:
             continue
         rows.append(
             [
-                text(label),
-                text(str(run["status"].values)),
+                text(names[label]),
+                text(outcome_of_run(run)),
                 number(run["days"]),
                 *(_error(run, floor, name, position) for position in numbers.values()),
                 *_corrections(records.get(label, {})),
@@ -64,9 +67,25 @@ def growth_table(study: Study) -> Table | None:
         f"RMSE of the {word} mean of T against MMF1, weighted by mass; in brackets as a multiple "
         "of that of MMF2, a second run with full physics: 1 is internal variability. Raised: share "
         "of cells and steps whose tendency was raised so that the water stays positive; water "
-        "added: what that adds to the air, against a precipitation of about 3 mm/day."
+        f"added: what that adds to the air{_against(study)}."
     )
-    return Table(tuple(heads), rows, note)
+    return Table(tuple(heads), rows, note, frozenset(["days", "SYPD"]))
+
+
+def mean_precipitation(study: Study) -> float:
+    """Area mean of the time-mean precipitation of the reference [mm/day]; NaN where unknown."""
+    reference = study.reference()
+    if reference is None or "map_PRECT" not in reference:
+        return math.nan
+    rain = quantity("PRECT").shown(reference["map_PRECT"])
+    return float(rain.weighted(reference["area"]).mean())
+
+
+def _against(study: Study) -> str:
+    rain = mean_precipitation(study)
+    if not math.isfinite(rain):
+        return ""
+    return f", against a mean precipitation of MMF1 of {written(rain, unit='mm day-1')}"
 
 
 def _periods(x: np.ndarray) -> dict[float, int]:

@@ -11,27 +11,33 @@ import xarray
 from climsim.evaluation.members import member_of
 from climsim.evaluation.outputs import CONDENSATE
 from climsim.evaluation.seeds import groups_of, over_seeds
-from climsim.evaluation.stability import UNSTABLE
+from climsim.evaluation.stability import SHORTEST_TEST, UNSTABLE, leading, tests_survival
 from climsim.figures.cost import Cost, member_costs
 from climsim.figures.labels import quantity
+from climsim.figures.members import member_names
 from climsim.figures.study import Study
-from climsim.figures.style import network_style, recipe_label
+from climsim.figures.style import member_label
 from climsim.report.cells import Cell, Table, number, plain, text
 
 _TENDENCIES = ("ptend_t", "ptend_q0001", CONDENSATE)
 _FIELDS = ("T", "Q", "PRECT")
-_SAME_LENGTH = 0.5
-"""Means whose lengths differ by less are of the same length [days]."""
+_SHORT = "short"
+"""Added to how a run ended that does not test survival."""
 _NOTE = (
     "R² on the test split: mean over outputs and levels with variance, negative values as 0; "
     "dQcloud/dt is liquid plus ice. RMSE: of the time mean against MMF1, by mass for T and Q. "
     "T error / floor: the same RMSE of T over that of MMF2; 1 is as good as internal variability "
-    "lets anything be. Runs whose mean is shorter, which flatters them, come after the others. "
-    "Training hours are wall time. Click on a heading to sort."
+    "lets anything be. Runs that became unstable, or whose mean is shorter, which flatters them, "
+    "come after the others. Training hours are wall time. A heading sorts, best first."
+)
+_SHORT_NOTE = (
+    f" Short: fewer than {SHORTEST_TEST:g} days were asked for, which does not test whether a "
+    "model survives."
 )
 _SEEDS_NOTE = (
-    "Mean over seeds, and smallest to largest in brackets. RMSE of T only of members whose time "
-    "mean is as long as the longest of all."
+    "Mean over seeds, and smallest to largest in brackets. RMSE of T only of members that "
+    "stayed stable and whose time mean is as long as the longest of these. Runs that lived: of "
+    f"those asked for {SHORTEST_TEST:g} days or more, or unstable before."
 )
 
 
@@ -44,15 +50,15 @@ def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
     """
     failed = failed or {}
     online, costs = study.members(), member_costs(study)
-    heads = ["network", "recipe", "seed", "R², all outputs"]
-    heads += [f"R², {plain(quantity(n).symbol)}" for n in _TENDENCIES]
-    heads += ["run", "days", *(f"RMSE {_head(n)}" for n in _FIELDS)]
+    skill = ["R², all outputs", *(f"R², {plain(quantity(n).symbol)}" for n in _TENDENCIES)]
+    heads = ["member", *skill, "run", "days", *(f"RMSE {_head(n)}" for n in _FIELDS)]
     heads += ["T error / floor", "SYPD", "parameters", "training hours", "trained on"]
+    names, first = member_names(study, failed), _leading_labels(online)
     rows = []
     for label in _labels(study, failed):
         off, on = _row(study.offline, "member", label), _row(online, "run", label)
         row = [
-            *_name_cells(label, off, on),
+            text(names[label]),
             number(_value(off, "r2_mean")),
             *(number(_value(off, f"r2_mean_{n}")) for n in _TENDENCIES),
             text(_outcome(on, failed.get(label))),
@@ -62,18 +68,27 @@ def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
             number(_value(on, "sypd")),
             *_cost_cells(costs[label]),
         ]
-        rows.append((_rank(online, on), row))
+        rows.append((_rank(label in first, off, on), row))
     rows.sort(key=lambda ranked: ranked[0])
-    return Table(tuple(heads), [row for _, row in rows], _NOTE)
+    short = online is not None and not tests_survival(online).all()
+    larger = frozenset([*skill, "days", "SYPD"])
+    note = _NOTE + (_SHORT_NOTE if short else "")
+    return Table(tuple(heads), [row for _, row in rows], note, larger)
 
 
-def _rank(online: xarray.Dataset | None, run: xarray.Dataset | None) -> tuple[int, float]:
-    """Order by RMSE of T; members of shorter, flattering means come later, the unknown last."""
+def _leading_labels(online: xarray.Dataset | None) -> set[str]:
+    return set() if online is None else set(online["run"].values[leading(online)].tolist())
+
+
+def _rank(
+    leads: bool, offline: xarray.Dataset | None, run: xarray.Dataset | None
+) -> tuple[int, float]:
+    """Order by RMSE of T, flattering means later, then those without a mean by offline skill."""
     error = _value(run, "rmse_mean_T")
-    if online is None or run is None or not math.isfinite(error):
-        return 2, 0.0
-    shorter = float(run["mean_days"]) < float(online["mean_days"].max()) - _SAME_LENGTH
-    return int(shorter), error
+    if run is None or not math.isfinite(error):
+        skill = _value(offline, "r2_mean")
+        return 2, -skill if math.isfinite(skill) else math.inf
+    return int(not leads), error
 
 
 def _labels(study: Study, failed: Mapping[str, str]) -> list[str]:
@@ -87,36 +102,24 @@ def _labels(study: Study, failed: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys([*known, *lost]))
 
 
-def _name_cells(
-    label: str, offline: xarray.Dataset | None, online: xarray.Dataset | None
-) -> list[Cell]:
-    """Network, recipe and seed."""
-    about = offline if offline is not None else online
-    if about is None:
-        member = member_of({}, label)
-        network, recipe, seed = member.network, member.recipe, member.seed
-    else:
-        network, recipe = (str(about[key].values) for key in ("network", "recipe"))
-        seed = int(about["seed"])
-    return [
-        text(network_style(network).label),
-        text(recipe_label(recipe)),
-        number(seed) if seed >= 0 else Cell("–"),
-    ]
-
-
 def _outcome(online: xarray.Dataset | None, failed: str | None) -> str:
     """How the coupled run of a member ended, or why there is none."""
     if failed is not None:
         return f"failed: {failed}"
-    return "not run" if online is None else str(online["status"].values)
+    return "not run" if online is None else outcome_of_run(online)
+
+
+def outcome_of_run(run: xarray.Dataset) -> str:
+    """How a run ended, and whether it was too short to test survival."""
+    status = str(run["status"].values)
+    return status if tests_survival(run) else f"{status}, {_SHORT}"
 
 
 def _cost_cells(cost: Cost) -> list[Cell]:
     """Parameters, hours and device of the training; blank where they are not known."""
     size = cost.parameters
     return [
-        Cell(f"{int(size):,}", size) if math.isfinite(size) else Cell("–"),
+        number(size),
         number(cost.training_hours) if math.isfinite(cost.training_hours) else Cell(""),
         text(cost.training_device) if cost.training_device else Cell(""),
     ]
@@ -133,9 +136,10 @@ def seeds_table(study: Study) -> Table | None:
         )
     )
     rows = [_seeds_row(study, group) for group in groups]
-    heads = ("network", "recipe", "seeds", "R², all outputs", "R², dT/dt", "runs that lived")
-    table = Table((*heads, f"RMSE {_head('T')}"), rows, _SEEDS_NOTE)
-    return table if any((row[2].order or 0) != 1 for row in rows) else None
+    heads = ("member", "seeds", "R², all outputs", "R², dT/dt", "runs that lived")
+    larger = frozenset(heads[2:])
+    table = Table((*heads, f"RMSE {_head('T')}"), rows, _SEEDS_NOTE, larger)
+    return table if any((row[1].order or 0) != 1 for row in rows) else None
 
 
 def _seeds_row(study: Study, group: tuple[str, str]) -> list[Cell]:
@@ -147,11 +151,11 @@ def _seeds_row(study: Study, group: tuple[str, str]) -> list[Cell]:
     )
     error = Cell("–")
     if online is not None and runs is not None and "rmse_mean_T" in online:
-        longest = online["mean_days"] >= float(online["mean_days"].max()) - _SAME_LENGTH
-        error = _range(online["rmse_mean_T"].where(longest), group)
+        error = _range(
+            online["rmse_mean_T"].where(xarray.DataArray(leading(online), dims="run")), group
+        )
     return [
-        text(network_style(group[0]).label),
-        text(recipe_label(group[1])),
+        text(member_label(*group)),
         Cell(str(seeds), seeds),
         *(
             Cell("–") if offline is None else _range(offline[name], group)
@@ -169,9 +173,13 @@ def _of_group(data: xarray.Dataset, group: tuple[str, str]) -> xarray.Dataset:
 
 
 def _alive(runs: xarray.Dataset) -> Cell:
-    """How many runs did not become unstable."""
-    alive = int((runs["status"].values.astype(str) != UNSTABLE).sum())
-    return Cell(f"{alive} of {runs.sizes['run']}", alive / runs.sizes["run"])
+    """How many of the runs that test survival did not become unstable."""
+    tested = runs.isel(run=np.flatnonzero(tests_survival(runs)))
+    count = tested.sizes["run"]
+    if not count:
+        return Cell("not tested")
+    alive = int((tested["status"].values.astype(str) != UNSTABLE).sum())
+    return Cell(f"{alive} of {count}", alive / count)
 
 
 def _range(values: xarray.DataArray, group: tuple[str, str]) -> Cell:
@@ -194,8 +202,8 @@ def error_over_floor(study: Study, run: xarray.Dataset | None) -> float:
 
 
 def _head(name: str) -> str:
-    written = quantity(name)
-    return f"{written.symbol} ({plain(written.unit)})"
+    shown = quantity(name)
+    return f"{shown.symbol} ({plain(shown.unit)})"
 
 
 def _row(data: xarray.Dataset | None, axis: str, label: str) -> xarray.Dataset | None:

@@ -41,6 +41,7 @@ TABLES = Kind(
     is_folder=True,
     owns=lambda name: name == INDEX_NAME or name.endswith(".csv"),
 )
+_STREAMS = {"h0": "monthly means", "h1": "daily means", "h2": "hourly means"}
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def render(
         title=config.title,
         revision=git_revision(),
         summary=summarize(study, failures),
-        failures=failures_table(failures),
+        failures=failures_table(failures, study),
         **tables,
         offline_tables=offline_tables(study),
         budgets=budget_tables(study),
@@ -222,15 +223,9 @@ def _data_summary(study: Study) -> list[tuple[str, str]]:
             ("columns of the climate model", str(online.sizes["column"])),
             ("start of the reference run", online.attrs["reference_start"]),
             ("days compared", str(online.sizes.get("day", 0))),
-            ("months compared", str(online.sizes.get("month", 0))),
-            (
-                "time means from",
-                {"h0": "monthly means", "h1": "daily means"}[online.attrs["mean_stream"]],
-            ),
-            (
-                "precipitation distributions from stream",
-                online.attrs["precipitation_stream"],
-            ),
+            ("months compared, whole or begun", str(online.sizes.get("month", 0))),
+            ("time means from", _STREAMS[online.attrs["mean_stream"]]),
+            ("precipitation distributions from", _STREAMS[online.attrs["precipitation_stream"]]),
         ]
     return rows
 

@@ -6,17 +6,25 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import xarray
 
 from climsim.evaluation.outputs import CONDENSATE
-from climsim.evaluation.stability import UNSTABLE
-from climsim.figures.growth import time_axis
+from climsim.evaluation.stability import (
+    SHORTEST_TEST,
+    became_unstable,
+    comparable,
+    tests_survival,
+)
+from climsim.figures.growth import elapsed, time_axis
 from climsim.figures.labels import quantity
+from climsim.figures.members import member_names
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
-from climsim.report.cells import number, plain
+from climsim.notation import written
+from climsim.report.cells import plain
 from climsim.report.failures import Failure
+from climsim.report.growth import mean_precipitation
 from climsim.report.leaderboard import error_over_floor
-from climsim.report.tables import name_of
 from climsim.variables import DOOR_OUTPUTS
 
 _WORDS = {
@@ -41,7 +49,7 @@ def summarize(study: Study, failures: Sequence[Failure] = ()) -> list[str]:
         One sentence or a few for each part of the study that there is.
     """
     parts = [
-        _failures(failures),
+        _failures(failures, member_names(study, (f.member for f in failures))),
         _offline(study),
         _stability(study),
         _growth(study),
@@ -55,12 +63,12 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
-def _failures(failures: Sequence[Failure]) -> str:
+def _failures(failures: Sequence[Failure], names: dict[str, str]) -> str:
     if not failures:
         return ""
     members = list(dict.fromkeys(f.member for f in failures))
-    stages = ", ".join(f"{f.member} ({f.stage})" for f in failures[:3])
-    more = "" if len(failures) <= 3 else f", and {_count(len(failures) - 3, 'more stage')}"
+    stages = "; ".join(f"{names[f.member]} ({f.stage})" for f in failures[:3])
+    more = "" if len(failures) <= 3 else f"; and {_count(len(failures) - 3, 'more stage')}"
     return (
         f"{_count(len(members), 'member')} failed and {'is' if len(members) == 1 else 'are'} "
         f"missing from what follows or from a part of it: {stages}{more}."
@@ -81,8 +89,9 @@ def _offline(study: Study) -> str:
     if not np.isfinite(scores).any():
         return f"{start} No output has a defined R²."
     best = offline.isel(member=int(np.nanargmax(scores)))
+    name = member_names(study)[str(best["member"].values)]
     by_output = ", ".join(
-        f"{number(best[f'r2_mean_{name}'], 2).text} for {word}"
+        f"{written(float(best[f'r2_mean_{name}']), 2)} for {word}"
         for name, word in _WORDS.items()
         if f"r2_mean_{name}" in best
     )
@@ -90,7 +99,7 @@ def _offline(study: Study) -> str:
     undefined = int(best["undefined_outputs"])
     lead = "Best offline is " if offline.sizes["member"] > 1 else ""
     return (
-        f"{start} {lead}{name_of(best)}: mean R² {number(best['r2_mean'], 3).text} over "
+        f"{start} {lead}{name}: mean R² {written(float(best['r2_mean']))} over "
         f"{total - undefined} of {total} outputs ({undefined} have no variance; negative values "
         f"count as 0): {by_output}."
     )
@@ -99,27 +108,62 @@ def _offline(study: Study) -> str:
 def _stability(study: Study) -> str:
     members = study.members()
     if members is None:
-        return ""
-    status = members["status"].values.astype(str)
-    wanted = float(members["days_wanted"].max())
-    whole = int(((status != UNSTABLE) & (members["days"] >= members["days_wanted"])).sum())
-    sentences = [
-        f"{whole} of {_count(status.size, 'coupled run')} reached the end of "
-        f"{'its' if status.size == 1 else 'their'} "
-        f"{number(wanted).text} simulated days."
-    ]
-    lost = np.flatnonzero(status == UNSTABLE)
-    if lost.size:
-        days = members["days"].values[lost]
-        first = members.isel(run=int(lost[np.argmin(days)]))
+        return "No coupled run was given: whether a model survives was not tested."
+    tested = members.isel(run=np.flatnonzero(tests_survival(members)))
+    short = members.isel(run=np.flatnonzero(~tests_survival(members)))
+    sentences = []
+    if tested.sizes["run"]:
+        sentences.append(_survivors(tested))
+        sentences += _lost(study, tested)
+    if short.sizes["run"]:
+        which = "is" if short.sizes["run"] == 1 else "are"
         sentences.append(
-            f"{_count(lost.size, 'run')} became unstable, the first after "
-            f"{number(days.min()).text} days ({name_of(first)})."
+            f"{_count(short.sizes['run'], 'coupled run')} of {_days(short['days_wanted'])} {which} "
+            f"too short to test whether a model survives, which takes {SHORTEST_TEST:g} days or "
+            "more."
         )
-    other = int(((status != UNSTABLE) & (members["days"] < members["days_wanted"])).sum())
+    other = int((~became_unstable(members) & (members["days"] < members["days_wanted"])).sum())
     if other:
         sentences.append(f"{_count(other, 'run')} stopped early for another reason.")
     return " ".join(sentences)
+
+
+def _survivors(tested: xarray.Dataset) -> str:
+    """How many of the runs that test survival reached their end."""
+    whole = ~became_unstable(tested) & (tested["days"] >= tested["days_wanted"]).values
+    its = "its" if tested.sizes["run"] == 1 else "their"
+    return (
+        f"{int(whole.sum())} of {_count(tested.sizes['run'], 'coupled run')} reached the end of "
+        f"{its} {_days(tested['days_wanted'], 'simulated ')}."
+    )
+
+
+def _lost(study: Study, tested: xarray.Dataset) -> list[str]:
+    """How many became unstable, and the first of them."""
+    lost = np.flatnonzero(became_unstable(tested))
+    if not lost.size:
+        return []
+    days = tested["days"].values[lost]
+    first = str(tested["run"].values[lost[np.argmin(days)]])
+    when = f"{written(float(days.min()), 2)} days ({member_names(study)[first]})"
+    which = "the first " if lost.size > 1 else ""
+    return [f"{_count(lost.size, 'run')} became unstable, {which}after {when}."]
+
+
+def _days(values: xarray.DataArray, kind: str = "") -> str:
+    """Length or range of lengths, in days."""
+    low, high = (written(float(x)) for x in (values.min(), values.max()))
+    span = low if low == high else f"{low} to {high}"
+    return f"{span} {kind}{'day' if span == '1' else 'days'}"
+
+
+def _stable(study: Study) -> xarray.Dataset | None:
+    """Coupled runs that may be compared; None where there is none."""
+    members = study.members()
+    chosen = None if members is None else np.flatnonzero(comparable(members))
+    return (
+        None if members is None or chosen is None or not chosen.size else members.isel(run=chosen)
+    )
 
 
 def _growth(study: Study) -> str:
@@ -130,52 +174,64 @@ def _growth(study: Study) -> str:
         word, axis = time_axis(study)
     except NothingToDrawError:
         return ""
-    values = members[f"growth_{word}_T"].values
-    if not np.isfinite(values).any():
+    if not np.isfinite(members[f"growth_{word}_T"].values).any():
         return "No coupled run shares a whole period with the reference run."
+    stable = _stable(study)
+    if stable is None:
+        return "No run stayed stable, so none is compared with the reference here."
+    values = stable[f"growth_{word}_T"].values
     last = int(np.flatnonzero(np.isfinite(values).any(axis=0))[-1])
     best = int(np.nanargmin(values[:, last]))
-    when = f"{axis} {last + 1}"
+    error, name = float(values[best, last]), member_names(study)[str(stable["run"].values[best])]
+    closest = ", the closest stable run," if stable.sizes["run"] > 1 else ""
     text = (
-        f"On {when} the temperature of {name_of(members.isel(run=best))}, the closest run, differs "
-        f"from the reference by {number(values[best, last]).text} K (mass-weighted RMSE)"
+        f"{_when(study, axis, last)} the temperature of {name}{closest} differs from the reference "
+        f"by {written(error, unit='K')} (mass-weighted RMSE)"
     )
     floor = study.floor()
     if floor is None:
         return f"{text}; there is no second reference run, so internal variability is not known."
     against = float(floor[f"growth_{word}_T"][last])
     if not math.isfinite(against) or against == 0:
-        return f"{text}; internal variability is not known for that {axis}."
+        return f"{text}; internal variability is not known for that time."
     return (
-        f"{text}, {number(values[best, last] / against, 2).text} times the difference between two "
-        f"runs with the full physics ({number(against).text} K)."
+        f"{text}, {written(error / against, 2)} times the difference between two runs with the "
+        f"full physics ({written(against, unit='K')})."
     )
+
+
+def _when(study: Study, axis: str, position: int) -> str:
+    """A period in words: a whole day or month by its number, else the end of the mean."""
+    time = float(elapsed(study, axis)[0][position])
+    if axis == "month" or time.is_integer():
+        return f"{'In' if axis == 'month' else 'On'} {axis} {time:g}"
+    return f"In the mean up to day {written(time, 2)}"
 
 
 def _means(study: Study) -> str:
-    members, reference = study.members(), study.reference()
-    if members is None or reference is None or "zonal_mean_PRECT" not in members:
+    members, truth = _stable(study), mean_precipitation(study)
+    if members is None or not math.isfinite(truth) or "map_PRECT" not in members:
         return ""
-    rain, area = quantity("PRECT"), reference["area"]
     known = np.flatnonzero(members["map_PRECT"].notnull().all("column").values)
     if not known.size:
         return ""
-    truth = float(rain.shown(reference["map_PRECT"]).weighted(area).mean())
+    rain, area = quantity("PRECT"), members["area"]
     found = rain.shown(members["map_PRECT"].isel(run=known)).weighted(area).mean("column")
-    span = f"{number(found.min()).text}"
+    span, runs = written(float(found.min())), "the stable coupled run"
     if known.size > 1:
-        span += f" to {number(found.max()).text}"
-    errors = [error_over_floor(study, members.isel(run=int(i))) for i in known]
+        span, runs = f"{span} to {written(float(found.max()))}", f"{runs}s"
     text = (
-        f"Mean precipitation of the coupled runs is {span} {plain(rain.unit)}, of the reference "
-        f"{number(truth).text}."
+        f"Mean precipitation of {runs} is {span} {plain(rain.unit)}, of the reference "
+        f"{written(truth)}."
     )
-    if np.isfinite(errors).any():
-        text += (
-            f" The time mean of temperature is {number(np.nanmin(errors), 2).text} times as far "
-            "from the reference as internal variability in the best run."
-        )
-    return text
+    errors = [error_over_floor(study, members.isel(run=int(i))) for i in known]
+    if not np.isfinite(errors).any():
+        return text
+    best = " in the best of these runs" if known.size > 1 else ""
+    return (
+        f"{text} The time mean of temperature is {written(float(np.nanmin(errors)), 2)} times as "
+        f"far from the reference as internal variability{best}."
+    )
 
 
 def _water(study: Study) -> str:
@@ -186,11 +242,11 @@ def _water(study: Study) -> str:
         return ""
     worst = int(np.nanargmax(np.abs(residual)))
     truth = float(study.offline["water_residual_truth"].values[worst]) * 86400.0
-    label = name_of(study.offline.isel(member=worst))
+    label = member_names(study)[str(study.offline["member"].values[worst])]
     several = " at most" if residual.size > 1 else ""
     verb = "create" if residual[worst] > 0 else "destroy"
     return (
         f"Predicted tendencies and precipitation together {verb}{several} "
-        f"{number(abs(residual[worst]), 2).text} mm of water a day in the global mean ({label}); "
-        f"the residual of the truth is {number(truth, 2).text}."
+        f"{written(abs(float(residual[worst])), 2)} mm of water a day in the global mean "
+        f"({label}); the residual of the truth is {written(truth, 2)} mm a day."
     )

@@ -11,16 +11,17 @@ import xarray
 
 from climsim.evaluation.online_run import PROFILES
 from climsim.evaluation.published import PUBLISHED
+from climsim.evaluation.stability import became_unstable, leading
 from climsim.figures.labels import quantity
+from climsim.figures.members import member_names
 from climsim.figures.study import Study
-from climsim.figures.style import member_label
+from climsim.notation import place, unit_in_words, written
 from climsim.report.cells import Table, number, plain, text
+from climsim.report.leaderboard import outcome_of_run
+from climsim.variables import VARIABLES
 
-
-def name_of(one: xarray.Dataset) -> str:
-    """Network, recipe and seed of one member, in words."""
-    network, recipe = str(one["network"].values), str(one["recipe"].values)
-    return member_label(network, recipe, int(one["seed"]))
+_OTHER_UNITS = {"temperature": "K", "pressure": "Pa"}
+"""Units of what a host watches beside the variables, by the last word of its name."""
 
 
 def stability_table(study: Study) -> Table | None:
@@ -30,7 +31,7 @@ def stability_table(study: Study) -> Table | None:
     records = json.loads(study.online.attrs["records"])
     problems = json.loads(study.online.attrs["problems"])
     heads = ("run", "role", "status", "days", "days wanted", "SYPD", "what happened")
-    rows = []
+    names, rows = member_names(study), []
     for i, label in enumerate(study.online["run"].values.tolist()):
         run = study.online.isel(run=i)
         record = records.get(label, {})
@@ -38,16 +39,16 @@ def stability_table(study: Study) -> Table | None:
         happened += problems.get(label, [])
         rows.append(
             [
-                text(label),
+                text(names[label]),
                 text(str(run["role"].values)),
-                text(str(run["status"].values)),
+                text(outcome_of_run(run)),
                 number(run["days"]),
                 number(run["days_wanted"]),
                 number(run["sypd"]),
                 text("; ".join(part for part in happened if part)),
             ]
         )
-    return Table(heads, rows)
+    return Table(heads, rows, larger_first=frozenset(["days", "days wanted", "SYPD"]))
 
 
 def _trouble(instability: dict[str, Any] | None) -> str:
@@ -55,15 +56,32 @@ def _trouble(instability: dict[str, Any] | None) -> str:
     if not instability:
         return ""
     level = instability.get("level")
-    place = f"column {instability.get('column')}"
-    place += "" if level is None else f", level {level}"
-    where = [instability.get("lat"), instability.get("lon")]
-    if all(isinstance(x, (int, float)) for x in where):
-        place += f" ({where[0]:.0f} N, {where[1]:.0f} E)"
+    where = f"column {instability.get('column')}"
+    where += "" if level is None else f", level {level}"
+    lat, lon = instability.get("lat"), instability.get("lon")
+    if isinstance(lat, (int, float)) and isinstance(lon, (int, float)):
+        where += f" ({place(lat, lon)})"
+    name, unit = _watched(str(instability.get("variable")))
+    low, high = (_with_unit(x) for x in instability.get("bounds") or ("–", "–"))
+    value = _with_unit(instability.get("value"), unit)
     return (
-        f"{instability.get('variable')} = {instability.get('value')} outside "
-        f"{instability.get('bounds')} at step {instability.get('step')}, {place}"
+        f"{name} {value}, outside {low} to {high} {unit}".rstrip()
+        + f", at step {instability.get('step')}, {where}"
     )
+
+
+def _watched(name: str) -> tuple[str, str]:
+    """Name in words and unit of a variable whose bounds a run watches."""
+    if name in VARIABLES:
+        return VARIABLES[name].long_name, unit_in_words(VARIABLES[name].unit)
+    words = name.replace("_", " ")
+    return words, _OTHER_UNITS.get(words.split()[-1], "")
+
+
+def _with_unit(value: Any, unit: str = "") -> str:
+    """A recorded number with its unit; what JSON cannot hold as a number is a text."""
+    known = isinstance(value, (int, float))
+    return written(value, 4, unit) if known else f"{value} {unit}".rstrip()
 
 
 def best_members_table(study: Study) -> Table | None:
@@ -71,25 +89,28 @@ def best_members_table(study: Study) -> Table | None:
     members, floor = study.members(), study.floor()
     if members is None or "rmse_mean_T" not in members:
         return None
-    longest = _longest(members)
+    chosen, names = leading(members), _marked_names(study)
     rows = []
     for name in (*PROFILES, "PRECT"):
         key = f"rmse_mean_{name}"
-        if key not in members or not np.isfinite(members[key].values[longest]).any():
+        if key not in members or not np.isfinite(members[key].values[chosen]).any():
             continue
-        values = np.where(longest, members[key].values, np.inf)
+        values = np.where(chosen, members[key].values, np.inf)
         best = int(np.nanargmin(values))
-        written = quantity(name)
+        shown = quantity(name)
         rows.append(
             [
-                text(plain(written.symbol)),
-                text(str(members["run"].values[best])),
-                number(values[best] * written.factor),
-                number(_known(floor, key) * written.factor),
-                text(plain(written.unit)),
+                text(plain(shown.symbol)),
+                text(names[str(members["run"].values[best])]),
+                number(values[best] * shown.factor),
+                number(_known(floor, key) * shown.factor),
+                text(plain(shown.unit)),
             ]
         )
-    note = "Smallest RMSE of the time mean among the members that ran longest; floor: MMF2."
+    note = (
+        "Smallest RMSE of the time mean among the members that ran longest and stayed stable; "
+        f"floor: MMF2.{_all_died(members)}"
+    )
     return Table(("field", "best member", "RMSE", "floor", "unit"), rows, note)
 
 
@@ -97,10 +118,17 @@ def _known(row: xarray.Dataset | None, name: str) -> float:
     return float("nan") if row is None or name not in row else float(row[name])
 
 
-def _longest(members: xarray.Dataset) -> np.ndarray:
-    """Which members have a time mean as long as the longest one: shorter ones flatter."""
-    days = members["mean_days"].values
-    return days >= days.max() - 0.5
+def _marked_names(study: Study) -> dict[str, str]:
+    """Names in words, with a dagger behind runs that became unstable."""
+    names, members = member_names(study), study.members()
+    if members is not None:
+        for label in members["run"].values[became_unstable(members)].tolist():
+            names[label] += " †"
+    return names
+
+
+def _all_died(members: xarray.Dataset) -> str:
+    return " † Every run became unstable." if became_unstable(members).all() else ""
 
 
 def published_table(study: Study) -> Table | None:
@@ -109,12 +137,12 @@ def published_table(study: Study) -> Table | None:
     if members is None:
         return None
     rows = []
-    longest = _longest(members)
+    chosen, names = leading(members), _marked_names(study)
     for key, (title, published) in PUBLISHED.items():
         if key not in members:
             continue
-        written = quantity(key.rsplit("_", 1)[1])
-        values = np.where(longest, members[key].values * written.factor, np.nan)
+        shown = quantity(key.rsplit("_", 1)[1])
+        values = np.where(chosen, members[key].values * shown.factor, np.nan)
         if not np.isfinite(values).any():
             continue
         best = int(np.nanargmin(values))
@@ -122,15 +150,16 @@ def published_table(study: Study) -> Table | None:
             [
                 text(title),
                 number(values[best]),
-                text(str(members["run"].values[best])),
-                number(round(published * written.factor, 6)),
-                text(plain(written.unit)),
+                text(names[str(members["run"].values[best])]),
+                number(round(published * shown.factor, 6)),
+                text(plain(shown.unit)),
                 number(members["mean_days"].values[best]),
             ]
         )
     note = (
         "Published: Hu et al. 2025, means over five years of E3SM-MMF. Means over fewer days hold "
         "weather that a long mean averages out, so they say little beside these values."
+        f"{_all_died(members)}"
     )
     heads = ("measure", "best here", "member", "published", "unit", "days in the mean")
     return Table(heads, rows, note) if rows else None

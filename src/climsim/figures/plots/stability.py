@@ -20,7 +20,7 @@ def draw(study: Study, variant: str) -> Figure:
     groups = list(zip(members["group_network"].values, members["group_recipe"].values, strict=True))
     recipes = unique(str(g[1]) for g in groups)
     figure, axes = panel_grid(len(recipes), 3, 1.8, sharey=True)
-    days = members["elapsed"].values
+    days, several = members["elapsed"].values, len(recipes) > 1
     for i, (ax, recipe) in enumerate(zip(axes, recipes, strict=True)):
         shown = [j for j, g in enumerate(groups) if g[1] == recipe]
         for rank, j in enumerate(shown):
@@ -40,7 +40,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax.grid(visible=True)
         if i % 3 == 0:
             ax.set_ylabel("fraction of seeds alive")
-        head(ax, recipe_label(recipe) or "all runs", i if len(recipes) > 1 else None)
+        head(ax, recipe_label(recipe) if recipe or several else "all runs", i if several else None)
     legend_below(figure, network_handles(unique(str(g[0]) for g in groups)), 3)
     return figure
 

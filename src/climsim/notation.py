@@ -1,0 +1,60 @@
+"""How numbers, units and places are written for a reader: the one home of these rules."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+UNKNOWN: Final = "–"
+"""Stands where a number is not known."""
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_POWER = re.compile(r"(?<=[A-Za-z])-?\d+")
+_LARGEST, _SMALLEST = 1e9, 1e-3
+"""Numbers beyond these are written with a power of ten."""
+
+
+def written(value: float, digits: int = 3, unit: str = "") -> str:
+    """A number with a few significant digits, and its unit.
+
+    Args:
+        value: the number; one that is not finite is written as a dash.
+        digits: significant digits; whole numbers keep all of theirs.
+        unit: in CF or display spelling; empty for none.
+    """
+    if not math.isfinite(value):
+        return UNKNOWN
+    shown = _magnitude(abs(value), digits)
+    sign = "−" if value < 0 and any(c in "123456789" for c in shown) else ""
+    return f"{sign}{shown} {unit_in_words(unit)}".rstrip()
+
+
+def _magnitude(size: float, digits: int) -> str:
+    if size and not _SMALLEST <= size < _LARGEST:
+        mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
+        return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    decimals = 0
+    if not float(size).is_integer():
+        decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    return f"{size:,.{decimals}f}" if size >= 1e4 else f"{size:.{decimals}f}"
+
+
+def unit_in_words(unit: str) -> str:
+    """A unit in CF spelling with raised powers: ``kg m-2 s-1`` becomes ``kg m⁻² s⁻¹``."""
+    return "" if unit == "1" else _POWER.sub(lambda found: found[0].translate(_SUPERSCRIPT), unit)
+
+
+def latitude(degrees: float) -> str:
+    """Whole degrees north or south of the equator."""
+    return f"{abs(degrees):.0f}° {'N' if degrees >= 0 else 'S'}"
+
+
+def longitude(degrees: float) -> str:
+    """Whole degrees east or west of Greenwich, whether counted to 180 or to 360."""
+    east = (degrees + 180.0) % 360.0 - 180.0
+    return f"{abs(east):.0f}° {'E' if east >= 0 else 'W'}"
+
+
+def place(lat: float, lon: float) -> str:
+    """A place on the globe."""
+    return f"{latitude(lat)}, {longitude(lon)}"
