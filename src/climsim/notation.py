@@ -39,6 +39,12 @@ def _magnitude(size: float, digits: int) -> str:
     return f"{size:,.{decimals}f}" if size >= 1e4 else f"{size:.{decimals}f}"
 
 
+def days(number: float) -> str:
+    """A length of time in days."""
+    shown = f"{number:.3g}"
+    return f"{shown} day" if shown == "1" else f"{shown} days"
+
+
 def unit_in_words(unit: str) -> str:
     """A unit in CF spelling with raised powers: ``kg m-2 s-1`` becomes ``kg m⁻² s⁻¹``."""
     return "" if unit == "1" else _POWER.sub(lambda found: found[0].translate(_SUPERSCRIPT), unit)

@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
 from climsim.figures.labels import QUANTITIES
-from climsim.figures.registry import FigureSpec, NothingToDrawError, figure_table, find_figure
+from climsim.figures.registry import (
+    FigureSpec,
+    NothingToDrawError,
+    figure_table,
+    find_figure,
+    one_variant,
+)
 from climsim.figures.study import Study
 from climsim.figures.style import recipe_label, styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
@@ -118,18 +124,26 @@ def _draw_one(
     name = f"{spec.name}-{variant}" if variant else spec.name
     entry: dict[str, Any] = {
         "name": name,
-        "title": spec.title.format(variant=variant_label(variant)),
-        "caption": spec.caption.format(variant=variant_label(variant)),
+        "title": heading(spec, study, variant),
+        "caption": spec.caption,
         "files": [],
     }
     try:
         with styled():
             figure = spec.draw(study, variant)
             entry["files"] = [_save(figure, name, kind, config) for kind in config.formats]
+        entry["caption"] = " ".join([spec.caption, *spec.remarks(study, variant)])
     except NothingToDrawError as error:
         logger.info("%s: not drawn: %s", name, error)
         entry["missing"] = str(error)
     return entry
+
+
+def heading(spec: FigureSpec, study: Study, variant: str) -> str:
+    """Title of a figure with the name of its variant, where there is more than an unnamed one."""
+    if spec.variants is one_variant or not any(spec.variants(study)):
+        return spec.title
+    return f"{spec.title}: {variant_label(variant)}"
 
 
 def variant_label(variant: str) -> str:

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from climsim.evaluation.members import NETWORKS
-from climsim.evaluation.stability import UNSTABLE
+from climsim.evaluation.stability import UNSTABLE, became_unstable
 from climsim.figures.labels import quantity
 from climsim.figures.members import each, of_recipe, online_members
 from climsim.figures.panels import (
@@ -21,12 +20,18 @@ from climsim.figures.panels import (
     network_handles,
     network_line,
     panel_grid,
-    unique,
 )
 from climsim.figures.registry import NothingToDrawError
+from climsim.figures.remarks import BEYOND, defined, not_shown, unstable_ends
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style, recipe_label
+from climsim.notation import written
 
+_DAYS_PER_MONTH = 365.0 / 12.0
+_FLOOR = (
+    "Black, dashed: a second run with the full physics from a perturbed start (MMF2): its distance "
+    "from MMF1 is internal variability, below which no difference means anything."
+)
 FEWEST_MONTHS = 3
 """A line over fewer months than these shows less than the days do."""
 
@@ -77,17 +82,40 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
     several = len({recipe for _, recipe in panels}) > 1
     for i, (ax, (name, recipe)) in enumerate(zip(axes, panels, strict=True)):
         shown = of_recipe(members, recipe)
+        top = _top(shown, f"growth_{word}_{name}")
+        arrows = 0
         for run in each(shown):
-            _run_line(ax, x, run, f"growth_{word}_{name}")
+            arrows += _run_line(ax, x, run, f"growth_{word}_{name}", top, arrows)
         _floor_line(ax, x, study, f"growth_{word}_{name}")
         written = quantity(name)
         head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)
         ax.set_ylabel(f"RMSE ({written.unit})")
         ax.set_xlim(left=0)
-        ax.set_ylim(bottom=0, top=_top(shown, f"growth_{word}_{name}"))
+        ax.set_ylim(bottom=0, top=top)
     label_time(axes, columns, x_label)
     legend_below(figure, legend_handles(study))
     return figure
+
+
+def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
+    """What `draw_growth` drew beside the lines of stable runs, for the caption."""
+    members, (word, axis) = online_members(study), time_axis(study)
+    shown = members.isel(
+        run=np.flatnonzero(np.isin(members["recipe"].values, [recipe for _, recipe in panels]))
+    )
+    known = defined(shown, f"growth_{word}_{panels[0][0]}")
+    names = [(f"growth_{word}_{name}", recipe) for name, recipe in panels]
+    beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n in shown)
+    remarks = [*unstable_ends(shown, known), *([BEYOND] if beyond else [])]
+    crossed = known | ~became_unstable(shown)
+    remarks += not_shown(study, shown, crossed, f"A cross on the axis, for want of a whole {axis}")
+    remarks += not_shown(study, shown, known | ~crossed)
+    if study.floor() is None:
+        return [
+            *remarks,
+            "Without a second run with full physics, internal variability is unknown.",
+        ]
+    return [*remarks, _FLOOR]
 
 
 def label_time(axes: Sequence[Axes], columns: int, label: str) -> None:
@@ -119,15 +147,77 @@ def _top(members: xarray.Dataset, name: str) -> float | None:
     return float(3 * typical) if largest > 5 * typical else None
 
 
-def _run_line(ax: Axes, x: np.ndarray, run: xarray.Dataset, name: str) -> None:
-    network = str(run["network"].values)
+def _run_line(
+    ax: Axes, x: np.ndarray, run: xarray.Dataset, name: str, top: float | None, arrows: int
+) -> int:
+    """Draw the error of one run; returns how many arrows that took."""
     y = quantity(name.rsplit("_", 1)[1]).shown(run[name]).values
-    line = network_line(network, x.size)
+    line = network_line(str(run["network"].values), x.size)
     ax.plot(x, y, **line)
+    mark_end(ax, x, np.where(y > top, top, y) if top else y, run, line["color"], axis_unit(name))
+    if top is None or not (y > top).any():
+        return 0
+    _mark_beyond(ax, x, y, top, line["color"], arrows)
+    return 1
+
+
+def axis_unit(name: str) -> float:
+    """Length of one on the horizontal axis of a measure over days or months [days]."""
+    return _DAYS_PER_MONTH if "_monthly_" in name else 1.0
+
+
+def mark_end(
+    ax: Axes, x: np.ndarray, y: np.ndarray, run: xarray.Dataset, colour: str, unit: float
+) -> None:
+    """Cross the last whole period of a run that became unstable; its end on the axis without one.
+
+    Args:
+        ax: panel.
+        x: (period,) horizontal coordinate of `elapsed`.
+        y: (period,) values in the display unit; NaN after the end.
+        run: metrics of the run.
+        colour: of its line.
+        unit: length of one on the horizontal axis, see `axis_unit` [days].
+    """
+    if str(run["status"].values) != UNSTABLE:
+        return
     finite = np.flatnonzero(np.isfinite(y))
-    if str(run["status"].values) == UNSTABLE and finite.size:
-        last = finite[-1]
-        ax.plot(x[last], y[last], "x", color=line["color"], ms=7, mew=1.8, clip_on=False)
+    if finite.size:
+        at, transform = (x[finite[-1]], y[finite[-1]]), ax.transData
+    else:
+        at, transform = (float(run["days"]) / unit, 0.0), ax.get_xaxis_transform()
+    ax.plot(*at, "x", color=colour, ms=7, mew=1.8, clip_on=False, transform=transform)
+
+
+def _mark_beyond(
+    ax: Axes, x: np.ndarray, y: np.ndarray, top: float, colour: str, before: int
+) -> None:
+    """Mark with an arrow where a line leaves through the upper edge, and write its largest value.
+
+    Args:
+        ax: panel.
+        x: (period,) horizontal coordinate.
+        y: (period,) values.
+        top: upper end of the axis.
+        colour: of the line.
+        before: arrows that the panel has already; their numbers are not covered.
+    """
+    i = int(np.flatnonzero(y > top)[0])
+    where = float(x[i])
+    if i and np.isfinite(y[i - 1]):
+        where = float(np.interp(top, [y[i - 1], y[i]], [x[i - 1], x[i]]))
+    ax.plot(where, top, "^", color=colour, ms=5, clip_on=False, zorder=5)
+    left = where > 0.6 * float(x[-1])
+    ax.annotate(
+        written(float(np.nanmax(y)), 2),
+        (where, top),
+        (-5 if left else 5, -1 - 7 * before),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="top",
+        fontsize=6,
+        color=colour,
+    )
 
 
 def _floor_line(ax: Axes, x: np.ndarray, study: Study, name: str) -> None:
@@ -145,9 +235,7 @@ def legend_handles(study: Study, reference: bool = False) -> list[Line2D]:
         reference: whether the reference run is drawn too.
     """
     members = online_members(study)
-    networks = unique(members["network"].values.tolist())
-    networks.sort(key=lambda n: NETWORKS.index(n) if n in NETWORKS else len(NETWORKS))
-    handles = network_handles(networks)
+    handles = network_handles(members["network"].values.tolist())
     if reference:
         handles.append(Line2D([], [], color=MMF_COLOUR, label=network_style("MMF1").label))
     if study.floor() is not None:

@@ -11,9 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from climsim.evaluation.members import NETWORKS
+from climsim.figures.members import label_of
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.style import (
     DOUBLE_WIDTH,
@@ -22,7 +25,6 @@ from climsim.figures.style import (
     OTHER_DASHES,
     RECIPE_DASHES,
     UNDEFINED_COLOUR,
-    member_label,
     network_style,
     recipe_label,
 )
@@ -67,7 +69,41 @@ def head(ax: Axes, text: str, number: int | None = None) -> None:
         text: title.
         number: of the panel, 0 for the letter a; None for a panel that stands alone.
     """
-    ax.set_title(text if number is None else f"({_letters(number)}) {text}", loc="left")
+    title = ax.set_title(text if number is None else f"({_letters(number)}) {text}", loc="left")
+    place = ax.get_subplotspec()
+    if place is not None and isinstance(ax.figure, Figure):
+        share = len(place.colspan) / place.get_gridspec().ncols
+        _fit(title, share * (ax.figure.get_figwidth() - _LEFT) * float(ax.figure.dpi))
+
+
+_LEFT = 0.55
+"""Width of the labels of the vertical axis, left of the first panel [inch]."""
+_SMALLEST_TITLE = 5.0
+"""Letters of titles get no smaller [points]."""
+
+
+def _fit(title: Text, width: float) -> None:
+    """Break a title before the words that would run into its neighbour; shrink single long words.
+
+    Args:
+        title: of a panel.
+        width: from the left end of the panel to that of the next one [pixels].
+    """
+    lines: list[str] = []
+    for line in title.get_text().split("\n"):
+        words = line.split(" ")
+        lines.append(words[0])
+        for word in words[1:]:
+            title.set_text(f"{lines[-1]} {word}")
+            if title.get_window_extent().width <= width:
+                lines[-1] = title.get_text()
+            else:
+                lines.append(word)
+    title.set_text("\n".join(lines))
+    size = float(title.get_fontsize())
+    while size > _SMALLEST_TITLE and title.get_window_extent().width > width:
+        size -= 0.5
+        title.set_fontsize(size)
 
 
 def _letters(number: int) -> str:
@@ -150,9 +186,11 @@ def colour_bar(
 
 
 def network_handles(networks: Iterable[str]) -> list[Line2D]:
-    """Legend entries of networks: colour and marker."""
+    """Legend entries of networks: colour and marker, in the order of the study."""
     result = []
-    for name in networks:
+    for name in sorted(
+        unique(networks), key=lambda n: NETWORKS.index(n) if n in NETWORKS else len(NETWORKS)
+    ):
         style = network_style(name)
         result.append(
             Line2D([], [], color=style.colour, marker=style.marker or None, label=style.label)
@@ -220,9 +258,7 @@ def member_handles(members: xarray.Dataset, floor: bool) -> list[Line2D]:
     """Legend entries of single members, and of the second run with full physics."""
     result = []
     for i in range(members.sizes["run"]):
-        network, recipe, seed = (
-            members[key].values[i].item() for key in ("network", "recipe", "seed")
-        )
+        network, recipe = (str(members[key].values[i]) for key in ("network", "recipe"))
         style = network_style(network)
         result.append(
             Line2D(
@@ -231,7 +267,7 @@ def member_handles(members: xarray.Dataset, floor: bool) -> list[Line2D]:
                 color=style.colour,
                 marker=style.marker or None,
                 linestyle=dashes(recipe),
-                label=member_label(network, recipe, seed),
+                label=label_of(members.isel(run=i), seed=True),
             )
         )
     if floor:

@@ -22,6 +22,11 @@ def one_variant(study: Study) -> tuple[str, ...]:
     return ("",)
 
 
+def no_remarks(study: Study, variant: str) -> list[str]:
+    """A caption that is the same for every study."""
+    return []
+
+
 @dataclass(frozen=True)
 class FigureSpec:
     """One figure.
@@ -29,10 +34,12 @@ class FigureSpec:
     Attributes:
         name: file name without ending.
         order: position in the report.
-        title: heading.
-        caption: what is measured and how to read it; ``{variant}`` is replaced.
+        title: heading; the name of the variant is added behind a colon.
+        caption: what is measured and how to read it, in every study.
         draw: makes the figure of a study and a variant; raises `NothingToDrawError`.
         variants: which versions a study asks for (such as one for each recipe).
+        remarks: sentences that the caption has for this study and variant, once it is drawn: what
+            its lines and marks are, and which members are missing.
     """
 
     name: str
@@ -41,6 +48,7 @@ class FigureSpec:
     caption: str
     draw: Callable[[Study, str], Figure]
     variants: Callable[[Study], tuple[str, ...]] = one_variant
+    remarks: Callable[[Study, str], list[str]] = no_remarks
 
 
 def figure_table() -> dict[str, FigureSpec]:

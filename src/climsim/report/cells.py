@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from climsim.notation import written
+from climsim.notation import UNKNOWN, written
 
 _PLAIN = str.maketrans("", "", "${}")
 
@@ -27,6 +27,11 @@ class Cell:
     order: float | str | None = None
     exact: str | None = None
 
+    @property
+    def unknown(self) -> bool:
+        """Whether it says nothing."""
+        return self.text in ("", UNKNOWN)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -43,6 +48,14 @@ class Table:
     rows: list[list[Cell]]
     note: str = ""
     larger_first: frozenset[str] = frozenset()
+
+    @property
+    def filled(self) -> Table:
+        """The table without the columns in which no row says anything."""
+        columns = range(len(self.heads))
+        kept = [i for i in columns if i == 0 or not all(row[i].unknown for row in self.rows)]
+        rows = [[row[i] for i in kept] for row in self.rows]
+        return replace(self, heads=tuple(self.heads[i] for i in kept), rows=rows)
 
     def csv(self) -> str:
         """Heads and cells as comma-separated values; numbers as programs read them."""

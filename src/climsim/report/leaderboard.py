@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 
 from climsim.evaluation.members import member_of
+from climsim.evaluation.online_dataset import MEMBER
 from climsim.evaluation.outputs import CONDENSATE
 from climsim.evaluation.seeds import groups_of, over_seeds
 from climsim.evaluation.stability import SHORTEST_TEST, UNSTABLE, leading, tests_survival
@@ -112,7 +113,8 @@ def _outcome(online: xarray.Dataset | None, failed: str | None) -> str:
 def outcome_of_run(run: xarray.Dataset) -> str:
     """How a run ended, and whether it was too short to test survival."""
     status = str(run["status"].values)
-    return status if tests_survival(run) else f"{status}, {_SHORT}"
+    asked = str(run["role"].values) == MEMBER and not tests_survival(run)
+    return f"{status}, {_SHORT}" if asked else status
 
 
 def _cost_cells(cost: Cost) -> list[Cell]:

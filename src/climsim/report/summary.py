@@ -20,7 +20,7 @@ from climsim.figures.labels import quantity
 from climsim.figures.members import member_names
 from climsim.figures.registry import NothingToDrawError
 from climsim.figures.study import Study
-from climsim.notation import written
+from climsim.notation import days, written
 from climsim.report.cells import plain
 from climsim.report.failures import Failure
 from climsim.report.growth import mean_precipitation
@@ -116,11 +116,11 @@ def _stability(study: Study) -> str:
         sentences.append(_survivors(tested))
         sentences += _lost(study, tested)
     if short.sizes["run"]:
+        runs = _count(short.sizes["run"], "coupled run")
         which = "is" if short.sizes["run"] == 1 else "are"
         sentences.append(
-            f"{_count(short.sizes['run'], 'coupled run')} of {_days(short['days_wanted'])} {which} "
-            f"too short to test whether a model survives, which takes {SHORTEST_TEST:g} days or "
-            "more."
+            f"{runs} of {_lengths(short['days_wanted'])} {which} too short to test whether a model "
+            f"survives, which takes {SHORTEST_TEST:g} days or more."
         )
     other = int((~became_unstable(members) & (members["days"] < members["days_wanted"])).sum())
     if other:
@@ -134,7 +134,7 @@ def _survivors(tested: xarray.Dataset) -> str:
     its = "its" if tested.sizes["run"] == 1 else "their"
     return (
         f"{int(whole.sum())} of {_count(tested.sizes['run'], 'coupled run')} reached the end of "
-        f"{its} {_days(tested['days_wanted'], 'simulated ')}."
+        f"{its} {_lengths(tested['days_wanted'])} of simulation."
     )
 
 
@@ -143,18 +143,17 @@ def _lost(study: Study, tested: xarray.Dataset) -> list[str]:
     lost = np.flatnonzero(became_unstable(tested))
     if not lost.size:
         return []
-    days = tested["days"].values[lost]
-    first = str(tested["run"].values[lost[np.argmin(days)]])
-    when = f"{written(float(days.min()), 2)} days ({member_names(study)[first]})"
+    ended = tested["days"].values[lost]
+    first = str(tested["run"].values[lost[np.argmin(ended)]])
+    when = f"{days(float(ended.min()))} ({member_names(study)[first]})"
     which = "the first " if lost.size > 1 else ""
     return [f"{_count(lost.size, 'run')} became unstable, {which}after {when}."]
 
 
-def _days(values: xarray.DataArray, kind: str = "") -> str:
+def _lengths(values: xarray.DataArray) -> str:
     """Length or range of lengths, in days."""
-    low, high = (written(float(x)) for x in (values.min(), values.max()))
-    span = low if low == high else f"{low} to {high}"
-    return f"{span} {kind}{'day' if span == '1' else 'days'}"
+    low, high = float(values.min()), float(values.max())
+    return days(high) if low == high else f"{low:.3g} to {days(high)}"
 
 
 def _stable(study: Study) -> xarray.Dataset | None:
@@ -183,7 +182,7 @@ def _growth(study: Study) -> str:
     last = int(np.flatnonzero(np.isfinite(values).any(axis=0))[-1])
     best = int(np.nanargmin(values[:, last]))
     error, name = float(values[best, last]), member_names(study)[str(stable["run"].values[best])]
-    closest = ", the closest stable run," if stable.sizes["run"] > 1 else ""
+    closest = f", the closest {_kind(members)}run," if stable.sizes["run"] > 1 else ""
     text = (
         f"{_when(study, axis, last)} the temperature of {name}{closest} differs from the reference "
         f"by {written(error, unit='K')} (mass-weighted RMSE)"
@@ -200,12 +199,21 @@ def _growth(study: Study) -> str:
     )
 
 
+def _kind(members: xarray.Dataset | None) -> str:
+    """What tells the runs that are compared from others, where there are others."""
+    return "stable " if members is not None and became_unstable(members).any() else ""
+
+
 def _when(study: Study, axis: str, position: int) -> str:
     """A period in words: a whole day or month by its number, else the end of the mean."""
     time = float(elapsed(study, axis)[0][position])
     if axis == "month" or time.is_integer():
         return f"{'In' if axis == 'month' else 'On'} {axis} {time:g}"
-    return f"In the mean up to day {written(time, 2)}"
+    return (
+        f"In the mean of the first {days(time)}"
+        if position == 0
+        else f"In the mean that ends on day {time:.3g}"
+    )
 
 
 def _means(study: Study) -> str:
@@ -217,7 +225,7 @@ def _means(study: Study) -> str:
         return ""
     rain, area = quantity("PRECT"), members["area"]
     found = rain.shown(members["map_PRECT"].isel(run=known)).weighted(area).mean("column")
-    span, runs = written(float(found.min())), "the stable coupled run"
+    span, runs = written(float(found.min())), f"the {_kind(study.members())}coupled run"
     if known.size > 1:
         span, runs = f"{span} to {written(float(found.max()))}", f"{runs}s"
     text = (

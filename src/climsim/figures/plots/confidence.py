@@ -16,9 +16,9 @@ from climsim.figures.panels import (
     network_handles,
     panel_grid,
     pressure_axis,
-    unique,
 )
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import seed_range
 from climsim.figures.study import Study
 from climsim.figures.style import network_style
 
@@ -41,14 +41,14 @@ def draw(study: Study, variant: str) -> Figure:
             ax.grid(visible=True)
         _reliability(axes[i], offline, name, label=i == 0)
         _correlation(axes[i + len(_TARGETS)], offline, name, label=i == 0)
-    legend_below(figure, network_handles(unique(offline["network"].values.tolist())))
+    legend_below(figure, network_handles(offline["network"].values.tolist()))
     return figure
 
 
 def _reliability(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> None:
     """Draw the mean true loss in bins of predicted loss; on the diagonal they agree."""
-    for i in range(offline.sizes["member"]):
-        one = offline.isel(member=i).sel(target=name)
+    colours = []
+    for one in _of_target(offline, name):
         style = network_style(str(one["network"].values))
         ax.plot(
             one["confidence_predicted"],
@@ -58,13 +58,52 @@ def _reliability(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> N
             markersize=2.5,
             linewidth=0.9,
         )
+        colours.append(style.colour)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    low, high = ax.get_xlim()
+    low, high = _limits(offline)
+    ax.set_xlim(low, high)
+    ax.set_ylim(low, high)
     ax.plot([low, high], [low, high], color="#777777", linewidth=0.8, zorder=0)
+    for one, colour in zip(_of_target(offline, name), colours, strict=True):
+        below = one["confidence_predicted"].values[_below(one, low)]
+        if below.size:
+            ax.plot(below, np.full(below.shape, low), "v", color=colour, ms=4, clip_on=False)
     ax.set_xlabel("predicted loss")
     if label:
         ax.set_ylabel("true loss")
+
+
+def _of_target(offline: xarray.Dataset, name: str) -> list[xarray.Dataset]:
+    """Metrics of one output, member by member."""
+    return [offline.isel(member=i).sel(target=name) for i in range(offline.sizes["member"])]
+
+
+def _limits(offline: xarray.Dataset) -> tuple[float, float]:
+    """Ends of both axes: the powers of ten around the predicted losses and below the true ones.
+
+    The true loss of a bin of few samples can be smaller than any that matters, down to the smallest
+    number of a computer.
+    """
+    predicted, true = (
+        offline[f"confidence_{kind}"].sel(target=list(_TARGETS)).values
+        for kind in ("predicted", "true")
+    )
+    low, high = np.nanmin(predicted[predicted > 0]), np.nanmax([*predicted.flat, *true.flat])
+    return float(10 ** np.floor(np.log10(low))), float(10 ** np.ceil(np.log10(high)))
+
+
+def _below(one: xarray.Dataset, low: float) -> np.ndarray:
+    """Which bins have a true loss below the axis."""
+    return np.asarray(one["confidence_true"].values < low)
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """What shading and arrows are, where there are some."""
+    found, offline = seed_range(study.offline), study.offline
+    if offline is not None and (offline["confidence_true"] < _limits(offline)[0]).any():
+        found.append("An arrow at the lower edge: the true loss is smaller than the axis shows.")
+    return found
 
 
 def _correlation(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> None:
@@ -87,6 +126,7 @@ FIGURE = FigureSpec(
     "Reliability of the confidence heads",
     "Above: mean true loss of the samples of the test split in bins of the predicted loss, in "
     "units of the training loss; a reliable head lies on the diagonal. Below: correlation of "
-    "predicted and true loss by level, mean and range over seeds; blank where either is constant.",
+    "predicted and true loss by level; blank where either is constant.",
     draw,
+    remarks=remarks,
 )

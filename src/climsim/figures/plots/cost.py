@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from climsim.evaluation.stability import comparable
 from climsim.figures.cost import Cost, member_costs
 from climsim.figures.labels import quantity
 from climsim.figures.members import each, online_members, with_mean
 from climsim.figures.panels import head, legend_below, panel_grid, unique
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import defined, not_shown
 from climsim.figures.study import Study
 from climsim.figures.style import network_style
 
@@ -22,7 +24,8 @@ _NAMES = ("T", "Q")
 _AXES = {"sypd": "simulated years per day", "training_hours": "training time (h)"}
 _SIZES = (8.0, 70.0)
 """Areas of the points of 1e5 and of 1e8 parameters [points squared]."""
-_KEY = {1e6: "10$^6$ parameters", 1e7: "10$^7$", 1e8: "10$^8$"}
+_LEAST, _MOST = 5, 8
+"""Powers of ten of the numbers of parameters that the areas tell apart."""
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -34,8 +37,8 @@ def draw(study: Study, variant: str) -> Figure:
         raise NothingToDrawError("no run recorded its speed, and no model its training time")
     figure, axes = panel_grid(len(shown), 2, 2.3, width=7.2)
     for i, (ax, (key, name)) in enumerate(zip(axes, shown, strict=True)):
-        for run in each(members):
-            _point(ax, run, name, key, costs)
+        for run, leads in zip(each(members), comparable(members), strict=True):
+            _point(ax, run, name, key, costs, filled=bool(leads))
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=0)
         ax.set_xlabel(_AXES[key])
@@ -43,8 +46,20 @@ def draw(study: Study, variant: str) -> Figure:
         ax.grid(visible=True)
         head(ax, quantity(name).symbol, i)
     networks = unique(members["network"].values.tolist())
-    legend_below(figure, [*_network_keys(networks), *_size_keys(costs)], 5)
+    handles = [*_network_keys(networks), *_size_keys(costs)]
+    if not comparable(members).all():
+        handles.append(_key("unstable, or shorter mean", "#888888", "o", 5.0, filled=False))
+    legend_below(figure, handles, 5)
     return figure
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """What hollow points are, and which members are missing."""
+    members = online_members(study)
+    known = defined(members, "rmse_mean_T")
+    hollow = "Hollow: runs that became unstable or whose time mean is shorter, which flatters them."
+    found = [hollow] if (known & ~comparable(members)).any() else []
+    return [*found, *not_shown(study, members, known)]
 
 
 def _known(members: xarray.Dataset, costs: Mapping[str, Cost], key: str) -> bool:
@@ -57,16 +72,18 @@ def _value(run: xarray.Dataset, key: str, costs: Mapping[str, Cost]) -> float:
     return float(run[key])
 
 
-def _point(ax: Axes, run: xarray.Dataset, name: str, key: str, costs: Mapping[str, Cost]) -> None:
+def _point(
+    ax: Axes, run: xarray.Dataset, name: str, key: str, costs: Mapping[str, Cost], *, filled: bool
+) -> None:
     style = network_style(str(run["network"].values))
     ax.scatter(
         _value(run, key, costs),
         float(quantity(name).shown(run[f"rmse_mean_{name}"])),
         s=_area(costs[str(run["run"].values)].parameters),
-        color=style.colour,
+        facecolor=style.colour if filled else "none",
         marker=style.marker,
-        edgecolor="white",
-        linewidth=0.4,
+        edgecolor="white" if filled else style.colour,
+        linewidth=0.4 if filled else 0.9,
     )
 
 
@@ -74,7 +91,7 @@ def _area(parameters: float) -> float:
     """Area of a point, by the logarithm of the number of parameters from 1e5 to 1e8."""
     if not np.isfinite(parameters):
         return _SIZES[0]
-    share = np.clip((np.log10(parameters) - 5) / 3, 0, 1)
+    share = np.clip((np.log10(parameters) - _LEAST) / (_MOST - _LEAST), 0, 1)
     return float(_SIZES[0] + share * (_SIZES[1] - _SIZES[0]))
 
 
@@ -87,12 +104,16 @@ def _size_keys(costs: Mapping[str, Cost]) -> list[Line2D]:
     """What the areas of the points mean; nothing where no size is known."""
     if not any(np.isfinite(cost.parameters) for cost in costs.values()):
         return []
-    return [_key(text, "#888888", "o", _area(size) ** 0.5) for size, text in _KEY.items()]
+    sizes = [cost.parameters for cost in costs.values() if np.isfinite(cost.parameters)]
+    low, high = np.floor(np.log10(min(sizes))), np.ceil(np.log10(max(sizes)))
+    powers = [int(p) for p in np.arange(low, high + 1) if _LEAST <= p <= _MOST]
+    return [_key(f"10$^{p}$ parameters", "#888888", "o", _area(10.0**p) ** 0.5) for p in powers]
 
 
-def _key(label: str, colour: str, marker: str, size: float) -> Line2D:
+def _key(label: str, colour: str, marker: str, size: float, filled: bool = True) -> Line2D:
     line = Line2D([], [], color=colour, marker=marker, markersize=size, linestyle="", label=label)
-    line.set_markeredgewidth(0)
+    line.set_markeredgewidth(0 if filled else 0.9)
+    line.set_markerfacecolor(colour if filled else "none")
     return line
 
 
@@ -105,4 +126,5 @@ FIGURE = FigureSpec(
     "the training. The area of a point grows with the logarithm of the number of trainable "
     "parameters.",
     draw,
+    remarks=remarks,
 )

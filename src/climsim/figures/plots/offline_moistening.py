@@ -12,6 +12,7 @@ from climsim.figures.panels import colour_bar, head, panel_grid, section, symmet
 from climsim.figures.registry import FigureSpec, NothingToDrawError
 from climsim.figures.study import Study
 from climsim.figures.style import DIVERGING
+from climsim.notation import written
 
 _NAMES = ("ptend_q0001", "ptend_t")
 
@@ -24,16 +25,16 @@ def draw(study: Study, variant: str) -> Figure:
     columns = max(1, len(rows) // len(_NAMES))
     figure, axes = panel_grid(len(rows), columns, 2.1, width=7.2 if columns > 1 else 4.5)
     for number, (ax, (name, i)) in enumerate(zip(axes, rows, strict=True)):
-        written = quantity(name)
-        values = written.shown(study.offline[f"bias_section_{name}"].isel(member=i))
-        shared = written.shown(study.offline[f"bias_section_{name}"])
+        shown = quantity(name)
+        values = shown.shown(study.offline[f"bias_section_{name}"].isel(member=i))
+        shared = shown.shown(study.offline[f"bias_section_{name}"])
         limit = symmetric_limit(shared.isel(member=[j for n, j in rows if n == name]))
         mesh = section(ax, values, -limit, limit, DIVERGING, label=number % columns == 0)
-        colour_bar(figure, mesh, ax, written.unit)
+        colour_bar(figure, mesh, ax, shown.unit)
         size = float(np.sqrt((values**2).mean()))
         member = study.offline.isel(member=i)
         label = label_of(member)
-        head(ax, f"{written.symbol}: {label} ({size:.2g})", number)
+        head(ax, f"{shown.symbol}: {label} ({written(size, 2)} {shown.unit})", number)
     return figure
 
 

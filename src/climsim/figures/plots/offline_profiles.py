@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.evaluation.members import NETWORKS
 from climsim.evaluation.seeds import Group, groups_of, over_seeds
 from climsim.figures.labels import quantity
 from climsim.figures.members import scored_profiles
@@ -21,6 +20,7 @@ from climsim.figures.panels import (
     unique,
 )
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import seed_range
 from climsim.figures.study import Study
 
 _BASE = "standard"
@@ -40,12 +40,14 @@ def draw(study: Study, variant: str) -> Figure:
     """Draw R2 of the tendencies by level, networks as colours, seeds as range."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
-    chosen = [g for g in groups_of(study.offline) if g[1] in (_BASE, variant)]
+    chosen = _groups(study, variant)
+    recipes = unique(g[1] for g in chosen)
+    several = len(recipes) > 1
     names = scored_profiles(study)
     figure, axes = panel_grid(len(names), _COLUMNS, 2.6, width=7.2, sharex=True)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for group in chosen:
-            _line(ax, study, name, group)
+            _line(ax, study, name, group, several)
         head(ax, quantity(name).symbol, i)
         ax.set_xlim(0, 1)
         ax.grid(visible=True)
@@ -55,23 +57,39 @@ def draw(study: Study, variant: str) -> Figure:
             ax.tick_params(labelbottom=True)
         if i // _COLUMNS == (len(names) - 1) // _COLUMNS:
             ax.set_xlabel("R$^2$")
-    networks = sorted(
-        unique(g[0] for g in chosen), key=lambda n: NETWORKS.index(n) if n in NETWORKS else 99
-    )
-    handles = [*network_handles(networks), *recipe_handles(unique(g[1] for g in chosen))]
-    legend_below(figure, handles)
+    networks = [g[0] for g in chosen]
+    legend_below(figure, [*network_handles(networks), *recipe_handles(recipes if several else [])])
     return figure
 
 
-def _line(ax: Axes, study: Study, name: str, group: Group) -> None:
+def remarks(study: Study, variant: str) -> list[str]:
+    """What thin lines and shading are, where there are some."""
+    recipes = unique(g[1] for g in _groups(study, variant))
+    beside = ["Thin, solid: the standard recipe."] if len(recipes) > 1 else []
+    return [*beside, *seed_range(study.offline)]
+
+
+def _groups(study: Study, variant: str) -> list[Group]:
+    """Networks under the standard recipe and under the one that is looked at."""
     assert study.offline is not None
-    base = group[1] == _BASE
+    return [g for g in groups_of(study.offline) if g[1] in (_BASE, variant)]
+
+
+def _line(ax: Axes, study: Study, name: str, group: Group, several: bool) -> None:
+    assert study.offline is not None
+    base = several and group[1] == _BASE
     found = over_seeds(study.offline[f"r2_{name}"], group, floor=0.0)
     pressure = study.offline["pressure"].values / _HPA
     # The recipe that is looked at stands in front of the standard one, drawn thin.
     shape = {"linewidth": 0.8, "markersize": 2.2} if base else {"linewidth": 1.1}
     line = network_line(group[0], pressure.size, **shape)
-    ax.plot(found.mean, pressure, linestyle=dashes(group[1]), zorder=2 if base else 3, **line)
+    ax.plot(
+        found.mean,
+        pressure,
+        linestyle=dashes(group[1]) if several else "-",
+        zorder=2 if base else 3,
+        **line,
+    )
     if found.count > 1:
         alpha = 0.06 if base else 0.12
         ax.fill_betweenx(pressure, found.low, found.high, color=line["color"], alpha=alpha, lw=0)
@@ -80,12 +98,12 @@ def _line(ax: Axes, study: Study, name: str, group: Group) -> None:
 FIGURE = FigureSpec(
     "offline_profiles",
     20,
-    "Offline R² by level: {variant}",
+    "Offline R² by level",
     "Coefficient of determination of the predicted tendencies over all samples and columns of the "
-    "test split, by level (nominal pressure), beside the standard recipe (thin solid lines) where "
-    "the study has it. Cloud is liquid plus ice. Lines are means over seeds, shading their range; "
-    "negative values are drawn at 0, and levels on which the truth has no variance are left blank. "
-    "1 is perfect, 0 no better than predicting the mean.",
+    "test split, by level (nominal pressure). Cloud is liquid plus ice. Negative values are drawn "
+    "at 0, and levels on which the truth has no variance are left blank. 1 is perfect, 0 no better "
+    "than predicting the mean.",
     draw,
     variants,
+    remarks,
 )

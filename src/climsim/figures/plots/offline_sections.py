@@ -42,7 +42,7 @@ def draw(study: Study, variant: str) -> Figure:
         figure,
         mesh,
         axes,
-        f"R$^2$, {recipe_label(variant)}",
+        "R$^2$" if variants(study) == ("",) else f"R$^2$, {recipe_label(variant)}",
         extend="neither",
         aspect=60,
         shrink=0.8,
@@ -53,7 +53,7 @@ def draw(study: Study, variant: str) -> Figure:
 FIGURE = FigureSpec(
     "offline_sections",
     22,
-    "Where the offline skill lies: {variant}",
+    "Where the offline skill lies",
     "Coefficient of determination in bins of 10 degrees of latitude, by level, mean over seeds; "
     "variance is about the mean of each bin. Negative values are drawn at 0; grey cells have no "
     "variance in the truth, or no columns.",

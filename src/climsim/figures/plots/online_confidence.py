@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.growth import elapsed, label_time, time_axis
+from climsim.figures.growth import axis_unit, elapsed, label_time, mark_end, time_axis
 from climsim.figures.members import each, online_members
 from climsim.figures.panels import (
     head,
@@ -15,9 +16,9 @@ from climsim.figures.panels import (
     network_handles,
     network_line,
     panel_grid,
-    unique,
 )
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import defined, unstable_ends
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES
 
@@ -36,24 +37,45 @@ def draw(study: Study, variant: str) -> Figure:
     names = [n for n in _NAMES if f"confidence_{word}_{n}CONF" in members]
     if not names:
         raise NothingToDrawError("no model with a confidence head ran coupled")
-    known = members[f"confidence_{word}_{names[0]}CONF"].notnull().any(axis).values
-    shown = members.isel(run=np.flatnonzero(known))
+    shown = _confident(members, word)
     x, x_label = elapsed(study, axis)
     figure, axes = panel_grid(len(names), 2, 1.9, width=7.2, sharex=True)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for run in each(shown):
             line = network_line(str(run["network"].values), x.size)
-            ax.plot(x, run[f"confidence_{word}_{name}CONF"], **line)
+            predicted = f"confidence_{word}_{name}CONF"
+            ax.plot(x, run[predicted], **line)
+            mark_end(ax, x, run[predicted].values, run, line["color"], axis_unit(predicted))
             if f"confidence_{word}_{name}LOSS" in run:
                 true = line | {"linestyle": FLOOR_DASHES, "marker": None}
                 ax.plot(x, run[f"confidence_{word}_{name}LOSS"], **true)
         _axes(ax, f"{_NAMES[name]}", i)
     label_time(axes, 2, x_label)
-    handles = network_handles(unique(shown["network"].values.tolist()))
-    if any(f"confidence_{word}_{n}LOSS" in shown for n in names):
+    handles = network_handles(shown["network"].values.tolist())
+    if _has_true(shown, word):
         handles.append(Line2D([], [], color="#444444", linestyle=FLOOR_DASHES, label="true loss"))
     legend_below(figure, handles)
     return figure
+
+
+def _confident(members: xarray.Dataset, word: str) -> xarray.Dataset:
+    """Members that have a confidence head."""
+    known = [defined(members, f"confidence_{word}_{name}CONF") for name in _NAMES]
+    return members.isel(run=np.flatnonzero(np.logical_or.reduce(known)))
+
+
+def _has_true(members: xarray.Dataset, word: str) -> bool:
+    return any(defined(members, f"confidence_{word}_{name}LOSS").any() for name in _NAMES)
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """What is drawn beside the predicted losses."""
+    word, _ = time_axis(study)
+    shown = _confident(online_members(study), word)
+    found = unstable_ends(shown, np.ones(shown.sizes["run"], dtype=bool))
+    if _has_true(shown, word):
+        found.append("Dashed: the true loss, of runs in which the physics ran beside the network.")
+    return found
 
 
 def _axes(ax: Axes, title: str, number: int) -> None:
@@ -68,6 +90,7 @@ FIGURE = FigureSpec(
     "Confidence along the coupled runs",
     "Loss that the confidence heads predict, mass-weighted mean over the globe, period by period, "
     "in units of the training loss. A head that knows its limits predicts a growing loss where a "
-    "run drifts away. Dashed: the true loss, of runs in which the physics ran beside the network.",
+    "run drifts away.",
     draw,
+    remarks=remarks,
 )

@@ -19,6 +19,7 @@ from climsim.figures.members import (
 )
 from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import defined, not_shown, runs_with_full_physics
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
 
@@ -56,6 +57,13 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """What the black lines are, and which members are missing."""
+    members = of_recipe(online_members(study), variant)
+    known = defined(members, "precipitation_frequency")
+    return [*runs_with_full_physics(study), *not_shown(study, members, known)]
+
+
 def _density(ax: Axes, run: xarray.Dataset, surface: str, **style: Any) -> None:
     """Draw the frequency per decade of precipitation; bins without samples break the line."""
     frequency = run["precipitation_frequency"].sel(surface=surface).values[1:-1]
@@ -74,10 +82,11 @@ def _end(*runs: xarray.Dataset) -> float:
 FIGURE = FigureSpec(
     "precipitation_distribution",
     54,
-    "Distribution of precipitation: {variant}",
+    "Distribution of precipitation",
     "Fraction of area and time per decade of precipitation, over all columns and over columns that "
     "are more than half land, open ocean or sea ice. From the finest history stream that the "
-    "reference has (hourly, else daily). Black: MMF1, dashed: MMF2.",
+    "reference has (hourly, else daily); of runs that became unstable, over the time until then.",
     draw,
     recipe_variants,
+    remarks,
 )

@@ -13,6 +13,7 @@ from climsim.figures.labels import quantity
 from climsim.figures.members import best_members, label_of, online_reference
 from climsim.figures.panels import colour_bar, head, panel_grid, symmetric_limit
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import all_unstable
 from climsim.figures.study import Study
 from climsim.figures.style import DIVERGING, RAIN
 
@@ -87,7 +88,8 @@ FIGURE = FigureSpec(
     53,
     "Maps of precipitation",
     "Time-mean precipitation of MMF1, and the difference from it of the best members (smallest "
-    "RMSE of the map among those that ran longest). Coasts are drawn where the model's own land "
-    "fraction is one half.",
+    "RMSE of the map among those that ran longest and stayed stable). Coasts are drawn where "
+    "the model's own land fraction is one half.",
     draw,
+    remarks=lambda study, variant: all_unstable(study),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,10 +17,10 @@ from climsim.figures.members import (
     online_members,
     online_reference,
     recipe_variants,
-    with_mean,
 )
 from climsim.figures.panels import head, latitude_axis, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import defined, not_shown, runs_with_full_physics
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
 
@@ -29,10 +30,10 @@ _NAMES = ("PRECT", "TMQ", "FLUT", "FSNT")
 def draw(study: Study, variant: str) -> Figure:
     """Draw zonal means of precipitation, water, and radiation at the top for one recipe."""
     reference, floor = online_reference(study), study.floor()
-    members = of_recipe(with_mean(online_members(study), "mean_days"), variant)
-    names = [n for n in _NAMES if f"zonal_mean_{n}" in members]
+    members = of_recipe(online_members(study), variant)
+    names = [n for n in _NAMES if defined(members, f"zonal_mean_{n}").any()]
     if not names:
-        raise NothingToDrawError("the history files hold no precipitation")
+        raise NothingToDrawError("no member has a time mean of precipitation, water or radiation")
     figure, axes = panel_grid(len(names), 2, 2.0, width=7.2)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for run in each(members):
@@ -49,6 +50,13 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """What the black lines are, and which members are missing."""
+    members = of_recipe(online_members(study), variant)
+    known = np.logical_or.reduce([defined(members, f"zonal_mean_{n}") for n in _NAMES])
+    return [*runs_with_full_physics(study), *not_shown(study, members, known)]
+
+
 def _line(ax: Axes, run: xarray.Dataset, name: str, **style: Any) -> None:
     """Draw a zonal mean; bins of latitude without columns are bridged."""
     known = run[f"zonal_mean_{name}"].dropna("latitude")
@@ -58,10 +66,10 @@ def _line(ax: Axes, run: xarray.Dataset, name: str, **style: Any) -> None:
 FIGURE = FigureSpec(
     "precipitation_zonal",
     52,
-    "Zonal means of precipitation, water and radiation: {variant}",
+    "Zonal means of precipitation, water and radiation",
     "Time and zonal mean of precipitation, precipitable water, and radiation at the model top, for "
-    "every member, and for MMF1 (black) and MMF2 (black, dashed). A member's mean is over the "
-    "periods that it finished.",
+    "every member that has them. A member's mean is over the periods that it finished.",
     draw,
     recipe_variants,
+    remarks,
 )

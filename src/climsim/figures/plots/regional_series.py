@@ -9,7 +9,14 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.figures.growth import elapsed, label_time, legend_handles, time_axis
+from climsim.figures.growth import (
+    axis_unit,
+    elapsed,
+    label_time,
+    legend_handles,
+    mark_end,
+    time_axis,
+)
 from climsim.figures.labels import quantity
 from climsim.figures.members import (
     each,
@@ -20,6 +27,12 @@ from climsim.figures.members import (
 )
 from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import (
+    defined,
+    not_shown,
+    runs_with_full_physics,
+    unstable_ends,
+)
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal, recipe_label
 
@@ -48,7 +61,10 @@ def draw(study: Study, variant: str) -> Figure:
         name = f"series_{word}_{variant}_mean"
         for run in each(of_recipe(members, recipe)):
             line = network_line(str(run["network"].values), x.size, linewidth=0.9)
-            _line(ax, x, run[name].sel(region=region), variant, **line)
+            values = run[name].sel(region=region)
+            _line(ax, x, values, variant, **line)
+            shown = quantity(variant).shown(values).values
+            mark_end(ax, x, shown, run, line["color"], axis_unit(name))
         _line(ax, x, reference[name].sel(region=region), variant, color=MMF_COLOUR)
         if floor is not None:
             second = floor[name].sel(region=region)
@@ -62,6 +78,14 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """What the black lines and crosses are, and which members are missing."""
+    members, (word, _) = online_members(study), time_axis(study)
+    known = defined(members, f"series_{word}_{variant}_mean")
+    found = [*runs_with_full_physics(study), *unstable_ends(members, known)]
+    return [*found, *not_shown(study, members, known)]
+
+
 def _line(ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style: Any) -> None:
     ax.plot(x, quantity(name).shown(values), **({"linewidth": 1.4} | style))
 
@@ -69,9 +93,10 @@ def _line(ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style:
 FIGURE = FigureSpec(
     "regional_series",
     50,
-    "Regional means of {variant}",
+    "Regional means",
     "Area mean over the globe, the tropics (30S-30N) and the rest of each hemisphere, period by "
-    "period. A line that ends is a run that did. Black: MMF1, dashed: MMF2.",
+    "period. A line that ends is a run that did.",
     draw,
     variants,
+    remarks,
 )

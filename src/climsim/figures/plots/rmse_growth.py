@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.growth import draw_growth
+from climsim.figures.growth import Panel, draw_growth, growth_remarks
 from climsim.figures.members import recipe_variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
@@ -14,8 +14,16 @@ _NAMES = ("T", "Q")
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw the error of T and Q against time, a row for each recipe."""
-    panels = [(name, recipe) for recipe in recipe_variants(study) for name in _NAMES]
-    return draw_growth(study, panels, columns=2)
+    return draw_growth(study, _panels(study), columns=2)
+
+
+def _panels(study: Study) -> list[Panel]:
+    return [(name, recipe) for recipe in recipe_variants(study) for name in _NAMES]
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """What is drawn beside the lines of stable runs."""
+    return growth_remarks(study, _panels(study))
 
 
 FIGURE = FigureSpec(
@@ -23,9 +31,7 @@ FIGURE = FigureSpec(
     40,
     "Growth of the online error",
     "Mass-weighted root mean squared difference from the reference run (MMF1), period by period "
-    "(days, or months where there are at least three). One line for each seed; a cross marks "
-    "the last whole period of a run that became unstable. The black dashed line is a second run "
-    "with the full physics from a perturbed start (MMF2): its distance from MMF1 is internal "
-    "variability, below which no difference means anything.",
+    "(days, or months where there are at least three). One line for each seed.",
     draw,
+    remarks=remarks,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from climsim.evaluation.online_run import PROFILES
-from climsim.figures.growth import draw_growth
+from climsim.figures.growth import draw_growth, growth_remarks
 from climsim.figures.members import recipe_variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.study import Study
@@ -16,11 +16,19 @@ def draw(study: Study, variant: str) -> Figure:
     return draw_growth(study, [(name, variant) for name in PROFILES], columns=3)
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """What is drawn beside the lines of stable runs."""
+    return growth_remarks(study, [(name, variant) for name in PROFILES])
+
+
 FIGURE = FigureSpec(
     "rmse_growth_all",
     41,
-    "Growth of the online error of every field: {variant}",
-    "As the figure before, for state, clouds and physics tendencies, and one recipe.",
+    "Growth of the online error of every field",
+    "Mass-weighted root mean squared difference from the reference run (MMF1) in state, clouds and "
+    "physics tendencies, period by period (days, or months where there are at least three), for "
+    "the members of one recipe. One line for each seed.",
     draw,
     recipe_variants,
+    remarks,
 )

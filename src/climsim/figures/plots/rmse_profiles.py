@@ -16,6 +16,7 @@ from climsim.figures.panels import (
     pressure_axis,
 )
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import all_unstable, second_run
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
 
@@ -58,6 +59,7 @@ FIGURE = FigureSpec(
     "Area-weighted root mean squared difference of the time mean from that of MMF1, by level, for "
     "the members that beat the best published run in temperature, humidity and precipitation, or, "
     "where none does, for the best member of each network (smallest mass-weighted RMSE of "
-    "temperature among the members that ran longest). Dashed black: MMF2 against MMF1.",
+    "temperature among the members that ran longest and stayed stable).",
     draw,
+    remarks=lambda study, variant: [*second_run(study), *all_unstable(study)],
 )

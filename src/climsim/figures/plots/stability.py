@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from climsim.figures.members import online_members
 from climsim.figures.panels import head, legend_below, network_handles, panel_grid, unique
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import too_short
 from climsim.figures.study import Study
 from climsim.figures.style import network_style, recipe_label
 
@@ -41,7 +42,7 @@ def draw(study: Study, variant: str) -> Figure:
         if i % 3 == 0:
             ax.set_ylabel("fraction of seeds alive")
         head(ax, recipe_label(recipe) if recipe or several else "all runs", i if several else None)
-    legend_below(figure, network_handles(unique(str(g[0]) for g in groups)), 3)
+    legend_below(figure, network_handles(str(g[0]) for g in groups), 3)
     return figure
 
 
@@ -53,4 +54,5 @@ FIGURE = FigureSpec(
     "simulated time. A run counts as unstable when a physical bound was violated; a run that was "
     "stopped for another reason leaves the count. Lines are shifted slightly to stay visible.",
     draw,
+    remarks=lambda study, variant: too_short(study),
 )

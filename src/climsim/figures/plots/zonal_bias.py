@@ -8,6 +8,7 @@ from climsim.figures.labels import quantity
 from climsim.figures.members import best_members, label_of
 from climsim.figures.panels import head, panel_grid
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import all_unstable, tropopause
 from climsim.figures.sections import bias_panel
 from climsim.figures.study import Study
 
@@ -35,7 +36,8 @@ FIGURE = FigureSpec(
     46,
     "Zonal-mean bias of the best members",
     "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for each field "
-    "of the member with the smallest RMSE of its time mean among those that ran longest. The line "
-    "is the lapse-rate tropopause of MMF1 (zonal mean). Colours end at the 99th percentile.",
+    "of the member with the smallest RMSE of its time mean among those that ran longest "
+    "and stayed stable. Colours end at the 99th percentile.",
     draw,
+    remarks=lambda study, variant: [*tropopause(study), *all_unstable(study)],
 )

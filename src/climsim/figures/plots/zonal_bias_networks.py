@@ -8,6 +8,7 @@ from climsim.figures.labels import quantity
 from climsim.figures.members import best_of_networks, label_of
 from climsim.figures.panels import head, panel_grid, symmetric_limit
 from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.remarks import all_unstable, tropopause
 from climsim.figures.sections import bias_panel
 from climsim.figures.study import Study
 
@@ -45,9 +46,11 @@ def draw(study: Study, variant: str) -> Figure:
 FIGURE = FigureSpec(
     "zonal_bias_networks",
     47,
-    "Zonal-mean bias by network: {variant}",
-    "As the figure before, for the best member of each network (by temperature), on one colour "
-    "scale for each field.",
+    "Zonal-mean bias by network",
+    "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for the member "
+    "of each network with the smallest RMSE of the time mean of temperature among those that ran "
+    "longest and stayed stable. One colour scale for each field.",
     draw,
     variants,
+    lambda study, variant: [*tropopause(study), *all_unstable(study)],
 )

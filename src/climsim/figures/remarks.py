@@ -1,0 +1,110 @@
+"""Sentences of captions that hold for some studies only: what is drawn, and what is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.evaluation.seeds import groups_of
+from climsim.evaluation.stability import SHORTEST_TEST, became_unstable, leading
+from climsim.figures.members import member_names
+from climsim.figures.study import Study
+from climsim.notation import days
+
+_MOST_NAMES = 5
+"""Most members that a caption names."""
+BEYOND = (
+    "An arrow at the edge of a panel marks a line that leaves it, the number its largest value."
+)
+
+
+def second_run(study: Study) -> list[str]:
+    """What the dashed black line is, where there is one."""
+    return [] if study.floor() is None else ["Black, dashed: MMF2, a second run with full physics."]
+
+
+def runs_with_full_physics(study: Study) -> list[str]:
+    """What the black lines are."""
+    return ["Black: MMF1, the reference run.", *second_run(study)]
+
+
+def unstable_ends(members: xarray.Dataset, known: NDArray[np.bool_]) -> list[str]:
+    """What the crosses at the ends of lines are, where there are some.
+
+    Args:
+        members: the runs that a figure shows.
+        known: which of them (run,) have values.
+    """
+    if not (became_unstable(members) & known).any():
+        return []
+    return ["A cross marks the last whole period of a run that became unstable."]
+
+
+def not_shown(
+    study: Study,
+    members: xarray.Dataset,
+    known: NDArray[np.bool_],
+    how: str = "Not shown, for want of a whole period",
+) -> list[str]:
+    """Which of the runs have no line to draw, and why.
+
+    Args:
+        study: its metrics.
+        members: the runs that a figure is about.
+        known: which of them (run,) have values.
+        how: words before their names.
+    """
+    lost = members.isel(run=np.flatnonzero(~known))
+    labels = lost["run"].values.tolist()
+    if not labels:
+        return []
+    names, ends = member_names(study), zip(lost["days"].values, became_unstable(lost), strict=True)
+    said = [
+        f"{names[label]} ({'unstable' if died else 'ended'} after {days(float(end))})"
+        for label, (end, died) in zip(labels, ends, strict=True)
+    ]
+    more = f"; and {len(said) - _MOST_NAMES} more" if len(said) > _MOST_NAMES else ""
+    return [f"{how}: {'; '.join(said[:_MOST_NAMES])}{more}."]
+
+
+def defined(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:
+    """Which runs (run,) have any value of a measure."""
+    if name not in members:
+        return np.zeros(members.sizes["run"], dtype=bool)
+    axes = [axis for axis in members[name].dims if axis != "run"]
+    return np.asarray(members[name].notnull().any(axes).values)
+
+
+def all_unstable(study: Study) -> list[str]:
+    """That the best of runs are shown of which none stayed stable."""
+    members = study.members()
+    if members is None or not became_unstable(members)[leading(members)].any():
+        return []
+    return ["† Every run became unstable; shown are those that lived longest."]
+
+
+def too_short(study: Study) -> list[str]:
+    """That the runs do not test survival, where they are too short."""
+    members = study.members()
+    if members is None or float(members["days_wanted"].max()) >= SHORTEST_TEST:
+        return []
+    wanted = days(float(members["days_wanted"].max()))
+    return [
+        f"Runs of {wanted} are too short to test whether a model survives, which takes "
+        f"{SHORTEST_TEST:g} days or more."
+    ]
+
+
+def seed_range(data: xarray.Dataset | None) -> list[str]:
+    """That shading is the range over seeds, where any network and recipe has several."""
+    if data is None or len(groups_of(data)) == data["network"].size:
+        return []
+    return ["Lines are means over seeds, shading their range."]
+
+
+def tropopause(study: Study) -> list[str]:
+    """What the line in sections is, where it is known."""
+    if study.online is None or "tropopause" not in study.online:
+        return []
+    return ["The line is the lapse-rate tropopause of MMF1 (zonal mean)."]
