@@ -16,14 +16,16 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.evaluation.seeds import groups_of, over_seeds
 from climsim.figures import plots
-from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.figures.draw import FiguresConfig, draw_figures, heading
 from climsim.figures.growth import time_axis
-from climsim.figures.members import best_members
-from climsim.figures.panels import legend_below, panel_grid
+from climsim.figures.members import best_members, label_of
+from climsim.figures.panels import head, legend_below, panel_grid
 from climsim.figures.registry import NothingToDrawError, figure_table
+from climsim.figures.remarks import all_unstable
 from climsim.figures.study import Study
-from climsim.figures.style import NETWORK_STYLES, RECIPE_DASHES, styled
+from climsim.figures.style import NETWORK_STYLES, OTHER_DASHES, RECIPE_DASHES, styled
 from climsim.files import write_netcdf
+from climsim.notation import written
 from evaluation_synthetic import write_study
 
 BASELINE = Path(__file__).parent / "baseline"
@@ -172,6 +174,149 @@ def test_seed_range_holds_the_mean_and_counts_failures_as_the_floor(study):
     assert (found.low <= found.mean).values[known].all()
     assert float(found.low.min()) == 0.0
     assert groups_of(values)[0] == ("unet", "standard")
+
+
+def without_recipes(study):
+    """The study with models that have no recipe, under their networks and seeds."""
+    offline = study.offline.assign_coords(recipe=("member", [""] * study.offline.sizes["member"]))
+    runs = study.online["network"].size
+    return Study(offline, study.online.assign_coords(recipe=("run", [""] * runs)))
+
+
+def test_titles_and_legends_of_models_without_a_recipe_leave_nothing_unnamed(study):
+    bare = without_recipes(study)
+    for name in ("offline_profiles", "offline_sections", "rmse_growth_all", "precipitation_zonal"):
+        spec = figure_table()[name]
+        assert spec.variants(bare) == ("",)
+        assert heading(spec, bare, "") == spec.title
+        assert not spec.title.endswith((":", ",", " "))
+    figure = draw(bare, "offline_profiles")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["U-Net", "ResLSTM"]
+    bar = next(ax for ax in draw(bare, "offline_sections").axes if ax.get_label() == "<colorbar>")
+    assert bar.get_ylabel() == "R$^2$"
+
+
+def test_models_without_a_recipe_beside_others_are_called_so(study):
+    recipes = study.offline["recipe"].values.astype(object)
+    recipes[recipes == "conf_loss"] = ""
+    mixed = Study(study.offline.assign_coords(recipe=("member", recipes.astype(str))), None)
+    spec = figure_table()["offline_sections"]
+    assert [heading(spec, mixed, v) for v in spec.variants(mixed)] == [
+        "Where the offline skill lies: standard",
+        "Where the offline skill lies: no recipe",
+    ]
+    labels = [t.get_text() for t in draw(mixed, "offline_profiles").legends[0].get_texts()]
+    assert labels[-2:] == ["standard", "no recipe"]
+    dashes = {str(RECIPE_DASHES[r]) for r in RECIPES}
+    assert str(OTHER_DASHES) not in dashes
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(9, 3), (4, 2), (1, 1)])
+def test_long_titles_end_before_the_next_panel(panels, columns):
+    name = "Squeezeformer-of-somebody-with-long-names, multirepresentation, seed 1024 minus MMF1"
+    with styled():
+        figure, axes = panel_grid(panels, columns, 2.0, width=7.2)
+        for i, ax in enumerate(axes):
+            head(ax, f"T\n{name}", i)
+        figure.canvas.draw()
+    boxes = [ax._left_title.get_window_extent() for ax in axes]
+    for i, box in enumerate(boxes):
+        last = i % columns == columns - 1 or i == panels - 1
+        assert box.x1 <= (figure.bbox.width if last else boxes[i + 1].x0)
+        assert axes[i].get_title(loc="left").replace("\n", " ").endswith(name)
+
+
+def with_deaths(study):
+    """The first run died before its first whole period, the second one of growing errors."""
+    online = study.online.isel(month=slice(0, 2)).copy(deep=True)
+    online["status"] = online["status"].astype(object)
+    online["status"][:2] = "unstable"
+    online["days"][0], online["mean_days"][0] = 0.2, 0.0
+    means = ("rmse", "zonal", "map", "precip")
+    for name, values in online.items():
+        if "run" in values.dims and ("day" in values.dims or name.startswith(means)):
+            online[name][0] = np.nan
+    online["growth_daily_T"][1, -1] *= 100.0
+    return Study(study.offline, online)
+
+
+def test_growth_marks_what_leaves_the_panel_and_who_died_before_the_first_day(study):
+    dead = with_deaths(study)
+    figure = draw(dead, "rmse_growth")
+    ax = figure.axes[0]
+    marks = {line.get_marker(): line for line in ax.lines if line.get_marker() in ("x", "^")}
+    crosses = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "x"]
+    assert [0.2, 0.0] in crosses
+    assert max(y for _, y in crosses) <= ax.get_ylim()[1]
+    largest = float(dead.online["growth_daily_T"][1].max())
+    assert [text.get_text() for text in ax.texts] == [written(largest, 2)]
+    assert marks["^"].get_ydata()[0] == pytest.approx(ax.get_ylim()[1])
+    caption = " ".join(figure_table()["rmse_growth"].remarks(dead, ""))
+    assert "An arrow" in caption
+    assert "A cross on the axis, for want of a whole day: U-Net, standard, seed 7" in caption
+    assert "(unstable after 0.2 days)" in caption
+
+
+def test_captions_name_only_what_is_drawn(study):
+    table = figure_table()
+    whole = replace(
+        study, online=study.online.isel(run=study.online["status"].values != "unstable")
+    )
+    alone = replace(whole, online=whole.online.isel(run=whole.online["role"].values != "floor"))
+    for name in ("rmse_growth", "regional_series", "precipitation_zonal", "rmse_profiles"):
+        spec = table[name]
+        variant = spec.variants(alone)[-1]
+        said = " ".join([spec.caption, *spec.remarks(alone, variant)])
+        assert "MMF2" not in said
+        assert "cross" not in said
+        assert "As the figure before" not in said
+    assert "Dashed" not in " ".join(table["online_confidence"].remarks(alone, ""))
+    assert "MMF2" in " ".join(table["regional_series"].remarks(study, "TMQ"))
+    with_true = study.online.copy()
+    with_true["confidence_monthly_DTPHYSLOSS"] = with_true["confidence_monthly_DTPHYSCONF"]
+    true = replace(study, online=with_true)
+    assert "Dashed: the true loss" in " ".join(table["online_confidence"].remarks(true, ""))
+
+
+def test_axis_of_the_true_loss_ends_where_the_predicted_losses_do(study):
+    offline = study.offline.copy(deep=True)
+    known = int(np.flatnonzero(offline["confidence_true"].notnull().any(["target", "loss_bin"]))[0])
+    values = offline["confidence_true"].transpose("member", "target", "loss_bin", ...).values
+    target = offline["target"].values.tolist().index("ptend_t")
+    first = int(np.flatnonzero(np.isfinite(values[known, target]))[0])
+    offline["confidence_true"] = offline["confidence_true"].transpose(
+        "member", "target", "loss_bin"
+    )
+    offline["confidence_true"][known, target, first] = 1e-42
+    found = Study(offline, None)
+    figure = draw(found, "confidence")
+    figure.canvas.draw()
+    assert figure.axes[0].get_ylim() == figure.axes[0].get_xlim()
+    assert figure.axes[0].get_ylim()[0] > 1e-12
+    assert "v" in [line.get_marker() for line in figure.axes[0].lines]
+    assert "smaller than the axis shows" in " ".join(
+        figure_table()["confidence"].remarks(found, "")
+    )
+
+
+def test_cost_draws_unstable_runs_hollow_and_says_so(study):
+    figure = draw(study, "cost")
+    hollow = [p for p in figure.axes[0].collections if not p.get_facecolor().size]
+    assert len(hollow) == 1
+    assert "unstable, or shorter mean" in [t.get_text() for t in figure.legends[0].get_texts()]
+    assert "Hollow" in " ".join(figure_table()["cost"].remarks(study, ""))
+
+
+def test_best_members_stayed_stable_where_any_did(study):
+    online = study.online.copy(deep=True)
+    online["status"] = online["status"].astype(object)
+    best = str(best_members(study, "T", 1)["run"].values[0])
+    online["status"][online["run"].values.tolist().index(best)] = "unstable"
+    assert best not in best_members(Study(None, online), "T", 99)["run"].values
+    online["status"][:] = "unstable"
+    lost = best_members(Study(None, online), "T", 1)
+    assert label_of(lost.isel(run=0)).endswith("†")
+    assert "Every run became unstable" in " ".join(all_unstable(Study(None, online)))
 
 
 def test_errors_grow_by_days_until_there_are_three_months(study):

@@ -14,14 +14,14 @@ from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.files import write_netcdf
 from climsim.provenance import trace
-from climsim.report.cells import number, plain
+from climsim.report.cells import Cell, Table, number, plain
 from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import summarize
-from climsim.report.tables import stability_table
+from climsim.report.tables import best_members_table, stability_table
 from evaluation_synthetic import write_study
 
 
@@ -131,8 +131,8 @@ def failures(tmp_path):
 def test_members_that_failed_have_a_row_and_say_where(study, failures):
     table = leaderboard(study, failed_stages(read_failures(failures)))
     assert len(table.rows) == 9
-    runs = {(r[1].text, r[2].text): r[table.heads.index("run")].text for r in table.rows}
-    assert runs["standard", "1024"] == "failed: train"
+    runs = {r[0].text: r[table.heads.index("run")].text for r in table.rows}
+    assert runs["U-Net, standard, seed 1024"] == "failed: train"
     assert "failed: online" in [r[table.heads.index("run")].text for r in table.rows]
     assert not any("mmf2" in r[0].text for r in table.rows)
 
@@ -156,6 +156,13 @@ def test_wrong_failures_are_refused_in_one_line(tmp_path):
             read_failures(tmp_path / "wrong.json")
 
 
+def test_columns_in_which_no_row_says_anything_are_left_out_of_the_page():
+    rows = [[Cell("a"), number(np.nan), number(1.0)], [Cell("b"), Cell(""), number(np.nan)]]
+    shown = Table(("member", "hours", "skill"), rows).filled
+    assert shown.heads == ("member", "skill")
+    assert [[cell.text for cell in row] for row in shown.rows] == [["a", "1"], ["b", "–"]]
+
+
 def test_training_time_is_shown_where_known_and_blank_where_not(study):
     offline = study.offline.copy()
     offline["training_hours"] = ("member", [np.nan, *offline["training_hours"].values[1:]])
@@ -170,12 +177,12 @@ def test_training_time_is_shown_where_known_and_blank_where_not(study):
 
 def test_seeds_table_gives_mean_and_range(study):
     table = seeds_table(study)
-    row = next(r for r in table.rows if (r[0].text, r[1].text) == ("U-Net", "standard"))
-    assert row[2].order == 2
+    row = next(r for r in table.rows if r[0].text == "U-Net, standard")
+    assert row[1].order == 2
     chosen = (study.offline["network"] == "unet") & (study.offline["recipe"] == "standard")
     scores = study.offline["r2_mean"].values[chosen.values]
-    assert row[3].order == pytest.approx(scores.mean())
-    assert f"({scores.min():.3f} to {scores.max():.3f})" in row[3].text
+    assert row[2].order == pytest.approx(scores.mean())
+    assert f"({scores.min():.3f} to {scores.max():.3f})" in row[2].text
     one = study.offline["seed"].values == 7
     assert seeds_table(Study(study.offline.isel(member=one), None)) is None
 
@@ -202,6 +209,92 @@ def test_summary_counts_runs_that_became_unstable(study):
     assert f"mean R² {best:.3f}" in text
 
 
+def with_death(study, run, day, error=1e-6):
+    """The study with one more run that became unstable, and whose short means look best."""
+    online = study.online.copy(deep=True)
+    online["status"] = online["status"].astype(object)
+    online["status"][run], online["days"][run], online["mean_days"][run] = "unstable", day, day
+    for name in ("rmse_mean_T", "growth_daily_T", "growth_monthly_T"):
+        online[name][run] = error
+    online["map_PRECT"][run] *= 50.0
+    return Study(study.offline, online)
+
+
+def test_summary_names_no_run_that_died_as_the_best(study):
+    died = with_death(study, 0, 7.0)
+    name = "U-Net, standard, seed 7"
+    said = [s for s in summarize(died) if "differs from the reference" in s or "Mean prec" in s]
+    assert len(said) == 2
+    assert not any(name in sentence for sentence in said)
+    stable = died.members()["status"].values.astype(str) != "unstable"
+    rain = died.members()["map_PRECT"].weighted(died.online["area"]).mean("column") * 8.64e7
+    assert f"{rain.values[stable].min():.2f} to {rain.values[stable].max():.2f} mm" in said[1]
+    errors = died.members()["rmse_mean_T"].values[stable] / float(died.floor()["rmse_mean_T"])
+    assert f"is {errors.min():#.2g}".rstrip(".") in said[1]
+
+
+def test_summary_of_runs_that_all_died_compares_none(study):
+    every = study
+    for run in range(8):
+        every = with_death(every, run, 3.0 + run)
+    text = " ".join(summarize(every))
+    assert "0 of 8 coupled runs reached the end" in text
+    assert "No run stayed stable, so none is compared" in text
+    assert "Mean precipitation" not in text
+
+
+def short_study(study, days=0.5):
+    """One coupled run of less than a day."""
+    online = study.online.isel(run=[0, -2, -1]).drop_dims("month").isel(day=[0]).copy(deep=True)
+    online["day"] = online["day"] * days
+    online["days"][:], online["days_wanted"][:] = days, days
+    return Study(None, online)
+
+
+def test_run_of_half_a_day_does_not_test_survival(study):
+    short = short_study(study)
+    text = " ".join(summarize(short))
+    assert "1 coupled run of 0.5 days is too short to test whether a model survives" in text
+    assert "reached the end" not in text
+    assert "In the mean of the first 0.5 days the temperature" in text
+    assert "day 1" not in text
+    table = leaderboard(short)
+    assert table.rows[0][table.heads.index("run")].text == "complete, short"
+    assert "fewer than 10 days" in table.note
+    assert {row[2].text for row in stability_table(short).rows} == {"complete, short", "complete"}
+
+
+def test_offline_metrics_alone_say_that_survival_was_not_tested(study):
+    assert "whether a model survives was not tested" in " ".join(
+        summarize(Study(study.offline, None))
+    )
+
+
+def test_growth_table_compares_with_the_precipitation_of_the_reference(study):
+    online = study.online.copy(deep=True)
+    online["map_PRECT"][:] = 1.54 / 8.64e7
+    assert "mean precipitation of MMF1 of 1.54 mm day⁻¹" in growth_table(Study(None, online)).note
+    assert "precipitation" not in growth_table(Study(None, online.drop_vars("map_PRECT"))).note
+
+
+def test_members_have_the_same_name_in_every_table_and_sentence(study):
+    tables = [leaderboard(study), stability_table(study), growth_table(study)]
+    named = [{row[0].text for row in table.rows} for table in tables]
+    assert named[0] <= named[1] & named[2]
+    assert named[0] == {name for name, _ in offline_tables(study)}
+    assert {row[1].text for row in best_members_table(study).rows} <= named[0]
+    assert any(name in " ".join(summarize(study)) for name in named[0])
+
+
+def test_runs_of_one_member_are_told_apart_by_their_folders(study):
+    online = study.online.copy()
+    online["run"] = ["cold", "warm", *online["run"].values[2:].tolist()]
+    for key in ("network", "recipe", "seed"):
+        online[key][1] = online[key][0]
+    names = {row[0].text for row in stability_table(Study(None, online)).rows}
+    assert {"U-Net, standard, seed 7 (cold)", "U-Net, standard, seed 7 (warm)"} <= names
+
+
 def test_summary_without_a_floor_says_that_it_is_unknown(study):
     online = study.online.isel(run=study.online["role"].values != "floor")
     assert "internal variability is not known" in " ".join(summarize(Study(None, online)))
@@ -212,20 +305,23 @@ def test_stability_table_names_place_value_and_bounds_of_a_failure(study):
     record = {
         "message": "unstable after 2.4 days",
         "instability": {
-            "variable": "state_t", "value": 412.0, "bounds": [130, 360], "step": 173,
-            "column": 8, "level": 3, "lat": 12.3, "lon": 40.0,
+            "variable": "state_t", "value": 412.6329345703125, "bounds": [130, 360], "step": 173,
+            "column": 8, "level": 3, "lat": -38.3, "lon": 292.4,
         },
     }  # fmt: skip
     online.attrs["records"] = json.dumps({"unet-standard-7": record})
     table = stability_table(Study(None, online))
-    happened = next(r[-1].text for r in table.rows if r[0].text == "unet-standard-7")
-    assert happened.startswith("unstable after 2.4 days; state_t = 412.0 outside [130, 360]")
-    assert "level 3 (12 N, 40 E)" in happened
+    happened = next(r[-1].text for r in table.rows if r[0].text == "U-Net, standard, seed 7")
+    assert happened == (
+        "unstable after 2.4 days; air temperature 412.6 K, outside 130 to 360 K, at step 173, "
+        "column 8, level 3 (38° S, 68° W)"
+    )
 
 
 def test_growth_table_gives_errors_as_multiples_of_internal_variability(study):
     online = study.online.copy()
-    label = "unet-standard-7"
+    label, name = "unet-standard-7", "U-Net, standard, seed 7"
+    floor = "MMF2 (internal variability)"
     online.attrs["records"] = json.dumps(
         {
             label: {
@@ -237,33 +333,34 @@ def test_growth_table_gives_errors_as_multiples_of_internal_variability(study):
     )  # fmt: skip
     table = growth_table(Study(None, online))
     rows = {row[0].text: row for row in table.rows}
-    assert "MMF1" not in rows
+    assert not any("MMF1" in row for row in rows)
     assert table.heads[:3] == ("run", "status", "days")
     word, axis = ("monthly", "month") if online.sizes.get("month", 0) >= 2 else ("daily", "day")
     last = online[f"growth_{word}_T"].sel(run=[label, "MMF2"]).isel({axis: -1}).values
     position = [i for i, head in enumerate(table.heads) if head.startswith(axis)][-1]
     expected = f"{number(last[0]).text} ({number(last[0] / last[1]).text})"
-    assert rows[label][position].text == expected
-    assert rows["MMF2"][position].text == number(last[1]).text
+    assert rows[name][position].text == expected
+    assert rows[floor][position].text == number(last[1]).text
     # 20 and 500 of 2000 values; 5e-5 kg/m2/s summed over 100 steps are 0.0432 mm a day.
-    assert [cell.text for cell in rows[label][-5:-1]] == ["1", "25", "0", "0.0432"]
-    assert {cell.text for cell in rows["MMF2"][-5:-1]} == {"–"}
+    assert [cell.text for cell in rows[name][-5:-1]] == ["1", "25", "0", "0.0432"]
+    assert {cell.text for cell in rows[floor][-5:-1]} == {"–"}
 
 
-def test_tables_are_written_as_they_are_shown(files, tmp_path):
+def test_tables_are_written_with_numbers_that_programs_read(files, tmp_path):
     config = ReportConfig(tmp_path / "r.html", *files, tables=tmp_path / "tables")
     write_report(config)
     with (tmp_path / "tables" / "leaderboard.csv").open(newline="") as stream:
         heads, *rows = csv.reader(stream)
     table = leaderboard(Study.open(*files))
     assert tuple(heads) == table.heads
-    assert rows == [[cell.text for cell in row] for row in table.rows]
+    expected = [[c.text if c.exact is None else c.exact for c in row] for row in table.rows]
+    assert rows == expected
+    skill = table.heads.index("R², all outputs")
+    assert float(rows[0][skill]) == pytest.approx(table.rows[0][skill].order, rel=1e-5)
     assert (tmp_path / "tables" / "growth.csv").is_file()
 
 
-def test_numbers_keep_three_digits_and_show_the_unknown_as_a_dash():
-    shown = [number(x).text for x in (0.12345, 12.345, 1234.5, 0.0, -0.5, 1e-7, np.nan)]
-    assert shown == ["0.123", "12.3", "1234", "0", "-0.500", "1.00e-07", "–"]
+def test_symbols_of_figures_lose_their_markup():
     assert plain("g kg$^{-1}$ day$^{-1}$") == "g kg⁻¹ day⁻¹"
     assert plain("dQ$_{liq}$/dt") == "dQliq/dt"
 
@@ -316,19 +413,24 @@ def test_page_in_a_browser_loads_its_pictures_and_fits_a_phone(opened):
     assert said == []
 
 
-def test_click_on_a_heading_sorts_the_table_up_and_down(opened):
+@pytest.mark.parametrize(
+    ("head", "first"), [("R², all outputs", "descending"), ("RMSE T (K)", "ascending")]
+)
+def test_click_anywhere_on_a_heading_sorts_the_best_first(opened, head, first):
     tab, said = opened
     table = tab.locator("#leaderboard table.sortable").first
-    heading = table.locator("th").nth(3)
-    column = "rows => rows.map(row => Number(row.cells[3].dataset.order))"
-    heading.locator("button").click()
-    up = table.locator("tbody tr").evaluate_all(column)
-    assert heading.get_attribute("aria-sort") == "ascending"
-    heading.locator("button").click()
-    down = table.locator("tbody tr").evaluate_all(column)
-    assert up == sorted(up)
-    assert down == up[::-1]
-    assert len(set(up)) == len(up)
+    heading = table.locator("thead th").filter(has_text=head)
+    column = heading.evaluate("head => head.cellIndex")
+    orders = (
+        f"rows => rows.map(row => row.cells[{column}].dataset.order).filter(x => x).map(Number)"
+    )
+    heading.click(position={"x": 3, "y": 3})
+    best_first = table.locator("tbody tr").evaluate_all(orders)
+    assert heading.get_attribute("aria-sort") == first
+    heading.click(position={"x": 3, "y": 3})
+    assert best_first == sorted(best_first, reverse=first == "descending")
+    assert table.locator("tbody tr").evaluate_all(orders) == best_first[::-1]
+    assert len(set(best_first)) == len(best_first)
     assert said == []
 
 
@@ -354,3 +456,41 @@ def test_links_of_the_page_are_addresses_whatever_files_are_called(files, tmp_pa
     links = Links()
     links.feed(out.read_text())
     assert "javascript%3Aalert%281%29%20%23.nc" in links.links
+
+
+def test_keyboard_alone_sorts_scrolls_and_unfolds(opened):
+    tab, said = opened
+    table = tab.locator("#leaderboard table.sortable").first
+    button = table.locator("thead button").nth(1)
+    button.focus()
+    before = button.locator("..").get_attribute("aria-sort")
+    tab.keyboard.press("Enter")
+    assert button.locator("..").get_attribute("aria-sort") != before
+    tab.locator("#leaderboard .scroll").first.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_function("document.querySelector('#leaderboard .scroll').scrollLeft > 0")
+    details = tab.locator("#outputs details").first
+    details.locator("summary").focus()
+    tab.keyboard.press("Enter")
+    assert details.evaluate("d => d.open")
+    assert said == []
+
+
+def test_first_column_stays_while_a_phone_scrolls_the_table(opened):
+    tab, _ = opened
+    box = tab.locator("#leaderboard .scroll").first
+    cell = box.locator("tbody th").first
+    left = "cell => cell.getBoundingClientRect().left"
+    start = cell.evaluate(left)
+    box.evaluate("box => { box.scrollLeft = 300; }")
+    assert cell.evaluate(left) == pytest.approx(start, abs=1.5)
+    assert cell.evaluate("cell => cell.getBoundingClientRect().width") < 0.5 * 380
+    box.evaluate("box => { box.scrollLeft = 0; }")
+
+
+def test_wide_screen_shows_every_column_of_the_leaderboard(opened):
+    tab, _ = opened
+    tab.set_viewport_size({"width": 1400, "height": 800})
+    fits = "box => box.scrollWidth <= box.clientWidth"
+    assert tab.locator("#leaderboard .scroll").first.evaluate(fits)
+    tab.set_viewport_size({"width": 380, "height": 800})
