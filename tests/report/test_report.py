@@ -287,7 +287,7 @@ def test_members_have_the_same_name_in_every_table_and_sentence(study):
 
 
 def test_runs_of_one_member_are_told_apart_by_their_folders(study):
-    online = study.online.copy()
+    online = study.online.copy(deep=True)
     online["run"] = ["cold", "warm", *online["run"].values[2:].tolist()]
     for key in ("network", "recipe", "seed"):
         online[key][1] = online[key][0]

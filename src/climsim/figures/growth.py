@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from climsim.evaluation.stability import UNSTABLE, became_unstable
+from climsim.evaluation.stability import UNSTABLE
 from climsim.figures.labels import quantity
 from climsim.figures.members import each, of_recipe, online_members
 from climsim.figures.panels import (
@@ -22,7 +22,7 @@ from climsim.figures.panels import (
     panel_grid,
 )
 from climsim.figures.registry import NothingToDrawError
-from climsim.figures.remarks import BEYOND, defined, not_shown, unstable_ends
+from climsim.figures.remarks import BEYOND, defined, line_ends
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style, recipe_label
 from climsim.notation import written
@@ -106,10 +106,7 @@ def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     known = defined(shown, f"growth_{word}_{panels[0][0]}")
     names = [(f"growth_{word}_{name}", recipe) for name, recipe in panels]
     beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n in shown)
-    remarks = [*unstable_ends(shown, known), *([BEYOND] if beyond else [])]
-    crossed = known | ~became_unstable(shown)
-    remarks += not_shown(study, shown, crossed, f"A cross on the axis, for want of a whole {axis}")
-    remarks += not_shown(study, shown, known | ~crossed)
+    remarks = [*line_ends(study, shown, known, axis), *([BEYOND] if beyond else [])]
     if study.floor() is None:
         return [
             *remarks,

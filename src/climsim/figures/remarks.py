@@ -68,6 +68,26 @@ def not_shown(
     return [f"{how}: {'; '.join(said[:_MOST_NAMES])}{more}."]
 
 
+def line_ends(
+    study: Study, members: xarray.Dataset, known: NDArray[np.bool_], axis: str
+) -> list[str]:
+    """What crosses on lines and on the axis are, and which members have neither.
+
+    Args:
+        study: its metrics.
+        members: the runs that a figure of lines against time is about.
+        known: which of them (run,) have values.
+        axis: day or month.
+    """
+    died = became_unstable(members)
+    lead = f"A cross on the axis, for want of a whole {axis}"
+    return [
+        *unstable_ends(members, known),
+        *not_shown(study, members, known | ~died, lead),
+        *not_shown(study, members, known | died),
+    ]
+
+
 def defined(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:
     """Which runs (run,) have any value of a measure."""
     if name not in members:

@@ -29,9 +29,8 @@ from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import (
     defined,
-    not_shown,
+    line_ends,
     runs_with_full_physics,
-    unstable_ends,
 )
 from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal, recipe_label
@@ -80,10 +79,9 @@ def draw(study: Study, variant: str) -> Figure:
 
 def remarks(study: Study, variant: str) -> list[str]:
     """What the black lines and crosses are, and which members are missing."""
-    members, (word, _) = online_members(study), time_axis(study)
+    members, (word, axis) = online_members(study), time_axis(study)
     known = defined(members, f"series_{word}_{variant}_mean")
-    found = [*runs_with_full_physics(study), *unstable_ends(members, known)]
-    return [*found, *not_shown(study, members, known)]
+    return [*runs_with_full_physics(study), *line_ends(study, members, known, axis)]
 
 
 def _line(ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style: Any) -> None:
