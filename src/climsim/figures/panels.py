@@ -73,11 +73,14 @@ def head(ax: Axes, text: str, number: int | None = None) -> None:
     place = ax.get_subplotspec()
     if place is not None and isinstance(ax.figure, Figure):
         share = len(place.colspan) / place.get_gridspec().ncols
-        _fit(title, share * (ax.figure.get_figwidth() - _LEFT) * float(ax.figure.dpi))
+        width = share * (ax.figure.get_figwidth() - _LEFT) - _GAP
+        _fit(title, width * float(ax.figure.dpi))
 
 
 _LEFT = 0.55
 """Width of the labels of the vertical axis, left of the first panel [inch]."""
+_GAP = 0.3
+"""Between the end of a title and the next panel [inch]."""
 _SMALLEST_TITLE = 5.0
 """Letters of titles get no smaller [points]."""
 
@@ -87,7 +90,7 @@ def _fit(title: Text, width: float) -> None:
 
     Args:
         title: of a panel.
-        width: from the left end of the panel to that of the next one [pixels].
+        width: of the longest line [pixels].
     """
     lines: list[str] = []
     for line in title.get_text().split("\n"):
