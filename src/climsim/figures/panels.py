@@ -73,14 +73,16 @@ def head(ax: Axes, text: str, number: int | None = None) -> None:
     place = ax.get_subplotspec()
     if place is not None and isinstance(ax.figure, Figure):
         share = len(place.colspan) / place.get_gridspec().ncols
-        width = _FILLED * share * (ax.figure.get_figwidth() - _LEFT)
-        _fit(title, width * float(ax.figure.dpi))
+        pitch = share * (ax.figure.get_figwidth() - _LEFT)
+        _fit(title, max(pitch - _GAP, _FILLED * pitch) * float(ax.figure.dpi))
 
 
 _LEFT = 0.55
 """Width of the labels of the vertical axis, left of the first panel [inch]."""
+_GAP = 0.3
+"""Between the end of a title and the next panel [inch]."""
 _FILLED = 0.86
-"""Share of the distance between two panels that a title may fill [1]."""
+"""Share of the distance between two narrow panels that a title may fill [1]."""
 _SMALLEST_TITLE = 5.0
 """Letters of titles get no smaller [points]."""
 

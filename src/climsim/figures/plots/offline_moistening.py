@@ -34,7 +34,7 @@ def draw(study: Study, variant: str) -> Figure:
         size = float(np.sqrt((values**2).mean()))
         member = study.offline.isel(member=i)
         label = label_of(member)
-        head(ax, f"{shown.symbol}: {label} ({written(size, 2)} {shown.unit})", number)
+        head(ax, f"{shown.symbol}: {label}\n({written(size, 2)} {shown.unit})", number)
     return figure
 
 
