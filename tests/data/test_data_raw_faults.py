@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -30,6 +31,7 @@ from climsim.data.store import open_store
 from climsim.data.time_step import settle_time_step
 from climsim.data.units import foreign_unit
 from climsim.errors import ClimSimError
+from climsim.files import stored_attributes
 from climsim.provenance import trace
 from climsim.transforms import from_statistics
 
@@ -146,7 +148,8 @@ def test_tendencies_are_taken_over_the_spacing_of_the_files(tmp_path, monkeypatc
 def test_spacing_that_contradicts_the_declared_step_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("synthetic.STEP", 900)
     write_record(tmp_path / "raw", 4, GRID, time_step=1200)
-    with pytest.raises(ClimSimError, match=r"900 s apart, which is no multiple .* 1200 s"):
+    message = r"900 s apart, which is no multiple .* 1200 s: correct time_step_s in the files"
+    with pytest.raises(ClimSimError, match=message):
         prepare(config(tmp_path / "raw"))
     report = checked(tmp_path / "raw")
     assert not report.ok
@@ -428,6 +431,17 @@ def test_identity_by_content_survives_a_copy_and_sees_a_change_under_the_same_ti
 def test_raw_data_that_cannot_be_compared_are_not_checked(raw):
     store = prepare(config(raw))
     (raw / GRID_FILE).unlink()
+    (link,) = trace(store).inputs
+    assert link.state == "not checked"
+
+
+def test_raw_data_hashed_by_an_earlier_version_are_not_checked(raw, monkeypatch):
+    store = prepare(config(raw))
+    recorded = stored_attributes(store)
+    settings = json.loads(recorded["configuration"])
+    del settings["identity"]
+    attributes = {**recorded, "configuration": json.dumps(settings)}
+    monkeypatch.setattr("climsim.provenance.stored_attributes", lambda path: attributes)
     (link,) = trace(store).inputs
     assert link.state == "not checked"
 

@@ -63,7 +63,10 @@ def settle_time_step(raw: Path, files: Sequence[StepFiles], given: int = 0, stri
         )
     told = given or int(declared or 0) or (_PUBLISHED if _downloaded(path) else 0)
     step = told or _spacing(raw, seconds, stride)
-    _check_spacing(raw, seconds, step)
+    remedy = "give the data's own step (time_step=)"
+    if declared is not None:
+        remedy = f"correct {TIME_STEP_ATTRIBUTE} in the files, which declares it"
+    _check_spacing(raw, seconds, step, remedy)
     return step
 
 
@@ -99,7 +102,7 @@ def _spacing(raw: Path, seconds: NDArray[np.int64], stride: int) -> int:
     return step
 
 
-def _check_spacing(raw: Path, seconds: NDArray[np.int64], step: int) -> None:
+def _check_spacing(raw: Path, seconds: NDArray[np.int64], step: int, remedy: str) -> None:
     """Refuse steps that do not lie on the grid of the time step."""
     apart = np.diff(seconds)
     wrong = np.flatnonzero(apart % step)
@@ -107,6 +110,6 @@ def _check_spacing(raw: Path, seconds: NDArray[np.int64], step: int) -> None:
         first, second = (to_date(int(seconds[wrong[0] + k])) for k in (0, 1))
         raise ClimSimError(
             f"{raw}: the steps {first} and {second} lie {int(apart[wrong[0]])} s apart, which is "
-            f"no multiple of the time step of {step} s: give the data's own step (time_step=), or "
-            "keep data of different runs apart"
+            f"no multiple of the time step of {step} s: {remedy}, or keep data of different runs "
+            "apart"
         )
