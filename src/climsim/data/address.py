@@ -110,45 +110,62 @@ class RemoteFolder:
 
     def exists(self) -> bool:
         """Whether there is anything."""
-        return bool(self._files().exists(self._path("zarr.json")))
+        return bool(self._asked("exists", self._path("zarr.json")))
 
     def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Whole files, by name."""
         paths = {name: self._path(name) for name in names}
         # One call, which asks for all of them at a time.
-        found = self._files().cat(list(paths.values()))
+        found = self._asked("cat", list(paths.values()), recursive=False)
+        if isinstance(found, bytes):  # what fsspec returns for a single file
+            return dict.fromkeys(paths, found)
         return {name: found[path] for name, path in paths.items()}
 
     def read_into(self, name: str, memory: NDArray[np.uint8], start: int = 0) -> int:
         """Fill memory from a place in a file on; returns the bytes read, fewer at its end."""
-        data = self._files().cat_file(self._path(name), start=start, end=start + memory.size)
+        end = start + memory.size
+        data = self._asked("cat_file", self._path(name), start=start, end=end)
+        if len(data) > memory.size:
+            raise OSError("expected a part of the file, found all of it: the server has no ranges")
         memory[: len(data)] = np.frombuffer(data, np.uint8)
         return len(data)
 
     def read_end(self, name: str, size: int) -> bytes:
         """The last bytes of a file."""
-        return bytes(self._files().cat_file(self._path(name), start=-size))
+        data = bytes(self._asked("cat_file", self._path(name), start=-size, end=None))
+        return data[-size:]
 
     def zarr_store(self) -> Any:
         """The same folder for Zarr and xarray."""
         return zarr.storage.FsspecStore.from_url(self.address, read_only=True)
 
-    def _files(self) -> Any:
+    def _asked(self, call: str, *arguments: Any, **options: Any) -> Any:
+        """Result of a call of the file system, whose errors become `OSError`."""
+        files = self._located()[0]
+        try:
+            return getattr(files, call)(*arguments, **options)
+        except OSError:
+            raise
+        # Each protocol has errors of its own: of its server, of the network, of credentials.
+        except Exception as error:
+            raise OSError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+
+    def _located(self) -> tuple[Any, str]:
+        """The file system, and the path of the store in it."""
         # Here, not above: a store of this machine needs no fsspec.
         import fsspec
 
         try:
-            return fsspec.url_to_fs(self.address)[0]
+            files, root = fsspec.url_to_fs(self.address)
         except (ImportError, ValueError) as error:
             raise ClimSimError(
-                f"{self.address}: cannot be read: {str(error).rstrip('.')} (s3:// needs `pip "
-                "install s3fs`, gs:// `pip install gcsfs`); expected a folder or a URL of fsspec"
+                f"{self.address}: cannot be read ({str(error).rstrip('.')}): expected a folder or "
+                "a URL of fsspec; s3:// needs `pip install s3fs`, gs:// `pip install gcsfs`"
             ) from error
+        return files, root.rstrip("/")
 
     def _path(self, name: str) -> str:
-        import fsspec
-
-        return f"{fsspec.url_to_fs(self.address)[1].rstrip('/')}/{name}"
+        return f"{self._located()[1]}/{name}"
 
 
 def folder_of(address: StoreAddress) -> StoreFolder:

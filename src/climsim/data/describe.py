@@ -44,7 +44,7 @@ class DescribeConfig:
     """What to look at.
 
     Attributes:
-        store: prepared store.
+        store: prepared store: a folder, or a URL that fsspec reads.
         out: folder for ``table.txt``, ``profiles.png``, ``maps.png`` and ``index.json``.
         split: split to look at.
         steps: time steps looked at, spread evenly over the split.

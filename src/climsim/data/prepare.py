@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.data.address import is_url
 from climsim.data.cluster import SlurmConfig
 from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
 from climsim.data.identity import IDENTITIES, step_labels
@@ -103,6 +104,11 @@ class PrepareConfig:
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
     def __post_init__(self) -> None:
+        if is_url(self.store):
+            raise ClimSimError(
+                f"store={self.store}: stores are prepared in a folder of this machine: give one, "
+                "and copy it whole; it can be read by URL from there"
+            )
         object.__setattr__(self, "raw", Path(self.raw))
         object.__setattr__(self, "store", Path(self.store))
         if not isinstance(self.split, SplitConfig):

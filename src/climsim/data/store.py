@@ -370,9 +370,9 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
             levels.
     """
     folder = folder_of(store_address(path))
-    if not folder.exists():
-        raise ClimSimError(f"{path}: no such store: run `climsim data prepare` first")
     try:
+        if not folder.exists():
+            raise ClimSimError(f"{path}: no such store: run `climsim data prepare` first")
         store = _read_store(folder, _read_documents(folder))
     except (
         KeyError, ValueError, TypeError, AttributeError, RuntimeError, FileNotFoundError,

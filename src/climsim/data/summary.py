@@ -19,7 +19,7 @@ class StatisticsConfig:
     """Of what statistics are computed.
 
     Attributes:
-        store: prepared store.
+        store: prepared store: a folder, or a URL that fsspec reads.
         out: netCDF file to write.
         split: split that is summarized; anything but the training split leaks.
         workers: processes; 0 for one per core.

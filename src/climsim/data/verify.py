@@ -22,7 +22,7 @@ class VerifyConfig:
     """Which store to check.
 
     Attributes:
-        store: prepared store, or its URL.
+        store: prepared store: a folder, or a URL that fsspec reads.
         workers: processes; 0 for one per core.
     """
 

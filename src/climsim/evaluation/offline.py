@@ -64,7 +64,7 @@ class OfflineConfig:
 
     Attributes:
         model: exported model file.
-        store: prepared store.
+        store: prepared store: a folder, or a URL that fsspec reads.
         out: netCDF file to write.
         members: further model files; the mean of all is scored, and the ensemble by its CRPS.
         split: split that is scored.

@@ -79,7 +79,7 @@ class TrainDataConfig:
     """What is trained on.
 
     Attributes:
-        store: prepared store.
+        store: prepared store: a folder, or a URL that fsspec reads.
         statistics: file of statistics, or folder of those published with ClimSim; computed from the
             training split if not given.
         batch_size: columns in a batch, per process.
