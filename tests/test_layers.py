@@ -13,7 +13,7 @@ LAYERS = (
     ("constants", "notation"),
     ("variables",),
     ("grid", "thermodynamics"),
-    ("names",),
+    ("names", "system"),
     ("files", "integrity", "locks", "allocation", "plugins", "products"),
     ("data",),
     ("transforms",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -204,9 +205,15 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
         0, 1 for an error, 130 when interrupted.
     """
     from climsim.console import fail
+    from climsim.system import refusal
 
     try:
         action()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` does.
+        _drop_output()
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         fail("stopped; the same command continues where it stopped")
         return 130
@@ -218,10 +225,18 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.filename is None:
+            _drop_output()
         text = " ".join(str(error).split())
-        fail(f"unexpected {type(error).__name__}: {text} (--debug shows where)")
+        known = refusal(error)
+        fail(str(known or f"unexpected {type(error).__name__}: {text} (--debug shows where)"))
         return 1
     return 0
+
+
+def _drop_output() -> None:
+    """Let the rest of the output go nowhere, so that the end of the program tries it no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.integrity import add_checksum
+from climsim.system import refusal
 
 _PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch", "xarray", "zarr")
 TEMPORARY_PREFIX = ".partial-"
@@ -38,7 +39,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ClimSimError: if the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(error, path) or error from error
     stem = f"{TEMPORARY_PREFIX}{path.name}-"
     for stale in path.parent.glob(f"{stem}*"):
         if not _process_alive(stale.name.removeprefix(stem)):
@@ -61,7 +65,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def readable_error(error: Exception, path: Path) -> Exception:
-    """Turn the errors a user can mend into one line; leave the others as they are.
+    """Turn the errors a user can fix into one line; leave the others as they are.
 
     Libraries word a full disk in many ways (netCDF as a missing permission, torch as a failed
     check), so what is free is looked at too.
@@ -78,7 +82,7 @@ def readable_error(error: Exception, path: Path) -> Exception:
         )
     if number in (errno.EACCES, errno.EROFS):
         return ClimSimError(f"{path}: cannot be written ({error}): choose another folder")
-    return error
+    return refusal(error, path) or error
 
 
 def _process_alive(pid: str) -> bool:
@@ -130,8 +134,8 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise ClimSimError(f"{path}: no such file") from error
+    except OSError as error:
+        raise refusal(error, path) or error from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ClimSimError(f"{path}: expected JSON, found something else ({error})") from error
 
@@ -194,7 +198,9 @@ def stored_attributes(path: str | Path) -> dict[str, Any]:
         with netCDF4.Dataset(path) as file:
             return {name: file.getncattr(name) for name in file.ncattrs()}
     except OSError as error:
-        raise ClimSimError(f"{path}: expected netCDF, found something else ({error})") from error
+        raise refusal(error, path) or ClimSimError(
+            f"{path}: expected netCDF, found something else ({error})"
+        ) from error
 
 
 @lru_cache

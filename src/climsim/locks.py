@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from climsim.errors import ClimSimError
+from climsim.system import refusal
 
 LOCK_NAME = ".lock"
 """Lock file of a process that works in a folder."""
@@ -18,25 +22,67 @@ class LockedError(Exception):
 
 
 @contextmanager
-def hold(path: Path, patience: float = 0.0) -> Iterator[int]:
+def hold(path: Path, patience: float = 0.0, *, keep: bool = True) -> Iterator[int]:
     """Hold a lock file; a child that gets the descriptor holds it too.
 
     Args:
         path: of the lock file.
         patience: how long to wait for the processes of a call that was killed to go [s].
+        keep: whether the file stays; if not, it goes at the end, and its folder if empty.
 
     Yields:
         The descriptor, for ``pass_fds``.
 
     Raises:
         LockedError: if another process holds it.
+        ClimSimError: if it cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = _take(path, time.monotonic() + patience)
     try:
-        _wait_for(handle, path, time.monotonic() + patience)
         yield handle
     finally:
+        if not keep:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+        os.close(handle)
+
+
+@contextmanager
+def only_process(path: Path, what: str) -> Iterator[None]:
+    """Keep a second process from the same work; nothing is left of the lock afterwards.
+
+    Args:
+        path: of the lock file.
+        what: the other process does, for the message, such as ``"runs/unet: another process
+            trains"``.
+
+    Raises:
+        ClimSimError: if there is one.
+    """
+    try:
+        with hold(path, keep=False):
+            yield
+    except LockedError as error:
+        raise ClimSimError(f"{what}: wait for it or choose another place") from error
+
+
+def _take(path: Path, until: float) -> int:
+    """Open and lock the file that has the name then: one that was removed locks nobody out."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise refusal(error, path) or error from error
+        try:
+            _wait_for(handle, path, until)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
         os.close(handle)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.plugins import (
+    check_complete,
     entry_point_names,
     is_reference,
     load_entry_point,
@@ -76,6 +77,7 @@ def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
     """
     if name in _FACTORIES:
         return _FACTORIES[name](delta)
+    check_complete(name, "loss")
     offered = entry_point_names(ENTRY_POINTS)
     if not is_reference(name) and name not in offered:
         raise unknown_name("loss", name, {*_FACTORIES, *offered})
@@ -120,7 +122,7 @@ def _check_loss(name: str, loss: Elementwise, n_features: int) -> None:
     try:
         found = loss(prediction, torch.zeros(2, n_features))
         shape, differentiable = tuple(found.shape), found.requires_grad
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
         raise ClimSimError(
             f"loss {name!r}: expected a loss of two tensors of shape {tuple(prediction.shape)}, "

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 
 from climsim.errors import ClimSimError
 from climsim.keys import element, hint_of, is_list, is_text, members_of, type_text
-from climsim.plugins import entry_point_names, is_reference
+from climsim.plugins import check_complete, entry_point_names, is_reference
 
 _OPEN = "network.hyperparameters"
 """Key below which any key may be set."""
@@ -128,6 +128,8 @@ def _choice(key: str, value: str, files: set[str], sweep: bool) -> str:
         return choice in entry_point_names(f"climsim.{key}s")
 
     choices = split_values(value)
+    for choice in choices:
+        check_complete(choice, key)
     if len(choices) > 1 and not sweep:
         raise _many(f"{key}={value}", "one name")
     if any(own(choice) for choice in choices):

@@ -6,6 +6,8 @@ objects as entry points.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import importlib.util
 import logging
@@ -126,7 +128,7 @@ def _run(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _broken(str(path), error) from error
     return module
@@ -135,6 +137,31 @@ def _run(path: Path) -> ModuleType:
 def entry_point_names(group: str) -> tuple[str, ...]:
     """Names that installed packages offer in a group of entry points, nothing imported."""
     return tuple(sorted(metadata.entry_points(group=group).names))
+
+
+def check_complete(name: str, kind: str) -> None:
+    """Refuse the path of a file without the name of an object in it.
+
+    Args:
+        name: as given.
+        kind: what it should denote, such as ``"network"``.
+
+    Raises:
+        ClimSimError: naming what the file defines.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        return
+    found = ""
+    if path.is_file():
+        with contextlib.suppress(SyntaxError, ValueError, OSError):
+            kinds = (ast.ClassDef, ast.FunctionDef)
+            body = ast.parse(path.read_bytes()).body
+            found = ", ".join(f"{name}:{n.name}" for n in body if isinstance(n, kinds))
+    raise ClimSimError(
+        f"{kind}={name}: expected the name of the {kind} behind the file, as in {name}:Name"
+        + (f": give one of {found}" if found else "")
+    )
 
 
 def load_entry_point(group: str, name: str) -> Any:
@@ -146,11 +173,11 @@ def load_entry_point(group: str, name: str) -> Any:
     (point, *_) = metadata.entry_points(group=group, name=name)
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(f"entry point {name!r} of {group} ({point.value})", error) from error
 
 
-def _broken(where: str, error: Exception) -> ClimSimError:
+def _broken(where: str, error: BaseException) -> ClimSimError:
     if isinstance(error, ClimSimError):
         return error
     trace = error.__traceback__
@@ -158,6 +185,8 @@ def _broken(where: str, error: Exception) -> ClimSimError:
         trace = trace.tb_next
     line = getattr(error, "lineno", None) or (trace.tb_lineno if trace else 0)
     text = " ".join(str(error).split())
+    if isinstance(error, SystemExit):
+        text = f"it ends the program (exit code {error.code or 0}); sys.exit is not for modules"
     return ClimSimError(
-        f"{where}: cannot be imported: {type(error).__name__} at line {line}: {text}: mend the code"
+        f"{where}: cannot be imported: {type(error).__name__} at line {line}: {text}: fix the code"
     )

@@ -41,6 +41,7 @@ from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
 from climsim.grid import ColumnGrid
+from climsim.locks import only_process
 from climsim.products import Kind, claim, noted
 from climsim.variables import variable
 
@@ -277,6 +278,13 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
     """
     folder = config.store.with_name(config.store.name + ".preparing")
     _claim(config, folder)
+    lock = config.store.with_name(f".{config.store.name}.lock")
+    with only_process(lock, f"{config.store}: another process prepares this store"):
+        return _prepare(config, folder, progress)
+
+
+def _prepare(config: PrepareConfig, folder: Path, progress: Progress | None) -> Path:
+    """Prepare a store that no other process prepares."""
     plan = make_plan(config)
     if _finished(plan):
         logger.info("%s is up to date", config.store)

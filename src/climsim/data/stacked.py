@@ -7,6 +7,7 @@ values are given as they are.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import xarray
 
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
+from climsim.system import refusal
 from climsim.variables import (
     DOOR_OUTPUTS,
     EXPANDED,
@@ -79,10 +81,15 @@ def open_stacked(
 def _open_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise ClimSimError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ClimSimError(f"{path}: not a whole .npy array ({error}): download again") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise refusal(error, path) or ClimSimError(
+            f"{path}: not a whole .npy array ({error}): download again"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise ClimSimError(
+            f"{path}: expected one .npy array, found an archive (.npz) of "
+            f"{', '.join(array.files) or 'nothing'}: save the array alone with numpy.save"
+        )
     if array.ndim != 2 or array.dtype.kind != "f":
         raise ClimSimError(
             f"{path}: shape {array.shape} of {array.dtype}, expected (sample, feature) of floats"

@@ -23,6 +23,7 @@ from climsim.data.store import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
 from climsim.products import Kind, attributes_of
+from climsim.system import refusal
 from climsim.variables import variable
 
 FORMAT = "climsim-statistics-2"
@@ -199,7 +200,7 @@ class Statistics(Mapping[str, VariableStatistics]):
             split, store = (str(dataset.attrs[k]) for k in ("split", "store_fingerprint"))
             found, time_step = dataset.attrs.get("format"), dataset.attrs.get(TIME_STEP_ATTRIBUTE)
         except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise ClimSimError(
+            raise refusal(error, path) or ClimSimError(
                 f"{path}: not a statistics file of this package ({error}): compute it again"
             ) from error
         if found != FORMAT or time_step is None:

@@ -17,6 +17,7 @@ from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.integrity import check_zip
+from climsim.system import refusal
 from climsim.transforms import DOORS
 from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet
 
@@ -155,7 +156,7 @@ def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
     try:
         module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
     except (RuntimeError, ValueError, OSError, EOFError) as error:
-        raise _no_torchscript(path) from error
+        raise refusal(error, path) or _no_torchscript(path) from error
     module.eval()
     metadata = foreign or _read_metadata(path, extra[METADATA_NAME])
     emulator = Emulator(path, module, metadata, device)
@@ -190,7 +191,7 @@ def _holds_metadata(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(f"/extra/{METADATA_NAME}") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError) as error:
-        raise _no_torchscript(path) from error
+        raise refusal(error, path) or _no_torchscript(path) from error
 
 
 def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ with ``metadata.json`` inside the file.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -248,8 +249,11 @@ def _write(emulation: Emulation, path: Path, metadata: dict[str, Any], probe: Pr
     scripted = torch.jit.script(emulation.eval())
     _try(path, scripted, emulation, metadata, probe)
     with atomic_path(path) as temporary:
+        # Through memory: torch's own writer ends the whole program when the disk is full.
+        content = io.BytesIO()
         extra = {METADATA_NAME: json.dumps(metadata, indent=1, default=str)}
-        torch.jit.save(scripted, str(temporary), _extra_files=extra)
+        torch.jit.save(scripted, content, _extra_files=extra)
+        temporary.write_bytes(content.getbuffer())
         loaded = torch.jit.load(str(temporary), map_location="cpu")
         _try(path, loaded, emulation, metadata, probe)
 

@@ -14,6 +14,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
 from climsim.integrity import check_netcdf
 from climsim.names import check_name
+from climsim.system import refusal
 
 _NAMED = ("network", "recipe", "group_network", "group_recipe")
 """Attributes and variables of metrics that hold names, which files and labels are made of."""
@@ -74,7 +75,9 @@ def _load(path: Path, attribute: str) -> xarray.Dataset:
         with xarray.open_dataset(path, decode_times=False, decode_timedelta=False) as dataset:
             loaded = dataset.load()
     except (OSError, ValueError) as error:
-        raise ClimSimError(f"{path}: no readable netCDF file: make it again") from error
+        raise refusal(error, path) or ClimSimError(
+            f"{path}: no readable netCDF file: make it again"
+        ) from error
     if attribute not in loaded.attrs:
         raise ClimSimError(
             f"{path}: expected metrics with the attribute {attribute!r}, found none: give files of "

@@ -223,24 +223,26 @@ def _check_body(name: str, body: nn.Module, layout: Layout) -> None:
         with torch.no_grad():
             output = body.eval()(x)
         found = tuple(tuple(part.shape) for part in output)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _refused(name, f"forward on an input of shape {tuple(x.shape)}", error) from error
     if found != expected:
         raise ClimSimError(
             f"network {name!r}: expected profiles (column, head, feature, level) and scalars "
             f"(column, head, feature) of shapes {expected} for 2 columns, found {found}: "
-            "mend its forward"
+            "fix its forward"
         )
     try:
         torch.jit.script(body)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _refused(name, "a forward that compiles with torch.jit.script", error) from error
     body.train(training)
 
 
-def _refused(name: str, expected: str, error: Exception) -> ClimSimError:
-    text = " ".join(str(error).split())
+def _refused(name: str, expected: str, error: BaseException) -> ClimSimError:
+    # TorchScript marks the place below the line: its lines stay as they are.
+    lines = [line.rstrip() for line in str(error).strip().splitlines() if line.strip()]
+    text = "\n".join(lines) if any("<--- HERE" in line for line in lines) else " ".join(lines)
     return ClimSimError(
         f"network {name!r}: expected {expected}, found {type(error).__name__}: {text}: "
-        "mend its forward"
+        "fix its forward"
     )

@@ -7,6 +7,7 @@ one is removed only afterwards.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from climsim.files import atomic_path, remove
 from climsim.online.hosts.base import Host
 from climsim.online.memory import Memory
 from climsim.online.record import RunRecord
+from climsim.system import refusal
 from climsim.thermodynamics import Array
 
 FOLDER = "restart"
@@ -97,8 +99,8 @@ def load_restart(point: Path, host: Host) -> RestartState:
             memory = Memory.from_arrays(dict(file))
         with np.load(point / _HISTORY) as file:
             history = dict(file)
-    except (OSError, KeyError, ValueError) as error:
-        raise ClimSimError(
+    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise refusal(error, point) or ClimSimError(
             f"{point}: expected a restart point, found something else ({error}): "
             "delete it; the run then starts again"
         ) from error

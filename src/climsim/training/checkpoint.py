@@ -26,6 +26,7 @@ from climsim.integrity import check_zip
 from climsim.networks import build_network
 from climsim.plugins import allowed_reference
 from climsim.products import Kind, archived
+from climsim.system import refusal
 from climsim.transforms import Transforms
 from climsim.transforms.build import describe, empty_transforms
 
@@ -59,7 +60,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:100]
-        raise ClimSimError(
+        raise refusal(error, path) or ClimSimError(
             f"{path}: expected a checkpoint, found a damaged or foreign file ({reason}): use "
             "another one"
         ) from error

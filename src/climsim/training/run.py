@@ -18,6 +18,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
@@ -26,6 +27,7 @@ from climsim.data.statistics import Statistics, VariableStatistics, compute_stat
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, write_json
+from climsim.locks import LOCK_NAME, only_process
 from climsim.networks import Network, build_network
 from climsim.products import claim
 from climsim.training.callbacks import (
@@ -102,6 +104,18 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
     """
     claim(config.out, TRAINING, {"data.store": config.data.store})
     store = open_store(config.data.store)
+    # The other processes of a distributed training belong to the first one.
+    alone: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        alone = only_process(config.out / LOCK_NAME, f"{config.out}: another process trains here")
+    with alone:
+        return _train(config, store, progress)
+
+
+def _train(
+    config: TrainConfig, store: Store, progress: Callable[[int, int], None] | None
+) -> TrainResult:
+    """Train in a folder that no other process works in."""
     held = HeldRun.read(config.out)
     if held is not None:
         held.check(config, store)
@@ -140,6 +154,11 @@ def _fit(
     except SystemExit as error:
         if trainer.interrupted:
             raise KeyboardInterrupt from error
+        if type(error) is SystemExit:
+            raise ClimSimError(
+                f"network {module.config.network.name} or loss {module.config.recipe.loss}: its "
+                f"code ended the program (sys.exit, code {error.code or 0}): raise an error instead"
+            ) from error
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -265,6 +284,11 @@ def _trainer(
     if settings.early_stop_patience:
         callbacks.append(EarlyStopping(VALIDATION_LOSS, patience=settings.early_stop_patience))
     several = settings.devices * settings.nodes > 1
+    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ClimSimError(
+            f"trainer.accelerator={settings.accelerator}: torch finds no usable GPU here: choose "
+            "cpu or auto, or look at `climsim doctor`"
+        )
     return lightning.Trainer(
         default_root_dir=config.out,
         max_epochs=settings.epochs,

@@ -15,6 +15,7 @@ import numpy as np
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.products import Kind, archived
+from climsim.system import refusal
 
 FORMAT: Final = "climsim-gcm-restart"
 FORMAT_VERSION: Final = 1
@@ -159,8 +160,8 @@ def read_restart(path: Path) -> Restart:
                 raise ClimSimError(f"{path}: expected a {FORMAT} file, found another npz file")
             header = json.loads(str(stored[_HEADER]))
             arrays = {name: stored[name] for name in stored.files if name != _HEADER}
-    except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
-        raise ClimSimError(
+    except (zipfile.BadZipFile, EOFError, ValueError, TypeError, OSError) as error:
+        raise refusal(error, path) or ClimSimError(
             f"{path}: expected a {FORMAT} file, found a truncated or foreign one; "
             "use an older restart file"
         ) from error
