@@ -65,17 +65,15 @@ def test_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
 
 
 def test_checkpoint_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
-    import torch
+    from climsim.training import checkpoint
 
-    from climsim.training.checkpoint import read_checkpoint
-
-    def denied(path, **options):
+    def denied(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     (tmp_path / "a.ckpt").touch()
-    monkeypatch.setattr(torch, "load", denied)
+    monkeypatch.setattr(checkpoint, "check_zip", denied)
     with pytest.raises(ClimSimError, match=r"a\.ckpt: no permission \(the file may be whole\)"):
-        read_checkpoint(tmp_path / "a.ckpt")
+        checkpoint.read_checkpoint(tmp_path / "a.ckpt")
 
 
 def test_closed_pipe_ends_the_command_without_a_message():

@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from climsim.errors import ClimSimError
+from climsim.system import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ def check_netcdf(path: str | Path) -> None:
             found = getattr(file, CHECKSUM, None)
             same = found is None or found == _content_hash(file)
     except (OSError, RuntimeError, ValueError, IndexError, AttributeError) as error:
-        raise ClimSimError(f"{path}: no readable netCDF file ({error}): make it again") from error
+        raise refusal(error, path) or ClimSimError(
+            f"{path}: no readable netCDF file ({error}): make it again"
+        ) from error
     if found is None:
         logger.warning("%s: has no checksum (of an earlier version?), so it is not checked", path)
     if not same:
