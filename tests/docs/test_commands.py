@@ -99,7 +99,8 @@ def test_examples_of_the_help_can_be_typed_into_zsh(capsys):
     examples = [stage.example for stage in STAGES]
     with pytest.raises(SystemExit):
         cli.main(["experiment", "--help"])
-    examples += re.findall(r"climsim experiment .*?(?=  |\n)", capsys.readouterr().out)
+    shown = capsys.readouterr().out.partition("Examples:")[2]
+    examples += re.findall(r"climsim experiment .*?(?=  |\n)", shown)
     assert len(examples) > len(STAGES)
     assert [text for text in examples if unsafe_in_zsh(text)] == []
 
