@@ -23,7 +23,7 @@ from climsim.data.prepare import PrepareConfig, prepare
 from climsim.data.raw import list_steps, output_path
 from climsim.data.splits import SplitConfig
 from climsim.files import remove
-from climsim.thermodynamics import liquid_fraction, relative_humidity
+from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
 from climsim.variables import STANDARD, TARGETS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from climsim.thermodynamics import liquid_fraction
+from climsim.physics.thermodynamics import liquid_fraction
 from climsim.variables import DOOR_V6, EXPANDED, TARGETS, variable
 
 

@@ -17,7 +17,7 @@ from climsim.export.loading import METADATA_NAME
 from climsim.export.probe import training_columns
 from climsim.export.writing import relative_difference
 from climsim.networks import build_network, network_names
-from climsim.thermodynamics import liquid_fraction
+from climsim.physics.thermodynamics import liquid_fraction
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import DOORS, from_statistics
 from climsim.transforms.inputs import input_set

@@ -1,6 +1,7 @@
 """Imports point down the list of layers only, and importing has no side effects."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,30 +9,24 @@ from pathlib import Path
 import climsim
 
 PACKAGE = Path(climsim.__file__).parent
-LAYERS = (
-    ("errors",),
-    ("constants", "notation"),
-    ("variables",),
-    ("grid", "thermodynamics"),
-    ("names", "system"),
-    ("files", "integrity", "locks", "allocation", "plugins", "products"),
-    ("data",),
-    ("transforms",),
-    ("networks",),
-    ("losses",),
-    ("training",),
-    ("export", "export_published"),
-    ("online",),
-    ("evaluation",),
-    ("figures",),
-    ("report",),
-    ("explore",),
-    ("keys", "overrides", "stages"),
-    ("configuration", "console", "doctor", "help", "options", "provenance"),
-    ("workflow",),
-    ("cli", "__main__", "sweep"),
-)
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+HEAVY = {
+    "torch", "lightning", "jax", "jcm", "xarray", "netCDF4", "matplotlib", "bokeh", "hydra",
+}  # fmt: skip
+
+
+def rows():
+    """Packages and heavy libraries of each row of the page's table, the lowest layer first."""
+    section = PAGE.read_text().partition("\n## Layers\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    for line in lines:
+        packages, _, libraries = (cell.strip() for cell in line.strip("|").split("|"))
+        yield re.findall(r"`(\w+)`", packages), set(re.findall(r"\w+", libraries))
+
+
+LAYERS = tuple(rows())
+RANK = {name: rank for rank, (names, _) in enumerate(LAYERS) for name in names}
+LIBRARIES = {name: libraries for names, libraries in LAYERS for name in names}
 
 
 def modules():
@@ -52,9 +47,21 @@ def imported(path):
             yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("climsim."))
 
 
-def test_every_module_has_a_layer():
-    known = set(RANK) | {"conf"}
-    assert {top for _, top in modules()} <= known
+def libraries(path):
+    """Heavy libraries that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+    return found & HEAVY
+
+
+def test_every_package_has_one_row_and_every_row_a_package():
+    listed = [name for names, _ in LAYERS for name in names]
+    assert len(listed) == len(set(listed))
+    assert {top for _, top in modules()} - {"conf"} == set(listed)
 
 
 def test_imports_point_down_only():
@@ -68,11 +75,21 @@ def test_imports_point_down_only():
     assert wrong == []
 
 
+def test_packages_import_only_the_heavy_libraries_of_their_row():
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path, top in modules()
+        for name in libraries(path) - LIBRARIES.get(top, set())
+    ]
+    assert wrong == []
+
+
 def test_low_layers_know_neither_torch_nor_files():
-    for name in ("errors", "constants", "variables", "grid", "thermodynamics"):
-        text = (PACKAGE / f"{name}.py").read_text()
-        for banned in ("torch", "xarray", "netCDF4", "open("):
-            assert banned not in text, f"{name}.py mentions {banned}"
+    for path, top in modules():
+        if RANK.get(top, RANK["cli"]) <= RANK["grid"]:
+            text = path.read_text()
+            for banned in ("torch", "xarray", "netCDF4", "open("):
+                assert banned not in text, f"{path.relative_to(PACKAGE)} mentions {banned}"
 
 
 def test_import_is_light_and_opens_nothing():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from climsim.errors import ClimSimError
-from climsim.thermodynamics import liquid_fraction as numpy_liquid_fraction
+from climsim.physics.thermodynamics import liquid_fraction as numpy_liquid_fraction
 from climsim.transforms import (
     DOORS,
     DoorTransform,

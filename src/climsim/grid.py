@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.constants import GRAVITY, REFERENCE_PRESSURE
 from climsim.errors import ClimSimError
 
-Array = NDArray[np.floating]
 _POLE = 90.0 + 1e-6
 """Largest latitude, with room for rounding [degrees]."""
 _REFERENCE_PRESSURES = (5.0e4, 2.0e5)

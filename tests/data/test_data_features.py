@@ -19,7 +19,7 @@ from climsim.data.features import (
 )
 from climsim.data.raw import RawStep
 from climsim.data.times import to_date
-from climsim.thermodynamics import saturation_pressure_ice, saturation_pressure_liquid
+from climsim.physics.thermodynamics import saturation_pressure_ice, saturation_pressure_liquid
 from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, EXPANDED, STANDARD, TARGETS
 
 GRID = make_grid()

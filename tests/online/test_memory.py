@@ -5,7 +5,7 @@ import pytest
 
 from climsim.errors import ClimSimError
 from climsim.online.memory import Memory, assemble
-from climsim.thermodynamics import relative_humidity
+from climsim.physics.thermodynamics import relative_humidity
 from climsim.variables import DOOR_V2, DOOR_V6
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid

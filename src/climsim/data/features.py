@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from climsim.constants import FILL_THRESHOLD
 from climsim.data.raw import RawStep
 from climsim.data.step_file import FILLED_VARIABLES, Fields
-from climsim.thermodynamics import liquid_fraction, relative_humidity
+from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
 from climsim.variables import (
     DOOR_OUTPUTS,
     DOOR_V2,

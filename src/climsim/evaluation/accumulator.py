@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from climsim.evaluation.budgets import (
-    column_water_residual,
-    energy_weight,
-    implied_top_radiation,
-)
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.metrics import PairStatistics, crps_ensemble
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.outputs import SCORED, with_condensate
 from climsim.evaluation.regions import SURFACE_TYPES
 from climsim.grid import ColumnGrid
+from climsim.physics.budgets import (
+    column_water_residual,
+    energy_weight,
+    implied_top_radiation,
+)
 from climsim.variables import DOOR_OUTPUTS, variable
 
 Array = NDArray[np.floating]

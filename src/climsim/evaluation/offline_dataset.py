@@ -15,7 +15,6 @@ import xarray
 from numpy.typing import NDArray
 
 from climsim.evaluation.accumulator import BUDGETS, Accumulator
-from climsim.evaluation.budgets import energy_unit
 from climsim.evaluation.confidence import confidence_arrays
 from climsim.evaluation.metrics import PairStatistics, capped_mean, weighted_mean
 from climsim.evaluation.outputs import SCORED
@@ -29,6 +28,7 @@ from climsim.evaluation.regions import (
     latitude_bin,
 )
 from climsim.grid import ColumnGrid
+from climsim.physics.budgets import energy_unit
 from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
 
 Array = NDArray[np.floating]

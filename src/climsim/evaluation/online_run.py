@@ -20,7 +20,7 @@ from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.regions import REGIONS, band_members, surface_members
 from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.grid import ColumnGrid
-from climsim.thermodynamics import midpoint_heights
+from climsim.physics.thermodynamics import midpoint_heights
 
 Array = NDArray[np.floating]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     FUSION_HEAT,
@@ -20,7 +21,6 @@ from climsim.constants import (
 )
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields, StepResult
-from climsim.thermodynamics import Array
 
 HOST_PREFIX = "host_"
 """Diagnostics with this prefix are corrections that the host itself made; kept as budgets."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY, PRUNED_LEVELS, TIME_STEP
 from climsim.errors import ClimSimError, unknown_name
 from climsim.online.hosts.base import Fields
-from climsim.thermodynamics import Array, midpoint_heights, tropopause_level
+from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 from climsim.variables import DOOR_OUTPUTS, NIGHT_ZERO, TARGETS
 
 WATER = ("q0001", "q0002", "q0003")

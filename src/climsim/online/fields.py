@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.constants import DRY_AIR_GAS_CONSTANT, GRAVITY
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields, StepResult
-from climsim.thermodynamics import Array, midpoint_heights
+from climsim.physics.thermodynamics import midpoint_heights
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.online.coupler import ModelOutput
 from climsim.online.hosts.base import Fields
-from climsim.thermodynamics import Array
 from climsim.variables import TARGETS
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields
-from climsim.thermodynamics import Array, relative_humidity
+from climsim.physics.thermodynamics import relative_humidity
 from climsim.variables import DOOR_V2, DOOR_V6, VariableSet, variable
 
 DOORS: dict[str, VariableSet] = {s.name: s for s in (DOOR_V2, DOOR_V6)}

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import HealthReport
-from climsim.thermodynamics import Array
 from climsim.variables import DOOR_OUTPUTS
 
 logger = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, remove
 from climsim.online.hosts.base import Host
 from climsim.online.memory import Memory
 from climsim.online.record import RunRecord
 from climsim.system import refusal
-from climsim.thermodynamics import Array
 
 FOLDER = "restart"
 _PREFIX = "step-"

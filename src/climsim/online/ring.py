@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.online.history import grid_variables
 from climsim.online.hosts.base import StepResult
-from climsim.thermodynamics import Array
 from climsim.variables import DOOR_OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 
 CONTENT = (*PROGNOSTIC, *DOOR_OUTPUTS.profiles, *SCALARS_IN, *DOOR_OUTPUTS.scalars)

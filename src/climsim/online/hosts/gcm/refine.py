@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
+from climsim.arrays import Array
 from climsim.constants import DRY_AIR_GAS_CONSTANT, GRAVITY, REFERENCE_PRESSURE
-from climsim.thermodynamics import Array
 
 LAPSE_RATE = 6.5e-3
 """Temperature below the old ground rises by so much with depth [K m-1]."""

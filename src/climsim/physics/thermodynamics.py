@@ -9,6 +9,7 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
 
+from climsim.arrays import Array
 from climsim.constants import (
     ALL_ICE_TEMPERATURE,
     DRY_AIR_GAS_CONSTANT,
@@ -19,8 +20,6 @@ from climsim.constants import (
     REFERENCE_PRESSURE,
     VAPOUR_GAS_CONSTANT,
 )
-
-Array = NDArray[np.floating]
 
 _LIQUID = (
     6.11239921, 0.443987641, 0.142986287e-1, 0.264847430e-3, 0.302950461e-5,

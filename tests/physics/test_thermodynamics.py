@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from climsim import thermodynamics as th
+from climsim.physics import thermodynamics as th
 
 
 def test_saturation_over_liquid_matches_measured_values():

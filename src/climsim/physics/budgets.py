@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from climsim.arrays import Array
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     FUSION_HEAT,
     VAPORIZATION_HEAT,
     WATER_DENSITY,
 )
-
-Array = NDArray[np.floating]
 
 _WATER = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn")
 ENERGY_FACTOR: Final[dict[str, float]] = {
