@@ -22,7 +22,7 @@ from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 
 COUPLING = {
-    "door vector": memory.assemble,
+    "input vector": memory.assemble,
     "output taken apart, finite": model.non_finite,
     "rules of the coupler": coupler.couple,
     "budgets": budget.step_budgets,

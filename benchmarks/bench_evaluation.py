@@ -28,7 +28,8 @@ from climsim.evaluation.offline import OfflineConfig, stream
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.figures.draw import FiguresConfig, draw_figures
-from climsim.variables import DOOR_OUTPUTS
+from climsim.interfaces import V2
+from climsim.variables import OUTPUTS
 from evaluation_synthetic import make_globe, write_run, write_store, write_study
 
 COLUMNS, LEVELS, STEPS = 384, 60, 24
@@ -43,11 +44,11 @@ def peak() -> float:
 class Cheap:
     """A model that returns some of its inputs, scaled."""
 
-    door, n_levels, confidence = "v2", LEVELS, False
+    interface, n_levels, confidence = V2, LEVELS, False
 
     def __call__(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """Outputs of inputs (column, feature)."""
-        return vector[:, : DOOR_OUTPUTS.size(LEVELS)] * np.float32(1e-5)
+        return vector[:, : OUTPUTS.size(LEVELS)] * np.float32(1e-5)
 
 
 class LongStore:
@@ -92,7 +93,7 @@ def offline(samples: int) -> None:
 def baseline() -> None:
     """Score predictions kept in memory with scikit-learn, and say what 10 million would take."""
     rng = np.random.default_rng(0)
-    truth = rng.standard_normal((20_000, DOOR_OUTPUTS.size(LEVELS)), dtype=np.float32)
+    truth = rng.standard_normal((20_000, OUTPUTS.size(LEVELS)), dtype=np.float32)
     prediction = 0.7 * truth + 0.1
     start = time.perf_counter()
     r2_score(truth, prediction, multioutput="raw_values")

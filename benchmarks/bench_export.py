@@ -33,7 +33,7 @@ from climsim.export import export_model, load_emulator
 from climsim.export.probe import probe_columns
 from climsim.networks import Network, build_network, network_names
 from climsim.training.checkpoint import describe_model, load_model, save_model
-from climsim.transforms import DOORS, from_statistics
+from climsim.transforms import from_statistics
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from physical_samples import samples, statistics_of
@@ -75,7 +75,7 @@ def speeds(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     prepare(options)
     network: Any = load_model(folder / "model.ckpt").network
     exact, fast = (load_emulator(folder / f"{form}.pt") for form in ("exact", "fast"))
-    vector = probe_columns(DOORS[exact.door], LEVELS, options.columns).numpy()
+    vector = probe_columns(exact.interface.variables, LEVELS, options.columns).numpy()
     x = torch.randn(options.columns, network.n_inputs)
     runs = {
         "eager": bare_run(network, x),
@@ -103,7 +103,7 @@ def peak(folder: Path, form: str, options: argparse.Namespace) -> float:
         run = bare_run(network, torch.randn(options.columns, network.n_inputs))
     else:
         emulator = load_emulator(folder / f"{form}.pt")
-        vector = probe_columns(DOORS[emulator.door], LEVELS, options.columns).numpy()
+        vector = probe_columns(emulator.interface.variables, LEVELS, options.columns).numpy()
         run = lambda: emulator(vector)  # noqa: E731
     run()
     run()

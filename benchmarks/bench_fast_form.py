@@ -17,7 +17,7 @@ import xarray
 
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
 from climsim.export import export_model, load_emulator
-from climsim.variables import DOOR_OUTPUTS
+from climsim.variables import OUTPUTS
 
 SHOWN = ("ptend_t", "ptend_q0001")
 
@@ -31,7 +31,7 @@ def score(checkpoint: Path, precision: str, folder: Path, options: argparse.Name
 
 def outputs(scores: xarray.Dataset) -> np.ndarray:
     """R2 of every output, one value per level of a profile."""
-    return np.concatenate([np.atleast_1d(scores[f"r2_{n}"].values) for n in DOOR_OUTPUTS.names])
+    return np.concatenate([np.atleast_1d(scores[f"r2_{n}"].values) for n in OUTPUTS.names])
 
 
 def row(checkpoint: Path, options: argparse.Namespace) -> str:

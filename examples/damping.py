@@ -1,7 +1,7 @@
 """How models answer to noise: a look at stability that needs no coupled run.
 
 Full physics damps what differs from layer to layer: turbulence mixes it. Does a network? And does
-one that reads its own tendencies of earlier steps (door v6) answer with less than it was given?
+one that reads its own tendencies of earlier steps (`v6`) answer with less than it was given?
 
     python examples/damping.py START.npz MODEL.pt [MODEL.pt ...]
 
@@ -20,7 +20,7 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY
 from climsim.online.coupler import split_output
 from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
-from climsim.online.memory import DOORS, Memory, assemble
+from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, open_model
 
 LOWEST = 16
@@ -43,7 +43,7 @@ def look(host: GcmHost, start: Path, seed: int | None) -> tuple[dict, Memory, np
 
 def tendencies(model: Model, host: GcmHost, inputs: dict, memory: Memory) -> dict[str, Any]:
     """What a network answers, (level, column) each."""
-    vector = assemble(DOORS[model.door], inputs, memory, host.grid)
+    vector = assemble(model.interface, inputs, memory, host.grid)
     return split_output(model(vector), host.grid.n_levels).tendencies
 
 
@@ -98,7 +98,7 @@ def main(start: str, *models: str) -> None:
             [tendencies(model, host, *there[:2])["ptend_t"] - without for there in noisy]
         )
         line = f"{Path(path).stem:32} damps {damping(change, answer, area):8.3f} per day"
-        if model.door == "v6":
+        if model.interface.steps_of_memory:
             line += "; gives back {:.2f} of {}".format(*gain(model, host, *quiet[:2]))
         print(line, flush=True)
 

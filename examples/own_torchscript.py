@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Relaxation(nn.Module):
-    """Door v2: (column, 557) to (column, 368), physical units, float32."""
+    """Interface v2: (column, 557) to (column, 368), physical units, float32."""
 
     def __init__(self, days: float = 20.0) -> None:
         super().__init__()

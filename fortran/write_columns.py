@@ -10,7 +10,6 @@ import numpy as np
 
 from climsim import load_emulator
 from climsim.export.probe import probe_columns
-from climsim.online.memory import DOORS
 
 
 def write_columns(model: Path, path: Path, columns: int = 384, seed: int = 11) -> None:
@@ -24,7 +23,7 @@ def write_columns(model: Path, path: Path, columns: int = 384, seed: int = 11) -
         seed: of the random numbers.
     """
     emulator = load_emulator(model)
-    inputs = probe_columns(DOORS[emulator.door], emulator.n_levels, columns, seed).numpy()
+    inputs = probe_columns(emulator.interface.variables, emulator.n_levels, columns, seed).numpy()
     outputs = emulator(inputs)
     with path.open("wb") as stream:
         stream.write(np.array([columns, inputs.shape[1], outputs.shape[1]], np.int32).tobytes())

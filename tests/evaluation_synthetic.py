@@ -23,8 +23,9 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
+from climsim.interfaces import V2, Interface
 from climsim.online.history import STREAMS, Sample, history_dataset
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, SCALARS_OUT, TARGETS, variable
+from climsim.variables import OUTPUTS, SCALARS_OUT, TARGETS, variable
 
 
 def make_grid(columns: int = 11, levels: int = 6) -> ColumnGrid:
@@ -60,7 +61,7 @@ def write_store(path: Path, steps: int = 10, columns: int = 7, levels: int = 6) 
     rng = np.random.default_rng(5)
     split = np.where(np.arange(steps) < steps // 3, 0, 2).astype(np.int8)
     memory = np.minimum(np.arange(steps), 2).astype(np.int8)
-    names = (*DOOR_V2.names, *(n for n in DOOR_OUTPUTS.names if n not in DOOR_V2.names))
+    names = (*V2.variables.names, *(n for n in OUTPUTS.names if n not in V2.variables.names))
     times = np.arange(steps) * 1200
     create_arrays(path, grid, times, split, memory, Layout(block_steps=4), names)
     values: dict[str, np.ndarray] = {}
@@ -86,15 +87,15 @@ class LinearModel:
     """A model with known errors: outputs are a fixed random linear map of scaled inputs."""
 
     n_levels: int
-    door: str = "v2"
+    interface: Interface = V2
     seed: int = 11
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        size = DOOR_OUTPUTS.size(self.n_levels)
+        size = OUTPUTS.size(self.n_levels)
         rng = np.random.default_rng(self.seed)
         matrix = rng.normal(0, 1, (inputs.shape[1], size)) / 1e5
         scale = np.empty(size)
-        for name, where in DOOR_OUTPUTS.slices(self.n_levels).items():
+        for name, where in OUTPUTS.slices(self.n_levels).items():
             scale[where] = SCALES.get(name, 1.0)
         return (np.tanh(inputs @ matrix) * scale).astype(np.float32)
 
@@ -244,11 +245,11 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
     levels, shape = grid.n_levels, (steps, grid.n_columns)
     s = grid.hyam + grid.hybm
     quality = 0.75 + 0.2 * rng.random() + (0.04 if recipe == "v6" else 0.0)
-    truth = np.zeros((*shape, DOOR_OUTPUTS.size(levels)))
+    truth = np.zeros((*shape, OUTPUTS.size(levels)))
     prediction = np.zeros_like(truth)
     weather_rng = np.random.default_rng(1)
     rain = weather_rng.lognormal(0, 1.5, shape) * np.cos(np.deg2rad(grid.lat)) / 8.64e7
-    for i, (name, where) in enumerate(DOOR_OUTPUTS.slices(levels).items()):
+    for i, (name, where) in enumerate(OUTPUTS.slices(levels).items()):
         scale = SCALES.get(name, 100.0)
         if variable(name).profile:
             profile = np.exp(-(((s - 0.3 - 0.07 * i) / 0.3) ** 2)) * (s > 0.05)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from climsim.interfaces import V6
 from climsim.physics.thermodynamics import liquid_fraction
-from climsim.variables import DOOR_V6, EXPANDED, TARGETS, variable
+from climsim.variables import EXPANDED, TARGETS, variable
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def samples(levels, n=50, seed=0):
     """Values by variable, (sample, level) or (sample,); scales differ by variable and level."""
     rng = np.random.default_rng(seed)
     result = {}
-    for name in dict.fromkeys((*EXPANDED.names, *DOOR_V6.names, *TARGETS.names)):
+    for name in dict.fromkeys((*EXPANDED.names, *V6.variables.names, *TARGETS.names)):
         shape = (n, levels) if variable(name).profile else (n,)
         result[name] = rng.normal(1.0, 0.5, shape) * np.exp(rng.normal(0, 2, shape[1:]))
     for name in ("ptend_qn", "ptend_q0001"):

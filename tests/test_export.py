@@ -16,12 +16,13 @@ from climsim.export import ExportConfig, export_model, load_emulator, run_export
 from climsim.export.loading import METADATA_NAME
 from climsim.export.probe import training_columns
 from climsim.export.writing import relative_difference
+from climsim.interfaces import V2, V6
 from climsim.networks import build_network, network_names
 from climsim.physics.thermodynamics import liquid_fraction
 from climsim.training.checkpoint import describe_model, load_model, save_model
-from climsim.transforms import DOORS, from_statistics
+from climsim.transforms import from_statistics
 from climsim.transforms.inputs import input_set
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.variables import OUTPUTS, TARGETS
 from physical_samples import samples, statistics_of, vector
 
 LEVELS = 24
@@ -86,7 +87,7 @@ def python_path(checkpoint, values, kind):
     total = liquid + ice + TIME_STEP * tendency["ptend_qn"]
     tendency["ptend_q0002"] = (w * total - liquid) / TIME_STEP
     tendency["ptend_q0003"] = ((1 - w) * total - ice) / TIME_STEP
-    return torch.as_tensor(np.concatenate([tendency[n] for n in DOOR_OUTPUTS.names], axis=1))
+    return torch.as_tensor(np.concatenate([tendency[n] for n in OUTPUTS.names], axis=1))
 
 
 def combinations():
@@ -104,11 +105,11 @@ def test_file_equals_the_python_path(name, recipe, make, tmp_path):
     emulator = load_emulator(export_model(checkpoint, tmp_path / "model.pt"))
     kind = settings_of(recipe)["inputs"]
     values = samples(LEVELS, 384, seed=5)
-    door = DOORS["v6" if recipe == "v6" else "v2"]
-    assert emulator.door == door.name
-    x = vector(values, door).numpy()
+    interface = V6 if recipe == "v6" else V2
+    assert emulator.interface is interface
+    x = vector(values, interface.variables).numpy()
     y = emulator(x)
-    size = DOOR_OUTPUTS.size(LEVELS)
+    size = OUTPUTS.size(LEVELS)
     assert y.dtype == np.float32
     assert y.shape == (384, size + (TARGETS.size(LEVELS) if recipe == "conf_loss" else 0))
     expected = python_path(checkpoint, values, kind)
@@ -134,10 +135,10 @@ def test_confidences_follow_the_outputs(make, tmp_path):
     with torch.inference_mode():
         inputs = model.transforms.inputs(vector(values, input_set("standard")))
         _, confidence = model.network(inputs)
-    y = emulator(vector(values, DOORS["v2"]).numpy())
+    y = emulator(vector(values, V2.variables).numpy())
     assert emulator.confidence
     assert emulator.metadata["variable_combination"] == "v2_conf"
-    found = y[:, DOOR_OUTPUTS.size(LEVELS) :]
+    found = y[:, OUTPUTS.size(LEVELS) :]
     np.testing.assert_allclose(found, confidence.numpy(), rtol=1e-4, atol=1e-6)
     start = TARGETS.slice("ptend_u", LEVELS).start
     assert (found[:, start : start + 12] == 0).all()
@@ -148,8 +149,8 @@ def test_metadata_says_what_is_inside(make, tmp_path):
     metadata = emulator.metadata
     assert metadata["door"] == "v6"
     assert metadata["n_levels"] == LEVELS
-    assert metadata["n_inputs"] == DOORS["v6"].size(LEVELS) == emulator.n_inputs
-    assert [v["name"] for v in metadata["inputs"]] == list(DOORS["v6"].names)
+    assert metadata["n_inputs"] == V6.variables.size(LEVELS) == emulator.n_inputs
+    assert [v["name"] for v in metadata["inputs"]] == list(V6.variables.names)
     assert metadata["inputs"][0] == {"name": "state_t", "units": "K", "levels": LEVELS}
     assert metadata["outputs"][-1] == {"name": "cam_out_SOLLD", "units": "W m-2", "levels": 1}
     assert (metadata["recipe"], metadata["seed"]) == ("v6", 7)
@@ -164,18 +165,18 @@ def test_ensemble_is_the_mean_of_its_members_and_obeys_the_constraint(make, tmp_
     members = [load_emulator(export_model(p, tmp_path / f"{p.stem}.pt")) for p in (first, second)]
     config = ExportConfig(first, tmp_path / "both.pt", (second,))
     both = load_emulator(run_export(config))
-    x = vector(samples(LEVELS, 9), DOORS["v2"]).numpy()
+    x = vector(samples(LEVELS, 9), V2.variables).numpy()
     a, b, mean = (e(x).astype(float) for e in (*members, both))
-    places = DOOR_OUTPUTS.slices(LEVELS)
+    places = OUTPUTS.slices(LEVELS)
     for name in ("ptend_t", "ptend_q0001", "ptend_u", "cam_out_PRECC"):
         expected = (a[:, places[name]] + b[:, places[name]]) / 2
         np.testing.assert_allclose(
             mean[:, places[name]], expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max()
         )
-    door = DOORS["v2"].slices(LEVELS)
-    t = x[:, door["state_t"]] + TIME_STEP * mean[:, places["ptend_t"]]
-    liquid = x[:, door["state_q0002"]] + TIME_STEP * mean[:, places["ptend_q0002"]]
-    ice = x[:, door["state_q0003"]] + TIME_STEP * mean[:, places["ptend_q0003"]]
+    interface = V2.variables.slices(LEVELS)
+    t = x[:, interface["state_t"]] + TIME_STEP * mean[:, places["ptend_t"]]
+    liquid = x[:, interface["state_q0002"]] + TIME_STEP * mean[:, places["ptend_q0002"]]
+    ice = x[:, interface["state_q0003"]] + TIME_STEP * mean[:, places["ptend_q0003"]]
     total = liquid + ice
     np.testing.assert_allclose(liquid, liquid_fraction(t) * total, atol=2e-5 * np.abs(total).max())
     assert len(both.metadata["members"]) == 2
@@ -193,9 +194,11 @@ def test_training_hours_of_an_ensemble_are_those_of_all_members(make, tmp_path):
     assert "training_hours" not in load_emulator(unknown).metadata
 
 
-def test_members_of_different_doors_are_refused(make, tmp_path):
+def test_members_of_different_interfaces_are_refused(make, tmp_path):
     paths = (make(file="a.ckpt"), make(recipe="v6", file="b.ckpt"))
-    with pytest.raises(ClimSimError, match=r"b\.ckpt: expected door, levels and confidence"):
+    with pytest.raises(
+        ClimSimError, match=r"b\.ckpt: expected interface, levels, confidence and time step"
+    ):
         export_model(paths, tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
 
@@ -224,7 +227,7 @@ def test_file_holds_no_device_and_moves_whole(make, tmp_path):
 def test_file_runs_without_the_package(make, tmp_path):
     path = export_model(make(), tmp_path / "model.pt")
     emulator = load_emulator(path)
-    x = vector(samples(LEVELS, 3), DOORS["v2"])
+    x = vector(samples(LEVELS, 3), V2.variables)
     np.save(tmp_path / "x.npy", x.numpy())
     script = (
         "import sys, numpy, torch; m = torch.jit.load(sys.argv[1]);"
@@ -246,7 +249,7 @@ def test_fast_form_says_so_and_how_far_it_is_off(make, tmp_path, caplog):
     off = fast.metadata["fast_form"]
     assert 1e-5 < off["ptend_t"] < 0.1
     exact = load_emulator(export_model(checkpoint, tmp_path / "exact.pt"))
-    x = vector(samples(LEVELS, 6), DOORS["v2"]).numpy()
+    x = vector(samples(LEVELS, 6), V2.variables).numpy()
     assert not np.array_equal(fast(x), exact(x))
     difference = relative_difference(torch.as_tensor(exact(x)), torch.as_tensor(fast(x)), LEVELS)
     assert difference < 0.1
@@ -258,8 +261,8 @@ def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path, stati
         load_emulator(export_model(checkpoint, tmp_path / "a.pt")).metadata["probes"] == "training"
     )
     about = load_model(checkpoint).about
-    x = training_columns(DOORS["v2"], about["statistics"], about["statistics_fields"], 4000)
-    for name, place in DOORS["v2"].slices(LEVELS).items():
+    x = training_columns(V2.variables, about["statistics"], about["statistics_fields"], 4000)
+    for name, place in V2.variables.slices(LEVELS).items():
         known = statistics[name]
         low, high = (np.broadcast_to(b, x[0, place].shape) for b in (known.min, known.max))
         found = x[:, place].double().numpy()
@@ -290,7 +293,7 @@ def test_weights_that_give_no_number_are_refused(make, tmp_path):
 
 
 def test_difference_sees_what_is_not_finite():
-    a = torch.rand(2, DOOR_OUTPUTS.size(LEVELS))
+    a = torch.rand(2, OUTPUTS.size(LEVELS))
     b = a.clone()
     b[1, 3] = float("nan")
     assert relative_difference(a, b, LEVELS) == float("inf")
@@ -308,7 +311,7 @@ def test_unknown_precision_lists_the_known(make, tmp_path):
 
 def test_wrong_width_is_named(make, tmp_path):
     emulator = load_emulator(export_model(make(), tmp_path / "model.pt"))
-    with pytest.raises(ClimSimError, match=rf"\(column, {emulator.n_inputs}\) for door v2"):
+    with pytest.raises(ClimSimError, match=rf"\(column, {emulator.n_inputs}\) for interface v2"):
         emulator(np.zeros((3, 5), np.float32))
 
 
@@ -322,13 +325,15 @@ def corrupt(path, tmp_path, **changes):
     return other
 
 
-def test_wrong_door_in_the_metadata_is_found_out(make, tmp_path):
+def test_wrong_interface_in_the_metadata_is_found_out(make, tmp_path):
     path = export_model(make(), tmp_path / "model.pt")
-    with pytest.raises(ClimSimError, match=r"other\.pt: expected a model with the door v2 or v6"):
+    with pytest.raises(
+        ClimSimError, match=r"other\.pt: expected a model with the interface v2 or v6"
+    ):
         load_emulator(corrupt(path, tmp_path, door="v9"))
-    with pytest.raises(ClimSimError, match=r"other\.pt: expected door v6 at 24 levels"):
+    with pytest.raises(ClimSimError, match=r"other\.pt: expected interface v6 at 24 levels"):
         load_emulator(corrupt(path, tmp_path, door="v6"))
-    with pytest.raises(ClimSimError, match=r"other\.pt: expected door v2 at 60 levels"):
+    with pytest.raises(ClimSimError, match=r"other\.pt: expected interface v2 at 60 levels"):
         load_emulator(corrupt(path, tmp_path, n_levels=60))
 
 
@@ -341,11 +346,11 @@ class Foreign(torch.nn.Module):
         return x[:, :1].expand(-1, self.n_outputs).contiguous() + 0 * x[:, 556:557]
 
 
-def test_torchscript_made_elsewhere_is_taken_by_its_door(tmp_path, caplog):
+def test_torchscript_made_elsewhere_is_taken_by_its_interface(tmp_path, caplog):
     path = tmp_path / "foreign.pt"
     torch.jit.save(torch.jit.script(Foreign(368)), str(path))
     emulator = load_emulator(path)
-    assert (emulator.door, emulator.n_levels, emulator.confidence) == ("v2", 60, False)
+    assert (emulator.interface, emulator.n_levels, emulator.confidence) == (V2, 60, False)
     assert "no metadata.json inside" in caplog.text
     assert emulator(np.ones((3, 557), np.float32)).shape == (3, 368)
 
@@ -407,7 +412,7 @@ def test_torchscript_that_never_answers_is_given_up(tmp_path, monkeypatch):
     ("module", "found"),
     [(Doubled(368), "a tuple instead of one tensor"), (Exact(368), "a float64 tensor of shape")],
 )
-def test_torchscript_that_fits_no_door_says_what_it_gives(tmp_path, module, found):
+def test_torchscript_that_fits_no_interface_says_what_it_gives(tmp_path, module, found):
     with pytest.raises(ClimSimError, match=rf"fits neither \(557 inputs: {found}"):
         load_emulator(scripted(module, tmp_path / "foreign.pt"))
 
@@ -444,7 +449,7 @@ def test_file_that_is_no_checkpoint_is_named(tmp_path):
 @pytest.mark.slow
 def test_file_runs_a_high_resolution_grid_at_once(make, tmp_path):
     emulator = load_emulator(export_model(make(), tmp_path / "model.pt"))
-    x = np.tile(vector(samples(LEVELS, 50), DOORS["v2"]).numpy(), (432, 1))
+    x = np.tile(vector(samples(LEVELS, 50), V2.variables).numpy(), (432, 1))
     assert len(x) == 21600
     y = emulator(x)
     first, last = torch.as_tensor(y[:50]), torch.as_tensor(y[-50:])

@@ -12,10 +12,11 @@ from climsim.configuration import compose_config
 from climsim.export import export_model
 from climsim.export.module import Member, build_emulation
 from climsim.export.writing import relative_difference
+from climsim.interfaces import ENCODINGS
 from climsim.networks import network_names
 from climsim.training.checkpoint import describe_model, load_model, save_model
-from climsim.transforms import DOORS, from_statistics
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.transforms import from_statistics
+from climsim.variables import OUTPUTS, TARGETS
 from physical_samples import samples, statistics_of, vector
 
 LEVELS = 60
@@ -91,7 +92,7 @@ def run_alone(path, inputs):
 
 def difference(expected, found):
     """Largest difference relative to the largest value of each variable, confidences included."""
-    size = DOOR_OUTPUTS.size()
+    size = OUTPUTS.size()
     worst = relative_difference(expected[:, :size], found[:, :size], LEVELS)
     for place in TARGETS.slices().values() if expected.shape[1] > size else ():
         a, b = expected[:, size:][:, place], found[:, size:][:, place]
@@ -106,8 +107,8 @@ def check(checkpoints, columns, tmp_path):
     confidence = models[0].confidence
     eager = build_emulation([Member(m.network, m.transforms) for m in models], confidence)
     encoding = models[0].transforms.inputs.kind
-    door = DOORS["v6" if encoding == "expanded" else "v2"]
-    block = vector(samples(LEVELS, 384, seed=5), door).numpy()
+    interface = ENCODINGS[encoding].interface.variables
+    block = vector(samples(LEVELS, 384, seed=5), interface).numpy()
     inputs = [np.ascontiguousarray(np.resize(block, (n, block.shape[1]))) for n in columns]
     for x, found in zip(inputs, run_alone(path, inputs), strict=True):
         with torch.inference_mode():
@@ -142,6 +143,6 @@ def test_file_takes_the_columns_of_a_fine_grid_at_once(name, recipe, make, tmp_p
         ("v6", ("pao_model", "encdec_lstm")),
     ],
 )
-def test_ensemble_of_every_door_is_one_file(recipe, networks, make, tmp_path):
+def test_ensemble_of_every_interface_is_one_file(recipe, networks, make, tmp_path):
     checkpoints = [make(name, recipe, seed) for name, seed in zip(networks, (7, 43), strict=True)]
     check(checkpoints, (1, 384), tmp_path)

@@ -9,8 +9,8 @@ import torch
 import climsim
 from climsim.export import load_emulator
 from climsim.export.probe import probe_columns
-from climsim.transforms import DOORS
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.interfaces import V2
+from climsim.variables import OUTPUTS, TARGETS
 from exported_synthetic import LEVELS, write_model
 
 
@@ -22,7 +22,7 @@ def emulator(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def columns():
-    return probe_columns(DOORS["v2"], LEVELS, 5).numpy()
+    return probe_columns(V2.variables, LEVELS, 5).numpy()
 
 
 def test_package_says_its_version_and_brings_its_error_and_types():
@@ -34,9 +34,9 @@ def test_package_says_its_version_and_brings_its_error_and_types():
 def test_emulator_says_what_it_is(emulator):
     shown = repr(emulator)
     assert str(emulator.path) in shown
-    assert f"pao_model, door v2: (column, {DOORS['v2'].size(LEVELS)}) -> (column," in shown
+    assert f"pao_model, interface v2: (column, {V2.variables.size(LEVELS)}) -> (column," in shown
     assert "\n" not in shown
-    assert emulator.inputs is DOORS["v2"]
+    assert emulator.inputs is V2.variables
 
 
 def test_output_splits_into_named_fields(emulator, columns):
@@ -46,7 +46,7 @@ def test_output_splits_into_named_fields(emulator, columns):
     assert fields["cam_out_PRECC"].shape == (5,)
     losses = {name for name in fields if name.startswith("confidence_")}
     assert losses == ({f"confidence_{n}" for n in TARGETS.names} if emulator.confidence else set())
-    assert set(fields) - losses == set(DOOR_OUTPUTS.names)
+    assert set(fields) - losses == set(OUTPUTS.names)
     with pytest.raises(climsim.ClimSimError, match=r"expected outputs of shape \(column, "):
         emulator.fields(y[:, 1:])
 

@@ -7,20 +7,19 @@ import pytest
 import torch
 
 from climsim.errors import ClimSimError
+from climsim.interfaces import ENCODINGS, V2, V6
 from climsim.physics.thermodynamics import liquid_fraction as numpy_liquid_fraction
 from climsim.transforms import (
-    DOORS,
-    DoorTransform,
+    InterfaceTransform,
     MicrophysicsConstraint,
     TargetTransform,
-    door_of_inputs,
     from_published,
     from_statistics,
     liquid_fraction,
 )
 from climsim.transforms.build import describe, empty_transforms
 from climsim.transforms.inputs import input_set, multirep_profiles
-from climsim.variables import DOOR_OUTPUTS, EXPANDED, STANDARD, TARGETS
+from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
 from physical_samples import samples, statistics_of, vector
 
 LEVELS = 18
@@ -202,10 +201,11 @@ def test_targets_of_a_constant_keep_a_finite_scale(values):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_door_gives_the_vector_of_the_set(kind, values):
-    door, variables = DOORS[door_of_inputs(kind)], input_set(kind)
-    transform = DoorTransform(door, variables, LEVELS)
-    found = transform(vector(values, door))
+def test_interface_gives_the_vector_of_the_set(kind, values):
+    encoding = ENCODINGS[kind]
+    variables = encoding.variables
+    transform = InterfaceTransform(encoding, LEVELS)
+    found = transform(vector(values, encoding.interface.variables))
     torch.testing.assert_close(found, vector(values, variables))
 
 
@@ -216,22 +216,22 @@ def test_liquid_fraction_is_that_of_the_features():
 
 
 def test_microphysics_splits_condensate_by_the_new_temperature():
-    door = DOORS["v2"]
-    x = torch.zeros(1, door.size(LEVELS))
+    interface = V2.variables
+    x = torch.zeros(1, interface.size(LEVELS))
     y = torch.zeros(1, TARGETS.size(LEVELS))
 
     def set_level(tensor, variables, name, value, level=16):
         tensor[0, variables.slice(name, LEVELS).start + level] = value
 
     # 258.16 K warms by 5 K to 263.16 K, where half is liquid; condensate grows from 3 to 9 g/kg.
-    set_level(x, door, "state_t", 258.16)
-    set_level(x, door, "state_q0002", 1e-3)
-    set_level(x, door, "state_q0003", 2e-3)
+    set_level(x, interface, "state_t", 258.16)
+    set_level(x, interface, "state_q0002", 1e-3)
+    set_level(x, interface, "state_q0003", 2e-3)
     set_level(y, TARGETS, "ptend_t", 5.0 / 1200)
     set_level(y, TARGETS, "ptend_qn", 6e-3 / 1200)
     set_level(y, TARGETS, "ptend_u", 0.01)
     set_level(y, TARGETS, "cam_out_PRECC", 1e-8, level=0)
-    out = parts(MicrophysicsConstraint(door, LEVELS)(x, y), DOOR_OUTPUTS)
+    out = parts(MicrophysicsConstraint(V2, LEVELS)(x, y), OUTPUTS)
     np.testing.assert_allclose(out["ptend_q0002"][16], (4.5e-3 - 1e-3) / 1200, rtol=1e-4)
     np.testing.assert_allclose(out["ptend_q0003"][16], (4.5e-3 - 2e-3) / 1200, rtol=1e-4)
     np.testing.assert_allclose(out["ptend_t"][16], 5.0 / 1200, rtol=1e-6)
@@ -240,12 +240,12 @@ def test_microphysics_splits_condensate_by_the_new_temperature():
 
 
 def test_microphysics_conserves_condensate_and_zeroes_the_top():
-    door = DOORS["v6"]
+    interface = V6.variables
     generator = torch.Generator().manual_seed(2)
-    x = torch.rand(4, door.size(LEVELS), generator=generator) * 1e-3
-    x[:, door.slice("state_t", LEVELS)] = 230 + 60 * torch.rand(4, LEVELS, generator=generator)
+    x = torch.rand(4, interface.size(LEVELS), generator=generator) * 1e-3
+    x[:, interface.slice("state_t", LEVELS)] = 230 + 60 * torch.rand(4, LEVELS, generator=generator)
     y = torch.randn(4, TARGETS.size(LEVELS), generator=generator) * 1e-6
-    out = parts(MicrophysicsConstraint(door, LEVELS)(x, y), DOOR_OUTPUTS)
+    out = parts(MicrophysicsConstraint(V6, LEVELS)(x, y), OUTPUTS)
     total = parts(y, TARGETS)["ptend_qn"]
     water = out["ptend_q0002"] + out["ptend_q0003"]
     np.testing.assert_allclose(water[:, 15:], total[:, 15:], atol=2e-12)
@@ -259,9 +259,9 @@ def test_microphysics_conserves_condensate_and_zeroes_the_top():
 @pytest.mark.parametrize("kind", KINDS)
 def test_scripted_transforms_equal_eager_ones_for_strided_input(kind, values, statistics):
     transforms = from_statistics(statistics, kind, LEVELS, clip_margin=0.1)
-    door = DOORS[door_of_inputs(kind)]
+    interface = ENCODINGS[kind].interface.variables
     modules = (
-        (DoorTransform(door, input_set(kind), LEVELS), door.size(LEVELS)),
+        (InterfaceTransform(ENCODINGS[kind], LEVELS), interface.size(LEVELS)),
         (transforms.inputs, transforms.inputs.n_inputs),
         (transforms.targets, transforms.targets.n_features),
     )
@@ -365,13 +365,13 @@ def test_one_statistics_object_serves_replaced_fields(statistics):
 
 def test_condensate_is_split_over_the_time_step_of_the_data():
     """After 900 s the air has warmed from 260 K to 269 K, where 79 % of condensate is liquid."""
-    door = DOORS["v2"]
-    x = torch.zeros(1, door.size(LEVELS))
+    interface = V2.variables
+    x = torch.zeros(1, interface.size(LEVELS))
     for name, value in (("state_t", 260.0), ("state_q0002", 1e-5), ("state_q0003", 1e-5)):
-        x[:, door.slice(name, LEVELS)] = value
+        x[:, interface.slice(name, LEVELS)] = value
     y = torch.zeros(1, TARGETS.size(LEVELS))
     y[:, TARGETS.slice("ptend_t", LEVELS)] = 0.01
-    out = MicrophysicsConstraint(door, LEVELS, 0, time_step=900.0)(x, y)
-    liquid = out[:, DOOR_OUTPUTS.slice("ptend_q0002", LEVELS)]
+    out = MicrophysicsConstraint(V2, LEVELS, 0, time_step=900.0)(x, y)
+    liquid = out[:, OUTPUTS.slice("ptend_q0002", LEVELS)]
     expected = ((269.0 - 253.16) / 20 * 2e-5 - 1e-5) / 900
     torch.testing.assert_close(liquid, torch.full_like(liquid, expected), rtol=2e-4, atol=0)

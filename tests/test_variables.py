@@ -2,6 +2,7 @@ import pytest
 
 from climsim import variables as v
 from climsim.errors import ClimSimError
+from climsim.interfaces import V2, V6
 
 
 @pytest.mark.parametrize(
@@ -11,9 +12,9 @@ from climsim.errors import ClimSimError
         (v.EXPANDED, 1399),
         (v.TARGETS, 308),
         (v.KAGGLE_INPUTS, 556),
-        (v.DOOR_V2, 557),
-        (v.DOOR_V6, 1519),
-        (v.DOOR_OUTPUTS, 368),
+        (V2.variables, 557),
+        (V6.variables, 1519),
+        (v.OUTPUTS, 368),
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
@@ -22,7 +23,7 @@ def test_sizes_of_published_sets(chosen, size):
 
 
 def test_slices_tile_the_vector_in_order():
-    for chosen in (v.STANDARD, v.EXPANDED, v.TARGETS, v.KAGGLE_INPUTS, v.DOOR_V6):
+    for chosen in (v.STANDARD, v.EXPANDED, v.TARGETS, v.KAGGLE_INPUTS, V6.variables):
         stop = 0
         for name in chosen.names:
             part = chosen.slice(name, levels=7)
@@ -52,6 +53,6 @@ def test_expanded_order_is_the_published_one():
 
 def test_unknown_variable_lists_the_known_ones():
     with pytest.raises(ClimSimError, match=r"unknown variable of the set 'v2' 'ptend_t'.*state_rh"):
-        v.DOOR_V2.slice("ptend_t")
+        V2.variables.slice("ptend_t")
     with pytest.raises(ClimSimError, match="unknown variable 'nothing'"):
         v.variable("nothing")

@@ -232,13 +232,6 @@ SCALARS_IN = tuple(v.name for v in _SCALARS_IN)
 SCALARS_OUT = tuple(v.name for v in _SCALARS_OUT)
 _FORCINGS = ("state_t_dyn", "state_q0_dyn", "state_u_dyn")
 _PHYSICS = ("state_t_prvphy", "state_q0001_prvphy", "state_qn_prvphy", "state_u_prvphy")
-_DOOR_PHYSICS = (
-    "state_t_prvphy",
-    "state_q0001_prvphy",
-    "state_q0002_prvphy",
-    "state_q0003_prvphy",
-    "state_u_prvphy",
-)
 
 
 def _earlier(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -246,9 +239,7 @@ def _earlier(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _COLUMN_STATE = ("state_t", "state_rh", "state_qn", "liq_partition", "state_u", "state_v")
-_DOOR_STATE = ("state_t", "state_rh", "state_q0002", "state_q0003", "state_u", "state_v")
 _PREVIOUS = (*_FORCINGS, *_earlier(_FORCINGS), *_PHYSICS, *_earlier(_PHYSICS))
-_DOOR_PREVIOUS = (*_FORCINGS, *_earlier(_FORCINGS), *_DOOR_PHYSICS, *_earlier(_DOOR_PHYSICS))
 LOCATION = tuple(v.name for v in _LOCATION)
 
 STANDARD = VariableSet("standard", (*_COLUMN_STATE, *TRACE_GASES, *SCALARS_IN))
@@ -266,22 +257,23 @@ KAGGLE_INPUTS = VariableSet(
     (*PROGNOSTIC, *(n for n in SCALARS_IN if n != "cam_in_SNOWHICE"), *TRACE_GASES),
 )
 """Raw inputs of the Kaggle competition (``v2_kaggle``): 556 values, trace gases last."""
-DOOR_V2 = VariableSet("v2", (*_DOOR_STATE, *TRACE_GASES, *SCALARS_IN))
-"""What the climate model hands an exported model of the standard set: 557 values."""
-DOOR_V6 = VariableSet("v6", (*_DOOR_STATE, *_DOOR_PREVIOUS, *TRACE_GASES, *SCALARS_IN, *LOCATION))
-"""What the climate model hands an exported model of the expanded set: 1519 values."""
-DOOR_OUTPUTS = VariableSet(
-    "outputs",
-    (
-        "ptend_t",
-        "ptend_q0001",
-        "ptend_q0002",
-        "ptend_q0003",
-        "ptend_u",
-        "ptend_v",
-        *SCALARS_OUT,
-    ),
-)
+
+
+def liquid_and_ice(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Variables of a climate model that a set with condensate is made of.
+
+    Condensate becomes liquid and ice; the liquid fraction, which temperature gives, goes.
+    """
+    result: list[str] = []
+    for name in names:
+        if "_qn" in name:
+            result += [name.replace("_qn", "_q0002"), name.replace("_qn", "_q0003")]
+        elif name != "liq_partition":
+            result.append(name)
+    return tuple(result)
+
+
+OUTPUTS = VariableSet("outputs", liquid_and_ice(TARGETS.names))
 """What an exported model returns, and Kaggle's targets: 368 values."""
 
 RAW_PROFILES = tuple(v.name for v in _STATE)

@@ -19,8 +19,9 @@ from climsim.data.features import (
 )
 from climsim.data.raw import RawStep
 from climsim.data.times import to_date
+from climsim.interfaces import V2, V6
 from climsim.physics.thermodynamics import saturation_pressure_ice, saturation_pressure_liquid
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, EXPANDED, STANDARD, TARGETS
+from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
 
 GRID = make_grid()
 
@@ -31,7 +32,7 @@ def raw_step(seed):
 
 
 def test_store_holds_every_variable_of_every_set():
-    for variables in (STANDARD, EXPANDED, TARGETS, DOOR_V2, DOOR_V6, DOOR_OUTPUTS):
+    for variables in (STANDARD, EXPANDED, TARGETS, V2.variables, V6.variables, OUTPUTS):
         assert set(variables.names) <= set(STORED)
     assert len(STORED) == len(set(STORED))
 

@@ -10,7 +10,8 @@ from climsim.evaluation.confidence import LOSS_EDGES, ConfidenceStatistics, Loss
 from climsim.evaluation.offline import OfflineConfig, stream
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.tropopause import lapse_rate_tropopause
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.interfaces import V2, Interface
+from climsim.variables import OUTPUTS, TARGETS
 from evaluation_synthetic import LinearModel, write_store
 
 LEVELS = 6
@@ -21,7 +22,7 @@ class Confident:
     """A model whose predicted loss is twice a constant for each target."""
 
     n_levels: int = LEVELS
-    door: str = "v2"
+    interface: Interface = V2
     confidence: bool = True
     loss: str = "huber"
     metadata: dict[str, Any] = field(init=False)
@@ -45,7 +46,7 @@ def store(tmp_path_factory):
 
 def test_loss_is_the_training_loss_of_scaled_and_pruned_targets():
     rng = np.random.default_rng(0)
-    truth, guess = rng.normal(0, 1e-3, (2, 5, DOOR_OUTPUTS.size(LEVELS)))
+    truth, guess = rng.normal(0, 1e-3, (2, 5, OUTPUTS.size(LEVELS)))
     for name in ("huber", "mse", "l1"):
         model = Confident(loss=name)
         found = LossScale.of(model).loss(truth, guess, LEVELS)
@@ -62,9 +63,9 @@ def test_loss_is_the_training_loss_of_scaled_and_pruned_targets():
 
 
 def test_cloud_target_is_liquid_plus_ice():
-    outputs = np.arange(float(DOOR_OUTPUTS.size(LEVELS)))
+    outputs = np.arange(float(OUTPUTS.size(LEVELS)))
     cloud = to_targets(outputs, LEVELS)[TARGETS.slice("ptend_qn", LEVELS)]
-    liquid, ice = (outputs[DOOR_OUTPUTS.slice(f"ptend_q000{i}", LEVELS)] for i in (2, 3))
+    liquid, ice = (outputs[OUTPUTS.slice(f"ptend_q000{i}", LEVELS)] for i in (2, 3))
     np.testing.assert_array_equal(cloud, liquid + ice)
 
 

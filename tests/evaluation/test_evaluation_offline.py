@@ -23,7 +23,8 @@ from climsim.evaluation.offline import (
     stream,
 )
 from climsim.evaluation.offline_dataset import PERCENTILE_EDGES, offline_dataset, percentile_groups
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2
+from climsim.interfaces import V2, V6, Interface
+from climsim.variables import OUTPUTS
 from evaluation_synthetic import LinearModel, write_store
 
 
@@ -49,8 +50,8 @@ def direct(store):
         parts = [p if p.ndim == 3 else p[..., None] for p in parts]
         return np.concatenate(parts, axis=-1).reshape(-1, variables.size(store.n_levels))
 
-    prediction = LinearModel(store.n_levels)(read(DOOR_V2))
-    return read(DOOR_OUTPUTS).astype(np.float64), prediction.astype(np.float64)
+    prediction = LinearModel(store.n_levels)(read(V2.variables))
+    return read(OUTPUTS).astype(np.float64), prediction.astype(np.float64)
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def metrics(store, config):
 
 def test_r2_and_errors_agree_with_scikit_learn_on_the_whole_split(store, metrics, direct):
     truth, prediction = direct
-    for name in DOOR_OUTPUTS.names:
-        where = DOOR_OUTPUTS.slice(name, store.n_levels)
+    for name in OUTPUTS.names:
+        where = OUTPUTS.slice(name, store.n_levels)
         t, p = truth[:, where], prediction[:, where]
         defined = t.std(axis=0) > 0
         expected = r2_score(t, p, multioutput="raw_values")
@@ -78,7 +79,7 @@ def test_r2_and_errors_agree_with_scikit_learn_on_the_whole_split(store, metrics
 
 def test_climsim_r2_is_the_mean_over_columns_of_r2_over_time(store, metrics, direct):
     columns = store.n_columns
-    where = DOOR_OUTPUTS.slice("ptend_u", store.n_levels)
+    where = OUTPUTS.slice("ptend_u", store.n_levels)
     truth, prediction = (x.reshape(-1, columns, x.shape[1])[..., where] for x in direct)
     per_column = [
         r2_score(truth[:, c], prediction[:, c], multioutput="raw_values") for c in range(columns)
@@ -87,7 +88,7 @@ def test_climsim_r2_is_the_mean_over_columns_of_r2_over_time(store, metrics, dir
 
 
 def test_condensate_is_scored_as_the_sum_of_its_phases(store, metrics, direct):
-    parts = [DOOR_OUTPUTS.slice(f"ptend_q000{i}", store.n_levels) for i in (2, 3)]
+    parts = [OUTPUTS.slice(f"ptend_q000{i}", store.n_levels) for i in (2, 3)]
     truth, prediction = (x[:, parts[0]] + x[:, parts[1]] for x in direct)
     defined = truth.std(axis=0) > 0
     expected = r2_score(truth[:, defined], prediction[:, defined], multioutput="raw_values")
@@ -97,12 +98,12 @@ def test_condensate_is_scored_as_the_sum_of_its_phases(store, metrics, direct):
 
 
 def test_condensate_does_not_count_twice_in_the_mean_over_outputs(store, metrics):
-    scores = [np.atleast_1d(metrics[f"r2_{n}"]) for n in DOOR_OUTPUTS.names]
+    scores = [np.atleast_1d(metrics[f"r2_{n}"]) for n in OUTPUTS.names]
     assert float(metrics["r2_mean"]) == pytest.approx(capped_mean(np.concatenate(scores)))
 
 
 def test_skill_by_surface_type_is_that_of_its_samples(store, metrics, direct):
-    where = DOOR_OUTPUTS.slice("ptend_t", store.n_levels)
+    where = OUTPUTS.slice("ptend_t", store.n_levels)
     steps = store.steps("test")
     for kind, name in (("land", "LAND"), ("ocean", "OCN"), ("sea ice", "ICE")):
         chosen = store.array(f"cam_in_{name}FRAC")[:][steps].ravel() > 0.5
@@ -150,7 +151,7 @@ def test_energy_weighting_of_a_hand_worked_column(store, metrics, direct):
     )
     weight = 1004.64 * np.moveaxis(thickness, 1, 2) / 9.80616
     weight = weight * (grid.area / grid.area.mean())[:, None]
-    where = DOOR_OUTPUTS.slice("ptend_t", store.n_levels)
+    where = OUTPUTS.slice("ptend_t", store.n_levels)
     error = (prediction - truth)[:, where].reshape(weight.shape) * weight
     expected = np.abs(error).mean(axis=(0, 1))
     np.testing.assert_allclose(metrics["mae_energy_ptend_t"], expected, rtol=1e-6)
@@ -158,7 +159,7 @@ def test_energy_weighting_of_a_hand_worked_column(store, metrics, direct):
 
 def test_section_of_a_bin_with_one_column_is_the_score_of_that_column(store, metrics, direct):
     columns = store.n_columns
-    where = DOOR_OUTPUTS.slice("ptend_t", store.n_levels)
+    where = OUTPUTS.slice("ptend_t", store.n_levels)
     truth, prediction = (x.reshape(-1, columns, x.shape[1])[:, 0, where] for x in direct)
     expected = r2_score(truth, prediction, multioutput="raw_values")
     assert store.grid.lat[0] < -80
@@ -170,8 +171,8 @@ def test_section_of_a_bin_with_one_column_is_the_score_of_that_column(store, met
 def test_bias_by_precipitation_sums_to_the_bias(store, metrics, direct):
     truth, prediction = direct
     levels = store.n_levels
-    rain = truth[:, DOOR_OUTPUTS.slice("cam_out_PRECC", levels).start]
-    error = (prediction - truth)[:, DOOR_OUTPUTS.slice("ptend_q0001", levels)]
+    rain = truth[:, OUTPUTS.slice("cam_out_PRECC", levels).start]
+    error = (prediction - truth)[:, OUTPUTS.slice("ptend_q0001", levels)]
     last = metrics["bias_by_precipitation_ptend_q0001"].values[-1]
     if np.isfinite(last).all():
         np.testing.assert_allclose(last, error[rain.argmax()], rtol=1e-5)
@@ -208,11 +209,11 @@ def test_ensemble_is_scored_by_its_mean_and_its_crps(store, config, direct):
     models = [LinearModel(store.n_levels, seed=s) for s in (11, 12, 13)]
     found = offline_dataset(stream(models, store, config), store.grid)
     steps = store.steps("test")
-    inputs = [store.array(n)[:][steps] for n in DOOR_V2.names]
+    inputs = [store.array(n)[:][steps] for n in V2.variables.names]
     inputs = np.concatenate([x if x.ndim == 3 else x[..., None] for x in inputs], axis=-1)
     guesses = np.stack([m(inputs.reshape(-1, inputs.shape[-1])) for m in models])
     truth = direct[0]
-    where = DOOR_OUTPUTS.slice("ptend_u", store.n_levels)
+    where = OUTPUTS.slice("ptend_u", store.n_levels)
     expected = r2_score(truth[:, where], guesses.mean(axis=0)[:, where], multioutput="raw_values")
     np.testing.assert_allclose(found["r2_ptend_u"], expected, rtol=1e-5, atol=1e-6)
     pairs = np.abs(guesses[:, None] - guesses[None]).mean(axis=(0, 1)) / 2
@@ -229,15 +230,16 @@ def test_ensemble_is_named_by_what_its_members_share():
     assert ensemble_of(members[:1]) == members[0]
 
 
-def test_empty_split_and_unknown_door_are_refused(store, config):
+def test_empty_split_and_unknown_interface_are_refused(store, config):
     with pytest.raises(ClimSimError, match="'validation' has no step"):
         stream([LinearModel(store.n_levels)], store, replace(config, split="validation"))
-    with pytest.raises(ClimSimError, match="door 'v9'"):
-        check_models([LinearModel(store.n_levels, door="v9")], store, config)
+    with pytest.raises(ClimSimError, match="interface 'v9'"):
+        unknown = Interface("v9", V2.variables, OUTPUTS, 0)
+        check_models([LinearModel(store.n_levels, interface=unknown)], store, config)
     with pytest.raises(ClimSimError, match="expects 9"):
         check_models([LinearModel(9)], store, config)
-    pair = [LinearModel(store.n_levels), LinearModel(store.n_levels, door="v6")]
-    with pytest.raises(ClimSimError, match="ensembles of one door"):
+    pair = [LinearModel(store.n_levels), LinearModel(store.n_levels, interface=V6)]
+    with pytest.raises(ClimSimError, match="ensembles of one interface"):
         check_models(pair, store, replace(config, members=(config.model,)))
 
 
@@ -283,7 +285,7 @@ class Emulator(LinearModel):
         outputs = super().__call__(inputs)
         warm = inputs[:, self.n_levels - 1] > 0
         outputs[warm, self.n_levels - 2 : self.n_levels] = np.nan
-        outputs[warm, DOOR_OUTPUTS.slice("cam_out_PRECC", self.n_levels)] = np.inf
+        outputs[warm, OUTPUTS.slice("cam_out_PRECC", self.n_levels)] = np.inf
         return outputs
 
 
@@ -308,7 +310,7 @@ def test_model_that_returns_no_numbers_ends_in_an_error_that_says_where(store, c
 
 
 def test_store_without_numbers_is_told_apart_from_a_model_without():
-    whole = np.zeros((1, 3, DOOR_OUTPUTS.size(6)))
+    whole = np.zeros((1, 3, OUTPUTS.size(6)))
     outputs, truth, inputs = whole.copy(), whole.copy(), np.zeros((1, 3, 9))
     clean = NonFinite.of([outputs], truth, inputs)
     assert clean.problems(6) == []

@@ -20,10 +20,11 @@ import climsim
 from climsim import cli
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.files import read_json
+from climsim.interfaces import V2, V6
 from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
 from climsim.online.memory import Memory
 from climsim.online.run import RunConfig, run_online
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
+from climsim.variables import OUTPUTS
 from online.toy_host import LEVELS, ToyHost
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -116,15 +117,15 @@ def relaxation(tmp_path_factory):
 
 def test_own_torchscript_file_heats_what_is_cold_and_uses_the_sun(relaxation):
     emulator = climsim.load_emulator(relaxation)
-    assert emulator.door == "v2"
-    inputs = np.zeros((2, DOOR_V2.size(60)), np.float32)
-    inputs[:, DOOR_V2.slices(60)["state_t"]] = [[200.0], [320.0]]
-    inputs[:, DOOR_V2.slices(60)["pbuf_SOLIN"]] = [[0.0], [1000.0]]
+    assert emulator.interface is V2
+    inputs = np.zeros((2, V2.variables.size(60)), np.float32)
+    inputs[:, V2.variables.slices(60)["state_t"]] = [[200.0], [320.0]]
+    inputs[:, V2.variables.slices(60)["pbuf_SOLIN"]] = [[0.0], [1000.0]]
     outputs = emulator(inputs)
-    heating = outputs[:, DOOR_OUTPUTS.slices(60)["ptend_t"]]
+    heating = outputs[:, OUTPUTS.slices(60)["ptend_t"]]
     assert (heating[0] > 0).all()
     assert (heating[1] < 0).all()
-    shortwave = outputs[:, DOOR_OUTPUTS.slices(60)["cam_out_NETSW"]]
+    shortwave = outputs[:, OUTPUTS.slices(60)["cam_out_NETSW"]]
     np.testing.assert_allclose(shortwave, [[0.0], [700.0]], rtol=1e-6)
 
 
@@ -171,15 +172,15 @@ def test_damping_is_the_rate_at_which_differences_between_layers_decay(damping):
 class Echo:
     """Answers with parts of the tendencies it remembers."""
 
-    door = "v6"
+    interface = V6
     n_levels = LEVELS
 
     def __call__(self, vector):
-        given = DOOR_V6.slices(LEVELS)
-        out = np.zeros((len(vector), DOOR_OUTPUTS.size(LEVELS)), vector.dtype)
+        given = V6.variables.slices(LEVELS)
+        out = np.zeros((len(vector), OUTPUTS.size(LEVELS)), vector.dtype)
         heating = np.full(LEVELS, 0.25)
         heating[4] = 1.5
-        there = DOOR_OUTPUTS.slices(LEVELS)
+        there = OUTPUTS.slices(LEVELS)
         out[:, there["ptend_t"]] = heating * vector[:, given["state_t_prvphy"]]
         out[:, there["ptend_u"]] = 0.75 * vector[:, given["state_u_prvphy"]]
         return out

@@ -16,7 +16,7 @@ from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.transforms import liquid_fraction
 from climsim.transforms.inputs import input_set
 from climsim.transforms.published import read_published
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.variables import OUTPUTS, TARGETS
 from golden_weights import GOLDEN, INPUTS, formula_state
 
 STATISTICS = GOLDEN.parent / "reference_data" / "normalization"
@@ -111,7 +111,7 @@ def test_imported_model_exports_and_predicts_alike(tmp_path, name):
     x = physical_columns("standard")
     condensate = input_set("standard").slice("state_qn")
     liquid = input_set("standard").slice("liq_partition")
-    # At the door ice stands where the set holds the liquid fraction.
+    # At the interface ice stands where the set holds the liquid fraction.
     x[:, liquid] = x[:, liquid].abs() * x[:, condensate]
     y = emulator(x.numpy())
     with torch.no_grad():
@@ -121,8 +121,8 @@ def test_imported_model_exports_and_predicts_alike(tmp_path, name):
         temperature = x[:, input_set("standard").slice("state_t")]
         whole[:, liquid] = liquid_fraction(temperature)
         expected = model.predict(whole)
-    assert y.shape == (3, DOOR_OUTPUTS.size())
-    heating = DOOR_OUTPUTS.slice("ptend_t")
+    assert y.shape == (3, OUTPUTS.size())
+    heating = OUTPUTS.slice("ptend_t")
     np.testing.assert_allclose(y[:, heating], expected[:, TARGETS.slice("ptend_t")], rtol=1e-4)
     np.testing.assert_allclose(y[:, -8:], expected[:, -8:], rtol=1e-4, atol=1e-12)
 

@@ -8,7 +8,7 @@ from cftime import DatetimeNoLeap
 
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import HealthReport, StepResult
-from climsim.variables import DOOR_OUTPUTS, RAW_PROFILES, SCALARS_IN
+from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
 LEVELS, COLUMNS = 60, 4
 
@@ -40,9 +40,9 @@ class Room:
         return fields | {"state_t": self.temperature, "state_ps": pressure, "state_pmid": middle}
 
     def physics(self):
-        tendencies = {n: np.zeros((LEVELS, COLUMNS)) for n in DOOR_OUTPUTS.profiles}
+        tendencies = {n: np.zeros((LEVELS, COLUMNS)) for n in OUTPUTS.profiles}
         tendencies["ptend_t"] = tendencies["ptend_t"] + self.warmth
-        surface = {n: np.ones(COLUMNS) for n in DOOR_OUTPUTS.scalars}
+        surface = {n: np.ones(COLUMNS) for n in OUTPUTS.scalars}
         return StepResult(self.date, self.inputs(), tendencies, surface)
 
     def step_physics(self):

@@ -104,7 +104,9 @@ def test_every_network_gives_equal_values_in_cpp(name, with_libtorch, export):
         ("standard", True, (557, 676)),
     ],
 )
-def test_every_door_gives_equal_values_in_cpp(inputs, confidence, sizes, with_libtorch, export):
+def test_every_interface_gives_equal_values_in_cpp(
+    inputs, confidence, sizes, with_libtorch, export
+):
     text = command(with_libtorch, *export("unet", inputs, confidence), 1)
     assert "inputs {}, outputs {}".format(*sizes) in text
     assert largest_difference(text) < 1e-5

@@ -1,7 +1,7 @@
 """The coupler on the embedded model: the true physics tendencies reproduce the full-physics run.
 
 A run with full physics is recorded step by step; a hybrid run is then handed those tendencies by a
-model that plays them back, through the whole chain of door, coupler and run loop.
+model that plays them back, through the whole chain of interface, coupler and run loop.
 """
 
 from dataclasses import replace
@@ -11,10 +11,11 @@ import pytest
 import torch
 import xarray as xr
 
+from climsim.interfaces import V2
 from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
 from climsim.online.run import RunConfig, run_online
-from climsim.variables import DOOR_OUTPUTS
+from climsim.variables import OUTPUTS
 
 STEPS, SPINUP = 18, 5
 DAYS = STEPS / 72
@@ -25,7 +26,7 @@ EXACT = CouplerOptions(spinup_steps=SPINUP, strato_water=False, top_levels=0)
 class PlayedBack:
     """A model that returns the tendencies of a recorded run, step by step."""
 
-    door, confidence = "v2", False
+    interface, confidence = V2, False
 
     def __init__(self, results, levels):
         self.results, self.n_levels = iter(results), levels
@@ -34,8 +35,8 @@ class PlayedBack:
     def __call__(self, vector):
         result = next(self.results)
         fields = {**result.tendencies, **result.surface}
-        output = np.empty((vector.shape[0], DOOR_OUTPUTS.size(self.n_levels)), dtype=np.float32)
-        for name, where in DOOR_OUTPUTS.slices(self.n_levels).items():
+        output = np.empty((vector.shape[0], OUTPUTS.size(self.n_levels)), dtype=np.float32)
+        for name, where in OUTPUTS.slices(self.n_levels).items():
             output[:, where] = fields[name].T if fields[name].ndim == 2 else fields[name][:, None]
         return output
 
@@ -141,7 +142,7 @@ class HandMade(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] != self.inputs:
-            raise RuntimeError("another door")
+            raise RuntimeError("another interface")
         y = torch.zeros(x.shape[0], self.outputs, dtype=x.dtype, device=x.device)
         y[:, :60] = (255.0 - x[:, :60]) / 864000.0
         y[:, 360] = 150.0
@@ -151,10 +152,10 @@ class HandMade(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("door", "sizes", "confident"),
+    ("interface", "sizes", "confident"),
     [("v2", (557, 368), False), ("v6", (1519, 368), False), ("v2", (557, 676), True)],
 )
-def test_torchscript_file_of_anyone_runs(gcm, tmp_path, door, sizes, confident):
+def test_torchscript_file_of_anyone_runs(gcm, tmp_path, interface, sizes, confident):
     path = tmp_path / "made.pt"
     torch.jit.save(torch.jit.script(HandMade(*sizes).eval()), str(path))
     config = RunConfig(case="run", folder=tmp_path / "run", days=8 / 72, model=path)

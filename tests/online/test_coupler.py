@@ -5,14 +5,8 @@ import pytest
 
 from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY
 from climsim.errors import ClimSimError
-from climsim.online.coupler import (
-    CouplerOptions,
-    ModelOutput,
-    couple,
-    network_share,
-    split_output,
-)
-from climsim.variables import DOOR_OUTPUTS, NIGHT_ZERO, TARGETS
+from climsim.online.coupler import CouplerOptions, ModelOutput, couple, network_share, split_output
+from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 LEVELS, COLUMNS, DT = 5, 3, 1200.0
 INTERFACES = np.array([100.0, 5e3, 2e4, 5e4, 8e4, 1e5])[:, None] * np.ones(COLUMNS)
@@ -34,8 +28,8 @@ def state(**changes):
 
 
 def output(profiles=0.0, scalars=100.0, **changes):
-    tendencies = {n: np.full((LEVELS, COLUMNS), profiles) for n in DOOR_OUTPUTS.profiles}
-    surface = {n: np.full(COLUMNS, scalars) for n in DOOR_OUTPUTS.scalars}
+    tendencies = {n: np.full((LEVELS, COLUMNS), profiles) for n in OUTPUTS.profiles}
+    surface = {n: np.full(COLUMNS, scalars) for n in OUTPUTS.scalars}
     for name, value in changes.items():
         (surface if name in surface else tendencies)[name] = np.array(value)
     return ModelOutput(tendencies, surface)
@@ -55,12 +49,12 @@ def handed(network, options=None, step=0, physics=None, **changes):
 def test_all_eight_scalars_are_floored_at_zero_and_counted():
     result = handed(output(scalars=-3.0))
     assert all((x == 0).all() for x in result.surface.values())
-    assert all(result.corrections.counts[f"floor:{n}"] == COLUMNS for n in DOOR_OUTPUTS.scalars)
+    assert all(result.corrections.counts[f"floor:{n}"] == COLUMNS for n in OUTPUTS.scalars)
 
 
 def test_shortwave_vanishes_where_the_sun_is_at_or_below_the_horizon():
     result = handed(output(scalars=7.0))
-    for name in DOOR_OUTPUTS.scalars:
+    for name in OUTPUTS.scalars:
         expected = [7.0, 0.0, 7.0] if name in NIGHT_ZERO else [7.0, 7.0, 7.0]
         np.testing.assert_array_equal(result.surface[name], expected)
     assert result.corrections.counts["night:cam_out_SOLSD"] == 1
@@ -226,7 +220,7 @@ def test_input_arrays_are_left_as_they_were():
 def test_columns_do_not_depend_on_each_other():
     generator = np.random.default_rng(5)
     network = output(
-        **{n: generator.normal(size=(LEVELS, COLUMNS)) * 1e-7 for n in DOOR_OUTPUTS.profiles}
+        **{n: generator.normal(size=(LEVELS, COLUMNS)) * 1e-7 for n in OUTPUTS.profiles}
     )
     options = CouplerOptions(top_levels=1)
     whole = couple(network, state(), INTERFACES, options, 0, None, DT)
@@ -241,8 +235,8 @@ def test_columns_do_not_depend_on_each_other():
         np.testing.assert_array_equal(again.tendencies[name], value[:, order])
 
 
-def test_output_is_taken_apart_in_the_order_of_the_door():
-    vector = np.arange(COLUMNS * DOOR_OUTPUTS.size(LEVELS), dtype=np.float32)
+def test_output_is_taken_apart_in_the_order_of_the_interface():
+    vector = np.arange(COLUMNS * OUTPUTS.size(LEVELS), dtype=np.float32)
     vector = vector.reshape(COLUMNS, -1)
     parts = split_output(vector, LEVELS)
     np.testing.assert_array_equal(parts.tendencies["ptend_q0001"][:, 1], vector[1, 5:10])
@@ -252,7 +246,7 @@ def test_output_is_taken_apart_in_the_order_of_the_door():
 
 
 def test_confidences_follow_the_outputs():
-    size = DOOR_OUTPUTS.size(LEVELS)
+    size = OUTPUTS.size(LEVELS)
     vector = np.zeros((COLUMNS, size + TARGETS.size(LEVELS)), dtype=np.float32)
     vector[:, size + 2 * LEVELS + 3] = 0.5
     parts = split_output(vector, LEVELS)

@@ -403,7 +403,7 @@ def test_dry_run_of_online_run_calls_nothing(tmp_path, cime):
     ("sizes", "combination"),
     [((557, 368), "v2"), ((1519, 368), "v6"), ((557, 676), "v2_conf")],
 )
-def test_combination_follows_from_the_door_of_the_file(tmp_path, sizes, combination):
+def test_combination_follows_from_the_interface_of_the_file(tmp_path, sizes, combination):
     config = run_config(tmp_path, combination=None, dry_run=True)
     torch.jit.save(torch.jit.script(torch.nn.Linear(*sizes)), str(config.model))
     assert case_config(config).combination == combination

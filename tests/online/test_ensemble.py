@@ -15,10 +15,11 @@ import xarray as xr
 
 from climsim.cli import main
 from climsim.errors import ClimSimError
+from climsim.interfaces import V2
 from climsim.online.ensemble import EnsembleConfig, run_ensemble
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2
+from climsim.variables import OUTPUTS
 
 HOST = f"{Path(__file__).with_name('one_file_host.py')}:build_host"
 
@@ -34,15 +35,15 @@ class Steady(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result = torch.zeros(x.shape[0], self.outputs)
         if x.shape[1] != 557:
-            raise RuntimeError("another door")
+            raise RuntimeError("another interface")
         result[:, :60] = self.warmth
         return result
 
 
 def model(folder, name, warmth):
     path = folder / f"{name}.pt"
-    torch.jit.save(torch.jit.script(Steady(DOOR_OUTPUTS.size(), warmth).eval()), str(path))
-    assert DOOR_V2.size() == 557
+    torch.jit.save(torch.jit.script(Steady(OUTPUTS.size(), warmth).eval()), str(path))
+    assert V2.variables.size() == 557
     return path
 
 

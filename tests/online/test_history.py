@@ -13,7 +13,7 @@ from climsim.grid import ColumnGrid
 from climsim.online.fields import HISTORY_FIELDS, PressureInterpolation, history_fields
 from climsim.online.history import HistoryWriter, Stream
 from climsim.online.hosts.base import StepResult
-from climsim.variables import DOOR_OUTPUTS, PROGNOSTIC, SCALARS_IN
+from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 
@@ -183,8 +183,8 @@ def test_height_of_an_isothermal_dry_column_follows_the_barometric_formula():
     result = StepResult(
         DatetimeNoLeap(1, 1, 1),
         inputs,
-        dict.fromkeys(DOOR_OUTPUTS.profiles, profile),
-        dict.fromkeys(DOOR_OUTPUTS.scalars, surface),
+        dict.fromkeys(OUTPUTS.profiles, profile),
+        dict.fromkeys(OUTPUTS.scalars, surface),
         {"PHIS": geopotential},
     )
     fields = history_fields(result, grid)

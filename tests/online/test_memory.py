@@ -1,12 +1,12 @@
-"""The memory of t-1 and t-2 and the vectors at the door."""
+"""The memory of t-1 and t-2 and the vectors at the interface."""
 
 import numpy as np
 import pytest
 
 from climsim.errors import ClimSimError
+from climsim.interfaces import V2, V6
 from climsim.online.memory import Memory, assemble
 from climsim.physics.thermodynamics import relative_humidity
-from climsim.variables import DOOR_V2, DOOR_V6
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 
@@ -39,7 +39,7 @@ def test_features_are_those_of_the_data_set_two_steps_back():
     after = total_water(second.inputs, "state_") + DT * total_water(second.tendencies, "ptend_")
     earlier = (total_water(third.inputs, "state_") - after) / DT
     np.testing.assert_allclose(features["tm_state_q0_dyn"], earlier, rtol=1e-9, atol=1e-20)
-    assert set(features) == {n for n in DOOR_V6.profiles if n.endswith(("_dyn", "_prvphy"))}
+    assert set(features) == {n for n in V6.variables.profiles if n.endswith(("_dyn", "_prvphy"))}
 
 
 def test_the_step_before_the_two_remembered_ones_is_forgotten():
@@ -68,14 +68,14 @@ def test_memory_survives_a_restart_file(tmp_path):
         np.testing.assert_array_equal(back.features(host.inputs())[name], value)
 
 
-@pytest.mark.parametrize("door", [DOOR_V2, DOOR_V6])
-def test_door_vector_holds_each_variable_at_its_place(door):
+@pytest.mark.parametrize("interface", [V2, V6])
+def test_interface_vector_holds_each_variable_at_its_place(interface):
     host, memory, _ = run_steps(2)
     inputs, grid = host.inputs(), toy_grid()
-    vector = assemble(door, inputs, memory, grid)
-    assert vector.shape == (COLUMNS, door.size(LEVELS))
+    vector = assemble(interface, inputs, memory, grid)
+    assert vector.shape == (COLUMNS, interface.variables.size(LEVELS))
     assert vector.dtype == np.float32
-    places = door.slices(LEVELS)
+    places = interface.variables.slices(LEVELS)
     np.testing.assert_array_equal(vector[:, places["state_v"]], inputs["state_v"].T.astype("f4"))
     humidity = relative_humidity(inputs["state_q0001"], inputs["state_t"], inputs["state_pmid"])
     np.testing.assert_array_equal(vector[:, places["state_rh"]], humidity.T.astype("f4"))
@@ -85,8 +85,8 @@ def test_door_vector_holds_each_variable_at_its_place(door):
     assert np.isfinite(vector).all()
 
 
-def test_location_is_part_of_the_expanded_door():
+def test_location_is_part_of_the_expanded_interface():
     host, memory, _ = run_steps(2)
-    vector = assemble(DOOR_V6, host.inputs(), memory, toy_grid())
+    vector = assemble(V6, host.inputs(), memory, toy_grid())
     np.testing.assert_allclose(vector[:, -1], np.sin(np.deg2rad(toy_grid().lat)), rtol=1e-6)
     np.testing.assert_allclose(vector[:, -2], np.cos(np.deg2rad(toy_grid().lat)), rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Models at the seam of the run loop: made elsewhere, with the wrong door, of other levels."""
+"""Models at the seam of the run loop: made elsewhere, with the wrong interface, of other levels."""
 
 import json
 import os
@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from climsim.errors import ClimSimError
+from climsim.interfaces import V2, V6
 from climsim.online.model import InBlocks, non_finite, open_model, thread_count
 from climsim.online.run import RunConfig, run_online
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
+from climsim.variables import OUTPUTS
 
 from .toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 
@@ -52,8 +53,8 @@ def toy_metadata(**changes):
         "door": "v2",
         "confidence": False,
         "n_levels": LEVELS,
-        "n_inputs": DOOR_V2.size(LEVELS),
-        "n_outputs": DOOR_OUTPUTS.size(LEVELS),
+        "n_inputs": V2.variables.size(LEVELS),
+        "n_outputs": OUTPUTS.size(LEVELS),
     } | changes
 
 
@@ -62,8 +63,8 @@ def run(folder, model):
     return run_online(config, host=ToyHost())
 
 
-def test_file_with_a_known_door_runs(tmp_path):
-    path = save(tmp_path / "m.pt", Damping(LEVELS, DOOR_OUTPUTS.size(LEVELS)), toy_metadata())
+def test_file_with_a_known_interface_runs(tmp_path):
+    path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), toy_metadata())
     record = run(tmp_path / "run", path)
     assert (record.status, record.coupled_steps) == ("complete", 13)
     assert record.model == str(path)
@@ -71,9 +72,9 @@ def test_file_with_a_known_door_runs(tmp_path):
 
 
 def test_same_file_of_another_content_is_another_run(tmp_path):
-    path = save(tmp_path / "m.pt", Damping(LEVELS, DOOR_OUTPUTS.size(LEVELS)), toy_metadata())
+    path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), toy_metadata())
     run(tmp_path / "run", path)
-    save(path, Damping(LEVELS, DOOR_OUTPUTS.size(LEVELS)), toy_metadata(note="trained longer"))
+    save(path, Damping(LEVELS, OUTPUTS.size(LEVELS)), toy_metadata(note="trained longer"))
     with pytest.raises(ClimSimError, match="another version of"):
         run(tmp_path / "run", path)
 
@@ -81,14 +82,14 @@ def test_same_file_of_another_content_is_another_run(tmp_path):
 @pytest.mark.parametrize(("declared", "named"), [(900.0, True), (1200.0, False), (None, False)])
 def test_model_of_another_time_step_is_named(tmp_path, caplog, declared, named):
     metadata = toy_metadata() if declared is None else toy_metadata(time_step_s=declared)
-    path = save(tmp_path / "m.pt", Damping(LEVELS, DOOR_OUTPUTS.size(LEVELS)), metadata)
+    path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), metadata)
     run(tmp_path / "run", path)
     assert ("trained on steps of 900 s, the host makes steps of 1200 s" in caplog.text) is named
 
 
-@pytest.mark.parametrize("door", [DOOR_V2, DOOR_V6])
-def test_door_of_a_file_without_metadata_follows_from_its_input(tmp_path, door):
-    path = save(tmp_path / "m.pt", Wide(door.size(), DOOR_OUTPUTS.size()))
+@pytest.mark.parametrize("interface", [V2.variables, V6.variables])
+def test_interface_of_a_file_without_metadata_follows_from_its_input(tmp_path, interface):
+    path = save(tmp_path / "m.pt", Wide(interface.size(), OUTPUTS.size()))
     with pytest.raises(ClimSimError, match=r"expected a model of 5 levels.*found 60"):
         open_model(path, toy_grid())
 
@@ -96,11 +97,11 @@ def test_door_of_a_file_without_metadata_follows_from_its_input(tmp_path, door):
 @pytest.mark.parametrize(
     ("module", "metadata", "message"),
     [
-        (Wide(124, 368), None, "557 or 1519 inputs to 368"),
-        (Wide(557, 308), None, "557 or 1519 inputs to 368"),
-        (Wide(62, 37), toy_metadata(), "expected door v2 at 5 levels"),
-        (Wide(63, 38), toy_metadata(), "expected door v2 at 5 levels"),
-        (Wide(62, 38), toy_metadata(door="v9"), "expected a model with the door"),
+        (Wide(124, 368), None, "368 or 676 outputs from 557 or 1519 inputs"),
+        (Wide(557, 308), None, "368 or 676 outputs from 557 or 1519 inputs"),
+        (Wide(62, 37), toy_metadata(), "expected interface v2 at 5 levels"),
+        (Wide(63, 38), toy_metadata(), "expected interface v2 at 5 levels"),
+        (Wide(62, 38), toy_metadata(door="v9"), "expected a model with the interface"),
     ],
 )
 def test_model_that_does_not_fit_is_refused_in_one_line(tmp_path, module, metadata, message):
@@ -121,7 +122,7 @@ def test_truncated_file_is_refused(tmp_path):
 class Counting:
     """Doubles its input and notes which columns came together, on which threads."""
 
-    door, n_levels, confidence, metadata = "v2", LEVELS, False, {}
+    interface, n_levels, confidence, metadata = V2, LEVELS, False, {}
 
     def __init__(self, parties=1):
         self.sizes, self.threads = [], set()
@@ -194,7 +195,7 @@ def test_torch_itself_keeps_to_one_thread(tmp_path):
 class Cuda:
     """Stands for a model on a GPU."""
 
-    n_levels, door, confidence, metadata = LEVELS, "v2", False, {}
+    n_levels, interface, confidence, metadata = LEVELS, V2, False, {}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_missing_gpu_is_named(tmp_path):
 
 
 def test_value_that_is_no_number_is_found_with_its_place():
-    output = np.zeros((COLUMNS, DOOR_OUTPUTS.size(LEVELS)), dtype=np.float32)
+    output = np.zeros((COLUMNS, OUTPUTS.size(LEVELS)), dtype=np.float32)
     assert non_finite(output, toy_grid()) is None
     output[3, 4 * LEVELS + 2] = np.inf
     found = non_finite(output, toy_grid())

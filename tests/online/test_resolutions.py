@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from climsim.constants import TIME_STEP, WATER_DENSITY
+from climsim.interfaces import V2
 from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
 from climsim.online.run import RunConfig, run_online
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2
+from climsim.variables import OUTPUTS
 
 STEPS, SPINUP = 4, 5
 
@@ -25,7 +26,7 @@ class Relaxing(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] != 557:
-            raise RuntimeError("another door")
+            raise RuntimeError("another interface")
         y = torch.zeros(x.shape[0], self.outputs, dtype=x.dtype)
         y[:, :60] = (255.0 - x[:, :60]) / 864000.0
         y[:, 360] = 100.0
@@ -83,9 +84,9 @@ def test_start_is_in_balance_and_its_water_budget_closes(started):
 
 
 def test_hybrid_runs_with_history_and_restart(started, tmp_path):
-    assert DOOR_V2.size() == 557
+    assert V2.variables.size() == 557
     path = tmp_path / "made.pt"
-    torch.jit.save(torch.jit.script(Relaxing(DOOR_OUTPUTS.size()).eval()), str(path))
+    torch.jit.save(torch.jit.script(Relaxing(OUTPUTS.size()).eval()), str(path))
     steps = SPINUP + STEPS
     config = RunConfig(case="run", folder=tmp_path / "run", days=steps / 72, model=path)
     record = run_online(config, host=started)

@@ -12,12 +12,13 @@ import xarray as xr
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.interfaces import V2, V6
 from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.variables import OUTPUTS, TARGETS
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost, kill_a_run
 
@@ -27,16 +28,16 @@ class ReplayedPhysics:
 
     n_levels, confidence = LEVELS, False
 
-    def __init__(self, host, door="v2"):
-        self.host, self.door, self.calls = host, door, 0
+    def __init__(self, host, interface=V2):
+        self.host, self.interface, self.calls = host, interface, 0
         self.metadata = {}
 
     def __call__(self, vector):
         self.calls += 1
         tendencies, surface = self.host._physics(self.host.inputs())
         fields = {**tendencies, **surface}
-        output = np.empty((COLUMNS, DOOR_OUTPUTS.size(LEVELS)))
-        for name, where in DOOR_OUTPUTS.slices(LEVELS).items():
+        output = np.empty((COLUMNS, OUTPUTS.size(LEVELS)))
+        for name, where in OUTPUTS.slices(LEVELS).items():
             output[:, where] = fields[name].T if fields[name].ndim == 2 else fields[name][:, None]
         return output
 
@@ -144,7 +145,7 @@ def test_true_physics_through_the_coupler_reproduces_the_full_physics_run(
     assert sum(record.corrections.values()) == 0
 
 
-def test_memory_of_the_expanded_door_is_exact_over_a_kill(tmp_path, monkeypatch):
+def test_memory_of_the_expanded_interface_is_exact_over_a_kill(tmp_path, monkeypatch):
     class Recalling(ReplayedPhysics):
         """Lets the tendencies of t-1 and t-2 into the result."""
 
@@ -153,10 +154,10 @@ def test_memory_of_the_expanded_door_is_exact_over_a_kill(tmp_path, monkeypatch)
             return output * (1 + 0.1 * np.tanh(1e4 * vector[:, 6 * LEVELS : 7 * LEVELS].sum()))
 
     monkeypatch.chdir(tmp_path)
-    coupled(monkeypatch, Recalling(ToyHost(), "v6"), tmp_path / "whole")
-    short = coupled(monkeypatch, Recalling(ToyHost(), "v6"), tmp_path / "parts", days=2)
+    coupled(monkeypatch, Recalling(ToyHost(), V6), tmp_path / "whole")
+    short = coupled(monkeypatch, Recalling(ToyHost(), V6), tmp_path / "parts", days=2)
     assert short.steps == 144
-    record = coupled(monkeypatch, Recalling(ToyHost(), "v6"), tmp_path / "parts")
+    record = coupled(monkeypatch, Recalling(ToyHost(), V6), tmp_path / "parts")
     assert record.steps == 216
     assert_equal_files(tmp_path / "whole", tmp_path / "parts")
 
@@ -402,10 +403,10 @@ def test_second_process_in_the_folder_is_refused(tmp_path):
         run_online(config(tmp_path), host=Nosy())
 
 
-def test_spinup_too_short_for_the_door_is_refused(tmp_path, monkeypatch):
+def test_spinup_too_short_for_the_interface_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ClimSimError, match=r"coupler\.spinup_steps: expected 2 or more"):
         coupled(
-            monkeypatch, ReplayedPhysics(ToyHost(), "v6"), tmp_path / "run",
+            monkeypatch, ReplayedPhysics(ToyHost(), V6), tmp_path / "run",
             coupler=replace(FREE, spinup_steps=1),
         )  # fmt: skip
 

@@ -15,13 +15,13 @@ from climsim.data.store import open_store
 from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
 from climsim.files import file_hash
+from climsim.interfaces import V2, V6
 from climsim.online.losses import LossMeter
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.loading import EpochLoader, read_ahead
 from climsim.training.optimization import Plateau, learning_rate_factor
 from climsim.training.run import train
-from climsim.variables import DOOR_V2
 
 
 def test_training_beats_the_mean_and_lowers_its_loss(configure, store_path):
@@ -90,7 +90,7 @@ def test_losses_and_inputs_compose(configure, tmp_path):
     settings = compose_config("train", [*overrides, "data.store=x", "out=y"])["recipe"]
     result = train(configure(epochs=1, recipe=settings))
     emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "model.pt"))
-    assert (emulator.door, emulator.confidence) == ("v6", True)
+    assert (emulator.interface, emulator.confidence) == (V6, True)
     assert emulator.metadata["loss"]["name"] == "l1"
 
 
@@ -268,10 +268,10 @@ def test_batch_larger_than_the_data_is_explained(configure):
         train(configure(data={"batch_size": 100_000}))
 
 
-def test_door_of_the_trained_model_is_v2(configure, tmp_path):
+def test_interface_of_the_trained_model_is_v2(configure, tmp_path):
     result = train(configure(epochs=1))
     emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "m.pt"))
-    assert emulator.n_inputs == DOOR_V2.size(emulator.n_levels)
+    assert emulator.n_inputs == V2.variables.size(emulator.n_levels)
 
 
 def write_text_statistics(folder, transforms):

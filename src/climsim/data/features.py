@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from climsim.constants import FILL_THRESHOLD
 from climsim.data.raw import RawStep
 from climsim.data.step_file import FILLED_VARIABLES, Fields
+from climsim.interfaces import V2, V6
 from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
 from climsim.variables import (
-    DOOR_OUTPUTS,
-    DOOR_V2,
-    DOOR_V6,
     EXPANDED,
+    OUTPUTS,
     PROGNOSTIC,
     SCALARS_OUT,
     STANDARD,
@@ -35,7 +34,7 @@ _WATER = ("state_q0001", "state_q0002", "state_q0003")
 
 
 def _stored() -> tuple[str, ...]:
-    sets = (STANDARD, EXPANDED, TARGETS, DOOR_V2, DOOR_V6, DOOR_OUTPUTS)
+    sets = (STANDARD, EXPANDED, TARGETS, V2.variables, V6.variables, OUTPUTS)
     wanted = {"state_q0001"}.union(*(s.names for s in sets))
     return tuple(name for name in VARIABLES if name in wanted)
 
@@ -187,7 +186,7 @@ def memory_features(
     return result
 
 
-EXPANDED_FILE = tuple(n for n in DOOR_V6.names if n.endswith(("_dyn", "_prvphy")))
+EXPANDED_FILE = tuple(n for n in V6.variables.names if n.endswith(("_dyn", "_prvphy")))
 """Previous-step features that an expanded input file holds."""
 
 

@@ -17,9 +17,9 @@ from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.system import refusal
 from climsim.variables import (
-    DOOR_OUTPUTS,
     EXPANDED,
     KAGGLE_INPUTS,
+    OUTPUTS,
     SCALARS_OUT,
     STANDARD,
     TARGETS,
@@ -35,8 +35,7 @@ V1_INPUTS = VariableSet(
 V1_TARGETS = VariableSet("v1_targets", ("ptend_t", "ptend_q0001", *SCALARS_OUT))
 """Targets of the first benchmark: 128 values."""
 STACKED_SETS: dict[str, VariableSet] = {
-    s.name: s
-    for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, DOOR_OUTPUTS, V1_INPUTS, V1_TARGETS)
+    s.name: s for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, OUTPUTS, V1_INPUTS, V1_TARGETS)
 }
 """Sets that published stacked arrays follow, by name."""
 

@@ -7,12 +7,11 @@ from dataclasses import astuple, dataclass, fields
 
 from climsim.constants import N_LEVELS, PRUNED_LEVELS, QN_ZERO_LEVELS
 from climsim.errors import ClimSimError, unknown_name
+from climsim.interfaces import V2, V6
 from climsim.variables import (
-    DOOR_OUTPUTS,
-    DOOR_V2,
-    DOOR_V6,
     EXPANDED,
     KAGGLE_INPUTS,
+    OUTPUTS,
     PRUNED_TARGETS,
     STANDARD,
     TARGETS,
@@ -22,7 +21,8 @@ from climsim.variables import (
 )
 
 SETS: dict[str, VariableSet] = {
-    s.name: s for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, DOOR_V2, DOOR_V6, DOOR_OUTPUTS)
+    s.name: s
+    for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, V2.variables, V6.variables, OUTPUTS)
 }
 """Sets that a table can be made of, by name."""
 
@@ -235,9 +235,9 @@ _ABOUT = {
     EXPANDED.name: "Inputs of the recipe v6: with the two previous steps and latitude.",
     TARGETS.name: "What networks predict.",
     KAGGLE_INPUTS.name: "Inputs of the Kaggle competition, as they are in its files.",
-    DOOR_V2.name: "What the climate model hands to an exported model of the standard set.",
-    DOOR_V6.name: "What the climate model hands to an exported model of the expanded set.",
-    DOOR_OUTPUTS.name: "What an exported model hands back.",
+    V2.variables.name: "What the climate model hands to an exported model of the standard set.",
+    V6.variables.name: "What the climate model hands to an exported model of the expanded set.",
+    OUTPUTS.name: "What an exported model hands back.",
 }
 
 

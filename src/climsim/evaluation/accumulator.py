@@ -20,7 +20,7 @@ from climsim.physics.budgets import (
     energy_weight,
     implied_top_radiation,
 )
-from climsim.variables import DOOR_OUTPUTS, variable
+from climsim.variables import OUTPUTS, variable
 
 Array = NDArray[np.floating]
 
@@ -37,7 +37,7 @@ class Block:
     """Pairs of truth and prediction of some steps.
 
     Attributes:
-        truth: (time, column, feature) in the layout of `DOOR_OUTPUTS`, physical units.
+        truth: (time, column, feature) in the layout of `OUTPUTS`, physical units.
         prediction: likewise.
         surface_pressure: (time, column) [Pa].
         longwave_up: (time, column) upward longwave flux at the surface [W m-2].
@@ -114,7 +114,7 @@ class Accumulator:
         truth, prediction = (
             with_condensate(x, grid.n_levels) for x in (block.truth, block.prediction)
         )
-        rain = truth[..., DOOR_OUTPUTS.slice("cam_out_PRECC", grid.n_levels).start]
+        rain = truth[..., OUTPUTS.slice("cam_out_PRECC", grid.n_levels).start]
         count, truth_sum, error_sum = _by_precipitation(rain, truth, prediction)
         return cls(
             PairStatistics.of(truth, prediction),
@@ -181,7 +181,7 @@ def _budgets(outputs: Array, mass: Array, longwave_up: Array) -> Array:
         name: outputs[..., where].astype(np.float64)
         if variable(name).profile
         else outputs[..., where.start].astype(np.float64)
-        for name, where in DOOR_OUTPUTS.slices(mass.shape[-1]).items()
+        for name, where in OUTPUTS.slices(mass.shape[-1]).items()
     }
     return np.stack(
         [column_water_residual(fields, mass), implied_top_radiation(fields, mass, longwave_up)],

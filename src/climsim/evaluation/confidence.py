@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from climsim.losses import Elementwise, recorded_loss
-from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
+from climsim.variables import OUTPUTS, TARGETS, variable
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ class LossScale:
 
 
 def to_targets(outputs: Array, levels: int) -> Array:
-    """Vectors in the layout of `TARGETS` from those of `DOOR_OUTPUTS`: liquid plus ice is cloud."""
-    where = DOOR_OUTPUTS.slices(levels)
+    """Vectors in the layout of `TARGETS` from those of `OUTPUTS`: liquid plus ice is cloud."""
+    where = OUTPUTS.slices(levels)
     cloud = outputs[..., where["ptend_q0002"]] + outputs[..., where["ptend_q0003"]]
     parts = [cloud if n == "ptend_qn" else outputs[..., where[n]] for n in TARGETS.names]
     return np.concatenate(parts, axis=-1)

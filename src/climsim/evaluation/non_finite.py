@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.variables import DOOR_OUTPUTS, variable
+from climsim.variables import OUTPUTS, variable
 
 Array = NDArray[np.floating]
 Counts = NDArray[np.int64]
@@ -21,7 +21,7 @@ class NonFinite:
     Attributes:
         columns: number of columns in all.
         predicted: (feature,) columns in which an output is not finite, in the layout of
-            `DOOR_OUTPUTS`.
+            `OUTPUTS`.
         true: (feature,) columns in which the truth is not.
         confidence: columns in which a confidence is not.
         any_predicted: columns in which any output is not.
@@ -41,7 +41,7 @@ class NonFinite:
 
         Args:
             outputs: of each model, (time, column, feature), confidences last if it has any.
-            truth: (time, column, feature) in the layout of `DOOR_OUTPUTS`.
+            truth: (time, column, feature) in the layout of `OUTPUTS`.
             inputs: (time, column, feature) of the model.
         """
         size = truth.shape[-1]
@@ -93,7 +93,7 @@ class NonFinite:
 def _places(counts: Counts, levels: int) -> dict[str, int]:
     """Outputs that are affected, with their levels, and the most columns at any of these."""
     result = {}
-    for name, where in DOOR_OUTPUTS.slices(levels).items():
+    for name, where in OUTPUTS.slices(levels).items():
         bad = np.flatnonzero(counts[where])
         if bad.size:
             some = variable(name).profile and bad.size < levels

@@ -24,8 +24,9 @@ from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.regions import surface_members
 from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
 from climsim.integrity import check_netcdf
+from climsim.interfaces import INTERFACES, Interface
 from climsim.products import Kind, attributes_of, claim
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6
+from climsim.variables import OUTPUTS
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +37,19 @@ OFFLINE_METRICS = Kind(
     "a file of offline metrics",
     lambda path: {"member", "git_revision"} <= attributes_of(path).keys(),
 )
-_DOORS = {"v2": DOOR_V2, "v6": DOOR_V6}
-_MEMORY = {"v2": 0, "v6": 2}
 _BLOCK_COLUMNS = 16384
 """Most columns that are read and accumulated at once: 56 MB for each array of float64 [1]."""
 
 
 class Model(Protocol):
-    """What is evaluated: physical inputs at the climate model's door to physical outputs.
+    """What is evaluated: physical inputs at the climate model's interface to physical outputs.
 
     Attributes:
-        door: name of the input vector, ``v2`` or ``v6``.
+        interface: what it takes and gives.
         n_levels: number of levels.
     """
 
-    door: str
+    interface: Interface
     n_levels: int
 
     def __call__(self, vector: NDArray[np.float32], /) -> NDArray[np.float32]:
@@ -159,20 +158,21 @@ def check_models(models: Sequence[Model], store: Store, config: OfflineConfig) -
         ClimSimError: naming the file, what it has and what was expected.
     """
     for path, model in zip((config.model, *config.members), models, strict=True):
-        if model.door not in _DOORS:
+        if model.interface not in INTERFACES.values():
             raise ClimSimError(
-                f"{path}: the model has door {model.door!r}, expected one of "
-                f"{', '.join(_DOORS)}: export it again"
+                f"{path}: the model has interface {model.interface.name!r}, expected one of "
+                f"{', '.join(INTERFACES)}: export it again"
             )
         if model.n_levels != store.n_levels:
             raise ClimSimError(
                 f"{config.store}: the store has {store.n_levels} levels, the model {path} "
                 f"expects {model.n_levels}: evaluate it on data of its own level count"
             )
-        if model.door != models[0].door:
+        if model.interface != models[0].interface:
             raise ClimSimError(
-                f"{path}: door {model.door!r}, expected {models[0].door!r} as of {config.model}: "
-                "score ensembles of one door"
+                f"{path}: interface {model.interface.name!r}, expected "
+                f"{models[0].interface.name!r} as of {config.model}: "
+                "score ensembles of one interface"
             )
 
 
@@ -216,7 +216,7 @@ def stream(
     Raises:
         ClimSimError: if the split is empty or the model returns the wrong shape.
     """
-    memory = _MEMORY[models[0].door]
+    memory = models[0].interface.steps_of_memory
     steps = store.steps(config.split, memory=memory)[:: config.stride]
     if not steps.size:
         raise ClimSimError(
@@ -249,9 +249,12 @@ def _evaluate_block(
     config: OfflineConfig,
     scale: LossScale | None,
 ) -> Accumulator:
-    door = _DOORS[models[0].door]
-    inputs, truth = store.vectors(door, indices), store.vectors(DOOR_OUTPUTS, indices)
-    fields = door.fields(inputs, store.n_levels)
+    interface = models[0].interface
+    inputs, truth = (
+        store.vectors(interface.variables, indices),
+        store.vectors(interface.outputs, indices),
+    )
+    fields = interface.variables.fields(inputs, store.n_levels)
     outputs = [_outputs(model, inputs, config.batch_columns, store.n_levels) for model in models]
     size = truth.shape[-1]
     members = np.stack([output[..., :size] for output in outputs])
@@ -286,16 +289,16 @@ def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[n
 
     Args:
         model: what is evaluated.
-        inputs: (column, feature) vectors at its door.
+        inputs: (column, feature) vectors at its interface.
         levels: number of levels.
 
     Returns:
-        (column, feature) in the layout of `DOOR_OUTPUTS`, then confidences if there are any.
+        (column, feature) in the layout of `OUTPUTS`, then confidences if there are any.
 
     Raises:
         ClimSimError: if the model returns another shape.
     """
-    size = DOOR_OUTPUTS.size(levels)
+    size = OUTPUTS.size(levels)
     outputs = model(np.ascontiguousarray(inputs))
     if outputs.ndim != 2 or outputs.shape[0] != inputs.shape[0] or outputs.shape[1] < size:
         raise ClimSimError(

@@ -29,7 +29,7 @@ from climsim.evaluation.regions import (
 )
 from climsim.grid import ColumnGrid
 from climsim.physics.budgets import energy_unit
-from climsim.variables import DOOR_OUTPUTS, TARGETS, variable
+from climsim.variables import OUTPUTS, TARGETS, variable
 
 Array = NDArray[np.floating]
 Labelled = tuple[tuple[str, ...], Array, dict[str, Any]]
@@ -229,7 +229,7 @@ def _region_skill(columns: PairStatistics, grid: ColumnGrid) -> dict[str, Labell
 
 def _summary(pooled: PairStatistics, levels: int) -> dict[str, Labelled]:
     r2 = pooled.r2()
-    outputs = slice(0, DOOR_OUTPUTS.size(levels))
+    outputs = slice(0, OUTPUTS.size(levels))
     comment = "negative values count as 0; undefined outputs are left out"
     result: dict[str, Labelled] = {
         "r2_mean": (

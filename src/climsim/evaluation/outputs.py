@@ -12,14 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.variables import DOOR_OUTPUTS, VariableSet
+from climsim.variables import OUTPUTS, VariableSet
 
 Array = NDArray[np.floating]
 
 CONDENSATE: Final = "ptend_qn"
 """Tendency of the total condensate, liquid plus ice."""
-SCORED: Final = VariableSet("scored", (*DOOR_OUTPUTS.names, CONDENSATE))
-"""The outputs, followed by the condensate: slices of `DOOR_OUTPUTS` hold here too."""
+SCORED: Final = VariableSet("scored", (*OUTPUTS.names, CONDENSATE))
+"""The outputs, followed by the condensate: slices of `OUTPUTS` hold here too."""
 SCORED_PROFILES: Final = (
     "ptend_t",
     "ptend_q0001",
@@ -30,12 +30,12 @@ SCORED_PROFILES: Final = (
     "ptend_v",
 )
 """Tendencies in the order in which they are shown."""
-SCORED_NAMES: Final = (*SCORED_PROFILES, *DOOR_OUTPUTS.scalars)
+SCORED_NAMES: Final = (*SCORED_PROFILES, *OUTPUTS.scalars)
 """All that is scored, in the order in which it is shown."""
 
 
 def with_condensate(outputs: Array, levels: int) -> Array:
-    """Vectors in the layout of `SCORED` from those of `DOOR_OUTPUTS`.
+    """Vectors in the layout of `SCORED` from those of `OUTPUTS`.
 
     Args:
         outputs: (..., output feature).
@@ -44,6 +44,6 @@ def with_condensate(outputs: Array, levels: int) -> Array:
     Returns:
         (..., scored feature) of the same type.
     """
-    where = DOOR_OUTPUTS.slices(levels)
+    where = OUTPUTS.slices(levels)
     condensate = outputs[..., where["ptend_q0002"]] + outputs[..., where["ptend_q0003"]]
     return np.concatenate([outputs, condensate], axis=-1)

@@ -17,9 +17,9 @@ from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.integrity import check_zip
+from climsim.interfaces import INTERFACES, Interface
 from climsim.system import refusal
-from climsim.transforms import DOORS
-from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet
+from climsim.variables import OUTPUTS, TARGETS, VariableSet
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Emulator:
 
     Attributes:
         metadata: what the file says about itself.
-        door: ``"v2"`` or ``"v6"``.
+        interface: what it takes and gives.
         confidence: whether 308 confidences (at 60 levels) follow the outputs.
         n_levels: levels of a profile.
         n_inputs: features in.
@@ -42,7 +42,7 @@ class Emulator:
         """Keep the parts (see `load_emulator`)."""
         self.path = path
         self.metadata = metadata
-        self.door: str = metadata["door"]
+        self.interface: Interface = INTERFACES[metadata["door"]]
         self.confidence: bool = bool(metadata["confidence"])
         self.n_levels: int = int(metadata["n_levels"])
         self.n_inputs: int = int(metadata["n_inputs"])
@@ -53,12 +53,12 @@ class Emulator:
     @property
     def inputs(self) -> VariableSet:
         """Variables of the vector that the model takes, in their order."""
-        return DOORS[self.door]
+        return self.interface.variables
 
     def __repr__(self) -> str:
         name = self.metadata.get("network", {}).get("name", "TorchScript file")
         return (
-            f"Emulator({str(self.path)!r}, {name}, door {self.door}: "
+            f"Emulator({str(self.path)!r}, {name}, interface {self.interface.name}: "
             f"(column, {self.n_inputs}) -> (column, {self.n_outputs}))"
         )
 
@@ -66,7 +66,7 @@ class Emulator:
         """Predict.
 
         Args:
-            vector: (column, feature) physical values in the layout of the door, numbers that are
+            vector: (column, feature) physical values in the layout of `inputs`, numbers that are
                 taken as float32.
 
         Returns:
@@ -91,8 +91,8 @@ class Emulator:
 
     def _checked(self, vector: Any) -> NDArray[np.float32]:
         expected = (
-            f"{self.path}: expected input of shape (column, {self.n_inputs}) for door "
-            f"{self.door} at {self.n_levels} levels"
+            f"{self.path}: expected input of shape (column, {self.n_inputs}) for interface "
+            f"{self.interface.name} at {self.n_levels} levels"
         )
         if isinstance(vector, torch.Tensor):
             vector = vector.detach().cpu()
@@ -124,8 +124,8 @@ class Emulator:
                 f"{self.path}: expected outputs of shape (column, {self.n_outputs}), found "
                 f"{outputs.shape}"
             )
-        size = DOOR_OUTPUTS.size(self.n_levels)
-        found = DOOR_OUTPUTS.fields(outputs[:, :size], self.n_levels)
+        size = OUTPUTS.size(self.n_levels)
+        found = OUTPUTS.fields(outputs[:, :size], self.n_levels)
         if self.confidence:
             losses = TARGETS.fields(outputs[:, size:], self.n_levels)
             found |= {f"confidence_{name}": values for name, values in losses.items()}
@@ -135,16 +135,16 @@ class Emulator:
 def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
     """Load an exported model.
 
-    A TorchScript file made elsewhere is taken if it fits a door at 60 levels, which is tried in a
-    process of its own. A TorchScript file is a program: load only files that you trust.
+    A TorchScript file made elsewhere is taken if it fits an interface at 60 levels, which is tried
+    in a process of its own. A TorchScript file is a program: load only files that you trust.
 
     Args:
         path: the file.
         device: where to run it.
 
     Raises:
-        ClimSimError: if the file is missing, damaged, no TorchScript, or fits no door, or does not
-            answer.
+        ClimSimError: if the file is missing, damaged, no TorchScript, fits no interface, or does
+            not answer.
     """
     path = Path(path)
     if not path.is_file():
@@ -160,7 +160,7 @@ def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
     module.eval()
     metadata = foreign or _read_metadata(path, extra[METADATA_NAME])
     emulator = Emulator(path, module, metadata, device)
-    _check_door(emulator)
+    _check_interface(emulator)
     return emulator
 
 
@@ -205,22 +205,22 @@ def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:
         raise ClimSimError(
             f"{path}: expected {', '.join(missing)} in {METADATA_NAME}, found none: export it again"
         )
-    if metadata["door"] not in DOORS:
+    if metadata["door"] not in INTERFACES:
         raise ClimSimError(
-            f"{path}: expected a model with the door {' or '.join(DOORS)}, found "
+            f"{path}: expected a model with the interface {' or '.join(INTERFACES)}, found "
             f"{metadata['door']!r}: export it again"
         )
     return dict(metadata)
 
 
 def _probe_foreign(path: Path, device: str) -> dict[str, Any]:
-    """Find the door of a TorchScript file without metadata by trying it in another process.
+    """Find the interface of a TorchScript file without metadata by trying it in another process.
 
     Raises:
-        ClimSimError: if it fits no door, or does not answer.
+        ClimSimError: if it fits no interface, or does not answer.
     """
-    size = DOOR_OUTPUTS.size()
-    inputs = {d.name: probe_columns(d, N_LEVELS, 2).numpy() for d in DOORS.values()}
+    size = OUTPUTS.size()
+    inputs = {i.name: probe_columns(i.variables, N_LEVELS, 2).numpy() for i in INTERFACES.values()}
     outcomes = try_file(path, inputs, device)
     if isinstance(outcomes, str):
         raise ClimSimError(
@@ -230,35 +230,38 @@ def _probe_foreign(path: Path, device: str) -> dict[str, Any]:
     for name, outcome in outcomes.items():
         if outcome.shape in ((2, size), (2, size + TARGETS.size())):
             logger.warning(
-                "%s: no %s inside: taken for door %s; the file is a program that can do whatever "
-                "you can do", path, METADATA_NAME, name,
-            )  # fmt: skip
+                "%s: no %s inside: taken for interface %s; the file is a program that can do "
+                "whatever you can do",
+                *(path, METADATA_NAME, name),
+            )
             return {
                 "door": name,
                 "confidence": outcome.shape[1] != size,
                 "n_levels": N_LEVELS,
-                "n_inputs": DOORS[name].size(),
+                "n_inputs": INTERFACES[name].variables.size(),
                 "n_outputs": outcome.shape[1],
                 "source": "TorchScript file without metadata",
             }
-    found = "; ".join(f"{DOORS[n].size()} inputs: {o.found}" for n, o in outcomes.items())
+    found = "; ".join(
+        f"{INTERFACES[n].variables.size()} inputs: {o.found}" for n, o in outcomes.items()
+    )
     raise ClimSimError(
         f"{path}: expected one float32 tensor of {size} or {size + TARGETS.size()} outputs from "
-        f"{' or '.join(str(d.size()) for d in DOORS.values())} inputs, found a TorchScript file "
-        f"that fits neither ({found}): export a model with a door"
+        f"{' or '.join(str(i.variables.size()) for i in INTERFACES.values())} inputs, found a "
+        f"TorchScript file that fits neither ({found}): export a model with an interface"
     )
 
 
-def _check_door(emulator: Emulator) -> None:
+def _check_interface(emulator: Emulator) -> None:
     """Metadata can be wrong; an output cannot."""
-    door = DOORS[emulator.door]
-    x = probe_columns(door, emulator.n_levels, 2).to(emulator.device)
+    given = emulator.interface.variables
+    x = probe_columns(given, emulator.n_levels, 2).to(emulator.device)
     outcome = outcome_of(emulator.module, x)
-    size = DOOR_OUTPUTS.size(emulator.n_levels)
+    size = OUTPUTS.size(emulator.n_levels)
     expected = (2, size + TARGETS.size(emulator.n_levels) if emulator.confidence else size)
-    if outcome.shape != expected or emulator.n_inputs != door.size(emulator.n_levels):
+    if outcome.shape != expected or emulator.n_inputs != given.size(emulator.n_levels):
         raise ClimSimError(
-            f"{emulator.path}: expected door {emulator.door} at {emulator.n_levels} levels "
-            f"({door.size(emulator.n_levels)} inputs, output of shape {expected}), found "
+            f"{emulator.path}: expected interface {emulator.interface.name} at {emulator.n_levels} "
+            f"levels ({given.size(emulator.n_levels)} inputs, output of shape {expected}), found "
             f"{outcome.found}: export the model again"
         )

@@ -4,16 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from climsim.constants import TIME_STEP
+from climsim.interfaces import encoding
 from climsim.networks import Network
-from climsim.transforms import (
-    DOORS,
-    DoorTransform,
-    MicrophysicsConstraint,
-    Transforms,
-    door_of_inputs,
-)
-from climsim.transforms.inputs import input_set
-from climsim.variables import DOOR_OUTPUTS, TARGETS
+from climsim.transforms import InterfaceTransform, MicrophysicsConstraint, Transforms
+from climsim.variables import OUTPUTS, TARGETS
 
 
 class _Head(nn.Module):
@@ -42,7 +36,7 @@ class _ConfidentHead(_Head):
 
 
 class Member(nn.Module):
-    """One trained network between the door and physical tendencies."""
+    """One trained network between the interface and physical tendencies."""
 
     def __init__(
         self, network: nn.Module, transforms: Transforms, precision: torch.dtype = torch.float32
@@ -57,8 +51,7 @@ class Member(nn.Module):
         super().__init__()
         self.inputs = transforms.inputs
         self.targets = transforms.targets
-        kind, levels = self.inputs.kind, self.inputs.n_levels
-        self.door = DoorTransform(DOORS[door_of_inputs(kind)], input_set(kind), levels)
+        self.interface = InterfaceTransform(encoding(self.inputs.kind), self.inputs.n_levels)
         confident = isinstance(network, Network) and network.confidence
         head = _ConfidentHead(network) if confident else _Head(network)
         self.head = head.to(precision)
@@ -68,13 +61,13 @@ class Member(nn.Module):
         """Predict.
 
         Args:
-            x: (column, door feature) physical.
+            x: (column, interface feature) physical.
 
         Returns:
             (column, target) physical, and (column, target) confidence in units of the training
             loss, or (column, 0).
         """
-        z = self.inputs(self.door(x)).to(self.precision)
+        z = self.inputs(self.interface(x)).to(self.precision)
         prediction, confidence = self.head(z)
         tendencies = self.targets(prediction.to(torch.float32))
         confidence = confidence.to(torch.float32)
@@ -93,22 +86,22 @@ class Emulation(nn.Module):
         """Put the members together.
 
         Args:
-            members: networks of one door and level count.
+            members: networks of one interface and level count.
             n_outputs: features of the result, confidences included.
             time_step: physics time step of the data [s].
         """
         super().__init__()
         self.members = nn.ModuleList(members)
         inputs = members[0].inputs
-        door = DOORS[door_of_inputs(inputs.kind)]
-        self.constraint = MicrophysicsConstraint(door, inputs.n_levels, time_step=time_step)
+        interface = encoding(inputs.kind).interface
+        self.constraint = MicrophysicsConstraint(interface, inputs.n_levels, time_step=time_step)
         self.n_outputs = n_outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """Emulate.
 
         Args:
-            x: (column, door feature) physical, of any strides.
+            x: (column, interface feature) physical, of any strides.
 
         Returns:
             (column, output feature) physical, then the confidences if there are any; float32. A
@@ -143,11 +136,11 @@ def build_emulation(
     """Build the module of an exported file.
 
     Args:
-        members: networks of one door and level count.
+        members: networks of one interface and level count.
         confidence: whether they have a confidence head.
         time_step: physics time step of the data [s].
     """
     levels = members[0].inputs.n_levels
-    size = DOOR_OUTPUTS.size(levels)
+    size = OUTPUTS.size(levels)
     n_outputs = size + TARGETS.size(levels) if confidence else size
     return Emulation(members, n_outputs, time_step).eval()

@@ -22,18 +22,18 @@ _MAGNITUDES = {
 }
 
 
-def probe_columns(door: VariableSet, levels: int, columns: int, seed: int = 0) -> Tensor:
-    """Columns of plausible magnitude to try a model on, (column, door feature) float32.
+def probe_columns(interface: VariableSet, levels: int, columns: int, seed: int = 0) -> Tensor:
+    """Columns of plausible magnitude to try a model on, (column, interface feature) float32.
 
     Args:
-        door: layout of the vector.
+        interface: layout of the vector.
         levels: levels of a profile.
         columns: how many.
         seed: of the random numbers.
     """
     generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(columns, door.size(levels), generator=generator)
-    for name, place in door.slices(levels).items():
+    x = torch.rand(columns, interface.size(levels), generator=generator)
+    for name, place in interface.slices(levels).items():
         unit = variable(name).unit
         scaled = x[:, place] * _MAGNITUDES.get(unit, 0.1)
         x[:, place] = 200 + 100 * x[:, place] if unit == "K" else scaled
@@ -41,24 +41,24 @@ def probe_columns(door: VariableSet, levels: int, columns: int, seed: int = 0) -
 
 
 def training_columns(
-    door: VariableSet,
+    interface: VariableSet,
     statistics: Mapping[str, Tensor],
     fields: Sequence[str],
     columns: int,
     seed: int = 0,
 ) -> Tensor:
-    """Columns with the mean, spread and range of the training data, (column, door feature).
+    """Columns with the mean, spread and range of the training data, (column, interface feature).
 
     Args:
-        door: layout of the vector.
-        statistics: by variable of the door, (field, level) or (field, 1).
+        interface: layout of the vector.
+        statistics: by variable of the interface, (field, level) or (field, 1).
         fields: names of the rows; ``mean``, ``std``, ``min`` and ``max`` are used.
         columns: how many.
         seed: of the random numbers.
     """
     rows = {field: i for i, field in enumerate(fields)}
     parts = {
-        field: torch.cat([statistics[n][rows[field]] for n in door.names])
+        field: torch.cat([statistics[n][rows[field]] for n in interface.names])
         for field in ("mean", "std", "min", "max")
     }
     generator = torch.Generator().manual_seed(seed)

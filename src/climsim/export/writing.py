@@ -1,8 +1,8 @@
 """Exported models: one TorchScript file from raw physical inputs to physical tendencies.
 
-What E3SM loads through FTorch and the embedded host through `load_emulator`: door transform, input
-transform, network, inverse scaling and microphysics constraint in one module, float32 in and out,
-with ``metadata.json`` inside the file.
+What E3SM loads through FTorch and the embedded host through `load_emulator`: interface transform,
+input transform, network, inverse scaling and microphysics constraint in one module, float32 in and
+out, with ``metadata.json`` inside the file.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
 from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
+from climsim.interfaces import Encoding, encoding
 from climsim.losses import is_shipped
 from climsim.plugins import short_name
 from climsim.products import Kind, archived, claim
 from climsim.training.checkpoint import TrainedModel, load_model
-from climsim.transforms import DOORS, door_of_inputs
-from climsim.variables import DOOR_OUTPUTS, TARGETS, VariableSet, variable
+from climsim.variables import OUTPUTS, TARGETS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def export_model(
     _check_together(paths, models)
     members = [Member(m.network, m.transforms) for m in models]
     exact = build_emulation(members, models[0].confidence, models[0].time_step)
-    kind, levels = members[0].inputs.kind, members[0].inputs.n_levels
+    kind, levels = encoding(members[0].inputs.kind), members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
     written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
@@ -135,31 +135,32 @@ def export_model(
 def _probe(model: TrainedModel, columns: int) -> Tensor:
     """Columns to try a model on: like those of training, where the checkpoint knows them."""
     inputs = model.transforms.inputs
-    door = DOORS[door_of_inputs(inputs.kind)]
+    given = encoding(inputs.kind).interface.variables
     if not _knows_training(model):
-        return probe_columns(door, inputs.n_levels, columns)
+        return probe_columns(given, inputs.n_levels, columns)
     about = model.about
-    return training_columns(door, about["statistics"], about["statistics_fields"], columns)
+    return training_columns(given, about["statistics"], about["statistics_fields"], columns)
 
 
 def _knows_training(model: TrainedModel) -> bool:
     """Whether the checkpoint holds the statistics of every input; an imported one does not."""
-    door = DOORS[door_of_inputs(model.transforms.inputs.kind)]
-    return all(name in model.about["statistics"] for name in door.names)
+    given = encoding(model.transforms.inputs.kind).interface.variables
+    return all(name in model.about["statistics"] for name in given.names)
 
 
 def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
-    """Members of an ensemble must share the door, levels, confidence head and time step."""
+    """Members of an ensemble must share the interface, levels, confidence head and time step."""
 
     def shape(model: TrainedModel) -> tuple[str, int, bool, float]:
         inputs = model.transforms.inputs
-        return door_of_inputs(inputs.kind), inputs.n_levels, model.confidence, model.time_step
+        interface = encoding(inputs.kind).interface.name
+        return interface, inputs.n_levels, model.confidence, model.time_step
 
     for path, model in zip(paths, models, strict=True):
         if shape(model) != shape(models[0]):
             raise ClimSimError(
-                f"{path}: expected door, levels, confidence and time step {shape(models[0])} as in "
-                f"{paths[0]}, found {shape(model)}: export members of one kind together"
+                f"{path}: expected interface, levels, confidence and time step {shape(models[0])} "
+                f"as in {paths[0]}, found {shape(model)}: export members of one kind together"
             )
 
 
@@ -167,31 +168,31 @@ def _metadata(
     paths: tuple[str | Path, ...],
     models: list[TrainedModel],
     precision: str,
-    kind: str,
+    kind: Encoding,
     levels: int,
 ) -> dict[str, Any]:
     first = models[0]
-    door = DOORS[door_of_inputs(kind)]
-    size = DOOR_OUTPUTS.size(levels)
+    interface = kind.interface
+    size = OUTPUTS.size(levels)
     confidence = first.confidence
     losses = [m.validation_loss for m in models]
     hashes = {str(p): file_hash(p) for p in paths}
     return {
         "format": FORMAT,
-        "door": door.name,
-        "variable_combination": f"{door.name}_conf" if confidence else door.name,
+        "door": interface.name,
+        "variable_combination": f"{interface.name}_conf" if confidence else interface.name,
         "confidence": confidence,
         "n_levels": levels,
-        "n_inputs": door.size(levels),
+        "n_inputs": interface.variables.size(levels),
         "n_outputs": size + TARGETS.size(levels) if confidence else size,
-        "inputs": _layout(door, levels),
-        "outputs": _layout(DOOR_OUTPUTS, levels),
+        "inputs": _layout(interface.variables, levels),
+        "outputs": _layout(OUTPUTS, levels),
         "time_step_s": first.time_step,
         "zero_levels": EXPORT_ZERO_LEVELS,
         **_training_loss(first),
         "precision": precision,
         "probes": "training" if _knows_training(first) else "synthetic",
-        "encoding": kind,
+        "encoding": kind.name,
         "inputs_bounded": first.transforms.inputs.bounded,
         "network": {**first.about["network"], "name": short_name(first.about["network"]["name"])},
         "recipe": first.about.get("recipe", ""),
@@ -274,7 +275,7 @@ def _try(
         if tuple(found.shape) != shape or found.dtype != torch.float32:
             raise ClimSimError(
                 f"{path}: expected output of shape {shape} float32, found {tuple(found.shape)} "
-                f"{found.dtype}: the network does not fit the door"
+                f"{found.dtype}: the network does not fit the interface"
             )
         worst = relative_difference(expected, found, metadata["n_levels"])
         if not worst <= (_TOLERANCE if metadata["precision"] == "float32" else 1e-2):
@@ -303,7 +304,7 @@ def relative_difference(expected: Tensor, found: Tensor, levels: int) -> float:
         return math.inf
     a, b = (v.where(v.isfinite(), 0.0) for v in (expected, found))
     worst = 0.0
-    for place in DOOR_OUTPUTS.slices(levels).values():
+    for place in OUTPUTS.slices(levels).values():
         scale = a[:, place].abs().max().clamp_min(1e-30)
         worst = max(worst, float((b[:, place] - a[:, place]).abs().max() / scale))
     return worst
@@ -315,7 +316,7 @@ def _deviation(exact: Emulation, fast: Emulation, levels: int, probe: Probe) -> 
     with torch.inference_mode():
         a, b = (v.where(v.isfinite(), 0.0).double() for v in (exact(x), fast(x)))
     result = {}
-    for name, place in DOOR_OUTPUTS.slices(levels).items():
+    for name, place in OUTPUTS.slices(levels).items():
         error = (b[:, place] - a[:, place]).square().mean().sqrt()
         result[name] = float(error / a[:, place].square().mean().sqrt().clamp_min(1e-30))
     return result

@@ -2,7 +2,7 @@
 
 One algorithm of arrays, `couple`, used by every host and testable without one. It follows E3SM's
 neural-network emulator (Hu et al. 2025). Fields are (level, column) or (column,), level 0 at the
-model top; vectors at the model's door are (column, feature).
+model top; vectors that a model takes and gives are (column, feature).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY, PRUNED_LEVELS, TIM
 from climsim.errors import ClimSimError, unknown_name
 from climsim.online.hosts.base import Fields
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
-from climsim.variables import DOOR_OUTPUTS, NIGHT_ZERO, TARGETS
+from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 WATER = ("q0001", "q0002", "q0003")
 """Vapour, cloud liquid, cloud ice."""
@@ -68,8 +68,8 @@ class CouplerOptions:
         if self.ramp not in RAMPS:
             raise unknown_name("coupler.ramp", self.ramp, RAMPS)
         for name in self.partial_variables:
-            if name not in DOOR_OUTPUTS.names:
-                raise unknown_name("coupler.partial_variables", name, DOOR_OUTPUTS.names)
+            if name not in OUTPUTS.names:
+                raise unknown_name("coupler.partial_variables", name, OUTPUTS.names)
         if not 0.0 <= self.ramp_factor <= 1.0:
             raise ClimSimError(
                 f"coupler.ramp_factor: expected a number from 0 to 1, found {self.ramp_factor}"
@@ -101,7 +101,7 @@ class ModelOutput:
     """An exported model's output, taken apart.
 
     Attributes:
-        tendencies: ``ptend_*`` (level, column) of the door's outputs.
+        tendencies: ``ptend_*`` (level, column) of the model's outputs.
         surface: ``cam_out_*`` (column,).
         confidence: expected loss by target (``ptend_*`` (level, column), ``cam_out_*`` (column,)),
             in units of the training loss; empty without a confidence head.
@@ -165,8 +165,8 @@ def split_output(output: Array, levels: int) -> ModelOutput:
     """Take an exported model's output apart.
 
     Args:
-        output: (column, feature): the door's outputs, followed by the confidences of the targets
-            if the model has them.
+        output: (column, feature): tendencies and fluxes, followed by the confidences of the
+            targets if the model has them.
         levels: number of levels.
 
     Returns:
@@ -175,16 +175,16 @@ def split_output(output: Array, levels: int) -> ModelOutput:
     Raises:
         ClimSimError: if the number of features fits neither form.
     """
-    size = DOOR_OUTPUTS.size(levels)
+    size = OUTPUTS.size(levels)
     confidences = output.shape[1] - size
     if confidences not in (0, TARGETS.size(levels)):
         raise ClimSimError(
             f"model output: expected {size} or {size + TARGETS.size(levels)} values a column "
             f"at {levels} levels, found {output.shape[1]}: export the model for this host"
         )
-    fields = _fields(output[:, :size], DOOR_OUTPUTS.slices(levels))
-    tendencies = {n: fields[n] for n in DOOR_OUTPUTS.profiles}
-    surface = {n: fields[n] for n in DOOR_OUTPUTS.scalars}
+    fields = _fields(output[:, :size], OUTPUTS.slices(levels))
+    tendencies = {n: fields[n] for n in OUTPUTS.profiles}
+    surface = {n: fields[n] for n in OUTPUTS.scalars}
     if not confidences:
         return ModelOutput(tendencies, surface)
     return ModelOutput(tendencies, surface, _fields(output[:, size:], TARGETS.slices(levels)))
@@ -349,7 +349,7 @@ def _surface_share(
 
 def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: float) -> Fields:
     """Take the chosen variables by share from the network, the others from the physics."""
-    chosen = options.partial_variables or DOOR_OUTPUTS.names
+    chosen = options.partial_variables or OUTPUTS.names
     result = {}
     for name, value in network.items():
         own = np.asarray(physics[name], dtype=np.float64)

@@ -20,7 +20,7 @@ from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
 from climsim.online.hosts.base import Fields, HealthReport, Host, StepResult
 from climsim.online.losses import LossMeter
-from climsim.online.memory import DOORS, STEPS_NEEDED, Memory, assemble
+from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, compare_time_step, non_finite
 from climsim.online.record import RunRecord
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
@@ -118,7 +118,7 @@ class Loop:
             inputs = self.host.inputs()
             own = self.host.physics() if options.needs_physics else None
         with self._timed("coupler"):
-            vector = assemble(DOORS[self.model.door], inputs, self.memory, self.grid)
+            vector = assemble(self.model.interface, inputs, self.memory, self.grid)
         with self._timed("network"):
             output = self.model(vector)
         with self._timed("coupler"):
@@ -159,7 +159,7 @@ class Loop:
         return couple(network, inputs, interfaces, options, step, physics, self.host.dt)
 
     def _remember(self, result: StepResult) -> None:
-        if self.model is not None and STEPS_NEEDED[self.model.door]:
+        if self.model is not None and self.model.interface.steps_of_memory:
             self.memory = self.memory.advance(result.inputs, result.tendencies)
 
     def _count(self, handed: Coupled) -> None:

@@ -1,4 +1,4 @@
-"""The memory of two steps that the expanded door asks for, and the vectors at the door.
+"""The memory of two steps that the expanded interface asks for, and the vectors that models take.
 
 Source: spec of ClimSim's expanded set. With `before` and `after` the state around the physics:
 physics tendency of the previous step ``(after(t-1) - before(t-1)) / dt``, large-scale forcing
@@ -15,14 +15,11 @@ from climsim.arrays import Array
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.interfaces import V6, Interface
 from climsim.online.hosts.base import Fields
 from climsim.physics.thermodynamics import relative_humidity
-from climsim.variables import DOOR_V2, DOOR_V6, VariableSet, variable
+from climsim.variables import variable
 
-DOORS: dict[str, VariableSet] = {s.name: s for s in (DOOR_V2, DOOR_V6)}
-"""The vectors that an exported model can ask for, by name of the door."""
-STEPS_NEEDED = {"v2": 0, "v6": 2}
-"""Steps of memory that a door needs before its first use."""
 _PHYSICS = ("t", "q0001", "q0002", "q0003", "u")
 _WATER = ("q0001", "q0002", "q0003")
 _EARLIER = "tm_"
@@ -58,11 +55,11 @@ class Memory:
         Raises:
             ClimSimError: if fewer than two steps are remembered.
         """
-        needed = STEPS_NEEDED["v6"]
+        needed = V6.steps_of_memory
         if self.steps < needed:
             raise ClimSimError(
-                f"memory: the door v6 needs {needed} earlier steps, found {self.steps}: "
-                f"set coupler.spinup_steps to {needed} or more"
+                f"memory: the interface {V6.name} needs {needed} earlier steps, found "
+                f"{self.steps}: set coupler.spinup_steps to {needed} or more"
             )
         earlier = {_EARLIER + name: value for name, value in self.forcing.items()}
         return {**self._forcing(inputs), **earlier, **self.physics}
@@ -128,13 +125,13 @@ def _after(inputs: Fields, tendencies: Fields, dt: float) -> Fields:
     }
 
 
-def assemble(door: VariableSet, inputs: Fields, memory: Memory, grid: ColumnGrid) -> Array:
-    """Build the vector that a model asks for at its door.
+def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnGrid) -> Array:
+    """Build the vector that a model takes.
 
     Args:
-        door: layout of the vector.
+        interface: of the model.
         inputs: state before physics and boundary inputs, as in a raw input file.
-        memory: of the two steps before; used by the door v6 only.
+        memory: of the two steps before, where the interface asks for them.
         grid: the host's columns, for their latitude.
 
     Returns:
@@ -146,10 +143,10 @@ def assemble(door: VariableSet, inputs: Fields, memory: Memory, grid: ColumnGrid
     )
     fields["clat"] = np.cos(np.deg2rad(grid.lat))
     fields["slat"] = np.sin(np.deg2rad(grid.lat))
-    if STEPS_NEEDED[door.name]:
+    if interface.steps_of_memory:
         fields.update(memory.features(inputs))
-    vector = np.empty((grid.n_columns, door.size(grid.n_levels)), dtype=np.float32)
-    for name, where in door.slices(grid.n_levels).items():
+    vector = np.empty((grid.n_columns, interface.variables.size(grid.n_levels)), dtype=np.float32)
+    for name, where in interface.variables.slices(grid.n_levels).items():
         value = fields[name]
         vector[:, where] = value.T if variable(name).profile else value[:, None]
     return vector

@@ -14,8 +14,9 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.interfaces import Interface
 from climsim.online.hosts.base import HealthReport
-from climsim.variables import DOOR_OUTPUTS
+from climsim.variables import OUTPUTS
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ THREADS = "OMP_NUM_THREADS"
 class Model(Protocol):
     """An exported model, as the run loop sees it."""
 
-    door: str
+    interface: Interface
     n_levels: int
     confidence: bool
     metadata: dict[str, Any]
@@ -51,7 +52,7 @@ class InBlocks:
 
     def __init__(self, model: Model, threads: int) -> None:
         self.model, self.threads = model, threads
-        self.door, self.n_levels = model.door, model.n_levels
+        self.interface, self.n_levels = model.interface, model.n_levels
         self.confidence, self.metadata = model.confidence, model.metadata
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
@@ -93,8 +94,8 @@ def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int 
         threads: on CPU, see `thread_count`.
 
     Raises:
-        ClimSimError: if there is no such device, the file is no exported model (door and output
-            size included), or the number of levels is not the host's.
+        ClimSimError: if there is no such device, the file is no exported model (interface and
+            output size included), or the number of levels is not the host's.
     """
     # Here, not above: a run of the host's own physics then needs no torch at all.
     import torch
@@ -148,7 +149,7 @@ def non_finite(output: Array, grid: ColumnGrid) -> HealthReport | None:
         return None
     column, feature = (int(i) for i in bad[0])
     limits = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
-    for name, where in DOOR_OUTPUTS.slices(grid.n_levels).items():
+    for name, where in OUTPUTS.slices(grid.n_levels).items():
         if where.start <= feature < where.stop:
             profile = where.stop - where.start > 1
             level = feature - where.start if profile else None

@@ -20,9 +20,9 @@ from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.online.history import grid_variables
 from climsim.online.hosts.base import StepResult
-from climsim.variables import DOOR_OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
+from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 
-CONTENT = (*PROGNOSTIC, *DOOR_OUTPUTS.profiles, *SCALARS_IN, *DOOR_OUTPUTS.scalars)
+CONTENT = (*PROGNOSTIC, *OUTPUTS.profiles, *SCALARS_IN, *OUTPUTS.scalars)
 """What is kept of each step: state before physics, tendencies and scalars as applied."""
 
 

@@ -22,7 +22,6 @@ from climsim.online.hosts import batch_runner, build_host, require_taken
 from climsim.online.hosts.base import Host
 from climsim.online.interrupts import on_interrupt
 from climsim.online.loop import Loop
-from climsim.online.memory import STEPS_NEEDED
 from climsim.online.model import Model, open_model
 from climsim.online.record import (
     COMPLETE,
@@ -151,12 +150,12 @@ def _open_fitting_model(config: RunConfig, host: Host) -> Model | None:
     if config.model is None:
         return None
     model = open_model(config.model, host.grid, config.device, config.threads)
-    needed = max(1, STEPS_NEEDED[model.door])
+    needed = max(1, model.interface.steps_of_memory)
     if config.coupler.spinup_steps < needed:
         raise ClimSimError(
-            f"coupler.spinup_steps: expected {needed} or more for the door {model.door} (surface "
-            f"fluxes and tendencies of earlier steps are inputs), found "
-            f"{config.coupler.spinup_steps}"
+            f"coupler.spinup_steps: expected {needed} or more for the interface "
+            f"{model.interface.name} (surface fluxes and tendencies of earlier steps are inputs), "
+            f"found {config.coupler.spinup_steps}"
         )
     return model
 

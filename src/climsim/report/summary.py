@@ -9,12 +9,7 @@ import numpy as np
 import xarray
 
 from climsim.evaluation.outputs import CONDENSATE
-from climsim.evaluation.stability import (
-    SHORTEST_TEST,
-    became_unstable,
-    comparable,
-    tests_survival,
-)
+from climsim.evaluation.stability import SHORTEST_TEST, became_unstable, comparable, tests_survival
 from climsim.figures.growth import elapsed, time_axis
 from climsim.figures.labels import quantity
 from climsim.figures.members import member_names
@@ -25,7 +20,7 @@ from climsim.report.cells import plain
 from climsim.report.failures import Failure
 from climsim.report.growth import mean_precipitation
 from climsim.report.leaderboard import error_over_floor
-from climsim.variables import DOOR_OUTPUTS
+from climsim.variables import OUTPUTS
 
 _WORDS = {
     "ptend_t": "heating",
@@ -95,7 +90,7 @@ def _offline(study: Study) -> str:
         for name, word in _WORDS.items()
         if f"r2_mean_{name}" in best
     )
-    total = sum(best[f"r2_{name}"].size for name in DOOR_OUTPUTS.names)
+    total = sum(best[f"r2_{name}"].size for name in OUTPUTS.names)
     undefined = int(best["undefined_outputs"])
     lead = "Best offline is " if offline.sizes["member"] > 1 else ""
     return (

@@ -5,26 +5,22 @@ their buffers, and an exported model contains the same objects.
 """
 
 from climsim.transforms.build import Transforms, from_published, from_statistics
-from climsim.transforms.doors import (
-    DOORS,
-    DoorTransform,
+from climsim.transforms.inputs import InputTransform, MultirepInputs, NormalizedInputs
+from climsim.transforms.interface import (
+    InterfaceTransform,
     MicrophysicsConstraint,
-    door_of_inputs,
     liquid_fraction,
 )
-from climsim.transforms.inputs import InputTransform, MultirepInputs, NormalizedInputs
 from climsim.transforms.targets import TargetTransform
 
 __all__ = [
-    "DOORS",
-    "DoorTransform",
     "InputTransform",
+    "InterfaceTransform",
     "MicrophysicsConstraint",
     "MultirepInputs",
     "NormalizedInputs",
     "TargetTransform",
     "Transforms",
-    "door_of_inputs",
     "from_published",
     "from_statistics",
     "liquid_fraction",

@@ -125,4 +125,5 @@ def _combination(model: Path) -> str:
     from climsim.export import load_emulator
 
     emulator = load_emulator(model)
-    return f"{emulator.door}_conf" if emulator.confidence else emulator.door
+    name = emulator.interface.name
+    return f"{name}_conf" if emulator.confidence else name

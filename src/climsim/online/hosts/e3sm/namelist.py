@@ -8,8 +8,9 @@ from typing import Any
 
 import f90nml
 
+from climsim.interfaces import V2, V6
 from climsim.online.hosts.e3sm.config import HYBRID, E3smConfig
-from climsim.variables import DOOR_OUTPUTS, DOOR_V2, DOOR_V6, TARGETS
+from climsim.variables import OUTPUTS, TARGETS
 
 HISTORY_FIELDS = (
     "PRECT", "PRECC", "FLUT", "CLOUD", "CLDTOT", "CLDLOW", "CLDMED", "CLDHGH", "LWCF", "SWCF",
@@ -28,11 +29,11 @@ _SAMPLES = {"h0": 1, "h1": 1, "h2": 24}
 
 
 def _input_length(combination: str) -> int:
-    return DOOR_V6.size() if combination == "v6" else DOOR_V2.size()
+    return V6.variables.size() if combination == "v6" else V2.variables.size()
 
 
 def _output_length(combination: str) -> int:
-    size = DOOR_OUTPUTS.size()
+    size = OUTPUTS.size()
     return size + TARGETS.size() if combination.endswith("_conf") else size
 
 
@@ -53,7 +54,7 @@ def emulator_group(config: E3smConfig) -> dict[str, Any]:
         "cb_use_cuda": config.cuda,
         "cb_spinup_step": options.spinup_steps,
         "cb_partial_coupling": options.blends,
-        "cb_partial_coupling_vars": list(options.partial_variables or DOOR_OUTPUTS.names),
+        "cb_partial_coupling_vars": list(options.partial_variables or OUTPUTS.names),
         "cb_do_ramp": ramps,
         "cb_ramp_option": options.ramp,
         "cb_ramp_factor": options.ramp_factor,

@@ -1,40 +1,14 @@
-"""The climate model's door: from its vectors to a variable set, and back to its tendencies."""
+"""From the vector of a climate model to a variable set, and back to its tendencies."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from climsim.constants import (
-    ALL_ICE_TEMPERATURE,
-    EXPORT_ZERO_LEVELS,
-    MIXED_PHASE_RANGE,
-    TIME_STEP,
-)
-from climsim.errors import unknown_name
-from climsim.variables import (
-    DOOR_OUTPUTS,
-    DOOR_V2,
-    DOOR_V6,
-    PRUNED_TARGETS,
-    TARGETS,
-    VariableSet,
-)
+from climsim.constants import ALL_ICE_TEMPERATURE, EXPORT_ZERO_LEVELS, MIXED_PHASE_RANGE, TIME_STEP
+from climsim.interfaces import Encoding, Interface
+from climsim.variables import PRUNED_TARGETS, TARGETS
 
-DOORS: dict[str, VariableSet] = {d.name: d for d in (DOOR_V2, DOOR_V6)}
-"""What a climate model can hand an exported model, by name."""
 _LIQUID_FRACTION = "liq_partition"
-
-
-def door_of_inputs(kind: str) -> str:
-    """Name of the door through which a kind of network input is reached.
-
-    Raises:
-        ClimSimError: for an unknown kind.
-    """
-    doors = {"standard": DOOR_V2.name, "multirep": DOOR_V2.name, "expanded": DOOR_V6.name}
-    if kind not in doors:
-        raise unknown_name("kind of inputs", kind, doors)
-    return doors[kind]
 
 
 def liquid_fraction(
@@ -55,8 +29,8 @@ def liquid_fraction(
     return torch.clamp((temperature - all_ice) / width, 0.0, 1.0)
 
 
-class DoorTransform(nn.Module):
-    """From the vector at the door to the vector of a variable set.
+class InterfaceTransform(nn.Module):
+    """From the vector of an interface to the vector that an encoding is computed from.
 
     Liquid and ice are added to condensate (and so are their previous tendencies) and the liquid
     fraction follows from temperature; everything else is copied.
@@ -64,29 +38,29 @@ class DoorTransform(nn.Module):
 
     index: Tensor
 
-    def __init__(self, door: VariableSet, variables: VariableSet, n_levels: int) -> None:
+    def __init__(self, encoding: Encoding, n_levels: int) -> None:
         """Find where each feature comes from.
 
         Args:
-            door: what the climate model hands over.
-            variables: what the input transform wants.
+            encoding: what the network sees; it names its interface.
             n_levels: levels of a profile.
         """
         super().__init__()
-        self.n_inputs = door.size(n_levels)
+        given, variables = encoding.interface.variables, encoding.variables
+        self.n_inputs = given.size(n_levels)
         self.n_outputs = variables.size(n_levels)
         index = np.zeros(self.n_outputs, dtype=np.int64)
         sums = []
-        at_door = door.slices(n_levels)
+        places = given.slices(n_levels)
         for name, place in variables.slices(n_levels).items():
             if name == _LIQUID_FRACTION:
-                source = at_door["state_t"]
+                source = places["state_t"]
                 self._liquid = (place.start, place.stop)
             elif "_qn" in name:
-                source = at_door[name.replace("_qn", "_q0002")]
-                sums.append((place.start, place.stop, at_door[name.replace("_qn", "_q0003")].start))
+                source = places[name.replace("_qn", "_q0002")]
+                sums.append((place.start, place.stop, places[name.replace("_qn", "_q0003")].start))
             else:
-                source = at_door[name]
+                source = places[name]
             index[place] = np.arange(source.start, source.stop)
         self._sums = sums
         self.register_buffer("index", torch.as_tensor(index))
@@ -95,7 +69,7 @@ class DoorTransform(nn.Module):
         """Rearrange.
 
         Args:
-            x: (column, door feature) physical values.
+            x: (column, interface feature) physical values.
 
         Returns:
             (column, feature) physical values in the layout of the variable set.
@@ -120,26 +94,27 @@ class MicrophysicsConstraint(nn.Module):
 
     def __init__(
         self,
-        door: VariableSet,
+        interface: Interface,
         n_levels: int,
         zero_levels: int = EXPORT_ZERO_LEVELS,
         time_step: float = TIME_STEP,
     ) -> None:
-        """Find the temperature and the clouds at the door.
+        """Find the temperature and the clouds in the vector.
 
         Args:
-            door: what the climate model hands over.
+            interface: through which the climate model is reached.
             n_levels: levels of a profile.
             zero_levels: top levels without moisture, condensate and wind tendencies.
             time_step: over which tendencies act [s].
         """
         super().__init__()
-        self.n_outputs = DOOR_OUTPUTS.size(n_levels)
+        given = interface.variables
+        self.n_outputs = interface.outputs.size(n_levels)
         self.n_levels = n_levels
         self._time_step = time_step
-        self._temperature = door.slice("state_t", n_levels).start
-        self._liquid = door.slice("state_q0002", n_levels).start
-        self._ice = door.slice("state_q0003", n_levels).start
+        self._temperature = given.slice("state_t", n_levels).start
+        self._liquid = given.slice("state_q0002", n_levels).start
+        self._ice = given.slice("state_q0003", n_levels).start
         self._heating = TARGETS.slice("ptend_t", n_levels).start
         self._cloud = TARGETS.slice("ptend_qn", n_levels).start
         kept = torch.ones(TARGETS.size(n_levels))
@@ -152,7 +127,7 @@ class MicrophysicsConstraint(nn.Module):
         """Split condensate.
 
         Args:
-            x: (column, door feature) physical values before physics.
+            x: (column, interface feature) physical values before physics.
             tendencies: (column, feature) physical, in the layout of the targets.
 
         Returns:

@@ -1,0 +1,92 @@
+"""What crosses the border to a climate model, and what a network sees of it.
+
+An `Interface` is the agreement between a climate model and an exported file: the vector that the
+file takes and the one that it gives. An `Encoding` is what a network sees of that vector. Both are
+tables of a few rows; adding an encoding is adding a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from climsim.errors import unknown_name
+from climsim.variables import EXPANDED, OUTPUTS, STANDARD, VariableSet, liquid_and_ice
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What an exported file takes and gives.
+
+    Attributes:
+        name: name in the file's metadata.
+        variables: layout of the vector that a climate model gives.
+        outputs: layout of the vector that the file returns (confidences may follow).
+        steps_of_memory: steps before the present one that the vector is made of.
+    """
+
+    name: str
+    variables: VariableSet
+    outputs: VariableSet
+    steps_of_memory: int
+
+
+V2 = Interface("v2", VariableSet("v2", liquid_and_ice(STANDARD.names)), OUTPUTS, 0)
+"""The present step only: 557 values at 60 levels."""
+V6 = Interface("v6", VariableSet("v6", liquid_and_ice(EXPANDED.names)), OUTPUTS, 2)
+"""With the two steps before and the latitude: 1519 values."""
+
+INTERFACES: dict[str, Interface] = {i.name: i for i in (V2, V6)}
+"""Every interface, by the name that stands in exported files."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What a network sees.
+
+    Attributes:
+        name: name in recipes and checkpoints.
+        variables: layout of the physical vector that is encoded.
+        interface: through which that vector is reached.
+        published_tag: part of the names of the published statistics.
+        repeated: profiles that the network sees in three representations instead of one.
+    """
+
+    name: str
+    variables: VariableSet
+    interface: Interface
+    published_tag: str
+    repeated: tuple[str, ...] = field(default=())
+
+    @property
+    def profiles(self) -> int:
+        """Profiles that a network sees."""
+        return len(self.variables.profiles) + 2 * len(self.repeated)
+
+    @property
+    def scalars(self) -> int:
+        """Scalars that a network sees."""
+        return len(self.variables.scalars)
+
+
+_BUT_LIQUID_FRACTION = tuple(n for n in STANDARD.profiles if n != "liq_partition")
+
+ENCODINGS: dict[str, Encoding] = {
+    e.name: e
+    for e in (
+        Encoding("standard", STANDARD, V2, "v2_rh_mc"),
+        Encoding("multirep", STANDARD, V2, "v2_rh_mc", _BUT_LIQUID_FRACTION),
+        Encoding("expanded", EXPANDED, V6, "v6"),
+    )
+}
+"""Every encoding, by the name that stands in recipes."""
+
+
+def encoding(name: str) -> Encoding:
+    """Look an encoding up.
+
+    Raises:
+        ClimSimError: if there is none of that name.
+    """
+    if name not in ENCODINGS:
+        raise unknown_name("inputs", name, ENCODINGS)
+    return ENCODINGS[name]
