@@ -29,7 +29,7 @@ from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.interfaces import V2
-from climsim.variables import OUTPUTS
+from climsim.variables import OUTPUTS, VariableSet
 from evaluation_synthetic import make_globe, write_run, write_store, write_study
 
 COLUMNS, LEVELS, STEPS = 384, 60, 24
@@ -64,9 +64,11 @@ class LongStore:
         """Numbers of all steps."""
         return np.arange(self._steps)
 
-    def values(self, name: str, steps: NDArray[np.intp]) -> NDArray[np.float32]:
-        """A variable without end at some steps."""
-        return self._store.values(name, steps % STEPS)
+    def vectors(self, variables: VariableSet, steps: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Vectors without end (time, column, feature) at some steps."""
+        wrapped = steps % STEPS
+        parts = np.split(wrapped, np.flatnonzero(np.diff(wrapped) <= 0) + 1)
+        return np.concatenate([self._store.vectors(variables, part) for part in parts])
 
 
 def offline(samples: int) -> None:
@@ -77,9 +79,9 @@ def offline(samples: int) -> None:
         seen: list[tuple[int, float]] = []
         start, used = time.perf_counter(), time.process_time()
         state = stream([Cheap()], store, config, lambda done, total: seen.append((done, peak())))
-        offline_dataset(state, store.grid)
+        metrics = offline_dataset(state, store.grid)
         seconds, used = time.perf_counter() - start, time.process_time() - used
-    scored = int(state.steps) * COLUMNS
+    scored = metrics.attrs["samples"]
     early = next(memory for done, memory in seen if done >= len(store.steps("test")) / 20)
     print(
         f"offline: {scored:,} samples in one pass of {len(seen)} blocks, {seconds:.0f} s "

@@ -14,11 +14,12 @@ from cftime import DatetimeNoLeap as Date
 
 from climsim.data.shards import write_arrays
 from climsim.data.store import Layout, Store, create_arrays, open_store, seal_store
-from climsim.evaluation.accumulator import Accumulator, Block
+from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import OfflineConfig, describe
 from climsim.evaluation.offline_dataset import offline_dataset
+from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.files import write_netcdf
@@ -273,8 +274,8 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
         confidence = ConfidenceStatistics.of(guess, loss, levels)
     land = np.broadcast_to(weather(grid, 0.0, 1)["LANDFRAC"] > 0.5, shape)
     surfaces = np.stack([land, ~land & (grid.lat < 60), ~land & (grid.lat >= 60)])
-    block = Block(truth, prediction, pressure, np.full(shape, 380.0), surfaces, confidence)
-    dataset = offline_dataset(Accumulator.of(block, grid), grid)
+    block = Block(grid, truth, prediction, pressure, np.full(shape, 380.0), surfaces, confidence)
+    dataset = offline_dataset(accumulate(block), grid)
     config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
     hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)
     dataset.attrs |= describe(Member(network, recipe, seed), {}, config)

@@ -139,7 +139,7 @@ STAGES = (
         "climsim.evaluation.offline:evaluate_offline",
         "Score an exported model on the test split.",
         "model=runs/unet.pt store=runs/store.zarr out=runs/offline.nc",
-        scores="climsim.evaluation.scores:offline_lines",
+        scores="climsim.evaluation.summary:offline_lines",
     ),
     Stage(
         ("online", "run"),
@@ -172,7 +172,7 @@ STAGES = (
         "climsim.evaluation.online:evaluate_online",
         "Measure online runs against a reference run.",
         "runs=runs/hybrid reference=runs/mmf1 out=runs/online.nc",
-        scores="climsim.evaluation.scores:online_lines",
+        scores="climsim.evaluation.summary:online_lines",
     ),
     Stage(
         ("figures",),

@@ -22,7 +22,9 @@ from climsim.evaluation.offline import (
     evaluate_offline,
     stream,
 )
-from climsim.evaluation.offline_dataset import PERCENTILE_EDGES, offline_dataset, percentile_groups
+from climsim.evaluation.offline_dataset import offline_dataset
+from climsim.evaluation.offline_score import PERCENTILE_EDGES
+from climsim.evaluation.scores.parts import percentile_groups
 from climsim.interfaces import V2, V6, Interface
 from climsim.variables import OUTPUTS
 from evaluation_synthetic import LinearModel, write_store

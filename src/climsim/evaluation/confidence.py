@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from climsim.evaluation.sums import Sums
 from climsim.losses import Elementwise, recorded_loss
-from climsim.variables import OUTPUTS, TARGETS, variable
+from climsim.variables import OUTPUTS, TARGETS
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def to_targets(outputs: Array, levels: int) -> Array:
 
 
 @dataclass(frozen=True)
-class ConfidenceStatistics:
+class ConfidenceStatistics(Sums):
     """Mergeable sums of predicted and true loss.
 
     Attributes:
@@ -119,17 +120,9 @@ class ConfidenceStatistics:
             for total, weights in zip(bins, (None, p, t), strict=True):
                 chosen = None if weights is None else weights[:, where].ravel()
                 total[i] = np.bincount(number, chosen, minlength=shape[1])
-        return cls(
-            np.full(p.shape[1], float(p.shape[0])),
-            p.sum(axis=0), t.sum(axis=0),
-            (p**2).sum(axis=0), (t**2).sum(axis=0), (p * t).sum(axis=0),
-            *bins,
-        )  # fmt: skip
-
-    def __add__(self, other: ConfidenceStatistics) -> ConfidenceStatistics:
-        return ConfidenceStatistics(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
-        )
+        count = np.full(p.shape[1], float(p.shape[0]))
+        totals = [values.sum(axis=0) for values in (p, t, p**2, t**2, p * t)]
+        return cls(*[count, *totals, *bins])
 
     def correlation(self) -> Array:
         """Correlation of predicted and true loss (feature,); NaN where either is constant."""
@@ -147,39 +140,3 @@ class ConfidenceStatistics:
         known = (spread[0] > floor[0]) & (spread[1] > floor[1])
         product = np.where(known, spread[0] * spread[1], 1.0)
         return np.where(known, covariance / np.sqrt(product), np.nan)
-
-
-def confidence_arrays(
-    state: ConfidenceStatistics, levels: int
-) -> dict[str, tuple[tuple[str, ...], Array, dict[str, Any]]]:
-    """Labelled measures of reliability: by bin of predicted loss, and correlation by level."""
-    some = state.bin_count > 0
-    count = np.maximum(state.bin_count, 1)
-    unit = {"units": "1", "comment": "in units of the training loss"}
-    axes = ("target", "loss_bin")
-    arrays: dict[str, tuple[tuple[str, ...], Array, dict[str, Any]]] = {
-        "confidence_predicted": (
-            axes,
-            np.where(some, state.bin_predicted / count, np.nan),
-            unit | {"long_name": "mean predicted loss by bin of predicted loss"},
-        ),
-        "confidence_true": (
-            axes,
-            np.where(some, state.bin_true / count, np.nan),
-            unit | {"long_name": "mean true loss by bin of predicted loss"},
-        ),
-        "confidence_count": (
-            axes,
-            state.bin_count,
-            {"units": "1", "long_name": "samples by bin of predicted loss"},
-        ),
-    }
-    correlation = state.correlation()
-    for name, where in TARGETS.slices(levels).items():
-        notes = {"units": "1", "long_name": f"correlation of predicted and true loss of {name}"}
-        values = correlation[where]
-        profile = variable(name).profile
-        arrays[f"confidence_correlation_{name}"] = (
-            (("level",), values, notes) if profile else ((), values[0], notes)
-        )
-    return arrays

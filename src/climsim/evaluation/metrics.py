@@ -98,6 +98,10 @@ class PairStatistics:
             self.squared + other.squared,
         )
 
+    def part(self, where: slice) -> PairStatistics:
+        """The entries of a part of the last axis."""
+        return PairStatistics(*(getattr(self, f.name)[..., where] for f in fields(self)))
+
     def grouped(self, groups: NDArray[np.integer], n_groups: int) -> PairStatistics:
         """Merge the entries of the first axis by group.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.evaluation.sums import Sums
 from climsim.variables import OUTPUTS, variable
 
 Array = NDArray[np.floating]
@@ -15,7 +16,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class NonFinite:
+class NonFinite(Sums):
     """How many columns (one step each) hold values that are no finite number, merged by ``+``.
 
     Attributes:
@@ -54,16 +55,6 @@ class NonFinite:
             int(bad[:, size:].any(axis=1).sum()),
             int(in_any.sum()),
             int((~np.isfinite(inputs.reshape(bad.shape[0], -1)[in_any])).any(axis=1).sum()),
-        )
-
-    def __add__(self, other: NonFinite) -> NonFinite:
-        return NonFinite(
-            self.columns + other.columns,
-            self.predicted + other.predicted,
-            self.true + other.true,
-            self.confidence + other.confidence,
-            self.any_predicted + other.any_predicted,
-            self.any_given + other.any_given,
         )
 
     def problems(self, levels: int) -> list[str]:

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from climsim.data.address import StoreAddress
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
-from climsim.evaluation.accumulator import Accumulator, Block
+from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import ConfidenceStatistics, LossScale
 from climsim.evaluation.members import Member, member_of, training_of
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
+from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.regions import surface_members
+from climsim.evaluation.sums import Accumulator
 from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
 from climsim.integrity import check_netcdf
 from climsim.interfaces import INTERFACES, Interface
@@ -121,9 +123,9 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
 
     models = [load_emulator(path) for path in files]
     check_models(models, store, config)
-    accumulator = stream(models, store, config, progress)
+    sums = stream(models, store, config, progress)
     found = [member_of(m.metadata, p.stem) for m, p in zip(models, files, strict=True)]
-    dataset = offline_dataset(accumulator, store.grid)
+    dataset = offline_dataset(sums, store.grid)
     dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
     dataset.attrs["parameters"] = sum(p.numel() for m in models for p in m.module.parameters())
     hours, device = training_of([m.metadata for m in models])
@@ -201,7 +203,7 @@ def describe(member: Member, metadata: dict[str, Any], config: OfflineConfig) ->
 
 def stream(
     models: Sequence[Model], store: Store, config: OfflineConfig, progress: Progress | None = None
-) -> Accumulator:
+) -> Accumulator[Block]:
     """Run models over a split block by block and accumulate the statistics of their mean.
 
     Args:
@@ -211,7 +213,7 @@ def stream(
         progress: called with (steps done, steps in all).
 
     Returns:
-        Statistics per column of every output.
+        The sums that the registered scores are formulas on.
 
     Raises:
         ClimSimError: if the split is empty or the model returns the wrong shape.
@@ -223,16 +225,16 @@ def stream(
             f"{config.store}: the split {config.split!r} has no step with {memory} "
             "gapless steps before it: prepare a longer record or choose another split"
         )
-    accumulator = Accumulator.empty(store.n_columns, store.n_levels)
+    sums: Accumulator[Block] = Accumulator.zero()
     # Confidences are of single models: their mean says nothing about the loss of the mean.
     scale = LossScale.of(models[0]) if len(models) == 1 else None
     done = 0
     for indices in _blocks(steps, store):
-        accumulator = accumulator + _evaluate_block(models, store, indices, config, scale)
+        sums = sums + _evaluate_block(models, store, indices, config, scale)
         done += indices.size
         if progress:
             progress(done, int(steps.size))
-    return accumulator
+    return sums
 
 
 def _blocks(steps: NDArray[np.intp], store: Store) -> Iterator[NDArray[np.intp]]:
@@ -248,7 +250,7 @@ def _evaluate_block(
     indices: NDArray[np.intp],
     config: OfflineConfig,
     scale: LossScale | None,
-) -> Accumulator:
+) -> Accumulator[Block]:
     interface = models[0].interface
     inputs, truth = (
         store.vectors(interface.variables, indices),
@@ -264,6 +266,7 @@ def _evaluate_block(
         true_loss = scale.loss(truth, prediction, store.n_levels)
         confidence = ConfidenceStatistics.of(outputs[0][..., size:], true_loss, store.n_levels)
     block = Block(
+        grid=store.grid,
         truth=truth,
         prediction=prediction,
         surface_pressure=fields["state_ps"],
@@ -273,7 +276,7 @@ def _evaluate_block(
         members=members if len(models) > 1 else None,
         non_finite=NonFinite.of(outputs, truth, inputs),
     )
-    return Accumulator.of(block, store.grid)
+    return accumulate(block)
 
 
 def _outputs(model: Model, inputs: Array, batch: int, levels: int) -> Array:

@@ -1,0 +1,1 @@
+"""The scores: each module of this folder registers some."""

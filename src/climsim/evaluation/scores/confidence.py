@@ -1,0 +1,76 @@
+"""Reliability of a confidence head: the loss it predicts beside the loss that came true."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.evaluation.block import CONFIDENCE
+from climsim.evaluation.offline_score import SCORED_TARGETS, OfflineScore, Totals
+from climsim.evaluation.score import ALL, Subject, register
+from climsim.variables import TARGETS
+
+Array = NDArray[np.floating]
+
+
+class _ByLoss(OfflineScore):
+    subjects = ALL
+    statistics = (CONFIDENCE,)
+    units = "1"
+    dims = ("target", "loss_bin")
+    weights = "samples"
+
+
+@register
+class PredictedLoss(_ByLoss):
+    """Mean loss that a confidence head predicts, by bin of predicted loss."""
+
+    name = "confidence_predicted"
+    long_name = "mean predicted loss by bin of predicted loss"
+    comment = "in units of the training loss"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return _bin_means(state[CONFIDENCE].bin_predicted, state[CONFIDENCE].bin_count)
+
+
+@register
+class TrueLoss(_ByLoss):
+    """Mean loss that came true, by bin of predicted loss."""
+
+    name = "confidence_true"
+    long_name = "mean true loss by bin of predicted loss"
+    comment = "in units of the training loss"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return _bin_means(state[CONFIDENCE].bin_true, state[CONFIDENCE].bin_count)
+
+
+@register
+class LossCount(_ByLoss):
+    """Samples by bin of predicted loss."""
+
+    name = "confidence_count"
+    long_name = "samples by bin of predicted loss"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state[CONFIDENCE].bin_count
+
+
+@register
+class LossCorrelation(OfflineScore):
+    """Correlation of predicted and true loss; NaN where either is constant."""
+
+    name = "confidence_correlation_{target}"
+    long_name = "correlation of predicted and true loss of {name}"
+    subjects = SCORED_TARGETS
+    statistics = (CONFIDENCE,)
+    units = "1"
+    dims = ("level",)
+    weights = "samples"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state[CONFIDENCE].correlation()[TARGETS.slice(subject.name, state.grid.n_levels)]
+
+
+def _bin_means(sums: Array, count: Array) -> Array:
+    return np.where(count > 0, sums / np.maximum(count, 1), np.nan)

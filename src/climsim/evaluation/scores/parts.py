@@ -1,0 +1,175 @@
+"""Scores of each output over a part of the samples: latitudes, surfaces, bands, rain."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.evaluation.block import OUTPUT_PAIRS, RAIN, SURFACE_PAIRS
+from climsim.evaluation.metrics import capped_mean
+from climsim.evaluation.offline_score import (
+    PERCENTILE_EDGES,
+    SCORED_OUTPUTS,
+    SCORED_TENDENCIES,
+    OfflineScore,
+    Totals,
+)
+from climsim.evaluation.regions import UPPER_PRESSURE
+from climsim.evaluation.score import Subject, register
+
+Array = NDArray[np.floating]
+
+_BINS: Final = "percentiles from 50 logarithmic bins a decade"
+
+
+class _Section(OfflineScore):
+    subjects = SCORED_OUTPUTS
+    statistics = (OUTPUT_PAIRS,)
+    dims = ("latitude", "level")
+    weights = "samples"
+
+
+@register
+class SectionR2(_Section):
+    """``1 - SSE/SST`` in bins of 10 degrees of latitude."""
+
+    name = "r2_section_{output}"
+    long_name = "R2 in bins of latitude: {what}"
+    units = "1"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state.by_latitude(state.by_column(OUTPUT_PAIRS, subject)).r2()
+
+
+@register
+class SectionBias(_Section):
+    """Zonal-mean bias in these bins."""
+
+    name = "bias_section_{output}"
+    long_name = "zonal-mean bias: {what}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state.by_latitude(state.by_column(OUTPUT_PAIRS, subject)).bias()
+
+
+@register
+class SectionTruth(_Section):
+    """Zonal mean of the truth in these bins."""
+
+    name = "truth_section_{output}"
+    long_name = "zonal mean of the truth: {what}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        bins = state.by_latitude(state.by_column(OUTPUT_PAIRS, subject))
+        return np.where(bins.weight > 0, bins.mean, np.nan)
+
+
+class _OfSurface(OfflineScore):
+    subjects = SCORED_OUTPUTS
+    statistics = (SURFACE_PAIRS,)
+    dims = ("surface", "level")
+    weights = "samples"
+
+
+@register
+class SurfaceR2(_OfSurface):
+    """``1 - SSE/SST`` over the columns of which more than half is land, open ocean or sea ice."""
+
+    name = "r2_surface_{output}"
+    long_name = "R2 by surface type: {what}"
+    units = "1"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state.by_column(SURFACE_PAIRS, subject).r2()
+
+
+@register
+class SurfaceBias(_OfSurface):
+    """Mean of prediction minus truth over these columns."""
+
+    name = "bias_surface_{output}"
+    long_name = "bias by surface type: {what}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state.by_column(SURFACE_PAIRS, subject).bias()
+
+
+class _ByPrecipitation(OfflineScore):
+    subjects = SCORED_OUTPUTS
+    statistics = (RAIN,)
+    dims = ("percentile", "level")
+    weights = "samples"
+    comment = _BINS
+
+
+@register
+class BiasByPrecipitation(_ByPrecipitation):
+    """Mean error by percentile of the true precipitation."""
+
+    name = "bias_by_precipitation_{output}"
+    long_name = "mean error by percentile of precipitation: {what}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return percentile_means(state[RAIN].count, state[RAIN].error[:, state.slice(subject)])
+
+
+@register
+class TruthByPrecipitation(_ByPrecipitation):
+    """Mean of the truth by percentile of the true precipitation."""
+
+    name = "truth_by_precipitation_{output}"
+    long_name = "mean of the truth by percentile of precipitation: {what}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return percentile_means(state[RAIN].count, state[RAIN].truth[:, state.slice(subject)])
+
+
+@register
+class RegionR2(OfflineScore):
+    """Mean of R2 over levels, by band of latitude, above and below 400 hPa."""
+
+    name = "r2_region_{output}"
+    long_name = "mean R2 by region: {what}"
+    subjects = SCORED_TENDENCIES
+    statistics = (OUTPUT_PAIRS,)
+    units = "1"
+    dims = ("band", "height")
+    weights = "levels"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        grid = state.grid
+        r2 = state.by_band(OUTPUT_PAIRS).part(state.slice(subject)).r2()
+        upper = grid.midpoint_pressure(np.array([grid.p0]))[:, 0] < UPPER_PRESSURE
+        return np.array([[capped_mean(row[side]) for side in (upper, ~upper)] for row in r2])
+
+
+def percentile_groups(counts: Array) -> NDArray[np.intp]:
+    """Which percentile bin each bin of precipitation falls into.
+
+    Args:
+        counts: (bin,) samples in ascending bins.
+
+    Returns:
+        (bin,) number of the percentile bin of the middle of the bin; -1 for empty bins.
+    """
+    share = 100.0 * (np.cumsum(counts) - 0.5 * counts) / max(counts.sum(), 1.0)
+    group = np.searchsorted(PERCENTILE_EDGES[1:-1], share, side="right")
+    return np.where(counts > 0, group, -1)
+
+
+def percentile_means(counts: Array, sums: Array) -> Array:
+    """Means in each percentile bin of precipitation; NaN in empty ones.
+
+    Args:
+        counts: (bin,) samples in ascending bins.
+        sums: (bin, feature) sums over these.
+
+    Returns:
+        (percentile, feature).
+    """
+    group = percentile_groups(counts)
+    member = (np.arange(len(PERCENTILE_EDGES) - 1)[:, None] == group).astype(float)
+    count = (member @ counts)[:, None]
+    return np.where(count > 0, (member @ sums) / np.maximum(count, 1), np.nan)
