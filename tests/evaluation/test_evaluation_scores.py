@@ -74,7 +74,7 @@ def test_score_whose_data_are_not_there_is_left_out(block):
 
 def test_second_score_of_a_name_is_refused(own_registry):
     (taken, *_) = (score for score in scores_of(OfflineScore) if score.name == "mae_{output}")
-    with pytest.raises(ClimSimError, match="'mae_{output}': registered twice"):
+    with pytest.raises(ClimSimError, match=r"'mae_\{output\}': registered twice"):
         register(type(taken))
 
 
