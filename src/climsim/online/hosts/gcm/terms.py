@@ -17,12 +17,16 @@ from jcm.physics.radiation.grey_two_stream.planck import planck_bands_lw
 from jcm.physics.radiation.radiation_types import RadiationParameters
 from jcm.physics_interface import PhysicsTendency
 
+from climsim.constants import ALL_ICE_TEMPERATURE, MIXED_PHASE_RANGE
+
 PREFIX = "emulated_"
 """Prefix of the fields that carry the emulated term into the physics."""
 PROFILES = ("temperature", "specific_humidity", "qc", "qi", "u_wind", "v_wind")
 TARGET_KEY = "tap_target"
 RETAINED_KEY = "tap_retained"
 TURBULENCE_KEY = "tap_turbulence"
+FUSION_OVER_CP = float(jcm_constants.alhs - jcm_constants.alhc) / float(jcm_constants.cpd)
+"""Warming by the freezing of a unit of condensate [K]."""
 
 
 def _flat(tendency: Any) -> dict[str, Any]:
@@ -102,12 +106,81 @@ class TargetTap(PhysicsTerm):
     ) -> tuple[PhysicsTendency, dict[str, Any]]:
         """Subtract the retained part from the running tendency."""
         running = _flat(diagnostics["_tendency_run"])
-        if self.retain_turbulence:
-            kept = diagnostics[TURBULENCE_KEY]
-        else:
-            kept = delivered_fluxes(diagnostics, state.temperature)
+        kept = _kept(state, diagnostics, self.retain_turbulence)
         target = {name: running[name] - kept[name] for name in PROFILES}
         return PhysicsTendency.zeros(state.temperature.shape), {**diagnostics, TARGET_KEY: target}
+
+
+def split_condensate(temperature: Any, liquid: Any, ice: Any) -> tuple[Any, Any]:
+    """Liquid [kg/kg] and temperature [K] once condensate is split by temperature alone.
+
+    `c_p T' + L_f ql' = c_p T + L_f ql` with `ql' = w(T') (ql + qi)` and
+    `w(T) = clip((T - T_ice) / width, 0, 1)`, the partition of an exported file's constraint. The
+    left side grows with `T'`, so there is one solution, on one of the three pieces of `w`.
+
+    Args:
+        temperature: before, of any shape [K].
+        liquid: before, same shape [kg/kg].
+        ice: before, same shape [kg/kg].
+    """
+    warming = FUSION_OVER_CP
+    total = liquid + ice
+    frozen = temperature + warming * liquid
+    steepness = warming * total / MIXED_PHASE_RANGE
+    mixed = (frozen + steepness * ALL_ICE_TEMPERATURE) / (1.0 + steepness)
+    melted = frozen - warming * total
+    warm_end = ALL_ICE_TEMPERATURE + MIXED_PHASE_RANGE
+    after = jnp.where(
+        frozen <= ALL_ICE_TEMPERATURE, frozen, jnp.where(melted >= warm_end, melted, mixed)
+    )
+    fraction = jnp.clip((after - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
+    return fraction * total, after
+
+
+class CondensateSplit(PhysicsTerm):
+    """Split condensate by temperature at the end of the emulated term, as E3SM-MMF does."""
+
+    name: ClassVar[str] = "climsim_condensate_split"
+    category: ClassVar[str] = "clouds"
+    requires: ClassVar[tuple[str, ...]] = ("vertical_diffusion", "pressure_thickness")
+    provides: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, retain_turbulence: bool) -> None:
+        """Choose what of the running tendency is no part of the emulated term."""
+        self.retain_turbulence = retain_turbulence
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Tendency that moves condensate between its phases, and the heat of fusion."""
+        running = _flat(diagnostics["_tendency_run"])
+        kept = _kept(state, diagnostics, self.retain_turbulence)
+        step = diagnostics["_dt_seconds"]
+        temperature = state.temperature + step * (running["temperature"] - kept["temperature"])
+        liquid = state.tracers["qc"] + step * (running["qc"] - kept["qc"])
+        ice = state.tracers["qi"] + step * (running["qi"] - kept["qi"])
+        # Holes, which the host fills after the step, are no condensate to split.
+        whole = (liquid >= 0.0) & (ice >= 0.0)
+        new_liquid, _ = split_condensate(temperature, liquid, ice)
+        moved = jnp.where(whole, new_liquid - liquid, 0.0) / step
+        zero = jnp.zeros_like(state.temperature)
+        fields = {
+            "temperature": -FUSION_OVER_CP * moved,
+            "specific_humidity": zero,
+            "qc": moved,
+            "qi": -moved,
+            "u_wind": zero,
+            "v_wind": zero,
+        }
+        return _tendency(fields), diagnostics
+
+
+def _kept(state: Any, diagnostics: dict[str, Any], retain_turbulence: bool) -> dict[str, Any]:
+    """What of the running tendency the hybrid retains."""
+    if retain_turbulence:
+        kept: dict[str, Any] = diagnostics[TURBULENCE_KEY]
+        return kept
+    return delivered_fluxes(diagnostics, state.temperature)
 
 
 class RetainedTap(PhysicsTerm):

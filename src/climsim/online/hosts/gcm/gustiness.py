@@ -1,0 +1,85 @@
+"""Wind at the surface that the grid does not resolve, added where the surface exchanges.
+
+ECHAM's bulk formulas take the wind of the grid cell alone, with a floor of 1 m/s. In a cell of a
+thousand kilometres most of the wind that evaporates water is not resolved. To the square of the
+resolved wind come those of the mesoscale gusts, which grow with the size of the cell, and of dry
+convection in the boundary layer. The mean stress keeps the direction of the resolved wind.
+
+Source: Mahrt and Sun 1995, Mon. Weather Rev. 123, eq. 9 (cell size); Beljaars 1995, Q. J. R.
+Meteorol. Soc. 121 (free convection, beta = 1.2, depth 1000 m).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import jax.numpy as jnp
+import jcm.constants as jcm_constants
+import numpy as np
+
+_MESOSCALE: Final = 0.32
+"""Gust of a cell of ten kilometres [m/s]."""
+_SMALLEST_CELL: Final = 5.0e3
+"""Cell without mesoscale gusts [m]."""
+_GROWTH: Final = 0.33
+_CONVECTIVE: Final = 1.2
+_DEPTH: Final = 1000.0
+"""Of the convective boundary layer [m]."""
+_TRANSFER: Final = 1.2e-3
+"""Neutral transfer coefficient that the buoyancy flux is estimated with [1]."""
+_CALM: Final = 1.0
+
+
+def mesoscale_gust(columns: int) -> float:
+    """Gust that a globe of so many columns leaves unresolved [m/s].
+
+    `0.32 (dx / 5 km - 1)^0.33`.
+    """
+    size = np.sqrt(4.0 * np.pi * float(jcm_constants.rearth) ** 2 / columns)
+    return float(_MESOSCALE * max(size / _SMALLEST_CELL - 1.0, 0.0) ** _GROWTH)
+
+
+def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
+    """Gust of dry convection, (column,) [m/s].
+
+    Args:
+        state: jcm's `VDiffState`.
+        wind: (column,) resolved and mesoscale wind [m/s].
+        surface_temperature: (column, tile) [K].
+    """
+    from jcm.physics.thermodynamics import saturation_specific_humidity
+
+    pressure = state.pressure_half[:, -1]
+    exner = (pressure / state.pressure_full[:, -1]) ** (jcm_constants.rd / jcm_constants.cpd)
+    air = state.temperature[:, -1] * exner
+    moist = saturation_specific_humidity(surface_temperature, pressure[:, None])
+    excess = moist - state.qv[:, -1:]
+    warm = surface_temperature - air[:, None]
+    buoyancy = warm + jcm_constants.vtmpc1 * air[:, None] * excess * state.surface_wetness
+    buoyancy = jnp.sum(state.surface_fraction * buoyancy, axis=1)
+    flux = _TRANSFER * jnp.sqrt(wind**2 + _CALM) * jnp.maximum(buoyancy, 0.0)
+    return _CONVECTIVE * jnp.cbrt(jcm_constants.grav / air * _DEPTH * flux)
+
+
+def gusty_wind(state: Any, wind: Any, surface_temperature: Any) -> Any:
+    """Wind speed that exchanges with the surface, (column,) [m/s]."""
+    windy = jnp.sqrt(wind**2 + mesoscale_gust(wind.shape[0]) ** 2)
+    return jnp.sqrt(windy**2 + convective_gust(state, windy, surface_temperature) ** 2)
+
+
+def install() -> None:
+    """Let jcm's surface exchange see the gusty wind; jcm has no parameter for it.
+
+    Every model of a process gets it, so that a function that JAX has traced once never differs.
+    """
+    from jcm.physics.vertical_diffusion.tte_tke import surface_layer
+
+    plain = surface_layer.compute_surface_exchange_coefficients_echam_louis
+    if getattr(plain, "gusty", False):
+        return
+
+    def exchange(state: Any, params: Any, wind: Any, surface: Any, air: Any) -> Any:
+        return plain(state, params, gusty_wind(state, wind, surface), surface, air)
+
+    exchange.gusty = True  # type: ignore[attr-defined]
+    surface_layer.compute_surface_exchange_coefficients_echam_louis = exchange

@@ -1,0 +1,199 @@
+"""The radiation term of the embedded model: a scheme, called as often as asked for.
+
+Between two calls the longwave keeps and the shortwave follows the height of the sun (jcm's
+`rescale_cached_radiation`, as ECHAM does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jcm.physics.coords_util import column_lat_lon
+from jcm.physics.physics_term import PhysicsTerm
+from jcm.physics.radiation import (
+    current_cos_zenith,
+    hold_land_albedo,
+    radiation_should_compute,
+    rescale_cached_radiation,
+)
+from jcm.physics.radiation.mcica import column_total_cover
+from jcm.physics.radiation.radiation_types import RadiationParameters
+from jcm.physics_interface import PhysicsTendency
+
+from climsim.online.hosts.gcm.columns import (
+    RadiationColumns,
+    RadiationFluxes,
+    gather_columns,
+    heating,
+)
+
+STREAMS_KEY = "surface_streams"
+STREAMS = {
+    "SOLS": "direct_visible",
+    "SOLL": "direct_near_infrared",
+    "SOLSD": "diffuse_visible",
+    "SOLLD": "diffuse_near_infrared",
+}
+"""ClimSim's four streams of light at the surface and their field of `RadiationFluxes`."""
+COLUMNS_KEY = "radiation_columns"
+Scheme = Callable[[RadiationColumns], RadiationFluxes]
+_DARK = 1.0e-3
+"""Cosine of the zenith angle below which a stored flux is not rescaled [1] (jcm's)."""
+
+
+class FluxRadiation(PhysicsTerm):
+    """Heat the air by a scheme's fluxes and publish them with the four surface streams."""
+
+    name: ClassVar[str] = "climsim_radiation"
+    category: ClassVar[str] = "radiation"
+    requires: ClassVar[tuple[str, ...]] = (
+        "pressure_full",
+        "pressure_half",
+        "air_density",
+        "chemistry",
+        "aerosol",
+        "radiation",
+        "surface",
+        "clouds",
+    )
+    provides: ClassVar[tuple[str, ...]] = ("radiation", "clouds", STREAMS_KEY)
+
+    def __init__(self, scheme: Scheme, params: RadiationParameters) -> None:
+        """Choose the scheme.
+
+        Args:
+            scheme: fluxes of columns.
+            params: jcm's radiation parameters, the interval among them.
+        """
+        self.scheme = scheme
+        self.params = nnx.Param(params)
+
+    def cache_coords(self, coords: Any) -> None:
+        """Keep latitude and longitude of the columns."""
+        lat, lon = column_lat_lon(coords.horizontal)
+        self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
+        self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Solve, or follow the sun."""
+        parameters = self.params.get_value()
+        dark = {name: jnp.zeros(state.temperature.shape[1]) for name in STREAMS}
+        before = diagnostics["radiation"], diagnostics.get(STREAMS_KEY, dark)
+        sun = current_cos_zenith(forcing.solar, self._lons.get_value(), self._lats.get_value())
+        clouds = diagnostics["clouds"]
+        seen, radii = gather_columns(state, diagnostics, forcing, terrain, parameters, sun)
+
+        def solved() -> tuple[Any, Any]:
+            fluxes = self.scheme(seen)
+            record = _published(before[0], fluxes, seen, parameters)
+            return record, _streams(fluxes)
+
+        def followed() -> tuple[Any, Any]:
+            return _following(*before, sun)
+
+        due = radiation_should_compute(diagnostics, parameters)
+        radiation, streams = jax.lax.cond(
+            due, lambda: _like(solved(), before), lambda: _like(followed(), before)
+        )
+        radiation = radiation.copy(step=before[0].step + 1)
+        clouds = clouds.copy(
+            toa_sw_up_all=radiation.toa_sw_up,
+            toa_lw_up_all=radiation.toa_lw_up,
+            r_eff_liq=radii[0].reshape(clouds.r_eff_liq.shape),
+            r_eff_ice=radii[1].reshape(clouds.r_eff_ice.shape),
+        )
+        published = {
+            **diagnostics,
+            "radiation": radiation,
+            "clouds": clouds,
+            STREAMS_KEY: streams,
+        }
+        zero = jnp.zeros_like(state.temperature)
+        warming = radiation.sw_heating_rate + radiation.lw_heating_rate
+        tendency = PhysicsTendency(
+            u_wind=zero,
+            v_wind=zero,
+            temperature=warming.astype(zero.dtype),
+            specific_humidity=zero,
+            tracers={},
+        )
+        return tendency, hold_land_albedo(published, due)
+
+
+class ColumnsTap(PhysicsTerm):
+    """Publish the columns that a radiation scheme would see now; no tendency."""
+
+    name: ClassVar[str] = "climsim_columns_tap"
+    category: ClassVar[str] = "diagnostics"
+    requires: ClassVar[tuple[str, ...]] = FluxRadiation.requires
+    provides: ClassVar[tuple[str, ...]] = (COLUMNS_KEY,)
+
+    def __init__(self, params: RadiationParameters) -> None:
+        """Hold jcm's radiation parameters."""
+        self.params = nnx.Param(params)
+
+    def cache_coords(self, coords: Any) -> None:
+        """Keep latitude and longitude of the columns."""
+        lat, lon = column_lat_lon(coords.horizontal)
+        self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
+        self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
+
+    def __call__(
+        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
+    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        """Gather the columns."""
+        sun = current_cos_zenith(forcing.solar, self._lons.get_value(), self._lats.get_value())
+        parameters = self.params.get_value()
+        seen, _ = gather_columns(state, diagnostics, forcing, terrain, parameters, sun)
+        zero = PhysicsTendency.zeros(state.temperature.shape)
+        return zero, {**diagnostics, COLUMNS_KEY: seen}
+
+
+def _like(tree: Any, template: Any) -> Any:
+    return jax.tree.map(lambda new, old: new.astype(old.dtype).reshape(old.shape), tree, template)
+
+
+def _streams(fluxes: RadiationFluxes) -> dict[str, Any]:
+    return {name: getattr(fluxes, field) for name, field in STREAMS.items()}
+
+
+def _following(radiation: Any, streams: dict[str, Any], sun: Any) -> tuple[Any, Any]:
+    ratio = jnp.where(
+        radiation.cos_zenith > _DARK,
+        jnp.maximum(sun, 0.0) / jnp.maximum(radiation.cos_zenith, _DARK),
+        0.0,
+    )
+    rescaled = rescale_cached_radiation(radiation, sun)
+    return rescaled, {name: value * ratio for name, value in streams.items()}
+
+
+def _published(
+    radiation: Any,
+    fluxes: RadiationFluxes,
+    columns: RadiationColumns,
+    parameters: RadiationParameters,
+) -> Any:
+    """jcm's record of a radiation step; flux profiles, which nothing reads, stay zero."""
+    return radiation.copy(
+        lw_flux_up=jnp.zeros_like(radiation.lw_flux_up),
+        cos_zenith=jnp.maximum(columns.cos_zenith, 0.0),
+        surface_albedo_vis=columns.albedo_visible,
+        surface_albedo_nir=columns.albedo_near_infrared,
+        surface_emissivity=columns.emissivity,
+        sw_heating_rate=heating(fluxes.shortwave_absorbed, columns.interfaces),
+        lw_heating_rate=heating(fluxes.longwave_absorbed, columns.interfaces),
+        surface_sw_down=fluxes.surface_shortwave_down,
+        surface_sw_up=fluxes.surface_shortwave_up,
+        surface_lw_down=fluxes.surface_longwave_down,
+        surface_lw_up=fluxes.surface_longwave_up,
+        toa_sw_up=fluxes.shortwave_out,
+        toa_sw_down=fluxes.shortwave_in,
+        toa_lw_up=fluxes.longwave_out,
+        total_cloud_cover=column_total_cover(columns.cover, parameters.cloud_overlap),
+    )

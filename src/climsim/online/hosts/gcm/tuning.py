@@ -1,0 +1,46 @@
+"""Every number of the embedded model that is tuned, with its value and jcm's.
+
+Nothing here is a flux correction: each key is a parameter of a jcm scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from climsim.errors import ClimSimError, unknown_name
+
+TUNING: Final[dict[str, float]] = {}
+"""Values that differ from jcm's defaults, by `scheme.field` of `echam_physics`."""
+SCHEMES: Final = (
+    "convection",
+    "clouds",
+    "microphysics",
+    "vertical_diffusion",
+    "surface",
+    "land_surface",
+    "hines",
+    "sso",
+    "radiation",
+)
+"""Schemes of `echam_physics` whose parameters can be set."""
+
+
+def scheme_parameters(overrides: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """The tuned parameters by scheme, those given over the shipped ones.
+
+    Args:
+        overrides: value by `scheme.field`.
+
+    Raises:
+        ClimSimError: if a key names no scheme, or its value is no number.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+    for key, value in {**TUNING, **overrides}.items():
+        scheme, _, field = key.partition(".")
+        if scheme not in SCHEMES or not field:
+            raise unknown_name("tuned parameter (scheme.field), scheme", scheme, SCHEMES)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ClimSimError(f"host_options.tuning.{key}: expected a number, found {value!r}")
+        chosen.setdefault(scheme, {})[field] = value
+    return chosen

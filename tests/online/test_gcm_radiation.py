@@ -1,0 +1,207 @@
+"""Radiation of the embedded model, gusts, diffusion and the split of condensate, part by part."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from climsim.constants import ALL_ICE_TEMPERATURE, FUSION_HEAT, MIXED_PHASE_RANGE
+from climsim.errors import ClimSimError
+from climsim.online.hosts.gcm import (
+    columns,
+    correlated_k,
+    diffusion,
+    gustiness,
+    harvest,
+    network,
+    terms,
+    training,
+    tuning,
+)
+from climsim.online.hosts.gcm.grid import interface_coefficients
+
+LEVELS = 60
+
+
+def made_columns(count, seed=0):
+    """Cloudy and clear columns on the model's levels, by day and night."""
+    draw = np.random.default_rng(seed)
+    hyai, hybi = interface_coefficients()
+    interfaces = np.broadcast_to((1.0e5 * (hyai + hybi))[:, None], (LEVELS + 1, count))
+    pressure = 0.5 * (interfaces[1:] + interfaces[:-1])
+    temperature = np.clip(288.0 * (pressure / 1.0e5) ** 0.19, 210.0, None)
+    temperature = temperature + draw.normal(scale=4.0, size=(1, count))
+    cover = np.where(draw.random((LEVELS, count)) < 0.1, draw.random((LEVELS, count)), 0.0)
+    cover = np.where(pressure > 2.0e4, cover, 0.0)
+    ones, one = np.ones((LEVELS, count)), np.ones(count)
+    bands = np.zeros((14, LEVELS, count))
+    made = columns.RadiationColumns(
+        temperature=temperature,
+        humidity=0.012 * (pressure / 1.0e5) ** 3 + 3.0e-6,
+        ozone=1.0e-7 + 8.0e-6 * np.exp(-(((np.log(pressure) - 7.0) / 1.2) ** 2)),
+        methane=1.8e-6 * ones,
+        pressure=pressure,
+        interfaces=interfaces,
+        cover=cover,
+        liquid_path=0.02 * (cover > 0) * (temperature > 260.0),
+        ice_path=0.005 * (cover > 0) * (temperature <= 260.0),
+        liquid_radius=10.0 * ones,
+        ice_radius=40.0 * ones,
+        aerosol_depth=bands,
+        aerosol_albedo=bands + 0.9,
+        aerosol_asymmetry=bands + 0.7,
+        surface_temperature=temperature[-1],
+        albedo_visible=0.1 * one,
+        albedo_near_infrared=0.2 * one,
+        emissivity=0.98 * one,
+        cos_zenith=np.linspace(-0.9, 0.95, count),
+        irradiance=1361.0 * one,
+        carbon_dioxide=4.0e-4 * one,
+        nitrous_oxide=3.3e-7 * one,
+    )
+    return jax.tree.map(lambda values: jnp.asarray(values, jnp.float32), made)
+
+
+@pytest.fixture(scope="module")
+def some_columns():
+    return made_columns(24)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "liquid", "ice", "expected"),
+    [
+        (250.0, 1.0e-4, 0.0, 0.0),
+        (300.0, 0.0, 1.0e-4, 1.0),
+        (263.16, 1.0e-4, 1.0e-4, 0.5),
+        (270.0, 1.0e-3, 0.0, None),
+    ],
+)
+def test_condensate_splits_by_the_temperature_it_ends_at_and_keeps_energy(
+    temperature, liquid, ice, expected
+):
+    with jax.enable_x64(True):
+        new, after = terms.split_condensate(*map(jnp.float64, (temperature, liquid, ice)))
+    fraction = np.clip((float(after) - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
+    assert float(new) == pytest.approx(fraction * (liquid + ice), rel=1e-9, abs=1e-18)
+    freezing = terms.FUSION_OVER_CP * (liquid - float(new))
+    assert float(after) - temperature == pytest.approx(freezing, rel=1e-6, abs=1e-9)
+    if expected is not None:
+        assert fraction == pytest.approx(expected, abs=1e-6)
+
+
+def test_split_condensate_is_not_split_again():
+    temperature = np.linspace(230.0, 290.0, 601)
+    liquid, after = terms.split_condensate(jnp.asarray(temperature), 3.0e-4, 2.0e-4)
+    again, still = terms.split_condensate(after, liquid, 5.0e-4 - liquid)
+    np.testing.assert_allclose(again, liquid, atol=2e-9)
+    np.testing.assert_allclose(still, after, atol=1e-4)
+    assert pytest.approx(FUSION_HEAT / 1004.6, rel=0.01) == terms.FUSION_OVER_CP
+
+
+def test_stratified_numbers_fill_each_eighth_of_every_band():
+    numbers = correlated_k.stratified_numbers(112, 5)
+    assert numbers.shape == (5, 112)
+    assert len(np.unique(numbers[0])) == 112
+    eighths = np.floor(numbers.reshape(5, 14, 8) * 8.0)
+    np.testing.assert_array_equal(np.sort(eighths, axis=-1)[2, 3], np.arange(8))
+
+
+def test_overlap_is_maximum_in_one_cloud_and_random_between_two():
+    cover = np.zeros((6, 3), np.float32)
+    cover[1:3, 0] = 0.5  # one cloud of two layers
+    cover[[1, 4], 1] = 0.5  # two clouds with clear air between
+    cover[3, 2] = 0.25
+    seen = np.asarray(correlated_k.cloudy_points(jnp.asarray(cover), 128))
+    np.testing.assert_allclose(seen.mean(axis=1)[cover > 0], cover[cover > 0], atol=0.06)
+    total = seen.any(axis=0).mean(axis=0)
+    np.testing.assert_allclose(total, [0.5, 0.75, 0.25], atol=0.06)
+
+
+def test_visible_light_begins_at_0_7_um():
+    share = correlated_k.visible_share()
+    assert share.shape == (14,)
+    assert list(np.unique(share)) == [0.0, 0.5, 1.0]
+    assert (share == 0.5).sum() == 1
+    assert share.sum() == pytest.approx(4.5)
+
+
+def test_heating_is_absorbed_power_over_mass_and_heat_capacity():
+    interfaces = jnp.asarray([[0.0], [980.665], [1961.33]])
+    rate = columns.heating(jnp.asarray([[1004.64], [-502.32]]), interfaces)
+    np.testing.assert_allclose(rate[:, 0], [0.01, -0.005], rtol=2e-3)
+
+
+def test_network_closes_the_energy_of_a_column_and_is_dark_at_night(some_columns):
+    weights = network.initial_weights(0, LEVELS)
+    fluxes = network.apply(weights, some_columns)
+    light = fluxes.shortwave_in - fluxes.shortwave_out
+    surface = fluxes.surface_shortwave_down - fluxes.surface_shortwave_up
+    absorbed = fluxes.shortwave_absorbed.sum(axis=0)
+    np.testing.assert_allclose(light, surface + absorbed, atol=2e-3)
+    net = fluxes.surface_longwave_up - fluxes.surface_longwave_down
+    np.testing.assert_allclose(
+        fluxes.longwave_absorbed.sum(axis=0), net - fluxes.longwave_out, atol=2e-2
+    )
+    streams = sum(getattr(fluxes, name) for name in training.FLUXES[-4:])
+    np.testing.assert_allclose(streams, fluxes.surface_shortwave_down, atol=1e-3)
+    night = np.asarray(some_columns.cos_zenith) <= 0.0
+    assert (np.asarray(fluxes.shortwave_absorbed)[:, night] == 0.0).all()
+    assert (np.asarray(fluxes.surface_shortwave_down)[~night] > 0.0).all()
+
+
+def test_weights_survive_their_file(tmp_path, some_columns):
+    weights = network.initial_weights(3, LEVELS, hidden=8)
+    network.save_weights(tmp_path / "w.npz", weights, json.dumps({"note": 1}))
+    again = network.load_weights(tmp_path / "w.npz")
+    assert jax.tree.structure(again) == jax.tree.structure(weights)
+    np.testing.assert_array_equal(
+        network.apply(again, some_columns).longwave_out,
+        network.apply(weights, some_columns).longwave_out,
+    )
+
+
+def test_perturbed_columns_stay_physical_and_keep_clouds_where_there_is_cover(some_columns):
+    changed = harvest.perturbed(some_columns, 5)
+    assert changed.temperature.min() >= 150.0
+    assert changed.humidity.min() > 0.0
+    assert (changed.cover <= 1.0).all()
+    assert (changed.liquid_path[changed.cover == 0.0] == 0.0).all()
+    both = harvest.joined([some_columns, changed])
+    assert both.aerosol_depth.shape[-1] == 48
+    np.testing.assert_array_equal(changed.ozone, harvest.perturbed(some_columns, 5).ozone)
+
+
+def test_training_fits_a_few_columns(some_columns):
+    plan = training.TrainingPlan(steps=40, batch=24, hidden=8)
+    other = network.apply(network.initial_weights(7, LEVELS, hidden=8), some_columns)
+    start = training.train(some_columns, other, dataclasses.replace(plan, steps=1))
+    fitted = training.train(some_columns, other, plan)
+    before = training.errors(start, some_columns, other, block=24)
+    after = training.errors(fitted, some_columns, other, block=24)
+    assert after["surface_longwave_down"]["rmse"] < before["surface_longwave_down"]["rmse"]
+
+
+def test_gusts_grow_with_the_cell_and_with_buoyancy():
+    assert gustiness.mesoscale_gust(512) == pytest.approx(0.32 * (998.2 / 5 - 1) ** 0.33, rel=1e-3)
+    assert gustiness.mesoscale_gust(2048) < gustiness.mesoscale_gust(512)
+
+
+def test_diffusion_is_weak_at_the_top_and_leaves_the_zonal_mean():
+    described = diffusion.echam_diffusion(np.array([10.0, 50.0, 200.0, 1000.0, 90000.0]), 10.0)
+    np.testing.assert_array_equal(described.level_orders_temp, [1, 2, 3, 4, 4])
+    assert described.div_timescale == pytest.approx(7200.0)
+    assert described.temp_timescale == pytest.approx(90000.0)
+    assert not described.diffuses_zonal_mean
+
+
+def test_tuned_parameters_are_grouped_by_scheme_and_checked():
+    chosen = tuning.scheme_parameters({"convection.entrpen": 2.0e-4, "radiation.cld_frac_min": 0.01})
+    assert chosen["convection"]["entrpen"] == 2.0e-4
+    assert chosen["radiation"] == {"cld_frac_min": 0.01}
+    with pytest.raises(ClimSimError, match="unknown tuned parameter"):
+        tuning.scheme_parameters({"convektion.entrpen": 1.0})
+    with pytest.raises(ClimSimError, match="expected a number"):
+        tuning.scheme_parameters({"convection.entrpen": "much"})
