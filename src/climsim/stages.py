@@ -166,6 +166,22 @@ STAGES = (
         "out=runs/start_T21.npz days=60 host_options.resolution=T21 host_options.start=shipped",
     ),
     Stage(
+        ("host", "fit-radiation"),
+        "fit_radiation",
+        "climsim.online.hosts.gcm.fitting:FitConfig",
+        "climsim.online.hosts.gcm.fitting:fit_radiation",
+        "Fit the spectral points of the embedded model's fast radiation to the whole RRTMGP.",
+        "out=runs/radiation_points.npz days=30 longwave=20 shortwave=20",
+    ),
+    Stage(
+        ("host", "climate"),
+        "climate",
+        "climsim.online.climate:ClimateConfig",
+        "climsim.online.climate:run_climate",
+        "Measure the climate of the embedded model's own physics beside published statistics.",
+        "out=runs/climate days=365 reference=statistics.csv",
+    ),
+    Stage(
         ("evaluate", "online"),
         "evaluate_online",
         "climsim.evaluation.online:OnlineConfig",

@@ -11,10 +11,10 @@ import pytest
 from climsim.errors import ClimSimError
 from climsim.online.hosts import build_host
 from climsim.online.hosts.gcm import (
-    correlated_k,
     boundary,
     compilation,
     condensate,
+    correlated_k,
     grid,
     physics,
     positivity,

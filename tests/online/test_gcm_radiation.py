@@ -1,8 +1,5 @@
 """Radiation of the embedded model, gusts, diffusion and the split of condensate, part by part."""
 
-import dataclasses
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +13,8 @@ from climsim.online.hosts.gcm import (
     diffusion,
     gustiness,
     harvest,
-    network,
+    reduced,
     terms,
-    training,
     tuning,
 )
 from climsim.online.hosts.gcm.grid import interface_coefficients
@@ -114,7 +110,9 @@ def test_overlap_is_maximum_in_one_cloud_and_random_between_two():
     cover[1:3, 0] = 0.5  # one cloud of two layers
     cover[[1, 4], 1] = 0.5  # two clouds with clear air between
     cover[3, 2] = 0.25
-    seen = np.asarray(correlated_k.cloudy_points(jnp.asarray(cover), 128))
+    seen = np.asarray(
+        correlated_k.cloudy_points(jnp.asarray(cover), correlated_k.stratified_numbers(128, 6))
+    )
     np.testing.assert_allclose(seen.mean(axis=1)[cover > 0], cover[cover > 0], atol=0.06)
     total = seen.any(axis=0).mean(axis=0)
     np.testing.assert_allclose(total, [0.5, 0.75, 0.25], atol=0.06)
@@ -134,35 +132,6 @@ def test_heating_is_absorbed_power_over_mass_and_heat_capacity():
     np.testing.assert_allclose(rate[:, 0], [0.01, -0.005], rtol=2e-3)
 
 
-def test_network_closes_the_energy_of_a_column_and_is_dark_at_night(some_columns):
-    weights = network.initial_weights(0, LEVELS)
-    fluxes = network.apply(weights, some_columns)
-    light = fluxes.shortwave_in - fluxes.shortwave_out
-    surface = fluxes.surface_shortwave_down - fluxes.surface_shortwave_up
-    absorbed = fluxes.shortwave_absorbed.sum(axis=0)
-    np.testing.assert_allclose(light, surface + absorbed, atol=2e-3)
-    net = fluxes.surface_longwave_up - fluxes.surface_longwave_down
-    np.testing.assert_allclose(
-        fluxes.longwave_absorbed.sum(axis=0), net - fluxes.longwave_out, atol=2e-2
-    )
-    streams = sum(getattr(fluxes, name) for name in training.FLUXES[-4:])
-    np.testing.assert_allclose(streams, fluxes.surface_shortwave_down, atol=1e-3)
-    night = np.asarray(some_columns.cos_zenith) <= 0.0
-    assert (np.asarray(fluxes.shortwave_absorbed)[:, night] == 0.0).all()
-    assert (np.asarray(fluxes.surface_shortwave_down)[~night] > 0.0).all()
-
-
-def test_weights_survive_their_file(tmp_path, some_columns):
-    weights = network.initial_weights(3, LEVELS, hidden=8)
-    network.save_weights(tmp_path / "w.npz", weights, json.dumps({"note": 1}))
-    again = network.load_weights(tmp_path / "w.npz")
-    assert jax.tree.structure(again) == jax.tree.structure(weights)
-    np.testing.assert_array_equal(
-        network.apply(again, some_columns).longwave_out,
-        network.apply(weights, some_columns).longwave_out,
-    )
-
-
 def test_perturbed_columns_stay_physical_and_keep_clouds_where_there_is_cover(some_columns):
     changed = harvest.perturbed(some_columns, 5)
     assert changed.temperature.min() >= 150.0
@@ -174,31 +143,81 @@ def test_perturbed_columns_stay_physical_and_keep_clouds_where_there_is_cover(so
     np.testing.assert_array_equal(changed.ozone, harvest.perturbed(some_columns, 5).ozone)
 
 
-def test_training_fits_a_few_columns(some_columns):
-    plan = training.TrainingPlan(steps=40, batch=24, hidden=8)
-    other = network.apply(network.initial_weights(7, LEVELS, hidden=8), some_columns)
-    start = training.train(some_columns, other, dataclasses.replace(plan, steps=1))
-    fitted = training.train(some_columns, other, plan)
-    before = training.errors(start, some_columns, other, block=24)
-    after = training.errors(fitted, some_columns, other, block=24)
-    assert after["surface_longwave_down"]["rmse"] < before["surface_longwave_down"]["rmse"]
+def test_chosen_points_reproduce_the_sum_over_all_of_them():
+    draw = np.random.default_rng(1)
+    basis = draw.random((40, 3))
+    rows = basis @ draw.random((3, 12))  # twelve points of which three are independent
+    chosen, weights = reduced.choose(rows, 3)
+    assert len(chosen) == 3
+    assert (weights > 0.0).all()
+    np.testing.assert_allclose(rows[:, chosen] @ weights, rows.sum(axis=1), rtol=0.05)
 
 
-def test_gusts_grow_with_the_cell_and_with_buoyancy():
-    assert gustiness.mesoscale_gust(512) == pytest.approx(0.32 * (998.2 / 5 - 1) ** 0.33, rel=1e-3)
-    assert gustiness.mesoscale_gust(2048) < gustiness.mesoscale_gust(512)
+def test_whole_clouds_leave_nothing_to_the_draw(some_columns):
+    doubled = reduced.with_whole_clouds(some_columns)
+    assert doubled.temperature.shape[1] == 48
+    assert set(np.unique(doubled.cover)) == {0.0, 1.0}
+    assert (doubled.liquid_path[:, :24] == 0.0).all()
+    np.testing.assert_array_equal(doubled.liquid_path[:, 24:], some_columns.liquid_path)
 
 
-def test_diffusion_is_weak_at_the_top_and_leaves_the_zonal_mean():
+def test_points_survive_their_file(tmp_path):
+    points = reduced.shipped_points()
+    reduced.save_points(tmp_path / "p.npz", points, {"note": 1})
+    again = reduced.load_points(tmp_path / "p.npz")
+    np.testing.assert_array_equal(again.longwave, points.longwave)
+    np.testing.assert_array_equal(again.shortwave_numbers, points.shortwave_numbers)
+    assert again.longwave_numbers.shape == (LEVELS, len(points.longwave))
+
+
+def test_sunlit_columns_hold_all_that_the_sun_reaches():
+    longitude = np.arange(512) * 2.0 * np.pi / 512.0
+    sun = np.cos(longitude)
+    chosen = np.asarray(correlated_k.sunlit_columns(jnp.asarray(sun), 16))
+    assert len(chosen) == 288
+    assert (sun[chosen] > 0.0).sum() == (sun > 0.0).sum()
+
+
+@pytest.mark.slow
+def test_fast_radiation_closes_energy_and_is_near_to_the_whole(some_columns):
+    correlated_k.tables()
+    fast = jax.jit(reduced.solve)(some_columns)
+    whole = jax.jit(correlated_k.solve)(some_columns)
+    light = fast.shortwave_in - fast.shortwave_out
+    surface = fast.surface_shortwave_down - fast.surface_shortwave_up
+    np.testing.assert_allclose(light, surface + fast.shortwave_absorbed.sum(axis=0), atol=0.01)
+    net = fast.surface_longwave_up - fast.surface_longwave_down
+    np.testing.assert_allclose(
+        fast.longwave_absorbed.sum(axis=0), net - fast.longwave_out, atol=0.01
+    )
+    streams = fast.direct_visible + fast.diffuse_visible
+    streams += fast.direct_near_infrared + fast.diffuse_near_infrared
+    np.testing.assert_allclose(streams, fast.surface_shortwave_down, atol=0.01)
+    night = np.asarray(some_columns.cos_zenith) <= 0.0
+    assert (np.asarray(fast.shortwave_absorbed)[:, night] == 0.0).all()
+    found = reduced.errors(fast, whole, some_columns)
+    assert found["longwave_out"]["rmse"] < 8.0
+    assert found["surface_shortwave_down"]["rmse"] < 25.0
+
+
+def test_unresolved_wind_grows_with_the_cell():
+    gust, storms = 0.32 * (998.2 / 5 - 1) ** 0.33, tuning.STORM_WIND * 0.9982
+    assert gustiness.unresolved_wind(512) == pytest.approx(np.hypot(gust, storms), rel=1e-3)
+    assert gustiness.unresolved_wind(2048) < 0.6 * gustiness.unresolved_wind(512)
+
+
+def test_diffusion_spares_large_waves_below_the_top_and_reaches_the_zonal_mean():
     described = diffusion.echam_diffusion(np.array([10.0, 50.0, 200.0, 1000.0, 90000.0]), 10.0)
     np.testing.assert_array_equal(described.level_orders_temp, [1, 2, 3, 4, 4])
     assert described.div_timescale == pytest.approx(7200.0)
     assert described.temp_timescale == pytest.approx(90000.0)
-    assert not described.diffuses_zonal_mean
+    assert described.diffuses_zonal_mean
 
 
 def test_tuned_parameters_are_grouped_by_scheme_and_checked():
-    chosen = tuning.scheme_parameters({"convection.entrpen": 2.0e-4, "radiation.cld_frac_min": 0.01})
+    chosen = tuning.scheme_parameters(
+        {"convection.entrpen": 2.0e-4, "radiation.cld_frac_min": 0.01}
+    )
     assert chosen["convection"]["entrpen"] == 2.0e-4
     assert chosen["radiation"] == {"cld_frac_min": 0.01}
     with pytest.raises(ClimSimError, match="unknown tuned parameter"):

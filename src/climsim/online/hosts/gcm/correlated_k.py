@@ -28,8 +28,14 @@ _STRATUM = 8
 _SEED = 2024
 _VISIBLE_WAVENUMBER = 14286.0
 """Where visible light begins [1/cm]: 0.7 um."""
+_GRAZING = 1.0e-4
+"""Smallest cosine of the zenith angle that is solved [1]."""
+_SUNLIT_SHARE = 0.5625
+"""Room for sunlit columns on a globe: half of them and the rim."""
 _MIXED_BAND = (12850.0, 16000.0)
 """The band that straddles it; half of its light counts as visible, as in CAM."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Pace:
     """How the library runs through columns, levels and spectral points.
@@ -88,24 +94,25 @@ def visible_share() -> np.ndarray:
     return share
 
 
-def stratified_numbers(points: int, levels: int) -> np.ndarray:
+def stratified_numbers(points: int, levels: int, seed: int = _SEED) -> np.ndarray:
     """Fixed numbers in (0, 1), (level, point): each level has every stratum once.
 
     Within each eight neighbouring points (a band) each eighth occurs once, so that a cloud covers
-    the same share of every band.
+    the same share of every band. Other numbers of points are one stratum.
     """
-    blocks = points // _STRATUM
-    draw = np.random.default_rng(_SEED)
-    numbers = np.empty((levels, blocks, _STRATUM))
+    stratum = points if points % _STRATUM else _STRATUM
+    blocks = points // stratum
+    draw = np.random.default_rng(seed)
+    numbers = np.empty((levels, blocks, stratum))
     for level in range(levels):
-        eighth = draw.permuted(np.tile(np.arange(_STRATUM), (blocks, 1)), axis=1)
-        order = draw.permuted(np.tile(np.arange(blocks), (_STRATUM, 1)), axis=1)
-        within = order[eighth, np.arange(blocks)[:, None]]
-        numbers[level] = (eighth + (within + 0.5) / blocks) / _STRATUM
+        within_band = draw.permuted(np.tile(np.arange(stratum), (blocks, 1)), axis=1)
+        order = draw.permuted(np.tile(np.arange(blocks), (stratum, 1)), axis=1)
+        within = order[within_band, np.arange(blocks)[:, None]]
+        numbers[level] = (within_band + (within + 0.5) / blocks) / stratum
     return numbers.reshape(levels, points).astype(np.float32)
 
 
-def cloudy_points(cover: Any, points: int) -> Any:
+def cloudy_points(cover: Any, numbers: Any) -> Any:
     """Whether each spectral point sees cloud, (level, point, column).
 
     Maximum overlap of neighbouring cloudy layers, random overlap across a clear one: from the
@@ -113,18 +120,30 @@ def cloudy_points(cover: Any, points: int) -> Any:
 
     Args:
         cover: (level, column) [1].
-        points: how many spectral points.
+        numbers: (level, point) in (0, 1).
     """
-    numbers = jnp.asarray(stratified_numbers(points, cover.shape[0]))[:, :, None]
+    numbers = jnp.asarray(numbers)[:, :, None]
 
     def step(rank: Any, level: tuple[Any, Any]) -> tuple[Any, Any]:
         drawn, below = level
         rank = jnp.where(rank < below, rank, below + drawn * (1.0 - below))
         return rank, rank
 
-    lowest = jnp.broadcast_to(numbers[-1], (points, cover.shape[1]))
+    lowest = jnp.broadcast_to(numbers[-1], (numbers.shape[1], cover.shape[1]))
     _, above = jax.lax.scan(step, lowest, (numbers[:-1], cover[1:]), reverse=True)
     return jnp.concatenate([above, lowest[None]]) < cover[:, None, :]
+
+
+def sunlit_columns(cos_zenith: Any, block: int) -> Any:
+    """Indices of the columns nearest to the sun, enough for half a globe.
+
+    Args:
+        cos_zenith: (column,) [1].
+        block: of whose multiples there shall be.
+    """
+    count = cos_zenith.shape[-1]
+    room = min(count, -(-int(np.ceil(_SUNLIT_SHARE * count)) // block) * block)
+    return jnp.argsort(-cos_zenith)[:room]
 
 
 def _profile(values: Any) -> Any:
@@ -142,6 +161,42 @@ def _paths_by_point(path: Any, cloudy: Any) -> Any:
     """(point, 1, column, level + 2) path of the condensate that each spectral point sees."""
     seen = jnp.where(cloudy, path[:, None, :], 0.0)[::-1]
     return jnp.pad(jnp.moveaxis(seen, 0, -1), ((0, 0), (0, 0), (1, 1)))[:, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectralPoints:
+    """Which spectral points are solved, how each counts, and what clouds each sees.
+
+    Attributes:
+        longwave: (point,) indices into RRTMGP's table.
+        longwave_weight: (point,) of its fluxes [1].
+        longwave_numbers: (level, point) in (0, 1), that draw the clouds.
+        shortwave: (point,) indices.
+        shortwave_weight: (point,) [1].
+        shortwave_numbers: (level, point).
+    """
+
+    longwave: np.ndarray
+    longwave_weight: np.ndarray
+    longwave_numbers: np.ndarray
+    shortwave: np.ndarray
+    shortwave_weight: np.ndarray
+    shortwave_numbers: np.ndarray
+
+
+@functools.cache
+def all_points(levels: int) -> SpectralPoints:
+    """Every point of RRTMGP's tables."""
+    optics = tables().optics_lib
+    longwave, shortwave = optics.n_gpt_lw, optics.n_gpt_sw
+    return SpectralPoints(
+        longwave=np.arange(longwave),
+        longwave_weight=np.ones(longwave, np.float32),
+        longwave_numbers=stratified_numbers(longwave, levels),
+        shortwave=np.arange(shortwave),
+        shortwave_weight=np.ones(shortwave, np.float32),
+        shortwave_numbers=stratified_numbers(shortwave, levels),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,30 +235,59 @@ def _medium(columns: RadiationColumns) -> _Medium:
     )
 
 
-def _longwave(columns: RadiationColumns, medium: _Medium) -> tuple[Any, Any]:
-    """Upward and downward flux, (level + 1, column) [W/m2]."""
+def _sum_over_points(point: Any, count: int) -> Any:
+    """Sum of what each point gives; a few points are solved at a time."""
+    chunk = min(_pace().chunk, count)
+    first = jax.eval_shape(point, jnp.int32(0))
+    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
+
+    def step(index: Any, total: Any) -> Any:
+        if chunk == 1:
+            return jax.tree.map(jnp.add, total, point(index))
+        chosen = index * chunk + jnp.arange(chunk)
+        parts = jax.vmap(point)(jnp.minimum(chosen, count - 1))
+        used = chosen < count
+
+        def add(whole: Any, part: Any) -> Any:
+            mask = used.reshape(-1, *(1 for _ in whole.shape))
+            return whole + jnp.sum(jnp.where(mask, part, 0.0), axis=0)
+
+        return jax.tree.map(add, total, parts)
+
+    return jax.lax.fori_loop(0, -(-count // chunk), step, total)
+
+
+def _longwave_point(columns: RadiationColumns, medium: _Medium, points: SpectralPoints) -> Any:
+    """Function from the number of a longwave point to its two weighted fluxes."""
+    from rrtmgp.rte import monochromatic_two_stream as transfer
     from rrtmgp.rte import two_stream
 
-    library = tables()
-    cloudy = cloudy_points(columns.cover, library.optics_lib.n_gpt_lw)
-    fluxes = two_stream.solve_lw(
-        medium.pressure,
-        medium.temperature,
-        medium.molecules,
-        library.optics_lib,
-        dataclasses.replace(library.atmospheric_state, sfc_emis=columns.emissivity[None]),
-        medium.gases,
-        columns.surface_temperature[None],
-        cloud_r_eff_liq=medium.liquid_radius,
-        cloud_path_liq=jnp.zeros_like(medium.pressure),
-        cloud_r_eff_ice=medium.ice_radius,
-        cloud_path_ice=jnp.zeros_like(medium.pressure),
-        cloud_path_liq_per_gpt=_paths_by_point(columns.liquid_path, cloudy),
-        cloud_path_ice_per_gpt=_paths_by_point(columns.ice_path, cloudy),
-        use_scan=_pace().scan,
-        gpt_chunk=_pace().chunk,
-    )
-    return _interfaces(fluxes["flux_up"]), _interfaces(fluxes["flux_down"])
+    optics = tables().optics_lib
+    gas_table = optics.gas_optics_lw
+    gases = {gas_table.idx_gases[name]: value for name, value in medium.gases.items()}
+    cloudy = cloudy_points(columns.cover, points.longwave_numbers)
+    liquid = _paths_by_point(columns.liquid_path, cloudy)
+    ice = _paths_by_point(columns.ice_path, cloudy)
+    indices = jnp.asarray(points.longwave, jnp.int32)
+    weights = jnp.asarray(points.longwave_weight)
+    emissivity = columns.emissivity[None]
+
+    def point(number: Any) -> dict[str, Any]:
+        cells = two_stream._compute_local_properties_lw(
+            medium.pressure, medium.temperature, medium.molecules, indices[number], optics, gases,
+            columns.surface_temperature[None], medium.liquid_radius, liquid[number],
+            medium.ice_radius, ice[number],
+        )  # fmt: skip
+        fluxes = transfer.lw_transport(
+            cells["t_diff"], cells["r_diff"], cells["src_up"], cells["src_down"],
+            jnp.zeros_like(emissivity), cells["sfc_src"], emissivity, use_scan=_pace().scan,
+        )  # fmt: skip
+        return {
+            "up": weights[number] * fluxes["flux_up"],
+            "down": weights[number] * fluxes["flux_down"],
+        }
+
+    return point
 
 
 def _interfaces(flux: Any) -> Any:
@@ -211,18 +295,14 @@ def _interfaces(flux: Any) -> Any:
     return flux[0, :, 1:].T[::-1]
 
 
-def _shortwave(columns: RadiationColumns, medium: _Medium) -> tuple[Any, Any, Any]:
-    """Upward and downward flux, (level + 1, column), and the light at the surface [W/m2].
-
-    The last has (direct or diffuse, visible or near-infrared, column).
-    """
+def _shortwave_point(columns: RadiationColumns, medium: _Medium, points: SpectralPoints) -> Any:
+    """Function from the number of a shortwave point to its weighted fluxes, in sunlight."""
     from rrtmgp.rte import monochromatic_two_stream as transfer
-    from rrtmgp.rte import two_stream
 
     optics = tables().optics_lib
     gas_table = optics.gas_optics_sw
     gases = {gas_table.idx_gases[name]: value for name, value in medium.gases.items()}
-    cloudy = cloudy_points(columns.cover, optics.n_gpt_sw)
+    cloudy = cloudy_points(columns.cover, points.shortwave_numbers)
     liquid = _paths_by_point(columns.liquid_path, cloudy)
     ice = _paths_by_point(columns.ice_path, cloudy)
     aerosol = {
@@ -233,32 +313,31 @@ def _shortwave(columns: RadiationColumns, medium: _Medium) -> tuple[Any, Any, An
     aerosol = {name: jax.vmap(_profile)(value) for name, value in aerosol.items()}
     share = jnp.asarray(visible_share())[:, None]
     albedo = share * columns.albedo_visible + (1.0 - share) * columns.albedo_near_infrared
-    day = columns.cos_zenith > 0.0
-    zenith = jnp.arccos(jnp.clip(jnp.where(day, columns.cos_zenith, 1.0), 0.0, 1.0 - 1.0e-7))
-    plane = zenith[None]
+    zenith = jnp.arccos(jnp.clip(columns.cos_zenith, _GRAZING, 1.0 - 1.0e-7))
+    indices = jnp.asarray(points.shortwave, jnp.int32)
+    weights = jnp.asarray(points.shortwave_weight)
 
-    def point(index: Any) -> dict[str, Any]:
+    def point(number: Any) -> dict[str, Any]:
+        index = indices[number]
         band = gas_table.g_point_to_bnd[index]
         properties = optics.compute_sw_optical_properties(
             medium.pressure, medium.temperature, medium.molecules, index, gases,
-            medium.liquid_radius, liquid[index], medium.ice_radius, ice[index],
+            medium.liquid_radius, liquid[number], medium.ice_radius, ice[number],
         )  # fmt: skip
         properties = optics.combine_optical_properties(
             properties, {name: value[band] for name, value in aerosol.items()}
         )
         depth = properties["optical_depth"]
         cells = transfer.sw_cell_properties(
-            plane[..., None], depth, properties["ssa"], properties["asymmetry_factor"]
+            zenith[None, :, None], depth, properties["ssa"], properties["asymmetry_factor"]
         )
-        beam = _beam(depth, columns.irradiance * optics.solar_fraction_by_gpt[index], zenith)
-        source = {
-            "src_up": cells["r_dir"] * _layer_top(beam),
-            "src_down": cells["t_dir"] * _layer_top(beam),
-        }
+        sun = weights[number] * columns.irradiance * optics.solar_fraction_by_gpt[index]
+        beam = _beam(depth, sun, zenith)
         reflected = albedo[band][None]
         solved = transfer.sw_transport(
-            cells["t_diff"], cells["r_diff"], source["src_up"], source["src_down"],
-            reflected * beam[..., 1], reflected, beam, use_scan=_pace().scan,
+            cells["t_diff"], cells["r_diff"], cells["r_dir"] * _layer_top(beam),
+            cells["t_dir"] * _layer_top(beam), reflected * beam[..., 1], reflected, beam,
+            use_scan=_pace().scan,
         )  # fmt: skip
         direct = beam[0, :, 1]
         diffuse = solved["flux_down"][0, :, 1] - direct
@@ -269,16 +348,7 @@ def _shortwave(columns: RadiationColumns, medium: _Medium) -> tuple[Any, Any, An
             "surface": jnp.stack([direct, diffuse])[:, None] * seen[None],
         }
 
-    zero = jnp.zeros_like(medium.temperature)
-    count = columns.temperature.shape[1]
-    start = {"up": zero, "down": zero, "surface": jnp.zeros((2, 2, count), zero.dtype)}
-    total = two_stream._solve_over_gpoints(point, optics.n_gpt_sw, _pace().chunk, start)
-    total = jax.tree.map(lambda flux: jnp.maximum(flux, 0.0), total)
-    return (
-        jnp.where(day, _interfaces(total["up"]), 0.0),
-        jnp.where(day, _interfaces(total["down"]), 0.0),
-        jnp.where(day, total["surface"], 0.0),
-    )
+    return point
 
 
 def _layer_top(beam: Any) -> Any:
@@ -302,33 +372,52 @@ def _beam(depth: Any, irradiance: Any, zenith: Any) -> Any:
     return jnp.concatenate([jnp.zeros_like(top), beam, top], axis=1)[None]
 
 
-def _solve_block(columns: RadiationColumns) -> RadiationFluxes:
-    medium = _medium(columns)
-    longwave_up, longwave_down = _longwave(columns, medium)
-    shortwave_up, shortwave_down, surface = _shortwave(columns, medium)
-    return RadiationFluxes(
-        shortwave_absorbed=jnp.diff(shortwave_up - shortwave_down, axis=0),
-        longwave_absorbed=jnp.diff(longwave_up - longwave_down, axis=0),
-        shortwave_in=shortwave_down[0],
-        shortwave_out=shortwave_up[0],
-        longwave_out=longwave_up[0],
-        surface_shortwave_down=shortwave_down[-1],
-        surface_shortwave_up=shortwave_up[-1],
-        surface_longwave_down=longwave_down[-1],
-        surface_longwave_up=longwave_up[-1],
-        direct_visible=surface[0, 0],
-        direct_near_infrared=surface[0, 1],
-        diffuse_visible=surface[1, 0],
-        diffuse_near_infrared=surface[1, 1],
-    )
+def longwave_fields(fluxes: dict[str, Any]) -> dict[str, Any]:
+    """Longwave fields of `RadiationFluxes` from fluxes in the library's layout."""
+    up, down = _interfaces(fluxes["up"]), _interfaces(fluxes["down"])
+    return {
+        "longwave_absorbed": jnp.diff(up - down, axis=0),
+        "longwave_out": up[0],
+        "surface_longwave_down": down[-1],
+        "surface_longwave_up": up[-1],
+    }
 
 
-def solve(columns: RadiationColumns) -> RadiationFluxes:
-    """Fluxes of all columns, in blocks that bound the memory."""
-    count = columns.temperature.shape[-1]
-    block = _pace().block
+def shortwave_fields(fluxes: dict[str, Any]) -> dict[str, Any]:
+    """Shortwave fields of `RadiationFluxes` from fluxes in the library's layout."""
+    up, down = _interfaces(fluxes["up"]), _interfaces(fluxes["down"])
+    surface = fluxes["surface"]
+    return {
+        "shortwave_absorbed": jnp.diff(up - down, axis=0),
+        "shortwave_in": down[0],
+        "shortwave_out": up[0],
+        "surface_shortwave_down": down[-1],
+        "surface_shortwave_up": up[-1],
+        "direct_visible": surface[0, 0],
+        "direct_near_infrared": surface[0, 1],
+        "diffuse_visible": surface[1, 0],
+        "diffuse_near_infrared": surface[1, 1],
+    }
+
+
+def _longwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[str, Any]:
+    point = _longwave_point(columns, _medium(columns), points)
+    return longwave_fields(_sum_over_points(point, len(points.longwave)))
+
+
+def _shortwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[str, Any]:
+    point = _shortwave_point(columns, _medium(columns), points)
+    total = _sum_over_points(point, len(points.shortwave))
+    total = jax.tree.map(lambda flux: jnp.maximum(flux, 0.0), total)
+    day = columns.cos_zenith > 0.0
+    return {name: jnp.where(day, value, 0.0) for name, value in shortwave_fields(total).items()}
+
+
+def _in_blocks(solver: Any, columns: RadiationColumns) -> Any:
+    """A solver on all columns, in blocks that bound the memory."""
+    count, block = columns.temperature.shape[-1], _pace().block
     if count <= block or count % block:
-        return _solve_block(columns)
+        return solver(columns)
 
     def split(values: Any) -> Any:
         parts = values.reshape(*values.shape[:-1], count // block, block)
@@ -338,5 +427,27 @@ def solve(columns: RadiationColumns) -> RadiationFluxes:
         whole = jnp.moveaxis(values, 0, -2)
         return whole.reshape(*whole.shape[:-2], count)
 
-    blocks = jax.lax.map(_solve_block, jax.tree.map(split, columns))
-    return jax.tree.map(join, blocks)
+    return jax.tree.map(join, jax.lax.map(solver, jax.tree.map(split, columns)))
+
+
+def solve(columns: RadiationColumns, points: SpectralPoints | None = None) -> RadiationFluxes:
+    """Fluxes of all columns; the shortwave is solved where the sun can shine.
+
+    Args:
+        columns: any number of columns.
+        points: spectral points; None takes all of them.
+    """
+    chosen = all_points(columns.temperature.shape[0]) if points is None else points
+    sunlit = sunlit_columns(columns.cos_zenith, _pace().block)
+    some = jax.tree.map(lambda values: jnp.take(values, sunlit, axis=-1), columns)
+    light = _in_blocks(functools.partial(_shortwave_block, points=chosen), some)
+    count = columns.cos_zenith.shape[-1]
+
+    def spread(values: Any) -> Any:
+        dark = jnp.zeros((*values.shape[:-1], count), values.dtype)
+        return dark.at[..., sunlit].set(values)
+
+    return RadiationFluxes(
+        **_in_blocks(functools.partial(_longwave_block, points=chosen), columns),
+        **jax.tree.map(spread, light),
+    )

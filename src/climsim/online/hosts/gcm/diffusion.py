@@ -2,8 +2,9 @@
 
 jcm has ECHAM's profiles for 47 and 95 levels only and takes SPEEDY's uniform one elsewhere:
 del^2 on divergence with two hours, which damps the divergence of the largest waves within two
-days, and all of it on the zonal mean. At T10 that takes away the trade winds. Here the order
-rises from del^2 at the top to del^8 below 3 hPa and the zonal mean is left alone.
+days. At T10 that takes away the trade winds. Here the order rises from del^2 at the top to del^8
+below 3 hPa. ECHAM leaves the zonal mean alone; at T10 its divergence then piles up beyond the
+truncation (8 m/s of meridional wind after three months), so it is diffused like the waves.
 
 Source: ECHAM6.3 `mo_hdiff.f90` (`sudif`, `lmidatm`): transitions at 0.23, 1.22 and 2.96 hPa;
 divergence damped five times faster than vorticity, temperature 2.5 times slower.
@@ -45,5 +46,5 @@ def echam_diffusion(middle_pressure: np.ndarray, hours: float = HOURS) -> Any:
         level_orders_div=orders,
         level_orders_vor_q=orders,
         level_orders_temp=orders,
-        diffuse_zonal_mean=False,
+        diffuse_zonal_mean=True,
     )

@@ -1,9 +1,11 @@
 """Wind at the surface that the grid does not resolve, added where the surface exchanges.
 
 ECHAM's bulk formulas take the wind of the grid cell alone, with a floor of 1 m/s. In a cell of a
-thousand kilometres most of the wind that evaporates water is not resolved. To the square of the
-resolved wind come those of the mesoscale gusts, which grow with the size of the cell, and of dry
-convection in the boundary layer. The mean stress keeps the direction of the resolved wind.
+thousand kilometres most of the wind that evaporates water is not resolved: the standard deviation
+of the wind in the lowest level is a third of that in E3SM. To the square of the resolved wind come
+those of the mesoscale gusts, which grow with the size of the cell, of dry convection in the
+boundary layer, and of storms, tuned (`tuning.STORM_WIND`) and in proportion to the cell. The mean
+stress keeps the direction of the resolved wind.
 
 Source: Mahrt and Sun 1995, Mon. Weather Rev. 123, eq. 9 (cell size); Beljaars 1995, Q. J. R.
 Meteorol. Soc. 121 (free convection, beta = 1.2, depth 1000 m).
@@ -17,11 +19,15 @@ import jax.numpy as jnp
 import jcm.constants as jcm_constants
 import numpy as np
 
+from climsim.online.hosts.gcm.tuning import STORM_WIND
+
 _MESOSCALE: Final = 0.32
 """Gust of a cell of ten kilometres [m/s]."""
 _SMALLEST_CELL: Final = 5.0e3
 """Cell without mesoscale gusts [m]."""
 _GROWTH: Final = 0.33
+_STORM_CELL: Final = 1.0e6
+"""Cell for which `STORM_WIND` is given [m]."""
 _CONVECTIVE: Final = 1.2
 _DEPTH: Final = 1000.0
 """Of the convective boundary layer [m]."""
@@ -30,13 +36,14 @@ _TRANSFER: Final = 1.2e-3
 _CALM: Final = 1.0
 
 
-def mesoscale_gust(columns: int) -> float:
-    """Gust that a globe of so many columns leaves unresolved [m/s].
+def unresolved_wind(columns: int) -> float:
+    """Wind that a globe of so many columns leaves unresolved [m/s].
 
-    `0.32 (dx / 5 km - 1)^0.33`.
+    Mesoscale gusts, `0.32 (dx / 5 km - 1)^0.33`, and storms, `STORM_WIND dx / 1000 km`.
     """
     size = np.sqrt(4.0 * np.pi * float(jcm_constants.rearth) ** 2 / columns)
-    return float(_MESOSCALE * max(size / _SMALLEST_CELL - 1.0, 0.0) ** _GROWTH)
+    gust = _MESOSCALE * max(size / _SMALLEST_CELL - 1.0, 0.0) ** _GROWTH
+    return float(np.hypot(gust, STORM_WIND * size / _STORM_CELL))
 
 
 def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
@@ -63,7 +70,7 @@ def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
 
 def gusty_wind(state: Any, wind: Any, surface_temperature: Any) -> Any:
     """Wind speed that exchanges with the surface, (column,) [m/s]."""
-    windy = jnp.sqrt(wind**2 + mesoscale_gust(wind.shape[0]) ** 2)
+    windy = jnp.sqrt(wind**2 + unresolved_wind(wind.shape[0]) ** 2)
     return jnp.sqrt(windy**2 + convective_gust(state, windy, surface_temperature) ** 2)
 
 

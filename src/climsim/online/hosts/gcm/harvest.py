@@ -1,14 +1,13 @@
-"""Labelled columns for the radiation network: RRTMGP on states of a run and on perturbed ones."""
+"""Columns that the fast radiation is fitted to and tested on: states of a run and around them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
-from climsim.online.hosts.gcm.columns import RadiationColumns, RadiationFluxes
+from climsim.online.hosts.gcm.columns import RadiationColumns
 
 _CORRELATED_LEVELS: Final = 6.0
 """Levels over which a perturbation is alike."""
@@ -35,13 +34,17 @@ def perturbed(columns: RadiationColumns, seed: int) -> RadiationColumns:
     shape = now["temperature"].shape
     count = shape[1]
     other = draw.permutation(count)
-    temperature = now["temperature"] + 5.0 * _smooth(draw, shape) + 4.0 * draw.standard_normal(count)
+    temperature = (
+        now["temperature"] + 5.0 * _smooth(draw, shape) + 4.0 * draw.standard_normal(count)
+    )
     aloft = np.clip((30000.0 - now["pressure"]) / 10000.0, 0.0, 1.0)
     factor = np.exp(0.4 * _smooth(draw, shape) + aloft * draw.uniform(-1.5, 4.6, count))
     humidity = np.clip(now["humidity"] * factor, _SMALLEST_HUMIDITY, 0.035)
     clear = draw.random(count) < 0.2
     thicker = np.exp(0.7 * draw.standard_normal(count) + 0.4 * _smooth(draw, shape))
-    cover = np.where(clear, 0.0, np.clip(now["cover"][:, other] * draw.uniform(0.5, 2.0, count), 0, 1))
+    cover = np.where(
+        clear, 0.0, np.clip(now["cover"][:, other] * draw.uniform(0.5, 2.0, count), 0, 1)
+    )
     inside = np.where(cover > 0.0, thicker, 0.0)
     sun = draw.uniform(-0.2, 1.0, count)
     surface = now["surface_temperature"] + (temperature - now["temperature"])[-1]
@@ -76,11 +79,3 @@ def joined(parts: list[Any]) -> Any:
         for name in names
     }
     return type(parts[0])(**arrays)
-
-
-def labelled(
-    columns: RadiationColumns, scheme: Callable[[RadiationColumns], RadiationFluxes], seed: int
-) -> tuple[RadiationColumns, RadiationFluxes]:
-    """Columns of a run with perturbed ones beside them, and the scheme's fluxes of both."""
-    both = joined([columns, perturbed(columns, seed)])
-    return both, scheme(both)

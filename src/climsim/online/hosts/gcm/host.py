@@ -24,7 +24,13 @@ from climsim.online.hosts.gcm.compilation import (
 )
 from climsim.online.hosts.gcm.diffusion import HOURS
 from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
-from climsim.online.hosts.gcm.physics import RADIATION_SCHEMES, PhysicsOptions, full_physics
+from climsim.online.hosts.gcm.physics import (
+    GREY,
+    RADIATION_SCHEMES,
+    REDUCED,
+    PhysicsOptions,
+    full_physics,
+)
 from climsim.online.hosts.gcm.programs import Programs
 from climsim.online.hosts.gcm.refine import leaves_on, over_new_ground, padded
 from climsim.online.hosts.gcm.restart import (
@@ -49,7 +55,8 @@ class GcmConfig:
 
     Attributes:
         resolution: `"T10"` (512 columns), `"T21"` (2048) or `"T31"` (4608).
-        radiation: `"network"` (trained on RRTMGP), `"rrtmgp"` or `"grey"` (idealized).
+        radiation: `"reduced"` (RRTMGP on a few spectral points), `"rrtmgp"` or `"grey"`
+            (idealized).
         radiation_interval: seconds between two calls of the radiation; 0 for every step.
         tuning: parameters of jcm's schemes in place of the shipped ones, by `scheme.field`.
         diffusion_hours: damping time of vorticity at the truncation [h].
@@ -64,8 +71,8 @@ class GcmConfig:
     """
 
     resolution: str = "T10"
-    radiation: str = "grey"
-    radiation_interval: float = 0.0
+    radiation: str = REDUCED
+    radiation_interval: float = 3600.0
     tuning: dict[str, float] = field(default_factory=dict)
     diffusion_hours: float = HOURS
     advection: str = dynamics.EULERIAN
@@ -169,7 +176,9 @@ class GcmHost:
             f"embedded climate model (not E3SM-MMF): jcm {metadata.version('jcm')} with ECHAM "
             f"physics, {config.resolution}, {self.grid.n_columns} columns, "
             f"{self.grid.n_levels} levels, advection {config.advection}, "
-            f"radiation {config.radiation}, "
+            f"radiation {config.radiation} every {config.radiation_interval:g} s, "
+            f"condensate split by {'temperature' if config.split_condensate else 'microphysics'}, "
+            f"tuning {dict(sorted(config.tuning.items()))}, "
             f"climsim-kaggle-edition {metadata.version('climsim-kaggle-edition')}"
         )
 
@@ -281,10 +290,17 @@ class GcmHost:
         self._step = stored.step_number
 
     def _start_from(self, stored: Restart, path: Path) -> None:
-        """Take a restart file as start: another advection or radiation scheme is fine.
+        """Take a restart file as start: another advection scheme is fine.
 
-        So is a coarser resolution; the start then has no memory of earlier steps.
+        So is a coarser resolution; the start then has no memory of earlier steps. RRTMGP on all
+        and on a few spectral points make one climate, grey radiation makes another.
         """
+        made_by = stored.configuration["radiation"]
+        if (made_by == GREY) != (self.config.radiation == GREY):
+            raise ClimSimError(
+                f"{path}: made with radiation {made_by}, whose climate is not that of radiation "
+                f"{self.config.radiation}: choose the same, or begin with host_options.start=jw"
+            )
         if stored.configuration["advection"] != self.config.advection:
             stored = dynamics.with_advection(stored, self.config.advection)
         if stored.configuration["resolution"] == self.config.resolution:

@@ -9,9 +9,9 @@ from typing import Any
 from climsim.errors import ClimSimError, unknown_name
 from climsim.online.hosts.gcm.tuning import scheme_parameters
 
-GREY, RRTMGP, NETWORK = "grey", "rrtmgp", "network"
-RADIATION_SCHEMES = (NETWORK, RRTMGP, GREY)
-"""Trained on RRTMGP; RRTMGP itself; jcm's idealized two-stream scheme."""
+REDUCED, RRTMGP, GREY = "reduced", "rrtmgp", "grey"
+RADIATION_SCHEMES = (REDUCED, RRTMGP, GREY)
+"""RRTMGP on a few spectral points; RRTMGP whole; jcm's idealized two-stream scheme."""
 _TURBULENCE = "tte_tke_vertical_diffusion"
 _SURFACE = "echam_surface"
 _EXCHANGE = "echam_surface_exchange"
@@ -49,17 +49,14 @@ def _radiation_term(options: PhysicsOptions, parameters: Any) -> Any:
         from jcm.physics.radiation.grey_two_stream import GreyTwoStreamRadiation
 
         return GreyTwoStreamRadiation(params=parameters)
+    from climsim.online.hosts.gcm import correlated_k, reduced
     from climsim.online.hosts.gcm.radiation import FluxRadiation
-
-    if options.radiation == NETWORK:
-        from climsim.online.hosts.gcm.network import shipped_scheme, shipped_weights
-
-        shipped_weights()
-        return FluxRadiation(shipped_scheme, parameters)
-    from climsim.online.hosts.gcm import correlated_k
 
     # Before any tracing: the library makes arrays of its tables when it loads them.
     correlated_k.tables()
+    if options.radiation == REDUCED:
+        reduced.shipped_points()
+        return FluxRadiation(reduced.solve, parameters)
     return FluxRadiation(correlated_k.solve, parameters)
 
 

@@ -58,9 +58,7 @@ class Programs:
         """
         with dynamics.quiet_jcm():
             if self._hybrid_core is None:
-                physics = hybrid_physics(
-                    self._core.coordinates, self._config.physics_options()
-                )
+                physics = hybrid_physics(self._core.coordinates, self._config.physics_options())
                 self._hybrid_core = dynamics.with_physics(self._core, physics)
             now = dynamics.clock(date)
             done = self._hybrid(state, carry, latest, self._core.forcing, *now, fields)
@@ -75,9 +73,7 @@ class Programs:
         """What a radiation scheme would see of the columns now."""
         with dynamics.quiet_jcm():
             if self._columns_core is None:
-                physics = columns_physics(
-                    self._core.coordinates, self._config.physics_options()
-                )
+                physics = columns_physics(self._core.coordinates, self._config.physics_options())
                 self._columns_core = dynamics.with_physics(self._core, physics)
             return self._columns(state, carry, self._core.forcing, *dynamics.clock(date))
 
@@ -130,6 +126,7 @@ class Programs:
         # Slots that only full physics writes keep its last value, so that it can resume.
         written = hybrid_slots(core.model.physics)
         merged = {k: done.carry[k] if k in written else v for k, v in latest.items()}
+        merged["radiation"] = _radiation_after_hybrid(carry, latest, done.carry)
         physics = self._core.model.physics
         return state, physics.record_post_physics_state(merged, between), out
 
@@ -138,6 +135,24 @@ class Programs:
 
         now = forcing.select(dynamics.date_data(day, second))
         return observe(self._core, state, carry, now, self._longitude, self._latitude)
+
+
+def _radiation_after_hybrid(
+    before: dict[str, Any], latest: dict[str, Any], after: dict[str, Any]
+) -> Any:
+    """What the radiation remembers after a hybrid step.
+
+    Where full physics ran at this state too, its memory counts, so that the times of its calls
+    stay the same; otherwise the next step of full physics calls the radiation anew.
+    """
+    import jax.numpy as jnp
+
+    remembered, old = latest["radiation"], before["radiation"]
+    ran = remembered.step != old.step
+    return remembered.copy(
+        surface_lw_up=after["radiation"].surface_lw_up,
+        step=jnp.where(ran, remembered.step, 0),
+    )
 
 
 def _triple(done: Any) -> tuple[Any, Any, Any]:

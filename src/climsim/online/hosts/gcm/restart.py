@@ -35,6 +35,7 @@ _CARRIED = (
     "radiation/surface_",
     "radiation/sw_heating_rate",
     "radiation/toa_",
+    "surface_streams/",
     "surface/land_albedo_at_solve",
     "surface/land_surface_temperature",
     "surface/latent_heat_flux",

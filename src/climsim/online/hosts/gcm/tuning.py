@@ -12,6 +12,8 @@ from climsim.errors import ClimSimError, unknown_name
 
 TUNING: Final[dict[str, float]] = {}
 """Values that differ from jcm's defaults, by `scheme.field` of `echam_physics`."""
+STORM_WIND: Final = 4.0
+"""Wind of storms that a cell of a thousand kilometres does not resolve [m/s]: see `gustiness`."""
 SCHEMES: Final = (
     "convection",
     "clouds",

@@ -1,0 +1,163 @@
+"""Fit the spectral points of the fast radiation on columns of a run, and measure their errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+from climsim.constants import STEPS_PER_DAY
+from climsim.errors import ClimSimError
+from climsim.online.hosts import build_host
+from climsim.online.hosts.gcm import correlated_k, reduced
+from climsim.online.hosts.gcm.columns import RadiationColumns
+from climsim.online.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
+from climsim.online.hosts.gcm.harvest import joined, perturbed
+from climsim.online.hosts.gcm.host import GcmHost
+
+__all__ = ["FitConfig", "fit_radiation"]
+_log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+HOST: Final = "gcm"
+_BETWEEN: Final = 31
+"""Steps between samples: no divisor of a day, so that all hours are seen."""
+_SUNLIT: Final = 0.05
+_COMPARED: Final = (
+    "longwave_out",
+    "surface_longwave_down",
+    "shortwave_out",
+    "surface_shortwave_down",
+)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What the points are fitted on.
+
+    Attributes:
+        out: file of the points.
+        days: simulated days that columns are taken from; the last third tests.
+        columns: columns that the fit uses, and as many for the test.
+        longwave: spectral points of the longwave.
+        shortwave: of the shortwave.
+        draws: random draws of clouds among which the best is kept.
+        host: name of the host; only the embedded model has this radiation.
+        host_options: settings of the host, by key.
+    """
+
+    out: Path
+    days: int = 30
+    columns: int = 128
+    longwave: int = reduced.LONGWAVE_POINTS
+    shortwave: int = reduced.SHORTWAVE_POINTS
+    draws: int = 6
+    host: str = HOST
+    host_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
+        if self.host != HOST:
+            raise ClimSimError(f"host: expected {HOST}, found {self.host}")
+        for key in ("days", "columns", "longwave", "shortwave", "draws"):
+            if getattr(self, key) < 1:
+                raise ClimSimError(f"{key}: expected 1 or more, found {getattr(self, key)}")
+
+
+def fit_radiation(
+    config: FitConfig, progress: Progress | None = None, host: GcmHost | None = None
+) -> Path:
+    """Run full physics, fit points on some of its columns, write them with their errors.
+
+    Args:
+        config: of the fit.
+        progress: called with (steps done, steps in all).
+        host: one built before; None builds it.
+
+    Returns:
+        The file; its `notes` hold the errors on columns of later days, as they are and perturbed.
+    """
+    if host is None:
+        host = build_host(HOST, config.host_options)  # type: ignore[assignment]
+    assert host is not None
+    seen = _columns_of(host, config.days, progress)
+    last = max(1, len(seen) // 3)
+    fitted = _some(joined(seen[:-last] or seen), config.columns, seed=1)
+    natural = _some(joined(seen[-last:]), config.columns, seed=2)
+    points = reduced.fit_points(
+        joined([_sunlit(fitted), _sunlit(perturbed(fitted, 3))]), config.longwave, config.shortwave
+    )
+    points, notes = best_draw(points, natural, config.draws)
+    reduced.save_points(config.out, points, notes | {"made_by": host.source})
+    _log.info("%s: heating within %.2f K/day", config.out, notes["natural"]["heating"])
+    return config.out
+
+
+def _columns_of(host: GcmHost, days: int, progress: Progress | None) -> list[RadiationColumns]:
+    seen, total = [], days * STEPS_PER_DAY
+    for step in range(total):
+        if step % _BETWEEN == 0:
+            now = host.radiation_columns()
+            seen.append(jax.tree.map(np.asarray, _some(now, 64, seed=step)))
+        host.step_physics()
+        if progress is not None:
+            progress(step + 1, total)
+    return seen
+
+
+def _some(columns: RadiationColumns, count: int, seed: int) -> RadiationColumns:
+    """Some of the columns, chosen at random."""
+    there = columns.cos_zenith.shape[-1]
+    chosen = np.random.default_rng(seed).permutation(there)[:count]
+    return jax.tree.map(lambda values: np.asarray(values)[..., chosen], columns)
+
+
+def _sunlit(columns: RadiationColumns) -> RadiationColumns:
+    """The same columns with the sun up in all of them."""
+    sun = np.maximum(np.abs(np.asarray(columns.cos_zenith)), _SUNLIT)
+    return dataclasses.replace(columns, cos_zenith=sun.astype(np.float32))
+
+
+def best_draw(
+    points: SpectralPoints, columns: RadiationColumns, draws: int
+) -> tuple[SpectralPoints, dict[str, Any]]:
+    """The points with the draw of clouds that errs least, and the errors.
+
+    Args:
+        points: to be given a draw.
+        columns: states of a run, that the draws and the perturbed columns come from.
+        draws: how many are tried.
+    """
+    whole = jax.jit(correlated_k.solve)
+    truth = whole(columns)
+    levels = columns.temperature.shape[0]
+
+    @jax.jit
+    def solved(seen: Any, longwave: Any, shortwave: Any) -> Any:
+        return correlated_k.solve(
+            seen,
+            dataclasses.replace(points, longwave_numbers=longwave, shortwave_numbers=shortwave),
+        )
+
+    def draw(seed: int) -> tuple[Any, Any]:
+        return (
+            stratified_numbers(len(points.longwave), levels, seed),
+            stratified_numbers(len(points.shortwave), levels, seed + 1),
+        )
+
+    tried = {}
+    for seed in range(0, 2 * draws, 2):
+        made = reduced.errors(solved(columns, *draw(seed)), truth, columns)
+        score = sum(made[name]["rmse"] + 2.0 * abs(made[name]["bias"]) for name in _COMPARED)
+        tried[score] = (seed, made)
+    seed, natural = tried[min(tried)]
+    longwave, shortwave = draw(seed)
+    other = perturbed(columns, seed=11)
+    strained = reduced.errors(solved(other, longwave, shortwave), whole(other), other)
+    chosen = dataclasses.replace(points, longwave_numbers=longwave, shortwave_numbers=shortwave)
+    return chosen, {"seed": seed, "natural": natural, "perturbed": strained}

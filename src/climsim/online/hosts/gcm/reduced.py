@@ -1,0 +1,219 @@
+"""The fast radiation: RRTMGP on a few of its spectral points, each with a fitted weight.
+
+The fluxes of the 240 points of the small tables are alike enough for some two dozen of them to
+stand for all. Points are added one after another, each time the one with which non-negative
+weights reproduce heating rates and fluxes best; every point is a whole two-stream solution, so
+energy closes as in RRTMGP and states far from those of the fit are no worse.
+
+Source: optimal spectral sampling, Moncet et al. 2008, J. Quant. Spectrosc. Radiat. Transf. 109;
+representative points by their fluxes, Buehler et al. 2010, ibid. 111.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from climsim.constants import SECONDS_PER_DAY
+from climsim.online.hosts.gcm import correlated_k
+from climsim.online.hosts.gcm.columns import RadiationColumns, RadiationFluxes, heating
+from climsim.online.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
+
+LONGWAVE_POINTS: Final = 20
+SHORTWAVE_POINTS: Final = 20
+_CALM: Final = 1.0
+"""Heating beside which the variability of a level counts [K/day]."""
+_FLUX: Final = 3.0
+"""Error of a flux that counts like one of a unit of heating at one level [W/m2]."""
+_EXACT: Final = 30.0
+"""How much more what enters the column, sunlight or the surface's emission, counts."""
+FLUXES: Final = tuple(
+    item.name
+    for item in dataclasses.fields(RadiationFluxes)
+    if not item.name.endswith(("_absorbed", "_in"))
+)
+
+
+def with_whole_clouds(columns: RadiationColumns) -> RadiationColumns:
+    """Each column twice: without clouds, and with its clouds covering it whole.
+
+    Which points see a cloud of part cover is a matter of the draw; here all do or none.
+    """
+
+    def both(values: Any) -> Any:
+        return np.concatenate([values, values], axis=-1)
+
+    count = columns.cover.shape[-1]
+    whole = (np.asarray(columns.cover) > 0.0).astype(np.float32)
+    doubled = jax.tree.map(both, columns)
+    cover = np.concatenate([np.zeros_like(whole), whole], axis=-1)
+    paths = {
+        name: np.where(np.arange(2 * count) < count, 0.0, getattr(doubled, name))
+        for name in ("liquid_path", "ice_path")
+    }
+    return dataclasses.replace(doubled, cover=cover, **paths)
+
+
+def point_fluxes(columns: RadiationColumns) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Longwave and shortwave fields of `RadiationFluxes` for each point, (point, ...)."""
+    points = correlated_k.all_points(columns.temperature.shape[0])
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def longwave(size: int, part: Any) -> Any:
+        medium = correlated_k._medium(part)
+        point = correlated_k._longwave_point(part, medium, points)
+        return jax.lax.map(lambda n: correlated_k.longwave_fields(point(n)), jnp.arange(size))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def shortwave(size: int, part: Any) -> Any:
+        medium = correlated_k._medium(part)
+        point = correlated_k._shortwave_point(part, medium, points)
+        return jax.lax.map(lambda n: correlated_k.shortwave_fields(point(n)), jnp.arange(size))
+
+    columns = jax.tree.map(jnp.asarray, columns)
+    return longwave(len(points.longwave), columns), shortwave(len(points.shortwave), columns)
+
+
+def _rows(fields: dict[str, Any], interfaces: Any, entering: str) -> np.ndarray:
+    """What the fit compares, (row, point)."""
+    absorbed = next(name for name in fields if name.endswith("_absorbed"))
+    rate = np.asarray(
+        jax.vmap(heating, in_axes=(0, None))(fields[absorbed], interfaces), np.float64
+    )
+    rate = rate * SECONDS_PER_DAY
+    variability = rate.sum(axis=0).std(axis=-1)
+    scale = 1.0 / (variability + _CALM)
+    parts = [(rate * scale[None, :, None]).reshape(rate.shape[0], -1)]
+    for name, values in fields.items():
+        if name == absorbed:
+            continue
+        strength = np.sqrt(_EXACT) if name == entering else 1.0
+        parts.append(strength * np.asarray(values, np.float64) / _FLUX)
+    return np.concatenate(parts, axis=1).T
+
+
+def choose(rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and their non-negative weights that reproduce the sum over all points best.
+
+    Args:
+        rows: (row, point).
+        count: how many points.
+    """
+    from scipy.linalg import cholesky
+    from scipy.optimize import nnls
+
+    target = rows.sum(axis=1)
+    gram = np.concatenate([rows, target[:, None]], axis=1)
+    gram = gram.T @ gram
+    gram += 1e-9 * np.trace(gram) / len(gram) * np.eye(len(gram))
+    factor = cholesky(gram)
+    chosen: list[int] = []
+    for _ in range(count):
+        best = (np.inf, -1)
+        for candidate in range(rows.shape[1]):
+            if candidate not in chosen:
+                _, residual = nnls(factor[:, [*chosen, candidate]], factor[:, -1])
+                best = min(best, (residual, candidate))
+        chosen.append(best[1])
+    chosen.sort()
+    weights, _ = nnls(factor[:, chosen], factor[:, -1])
+    used = weights > 0.0
+    return np.asarray(chosen)[used], weights[used]
+
+
+def fit_points(
+    columns: RadiationColumns, longwave: int = LONGWAVE_POINTS, shortwave: int = SHORTWAVE_POINTS
+) -> SpectralPoints:
+    """Points and weights for the states given.
+
+    Args:
+        columns: states with clouds, by day.
+        longwave: how many longwave points.
+        shortwave: how many shortwave points.
+    """
+    columns = with_whole_clouds(columns)
+    interfaces = jnp.asarray(columns.interfaces)
+    levels = columns.temperature.shape[0]
+    long_fields, short_fields = point_fluxes(columns)
+    long_index, long_weight = choose(
+        _rows(long_fields, interfaces, "surface_longwave_up"), longwave
+    )
+    short_index, short_weight = choose(_rows(short_fields, interfaces, "shortwave_in"), shortwave)
+    return SpectralPoints(
+        longwave=long_index,
+        longwave_weight=long_weight.astype(np.float32),
+        longwave_numbers=stratified_numbers(len(long_index), levels),
+        shortwave=short_index,
+        shortwave_weight=short_weight.astype(np.float32),
+        shortwave_numbers=stratified_numbers(len(short_index), levels),
+    )
+
+
+def errors(
+    made: RadiationFluxes, truth: RadiationFluxes, columns: RadiationColumns
+) -> dict[str, Any]:
+    """Errors of fluxes against RRTMGP's: per level [K/day] and per flux [W/m2].
+
+    Returns:
+        `longwave`, `shortwave`: root mean square error of heating per level; `heating`: of their
+        sum, over all levels; per flux `bias` and `rmse`.
+    """
+    result: dict[str, Any] = {"columns": int(columns.temperature.shape[-1])}
+    both: Any = 0.0
+    for name in ("longwave", "shortwave"):
+        error = np.asarray(getattr(made, f"{name}_absorbed")) - np.asarray(
+            getattr(truth, f"{name}_absorbed")
+        )
+        error = np.asarray(heating(error, columns.interfaces)) * SECONDS_PER_DAY
+        both = both + error
+        result[name] = [round(float(value), 3) for value in np.sqrt((error**2).mean(axis=1))]
+    result["heating"] = round(float(np.sqrt((both**2).mean())), 3)
+    for name in FLUXES:
+        error = np.asarray(getattr(made, name)) - np.asarray(getattr(truth, name))
+        result[name] = {
+            "bias": round(float(error.mean()), 3),
+            "rmse": round(float(np.sqrt((error**2).mean())), 3),
+        }
+    return result
+
+
+def save_points(path: Path, points: SpectralPoints, notes: dict[str, Any]) -> None:
+    """Write points as one file.
+
+    Args:
+        path: where.
+        points: to write.
+        notes: what made them and how well they do.
+    """
+    from climsim.files import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, notes=np.array(json.dumps(notes)), **dataclasses.asdict(points))
+
+
+def load_points(path: Path) -> SpectralPoints:
+    """Points from a file that `save_points` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        names = [item.name for item in dataclasses.fields(SpectralPoints)]
+        return SpectralPoints(**{name: stored[name] for name in names})
+
+
+@functools.cache
+def shipped_points() -> SpectralPoints:
+    """The points that are shipped, read once."""
+    path = resources.files(__package__) / "assets" / "radiation_points.npz"
+    with resources.as_file(path) as found:
+        return load_points(found)
+
+
+def solve(columns: RadiationColumns) -> RadiationFluxes:
+    """Fluxes of all columns by the shipped points."""
+    return correlated_k.solve(columns, shipped_points())
