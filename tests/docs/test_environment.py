@@ -106,7 +106,7 @@ from climsim.online.hosts.gcm import grid, physics
 from climsim.online.hosts.gcm.host import GcmHost
 from climsim.stages import STAGES, load
 
-physics.full_physics(grid.model_coordinates("T10"), "grey")
+physics.full_physics(grid.model_coordinates("T10"), physics.PhysicsOptions("grey"))
 for stage in STAGES:
     if stage.path != ("explore",):
         load(stage.function)

@@ -7,13 +7,28 @@ from dataclasses import replace
 import cftime
 import numpy as np
 import pytest
+import torch
 
-from climsim.constants import FUSION_HEAT, TIME_STEP, VAPORIZATION_HEAT, WATER_DENSITY
+from climsim.constants import (
+    EXPORT_ZERO_LEVELS,
+    FUSION_HEAT,
+    TIME_STEP,
+    VAPORIZATION_HEAT,
+    WATER_DENSITY,
+)
 from climsim.errors import ClimSimError
 from climsim.online.coupler import CouplerOptions, ModelOutput, couple
 from climsim.online.hosts.gcm import restart
 from climsim.online.hosts.gcm.spinup import SpinupConfig, spin_up
-from climsim.variables import RAW_PROFILES, SCALARS_IN, SCALARS_OUT
+from climsim.transforms.doors import MicrophysicsConstraint
+from climsim.variables import (
+    DOOR_OUTPUTS,
+    DOOR_V2,
+    RAW_PROFILES,
+    SCALARS_IN,
+    SCALARS_OUT,
+    TARGETS,
+)
 
 STEPS = 12
 HEAT_CAPACITY, GRAVITY = 1004.64, 9.81
@@ -371,3 +386,41 @@ def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(gcm, gcm_session, t
 def test_spin_up_of_another_host_is_refused(tmp_path):
     with pytest.raises(ClimSimError, match="host: expected gcm, which alone is spun up"):
         SpinupConfig(tmp_path / "x.npz", host="e3sm")
+
+
+def test_the_constraint_of_an_exported_file_leaves_true_tendencies_as_they_are(gcm, day):
+    result = day[0][-1]
+    levels, columns = result.inputs["state_t"].shape
+    constraint = MicrophysicsConstraint(DOOR_V2, levels)
+    state = torch.zeros(columns, DOOR_V2.size(levels), dtype=torch.float64)
+    for name in ("state_t", "state_q0002", "state_q0003"):
+        profile = torch.from_numpy(result.inputs[name].T.astype(np.float64))
+        state[:, DOOR_V2.slice(name, levels)] = profile
+    true = {**result.tendencies}
+    true["ptend_qn"] = true["ptend_q0002"] + true["ptend_q0003"]
+    target = torch.zeros(columns, TARGETS.size(levels), dtype=torch.float64)
+    for name in ("ptend_t", "ptend_qn"):
+        target[:, TARGETS.slice(name, levels)] = torch.from_numpy(true[name].T.astype(np.float64))
+    made = constraint(state, target)
+    condensate = result.inputs["state_q0002"] + result.inputs["state_q0003"]
+    condensate = condensate + TIME_STEP * true["ptend_qn"]
+    for name in ("ptend_q0002", "ptend_q0003"):
+        split = made[:, DOOR_OUTPUTS.slice(name, levels)].numpy().T
+        moved = np.abs(split - true[name])[EXPORT_ZERO_LEVELS:] * TIME_STEP
+        # Single precision: 3e-5 K of temperature are 1.5e-6 of the partition.
+        assert moved.max() < 1e-5 * condensate.max() + 1e-9
+    # Without the split nearly a third of the condensate would change its phase.
+    assert condensate.max() > 1e-5
+
+
+def test_a_start_of_another_climate_is_refused_in_one_line(gcm, tmp_path):
+    gcm.save(tmp_path / "grey.npz")
+    stored = restart.read_restart(tmp_path / "grey.npz")
+    configuration = {**stored.configuration, "radiation": "grey"}
+    grey = replace(stored, configuration=configuration)
+    with pytest.raises(ClimSimError, match=r"made with radiation grey.*start=jw") as error:
+        gcm._start_from(grey, tmp_path / "grey.npz")
+    assert "\n" not in str(error.value)
+    restart.write_restart(tmp_path / "grey.npz", grey)
+    with pytest.raises(ClimSimError, match="choose the same host options"):
+        gcm.restore(tmp_path / "grey.npz")

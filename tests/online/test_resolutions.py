@@ -44,8 +44,8 @@ def atmospheric_water(host):
 @pytest.fixture(
     scope="module",
     params=[
-        ("T21", "grey"),
-        pytest.param(("T31", "grey"), marks=pytest.mark.long),
+        ("T21", "reduced"),
+        pytest.param(("T31", "reduced"), marks=pytest.mark.long),
         ("T10", "rrtmgp"),
     ],
     ids=lambda param: "-".join(param),

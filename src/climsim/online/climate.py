@@ -102,7 +102,7 @@ class ClimateConfig:
         object.__setattr__(self, "out", Path(self.out))
         if self.reference is not None:
             object.__setattr__(self, "reference", Path(self.reference))
-            if not self.reference.is_file():  # type: ignore[union-attr]
+            if not self.reference.is_file():
                 raise ClimSimError(f"reference: {self.reference}: no such file")
         if self.host != HOST:
             raise ClimSimError(f"host: expected {HOST}, found {self.host}")
@@ -172,7 +172,7 @@ class _Sums:
     def add(self, result: StepResult) -> None:
         """Count one step."""
         inputs, weights = result.inputs, self.grid.area_weights()
-        now: dict[str, np.ndarray] = {}
+        now: dict[str, Any] = {}
         for name in _PROFILES:
             values = np.asarray(inputs[name], np.float64)
             now[f"mean/{name}"] = (weights * values).mean(axis=-1)
@@ -222,7 +222,8 @@ class _Sums:
     def write(self, path: Path) -> None:
         """Store what has been summed."""
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, count=self.count, latitudes=self.latitudes, **self.sums)
+            stored: dict[str, Any] = {"count": self.count, "latitudes": self.latitudes}
+            np.savez(stream, **stored, **self.sums)
 
     def read(self, path: Path) -> None:
         """Continue from a stored file."""
