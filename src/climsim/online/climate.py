@@ -102,8 +102,6 @@ class ClimateConfig:
         object.__setattr__(self, "out", Path(self.out))
         if self.reference is not None:
             object.__setattr__(self, "reference", Path(self.reference))
-            if not self.reference.is_file():
-                raise ClimSimError(f"reference: {self.reference}: no such file")
         if self.host != HOST:
             raise ClimSimError(f"host: expected {HOST}, found {self.host}")
         for key in ("days", "checkpoint_days"):
@@ -123,7 +121,12 @@ def run_climate(
 
     Returns:
         The table.
+
+    Raises:
+        ClimSimError: if the reference is missing, or the model became unstable.
     """
+    if config.reference is not None and not config.reference.is_file():
+        raise ClimSimError(f"reference: {config.reference}: no such file")
     if host is None:
         host = build_host(HOST, config.host_options)  # type: ignore[assignment]
     assert host is not None
@@ -180,8 +183,8 @@ class _Sums:
             now[f"zonal/{name}"] = self._zonal(values)
         scalars = {name: inputs[name] for name in _INPUTS} | result.surface
         scalars |= {name: result.diagnostics[name] for name in ("FLUT", "FSNT", "CLDTOT")}
-        for name, values in scalars.items():
-            values = np.asarray(values, np.float64)
+        for name, given in scalars.items():
+            values = np.asarray(given, np.float64)
             now[f"mean/{name}"] = (weights * values).mean()
             now[f"square/{name}"] = (weights * values**2).mean()
         now["tropopause"] = np.asarray(self._tropopause(inputs))
@@ -222,8 +225,8 @@ class _Sums:
     def write(self, path: Path) -> None:
         """Store what has been summed."""
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            stored: dict[str, Any] = {"count": self.count, "latitudes": self.latitudes}
-            np.savez(stream, **stored, **self.sums)
+            stored: dict[str, Any] = {"count": self.count, "latitudes": self.latitudes, **self.sums}
+            np.savez(stream, **stored)
 
     def read(self, path: Path) -> None:
         """Continue from a stored file."""

@@ -105,19 +105,27 @@ def common_diagnostics(step: PhysicsStep, surface_geopotential: Any) -> dict[str
     }
 
 
-def radiation_diagnostics(step: PhysicsStep) -> dict[str, Any]:
-    """History fields that only full physics has: fluxes at the model top."""
+def radiation_diagnostics(step: PhysicsStep, *, clear_sky: bool) -> dict[str, Any]:
+    """History fields that only full physics has: fluxes at the model top.
+
+    Args:
+        step: the step.
+        clear_sky: whether the radiation solves the sky without clouds too.
+    """
     radiation = step.carry["radiation"]
     fields = {
         "FLUT": radiation.toa_lw_up,
         "FLNT": radiation.toa_lw_up,
-        "FLUTC": radiation.toa_lw_up_clear,
         "FSNT": radiation.toa_sw_down - radiation.toa_sw_up,
-        "FSNTC": radiation.toa_sw_down - radiation.toa_sw_up_clear,
-        "LWCF": radiation.toa_lw_up_clear - radiation.toa_lw_up,
-        "SWCF": radiation.toa_sw_up_clear - radiation.toa_sw_up,
         "FLNS": radiation.surface_lw_up - radiation.surface_lw_down,
     }
+    if clear_sky:
+        fields |= {
+            "FLUTC": radiation.toa_lw_up_clear,
+            "FSNTC": radiation.toa_sw_down - radiation.toa_sw_up_clear,
+            "LWCF": radiation.toa_lw_up_clear - radiation.toa_lw_up,
+            "SWCF": radiation.toa_sw_up_clear - radiation.toa_sw_up,
+        }
     return {name: value.reshape(-1) for name, value in fields.items()}
 
 

@@ -10,7 +10,12 @@ import numpy as np
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import Fields
 from climsim.online.hosts.gcm import dynamics
-from climsim.online.hosts.gcm.physics import columns_physics, hybrid_physics, hybrid_slots
+from climsim.online.hosts.gcm.physics import (
+    GREY,
+    columns_physics,
+    hybrid_physics,
+    hybrid_slots,
+)
 
 if TYPE_CHECKING:
     from climsim.online.hosts.gcm.host import GcmConfig
@@ -94,7 +99,7 @@ class Programs:
             "tendencies": outputs.emulated_tendencies(done),
             "surface": outputs.physics_surface(done),
             "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
-            | outputs.radiation_diagnostics(done),
+            | outputs.radiation_diagnostics(done, clear_sky=self._config.radiation == GREY),
         }
         state, between = dynamics.advance(core, state, done)
         physics = core.model.physics

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import jcm.constants as jcm_constants
 from flax import nnx
 from jcm.physics.coords_util import column_lat_lon
 from jcm.physics.physics_term import PhysicsTerm
@@ -30,6 +31,7 @@ from climsim.online.hosts.gcm.columns import (
     gather_columns,
     heating,
 )
+from climsim.online.hosts.gcm.terms import grey_body
 
 STREAMS_KEY = "surface_streams"
 STREAMS = {
@@ -101,6 +103,7 @@ class FluxRadiation(PhysicsTerm):
         radiation, streams = jax.lax.cond(
             due, lambda: _like(solved(), before), lambda: _like(followed(), before)
         )
+        radiation = _with_grey_surface(radiation, seen)
         radiation = radiation.copy(step=before[0].step + 1)
         clouds = clouds.copy(
             toa_sw_up_all=radiation.toa_sw_up,
@@ -171,6 +174,25 @@ def _following(radiation: Any, streams: dict[str, Any], sun: Any) -> tuple[Any, 
     )
     rescaled = rescale_cached_radiation(radiation, sun)
     return rescaled, {name: value * ratio for name, value in streams.items()}
+
+
+def _with_grey_surface(radiation: Any, columns: RadiationColumns) -> Any:
+    """The same record with the surface emitting as a grey body at its present temperature.
+
+    RRTMGP's bands hold a part in a thousand less, and between two calls the surface changes its
+    temperature; the lowest layer takes the difference, so energy is kept.
+    """
+    shape = radiation.surface_lw_up.shape
+    down = radiation.surface_lw_down.reshape(-1)
+    emissivity = radiation.surface_emissivity.reshape(-1)
+    up = grey_body(columns.surface_temperature, emissivity, down).reshape(shape)
+    change = (up - radiation.surface_lw_up).reshape(-1)
+    thickness = columns.interfaces[-1] - columns.interfaces[-2]
+    warming = jcm_constants.grav / jcm_constants.cpd * change / thickness
+    rate = radiation.lw_heating_rate
+    return radiation.copy(
+        surface_lw_up=up, lw_heating_rate=rate.at[-1].add(warming.reshape(rate.shape[1:]))
+    )
 
 
 def _published(

@@ -86,6 +86,11 @@ def grey_emission(temperature: Any) -> Any:
     return jnp.pi * jnp.sum(planck_bands_lw(temperature, limits), axis=-1)
 
 
+def grey_body(temperature: Any, emissivity: Any, down: Any) -> Any:
+    """Longwave that leaves a surface, `e sigma T^4 + (1 - e) down`, (column,) [W/m2]."""
+    return emissivity * jcm_constants.sbc * temperature**4 + (1.0 - emissivity) * down
+
+
 class TargetTap(PhysicsTerm):
     """Publish the running tendency less what the hybrid retains of it; no tendency.
 
@@ -159,10 +164,8 @@ class CondensateSplit(PhysicsTerm):
         temperature = state.temperature + step * (running["temperature"] - kept["temperature"])
         liquid = state.tracers["qc"] + step * (running["qc"] - kept["qc"])
         ice = state.tracers["qi"] + step * (running["qi"] - kept["qi"])
-        # Holes, which the host fills after the step, are no condensate to split.
-        whole = (liquid >= 0.0) & (ice >= 0.0)
         new_liquid, _ = split_condensate(temperature, liquid, ice)
-        moved = jnp.where(whole, new_liquid - liquid, 0.0) / step
+        moved = (new_liquid - liquid) / step
         zero = jnp.zeros_like(state.temperature)
         fields = {
             "temperature": -FUSION_OVER_CP * moved,
@@ -239,7 +242,7 @@ class EmulatedTerm(PhysicsTerm):
         if self.grey_emission:
             lw_up = emissivity * grey_emission(temperature)
         else:
-            lw_up = emissivity * jcm_constants.sbc * temperature**4 + (1.0 - emissivity) * lw_down
+            lw_up = grey_body(temperature, emissivity, lw_down)
         radiation = diagnostics["radiation"]
         radiation = radiation.copy(
             surface_sw_down=fields.get(PREFIX + "sw_down", column),
