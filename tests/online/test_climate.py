@@ -52,11 +52,13 @@ def test_aims_are_checked_by_difference_factor_share_and_range():
 def test_statistics_are_read_in_the_order_of_levels(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text(
-        "file,variable,level,mean,std\nmli,state_t,2,210,5\nmli,state_t,1,200,4\nmlo,x,,1,2\n"
+        "file,variable,level,mean,std\n"
+        "mli,state_t,2,210,5\nmli,state_t,1,200,4\nmlo,x,,1,2\nmlo,y,,,\n"
     )
     read = climate.read_statistics(path)
     np.testing.assert_array_equal(read["state_t"]["mean"], [200.0, 210.0])
     assert read["x"]["std"][0] == 2.0
+    assert np.isnan(read["y"]["mean"][0])
 
 
 def test_missing_statistics_are_named_before_anything_runs(tmp_path):

@@ -241,7 +241,8 @@ def read_statistics(path: Path) -> dict[str, dict[str, np.ndarray]]:
     rows: dict[str, list[tuple[int, float, float]]] = {}
     with path.open() as stream:
         for row in csv.DictReader(stream):
-            entry = (int(row["level"] or 0), float(row["mean"]), float(row["std"]))
+            mean, std = (float(row[key] or "nan") for key in ("mean", "std"))
+            entry = (int(row["level"] or 0), mean, std)
             rows.setdefault(row["variable"], []).append(entry)
     return {
         name: {
