@@ -176,8 +176,8 @@ STAGES = (
     Stage(
         ("host", "climate"),
         "climate",
-        "climsim.online.climate:ClimateConfig",
-        "climsim.online.climate:run_climate",
+        "climsim.figures.climate:ClimateConfig",
+        "climsim.figures.climate:run_climate",
         "Measure the climate of the embedded model's own physics beside published statistics.",
         "out=runs/climate days=365 reference=statistics.csv",
     ),

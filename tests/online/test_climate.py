@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from climsim.errors import ClimSimError
-from climsim.online import climate
+from climsim.figures import climate
 
 
 class FixedMeans:

@@ -17,13 +17,12 @@ from climsim.constants import (
     WATER_DENSITY,
 )
 from climsim.errors import ClimSimError
+from climsim.interfaces import V2
 from climsim.online.coupler import CouplerOptions, ModelOutput, couple
 from climsim.online.hosts.gcm import restart
 from climsim.online.hosts.gcm.spinup import SpinupConfig, spin_up
-from climsim.transforms.doors import MicrophysicsConstraint
+from climsim.transforms.interface import MicrophysicsConstraint
 from climsim.variables import (
-    DOOR_OUTPUTS,
-    DOOR_V2,
     RAW_PROFILES,
     SCALARS_IN,
     SCALARS_OUT,
@@ -392,11 +391,11 @@ def test_spin_up_of_another_host_is_refused(tmp_path):
 def test_the_constraint_of_an_exported_file_leaves_true_tendencies_as_they_are(gcm, day):
     result = day[0][-1]
     levels, columns = result.inputs["state_t"].shape
-    constraint = MicrophysicsConstraint(DOOR_V2, levels)
-    state = torch.zeros(columns, DOOR_V2.size(levels), dtype=torch.float64)
+    constraint = MicrophysicsConstraint(V2, levels)
+    state = torch.zeros(columns, V2.variables.size(levels), dtype=torch.float64)
     for name in ("state_t", "state_q0002", "state_q0003"):
         profile = torch.from_numpy(result.inputs[name].T.astype(np.float64))
-        state[:, DOOR_V2.slice(name, levels)] = profile
+        state[:, V2.variables.slice(name, levels)] = profile
     true = {**result.tendencies}
     true["ptend_qn"] = true["ptend_q0002"] + true["ptend_q0003"]
     target = torch.zeros(columns, TARGETS.size(levels), dtype=torch.float64)
@@ -406,7 +405,7 @@ def test_the_constraint_of_an_exported_file_leaves_true_tendencies_as_they_are(g
     condensate = result.inputs["state_q0002"] + result.inputs["state_q0003"]
     condensate = condensate + TIME_STEP * true["ptend_qn"]
     for name in ("ptend_q0002", "ptend_q0003"):
-        split = made[:, DOOR_OUTPUTS.slice(name, levels)].numpy().T
+        split = made[:, V2.outputs.slice(name, levels)].numpy().T
         moved = np.abs(split - true[name])[EXPORT_ZERO_LEVELS:] * TIME_STEP
         # Single precision: 3e-5 K of temperature are 1.5e-6 of the partition.
         assert moved.max() < 1e-5 * condensate.max() + 1e-9

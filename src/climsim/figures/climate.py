@@ -23,7 +23,7 @@ from climsim.files import atomic_path
 from climsim.online.hosts import build_host
 from climsim.online.hosts.base import StepResult
 from climsim.online.hosts.gcm.host import GcmHost
-from climsim.thermodynamics import midpoint_heights, tropopause_level
+from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 
 __all__ = ["ClimateConfig", "run_climate"]
 _log = logging.getLogger(__name__)
