@@ -12,6 +12,7 @@ import numpy as np
 import xarray
 from cftime import DatetimeNoLeap as Date
 
+from climsim.constants import E3SM
 from climsim.data.shards import write_arrays
 from climsim.data.store import Layout, Store, create_arrays, open_store, seal_store
 from climsim.evaluation.block import Block
@@ -26,6 +27,7 @@ from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.interfaces import V2, Interface
 from climsim.online.history import STREAMS, Sample, history_dataset
+from climsim.physics.columns import layer_mass
 from climsim.variables import OUTPUTS, SCALARS_OUT, TARGETS, variable
 
 
@@ -147,7 +149,7 @@ def weather(grid: ColumnGrid, day: float, seed: int, spread: float = 1.0, bias: 
     )  # fmt: skip
     land = ((np.sin(2 * lon) + np.sin(lat * 2 + 1)) > 0.5).astype(float)
     ice = np.where(np.abs(grid.lat) > 70, 1.0 - land, 0.0)
-    mass = grid.layer_mass(ps)
+    mass = layer_mass(grid.interface_pressure(ps), E3SM)
     return {
         "T": t, "Q": q, "U": 25 * np.sin(2 * np.abs(lat)) * np.sin(np.pi * s) ** 2 + 5 * wave,
         "V": 4 * wave, "CLDLIQ": ramp * cloud, "CLDICE": (1 - ramp) * cloud,

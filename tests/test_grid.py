@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from climsim.constants import GRAVITY
+from climsim.constants import E3SM, GRAVITY
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.physics.columns import layer_mass
 
 
 def small_grid(**changes):
@@ -29,7 +30,7 @@ def test_hybrid_pressure_by_hand():
 def test_layer_mass_sums_to_surface_pressure_over_gravity():
     grid = small_grid()
     ps = np.array([[1.0e5, 8.0e4], [9.9e4, 7.0e4], [9.0e4, 9.1e4], [9.0e4, 9.2e4]])
-    mass = grid.layer_mass(ps)
+    mass = layer_mass(grid.interface_pressure(ps), E3SM)
     assert mass.shape == (4, 3, 2)
     np.testing.assert_allclose(mass.sum(axis=1) * GRAVITY, ps)
 

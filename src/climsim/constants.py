@@ -6,6 +6,7 @@ values marked CIME are those of E3SM's shared constants (``shr_const_mod``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 TIME_STEP: Final = 1200.0
@@ -48,3 +49,33 @@ EXPORT_ZERO_LEVELS: Final = 15
 """Top levels in which the exported model predicts no qv, qn, u, v tendency [1]."""
 QN_ZERO_LEVELS: Final = 15
 """Top levels in which the transformed cloud condensate input is zero [1]."""
+
+
+@dataclass(frozen=True)
+class PhysicalConstants:
+    """Constants that the physics of one climate model computes with; E3SM's unless declared.
+
+    The definitions of the data set (saturation, liquid fraction) are no part of it: a network has
+    to see the same relative humidity on every host.
+
+    Attributes:
+        gravity: acceleration of gravity [m s-2].
+        dry_air_heat_capacity: specific heat of dry air at constant pressure [J kg-1 K-1].
+        vaporization_heat: latent heat of vaporization at 0 degC [J kg-1].
+        fusion_heat: latent heat of fusion [J kg-1].
+        water_density: density of liquid water [kg m-3].
+        dry_air_gas_constant: of dry air [J kg-1 K-1].
+        vapour_gas_constant: of water vapour [J kg-1 K-1].
+    """
+
+    gravity: float = GRAVITY
+    dry_air_heat_capacity: float = DRY_AIR_HEAT_CAPACITY
+    vaporization_heat: float = VAPORIZATION_HEAT
+    fusion_heat: float = FUSION_HEAT
+    water_density: float = WATER_DENSITY
+    dry_air_gas_constant: float = DRY_AIR_GAS_CONSTANT
+    vapour_gas_constant: float = VAPOUR_GAS_CONSTANT
+
+
+E3SM: Final = PhysicalConstants()
+"""The constants of E3SM, hence of the published data and of the scores of its papers."""

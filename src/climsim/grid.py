@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.constants import GRAVITY, REFERENCE_PRESSURE
+from climsim.constants import REFERENCE_PRESSURE
 from climsim.errors import ClimSimError
 
 _POLE = 90.0 + 1e-6
@@ -105,10 +105,6 @@ class ColumnGrid:
     def interface_pressure(self, surface_pressure: Array) -> Array:
         """Pressure at interfaces, (..., level + 1, column) [Pa]; see `midpoint_pressure`."""
         return _hybrid(self.hyai, self.hybi, self.p0, surface_pressure)
-
-    def layer_mass(self, surface_pressure: Array) -> Array:
-        """Mass of each layer per area ``dp / g``, (..., level, column) [kg m-2]."""
-        return np.diff(self.interface_pressure(surface_pressure), axis=-2) / GRAVITY
 
     def area_weights(self) -> Array:
         """Column areas divided by their mean, (column,) [1]."""

@@ -10,7 +10,6 @@ from synthetic import STEP, make_grid, make_step
 
 from climsim.data.features import (
     STORED,
-    large_scale_forcing,
     memory_features,
     memory_needed,
     memory_of,
@@ -20,6 +19,7 @@ from climsim.data.features import (
 from climsim.data.raw import RawStep
 from climsim.data.times import to_date
 from climsim.interfaces import V2, V6
+from climsim.physics.previous_steps import large_scale_forcing, large_scale_state
 from climsim.physics.thermodynamics import saturation_pressure_ice, saturation_pressure_liquid
 from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
 
@@ -96,10 +96,10 @@ def test_forcing_is_the_change_between_physics_and_next_physics():
            {"t": 280.0, "u": 3.0, "q0001": 5e-3, "q0002": 1e-4, "q0003": 0.0}.items()}  # fmt: skip
     two = {f"state_{k}": np.full((2, 3), v) for k, v in
            {"t": 281.2, "u": 0.6, "q0001": 5e-3, "q0002": 0.0, "q0003": 4e-5}.items()}  # fmt: skip
-    forcing = large_scale_forcing(two, one, STEP)
-    np.testing.assert_allclose(forcing["t"], 1e-3)
-    np.testing.assert_allclose(forcing["u"], -2e-3)
-    np.testing.assert_allclose(forcing["q0"], (4e-5 - 1e-4) / 1200)
+    forcing = large_scale_forcing(large_scale_state(two), large_scale_state(one), STEP)
+    np.testing.assert_allclose(forcing["state_t_dyn"], 1e-3)
+    np.testing.assert_allclose(forcing["state_u_dyn"], -2e-3)
+    np.testing.assert_allclose(forcing["state_q0_dyn"], (4e-5 - 1e-4) / 1200)
 
 
 def test_budget_closes_over_two_steps():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray
 
+from climsim.constants import E3SM
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.members import Member, member_of
@@ -17,6 +18,7 @@ from climsim.evaluation.online_run import PROFILES
 from climsim.evaluation.precipitation import EDGES, PrecipitationCounts
 from climsim.evaluation.regions import N_BINS, band_members, zonal_mean
 from climsim.evaluation.stability import Outcome, alive_fraction
+from climsim.physics.columns import layer_mass
 from evaluation_synthetic import make_globe, make_grid, write_run
 
 
@@ -208,7 +210,7 @@ def test_confidence_is_followed_in_time_and_kept_by_level(config, folders, tmp_p
         losses.append(values)
     metrics = metrics_of(replace(config, runs=(copy, folders / "unet-standard-7")))
     grid = RunHistory.open(copy).grid
-    weights = grid.layer_mass(read(copy, "h1", 0, "PS")) * grid.area
+    weights = layer_mass(grid.interface_pressure(read(copy, "h1", 0, "PS")), E3SM) * grid.area
     found = metrics["confidence_daily_DTPHYSCONF"]
     assert float(found[0, 0]) == pytest.approx((losses[0] * weights).sum() / weights.sum())
     assert np.isnan(found.sel(run="unet-standard-7")).all()

@@ -57,6 +57,14 @@ def test_importing_the_host_imports_neither_jax_nor_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_constants_are_those_that_the_model_computes_with():
+    constants = grid.physical_constants()
+    assert (constants.gravity, constants.dry_air_heat_capacity) == (9.81, 1004.64)
+    assert constants.vaporization_heat == 2.501e6
+    assert constants.fusion_heat == pytest.approx(3.33e5)
+    assert constants.dry_air_gas_constant == pytest.approx(1004.64 * 2 / 7)
+
+
 def test_columns_flatten_longitude_major_and_cover_the_sphere(coordinates):
     columns = grid.column_grid(coordinates)
     assert columns.n_columns == 512

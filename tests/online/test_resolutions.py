@@ -10,6 +10,7 @@ from climsim.constants import TIME_STEP, WATER_DENSITY
 from climsim.interfaces import V2
 from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
 from climsim.online.run import RunConfig, run_online
+from climsim.physics.columns import Columns
 from climsim.variables import OUTPUTS
 
 STEPS, SPINUP = 4, 5
@@ -38,7 +39,8 @@ def atmospheric_water(host):
     inputs = host.inputs()
     total = sum(np.asarray(inputs[f"state_q000{i}"], np.float64) for i in (1, 2, 3))
     ps = np.asarray(inputs["state_ps"], np.float64)
-    return np.average((total * host.grid.layer_mass(ps)).sum(axis=0), weights=host.grid.area)
+    columns = Columns.between(host.grid.interface_pressure(ps), host.constants)
+    return np.average(columns.integral(total), weights=host.grid.area)
 
 
 @pytest.fixture(

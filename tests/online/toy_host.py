@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 from cftime import DatetimeNoLeap
 
+from climsim.constants import E3SM
 from climsim.grid import ColumnGrid
 from climsim.online.hosts.base import HealthReport, StepResult
 from climsim.online.run import run_online
+from climsim.physics.columns import layer_mass
 from climsim.variables import SCALARS_IN, SCALARS_OUT
 
 LEVELS, COLUMNS = 5, 7
@@ -106,7 +108,7 @@ class ToyHost:
             "ptend_u": -inputs["state_u"] / (80 * hours),
             "ptend_v": -inputs["state_v"] / (90 * hours),
         }
-        mass = self.grid.layer_mass(inputs["state_ps"])
+        mass = layer_mass(self.grid.interface_pressure(inputs["state_ps"]), E3SM)
         rain = -sum(tendencies[f"ptend_q000{i}"] * mass for i in (1, 2, 3)).sum(axis=0) / 1000.0
         sun = 0.7 * inputs["pbuf_SOLIN"]
         surface = {"cam_out_NETSW": sun, "cam_out_FLWDS": 0.8 * inputs["cam_in_LWUP"]}

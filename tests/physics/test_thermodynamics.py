@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from climsim.constants import E3SM
 from climsim.physics import thermodynamics as th
 
 
@@ -41,7 +42,7 @@ def test_relative_humidity_is_one_at_saturation():
 def test_isothermal_heights_follow_the_barometric_formula():
     interfaces = np.geomspace(100.0, 1.0e5, 41)[:, None] * np.ones((1, 3))
     t = np.full((40, 3), 250.0)
-    z = th.midpoint_heights(t, np.zeros_like(t), interfaces)
+    z = th.midpoint_heights(t, np.zeros_like(t), interfaces, E3SM)
     midpoint = np.sqrt(interfaces[1:] * interfaces[:-1])
     np.testing.assert_allclose(z, 287.0 * 250.0 / 9.80616 * np.log(1.0e5 / midpoint), rtol=1e-10)
 
@@ -53,6 +54,6 @@ def test_tropopause_is_the_lowest_stable_level_above_400_hpa():
     kappa = 287.0 / 1004.64
     t = theta * (pressure / 1e5) ** kappa
     # d theta/dz over k-1, k+1 in K/km: level 1 21, level 2 13.6, level 3 7.5, level 4 4.
-    assert th.tropopause_level(t, heights, pressure).tolist() == [2]
+    assert th.tropopause_level(t, heights, pressure, E3SM).tolist() == [2]
     flat = np.full_like(t, 300.0) * (pressure / 1e5) ** kappa
-    assert th.tropopause_level(flat, heights, pressure).tolist() == [-1]
+    assert th.tropopause_level(flat, heights, pressure, E3SM).tolist() == [-1]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from climsim.arrays import Fields
 from climsim.data.classic import HeaderCache
 from climsim.data.parallel import run_tasks
 from climsim.data.pressure import order_problem, pressure_problem
@@ -23,7 +24,7 @@ from climsim.data.raw import (
     StepFiles,
     read_grid_info,
 )
-from climsim.data.step_file import PROBLEMS, Fields, StepFileError, inspect_fields, parse_name
+from climsim.data.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
 from climsim.data.time_step import settle_time_step
 from climsim.data.times import to_date
 from climsim.data.walk import find_step_files

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.data.address import StoreAddress
 from climsim.data.features import memory_needed
 from climsim.data.quantiles import PERCENTS
@@ -24,8 +24,6 @@ from climsim.variables import variable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Array = NDArray[np.floating]
 
 _PROBABILITIES = (0.1, 0.5, 0.9)
 _PANELS = 4

@@ -11,11 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Fields
 from climsim.constants import FILL_THRESHOLD
 from climsim.data.raw import RawStep
-from climsim.data.step_file import FILLED_VARIABLES, Fields
+from climsim.data.step_file import FILLED_VARIABLES
 from climsim.interfaces import V2, V6
-from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
+from climsim.physics.condensate import quantity
+from climsim.physics.derived import derived_inputs
+from climsim.physics.previous_steps import (
+    EARLIER,
+    large_scale_forcing,
+    large_scale_state,
+    one_step_earlier,
+    physics_features,
+)
 from climsim.variables import (
     EXPANDED,
     OUTPUTS,
@@ -30,7 +39,6 @@ MEMORY = 2
 """Previous steps that the expanded set looks back."""
 
 _PHYSICS = ("t", "q0001", "q0002", "q0003", "qn", "u")
-_WATER = ("state_q0001", "state_q0002", "state_q0003")
 
 
 def _stored() -> tuple[str, ...]:
@@ -99,31 +107,8 @@ def step_terms(step: RawStep, time_step: float) -> StepTerms:
         name.removeprefix("state_"): (step.after[name] - step.before[name]) / time_step
         for name in PROGNOSTIC
     }
-    tendencies["qn"] = tendencies["q0002"] + tendencies["q0003"]
+    tendencies["qn"] = quantity(tendencies, "qn")
     return StepTerms(step.before, step.after, tendencies, time_step)
-
-
-def large_scale_forcing(
-    before: Mapping[str, NDArray], previous_after: Mapping[str, NDArray], time_step: float
-) -> Fields:
-    """Change between the physics of one step and the next: what dynamics did.
-
-    ``(mli(t).X - mlo(t-1).X) / dt`` for temperature, total water and eastward wind.
-
-    Args:
-        before: state before physics at t, profiles (level, column).
-        previous_after: state after physics at t-1.
-        time_step: physics time step dt [s].
-
-    Returns:
-        ``t`` [K/s], ``q0`` [kg/kg/s], ``u`` [m/s2].
-    """
-    water = sum(before[n] - previous_after[n] for n in _WATER)
-    return {
-        "t": (before["state_t"] - previous_after["state_t"]) / time_step,
-        "q0": np.asarray(water) / time_step,
-        "u": (before["state_u"] - previous_after["state_u"]) / time_step,
-    }
 
 
 def without_fill(fields: Mapping[str, NDArray]) -> Fields:
@@ -146,13 +131,7 @@ def present_features(terms: StepTerms, latitude: NDArray[np.floating]) -> Fields
         State, derived humidity and condensate, boundary scalars, location, targets.
     """
     fields = without_fill(terms.before)
-    fields["state_rh"] = relative_humidity(
-        fields["state_q0001"], fields["state_t"], fields["state_pmid"]
-    )
-    fields["state_qn"] = fields["state_q0002"] + fields["state_q0003"]
-    fields["liq_partition"] = liquid_fraction(fields["state_t"])
-    fields["clat"] = np.cos(np.deg2rad(latitude))
-    fields["slat"] = np.sin(np.deg2rad(latitude))
+    fields.update(derived_inputs(fields, latitude))
     fields.update({f"ptend_{key}": value for key, value in terms.tendencies.items()})
     fields.update({name: terms.after[name] for name in SCALARS_OUT})
     return fields
@@ -174,16 +153,20 @@ def memory_features(
         ``state_*_dyn``, ``state_*_prvphy`` and the ``tm_`` ones, as far as the steps reach.
     """
     result: Fields = {}
-    steps = (now, previous, earlier)
-    for prefix, newer, older in (("", steps[0], steps[1]), ("tm_", steps[1], steps[2])):
-        if newer is None or older is None:
-            break
-        forcing = large_scale_forcing(newer.before, older.after, newer.time_step)
-        for key, value in forcing.items():
-            result[f"{prefix}state_{key}_dyn"] = value
-        for key in _PHYSICS:
-            result[f"{prefix}state_{key}_prvphy"] = older.tendencies[key]
+    if previous is not None:
+        result |= _features_of(now, previous)
+    if previous is not None and earlier is not None:
+        result |= one_step_earlier(_features_of(previous, earlier))
     return result
+
+
+def _features_of(step: StepTerms, previous: StepTerms) -> Fields:
+    """Forcing and physics tendencies of the step before, `state_*_dyn` and `state_*_prvphy`."""
+    before, after = large_scale_state(step.before), large_scale_state(previous.after)
+    return {
+        **large_scale_forcing(before, after, step.time_step),
+        **physics_features(previous.tendencies, _PHYSICS),
+    }
 
 
 EXPANDED_FILE = tuple(n for n in V6.variables.names if n.endswith(("_dyn", "_prvphy")))
@@ -199,9 +182,5 @@ def expanded_file_features(fields: Mapping[str, NDArray]) -> Fields:
     Returns:
         The same, with ``state_qn_prvphy`` and ``tm_state_qn_prvphy``.
     """
-    result = dict(fields)
-    for prefix in ("", "tm_"):
-        result[f"{prefix}state_qn_prvphy"] = (
-            fields[f"{prefix}state_q0002_prvphy"] + fields[f"{prefix}state_q0003_prvphy"]
-        )
-    return result
+    condensate = ("state_qn_prvphy", EARLIER + "state_qn_prvphy")
+    return {**fields, **{name: quantity(fields, name) for name in condensate}}

@@ -12,17 +12,14 @@ from pathlib import Path
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Fields
 from climsim.constants import FILL_THRESHOLD, SECONDS_PER_DAY
 from climsim.data import classic
 from climsim.data.times import seconds_of, to_date
 from climsim.data.units import foreign_unit
 from climsim.errors import ClimSimError
 from climsim.variables import variable
-
-Fields = dict[str, NDArray[np.floating]]
-"""Arrays by variable name: profiles (level, column), scalars (column,); level 0 at the top."""
 
 FILLED_VARIABLES = ("cam_in_SNOWHICE", "cam_in_SNOWHLAND")
 """Variables that may hold the fill value 1e30 where they have no meaning."""

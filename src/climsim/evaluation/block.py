@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from climsim.arrays import Array
+from climsim.constants import E3SM
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.metrics import PairStatistics, crps_ensemble
 from climsim.evaluation.non_finite import NonFinite
@@ -22,9 +24,8 @@ from climsim.physics.budgets import (
     energy_weight,
     implied_top_radiation,
 )
+from climsim.physics.columns import Columns
 from climsim.variables import OUTPUTS, variable
-
-Array = NDArray[np.floating]
 
 BUDGETS: Final = ("water_residual", "implied_top_radiation")
 """Column budgets that are compared, in order."""
@@ -63,9 +64,10 @@ class Block:
     non_finite: NonFinite | None = None
 
     @cached_property
-    def layer_mass(self) -> Array:
-        """``dp/g`` (time, column, level) [kg m-2]."""
-        return np.moveaxis(self.grid.layer_mass(self.surface_pressure), -2, -1)
+    def air(self) -> Columns:
+        """The columns (time, column, level), with E3SM's constants as in the papers' scores."""
+        interfaces = self.grid.interface_pressure(self.surface_pressure)
+        return Columns.between(interfaces, E3SM).levels_last()
 
     @cached_property
     def scored_truth(self) -> Array:
@@ -127,37 +129,37 @@ def _outputs(block: Block) -> PairStatistics:
 
 
 def _energy(block: Block) -> PairStatistics:
-    weight = _energy_weights(block.layer_mass, block.grid.area_weights())
+    weight = _energy_weights(block.air, block.grid.area_weights())
     return PairStatistics.of(block.scored_truth * weight, block.scored_prediction * weight)
 
 
-def _energy_weights(mass: Array, area_weight: Array) -> Array:
+def _energy_weights(air: Columns, area_weight: Array) -> Array:
     """Factors (time, column, feature) of ClimSim's weighting for every output."""
-    levels = mass.shape[-1]
-    weights = np.empty((*mass.shape[:2], SCORED.size(levels)))
+    levels = air.mass.shape[-1]
+    weights = np.empty((*air.mass.shape[:2], SCORED.size(levels)))
     for name, where in SCORED.slices(levels).items():
-        factor = energy_weight(name, mass, area_weight)
+        factor = energy_weight(name, air, area_weight)
         weights[..., where] = factor if variable(name).profile else factor[:, None]
     return weights
 
 
 def _column_budgets(block: Block) -> PairStatistics:
-    mass, longwave_up = block.layer_mass, block.longwave_up
+    air, longwave_up = block.air, block.longwave_up
     return PairStatistics.of(
-        _budgets(block.truth, mass, longwave_up), _budgets(block.prediction, mass, longwave_up)
+        _budgets(block.truth, air, longwave_up), _budgets(block.prediction, air, longwave_up)
     )
 
 
-def _budgets(outputs: Array, mass: Array, longwave_up: Array) -> Array:
+def _budgets(outputs: Array, air: Columns, longwave_up: Array) -> Array:
     """Budgets (time, column, budget) of a vector of outputs."""
     fields = {
         name: outputs[..., where].astype(np.float64)
         if variable(name).profile
         else outputs[..., where.start].astype(np.float64)
-        for name, where in OUTPUTS.slices(mass.shape[-1]).items()
+        for name, where in OUTPUTS.slices(air.mass.shape[-1]).items()
     }
     return np.stack(
-        [column_water_residual(fields, mass), implied_top_radiation(fields, mass, longwave_up)],
+        [column_water_residual(fields, air), implied_top_radiation(fields, air, longwave_up)],
         axis=-1,
     )
 

@@ -8,15 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.sums import Sums
 from climsim.losses import Elementwise, recorded_loss
 from climsim.variables import OUTPUTS, TARGETS
 
 logger = logging.getLogger(__name__)
-
-Array = NDArray[np.floating]
 
 LOSS_EDGES: Final = np.concatenate([[-np.inf], 10.0 ** np.linspace(-8, 2, 41), [np.inf]])
 """Edges of the bins of predicted loss [units of the training loss], 4 a decade."""

@@ -17,12 +17,11 @@ from typing import Any
 import cftime
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.grid import ColumnGrid
 from climsim.online.fields import HISTORY_FIELDS
 
-Array = NDArray[np.floating]
 Period = tuple[int, int]
 """Beginning and end of a mean [s since 0001-01-01, noleap]."""
 Size = tuple[int | None, int]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-Array = NDArray[np.floating]
+from climsim.arrays import Array
 
 _CONSTANT_TOLERANCE = 1.0e-10
 """A spread below this fraction of the mean is rounding, not variance [1]."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.sums import Sums
 from climsim.variables import OUTPUTS, variable
 
-Array = NDArray[np.floating]
 Counts = NDArray[np.int64]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.data.address import StoreAddress
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
@@ -31,8 +32,6 @@ from climsim.products import Kind, attributes_of, claim
 from climsim.variables import OUTPUTS
 
 logger = logging.getLogger(__name__)
-
-Array = NDArray[np.floating]
 Progress = Callable[[int, int], None]
 
 OFFLINE_METRICS = Kind(

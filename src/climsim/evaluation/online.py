@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
@@ -48,7 +47,6 @@ from climsim.files import provenance, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.products import Kind, attributes_of, claim
 
-Array = NDArray[np.floating]
 Progress = Callable[[int, int], None]
 
 ONLINE_METRICS = Kind(

@@ -13,16 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.arrays import Array
+from climsim.constants import E3SM, SECONDS_PER_DAY
 from climsim.evaluation.history import Period, RunHistory
 from climsim.evaluation.metrics import weighted_deviation, weighted_mean, weighted_rmse
 from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.regions import REGIONS, band_members, surface_members
 from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.grid import ColumnGrid
+from climsim.physics.columns import Columns, layer_mass
 from climsim.physics.thermodynamics import midpoint_heights
-
-Array = NDArray[np.floating]
 
 PROFILES: Final[dict[str, tuple[str, str]]] = {
     "T": ("K", "temperature"),
@@ -106,7 +106,7 @@ class TimeMean:
 
 def mass_weights(grid: ColumnGrid, surface_pressure: Array) -> Array:
     """Weights (level, column): area times layer mass."""
-    return grid.layer_mass(surface_pressure) * grid.area
+    return layer_mass(grid.interface_pressure(surface_pressure), E3SM) * grid.area
 
 
 def mass_weighted_rmse(values: Array, reference: Array, weights: Array) -> float:
@@ -166,8 +166,8 @@ def series_fields(fields: dict[str, Array], grid: ColumnGrid) -> dict[str, Array
     if all(name in fields for name in _PATHS):
         result["cloud_path"] = fields[_PATHS[0]] + fields[_PATHS[1]]
     elif all(name in fields for name in ("CLDLIQ", "CLDICE", "PS")):
-        mass = grid.layer_mass(fields["PS"])
-        result["cloud_path"] = ((fields["CLDLIQ"] + fields["CLDICE"]) * mass).sum(axis=0)
+        columns = Columns.between(grid.interface_pressure(fields["PS"]), E3SM)
+        result["cloud_path"] = columns.integral(fields["CLDLIQ"] + fields["CLDICE"])
     return result
 
 
@@ -248,5 +248,5 @@ def _surfaces(fields: dict[str, Array]) -> NDArray[np.bool_]:
 def tropopause_pressure(mean: dict[str, Array], grid: ColumnGrid) -> Array:
     """Pressure (column,) [Pa] of the lapse-rate tropopause of a time mean; NaN without one."""
     pressure = grid.midpoint_pressure(mean["PS"])
-    heights = midpoint_heights(mean["T"], mean["Q"], grid.interface_pressure(mean["PS"]))
+    heights = midpoint_heights(mean["T"], mean["Q"], grid.interface_pressure(mean["PS"]), E3SM)
     return lapse_rate_tropopause(mean["T"], heights, pressure)

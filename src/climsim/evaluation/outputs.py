@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from climsim.arrays import Array
+from climsim.physics.condensate import rearrange
 from climsim.variables import OUTPUTS, VariableSet
-
-Array = NDArray[np.floating]
 
 CONDENSATE: Final = "ptend_qn"
 """Tendency of the total condensate, liquid plus ice."""
@@ -44,6 +41,4 @@ def with_condensate(outputs: Array, levels: int) -> Array:
     Returns:
         (..., scored feature) of the same type.
     """
-    where = OUTPUTS.slices(levels)
-    condensate = outputs[..., where["ptend_q0002"]] + outputs[..., where["ptend_q0003"]]
-    return np.concatenate([outputs, condensate], axis=-1)
+    return rearrange(outputs, OUTPUTS, SCORED, levels)

@@ -8,9 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.regions import SURFACES
-
-Array = NDArray[np.floating]
 
 MM_PER_DAY: Final = 86400 * 1000.0
 """From m/s of water to mm/day."""

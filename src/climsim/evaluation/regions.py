@@ -7,9 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.metrics import weighted_mean
-
-Array = NDArray[np.floating]
 
 BIN_WIDTH: Final = 10.0
 """Width of a bin of zonal means [degrees]."""

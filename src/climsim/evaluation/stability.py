@@ -9,11 +9,10 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.members import Member
-
-Array = NDArray[np.floating]
 
 UNSTABLE = "unstable"
 UNKNOWN = "unknown"

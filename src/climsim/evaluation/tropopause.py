@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from climsim.arrays import Array
 
 LAPSE_RATE: Final = 2.0e-3
 """Largest lapse rate of the stratosphere in the definition [K m-1]."""

@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.explore.selection import Line, Section, Selection, unit_of
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
 from climsim.figures.labels import quantity
@@ -26,7 +27,6 @@ from climsim.figures.style import (
 )
 from climsim.report.cells import plain
 
-Array = NDArray[np.floating]
 _HPA = 100.0
 _MARKERS: Final = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",

@@ -11,15 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import xarray
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.online_run import PROFILES, SURFACE
 from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
 from climsim.figures.labels import quantity
 from climsim.figures.study import Study
 from climsim.figures.style import member_label, network_style
 
-Array = NDArray[np.floating]
 _HPA = 100.0
 _FLOOR = network_style("MMF2").label
 _SCORES = ("r2", "r2_section", "r2_climsim")

@@ -167,7 +167,7 @@ class _Sums:
     """Sums over steps: level means and squares, scalars, zonal sections, the tropopause."""
 
     def __init__(self, host: GcmHost) -> None:
-        self.grid = host.grid
+        self.grid, self.constants = host.grid, host.constants
         self.latitudes, self._row = np.unique(np.round(host.grid.lat, 6), return_inverse=True)
         self.sums: dict[str, np.ndarray] = {}
         self.count = 0
@@ -203,9 +203,11 @@ class _Sums:
         chosen = np.abs(self.grid.lat) <= _TROPICS
         state = {name: np.asarray(inputs[name], np.float64) for name in _PROFILES[:2]}
         interfaces = self.grid.interface_pressure(np.asarray(inputs["state_ps"], np.float64))
-        heights = midpoint_heights(state["state_t"], state["state_q0001"], interfaces)
+        heights = midpoint_heights(
+            state["state_t"], state["state_q0001"], interfaces, self.constants
+        )
         pressure = np.asarray(inputs["state_pmid"], np.float64)
-        level = np.asarray(tropopause_level(state["state_t"], heights, pressure)).reshape(-1)
+        level = tropopause_level(state["state_t"], heights, pressure, self.constants)
         found = pressure[level, np.arange(pressure.shape[1])][chosen]
         return float(found.mean() / _HPA)
 

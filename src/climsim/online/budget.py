@@ -1,8 +1,4 @@
-"""Energy and water budgets of the emulated tendencies, and the drift of the global means.
-
-Column integrals are ``sum(x dp / g)`` over levels, so only the vertical coordinate of the host
-enters. The delivered surface fluxes of heat and moisture are no part of the emulated tendencies.
-"""
+"""Budgets of the steps of a run for its record, and the drift of the global means."""
 
 from __future__ import annotations
 
@@ -11,16 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from climsim.arrays import Array
-from climsim.constants import (
-    DRY_AIR_HEAT_CAPACITY,
-    FUSION_HEAT,
-    SECONDS_PER_DAY,
-    VAPORIZATION_HEAT,
-    WATER_DENSITY,
-)
+from climsim.arrays import Array, Fields
+from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import Fields, StepResult
+from climsim.online.hosts.base import StepResult
+from climsim.physics.budgets import (
+    column_heating,
+    column_water_residual,
+    implied_top_radiation,
+    moist_energy,
+    surface_radiation,
+    total_water,
+)
+from climsim.physics.columns import Columns
 
 HOST_PREFIX = "host_"
 """Diagnostics with this prefix are corrections that the host itself made; kept as budgets."""
@@ -46,51 +45,37 @@ BUDGETS = {
 HOST_CORRECTION = ("as the host gives it", "a correction that the host made, by its own name")
 
 
-def water_residual(result: StepResult, mass: Array) -> Array:
-    """Water that the emulated tendencies create, (column,) [kg m-2 s-1]; see `BUDGETS`.
+def step_budgets(
+    result: StepResult, grid: ColumnGrid, constants: PhysicalConstants
+) -> dict[str, Array]:
+    """Residuals of one step by name of `BUDGETS`, in its unit, (column,).
 
     Args:
         result: of the step.
-        mass: (level, column) layer mass [kg m-2].
+        grid: the host's columns.
+        constants: the host's.
     """
-    tendency = sum(np.asarray(result.tendencies[f"ptend_q000{i}"]) for i in (1, 2, 3))
-    return (tendency * mass).sum(axis=0) + WATER_DENSITY * result.surface["cam_out_PRECC"]
-
-
-def column_heating(result: StepResult, mass: Array) -> Array:
-    """Energy that the emulated tendencies add, less the fusion heat of snowfall, (column,) [W m-2].
-
-    ``sum((cp dT + Lv dq1 - Lf dq3) dp / g) - Lf rho_w PRECSC``: it equals the net radiation into
-    the column when the physics conserves energy.
-    """
-    tendencies = result.tendencies
-    heating = (
-        DRY_AIR_HEAT_CAPACITY * np.asarray(tendencies["ptend_t"], dtype=np.float64)
-        + VAPORIZATION_HEAT * np.asarray(tendencies["ptend_q0001"], dtype=np.float64)
-        - FUSION_HEAT * np.asarray(tendencies["ptend_q0003"], dtype=np.float64)
-    )
-    snow = FUSION_HEAT * WATER_DENSITY * result.surface["cam_out_PRECSC"]
-    return (heating * mass).sum(axis=0) - snow
-
-
-def step_budgets(result: StepResult, grid: ColumnGrid) -> dict[str, Array]:
-    """Residuals of one step by name of `BUDGETS`, in its unit, (column,)."""
-    mass = grid.layer_mass(np.asarray(result.inputs["state_ps"], dtype=np.float64))
-    heating = column_heating(result, mass)
-    surface = (
-        result.surface["cam_out_NETSW"]
-        + result.surface["cam_out_FLWDS"]
-        - result.inputs["cam_in_LWUP"]
-    )
+    columns = Columns.between(_interfaces(result.inputs, grid), constants)
+    outputs = _doubles({**result.tendencies, **result.surface})
+    longwave_up = result.inputs["cam_in_LWUP"]
     budgets = {
-        "water": water_residual(result, mass) * SECONDS_PER_DAY,
-        "implied_top_radiation": heating + surface,
+        "water": column_water_residual(outputs, columns) * SECONDS_PER_DAY,
+        "implied_top_radiation": implied_top_radiation(outputs, columns, longwave_up),
     }
     top = result.diagnostics
     if "FSNT" in top and "FLUT" in top:
-        budgets["energy"] = heating - (top["FSNT"] - top["FLUT"] - surface)
+        absorbed = top["FSNT"] - top["FLUT"] - surface_radiation(outputs, longwave_up)
+        budgets["energy"] = column_heating(outputs, columns) - absorbed
     budgets |= {n: x for n, x in result.diagnostics.items() if n.startswith(HOST_PREFIX)}
     return budgets
+
+
+def _interfaces(inputs: Fields, grid: ColumnGrid) -> Array:
+    return grid.interface_pressure(np.asarray(inputs["state_ps"], dtype=np.float64))
+
+
+def _doubles(fields: Fields) -> Fields:
+    return {name: np.asarray(values, dtype=np.float64) for name, values in fields.items()}
 
 
 @dataclass
@@ -125,32 +110,36 @@ class BudgetSums:
         return result
 
 
-def global_means(inputs: Fields, surface: Fields, grid: ColumnGrid) -> dict[str, float]:
+def global_means(
+    inputs: Fields, surface: Fields, grid: ColumnGrid, constants: PhysicalConstants
+) -> dict[str, float]:
     """Global means that show a drift.
+
+    Args:
+        inputs: state before physics.
+        surface: outputs at the surface.
+        grid: the host's columns.
+        constants: the host's.
 
     Returns:
         ``temperature`` [K] (mass-weighted), ``water`` [kg m-2] (vapour and condensate),
         ``energy`` [J m-2] (``cp T + Lv q1 - Lf q3``, without potential and kinetic energy),
         ``surface_pressure`` [Pa] and ``precipitation`` [mm/day].
     """
-    mass = grid.layer_mass(np.asarray(inputs["state_ps"], dtype=np.float64))
+    columns = Columns.between(_interfaces(inputs, grid), constants)
     weights = grid.area_weights()
-    water = inputs["state_q0001"] + inputs["state_q0002"] + inputs["state_q0003"]
-    energy = (
-        DRY_AIR_HEAT_CAPACITY * np.asarray(inputs["state_t"], dtype=np.float64)
-        + VAPORIZATION_HEAT * inputs["state_q0001"]
-        - FUSION_HEAT * inputs["state_q0003"]
-    )
+    state = _doubles(inputs)
 
-    def mean(columns: Array) -> float:
-        return float(np.mean(weights * columns))
+    def mean(values: Array) -> float:
+        return float(np.mean(weights * values))
 
     rain = surface["cam_out_PRECC"] * 1000.0 * SECONDS_PER_DAY
+    mass = mean(columns.mass.sum(axis=columns.level_axis))
     return {
-        "temperature": mean((inputs["state_t"] * mass).sum(axis=0)) / mean(mass.sum(axis=0)),
-        "water": mean((water * mass).sum(axis=0)),
-        "energy": mean((energy * mass).sum(axis=0)),
-        "surface_pressure": mean(np.asarray(inputs["state_ps"], dtype=np.float64)),
+        "temperature": mean(columns.integral(state["state_t"])) / mass,
+        "water": mean(columns.integral(total_water(state, "state_"))),
+        "energy": mean(columns.integral(moist_energy(state, "state_", constants))),
+        "surface_pressure": mean(state["state_ps"]),
         "precipitation": mean(rain),
     }
 

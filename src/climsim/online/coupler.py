@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from climsim.arrays import Array
-from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY, PRUNED_LEVELS, TIME_STEP
+from climsim.arrays import Array, Fields
+from climsim.constants import E3SM, PRUNED_LEVELS, TIME_STEP, PhysicalConstants
 from climsim.errors import ClimSimError, unknown_name
-from climsim.online.hosts.base import Fields
+from climsim.physics.columns import Columns
+from climsim.physics.previous_steps import WATER
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
-WATER = ("q0001", "q0002", "q0003")
-"""Vapour, cloud liquid, cloud ice."""
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
 """Tendencies that the top levels do not receive."""
 _ROUNDING = 1.0e-6
@@ -206,6 +206,7 @@ def couple(
     step: int,
     physics: ModelOutput | None = None,
     dt: float = TIME_STEP,
+    constants: PhysicalConstants = E3SM,
 ) -> Coupled:
     """Turn a model's output into what the host is handed.
 
@@ -222,6 +223,7 @@ def couple(
         step: steps since the end of the spin-up.
         physics: the host's own tendencies and scalars; needed where `options.blends`.
         dt: time step [s].
+        constants: the host's.
 
     Returns:
         Tendencies, surface scalars and the corrections made.
@@ -229,24 +231,26 @@ def couple(
     Raises:
         ClimSimError: if the options need the physics and it is not given.
     """
-    counts: dict[str, int] = {}
-    added: dict[str, Array] = {}
+    corrections = Corrections()
+    counts = corrections.counts
     tendencies = dict(network.tendencies)
     surface = _limit_surface(network.surface, inputs["pbuf_COSZRS"], counts)
     if options.strato_water or options.positivity:
-        heights = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces)
+        heights = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces, constants)
     if options.strato_water:
-        tendencies = _dry_stratosphere(tendencies, inputs, heights, dt, counts)
+        above = _stratosphere(inputs, heights, constants)
+        tendencies = _dry(tendencies, inputs, above, dt, counts)
     if options.positivity:
-        mass = np.diff(interfaces, axis=0) / GRAVITY
-        tendencies = _keep_positive(tendencies, inputs, heights, mass, dt, counts, added)
+        columns = Columns.between(interfaces, constants)
+        content = _content(inputs, heights, constants)
+        tendencies = _keep_positive(tendencies, content, columns, dt, corrections)
     tendencies = _uncouple_top(tendencies, options.top_levels)
     share = network_share(options, step)
     if options.blends:
         own = _required(physics)
         tendencies = _mix(tendencies, own.tendencies, options, share)
         surface = _surface_share(surface, own.surface, inputs, options, share)
-    return Coupled(tendencies, surface, Corrections(counts, added), share)
+    return Coupled(tendencies, surface, corrections, share)
 
 
 def _limit_surface(surface: Fields, cosine: Array, counts: dict[str, int]) -> Fields:
@@ -263,15 +267,25 @@ def _limit_surface(surface: Fields, cosine: Array, counts: dict[str, int]) -> Fi
     return result
 
 
-def _dry_stratosphere(
-    tendencies: Fields, inputs: Fields, heights: Array, dt: float, counts: dict[str, int]
+def _stratosphere(
+    inputs: Fields, heights: Array, constants: PhysicalConstants
+) -> NDArray[np.bool_]:
+    """Which values (level, column) lie at or above the tropopause."""
+    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
+    tropopause = tropopause_level(temperature, heights, inputs["state_pmid"], constants)
+    return np.arange(temperature.shape[0])[:, None] <= tropopause
+
+
+def _dry(
+    tendencies: Fields,
+    inputs: Fields,
+    above: NDArray[np.bool_],
+    dt: float,
+    counts: dict[str, int],
 ) -> Fields:
     """At and above the tropopause: no vapour tendency, all cloud removed."""
-    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
-    tropopause = tropopause_level(temperature, heights, inputs["state_pmid"])
-    above = np.arange(temperature.shape[0])[:, None] <= tropopause
     removal = {
-        "ptend_q0001": np.zeros_like(temperature),
+        "ptend_q0001": np.zeros(above.shape),
         "ptend_q0002": -np.asarray(inputs["state_q0002"], dtype=np.float64) / dt,
         "ptend_q0003": -np.asarray(inputs["state_q0003"], dtype=np.float64) / dt,
     }
@@ -283,29 +297,30 @@ def _dry_stratosphere(
     return result
 
 
+def _content(inputs: Fields, heights: Array, constants: PhysicalConstants) -> Fields:
+    """What must not become negative, by the name of its tendency: dry static energy is in K."""
+    content: Fields = {
+        f"ptend_{k}": np.asarray(inputs[f"state_{k}"], dtype=np.float64) for k in WATER
+    }
+    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
+    lapse = constants.gravity / constants.dry_air_heat_capacity
+    return content | {"ptend_t": temperature + lapse * heights}
+
+
 def _keep_positive(
-    tendencies: Fields,
-    inputs: Fields,
-    heights: Array,
-    mass: Array,
-    dt: float,
-    counts: dict[str, int],
-    added: dict[str, Array],
+    tendencies: Fields, content: Fields, columns: Columns, dt: float, corrections: Corrections
 ) -> Fields:
     """Raise tendencies that would make water or dry static energy negative."""
-    result = dict(tendencies)
-    for key in WATER:
-        name = f"ptend_{key}"
-        state = np.asarray(inputs[f"state_{key}"], dtype=np.float64)
+    result, counts, added = dict(tendencies), corrections.counts, corrections.added
+    for name, state in content.items():
         result[name], deficit = _raise_to_zero(state, tendencies[name], dt)
-        # A tendency in single precision that empties a layer misses zero by rounding.
-        counts[f"positivity:{name}"] = int(np.count_nonzero(dt * deficit > _ROUNDING * state))
-        added[name] = (deficit * mass).sum(axis=0)
-    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
-    energy = temperature + GRAVITY / DRY_AIR_HEAT_CAPACITY * heights
-    result["ptend_t"], deficit = _raise_to_zero(energy, tendencies["ptend_t"], dt)
-    counts["positivity:ptend_t"] = int(np.count_nonzero(deficit))
-    added["ptend_t"] = (DRY_AIR_HEAT_CAPACITY * deficit * mass).sum(axis=0)
+        if name == "ptend_t":
+            counts[f"positivity:{name}"] = int(np.count_nonzero(deficit))
+            added[name] = columns.integral(columns.constants.dry_air_heat_capacity * deficit)
+        else:
+            # A tendency in single precision that empties a layer misses zero by rounding.
+            counts[f"positivity:{name}"] = int(np.count_nonzero(dt * deficit > _ROUNDING * state))
+            added[name] = columns.integral(deficit)
     return result
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climsim.arrays import Array
-from climsim.constants import DRY_AIR_GAS_CONSTANT, GRAVITY
+from climsim.arrays import Array, Fields
+from climsim.constants import PhysicalConstants
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import Fields, StepResult
+from climsim.online.hosts.base import StepResult
+from climsim.physics.columns import Columns
 from climsim.physics.thermodynamics import midpoint_heights
 
 
@@ -161,12 +162,18 @@ class PressureInterpolation:
         return upper + self.weight * (lower - upper)
 
 
-def history_fields(result: StepResult, grid: ColumnGrid, losses: Fields | None = None) -> Fields:
+def history_fields(
+    result: StepResult,
+    grid: ColumnGrid,
+    constants: PhysicalConstants,
+    losses: Fields | None = None,
+) -> Fields:
     """Compute the history fields of one step.
 
     Args:
         result: what the step saw and did.
         grid: the host's columns.
+        constants: the host's.
         losses: confidence and loss fields by history name, if there are any.
 
     Returns:
@@ -176,10 +183,11 @@ def history_fields(result: StepResult, grid: ColumnGrid, losses: Fields | None =
     fields = {name: inputs[source] for name, source in _STATE.items()}
     fields |= {name: result.tendencies[source] for name, source in _TENDENCIES.items()}
     fields |= {name: result.surface[source] for name, source in _FLUXES.items()}
-    mass = grid.layer_mass(inputs["state_ps"])
-    fields |= {name: (inputs[source] * mass).sum(axis=0) for name, source in _PATHS.items()}
+    interfaces = grid.interface_pressure(inputs["state_ps"])
+    columns = Columns.between(interfaces, constants)
+    fields |= {name: columns.integral(inputs[source]) for name, source in _PATHS.items()}
     fields |= {n: x for n, x in result.diagnostics.items() if n in HISTORY_FIELDS}
-    fields |= _on_pressure(inputs, _heights(result, grid))
+    fields |= _on_pressure(inputs, _heights(result, interfaces, constants), constants)
     return fields | (losses or {})
 
 
@@ -188,22 +196,21 @@ def confidence_fields(by_target: Fields, suffix: str) -> Fields:
     return {f"{name}{suffix}": by_target[target] for name, target in _CONFIDENCE.items()}
 
 
-def _heights(result: StepResult, grid: ColumnGrid) -> Array | None:
+def _heights(result: StepResult, interfaces: Array, constants: PhysicalConstants) -> Array | None:
     """Height of midpoints above sea level [m]: the host's own, or from its orography."""
     if "Z3" in result.diagnostics:
         return result.diagnostics["Z3"]
     if "PHIS" not in result.diagnostics:
         return None
     inputs = result.inputs
-    interfaces = grid.interface_pressure(inputs["state_ps"])
-    above_ground = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces)
-    return above_ground + result.diagnostics["PHIS"] / GRAVITY
+    above_ground = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces, constants)
+    return above_ground + result.diagnostics["PHIS"] / constants.gravity
 
 
-def _on_pressure(inputs: Fields, heights: Array | None) -> Fields:
+def _on_pressure(inputs: Fields, heights: Array | None, constants: PhysicalConstants) -> Fields:
     """Winds, temperature and height on pressure surfaces.
 
-    Below the lowest midpoint the height goes on as in an isothermal layer.
+    Below the lowest midpoint the height continues as in an isothermal layer.
     """
     temperature, midpoints = inputs["state_t"], inputs["state_pmid"]
     profiles = {"T": temperature, "U": inputs["state_u"], "V": inputs["state_v"]}
@@ -213,7 +220,7 @@ def _on_pressure(inputs: Fields, heights: Array | None) -> Fields:
         interpolate = PressureInterpolation.to(pressure, midpoints)
         result |= {f"{name}{level}": interpolate(x) for name, x in profiles.items()}
         if heights is not None:
-            scale_height = DRY_AIR_GAS_CONSTANT * temperature[-1] / GRAVITY
+            scale_height = constants.dry_air_gas_constant * temperature[-1] / constants.gravity
             drop = scale_height * np.log(np.maximum(pressure / midpoints[-1], 1.0))
             result[f"Z{level}"] = interpolate(heights) - drop
     return result

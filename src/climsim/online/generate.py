@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.online.hosts import build_host
-from climsim.online.hosts.base import Fields, Host, StepResult
+from climsim.online.hosts.base import Host, StepResult
 from climsim.products import Kind, claim, noted
 from climsim.variables import PROGNOSTIC
 

@@ -18,13 +18,12 @@ import numpy as np
 import xarray as xr
 from cftime import DatetimeNoLeap as Date
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.online.fields import HISTORY_FIELDS, HOURLY_FIELDS
-from climsim.online.hosts.base import Fields
 
 TIME_UNITS = "days since 0001-01-01 00:00:00"
 _HPA = 1000.0

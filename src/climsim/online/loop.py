@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.grid import ColumnGrid
 from climsim.online.budget import global_means, step_budgets
@@ -18,7 +19,7 @@ from climsim.online.config import RunConfig
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
-from climsim.online.hosts.base import Fields, HealthReport, Host, StepResult
+from climsim.online.hosts.base import HealthReport, Host, StepResult, constants_of
 from climsim.online.losses import LossMeter
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, compare_time_step, non_finite
@@ -60,6 +61,7 @@ class Loop:
     ) -> None:
         self.config, self.host, self.model, self.record = config, host, model, record
         self.grid: ColumnGrid = host.grid
+        self.constants = constants_of(host)
         self.memory = Memory(dt=host.dt)
         physics = "its own physics" if model is None else "emulated physics"
         self.attributes = {"source": f"{host.source}; {physics}", **record.made_by}
@@ -91,7 +93,7 @@ class Loop:
             self._trouble = error.trouble
             return False
         with self._timed("history"):
-            fields = history_fields(result, self.grid, losses)
+            fields = history_fields(result, self.grid, self.constants, losses)
             self.history.add(fields, date, self.host.dt)
             self._ring.write(record.steps, result)
         with self._timed("coupler"):
@@ -156,7 +158,16 @@ class Loop:
         pressure = np.asarray(inputs["state_ps"], dtype=np.float64)
         interfaces = self.grid.interface_pressure(pressure)
         step = self.record.steps - options.spinup_steps
-        return couple(network, inputs, interfaces, options, step, physics, self.host.dt)
+        return couple(
+            network,
+            inputs,
+            interfaces,
+            options,
+            step,
+            physics=physics,
+            dt=self.host.dt,
+            constants=self.constants,
+        )
 
     def _remember(self, result: StepResult) -> None:
         if self.model is not None and self.model.interface.steps_of_memory:
@@ -174,10 +185,10 @@ class Loop:
         """Add budgets; at the end of a day also the global means, and look for a drift."""
         record, weights = self.record, self.grid.area_weights()
         if self.model is None or record.steps >= self.config.coupler.spinup_steps:
-            record.budgets.add(step_budgets(result, self.grid), weights)
+            record.budgets.add(step_budgets(result, self.grid, self.constants), weights)
         end = result.date + timedelta(seconds=self.host.dt)
         if end.day != result.date.day:
-            means = global_means(result.inputs, result.surface, self.grid)
+            means = global_means(result.inputs, result.surface, self.grid, self.constants)
             day = (record.steps + 1) * self.host.dt / SECONDS_PER_DAY
             record.daily.append({"day": day, **means})
             self._warn_of_drift()

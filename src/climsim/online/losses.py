@@ -9,9 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.online.coupler import ModelOutput
-from climsim.online.hosts.base import Fields
 from climsim.variables import TARGETS
 
 

@@ -1,8 +1,6 @@
 """The memory of two steps that the expanded interface asks for, and the vectors that models take.
 
-Source: spec of ClimSim's expanded set. With `before` and `after` the state around the physics:
-physics tendency of the previous step ``(after(t-1) - before(t-1)) / dt``, large-scale forcing
-``(before(t) - after(t-1)) / dt``; the prefix ``tm_`` marks both one step earlier.
+The features themselves are those of `climsim.physics.previous_steps`.
 """
 
 from __future__ import annotations
@@ -11,18 +9,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.interfaces import V6, Interface
-from climsim.online.hosts.base import Fields
-from climsim.physics.thermodynamics import relative_humidity
+from climsim.physics.derived import derived_inputs
+from climsim.physics.previous_steps import (
+    EARLIER,
+    large_scale_forcing,
+    large_scale_state,
+    one_step_earlier,
+    physics_features,
+)
 from climsim.variables import variable
 
 _PHYSICS = ("t", "q0001", "q0002", "q0003", "u")
-_WATER = ("q0001", "q0002", "q0003")
-_EARLIER = "tm_"
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,7 @@ class Memory:
                 f"memory: the interface {V6.name} needs {needed} earlier steps, found "
                 f"{self.steps}: set coupler.spinup_steps to {needed} or more"
             )
-        earlier = {_EARLIER + name: value for name, value in self.forcing.items()}
-        return {**self._forcing(inputs), **earlier, **self.physics}
+        return {**self._forcing(inputs), **one_step_earlier(self.forcing), **self.physics}
 
     def advance(self, inputs: Fields, tendencies: Fields) -> Memory:
         """Remember one more step.
@@ -72,23 +73,18 @@ class Memory:
             tendencies: ``ptend_*`` as the host applied them.
         """
         forcing = self._forcing(inputs) if self.steps else {}
-        previous = {f"state_{k}_prvphy": np.asarray(tendencies[f"ptend_{k}"]) for k in _PHYSICS}
-        earlier = {
-            _EARLIER + name: value
-            for name, value in self.physics.items()
-            if not name.startswith(_EARLIER)
-        }
+        previous = physics_features(tendencies, _PHYSICS, "ptend_")
+        last = {n: x for n, x in self.physics.items() if not n.startswith(EARLIER)}
         return Memory(
             steps=min(self.steps + 1, 2),
-            physics={**previous, **earlier},
+            physics={**previous, **one_step_earlier(last)},
             forcing=forcing,
             after=_after(inputs, tendencies, self.dt),
             dt=self.dt,
         )
 
     def _forcing(self, inputs: Fields) -> Fields:
-        before = _large_scale(inputs)
-        return {f"state_{k}_dyn": (before[k] - self.after[k]) / self.dt for k in before}
+        return large_scale_forcing(large_scale_state(inputs), self.after, self.dt)
 
     def to_arrays(self) -> dict[str, Array]:
         """Flatten into named arrays, for a restart file."""
@@ -107,22 +103,9 @@ class Memory:
         return cls(steps=int(arrays["steps"]), dt=float(arrays["dt"]), **parts)
 
 
-def _large_scale(fields: Fields) -> Fields:
-    """Temperature, total water and eastward wind, in float64."""
-    state = {k: np.asarray(fields[f"state_{k}"], dtype=np.float64) for k in ("t", *_WATER, "u")}
-    water = state["q0001"] + state["q0002"] + state["q0003"]
-    return {"t": state["t"], "q0": water, "u": state["u"]}
-
-
 def _after(inputs: Fields, tendencies: Fields, dt: float) -> Fields:
-    before = _large_scale(inputs)
-    change = {k: np.asarray(tendencies[f"ptend_{k}"], dtype=np.float64) for k in _PHYSICS}
-    water = sum(change[k] for k in _WATER)
-    return {
-        "t": before["t"] + dt * change["t"],
-        "q0": before["q0"] + dt * water,
-        "u": before["u"] + dt * change["u"],
-    }
+    before, change = large_scale_state(inputs), large_scale_state(tendencies, "ptend_")
+    return {name: before[name] + dt * change[name] for name in before}
 
 
 def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnGrid) -> Array:
@@ -137,12 +120,7 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
     Returns:
         (column, feature) float32.
     """
-    fields = dict(inputs)
-    fields["state_rh"] = relative_humidity(
-        inputs["state_q0001"], inputs["state_t"], inputs["state_pmid"]
-    )
-    fields["clat"] = np.cos(np.deg2rad(grid.lat))
-    fields["slat"] = np.sin(np.deg2rad(grid.lat))
+    fields = {**inputs, **derived_inputs(inputs, grid.lat)}
     if interface.steps_of_memory:
         fields.update(memory.features(inputs))
     vector = np.empty((grid.n_columns, interface.variables.size(grid.n_levels)), dtype=np.float32)

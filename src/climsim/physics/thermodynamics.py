@@ -1,6 +1,8 @@
 """Moist thermodynamics of ClimSim's features, on plain arrays.
 
-Functions take and return arrays of any (broadcastable) shape in float64 or float32.
+Functions take and return arrays of any (broadcastable) shape in float64 or float32. Saturation and
+the liquid fraction are definitions of the data set, the same for every model; what belongs to a
+model's own atmosphere (heights, potential temperature) takes its constants.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from climsim.arrays import Array
 from climsim.constants import (
     ALL_ICE_TEMPERATURE,
     DRY_AIR_GAS_CONSTANT,
-    DRY_AIR_HEAT_CAPACITY,
     FREEZING_TEMPERATURE,
-    GRAVITY,
     MIXED_PHASE_RANGE,
     REFERENCE_PRESSURE,
     VAPOUR_GAS_CONSTANT,
+    PhysicalConstants,
 )
 
 _LIQUID = (
@@ -94,13 +95,17 @@ def relative_humidity(humidity: ArrayLike, temperature: ArrayLike, pressure: Arr
     return np.asarray(humidity) / saturation_humidity(temperature, pressure)
 
 
-def potential_temperature(temperature: ArrayLike, pressure: ArrayLike) -> Array:
+def potential_temperature(
+    temperature: ArrayLike, pressure: ArrayLike, constants: PhysicalConstants
+) -> Array:
     """Potential temperature ``T (P0 / p)^(Rd / cp)`` [K]."""
-    kappa = DRY_AIR_GAS_CONSTANT / DRY_AIR_HEAT_CAPACITY
+    kappa = constants.dry_air_gas_constant / constants.dry_air_heat_capacity
     return np.asarray(temperature) * (REFERENCE_PRESSURE / np.asarray(pressure)) ** kappa
 
 
-def midpoint_heights(temperature: Array, humidity: Array, interfaces: Array) -> Array:
+def midpoint_heights(
+    temperature: Array, humidity: Array, interfaces: Array, constants: PhysicalConstants
+) -> Array:
     """Height of layer midpoints above the surface from the hydrostatic equation.
 
     ``dz = Rd Tv / g * ln(p_below / p_above)``, half a layer by its midpoint in log-pressure.
@@ -109,19 +114,25 @@ def midpoint_heights(temperature: Array, humidity: Array, interfaces: Array) -> 
         temperature: (level, column) [K], level 0 at the top.
         humidity: (level, column) [kg kg-1].
         interfaces: (level + 1, column) pressure [Pa].
+        constants: of the model that the columns are of.
 
     Returns:
         (level, column) [m].
     """
-    virtual = temperature * (1 + (VAPOUR_GAS_CONSTANT / DRY_AIR_GAS_CONSTANT - 1) * humidity)
+    dry, vapour = constants.dry_air_gas_constant, constants.vapour_gas_constant
+    virtual = temperature * (1 + (vapour / dry - 1) * humidity)
     top = np.maximum(interfaces[:-1], 1.0e-3)
-    depth = DRY_AIR_GAS_CONSTANT * virtual / GRAVITY * np.log(interfaces[1:] / top)
+    depth = dry * virtual / constants.gravity * np.log(interfaces[1:] / top)
     below = np.cumsum(depth[::-1], axis=0)[::-1] - depth
     return below + 0.5 * depth
 
 
 def tropopause_level(
-    temperature: Array, heights: Array, pressure: Array, lowest_pressure: float = 4.0e4
+    temperature: Array,
+    heights: Array,
+    pressure: Array,
+    constants: PhysicalConstants,
+    lowest_pressure: float = 4.0e4,
 ) -> NDArray[np.intp]:
     """Index of the lowest level that counts as stratospheric in E3SM's emulator.
 
@@ -132,12 +143,13 @@ def tropopause_level(
         temperature: (level, column) [K].
         heights: (level, column) [m].
         pressure: (level, column) at midpoints [Pa].
+        constants: of the model that the columns are of.
         lowest_pressure: [Pa].
 
     Returns:
         (column,) 0-based index; -1 where no level qualifies.
     """
-    theta = potential_temperature(temperature, pressure)
+    theta = potential_temperature(temperature, pressure, constants)
     gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
     stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
     levels = np.arange(1, temperature.shape[0] - 1)[:, None]

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cftime
-import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Fields
+from climsim.constants import E3SM, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
-
-Fields = dict[str, NDArray[np.floating]]
-"""Arrays by variable name: profiles (level, column), scalars (column,); level 0 at the top."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,22 @@ def leaf_keys(config: Any, prefix: str = "") -> dict[str, tuple[object, object]]
     return found
 
 
+def constants_of(host: Host) -> PhysicalConstants:
+    """The constants that a host declares as its attribute ``constants``; without one, E3SM's."""
+    declared = getattr(host, "constants", E3SM)
+    if not isinstance(declared, PhysicalConstants):
+        raise ClimSimError(
+            f"host {host.name}: expected its constants to be a climsim.constants."
+            f"PhysicalConstants, found {type(declared).__name__}: declare them with it"
+        )
+    return declared
+
+
 class Host(Protocol):
-    """A climate model that can run with its own physics or with an emulated one."""
+    """A climate model that can run with its own physics or with an emulated one.
+
+    A host whose constants are not E3SM's declares them as ``constants``, see `constants_of`.
+    """
 
     name: str
     grid: ColumnGrid

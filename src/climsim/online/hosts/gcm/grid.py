@@ -1,4 +1,4 @@
-"""Grid of the embedded model: spectral truncation, columns, E3SM's hybrid levels."""
+"""Grid and constants of the embedded model: truncation, columns, E3SM's hybrid levels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from climsim.constants import REFERENCE_PRESSURE
+from climsim.constants import REFERENCE_PRESSURE, PhysicalConstants
 from climsim.grid import ColumnGrid
 
 RESOLUTIONS: Final = {"T10": (10, 8), "T21": (21, 16), "T31": (31, 24)}
@@ -22,6 +22,21 @@ def interface_coefficients() -> tuple[np.ndarray, np.ndarray]:
     with (resources.files(__package__) / "assets" / "levels_L60.npz").open("rb") as stream:
         stored = np.load(stream)
         return stored["hyai"], stored["hybi"]
+
+
+def physical_constants() -> PhysicalConstants:
+    """What jcm computes with, taken from it."""
+    from jcm import constants
+
+    return PhysicalConstants(
+        gravity=float(constants.grav),
+        dry_air_heat_capacity=float(constants.cpd),
+        vaporization_heat=float(constants.alhc),
+        fusion_heat=float(constants.alhs) - float(constants.alhc),
+        water_density=float(constants.rhow),
+        dry_air_gas_constant=float(constants.rd),
+        vapour_gas_constant=float(constants.rv),
+    )
 
 
 def model_coordinates(resolution: str) -> Any:

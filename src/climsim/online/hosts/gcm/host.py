@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import cftime
 import numpy as np
 
+from climsim.arrays import Fields
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError, unknown_name
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import Fields, HealthReport, StepResult
+from climsim.online.hosts.base import HealthReport, StepResult
 from climsim.online.hosts.gcm import dynamics
 from climsim.online.hosts.gcm.compilation import (
     DEVICES,
@@ -23,7 +24,12 @@ from climsim.online.hosts.gcm.compilation import (
     select_device,
 )
 from climsim.online.hosts.gcm.diffusion import HOURS
-from climsim.online.hosts.gcm.grid import RESOLUTIONS, column_grid, model_coordinates
+from climsim.online.hosts.gcm.grid import (
+    RESOLUTIONS,
+    column_grid,
+    model_coordinates,
+    physical_constants,
+)
 from climsim.online.hosts.gcm.physics import (
     GREY,
     RADIATION_SCHEMES,
@@ -135,6 +141,7 @@ class GcmHost:
         self.name = f"gcm-{config.resolution}-{config.advection}-{config.radiation}"
         coordinates = model_coordinates(config.resolution)
         self.grid: ColumnGrid = column_grid(coordinates)
+        self.constants = physical_constants()
         with dynamics.quiet_jcm():
             full = full_physics(coordinates, config.physics_options())
         self._core = dynamics.build_core(

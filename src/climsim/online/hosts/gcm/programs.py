@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import cftime
 import numpy as np
 
+from climsim.arrays import Fields
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import Fields
 from climsim.online.hosts.gcm import dynamics
 from climsim.online.hosts.gcm.physics import (
     GREY,

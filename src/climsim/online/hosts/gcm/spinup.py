@@ -17,6 +17,7 @@ from climsim.online.hosts import build_host
 from climsim.online.hosts.base import StepResult
 from climsim.online.hosts.gcm.host import GcmHost
 from climsim.online.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
+from climsim.physics.columns import Columns
 from climsim.products import claim
 
 __all__ = ["SpinupConfig", "spin_up"]
@@ -111,7 +112,8 @@ def _report(host: GcmHost, result: StepResult, day: int) -> None:
     def mean(values: Any) -> float:
         return float(np.mean(weights * values))
 
-    water = (inputs["state_q0001"] * host.grid.layer_mass(inputs["state_ps"])).sum(axis=0)
+    columns = Columns.between(host.grid.interface_pressure(inputs["state_ps"]), host.constants)
+    water = columns.integral(inputs["state_q0001"])
     _log.info(
         "day %d: water %.2f kg/m2, lowest temperature %.2f K, precipitation %.2f mm/day, "
         "outgoing longwave %.1f W/m2",

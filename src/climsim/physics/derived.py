@@ -1,0 +1,33 @@
+"""What a network sees beside the state itself: humidity, condensate, phase and location."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from climsim.arrays import Array, Fields
+from climsim.physics.condensate import quantity
+from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
+
+
+def derived_inputs(fields: Mapping[str, Array], latitude: Array) -> Fields:
+    """Inputs that follow from the state before physics and the place.
+
+    Args:
+        fields: state before physics, profiles (level, column).
+        latitude: (column,) [degrees north].
+
+    Returns:
+        ``state_rh`` [1], ``state_qn`` [kg kg-1], ``liq_partition`` [1], ``clat`` and ``slat`` [1].
+    """
+    radians = np.deg2rad(latitude)
+    return {
+        "state_rh": relative_humidity(
+            fields["state_q0001"], fields["state_t"], fields["state_pmid"]
+        ),
+        "state_qn": quantity(fields, "state_qn"),
+        "liq_partition": liquid_fraction(fields["state_t"]),
+        "clat": np.cos(radians),
+        "slat": np.sin(radians),
+    }
