@@ -46,6 +46,7 @@ from climsim.online.hosts.gcm.restart import (
     with_leaves,
     write_restart,
 )
+from climsim.online.hosts.gcm.tuning import TUNING
 
 if TYPE_CHECKING:
     from climsim.online.hosts.gcm.columns import RadiationColumns
@@ -185,7 +186,7 @@ class GcmHost:
             f"{self.grid.n_levels} levels, advection {config.advection}, "
             f"radiation {config.radiation} every {config.radiation_interval:g} s, "
             f"condensate split by {'temperature' if config.split_condensate else 'microphysics'}, "
-            f"tuning {dict(sorted(config.tuning.items()))}, "
+            f"tuning {dict(sorted({**TUNING, **config.tuning}.items()))}, "
             f"climsim-kaggle-edition {metadata.version('climsim-kaggle-edition')}"
         )
 

@@ -11,7 +11,7 @@ from climsim.constants import TIME_STEP, WATER_DENSITY
 from climsim.online.hosts.gcm.dynamics import PhysicsStep
 from climsim.online.hosts.gcm.observe import freezing
 from climsim.online.hosts.gcm.positivity import water_fields
-from climsim.online.hosts.gcm.streams import STREAMS, STREAMS_KEY
+from climsim.online.hosts.gcm.radiation import STREAMS, STREAMS_KEY
 from climsim.online.hosts.gcm.terms import RETAINED_KEY
 
 TENDENCY_NAMES = {

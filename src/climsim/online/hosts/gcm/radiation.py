@@ -47,7 +47,21 @@ _DARK = 1.0e-3
 """Cosine of the zenith angle below which a stored flux is not rescaled [1] (jcm's)."""
 
 
-class FluxRadiation(PhysicsTerm):
+class SunlitTerm(PhysicsTerm):
+    """A term that knows where its columns are and how high the sun stands over them."""
+
+    def cache_coords(self, coords: Any) -> None:
+        """Keep latitude and longitude of the columns."""
+        lat, lon = column_lat_lon(coords.horizontal)
+        self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
+        self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
+
+    def cos_zenith(self, forcing: Any) -> Any:
+        """Cosine of the sun's zenith angle now, negative at night, (column,) [1]."""
+        return current_cos_zenith(forcing.solar, self._lons.get_value(), self._lats.get_value())
+
+
+class FluxRadiation(SunlitTerm):
     """Heat the air by a scheme's fluxes and publish them with the four surface streams."""
 
     name: ClassVar[str] = "climsim_radiation"
@@ -74,12 +88,6 @@ class FluxRadiation(PhysicsTerm):
         self.scheme = scheme
         self.params = nnx.Param(params)
 
-    def cache_coords(self, coords: Any) -> None:
-        """Keep latitude and longitude of the columns."""
-        lat, lon = column_lat_lon(coords.horizontal)
-        self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
-        self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
-
     def __call__(
         self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
     ) -> tuple[PhysicsTendency, dict[str, Any]]:
@@ -87,7 +95,7 @@ class FluxRadiation(PhysicsTerm):
         parameters = self.params.get_value()
         dark = {name: jnp.zeros(state.temperature.shape[1]) for name in STREAMS}
         before = diagnostics["radiation"], diagnostics.get(STREAMS_KEY, dark)
-        sun = current_cos_zenith(forcing.solar, self._lons.get_value(), self._lats.get_value())
+        sun = self.cos_zenith(forcing)
         clouds = diagnostics["clouds"]
         seen, radii = gather_columns(state, diagnostics, forcing, terrain, parameters, sun)
 
@@ -129,7 +137,7 @@ class FluxRadiation(PhysicsTerm):
         return tendency, hold_land_albedo(published, due)
 
 
-class ColumnsTap(PhysicsTerm):
+class ColumnsTap(SunlitTerm):
     """Publish the columns that a radiation scheme would see now; no tendency."""
 
     name: ClassVar[str] = "climsim_columns_tap"
@@ -141,17 +149,11 @@ class ColumnsTap(PhysicsTerm):
         """Hold jcm's radiation parameters."""
         self.params = nnx.Param(params)
 
-    def cache_coords(self, coords: Any) -> None:
-        """Keep latitude and longitude of the columns."""
-        lat, lon = column_lat_lon(coords.horizontal)
-        self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
-        self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
-
     def __call__(
         self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
     ) -> tuple[PhysicsTendency, dict[str, Any]]:
         """Gather the columns."""
-        sun = current_cos_zenith(forcing.solar, self._lons.get_value(), self._lats.get_value())
+        sun = self.cos_zenith(forcing)
         parameters = self.params.get_value()
         seen, _ = gather_columns(state, diagnostics, forcing, terrain, parameters, sun)
         zero = PhysicsTendency.zeros(state.temperature.shape)

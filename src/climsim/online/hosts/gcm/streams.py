@@ -14,8 +14,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jax_solar import OrbitalTime, get_solar_sin_altitude, radiation_flux
 from jcm.physics.clouds.cloud_data import radiation_cloud_fields
-from jcm.physics.coords_util import column_lat_lon
-from jcm.physics.physics_term import PhysicsTerm
 from jcm.physics.radiation import SURFACE_OPTICS_KEY
 from jcm.physics.radiation.cloud_optics import cloud_optics, surface_albedo_by_sw_band
 from jcm.physics.radiation.grey_two_stream.gas_optics import gas_optical_depth_sw
@@ -38,9 +36,8 @@ from jcm.physics.radiation.radiation_types import (
 )
 from jcm.physics_interface import PhysicsTendency
 
-STREAMS_KEY = "surface_streams"
-STREAMS = ("SOLS", "SOLL", "SOLSD", "SOLLD")
-"""Visible direct, near-infrared direct, visible diffuse, near-infrared diffuse."""
+from climsim.online.hosts.gcm.radiation import STREAMS_KEY, SunlitTerm
+
 _NEAR_INFRARED, _VISIBLE = 0, 1
 _BANDS, _LONGWAVE_BANDS = 2, 3
 _VAPOUR_TO_DRY_MOLES = 1.608
@@ -105,7 +102,7 @@ def _column_streams(
     return jnp.where(cos_zenith > 0.0, jnp.maximum(mixed, 0.0), 0.0)
 
 
-class SurfaceStreams(PhysicsTerm):
+class SurfaceStreams(SunlitTerm):
     """Publish the four streams [W/m2] of the coming radiation step; no tendency."""
 
     name: ClassVar[str] = "climsim_surface_streams"
@@ -124,12 +121,6 @@ class SurfaceStreams(PhysicsTerm):
     def __init__(self, parameters: RadiationParameters) -> None:
         """Hold the parameters of the radiation term."""
         self.parameters = nnx.Param(parameters)
-
-    def cache_coords(self, coords: Any) -> None:
-        """Keep latitude and longitude of the columns."""
-        lat, lon = column_lat_lon(coords.horizontal)
-        self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
-        self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
 
     def __call__(
         self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
