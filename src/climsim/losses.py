@@ -4,12 +4,17 @@ All tensors are (column, feature) in the layout of the targets, scaled and prune
 over columns and features, pruned ones included (they add zero).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from climsim.arrays import Array
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.plugins import (
@@ -22,6 +27,14 @@ from climsim.plugins import (
 from climsim.variables import TARGETS
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
+
+
+class Described(Protocol):
+    """A model that may say what it was trained with."""
+
+    metadata: dict[str, Any]
+
+
 ENTRY_POINTS = "climsim.losses"
 """Group of entry points in which installed packages offer elementwise losses."""
 _FACTORIES: dict[str, Callable[[float], Elementwise]] = {}
@@ -105,6 +118,47 @@ def recorded_loss(name: str, delta: float) -> Elementwise:
     if not is_shipped(name):
         raise unknown_name("loss in the metadata of a model", name, _FACTORIES)
     return elementwise_loss(name, delta)
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """Elementwise loss of a training between physical targets, ``L(scale y^, scale y)``.
+
+    Attributes:
+        scale: (target feature,) factor to scaled targets; 0 for pruned features.
+        elementwise: loss of each element of (prediction, target), both scaled.
+    """
+
+    scale: Array
+    elementwise: Elementwise
+
+    @classmethod
+    def of(cls, model: Described) -> TrainingLoss | None:
+        """The loss that an exported model records.
+
+        Returns:
+            None where the file does not name one (a user's own loss is not part of the file).
+        """
+        about = model.metadata.get("loss")
+        if about is None:
+            return None
+        return cls(np.asarray(about["scale"]), recorded_loss(about["name"], about["delta"]))
+
+    def __call__(self, prediction: Array, truth: Array) -> Array:
+        """Loss of each target.
+
+        Args:
+            prediction: (..., target feature) physical, in the layout of `TARGETS`.
+            truth: likewise.
+
+        Returns:
+            (..., target feature) float64, in units of the training loss.
+        """
+        scaled = (
+            torch.from_numpy(np.asarray(values, dtype=np.float64) * self.scale)
+            for values in (prediction, truth)
+        )
+        return self.elementwise(*scaled).numpy()
 
 
 def is_shipped(name: str) -> bool:

@@ -259,6 +259,24 @@ KAGGLE_INPUTS = VariableSet(
 """Raw inputs of the Kaggle competition (``v2_kaggle``): 556 values, trace gases last."""
 
 
+_TOTAL, _LIQUID, _ICE = "qn", "q0002", "q0003"
+
+
+def phases(name: str) -> tuple[str, str] | None:
+    """Names of the liquid and the ice that a variable is the sum of; None if it is no such sum.
+
+    Args:
+        name: of a variable, such as ``state_qn`` or ``tm_state_qn_prvphy``.
+    """
+    parts = name.split("_")
+    if _TOTAL not in parts:
+        return None
+    liquid, ice = (
+        "_".join(phase if part == _TOTAL else part for part in parts) for phase in (_LIQUID, _ICE)
+    )
+    return liquid, ice
+
+
 def liquid_and_ice(names: tuple[str, ...]) -> tuple[str, ...]:
     """Variables of a climate model that a set with condensate is made of.
 
@@ -266,10 +284,8 @@ def liquid_and_ice(names: tuple[str, ...]) -> tuple[str, ...]:
     """
     result: list[str] = []
     for name in names:
-        if "_qn" in name:
-            result += [name.replace("_qn", "_q0002"), name.replace("_qn", "_q0003")]
-        elif name != "liq_partition":
-            result.append(name)
+        if name != "liq_partition":
+            result += phases(name) or (name,)
     return tuple(result)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from climsim.evaluation.confidence import LOSS_EDGES, ConfidenceStatistics, LossScale, to_targets
+from climsim.evaluation.confidence import LOSS_EDGES, ConfidenceStatistics, loss_of_confidence
 from climsim.evaluation.offline import OfflineConfig, stream
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.interfaces import V2, Interface
+from climsim.physics.condensate import rearrange
 from climsim.variables import OUTPUTS, TARGETS
 from evaluation_synthetic import LinearModel, write_store
 
@@ -39,6 +40,10 @@ class Confident:
         return np.hstack([outputs, np.broadcast_to(predicted, (vector.shape[0], predicted.size))])
 
 
+def to_targets(outputs):
+    return rearrange(outputs, OUTPUTS, TARGETS, LEVELS)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return write_store(tmp_path_factory.mktemp("store") / "store.zarr", levels=LEVELS)
@@ -49,8 +54,8 @@ def test_loss_is_the_training_loss_of_scaled_and_pruned_targets():
     truth, guess = rng.normal(0, 1e-3, (2, 5, OUTPUTS.size(LEVELS)))
     for name in ("huber", "mse", "l1"):
         model = Confident(loss=name)
-        found = LossScale.of(model).loss(truth, guess, LEVELS)
-        error = to_targets(guess - truth, LEVELS) * model.metadata["loss"]["scale"]
+        found = loss_of_confidence(model)(to_targets(guess), to_targets(truth))
+        error = to_targets(guess - truth) * model.metadata["loss"]["scale"]
         parabola = 0.5 * error**2
         expected = {
             "huber": np.where(abs(error) < 1, parabola, abs(error) - 0.5),
@@ -64,7 +69,7 @@ def test_loss_is_the_training_loss_of_scaled_and_pruned_targets():
 
 def test_cloud_target_is_liquid_plus_ice():
     outputs = np.arange(float(OUTPUTS.size(LEVELS)))
-    cloud = to_targets(outputs, LEVELS)[TARGETS.slice("ptend_qn", LEVELS)]
+    cloud = to_targets(outputs)[TARGETS.slice("ptend_qn", LEVELS)]
     liquid, ice = (outputs[OUTPUTS.slice(f"ptend_q000{i}", LEVELS)] for i in (2, 3))
     np.testing.assert_array_equal(cloud, liquid + ice)
 
@@ -116,9 +121,9 @@ def test_confidences_of_a_model_are_scored_beside_its_outputs(store, tmp_path):
 
 
 def test_confidences_without_a_named_loss_are_left_out_with_a_warning(caplog):
-    assert LossScale.of(Confident(loss="")) is None
+    assert loss_of_confidence(Confident(loss="")) is None
     assert "does not name its training loss" in caplog.text
-    assert LossScale.of(LinearModel(LEVELS)) is None
+    assert loss_of_confidence(LinearModel(LEVELS)) is None
 
 
 def test_tropopause_of_a_piecewise_linear_atmosphere_is_at_its_kink():

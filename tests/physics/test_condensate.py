@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from climsim.physics.condensate import phases, quantity, rearrange
-from climsim.variables import OUTPUTS, TARGETS
+from climsim.physics.condensate import quantity, rearrange
+from climsim.variables import OUTPUTS, TARGETS, phases
 
 LEVELS = 3
 

@@ -16,7 +16,7 @@ from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
 from climsim.files import file_hash
 from climsim.interfaces import V2, V6
-from climsim.online.losses import LossMeter
+from climsim.losses import TrainingLoss
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.loading import EpochLoader, read_ahead
@@ -114,9 +114,9 @@ def test_loss_of_a_file_is_what_training_minimizes(configure, tmp_path):
     path.unlink()
     emulator = load_emulator(export_model(own.best_checkpoint, tmp_path / "own.pt"))
     assert "loss" not in emulator.metadata
-    assert LossMeter.of(emulator) is None
+    assert TrainingLoss.of(emulator) is None
     shipped = load_emulator(export_model(plain.best_checkpoint, tmp_path / "plain.pt"))
-    assert LossMeter.of(shipped) is not None
+    assert TrainingLoss.of(shipped) is not None
 
 
 def test_shipped_configuration_builds_the_defaults():

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
 from climsim.arrays import Array
 from climsim.evaluation.sums import Sums
-from climsim.losses import Elementwise, recorded_loss
-from climsim.variables import OUTPUTS, TARGETS
+from climsim.losses import Described, TrainingLoss
+from climsim.variables import TARGETS
 
 logger = logging.getLogger(__name__)
 
@@ -20,58 +19,26 @@ LOSS_EDGES: Final = np.concatenate([[-np.inf], 10.0 ** np.linspace(-8, 2, 41), [
 """Edges of the bins of predicted loss [units of the training loss], 4 a decade."""
 
 
-@dataclass(frozen=True)
-class LossScale:
-    """What turns physical errors into the elementwise loss of the training.
+@runtime_checkable
+class Confident(Described, Protocol):
+    """A model that says whether it predicts its loss."""
 
-    Attributes:
-        scale: (target feature,) factor to scaled targets; 0 for pruned features.
-        elementwise: loss of each element of (prediction, target), both scaled.
+    confidence: bool
+
+
+def loss_of_confidence(model: object) -> TrainingLoss | None:
+    """The loss that the confidences of a model are predictions of.
+
+    Returns:
+        None without a confidence head, or where the file does not say in units of which loss its
+        confidences are.
     """
-
-    scale: Array
-    elementwise: Elementwise
-
-    @classmethod
-    def of(cls, model: Any) -> LossScale | None:
-        """Read the loss from an exported model.
-
-        Returns:
-            None without a confidence head, or where the file does not say in units of which loss
-            its confidences are (a user's own loss is not part of the file).
-        """
-        if not getattr(model, "confidence", False):
-            return None
-        about = model.metadata.get("loss")
-        if about is None:
-            logger.warning("the model does not name its training loss: confidences are not scored")
-            return None
-        return cls(np.asarray(about["scale"]), recorded_loss(about["name"], about["delta"]))
-
-    def loss(self, truth: Array, prediction: Array, levels: int) -> Array:
-        """Loss of each target.
-
-        Args:
-            truth: (..., output feature) physical.
-            prediction: likewise.
-            levels: number of levels.
-
-        Returns:
-            (..., target feature) in units of the training loss.
-        """
-        scaled = (
-            torch.from_numpy(to_targets(x.astype(np.float64), levels) * self.scale)
-            for x in (prediction, truth)
-        )
-        return self.elementwise(*scaled).numpy()
-
-
-def to_targets(outputs: Array, levels: int) -> Array:
-    """Vectors in the layout of `TARGETS` from those of `OUTPUTS`: liquid plus ice is cloud."""
-    where = OUTPUTS.slices(levels)
-    cloud = outputs[..., where["ptend_q0002"]] + outputs[..., where["ptend_q0003"]]
-    parts = [cloud if n == "ptend_qn" else outputs[..., where[n]] for n in TARGETS.names]
-    return np.concatenate(parts, axis=-1)
+    if not isinstance(model, Confident) or not model.confidence:
+        return None
+    loss = TrainingLoss.of(model)
+    if loss is None:
+        logger.warning("the model does not name its training loss: confidences are not scored")
+    return loss
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from climsim.data.address import StoreAddress
 from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.block import Block
-from climsim.evaluation.confidence import ConfidenceStatistics, LossScale
+from climsim.evaluation.confidence import ConfidenceStatistics, loss_of_confidence
 from climsim.evaluation.members import Member, member_of, training_of
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
@@ -28,8 +28,10 @@ from climsim.evaluation.sums import Accumulator
 from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
 from climsim.integrity import check_netcdf
 from climsim.interfaces import INTERFACES, Interface
+from climsim.losses import TrainingLoss
+from climsim.physics.condensate import rearrange
 from climsim.products import Kind, attributes_of, claim
-from climsim.variables import OUTPUTS
+from climsim.variables import OUTPUTS, TARGETS
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -226,10 +228,10 @@ def stream(
         )
     sums: Accumulator[Block] = Accumulator.zero()
     # Confidences are of single models: their mean says nothing about the loss of the mean.
-    scale = LossScale.of(models[0]) if len(models) == 1 else None
+    loss = loss_of_confidence(models[0]) if len(models) == 1 else None
     done = 0
     for indices in _blocks(steps, store):
-        sums = sums + _evaluate_block(models, store, indices, config, scale)
+        sums = sums + _evaluate_block(models, store, indices, config, loss)
         done += indices.size
         if progress:
             progress(done, int(steps.size))
@@ -248,7 +250,7 @@ def _evaluate_block(
     store: Store,
     indices: NDArray[np.intp],
     config: OfflineConfig,
-    scale: LossScale | None,
+    loss: TrainingLoss | None,
 ) -> Accumulator[Block]:
     interface = models[0].interface
     inputs, truth = (
@@ -261,8 +263,10 @@ def _evaluate_block(
     members = np.stack([output[..., :size] for output in outputs])
     prediction = members.mean(axis=0)
     confidence = None
-    if scale is not None:
-        true_loss = scale.loss(truth, prediction, store.n_levels)
+    if loss is not None:
+        pair = (x.astype(np.float64) for x in (prediction, truth))
+        targets = (rearrange(x, OUTPUTS, TARGETS, store.n_levels) for x in pair)
+        true_loss = loss(*targets)
         confidence = ConfidenceStatistics.of(outputs[0][..., size:], true_loss, store.n_levels)
     block = Block(
         grid=store.grid,

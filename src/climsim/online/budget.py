@@ -17,9 +17,9 @@ from climsim.physics.budgets import (
     implied_top_radiation,
     moist_energy,
     surface_radiation,
-    total_water,
 )
 from climsim.physics.columns import Columns
+from climsim.physics.condensate import total_water
 
 HOST_PREFIX = "host_"
 """Diagnostics with this prefix are corrections that the host itself made; kept as budgets."""

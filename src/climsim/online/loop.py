@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,12 +21,15 @@ from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
 from climsim.online.hosts.base import HealthReport, Host, StepResult, constants_of
-from climsim.online.losses import LossMeter
+from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, compare_time_step, non_finite
 from climsim.online.record import RunRecord
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
 from climsim.online.ring import LastDay
+
+if TYPE_CHECKING:
+    from climsim.losses import TrainingLoss
 
 _log = logging.getLogger(__name__)
 _DRIFT_DAYS = 5
@@ -73,7 +77,7 @@ class Loop:
         self._seconds: dict[str, float] = {}
         self._seen: set[bool] = set()
         self._trouble: HealthReport | None = None
-        self._meter = None if model is None else LossMeter.of(model)
+        self._loss = None if model is None else _training_loss(model)
         if model is not None:
             compare_time_step(model, host.dt)
 
@@ -138,8 +142,8 @@ class Loop:
     def _losses(self, network: ModelOutput, physics: ModelOutput | None) -> Fields:
         """Predicted and true losses of the step for the history; their means for the record."""
         predicted, true = network.confidence, {}
-        if physics is not None and self._meter is not None:
-            true = self._meter(network, physics)
+        if physics is not None and self._loss is not None:
+            true = true_losses(self._loss, network, physics, self.grid.n_levels)
         self.record.add_losses("predicted", predicted)
         self.record.add_losses("true", true)
         fields: Fields = {}
@@ -264,3 +268,10 @@ class Loop:
     def close(self) -> None:
         """Let go of the files; the last day is kept only while the run can go on."""
         self._ring.close(delete=self.record.finished)
+
+
+def _training_loss(model: Model) -> TrainingLoss | None:
+    # Imported here: a run without a model needs no torch.
+    from climsim.losses import TrainingLoss
+
+    return TrainingLoss.of(model)

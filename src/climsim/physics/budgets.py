@@ -13,6 +13,7 @@ from typing import Final
 from climsim.arrays import Array
 from climsim.constants import PhysicalConstants
 from climsim.physics.columns import Columns
+from climsim.physics.condensate import total_water
 
 _WATER: Final = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_qn")
 _PRECIPITATION: Final = ("cam_out_PRECSC", "cam_out_PRECC")
@@ -64,11 +65,6 @@ def moist_energy(fields: Mapping[str, Array], prefix: str, constants: PhysicalCo
         + constants.vaporization_heat * fields[f"{prefix}q0001"]
         - constants.fusion_heat * fields[f"{prefix}q0003"]
     )
-
-
-def total_water(fields: Mapping[str, Array], prefix: str) -> Array:
-    """Vapour, liquid and ice of a state [kg kg-1] or of its tendencies [kg kg-1 s-1]."""
-    return fields[f"{prefix}q0001"] + fields[f"{prefix}q0002"] + fields[f"{prefix}q0003"]
 
 
 def column_water_residual(fields: Mapping[str, Array], columns: Columns) -> Array:

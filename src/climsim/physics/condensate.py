@@ -1,4 +1,4 @@
-"""Total condensate: cloud liquid plus cloud ice, in states, tendencies and vectors alike."""
+"""Total condensate and total water, in states, tendencies and vectors alike."""
 
 from __future__ import annotations
 
@@ -7,24 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.variables import VariableSet
-
-_TOTAL, _LIQUID, _ICE = "qn", "q0002", "q0003"
-
-
-def phases(name: str) -> tuple[str, str] | None:
-    """Names of the liquid and the ice that a variable is the sum of; None if it is no such sum.
-
-    Args:
-        name: of a variable, such as ``state_qn`` or ``tm_state_qn_prvphy``.
-    """
-    parts = name.split("_")
-    if _TOTAL not in parts:
-        return None
-    liquid, ice = (
-        "_".join(phase if part == _TOTAL else part for part in parts) for phase in (_LIQUID, _ICE)
-    )
-    return liquid, ice
+from climsim.variables import VariableSet, phases
 
 
 def quantity(fields: Mapping[str, Array], name: str) -> Array:
@@ -38,6 +21,11 @@ def quantity(fields: Mapping[str, Array], name: str) -> Array:
     if parts is None or name in fields:
         return fields[name]
     return fields[parts[0]] + fields[parts[1]]
+
+
+def total_water(fields: Mapping[str, Array], prefix: str) -> Array:
+    """Vapour, liquid and ice of a state [kg kg-1] or of its tendencies [kg kg-1 s-1]."""
+    return fields[f"{prefix}q0001"] + fields[f"{prefix}q0002"] + fields[f"{prefix}q0003"]
 
 
 def rearrange(values: Array, source: VariableSet, target: VariableSet, levels: int) -> Array:

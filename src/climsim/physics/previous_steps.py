@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from climsim.arrays import Array, Fields
-from climsim.physics.condensate import quantity
+from climsim.physics.condensate import quantity, total_water
 
 WATER = ("q0001", "q0002", "q0003")
 """Vapour, cloud liquid, cloud ice."""
@@ -31,8 +31,7 @@ def large_scale_state(fields: Mapping[str, Array], prefix: str = "state_") -> Fi
         ``t``, ``q0``, ``u`` in float64: the differences of states cancel most digits.
     """
     found = {k: np.asarray(fields[prefix + k], dtype=np.float64) for k in ("t", *WATER, "u")}
-    water = found["q0001"] + found["q0002"] + found["q0003"]
-    return {"t": found["t"], "q0": water, "u": found["u"]}
+    return {"t": found["t"], "q0": total_water(found, ""), "u": found["u"]}
 
 
 def large_scale_forcing(before: Fields, previous_after: Fields, time_step: float) -> Fields:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from climsim.constants import ALL_ICE_TEMPERATURE, EXPORT_ZERO_LEVELS, MIXED_PHASE_RANGE, TIME_STEP
 from climsim.interfaces import Encoding, Interface
-from climsim.variables import PRUNED_TARGETS, TARGETS
+from climsim.variables import PRUNED_TARGETS, TARGETS, phases
 
 _LIQUID_FRACTION = "liq_partition"
 
@@ -56,9 +56,10 @@ class InterfaceTransform(nn.Module):
             if name == _LIQUID_FRACTION:
                 source = places["state_t"]
                 self._liquid = (place.start, place.stop)
-            elif "_qn" in name:
-                source = places[name.replace("_qn", "_q0002")]
-                sums.append((place.start, place.stop, places[name.replace("_qn", "_q0003")].start))
+            elif (parts := phases(name)) is not None:
+                liquid, ice = parts
+                source = places[liquid]
+                sums.append((place.start, place.stop, places[ice].start))
             else:
                 source = places[name]
             index[place] = np.arange(source.start, source.stop)
