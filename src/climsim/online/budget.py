@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -97,16 +96,19 @@ class BudgetSums:
             total[1] += float(np.mean(weights * value**2))
             total[2] += 1.0
 
-    def summary(self) -> dict[str, dict[str, Any]]:
+    def summary(self) -> dict[str, dict[str, float | int | str]]:
         """Mean, root mean square, unit and meaning of each budget."""
-        result = {}
+        result: dict[str, dict[str, float | int | str]] = {}
         for name, (first, second, steps) in self.sums.items():
             unit, meaning = BUDGETS.get(name, HOST_CORRECTION)
             rms = float(np.sqrt(second / steps))
             result[name] = {
-                "mean": first / steps, "rms": rms, "unit": unit, "steps": int(steps),
+                "mean": first / steps,
+                "rms": rms,
+                "unit": unit,
+                "steps": int(steps),
                 "meaning": meaning,
-            }  # fmt: skip
+            }
         return result
 
 

@@ -70,9 +70,13 @@ class Loop:
         physics = "its own physics" if model is None else "emulated physics"
         self.attributes = {"source": f"{host.source}; {physics}", **record.made_by}
         self.history = HistoryWriter(
-            config.folder, config.case, host.grid, config.streams, config.hourly_fields,
+            config.folder,
+            config.case,
+            host.grid,
+            config.streams,
+            config.hourly_fields,
             self.attributes,
-        )  # fmt: skip
+        )
         self._ring = LastDay(config.folder / FOLDER / "last_day.bin", host.grid, host.dt)
         self._seconds: dict[str, float] = {}
         self._seen: set[bool] = set()
