@@ -16,12 +16,11 @@ from climsim.export import ExportConfig, export_model, load_emulator, run_export
 from climsim.export.loading import METADATA_NAME
 from climsim.export.probe import training_columns
 from climsim.export.writing import relative_difference
-from climsim.interfaces import V2, V6
+from climsim.interfaces import V2, V6, encoding
 from climsim.networks import build_network, network_names
 from climsim.physics.thermodynamics import liquid_fraction
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
-from climsim.transforms.inputs import input_set
 from climsim.variables import OUTPUTS, TARGETS
 from physical_samples import samples, statistics_of, vector
 
@@ -75,7 +74,7 @@ def make(tmp_path, statistics):
 def python_path(checkpoint, values, kind):
     """The outputs from features of a store, in numpy from the network's end on."""
     model = load_model(checkpoint)
-    y = model.predict(vector(values, input_set(kind))).double().numpy()
+    y = model.predict(vector(values, encoding(kind).variables)).double().numpy()
     tendency = {n: y[:, s].copy() for n, s in TARGETS.slices(LEVELS).items()}
     for name in ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v"):
         tendency[name][:, :15] = 0
@@ -133,7 +132,7 @@ def test_confidences_follow_the_outputs(make, tmp_path):
     values = samples(LEVELS, 5)
     model = load_model(checkpoint)
     with torch.inference_mode():
-        inputs = model.transforms.inputs(vector(values, input_set("standard")))
+        inputs = model.transforms.inputs(vector(values, encoding("standard").variables))
         _, confidence = model.network(inputs)
     y = emulator(vector(values, V2.variables).numpy())
     assert emulator.confidence

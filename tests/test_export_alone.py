@@ -12,7 +12,6 @@ from climsim.configuration import compose_config
 from climsim.export import export_model
 from climsim.export.module import Member, build_emulation
 from climsim.export.writing import relative_difference
-from climsim.interfaces import ENCODINGS
 from climsim.networks import network_names
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
@@ -106,8 +105,8 @@ def check(checkpoints, columns, tmp_path):
     models = [load_model(c) for c in checkpoints]
     confidence = models[0].confidence
     eager = build_emulation([Member(m.network, m.transforms) for m in models], confidence)
-    encoding = models[0].transforms.inputs.kind
-    interface = ENCODINGS[encoding].interface.variables
+    encoding = models[0].transforms.inputs.encoding
+    interface = encoding.interface.variables
     block = vector(samples(LEVELS, 384, seed=5), interface).numpy()
     inputs = [np.ascontiguousarray(np.resize(block, (n, block.shape[1]))) for n in columns]
     for x, found in zip(inputs, run_alone(path, inputs), strict=True):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from climsim.errors import ClimSimError
-from climsim.interfaces import ENCODINGS, V2, V6
+from climsim.interfaces import ENCODINGS, V2, V6, encoding
 from climsim.physics.thermodynamics import liquid_fraction as numpy_liquid_fraction
 from climsim.transforms import (
     InterfaceTransform,
@@ -18,7 +18,6 @@ from climsim.transforms import (
     liquid_fraction,
 )
 from climsim.transforms.build import describe, empty_transforms
-from climsim.transforms.inputs import input_set, multirep_profiles
 from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
 from physical_samples import samples, statistics_of, vector
 
@@ -42,7 +41,7 @@ def parts(z, variables):
 
 @pytest.mark.parametrize("kind", ["standard", "expanded"])
 def test_each_input_follows_its_rule(kind, values, statistics):
-    variables = input_set(kind)
+    variables = encoding(kind).variables
     z = parts(
         from_statistics(statistics, kind, LEVELS).inputs(vector(values, variables)), variables
     )
@@ -112,7 +111,7 @@ def test_multirep_below_the_training_minimum_is_antisymmetric(values, statistics
     s = statistics["state_u"]
     for row, sign in enumerate((1, -1)):
         x[row, place] = s.min[3] + sign * 2.0 * s.std[3]
-    start = (17 + multirep_profiles().index("state_u")) * LEVELS + 3
+    start = (17 + ENCODINGS["multirep"].repeated.index("state_u")) * LEVELS + 3
     found = transform(x)[:, start].numpy()
     np.testing.assert_allclose(found, [np.log(3.0), -np.log(3.0)], rtol=1e-4)
 
@@ -130,8 +129,8 @@ def test_multirep_leaves_liquid_fraction_and_scalar_order_alone(values, statisti
 def test_feature_without_variance_stays_zero_whatever_comes(kind, values):
     values = {**values, "pbuf_SHFLX": np.zeros(50), "pbuf_CH4": np.full((50, LEVELS), 9.1e-7)}
     transform = from_statistics(statistics_of(values), kind, LEVELS).inputs
-    x = vector(values, input_set(kind))
-    places = input_set(kind).slices(LEVELS)
+    x = vector(values, encoding(kind).variables)
+    places = encoding(kind).variables.slices(LEVELS)
     shocked = x.clone()
     shocked[:, places["pbuf_SHFLX"]] = 150.0
     shocked[:, places["pbuf_CH4"]] = 1.8e-6
@@ -159,9 +158,9 @@ def test_output_is_finite_for_any_finite_or_missing_input(kind, statistics):
 def test_margin_moves_outliers_to_the_widened_range(kind, values, statistics):
     free = from_statistics(statistics, kind, LEVELS).inputs
     bound = from_statistics(statistics, kind, LEVELS, clip_margin=0.5).inputs
-    x = vector(values, input_set(kind))
+    x = vector(values, encoding(kind).variables)
     assert torch.allclose(free(x), bound(x), atol=1e-6)
-    place = input_set(kind).slice("state_u", LEVELS).start + 4
+    place = encoding(kind).variables.slice("state_u", LEVELS).start + 4
     s = statistics["state_u"]
     far, edge = x.clone(), x.clone()
     far[:, place] = 1e6
@@ -190,22 +189,22 @@ def test_targets_are_scaled_by_floored_spread_and_pruned_at_the_top(values):
     for name in ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v"):
         assert (z[name][:, :12] == 0).all()
         assert (z[name][:, 12:] != 0).all()
-    torch.testing.assert_close(targets(targets.encode(y)), targets.prune(y))
+    torch.testing.assert_close(targets.decode(targets.encode(y)), targets.prune(y))
 
 
 def test_targets_of_a_constant_keep_a_finite_scale(values):
     values = {n: np.zeros_like(v) if n in TARGETS.names else v for n, v in values.items()}
     targets = from_statistics(statistics_of(values), "standard", LEVELS).targets
     assert torch.isfinite(targets.scale).all()
-    assert torch.isfinite(targets(torch.ones(1, targets.n_features))).all()
+    assert torch.isfinite(targets.decode(torch.ones(1, targets.n_features))).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_interface_gives_the_vector_of_the_set(kind, values):
-    encoding = ENCODINGS[kind]
-    variables = encoding.variables
-    transform = InterfaceTransform(encoding, LEVELS)
-    found = transform(vector(values, encoding.interface.variables))
+    chosen = ENCODINGS[kind]
+    variables = chosen.variables
+    transform = InterfaceTransform(chosen, LEVELS)
+    found = transform(vector(values, chosen.interface.variables))
     torch.testing.assert_close(found, vector(values, variables))
 
 
@@ -277,7 +276,7 @@ def test_description_and_buffers_rebuild_the_transforms(kind, values, statistics
     again = empty_transforms(describe(transforms))
     again.inputs.load_state_dict(transforms.inputs.state_dict())
     again.targets.load_state_dict(transforms.targets.state_dict())
-    x = vector(values, input_set(kind))
+    x = vector(values, encoding(kind).variables)
     assert torch.equal(again.inputs(x), transforms.inputs(x))
 
 
@@ -301,7 +300,7 @@ def test_unknown_inputs_list_the_known(statistics):
 def test_published_statistics_give_plausible_inputs(kind, shared):
     transforms = from_published(shared / "reference_data/normalization", kind)
     x = torch.zeros(1, transforms.inputs.n_inputs)
-    places = input_set(kind).slices()
+    places = encoding(kind).variables.slices()
     x[0, places["state_t"]] = 250.0
     x[0, places["state_ps"]] = 98600.0
     x[0, places["cam_in_SNOWHICE"]] = 1e30

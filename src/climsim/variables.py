@@ -298,6 +298,3 @@ PRUNED_TARGETS = ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v")
 """Targets that are zero in the top levels."""
 NIGHT_ZERO = tuple(f"cam_out_{n}" for n in ("NETSW", "SOLS", "SOLL", "SOLSD", "SOLLD"))
 """Surface scalars that vanish where the sun is below the horizon."""
-
-INPUT_SETS: dict[str, VariableSet] = {s.name: s for s in (STANDARD, EXPANDED)}
-"""Input sets that a store holds, by name (``multirep`` encodes the standard set)."""

@@ -91,6 +91,8 @@ def test_rules_are_what_the_transforms_do(variables):
             "x / (max - min)": v / spread,
             "x / (max - min) per level": v / spread,
             "x / std per level": v / s.std,
+            "x / max(std, 1e-12) per level": v / s.std,
+            "x / max(std, 2e-7) per level": v / s.std,
             "(x - mean) / (max - min) per level": (v - s.mean) / spread,
             "(x - mean) / (max - min)": (v - s.mean) / spread,
             "1 - exp(-x / mean of x > 1e-7) per level, 0 in the top 15 levels": qn,
@@ -99,11 +101,11 @@ def test_rules_are_what_the_transforms_do(variables):
 
 
 def test_target_rules():
-    assert normalization("ptend_t", "targets") == "x / std per level"
+    assert normalization("ptend_t", "targets") == "x / max(std, 1e-9) per level"
     assert normalization("ptend_u", "targets") == (
         "x / max(std, 1e-6) per level, 0 in the top 12 levels"
     )
-    assert normalization("cam_out_PRECC", "targets") == "x / std"
+    assert normalization("cam_out_PRECC", "targets") == "x / max(std, 1e-12)"
     assert normalization("state_t", "v2") == "none: physical values"
 
 
@@ -156,3 +158,12 @@ def test_a_bare_word_is_refused_where_every_key_is_named(capsys):
             main(words)
         assert ended.value.code == 1
         assert "missing EQUAL" in capsys.readouterr().err
+
+
+def test_table_of_an_encoding_says_all_representations():
+    assert normalization("state_u", "multirep") == (
+        "z = (x - mean) / std per level; (x - mean) / std of all levels; "
+        "sign(z - min z) log(1 + abs(z - min z))"
+    )
+    assert normalization("liq_partition", "multirep") == "as it is"
+    assert normalization("state_ps", "multirep") == "(x - mean) / std"

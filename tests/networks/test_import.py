@@ -11,10 +11,10 @@ import climsim
 from climsim.errors import ClimSimError
 from climsim.export import export_model
 from climsim.export_published import ImportConfig, import_checkpoint
+from climsim.interfaces import encoding
 from climsim.training.checkpoint import load_model
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.transforms import liquid_fraction
-from climsim.transforms.inputs import input_set
 from climsim.transforms.published import read_published
 from climsim.variables import OUTPUTS, TARGETS
 from golden_weights import GOLDEN, INPUTS, formula_state
@@ -38,9 +38,9 @@ def configuration(folder, recipe="default", statistics=STATISTICS) -> ImportConf
 def physical_columns(inputs: str) -> torch.Tensor:
     """Three columns in the range of the published statistics."""
     found = read_published(STATISTICS, "expanded" if inputs == "expanded" else "standard", 60)
-    random = np.random.default_rng(5).uniform(-0.2, 0.2, (3, input_set(inputs).size()))
+    random = np.random.default_rng(5).uniform(-0.2, 0.2, (3, encoding(inputs).variables.size()))
     x = torch.tensor(found.sub + random * found.div, dtype=torch.float32)
-    condensate = input_set(inputs).slice("state_qn")
+    condensate = encoding(inputs).variables.slice("state_qn")
     x[:, condensate] = 1e-5 * x[:, condensate].abs()
     return x
 
@@ -109,8 +109,8 @@ def test_imported_model_exports_and_predicts_alike(tmp_path, name):
     checkpoint = import_checkpoint(config)
     emulator = climsim.load_emulator(export_model(checkpoint, tmp_path / "model.pt"))
     x = physical_columns("standard")
-    condensate = input_set("standard").slice("state_qn")
-    liquid = input_set("standard").slice("liq_partition")
+    condensate = encoding("standard").variables.slice("state_qn")
+    liquid = encoding("standard").variables.slice("liq_partition")
     # At the interface ice stands where the set holds the liquid fraction.
     x[:, liquid] = x[:, liquid].abs() * x[:, condensate]
     y = emulator(x.numpy())
@@ -118,7 +118,7 @@ def test_imported_model_exports_and_predicts_alike(tmp_path, name):
         model = load_model(checkpoint)
         whole = x.clone()
         whole[:, condensate] = x[:, condensate] + x[:, liquid]
-        temperature = x[:, input_set("standard").slice("state_t")]
+        temperature = x[:, encoding("standard").variables.slice("state_t")]
         whole[:, liquid] = liquid_fraction(temperature)
         expected = model.predict(whole)
     assert y.shape == (3, OUTPUTS.size())

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import climsim
-from climsim.networks import Network, input_sizes, network_names
+from climsim.interfaces import ENCODINGS
+from climsim.networks import Network, network_names
 from climsim.variables import PRUNED_TARGETS, TARGETS
 
 INPUTS = ("standard", "multirep", "expanded")
@@ -117,8 +118,8 @@ def test_predicted_and_only_pruned_levels_are_zero(name):
 @pytest.mark.parametrize("n_levels", [26, 72])
 def test_level_count_is_an_argument(name, n_levels):
     network = small(name, n_levels=n_levels)
-    profiles, scalars = input_sizes("standard")
-    assert network.n_inputs == profiles * n_levels + scalars
+    seen = ENCODINGS["standard"]
+    assert network.n_inputs == seen.profiles * n_levels + seen.scalars
     with torch.no_grad():
         y = network(sample(network, 2))
     assert y.shape == (2, 5 * n_levels + 8)

@@ -19,30 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from climsim.data.features import MEMORY, memory_needed
+from climsim.data.features import memory_needed
 from climsim.data.store import Store, open_store
-from climsim.errors import ClimSimError, unknown_name
-from climsim.variables import INPUT_SETS, TARGETS, VariableSet
+from climsim.errors import ClimSimError
+from climsim.interfaces import encoding
+from climsim.variables import TARGETS
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-_MULTIREP = "multirep"
-
-
-def input_set(inputs: str) -> VariableSet:
-    """Variable set that a reader delivers for a kind of inputs.
-
-    Args:
-        inputs: ``standard``, ``multirep`` (which encodes the standard set) or ``expanded``.
-
-    Raises:
-        ClimSimError: if there is no such kind.
-    """
-    sets = {**INPUT_SETS, _MULTIREP: INPUT_SETS["standard"]}
-    if inputs not in sets:
-        raise unknown_name("inputs", inputs, sets)
-    return sets[inputs]
 
 
 def check_inputs(store: Store, inputs: str, split: str = "train") -> None:
@@ -57,7 +41,8 @@ def check_inputs(store: Store, inputs: str, split: str = "train") -> None:
         ClimSimError: if the store lacks the previous-step features, or no step of the split has
             them or exists at all.
     """
-    missing = [name for name in input_set(inputs).names if name not in store.names]
+    chosen = encoding(inputs)
+    missing = [name for name in chosen.variables.names if name not in store.names]
     if any(memory_needed(name) for name in missing):
         raise ClimSimError(
             f"{store.path}: the store holds no previous-step features, which {inputs} inputs need: "
@@ -68,9 +53,10 @@ def check_inputs(store: Store, inputs: str, split: str = "train") -> None:
             f"{store.path}: no step of split {split}, so none serves {inputs} inputs: prepare it "
             f"again with another split.{split}"
         )
-    if inputs == "expanded" and not store.steps(split, MEMORY).size:
+    memory = chosen.interface.steps_of_memory
+    if not store.steps(split, memory).size:
         raise ClimSimError(
-            f"{store.path}: no step of split {split} serves {inputs} inputs: none has {MEMORY} "
+            f"{store.path}: no step of split {split} serves {inputs} inputs: none has {memory} "
             "gapless previous steps, as in raw data that were downloaded with a stride"
         )
 
@@ -139,7 +125,8 @@ class BlockReader(IterableDataset[Batch]):
                 raise ClimSimError(f"{key}={value}: expected a whole number >= 1")
         if not 0 <= rank < world_size:
             raise ClimSimError(f"rank={rank}: expected 0..{world_size - 1}")
-        self.set = input_set(inputs)
+        chosen = encoding(inputs)
+        self.set = chosen.variables
         self.batch_size, self.seed = batch_size, seed
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world_size = rank, world_size
@@ -148,7 +135,7 @@ class BlockReader(IterableDataset[Batch]):
         self.levels, self.columns = opened.n_levels, opened.n_columns
         self.block_steps = opened.block_steps
         check_inputs(opened, inputs, split)
-        self.steps = opened.steps(split, MEMORY if inputs == "expanded" else 0)
+        self.steps = opened.steps(split, chosen.interface.steps_of_memory)
         self.blocks = np.unique(self.steps // self.block_steps)
         if self.blocks.size < world_size:
             raise ClimSimError(

@@ -5,32 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 
-from climsim.constants import N_LEVELS, PRUNED_LEVELS, QN_ZERO_LEVELS
+from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
-from climsim.interfaces import V2, V6
+from climsim.interfaces import ENCODINGS, INTERFACES, V2, V6
+from climsim.normalization import input_rule, target_rule
 from climsim.variables import (
     EXPANDED,
     KAGGLE_INPUTS,
     OUTPUTS,
-    PRUNED_TARGETS,
     STANDARD,
     TARGETS,
-    Variable,
     VariableSet,
     variable,
 )
 
 SETS: dict[str, VariableSet] = {
-    s.name: s
-    for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, V2.variables, V6.variables, OUTPUTS)
+    **{name: e.variables for name, e in ENCODINGS.items()},
+    **{s.name: s for s in (TARGETS, KAGGLE_INPUTS)},
+    **{name: i.variables for name, i in INTERFACES.items()},
+    OUTPUTS.name: OUTPUTS,
 }
 """Sets that a table can be made of, by name."""
 
-_NORMALIZED = (STANDARD.name, EXPANDED.name)
-_FRACTIONS = (
-    "liq_partition", "cam_in_ICEFRAC", "cam_in_LANDFRAC", "cam_in_OCNFRAC", "clat", "slat",
-)  # fmt: skip
-_RANGE_ONLY = ("pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX")
 _PHYSICAL = "none: physical values"
 
 
@@ -163,35 +159,10 @@ def _previous_step(name: str) -> str:
 def normalization(name: str, variables: str) -> str:
     """How a network sees a variable of a set, with statistics of the training split."""
     if variables == TARGETS.name:
-        return _target_rule(variable(name))
-    if variables not in _NORMALIZED:
+        return target_rule(name).describe(variable(name).profile)
+    if variables not in ENCODINGS:
         return _PHYSICAL
-    for applies, rule in _INPUT_RULES:
-        if applies(name):
-            return rule
-    where = "per level" if variable(name).profile else ""
-    return f"(x - mean) / (max - min) {where}".strip()
-
-
-_INPUT_RULES: tuple[tuple[Callable[[str], bool], str], ...] = (
-    (lambda n: n == "state_rh", "as it is, clipped to [0, 1.2]"),
-    (
-        lambda n: n == "state_qn",
-        f"1 - exp(-x / mean of x > 1e-7) per level, 0 in the top {QN_ZERO_LEVELS} levels",
-    ),
-    (lambda n: n in _FRACTIONS, "as it is"),
-    (lambda n: n in _RANGE_ONLY, "x / (max - min)"),
-    (lambda n: n.endswith("_dyn"), "x / (max - min) per level"),
-    (lambda n: n.endswith("_prvphy"), "x / std per level"),
-)
-
-
-def _target_rule(what: Variable) -> str:
-    if not what.profile:
-        return "x / std"
-    floor = {"kg kg-1 s-1": "max(std, 3e-10)", "m s-2": "max(std, 1e-6)"}.get(what.unit, "std")
-    pruned = f", 0 in the top {PRUNED_LEVELS} levels" if what.name in PRUNED_TARGETS else ""
-    return f"x / {floor} per level{pruned}"
+    return input_rule(name, ENCODINGS[variables]).describe(variable(name).profile)
 
 
 def markdown(rows: Sequence[VariableRow]) -> str:
@@ -230,8 +201,8 @@ is one for the variable.
 """
 
 _ABOUT = {
-    STANDARD.name: "Inputs of the recipes standard, conf_loss, diff_loss; multirep encodes them "
-    "three times.",
+    STANDARD.name: "Inputs of the recipes standard, conf_loss, diff_loss.",
+    "multirep": "The same inputs, each profile but one in three representations.",
     EXPANDED.name: "Inputs of the recipe v6: with the two previous steps and latitude.",
     TARGETS.name: "What networks predict.",
     KAGGLE_INPUTS.name: "Inputs of the Kaggle competition, as they are in its files.",

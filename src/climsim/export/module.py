@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from climsim.constants import TIME_STEP
-from climsim.interfaces import encoding
 from climsim.networks import Network
 from climsim.transforms import InterfaceTransform, MicrophysicsConstraint, Transforms
 from climsim.variables import OUTPUTS, TARGETS
@@ -51,7 +50,7 @@ class Member(nn.Module):
         super().__init__()
         self.inputs = transforms.inputs
         self.targets = transforms.targets
-        self.interface = InterfaceTransform(encoding(self.inputs.kind), self.inputs.n_levels)
+        self.interface = InterfaceTransform(self.inputs.encoding, self.inputs.n_levels)
         confident = isinstance(network, Network) and network.confidence
         head = _ConfidentHead(network) if confident else _Head(network)
         self.head = head.to(precision)
@@ -69,7 +68,7 @@ class Member(nn.Module):
         """
         z = self.inputs(self.interface(x)).to(self.precision)
         prediction, confidence = self.head(z)
-        tendencies = self.targets(prediction.to(torch.float32))
+        tendencies = self.targets.decode(prediction.to(torch.float32))
         confidence = confidence.to(torch.float32)
         if confidence.shape[1] > 0:
             confidence = self.targets.prune(confidence)
@@ -93,7 +92,7 @@ class Emulation(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         inputs = members[0].inputs
-        interface = encoding(inputs.kind).interface
+        interface = inputs.encoding.interface
         self.constraint = MicrophysicsConstraint(interface, inputs.n_levels, time_step=time_step)
         self.n_outputs = n_outputs
 

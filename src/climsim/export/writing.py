@@ -26,7 +26,7 @@ from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
 from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
-from climsim.interfaces import Encoding, encoding
+from climsim.interfaces import Encoding
 from climsim.losses import is_shipped
 from climsim.plugins import short_name
 from climsim.products import Kind, archived, claim
@@ -115,7 +115,7 @@ def export_model(
     _check_together(paths, models)
     members = [Member(m.network, m.transforms) for m in models]
     exact = build_emulation(members, models[0].confidence, models[0].time_step)
-    kind, levels = encoding(members[0].inputs.kind), members[0].inputs.n_levels
+    kind, levels = members[0].inputs.encoding, members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
     written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
@@ -135,7 +135,7 @@ def export_model(
 def _probe(model: TrainedModel, columns: int) -> Tensor:
     """Columns to try a model on: like those of training, where the checkpoint knows them."""
     inputs = model.transforms.inputs
-    given = encoding(inputs.kind).interface.variables
+    given = inputs.encoding.interface.variables
     if not _knows_training(model):
         return probe_columns(given, inputs.n_levels, columns)
     about = model.about
@@ -144,7 +144,7 @@ def _probe(model: TrainedModel, columns: int) -> Tensor:
 
 def _knows_training(model: TrainedModel) -> bool:
     """Whether the checkpoint holds the statistics of every input; an imported one does not."""
-    given = encoding(model.transforms.inputs.kind).interface.variables
+    given = model.transforms.inputs.encoding.interface.variables
     return all(name in model.about["statistics"] for name in given.names)
 
 
@@ -153,7 +153,7 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
 
     def shape(model: TrainedModel) -> tuple[str, int, bool, float]:
         inputs = model.transforms.inputs
-        interface = encoding(inputs.kind).interface.name
+        interface = inputs.encoding.interface.name
         return interface, inputs.n_levels, model.confidence, model.time_step
 
     for path, model in zip(paths, models, strict=True):

@@ -3,7 +3,7 @@
 from climsim.networks.layers import LevelwiseHeads
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network, split_levelwise
 from climsim.networks.published import load_published
-from climsim.networks.registry import architecture, build_network, input_sizes, network_names
+from climsim.networks.registry import architecture, build_network, network_names
 
 __all__ = [
     "Body",
@@ -13,7 +13,6 @@ __all__ = [
     "Network",
     "architecture",
     "build_network",
-    "input_sizes",
     "load_published",
     "network_names",
     "split_levelwise",

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from climsim.errors import ClimSimError
 from climsim.integrity import check_zip
+from climsim.interfaces import ENCODINGS
 from climsim.networks.network import Network
-from climsim.networks.registry import ENCODINGS, architecture, build_network, network_names
+from climsim.networks.registry import architecture, build_network, network_names
 
 _MEMBER = "model.pt"
 _WRAPPERS = ("module.", "model.", "_orig_mod.")

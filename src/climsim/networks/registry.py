@@ -20,6 +20,7 @@ from torch import nn
 
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
+from climsim.interfaces import encoding
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.plugins import (
     absolute_reference,
@@ -28,11 +29,8 @@ from climsim.plugins import (
     load_entry_point,
     load_reference,
 )
-from climsim.variables import EXPANDED, STANDARD
 
 _Body = TypeVar("_Body", bound=Body)
-ENCODINGS = ("standard", "multirep", "expanded")
-"""Encodings of the inputs a network can be built for."""
 ENTRY_POINTS = "climsim.networks"
 """Group of entry points in which installed packages offer networks."""
 PUBLISHED = "published"
@@ -147,24 +145,6 @@ def _of_user(name: str, body: Any) -> Architecture:
     return Architecture(name, body, presets)
 
 
-def input_sizes(inputs: str) -> tuple[int, int]:
-    """Profiles and scalars of an encoding of the inputs.
-
-    Args:
-        inputs: ``standard``, ``multirep`` (three encodings of the standard profiles;
-            ``liq_partition`` has only one) or ``expanded``.
-
-    Raises:
-        ClimSimError: if the encoding is unknown.
-    """
-    if inputs not in ENCODINGS:
-        raise unknown_name("inputs", inputs, ENCODINGS)
-    if inputs == "expanded":
-        return len(EXPANDED.profiles), len(EXPANDED.scalars)
-    standard = len(STANDARD.profiles)
-    return standard + 2 * (standard - 1) * (inputs == "multirep"), len(STANDARD.scalars)
-
-
 def build_network(
     name: str,
     inputs: str = "standard",
@@ -191,8 +171,9 @@ def build_network(
         ClimSimError: if the name, the inputs, the preset or a hyperparameter is unknown.
     """
     entry = architecture(name)
-    n_profiles, n_scalars = input_sizes(inputs)
-    layout = Layout(n_profiles, n_scalars, n_levels, n_heads=2 if confidence else 1)
+    seen = encoding(inputs)
+    heads = 2 if confidence else 1
+    layout = Layout(seen.profiles, seen.scalars, n_levels, n_heads=heads)
     resolved = entry.resolve(preset, hyperparameters)
     wrapper = ConfidentNetwork if confidence else Network
     body = entry.body(layout, **resolved)

@@ -149,7 +149,7 @@ class TrainedModel:
         """Physical inputs (column, feature) to physical targets (column, feature)."""
         with torch.inference_mode():
             output = self.network(self.transforms.inputs(physical))
-            return self.transforms.targets(output[0] if self.confidence else output)
+            return self.transforms.targets.decode(output[0] if self.confidence else output)
 
 
 def save_model(

@@ -10,9 +10,9 @@ from typing import Any
 
 from climsim.data.address import StoreAddress
 from climsim.errors import ClimSimError
+from climsim.interfaces import ENCODINGS
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
-from climsim.transforms.inputs import INPUT_KINDS
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
@@ -69,7 +69,7 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name, "recipe.name")
-        _require_choice("recipe.inputs", self.inputs, INPUT_KINDS)
+        _require_choice("recipe.inputs", self.inputs, tuple(ENCODINGS))
         _require("recipe.delta", self.delta, self.delta > 0, "a positive number")
         object.__setattr__(self, "loss", absolute_reference(self.loss))
 

@@ -12,21 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from climsim.constants import FILL_THRESHOLD
-from climsim.variables import EXPANDED, INPUT_SETS, STANDARD, VariableSet
+from climsim.interfaces import Encoding
+from climsim.normalization import HUMIDITY_RANGE
+from climsim.variables import VariableSet
 
 Array = NDArray[np.float64]
 
-INPUT_KINDS = ("standard", "multirep", "expanded")
-"""What a network can be fed."""
-HUMIDITY_RANGE = (0.0, 1.2)
-"""Bounds of the relative humidity input [1] (Hu et al. 2025)."""
 _FILLED = "cam_in_SNOWHICE"
-_UNCHANGED = "liq_partition"
-
-
-def input_set(kind: str) -> VariableSet:
-    """The variable set that a kind of input is computed from."""
-    return EXPANDED if kind == EXPANDED.name else STANDARD
 
 
 def as_float32(values: Array) -> Tensor:
@@ -38,20 +30,19 @@ class InputTransform(nn.Module):
     """What both encodings share: fill values and the optional limit to the training range.
 
     Attributes:
-        kind: ``"standard"``, ``"expanded"`` or ``"multirep"``.
+        encoding: what the network sees.
         n_levels: levels of a profile.
         n_inputs: length of the physical vector.
         n_outputs: length of the vector for the network.
         bounded: whether physical inputs are limited to ``lower`` and ``upper``.
     """
 
-    kind: str
     lower: Tensor
     upper: Tensor
 
     def __init__(
         self,
-        kind: str,
+        encoding: Encoding,
         n_levels: int,
         bounds: tuple[Array, Array] | None = None,
         fill_to_zero: bool = True,
@@ -59,7 +50,7 @@ class InputTransform(nn.Module):
         """Set up the layout.
 
         Args:
-            kind: kind of input.
+            encoding: what the network sees.
             n_levels: levels of a profile.
             bounds: lowest and highest physical value of each feature let through, each
                 (feature,); values outside are moved onto the bound.
@@ -68,14 +59,14 @@ class InputTransform(nn.Module):
                 the values as they are.
         """
         super().__init__()
-        self.kind = kind
+        self.encoding = encoding
         self.n_levels = n_levels
-        self.n_inputs = input_set(kind).size(n_levels)
+        self.n_inputs = encoding.variables.size(n_levels)
         self.n_outputs = self.n_inputs
         self.bounded = bounds is not None
         self.fill_to_zero = fill_to_zero
         self._fill = FILL_THRESHOLD
-        self._filled = input_set(kind).slice(_FILLED, n_levels).start
+        self._filled = encoding.variables.slice(_FILLED, n_levels).start
         limit = np.full(self.n_inputs, np.inf)
         lower, upper = bounds if bounds is not None else (-limit, limit)
         self.register_buffer("lower", as_float32(lower))
@@ -111,10 +102,9 @@ class NormalizedInputs(InputTransform):
 
     def __init__(
         self,
-        kind: str,
+        encoding: Encoding,
         n_levels: int,
-        sub: Array,
-        div: Array,
+        scaling: tuple[Array, Array],
         rate: Array,
         bounds: tuple[Array, Array] | None = None,
         fill_to_zero: bool = True,
@@ -122,21 +112,21 @@ class NormalizedInputs(InputTransform):
         """Store the statistics.
 
         Args:
-            kind: ``"standard"`` or ``"expanded"``.
+            encoding: what the network sees, each profile once.
             n_levels: levels of a profile.
-            sub: (feature,) what is subtracted, in the unit of the feature.
-            div: (feature,) what is divided by, in the unit of the feature.
+            scaling: what is subtracted and what is divided by, each (feature,), in the unit of
+                the feature.
             rate: (level,) exponents of cloud condensate [kg kg-1]^-1.
             bounds: see `InputTransform`.
             fill_to_zero: see `InputTransform`.
         """
-        super().__init__(kind, n_levels, bounds, fill_to_zero)
-        slices = INPUT_SETS[kind].slices(n_levels)
+        super().__init__(encoding, n_levels, bounds, fill_to_zero)
+        slices = encoding.variables.slices(n_levels)
         self._qn = (slices["state_qn"].start, slices["state_qn"].stop)
         self._rh = (slices["state_rh"].start, slices["state_rh"].stop)
         self._rh_range = HUMIDITY_RANGE
-        self.register_buffer("sub", as_float32(sub))
-        self.register_buffer("div", as_float32(div))
+        self.register_buffer("sub", as_float32(scaling[0]))
+        self.register_buffer("div", as_float32(scaling[1]))
         self.register_buffer("rate", as_float32(rate))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,11 +144,6 @@ class NormalizedInputs(InputTransform):
         z[:, qn[0] : qn[1]] = 1.0 - torch.exp(-self.rate * x[:, qn[0] : qn[1]])
         z[:, rh[0] : rh[1]] = torch.clamp(z[:, rh[0] : rh[1]], self._rh_range[0], self._rh_range[1])
         return finite_or_zero(z)
-
-
-def multirep_profiles() -> tuple[str, ...]:
-    """Profiles that the multirepresentation encodes three times (all but ``liq_partition``)."""
-    return tuple(name for name in STANDARD.profiles if name != _UNCHANGED)
 
 
 class MultirepInputs(InputTransform):
@@ -180,6 +165,7 @@ class MultirepInputs(InputTransform):
 
     def __init__(
         self,
+        encoding: Encoding,
         n_levels: int,
         level: tuple[Array, Array],
         column: tuple[Array, Array],
@@ -190,19 +176,20 @@ class MultirepInputs(InputTransform):
         """Store the statistics.
 
         Args:
+            encoding: what the network sees; its ``repeated`` profiles in three representations.
             n_levels: levels of a profile.
             level: sub and div of encoding 1 and of the scalars, each (feature,) in the layout of
-                the standard set.
+                the encoding's variables.
             column: sub and div of encoding 2, each (encoded feature,): the profiles of
-                `multirep_profiles`, each repeated on every level.
+                ``encoding.repeated``, each repeated on every level.
             minimum: (encoded feature,) minimum of encoding 1 over the training split.
             bounds: see `InputTransform`.
             fill_to_zero: see `InputTransform`.
         """
-        super().__init__("multirep", n_levels, bounds, fill_to_zero)
-        slices = STANDARD.slices(n_levels)
-        columns = [np.arange(slices[n].start, slices[n].stop) for n in multirep_profiles()]
-        self._profiles = n_levels * len(STANDARD.profiles)
+        super().__init__(encoding, n_levels, bounds, fill_to_zero)
+        slices = encoding.variables.slices(n_levels)
+        columns = [np.arange(slices[n].start, slices[n].stop) for n in encoding.repeated]
+        self._profiles = n_levels * len(encoding.variables.profiles)
         self.n_outputs = self.n_inputs + 2 * n_levels * len(columns)
         self.register_buffer("level_sub", as_float32(level[0]))
         self.register_buffer("level_div", as_float32(level[1]))
@@ -215,10 +202,11 @@ class MultirepInputs(InputTransform):
         """Encode.
 
         Args:
-            x: (column, feature) physical values in the layout of the standard set.
+            x: (column, feature) physical values in the layout of the encoding's variables.
 
         Returns:
-            (column, encoded feature), dimensionless, finite: 9 + 8 + 8 profiles, 17 scalars.
+            (column, encoded feature), dimensionless, finite; 9 + 8 + 8 profiles and 17 scalars for
+            ``multirep``.
         """
         x = self.guard(x)
         z = finite_or_zero((x - self.level_sub) / self.level_div)

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from climsim.constants import ALL_ICE_TEMPERATURE, EXPORT_ZERO_LEVELS, MIXED_PHASE_RANGE, TIME_STEP
 from climsim.interfaces import Encoding, Interface
-from climsim.variables import PRUNED_TARGETS, TARGETS, phases
+from climsim.normalization import kept_targets
+from climsim.variables import TARGETS, phases
 
 _LIQUID_FRACTION = "liq_partition"
 
@@ -118,11 +119,7 @@ class MicrophysicsConstraint(nn.Module):
         self._ice = given.slice("state_q0003", n_levels).start
         self._heating = TARGETS.slice("ptend_t", n_levels).start
         self._cloud = TARGETS.slice("ptend_qn", n_levels).start
-        kept = torch.ones(TARGETS.size(n_levels))
-        for name in PRUNED_TARGETS:
-            start = TARGETS.slice(name, n_levels).start
-            kept[start : start + min(zero_levels, n_levels)] = 0.0
-        self.register_buffer("kept", kept)
+        self.register_buffer("kept", torch.from_numpy(kept_targets(n_levels, zero_levels)))
 
     def forward(self, x: Tensor, tendencies: Tensor) -> Tensor:
         """Split condensate.

@@ -10,12 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
-from climsim.transforms.inputs import feature_vector, input_set, multirep_profiles
-from climsim.variables import STANDARD, TARGETS, VariableSet, variable
+from climsim.interfaces import Encoding
+from climsim.transforms.inputs import feature_vector
+from climsim.variables import TARGETS, VariableSet, variable
 
 Array = NDArray[np.float64]
 
-_TAGS = {"standard": "v2_rh_mc", "expanded": "v6", "multirep": "v2_rh_mc"}
 _RATE_FILE = "qn_exp_lambda_large.txt"
 _MULTIREP_FOLDER = "multirepresentation"
 
@@ -41,21 +41,21 @@ class PublishedStatistics:
     minimum: Array | None = None
 
 
-def read_published(folder: Path, inputs: str, levels: int) -> PublishedStatistics:
+def read_published(folder: Path, encoding: Encoding, levels: int) -> PublishedStatistics:
     """Read published statistics, whichever form the folder holds.
 
     Raises:
         ClimSimError: naming the file that is missing or of the wrong size.
     """
-    if inputs == "multirep":
-        return _read_multirep(folder, levels)
+    if encoding.repeated:
+        return _read_repeated(folder, encoding, levels)
     if (folder / "inp_sub.txt").exists():
-        return _read_text(folder, inputs, levels)
-    return _read_netcdf(folder, inputs, levels)
+        return _read_text(folder, encoding, levels)
+    return _read_netcdf(folder, encoding, levels)
 
 
-def _read_text(folder: Path, inputs: str, levels: int) -> PublishedStatistics:
-    size = input_set(inputs).size(levels)
+def _read_text(folder: Path, encoding: Encoding, levels: int) -> PublishedStatistics:
+    size = encoding.variables.size(levels)
     return PublishedStatistics(
         _vector(folder / "inp_sub.txt", size),
         _vector(folder / "inp_div.txt", size),
@@ -76,8 +76,8 @@ def _vector(path: Path, size: int) -> Array:
     return values
 
 
-def _read_netcdf(folder: Path, inputs: str, levels: int) -> PublishedStatistics:
-    tag, variables = _TAGS[inputs], input_set(inputs)
+def _read_netcdf(folder: Path, encoding: Encoding, levels: int) -> PublishedStatistics:
+    tag, variables = encoding.published_tag, encoding.variables
     mean, high, low = (
         _file_vector(folder / f"input_{kind}_{tag}_pervar.nc", variables, levels)
         for kind in ("mean", "max", "min")
@@ -92,14 +92,14 @@ def _read_scale(folder: Path, tag: str, levels: int) -> Array:
     return _file_vector(folder / f"output_scale_std_lowerthred_{tag}.nc", TARGETS, levels)
 
 
-def _read_multirep(folder: Path, levels: int) -> PublishedStatistics:
+def _read_repeated(folder: Path, encoding: Encoding, levels: int) -> PublishedStatistics:
     inner = folder / _MULTIREP_FOLDER
     inner = inner if inner.is_dir() else folder
-    encoded = VariableSet("multirep", multirep_profiles())
+    encoded = VariableSet(encoding.name, encoding.repeated)
     return PublishedStatistics(
-        _file_vector(inner / "per_lev_sub.nc", STANDARD, levels),
-        _file_vector(inner / "per_lev_div.nc", STANDARD, levels),
-        _read_scale(folder, _TAGS["multirep"], levels),
+        _file_vector(inner / "per_lev_sub.nc", encoding.variables, levels),
+        _file_vector(inner / "per_lev_div.nc", encoding.variables, levels),
+        _read_scale(folder, encoding.published_tag, levels),
         column=(
             _file_vector(inner / "per_col_sub.nc", encoded, levels),
             _file_vector(inner / "per_col_div.nc", encoded, levels),

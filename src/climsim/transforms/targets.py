@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from climsim.constants import PRUNED_LEVELS
+from climsim.normalization import kept_targets
 from climsim.transforms.inputs import as_float32
-from climsim.variables import PRUNED_TARGETS, TARGETS
+from climsim.variables import TARGETS
 
 
 class TargetTransform(nn.Module):
@@ -37,16 +38,16 @@ class TargetTransform(nn.Module):
         super().__init__()
         self.n_levels = n_levels
         self.n_features = TARGETS.size(n_levels)
-        kept = torch.ones(self.n_features)
-        for name in PRUNED_TARGETS:
-            start = TARGETS.slice(name, n_levels).start
-            kept[start : start + min(pruned_levels, n_levels)] = 0.0
         self.register_buffer("scale", as_float32(scale))
-        self.register_buffer("kept", kept)
+        self.register_buffer("kept", torch.from_numpy(kept_targets(n_levels, pruned_levels)))
 
-    def forward(self, scaled: Tensor) -> Tensor:
+    def decode(self, scaled: Tensor) -> Tensor:
         """Scaled prediction to physical units; both (column, feature) in the target layout."""
         return scaled * self.kept / self.scale
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        """The same as `decode`, for those who call the module."""
+        return self.decode(scaled)
 
     def encode(self, physical: Tensor) -> Tensor:
         """Physical targets to scaled ones; both (column, feature) in the target layout."""

@@ -1,0 +1,284 @@
+"""The rules that normalize inputs and scale targets; each turns statistics into numbers and words.
+
+`input_rule` and `target_rule` are the only place that says which rule a variable follows: the
+transforms take their numbers from it, the tables of variables their words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.constants import PRUNED_LEVELS, QN_ZERO_LEVELS
+from climsim.interfaces import Encoding
+from climsim.variables import PRUNED_TARGETS, TARGETS, variable
+
+Array = NDArray[np.float64]
+
+RESOLUTION = 1.0e-6
+"""A spread below this share of a feature's magnitude is rounding, not variance [1]."""
+EMPTY_QN_RATE = 1.0e7
+"""Exponent of condensate on levels where training saw none [kg kg-1]^-1."""
+HUMIDITY_RANGE = (0.0, 1.2)
+"""Bounds of the relative humidity input [1] (Hu et al. 2025)."""
+_AS_IS = frozenset(
+    ("liq_partition", "clat", "slat", *(f"cam_in_{n}FRAC" for n in ("ICE", "LAND", "OCN")))
+)
+_UNCENTERED = frozenset({"pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX"})
+_PREVIOUS_FLOORS = {"kg kg-1 s-1": 1.0e-12, "m s-2": 2.0e-7}
+"""Least divisors of previous tendencies by unit, those of the published statistics."""
+_TARGET_FLOORS = {
+    "K s-1": 1.0e-9,
+    "kg kg-1 s-1": 3.0e-10,
+    "m s-2": 1.0e-6,
+    "W m-2": 1.0e-3,
+    "m s-1": 1.0e-12,
+}
+"""Least standard deviation of a target by unit.
+
+Published for moisture and wind; the others lie far below any real spread and keep the scale finite
+where generated data hold a constant.
+"""
+
+
+class VariableStatisticsLike(Protocol):
+    """What the rules need of one variable: per level (level,) or () arrays over training data."""
+
+    @property
+    def mean(self) -> Array: ...  # noqa: D102
+    @property
+    def std(self) -> Array: ...  # noqa: D102
+    @property
+    def min(self) -> Array: ...  # noqa: D102
+    @property
+    def max(self) -> Array: ...  # noqa: D102
+    @property
+    def column_mean(self) -> float: ...  # noqa: D102
+    @property
+    def column_std(self) -> float: ...  # noqa: D102
+    @property
+    def positive_mean(self) -> Array | None: ...  # noqa: D102
+
+
+class InputRule(Protocol):
+    """How a network sees one input: ``(x - subtracted) / divisor``, and what follows."""
+
+    def subtracted(self, s: VariableStatisticsLike) -> Array | float:
+        """What is subtracted, in the unit of the variable, (level,) or one value."""
+        ...
+
+    def divisor(self, s: VariableStatisticsLike) -> Array | float:
+        """What is divided by; infinite where the training data do not vary."""
+        ...
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        ...
+
+
+def _varies(s: VariableStatisticsLike) -> NDArray[np.bool_]:
+    """Where a feature has variance beyond the rounding of float32."""
+    magnitude = np.maximum(np.abs(s.min), np.abs(s.max))
+    return np.subtract(s.max, s.min) > RESOLUTION * magnitude
+
+
+def _short(number: float) -> str:
+    mantissa, _, exponent = f"{number:.0e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _per_level(profile: bool) -> str:
+    return " per level" if profile else ""
+
+
+@dataclass(frozen=True)
+class ByRange:
+    """Divided by the range, with or without the mean subtracted."""
+
+    centered: bool = True
+
+    def subtracted(self, s: VariableStatisticsLike) -> Array | float:
+        """The mean, or 0."""
+        return s.mean if self.centered else 0.0
+
+    def divisor(self, s: VariableStatisticsLike) -> Array | float:
+        """The range."""
+        return np.where(_varies(s), np.subtract(s.max, s.min), np.inf)
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        return f"{'(x - mean)' if self.centered else 'x'} / (max - min){_per_level(profile)}"
+
+
+@dataclass(frozen=True)
+class BySpread:
+    """Divided by the standard deviation, at least the floor; the mean stays."""
+
+    floor: float = 0.0
+
+    def subtracted(self, s: VariableStatisticsLike) -> float:
+        """Nothing."""
+        del s
+        return 0.0
+
+    def divisor(self, s: VariableStatisticsLike) -> Array:
+        """The standard deviation, at least the floor."""
+        return np.where(_varies(s), np.maximum(s.std, self.floor), np.inf)
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        spread = f"max(std, {_short(self.floor)})" if self.floor else "std"
+        return f"x / {spread}{_per_level(profile)}"
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """Not scaled; with limits, moved into them."""
+
+    limits: tuple[float, float] | None = None
+
+    def subtracted(self, s: VariableStatisticsLike) -> float:
+        """Nothing."""
+        del s
+        return 0.0
+
+    def divisor(self, s: VariableStatisticsLike) -> float:
+        """One."""
+        del s
+        return 1.0
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        del profile
+        if self.limits is None:
+            return "as it is"
+        return f"as it is, clipped to [{self.limits[0]:g}, {self.limits[1]:g}]"
+
+
+@dataclass(frozen=True)
+class Squashed(AsItIs):
+    """Between 0 and 1 by an exponential of the mean positive value, and 0 in the top levels."""
+
+    zero_levels: int = QN_ZERO_LEVELS
+
+    def rate(self, s: VariableStatisticsLike, levels: int) -> Array:
+        """Exponents (level,) in the inverse unit of the variable."""
+        positive = np.asarray(s.positive_mean, dtype=np.float64)
+        rate = np.where(positive > 0, 1.0 / np.where(positive > 0, positive, 1.0), EMPTY_QN_RATE)
+        return self.without_top(rate, levels)
+
+    def without_top(self, rate: Array, levels: int) -> Array:
+        """The same exponents, 0 in the top levels."""
+        result = rate.copy()
+        result[: min(self.zero_levels, levels)] = 0.0
+        return result
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        return (
+            f"1 - exp(-x / mean of x > 1e-7){_per_level(profile)}, "
+            f"0 in the top {self.zero_levels} levels"
+        )
+
+
+@dataclass(frozen=True)
+class Standardized:
+    """Mean 0 and spread 1 on each level; in three representations where ``repeated``.
+
+    The second has one mean and spread over all levels; the third is the logarithm of the distance
+    of the first from its minimum m over the training split.
+    """
+
+    repeated: bool = False
+
+    def subtracted(self, s: VariableStatisticsLike) -> Array:
+        """The mean."""
+        return s.mean
+
+    def divisor(self, s: VariableStatisticsLike) -> Array:
+        """The standard deviation."""
+        return np.where(_varies(s), s.std, np.inf)
+
+    def column_divisor(self, s: VariableStatisticsLike) -> float:
+        """The standard deviation over all levels."""
+        magnitude = max(abs(float(np.min(s.min))), abs(float(np.max(s.max))))
+        return s.column_std if s.column_std > RESOLUTION * magnitude else np.inf
+
+    def minimum(self, s: VariableStatisticsLike) -> Array:
+        """The least value of the first representation."""
+        return (s.min - self.subtracted(s)) / self.divisor(s)
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        first = f"(x - mean) / std{_per_level(profile)}"
+        if not self.repeated:
+            return first
+        second, above = "(x - mean) / std of all levels", "z - min z"
+        return f"z = {first}; {second}; sign({above}) log(1 + abs({above}))"
+
+
+def input_rule(name: str, encoding: Encoding) -> InputRule:
+    """The rule that a variable follows in an encoding."""
+    if encoding.repeated:
+        return AsItIs() if name == "liq_partition" else Standardized(name in encoding.repeated)
+    if name == "state_rh":
+        return AsItIs(HUMIDITY_RANGE)
+    if name == "state_qn":
+        return CONDENSATE
+    if name in _AS_IS:
+        return AsItIs()
+    if name.endswith("_prvphy"):
+        return BySpread(_PREVIOUS_FLOORS.get(variable(name).unit, 0.0))
+    return ByRange(centered=name not in _UNCENTERED and not name.endswith("_dyn"))
+
+
+CONDENSATE = Squashed()
+"""The rule of cloud condensate where it has one representation."""
+
+
+@dataclass(frozen=True)
+class TargetRule:
+    """Scaling of a target by its standard deviation, at least the floor.
+
+    Attributes:
+        floor: least divisor, in the unit of the target.
+        zero_levels: top levels in which the target is zero.
+    """
+
+    floor: float
+    zero_levels: int = 0
+
+    def scale(self, s: VariableStatisticsLike) -> Array:
+        """What the target is multiplied by."""
+        return 1.0 / np.maximum(s.std, self.floor)
+
+    def describe(self, profile: bool) -> str:
+        """The rule as a formula of x."""
+        pruned = f", 0 in the top {self.zero_levels} levels" if self.zero_levels else ""
+        return f"x / max(std, {_short(self.floor)}){_per_level(profile)}{pruned}"
+
+
+def target_rule(name: str) -> TargetRule:
+    """The rule that a target follows."""
+    pruned = PRUNED_LEVELS if name in PRUNED_TARGETS else 0
+    return TargetRule(_TARGET_FLOORS[variable(name).unit], pruned)
+
+
+def kept_targets(levels: int, pruned_levels: int = PRUNED_LEVELS) -> NDArray[np.float32]:
+    """Factor 1 of each target, 0 where it is pruned: moisture and wind in the top levels.
+
+    Args:
+        levels: levels of a profile.
+        pruned_levels: top levels without moisture and wind tendencies.
+
+    Returns:
+        (feature,) in the layout of the targets.
+    """
+    kept = np.ones(TARGETS.size(levels), dtype=np.float32)
+    for name in PRUNED_TARGETS:
+        start = TARGETS.slice(name, levels).start
+        kept[start : start + min(pruned_levels, levels)] = 0.0
+    return kept
