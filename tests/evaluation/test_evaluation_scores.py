@@ -10,13 +10,14 @@ from climsim.evaluation import score as registry
 from climsim.evaluation.block import OUTPUT_PAIRS, STEPS, Block, Steps
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore, accumulate
+from climsim.evaluation.online_score import OnlineScore
 from climsim.evaluation.score import register, score_table, scores_of
 from climsim.evaluation.sums import Accumulator, Statistic, Sums
 from climsim.variables import OUTPUTS
 from evaluation_synthetic import make_grid
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
-FAMILIES = {"OfflineScore": OfflineScore}
+FAMILIES = {"OfflineScore": OfflineScore, "OnlineScore": OnlineScore}
 
 
 @pytest.fixture

@@ -7,44 +7,37 @@ from the reference is internal variability.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
-from climsim.evaluation.metrics import weighted_mean, weighted_rmse
 from climsim.evaluation.online_dataset import (
     AXES,
     FLOOR,
     MEMBER,
     REFERENCE,
-    Labelled,
     Plan,
     Row,
     join,
     labels_of,
 )
-from climsim.evaluation.online_run import (
-    CONFIDENCE,
-    PROFILES,
-    SERIES,
-    SURFACE,
-    TimeMean,
-    growth,
-    mass_weighted_rmse,
-    mass_weights,
-    precipitation,
-    time_mean,
-    tropopause_pressure,
+from climsim.evaluation.online_run import precipitation, time_mean
+from climsim.evaluation.online_score import (
+    OnlineScore,
+    PeriodMeans,
+    PeriodScore,
+    PrecipitationScore,
+    TimeMeans,
+    TimeMeanScore,
+    fields_read,
 )
-from climsim.evaluation.regions import zonal_mean
+from climsim.evaluation.score import Labelled, State, scores_of
 from climsim.files import provenance, write_netcdf
-from climsim.grid import ColumnGrid
 from climsim.products import Kind, attributes_of, claim
 
 Progress = Callable[[int, int], None]
@@ -175,154 +168,74 @@ def run_summary(run: RunHistory) -> str:
 
 def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """All measures of one run, without the axis ``run``."""
-    arrays = _growth_arrays(run, plan)
-    mean = time_mean(run, plan.reference, plan.mean_stream, plan.counted(plan.mean_stream))
+    arrays = _period_arrays(run, plan)
+    periods = plan.counted(plan.mean_stream)
+    mean = time_mean(run, plan.reference, plan.mean_stream, periods, fields_read())
     if mean.days == 0:
         run.note(
             f"no mean of {plan.mean_stream} in common with the reference; no time mean of this run"
         )
     else:
-        arrays |= _mean_arrays(mean, plan.reference.grid)
-    arrays["mean_days"] = ((), mean.days, {"units": "d", "long_name": "length of the time mean"})
-    arrays |= _rain_arrays(run, plan)
-    return arrays
-
-
-def _growth_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
-    arrays: dict[str, Labelled] = {}
-    for stream, word in _STREAMS.items():
-        periods = plan.periods[stream]
-        if not periods:
-            continue
-        axis = AXES[stream]
-        found = growth(run, plan.reference, stream, periods)
-        for name, (unit, what) in PROFILES.items():
-            text = f"mass-weighted RMSE of {what} against the reference, {word} means"
-            arrays[f"growth_{word}_{name}"] = (
-                (axis,),
-                found.rmse[name],
-                {"units": unit, "long_name": text},
-            )
-        for name, (unit, what) in SERIES.items():
-            for key, values in (("mean", found.mean), ("deviation", found.deviation)):
-                notes = {"units": unit, "long_name": f"area {key} of {what}, {word} means"}
-                arrays[f"series_{word}_{name}_{key}"] = (("region", axis), values[name], notes)
-        for name, what in CONFIDENCE.items():
-            if np.isfinite(found.confidence[name]).any():
-                notes = {"units": "1", "long_name": f"mass-weighted mean of the {what}, {word}"}
-                arrays[f"confidence_{word}_{name}"] = ((axis,), found.confidence[name], notes)
-    return arrays
-
-
-def _mean_arrays(mean: TimeMean, grid: ColumnGrid) -> dict[str, Labelled]:
-    arrays: dict[str, Labelled] = {}
-    weights = mass_weights(grid, mean.reference["PS"])
-    for name, (unit, what) in PROFILES.items():
-        if name not in mean.run:
-            continue
-        run, truth = mean.run[name], mean.reference[name]
-        zonal, zonal_truth = (zonal_mean(x, grid.lat, grid.area) for x in (run, truth))
-        values: dict[str, tuple[tuple[str, ...], Any, str]] = {
-            "rmse_mean": ((), mass_weighted_rmse(run, truth, weights), "mass-weighted RMSE of"),
-            "rmse_profile": (("level",), weighted_rmse(run, truth, grid.area), "RMSE by level of"),
-            "zonal_bias": (("level", "latitude"), zonal - zonal_truth, "zonal-mean bias of"),
-            "zonal_mean": (("level", "latitude"), zonal, "zonal mean of"),
-        }
-        for metric, (axes, array, text) in values.items():
-            notes = {"units": unit, "long_name": f"{text} time-mean {what}"}
-            arrays[f"{metric}_{name}"] = (axes, array, notes)
-    for name, (unit, what) in SURFACE.items():
-        if name not in mean.run:
-            continue
-        run, truth = mean.run[name], mean.reference[name]
-        values = {
-            "map": (("column",), run, "time mean of"),
-            "zonal_mean": (("latitude",), zonal_mean(run, grid.lat, grid.area), "zonal mean of"),
-            "rmse_mean": ((), float(weighted_rmse(run, truth, grid.area)), "RMSE of time-mean"),
-        }
-        for metric, (axes, array, text) in values.items():
-            arrays[f"{metric}_{name}"] = (
-                axes,
-                array,
-                {"units": unit, "long_name": f"{text} {what}"},
-            )
-    return arrays | _confidence_arrays(mean, grid) | _troposphere(mean, grid, arrays)
-
-
-def _confidence_arrays(mean: TimeMean, grid: ColumnGrid) -> dict[str, Labelled]:
-    """Predicted and true losses of the run, by level and as sections."""
-    arrays: dict[str, Labelled] = {}
-    for name, what in CONFIDENCE.items():
-        if name not in mean.run:
-            continue
-        values = mean.run[name]
-        notes = {"units": "1", "comment": "in units of the training loss"}
-        arrays[f"confidence_profile_{name}"] = (
-            ("level",),
-            weighted_mean(values, grid.area),
-            notes | {"long_name": f"area mean of the time-mean {what}"},
-        )
-        arrays[f"zonal_mean_{name}"] = (
-            ("level", "latitude"),
-            zonal_mean(values, grid.lat, grid.area),
-            notes | {"long_name": f"zonal mean of the time-mean {what}"},
-        )
-    return arrays
-
-
-def _troposphere(
-    mean: TimeMean, grid: ColumnGrid, arrays: dict[str, Labelled]
-) -> dict[str, Labelled]:
-    """Zonal-mean tropopause, and the largest zonal-mean biases below it."""
-    if not all(name in mean.reference for name in ("T", "Q", "PS")):
-        return {}
-    pressure = zonal_mean(grid.midpoint_pressure(mean.reference["PS"]), grid.lat, grid.area)
-    column = tropopause_pressure(mean.reference, grid)
-    found = np.isfinite(column)
-    level = zonal_mean(np.where(found, column, 0.0), grid.lat, grid.area * found)
-    result: dict[str, Labelled] = {
-        "tropopause": (
-            ("latitude",),
-            level,
-            {
-                "units": "Pa",
-                "long_name": "zonal mean of the tropopause pressure of the reference",
-                "comment": "lapse-rate definition of the World Meteorological Organization",
-            },
-        )
-    }
-    for name in ("T", "Q"):
-        below = np.where(pressure > level, np.abs(arrays[f"zonal_bias_{name}"][1]), np.nan)
-        largest = float(np.nanmax(below)) if np.isfinite(below).any() else np.nan
-        unit, what = PROFILES[name]
-        text = f"largest zonal-mean tropospheric bias of {what}"
-        result[f"tropospheric_bias_{name}"] = ((), largest, {"units": unit, "long_name": text})
-    return result
-
-
-def _rain_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
+        arrays |= _arrays(scores_of(TimeMeanScore), TimeMeans(mean, plan.reference.grid))
+    notes = {"units": "d", "long_name": "length of the time mean"}
+    arrays["mean_days"] = Labelled((), mean.days, notes)
     counts = precipitation(run, plan.reference, plan.rain_stream, plan.counted(plan.rain_stream))
     if not counts.weight.any():
         run.note(
             f"no PRECT of {plan.rain_stream} in common with the reference; no distribution of "
             "precipitation of this run"
         )
-    largest = np.where(np.isfinite(counts.largest), counts.largest, np.nan)
-    note = {"comment": f"means of stream {plan.rain_stream}"}
-    return {
-        "precipitation_frequency": (
-            ("surface", "rain_bin"),
-            counts.frequency(),
-            {"units": "1", "long_name": "fraction of area and time by precipitation", **note},
-        ),
-        "precipitation_quantile": (
-            ("surface", "quantile"),
-            counts.quantiles(),
-            {"units": "mm d-1", "long_name": "quantile of precipitation", **note},
-        ),
-        "precipitation_largest": (
-            ("surface",),
-            largest,
-            {"units": "mm d-1", "long_name": "largest precipitation", **note},
-        ),
-    }
+    return arrays | _arrays(scores_of(PrecipitationScore), counts, stream=plan.rain_stream)
+
+
+def _arrays(
+    scores: Sequence[OnlineScore[State]], state: State, **parts: str
+) -> dict[str, Labelled]:
+    """The values of scores for every quantity that the run holds."""
+    arrays = {}
+    for score in scores:
+        for subject in score.subjects.members:
+            values = score.values(state, subject)
+            if values is not None:
+                labelled = score.labelled(values, subject, **parts)
+                arrays[score.variable_of(subject, **parts)] = labelled
+    return arrays
+
+
+def _period_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
+    """Scores of every mean of a stream, along its axis; NaN where there is no matching mean."""
+    arrays: dict[str, Labelled] = {}
+    scores = scores_of(PeriodScore)
+    for stream, word in _STREAMS.items():
+        periods = plan.periods[stream]
+        if not periods:
+            continue
+        found = [
+            (score, subject, np.full((*score.shape, len(periods)), np.nan))
+            for score in scores
+            for subject in score.subjects.members
+        ]
+        for i, means in _matching(run, plan, stream):
+            for score, subject, along in found:
+                values = score.values(means, subject)
+                along[..., i] = np.nan if values is None else values
+        for score, subject, along in found:
+            if score.saved_if_empty or np.isfinite(along).any():
+                labelled = score.labelled(along, subject, mean=word)
+                dims = tuple(AXES[stream] if dim == "time" else dim for dim in labelled.dims)
+                arrays[score.variable_of(subject, mean=word)] = labelled._replace(dims=dims)
+    return arrays
+
+
+def _matching(run: RunHistory, plan: Plan, stream: str) -> Iterator[tuple[int, PeriodMeans]]:
+    """Numbers of the reference's periods of which the run has a mean, and both means."""
+    reference, names = plan.reference, fields_read()
+    of_run = run.periods(stream)
+    for i, period in enumerate(plan.periods[stream]):
+        if period not in of_run:
+            continue
+        fields = run.read(stream, period, names)
+        if fields is None:
+            continue
+        truth = None if run is reference else reference.read(stream, period, names)
+        yield i, PeriodMeans(fields, truth or {}, reference.grid)

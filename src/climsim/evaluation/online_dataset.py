@@ -13,11 +13,11 @@ import xarray
 from climsim.constants import SECONDS_PER_DAY
 from climsim.evaluation.history import Period, RunHistory, date_of
 from climsim.evaluation.members import Member
+from climsim.evaluation.online_score import OnlineScore
 from climsim.evaluation.precipitation import EDGES, QUANTILES
 from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES
+from climsim.evaluation.score import Labelled, scores_of
 from climsim.evaluation.stability import alive_fraction, outcome_of
-
-Labelled = tuple[tuple[str, ...], Any, dict[str, Any]]
 
 MEMBER, REFERENCE, FLOOR = "member", "reference", "floor"
 """Roles of a run: emulated physics, MMF1, MMF2."""
@@ -90,16 +90,17 @@ def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
     templates: dict[str, Labelled] = {}
     for row in rows:
         templates |= {name: value for name, value in row.arrays.items() if name not in templates}
+    # Rows differ in what belongs to the reference only in the periods that they share with it.
+    of_reference = {score.name for score in scores_of(OnlineScore) if score.of_reference}
+    reference = [row.role for row in rows].index(REFERENCE)
     arrays: dict[str, Labelled] = {}
-    for name, (axes, template, notes) in templates.items():
-        blank = np.full(np.shape(template), np.nan)
-        stack = np.stack([np.asarray(row.arrays.get(name, (0, blank))[1]) for row in rows])
-        # The tropopause belongs to the reference; rows differ only in the periods they share.
-        is_reference = [row.role == REFERENCE for row in rows].index(True)
-        if name == "tropopause":
-            arrays[name] = (axes, stack[is_reference], notes)
+    for name, (dims, template, notes) in templates.items():
+        blank = Labelled(dims, np.full(np.shape(template), np.nan), notes)
+        stack = np.stack([np.asarray(row.arrays.get(name, blank).values) for row in rows])
+        if name in of_reference:
+            arrays[name] = Labelled(dims, stack[reference], notes)
         else:
-            arrays[name] = (("run", *axes), stack, notes)
+            arrays[name] = Labelled(("run", *dims), stack, notes)
     arrays |= _record_arrays(rows)
     dataset = xarray.Dataset(arrays, _coordinates(rows, plan))
     labels = labels_of(rows)
@@ -123,31 +124,23 @@ def _record_arrays(rows: list[Row]) -> dict[str, Labelled]:
     members = [(row.member, o) for row, o in zip(rows, outcomes, strict=True) if row.role == MEMBER]
     days = np.unique(np.concatenate([[0.0], *([o.days, o.days_wanted] for o in outcomes)]))
     groups, fraction = alive_fraction(members, days)
-    return {
-        "status": (("run",), [o.status for o in outcomes], {"long_name": "how the run ended"}),
-        "days": (
-            ("run",),
-            [o.days for o in outcomes],
-            {"units": "d", "long_name": "simulated days"},
-        ),
-        "days_wanted": (
-            ("run",),
-            [o.days_wanted for o in outcomes],
-            {"units": "d", "long_name": "simulated days asked for"},
-        ),
-        "sypd": (
-            ("run",),
-            [o.sypd for o in outcomes],
-            {"units": "1", "long_name": "simulated years per day of wall time"},
-        ),
-        "alive_fraction": (
-            ("group", "elapsed"),
-            fraction,
-            {"units": "1", "long_name": "fraction of seeds that had not become unstable"},
-        ),
-        "group_network": (("group",), [g[0] for g in groups], {"long_name": "network"}),
-        "group_recipe": (("group",), [g[1] for g in groups], {"long_name": "recipe"}),
-        "elapsed": (("elapsed",), days, {"units": "d", "long_name": "days since the start"}),
+    notes = {
+        "status": {"long_name": "how the run ended"},
+        "days": {"units": "d", "long_name": "simulated days"},
+        "days_wanted": {"units": "d", "long_name": "simulated days asked for"},
+        "sypd": {"units": "1", "long_name": "simulated years per day of wall time"},
+    }
+    arrays = {
+        name: Labelled(("run",), [getattr(outcome, name) for outcome in outcomes], about)
+        for name, about in notes.items()
+    }
+    survival = {"units": "1", "long_name": "fraction of seeds that had not become unstable"}
+    since = {"units": "d", "long_name": "days since the start"}
+    return arrays | {
+        "alive_fraction": Labelled(("group", "elapsed"), fraction, survival),
+        "group_network": Labelled(("group",), [g[0] for g in groups], {"long_name": "network"}),
+        "group_recipe": Labelled(("group",), [g[1] for g in groups], {"long_name": "recipe"}),
+        "elapsed": Labelled(("elapsed",), days, since),
     }
 
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.constants import E3SM, SECONDS_PER_DAY
 from climsim.evaluation.history import Period, RunHistory
-from climsim.evaluation.metrics import weighted_deviation, weighted_mean, weighted_rmse
+from climsim.evaluation.metrics import weighted_rmse
 from climsim.evaluation.precipitation import PrecipitationCounts
-from climsim.evaluation.regions import REGIONS, band_members, surface_members
+from climsim.evaluation.regions import surface_members
 from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.grid import ColumnGrid
 from climsim.physics.columns import Columns, layer_mass
@@ -69,24 +69,8 @@ SERIES: Final[dict[str, tuple[str, str]]] = {
 """Quantities of the regional series."""
 _PATHS = ("TGCLDLWP", "TGCLDIWP")
 _FRACTIONS = ("LANDFRAC", "OCNFRAC", "ICEFRAC")
-_FIELDS = (*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS)
-
-
-@dataclass(frozen=True)
-class Growth:
-    """Error and regional series along the periods of the reference; NaN where there is no match.
-
-    Attributes:
-        rmse: (period,) mass-weighted RMSE by field.
-        mean: (region, period) area mean by quantity of `SERIES`.
-        deviation: (region, period) standard deviation over the area by quantity.
-        confidence: (period,) mass-weighted mean by field of `CONFIDENCE`.
-    """
-
-    rmse: dict[str, Array]
-    mean: dict[str, Array]
-    deviation: dict[str, Array]
-    confidence: dict[str, Array]
+FIELDS: Final = (*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS)
+"""Fields of the history that are always read."""
 
 
 @dataclass(frozen=True)
@@ -114,50 +98,6 @@ def mass_weighted_rmse(values: Array, reference: Array, weights: Array) -> float
     return float(weighted_rmse(values, reference, weights, axis=(0, 1)))
 
 
-def growth(
-    run: RunHistory, reference: RunHistory, stream: str, periods: Sequence[Period]
-) -> Growth:
-    """Error against the reference and regional series, period by period.
-
-    Args:
-        run: the run.
-        reference: the run that it is compared with.
-        stream: history stream.
-        periods: periods of the reference in order.
-    """
-    size, regions = len(periods), len(REGIONS)
-    result = Growth(
-        {name: np.full(size, np.nan) for name in PROFILES},
-        {name: np.full((regions, size), np.nan) for name in SERIES},
-        {name: np.full((regions, size), np.nan) for name in SERIES},
-        {name: np.full(size, np.nan) for name in CONFIDENCE},
-    )
-    members = band_members(reference.grid.lat, REGIONS)
-    own = run.periods(stream)
-    for i, period in enumerate(periods):
-        if period not in own:
-            continue
-        fields = run.read(stream, period, _FIELDS)
-        if fields is None:
-            continue
-        for name, values in series_fields(fields, reference.grid).items():
-            area = members * reference.grid.area
-            result.mean[name][:, i] = weighted_mean(values, area)
-            result.deviation[name][:, i] = [weighted_deviation(values, a) for a in area]
-        if "PS" in fields:
-            mass = mass_weights(reference.grid, fields["PS"])
-            for name in CONFIDENCE.keys() & fields.keys():
-                result.confidence[name][i] = weighted_mean(fields[name], mass, axis=(0, 1))
-        truth = reference.read(stream, period, _FIELDS)
-        if truth is None or "PS" not in truth or run is reference:
-            continue
-        weights = mass_weights(reference.grid, truth["PS"])
-        for name in PROFILES:
-            if name in fields and name in truth:
-                result.rmse[name][i] = mass_weighted_rmse(fields[name], truth[name], weights)
-    return result
-
-
 def series_fields(fields: dict[str, Array], grid: ColumnGrid) -> dict[str, Array]:
     """Quantities of `SERIES` (column,) from the fields of one mean."""
     result: dict[str, Array] = {n: fields[n] for n in ("TMQ", "PRECT") if n in fields}
@@ -172,7 +112,11 @@ def series_fields(fields: dict[str, Array], grid: ColumnGrid) -> dict[str, Array
 
 
 def time_mean(
-    run: RunHistory, reference: RunHistory, stream: str, periods: Sequence[Period]
+    run: RunHistory,
+    reference: RunHistory,
+    stream: str,
+    periods: Sequence[Period],
+    names: Sequence[str] = FIELDS,
 ) -> TimeMean:
     """Mean of a run and of the reference over the periods that both have, weighted by length.
 
@@ -181,6 +125,7 @@ def time_mean(
         reference: the run that it is compared with.
         stream: history stream.
         periods: periods of the reference that count.
+        names: fields that are read.
     """
     sums: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
     lengths: dict[str, float] = {}
@@ -189,8 +134,8 @@ def time_mean(
     for period in periods:
         if period not in own:
             continue
-        fields = run.read(stream, period, _FIELDS)
-        truth = reference.read(stream, period, _FIELDS)
+        fields = run.read(stream, period, names)
+        truth = reference.read(stream, period, names)
         if fields is None or truth is None:
             continue
         days = (period[1] - period[0]) / SECONDS_PER_DAY
@@ -199,8 +144,8 @@ def time_mean(
         own_only = fields.keys() & CONFIDENCE.keys()
         for name in shared | own_only:
             lengths[name] = lengths.get(name, 0.0) + days
-        for side, values, names in ((0, fields, shared | own_only), (1, truth, shared)):
-            for name in names:
+        for side, values, held in ((0, fields, shared | own_only), (1, truth, shared)):
+            for name in held:
                 sums[side][name] = sums[side].get(name, 0.0) + days * values[name]
     run_mean, reference_mean = (
         {name: values / lengths[name] for name, values in side.items()} for side in sums

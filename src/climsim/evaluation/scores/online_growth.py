@@ -1,0 +1,93 @@
+"""Online scores of every daily and monthly mean: error growth and regional series."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.evaluation.metrics import weighted_deviation, weighted_mean
+from climsim.evaluation.online_run import mass_weighted_rmse
+from climsim.evaluation.online_score import (
+    LOSSES,
+    PROFILE_FIELDS,
+    QUANTITIES,
+    PeriodMeans,
+    PeriodScore,
+)
+from climsim.evaluation.regions import REGIONS, band_members
+from climsim.evaluation.score import Subject, register
+
+Array = NDArray[np.floating]
+
+
+@register
+class Growth(PeriodScore):
+    """Root mean squared difference from the reference, mean by mean."""
+
+    name = "growth_{mean}_{profile}"
+    long_name = "mass-weighted RMSE of {what} against the reference, {mean} means"
+    subjects = PROFILE_FIELDS
+    dims = ("time",)
+    weights = "layer mass, area"
+
+    def values(self, state: PeriodMeans, subject: Subject) -> float | None:
+        weights = state.reference_mass
+        if weights is None or subject.name not in state.run.keys() & state.reference.keys():
+            return None
+        return mass_weighted_rmse(state.run[subject.name], state.reference[subject.name], weights)
+
+
+class _Series(PeriodScore):
+    subjects = QUANTITIES
+    dims = ("region", "time")
+    shape = (len(REGIONS),)
+    weights = "area"
+
+
+@register
+class SeriesMean(_Series):
+    """Mean over each region."""
+
+    name = "series_{mean}_{quantity}_mean"
+    long_name = "area mean of {what}, {mean} means"
+
+    def values(self, state: PeriodMeans, subject: Subject) -> Array | None:
+        if subject.name not in state.series:
+            return None
+        area = band_members(state.grid.lat, REGIONS) * state.grid.area
+        return weighted_mean(state.series[subject.name], area)
+
+
+@register
+class SeriesDeviation(_Series):
+    """Standard deviation over the area of each region."""
+
+    name = "series_{mean}_{quantity}_deviation"
+    long_name = "area deviation of {what}, {mean} means"
+
+    def values(self, state: PeriodMeans, subject: Subject) -> Array | None:
+        if subject.name not in state.series:
+            return None
+        area = band_members(state.grid.lat, REGIONS) * state.grid.area
+        values = state.series[subject.name]
+        return np.array([weighted_deviation(values, weights) for weights in area])
+
+
+@register
+class LossSeries(PeriodScore):
+    """Mean of the losses that a confidence head predicts and, where known, of the true ones.
+
+    The true ones (``DTPHYSLOSS``, ...) are known where the physics ran beside the network.
+    """
+
+    name = "confidence_{mean}_{loss}"
+    long_name = "mass-weighted mean of the {what}, {mean}"
+    subjects = LOSSES
+    dims = ("time",)
+    weights = "layer mass, area"
+    saved_if_empty = False
+
+    def values(self, state: PeriodMeans, subject: Subject) -> Array | None:
+        if state.mass is None or subject.name not in state.run:
+            return None
+        return weighted_mean(state.run[subject.name], state.mass, axis=(0, 1))

@@ -1,0 +1,204 @@
+"""Online scores of the time mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.evaluation.metrics import weighted_mean, weighted_rmse
+from climsim.evaluation.online_run import mass_weighted_rmse, tropopause_pressure
+from climsim.evaluation.online_score import (
+    LOSSES,
+    PROFILE_FIELDS,
+    SURFACE_FIELDS,
+    TimeMeans,
+    TimeMeanScore,
+)
+from climsim.evaluation.regions import zonal_mean
+from climsim.evaluation.score import ALL, Subject, Subjects, register
+
+Array = NDArray[np.floating]
+
+
+@register
+class MeanRmse(TimeMeanScore):
+    """Root mean squared error of the time mean of a field with levels."""
+
+    name = "rmse_mean_{profile}"
+    long_name = "mass-weighted RMSE of time-mean {what}"
+    subjects = PROFILE_FIELDS
+    weights = "layer mass, area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> float | None:
+        pair = state.pair(subject)
+        return None if pair is None else mass_weighted_rmse(*pair, state.mass)
+
+
+@register
+class MeanRmseByLevel(TimeMeanScore):
+    """The same by level."""
+
+    name = "rmse_profile_{profile}"
+    long_name = "RMSE by level of time-mean {what}"
+    subjects = PROFILE_FIELDS
+    dims = ("level",)
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        pair = state.pair(subject)
+        return None if pair is None else weighted_rmse(*pair, state.grid.area)
+
+
+@register
+class ZonalBias(TimeMeanScore):
+    """Zonal mean of the run minus that of the reference, in bins of 10 degrees of latitude."""
+
+    name = "zonal_bias_{profile}"
+    long_name = "zonal-mean bias of time-mean {what}"
+    subjects = PROFILE_FIELDS
+    dims = ("level", "latitude")
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return _zonal_bias(state, subject)
+
+
+@register
+class ZonalMean(TimeMeanScore):
+    """Zonal mean of a field with levels."""
+
+    name = "zonal_mean_{profile}"
+    long_name = "zonal mean of time-mean {what}"
+    subjects = PROFILE_FIELDS
+    dims = ("level", "latitude")
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return state.zonal(subject.name) if subject.name in state.mean.run else None
+
+
+@register
+class SurfaceMap(TimeMeanScore):
+    """Time mean of a field without levels."""
+
+    name = "map_{surface_field}"
+    long_name = "time mean of {what}"
+    subjects = SURFACE_FIELDS
+    dims = ("column",)
+    weights = "length of the means"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return state.mean.run.get(subject.name)
+
+
+@register
+class SurfaceZonalMean(TimeMeanScore):
+    """Zonal mean of a field without levels."""
+
+    name = "zonal_mean_{surface_field}"
+    long_name = "zonal mean of {what}"
+    subjects = SURFACE_FIELDS
+    dims = ("latitude",)
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return state.zonal(subject.name) if subject.name in state.mean.run else None
+
+
+@register
+class SurfaceRmse(TimeMeanScore):
+    """Root mean squared error of the time mean of a field without levels."""
+
+    name = "rmse_mean_{surface_field}"
+    long_name = "RMSE of time-mean {what}"
+    subjects = SURFACE_FIELDS
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> float | None:
+        pair = state.pair(subject)
+        return None if pair is None else float(weighted_rmse(*pair, state.grid.area))
+
+
+@register
+class LossByLevel(TimeMeanScore):
+    """Area mean of a predicted or true loss by level."""
+
+    name = "confidence_profile_{loss}"
+    long_name = "area mean of the time-mean {what}"
+    subjects = LOSSES
+    dims = ("level",)
+    weights = "area"
+    comment = "in units of the training loss"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        found = state.mean.run.get(subject.name)
+        return None if found is None else weighted_mean(found, state.grid.area)
+
+
+@register
+class LossZonalMean(TimeMeanScore):
+    """Zonal mean of a predicted or true loss."""
+
+    name = "zonal_mean_{loss}"
+    long_name = "zonal mean of the time-mean {what}"
+    subjects = LOSSES
+    dims = ("level", "latitude")
+    weights = "area"
+    comment = "in units of the training loss"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return state.zonal(subject.name) if subject.name in state.mean.run else None
+
+
+@register
+class Tropopause(TimeMeanScore):
+    """Zonal mean of the lapse-rate tropopause of the reference."""
+
+    name = "tropopause"
+    long_name = "zonal mean of the tropopause pressure of the reference"
+    subjects = ALL
+    units = "Pa"
+    dims = ("latitude",)
+    weights = "area"
+    comment = "lapse-rate definition of the World Meteorological Organization"
+    of_reference = True
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return _tropopause(state)
+
+
+@register
+class TroposphericBias(TimeMeanScore):
+    """Largest zonal-mean bias below the tropopause, of `T` and `Q`."""
+
+    name = "tropospheric_bias_{profile}"
+    long_name = "largest zonal-mean tropospheric bias of {what}"
+    subjects = Subjects("profile", tuple(x for x in PROFILE_FIELDS.members if x.name in ("T", "Q")))
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> float | None:
+        bias, tropopause = _zonal_bias(state, subject), _tropopause(state)
+        if bias is None or tropopause is None:
+            return None
+        grid = state.grid
+        pressure = zonal_mean(
+            grid.midpoint_pressure(state.mean.reference["PS"]), grid.lat, grid.area
+        )
+        below = np.where(pressure > tropopause, np.abs(bias), np.nan)
+        return float(np.nanmax(below)) if np.isfinite(below).any() else np.nan
+
+
+def _zonal_bias(state: TimeMeans, subject: Subject) -> Array | None:
+    if state.pair(subject) is None:
+        return None
+    return state.zonal(subject.name) - state.zonal(subject.name, reference=True)
+
+
+def _tropopause(state: TimeMeans) -> Array | None:
+    """Zonal-mean pressure (latitude,) of the reference's tropopause, over columns that have one."""
+    grid, reference = state.grid, state.mean.reference
+    if not all(name in reference for name in ("T", "Q", "PS")):
+        return None
+    column = tropopause_pressure(reference, grid)
+    found = np.isfinite(column)
+    return zonal_mean(np.where(found, column, 0.0), grid.lat, grid.area * found)
