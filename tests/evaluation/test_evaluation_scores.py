@@ -4,17 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation import score as registry
 from climsim.evaluation.block import OUTPUT_PAIRS, STEPS, Block, Steps
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore, accumulate
-from climsim.evaluation.online_score import OnlineScore
-from climsim.evaluation.score import register, score_table, scores_of
+from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.online_score import OnlineScore, TimeMeanScore
+from climsim.evaluation.score import ALL, register, score_table, scores_of
 from climsim.evaluation.sums import Accumulator, Statistic, Sums
 from climsim.variables import OUTPUTS
-from evaluation_synthetic import make_grid
+from evaluation_synthetic import make_globe, make_grid, write_run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
 FAMILIES = {"OfflineScore": OfflineScore, "OnlineScore": OnlineScore}
@@ -106,3 +108,27 @@ def test_documentation_holds_the_table_of_scores(family):
     assert f"<!-- scores: {family} -->\n\n{table}\n" in DOCS.read_text(), (
         f"the table under `scores: {family}` in docs/evaluation.md should be:\n{table}"
     )
+
+
+def test_new_online_score_is_one_class_and_reads_the_field_that_it_names(own_registry, tmp_path):
+    @register
+    class OceanColumns(TimeMeanScore):
+        """Columns of open ocean."""
+
+        name = "ocean_columns"
+        long_name = "columns of open ocean"
+        subjects = ALL
+        fields = ("OCNFRAC",)
+        units = "1"
+        weights = "none"
+
+        def values(self, state, subject):
+            return float(state.mean.run["OCNFRAC"].sum())
+
+    grid = make_globe(longitudes=6, latitudes=5, levels=8)
+    for name in ("mmf1", "unet-standard-7"):
+        write_run(tmp_path / name, days=1, grid=grid)
+    config = OnlineConfig((tmp_path / "unet-standard-7",), tmp_path / "mmf1", tmp_path / "o.nc")
+    with xarray.open_dataset(evaluate_online(config)) as found:
+        assert found["ocean_columns"].dims == ("run",)
+        assert (found["ocean_columns"] > 0).all()
