@@ -10,6 +10,7 @@ from climsim import cli
 from climsim.configuration import flat_defaults
 from climsim.console import configure_logging
 from climsim.keys import keys
+from climsim.plugins import load_reference
 from climsim.stages import STAGES, Stage, load
 
 
@@ -158,3 +159,19 @@ def product(config, progress):
 
 def scores(result):
     return ("mean R2: 0.5", "R2: heating 0.6")
+
+
+def test_findings_of_doctor_can_be_read_as_json(climsim):
+    code, output, _ = climsim("doctor", "--json")
+    findings = json.loads(output)
+    assert code == (1 if any(f["required"] and not f["ok"] for f in findings) else 0)
+    assert {k: findings[1][k] for k in ("what", "ok")} == {"what": "climsim", "ok": True}
+
+
+def test_error_in_code_of_the_user_names_its_line(monkeypatch, capsys, tmp_path):
+    (tmp_path / "mine.py").write_text("def restore(path):\n    return {}['state']\n")
+    restore = load_reference(f"{tmp_path / 'mine.py'}:restore", "host")
+    assert cli.guarded(lambda: restore("start.npz"), debug=False) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "mine.py: KeyError at line 2, in restore: 'state': fix the code" in said
+    assert "unexpected" not in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ import click
 
 from climsim.errors import ClimSimError
 from climsim.help import StageCommand
-from climsim.options import Shown, add_common_options, explained, shown
+from climsim.options import LocalPath, Shown, add_common_options, explained, shown
 from climsim.stages import GROUPS, STAGES, Stage, load
 from climsim.workflow.commands import experiment
 
@@ -55,6 +56,16 @@ def _as_json(title: str, result: Any, scores: Sequence[str], seconds: float) -> 
     values = dict(vars(result)) if dataclasses.is_dataclass(result) else result
     content = {"command": title, "result": values, "scores": list(scores), "seconds": seconds}
     return json.dumps(content, default=str)
+
+
+def _as_list(rows: Sequence[Any]) -> str:
+    """Dataclasses as JSON; what is unknown is null there, which has no NaN."""
+
+    def known(value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    content = [{key: known(value) for key, value in vars(row).items()} for row in rows]
+    return json.dumps(content, indent=2, default=str)
 
 
 def _stage_command(stage: Stage) -> click.Command:
@@ -138,12 +149,16 @@ _add_stages()
 
 
 def _online_status() -> click.Command:
-    @click.argument("folder", default="runs", type=click.Path(path_type=Path))
-    def callback(folder: Path) -> None:
+    @click.argument("folder", default="runs", type=LocalPath())
+    @click.option("--json", "as_text", is_flag=True, help="Print JSON instead of a table.")
+    def callback(folder: Path, as_text: bool) -> None:
         from climsim.console import out, text_table
         from climsim.online.status import experiment_status, status_rows
 
         runs = experiment_status(folder)
+        if as_text:
+            click.echo(_as_list(runs))
+            return
         out.print(text_table(status_rows(runs)))
         for run in runs:
             if run.health:
@@ -157,13 +172,17 @@ _group("online").add_command(_online_status())
 
 
 @main_group.command()
-def doctor() -> None:
+@click.option("--json", "as_text", is_flag=True, help="Print JSON instead of a table.")
+def doctor(as_text: bool) -> None:
     """Say what is installed, which devices are there and what is missing."""
     from climsim.console import out
     from climsim.doctor import examine, table
 
     findings = examine()
-    out.print(table(findings))
+    if as_text:
+        click.echo(_as_list(findings))
+    else:
+        out.print(table(findings))
     if any(not finding.ok and finding.required for finding in findings):
         raise ClimSimError("doctor: something required is missing: see the rows marked 'missing'")
 
@@ -172,7 +191,7 @@ main_group.add_command(experiment)
 
 
 @main_group.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
 @click.option("--json", "as_text", is_flag=True, help="Print JSON instead of a tree.")
 def provenance(file: Path, as_text: bool) -> None:
     """Show what made FILE, back to the raw data, and whether its inputs are unchanged.
@@ -205,6 +224,7 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
         0, 1 for an error, 130 when interrupted.
     """
     from climsim.console import fail
+    from climsim.plugins import error_of_user
     from climsim.system import refusal
 
     try:
@@ -228,7 +248,7 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
         if isinstance(error, OSError) and error.filename is None:
             _drop_output()
         text = " ".join(str(error).split())
-        known = refusal(error)
+        known = refusal(error) or error_of_user(error)
         fail(str(known or f"unexpected {type(error).__name__}: {text} (--debug shows where)"))
         return 1
     return 0

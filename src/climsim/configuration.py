@@ -203,7 +203,7 @@ def _fit(hint: Any, value: Any, key: str) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool) and is_text(hint):
         value = str(value)
     if Path in kinds and isinstance(value, str) and (value or str not in kinds):
-        return _path(value, key, url=StoreUrl in kinds)
+        return local_path(value, key, url=StoreUrl in kinds)
     return value
 
 
@@ -226,7 +226,17 @@ def _fit_list(hint: Any, value: Any, key: str) -> Any:
     return fitted
 
 
-def _path(text: str, key: str, url: bool) -> str:
+def local_path(text: str, key: str, url: bool = False) -> str:
+    """A path as a user types it, with the home folder in place of a tilde.
+
+    Args:
+        text: as typed.
+        key: that it is the value of, for messages.
+        url: whether a URL may stand for it.
+
+    Raises:
+        ClimSimError: if it is empty, or a URL where none may be.
+    """
     if not text.strip():
         raise ClimSimError(f"{key}: expected a path, found an empty text: give one")
     if is_url(text) and not url:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +15,19 @@ _HELP = {
     VERBOSE: (["-v", "--verbose"], "Show more of the log."),
     QUIET: (["-q", "--quiet"], "Show results and errors only."),
 }
+
+
+class LocalPath(click.ParamType):
+    """A path of this machine, as an argument without a key."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; an empty text and a URL are refused as where a key gives it."""
+        from climsim.configuration import local_path
+
+        key = "path" if param is None or param.name is None else param.name
+        return Path(local_path(str(value), key))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from climsim.files import file_hash
 logger = logging.getLogger(__name__)
 
 _MARK = ".py:"
+_MODULE = "climsim_user_"
+"""Begin of the names of the modules that files of users become."""
 
 
 def is_reference(name: str) -> bool:
@@ -120,7 +122,7 @@ def load_reference(name: str, kind: str) -> Any:
 
 @cache
 def _run(path: Path) -> ModuleType:
-    name = f"climsim_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
     assert specification.loader is not None
@@ -175,6 +177,30 @@ def load_entry_point(group: str, name: str) -> Any:
         return point.load()
     except (Exception, SystemExit) as error:
         raise _broken(f"entry point {name!r} of {group} ({point.value})", error) from error
+
+
+def error_of_user(error: BaseException) -> ClimSimError | None:
+    """The clear line for an error that code of a user raised; None for any other.
+
+    Args:
+        error: as it was caught.
+    """
+    modules = (module for name, module in sys.modules.items() if name.startswith(_MODULE))
+    own = {module.__file__ for module in modules}
+    place = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in own:
+            place = trace
+        trace = trace.tb_next
+    if place is None:
+        return None
+    code = place.tb_frame.f_code
+    said = " ".join(str(error).split())
+    return ClimSimError(
+        f"{code.co_filename}: {type(error).__name__} at line {place.tb_lineno}, in {code.co_name}"
+        f"{f': {said}' if said else ''}: fix the code"
+    )
 
 
 def _broken(where: str, error: BaseException) -> ClimSimError:

@@ -1,6 +1,7 @@
 """The overview of runs: running, stopped, complete, unstable, and how long they still take."""
 
 import io
+import json
 
 import pytest
 from click.testing import CliRunner
@@ -66,6 +67,21 @@ def test_run_on_its_way_shows_the_time_left(tmp_path):
     assert summary.status == "running"
     assert 0 < summary.seconds_left == pytest.approx(86400 / 365 / summary.sypd)
     assert record.status == "complete"
+
+
+def test_overview_can_be_read_as_json(tmp_path):
+    run_online(config(tmp_path / "good"), host=ToyHost())
+    shown = CliRunner().invoke(main_group, ["online", "status", str(tmp_path), "--json"])
+    (run,) = json.loads(shown.output)
+    assert (run["case"], run["status"], run["days"]) == ("good", "complete", 2.0)
+    assert run["seconds_left"] is None
+
+
+@pytest.mark.parametrize("folder", ["", "s3://bucket/runs"])
+def test_folder_that_is_no_path_of_this_machine_is_refused(folder):
+    result = CliRunner().invoke(main_group, ["online", "status", folder])
+    assert isinstance(result.exception, ClimSimError)
+    assert str(result.exception).startswith("folder: expected a path")
 
 
 def test_folder_without_runs_is_named(tmp_path):

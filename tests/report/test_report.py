@@ -21,8 +21,8 @@ from climsim.report.growth import growth_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import summarize
-from climsim.report.tables import best_members_table, stability_table
-from evaluation_synthetic import write_study
+from climsim.report.tables import best_members_table, stability_table, undefined_table
+from evaluation_synthetic import offline_metrics, write_study
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,17 @@ def test_members_that_failed_have_a_row_and_say_where(study, failures):
     assert runs["U-Net, standard, seed 1024"] == "failed: train"
     assert "failed: online" in [r[table.heads.index("run")].text for r in table.rows]
     assert not any("mmf2" in r[0].text for r in table.rows)
+
+
+def test_page_names_members_scored_on_values_that_are_no_numbers(files, tmp_path):
+    metrics = offline_metrics("unet", "v6")
+    what = "the model returned no finite number for ptend_t in 3 of 7 columns"
+    metrics.attrs["problems"] = json.dumps([what])
+    write_netcdf(metrics, tmp_path / "bad.nc", checked=True)
+    study = Study.open([tmp_path / "bad.nc"], None)
+    table = undefined_table(study)
+    assert [cell.text for cell in table.rows[0]][1] == what
+    assert undefined_table(Study.open(files[0][:1], None)) is None
 
 
 def test_page_shows_what_failed(files, failures, tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import xarray
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
@@ -26,7 +25,7 @@ from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.regions import surface_members
 from climsim.evaluation.sums import Accumulator
 from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
-from climsim.integrity import check_netcdf
+from climsim.integrity import open_checked
 from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
@@ -317,8 +316,7 @@ def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[n
 def _is_current(path: Path, attributes: dict[str, str]) -> bool:
     if not path.exists():
         return False
-    check_netcdf(path)
-    with xarray.open_dataset(path, decode_times=False) as dataset:
+    with open_checked(path) as dataset:
         return all(
             dataset.attrs.get(key) == attributes[key]
             for key in ("configuration", "input_hashes", "climsim_version")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
-from climsim.integrity import check_netcdf
+from climsim.integrity import open_checked
 from climsim.names import check_name
 from climsim.system import refusal
 
@@ -70,9 +71,8 @@ class Study:
 def _load(path: Path, attribute: str) -> xarray.Dataset:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")
-    check_netcdf(path)
     try:
-        with xarray.open_dataset(path, decode_times=False, decode_timedelta=False) as dataset:
+        with open_checked(path) as dataset:
             loaded = dataset.load()
     except (OSError, ValueError) as error:
         raise refusal(error, path) or ClimSimError(
@@ -125,4 +125,10 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     optional = {"parameters": np.nan, "training_hours": np.nan, "training_device": ""}
     for key, unknown in optional.items():
         extra[key] = ("member", [d.attrs.get(key, unknown) for d in datasets])
+    extra["problems"] = ("member", [_problems(d) for d in datasets])
     return joined.assign_coords(member=labels, **extra)
+
+
+def _problems(metrics: xarray.Dataset) -> str:
+    """What was no finite number when a member was scored, in words; empty where all was."""
+    return "; ".join(json.loads(metrics.attrs.get("problems", "[]")))

@@ -18,6 +18,7 @@ from climsim.errors import ClimSimError
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
+from climsim.integrity import open_checked
 from climsim.names import check_name
 from climsim.products import Kind, claim, mentions, noted
 from climsim.report.cells import Table
@@ -31,6 +32,7 @@ from climsim.report.tables import (
     provenance_rows,
     published_table,
     stability_table,
+    undefined_table,
 )
 
 Progress = Callable[[int, int], None]
@@ -160,6 +162,7 @@ def _tables(study: Study, failures: list[Failure]) -> dict[str, Table | None]:
         "best": best_members_table(study),
         "published": published_table(study),
         "stability": stability_table(study),
+        "undefined": undefined_table(study),
         "growth": growth_table(study),
     }
 
@@ -238,12 +241,10 @@ def _experiment(config: ReportConfig) -> str:
 
 def _provenance(study: Study, config: ReportConfig) -> Table:
     """What made each file of metrics."""
-    import xarray
-
     files = [*config.offline, *([config.online] if config.online else [])]
     entries = []
     for path in files:
-        with xarray.open_dataset(path, decode_times=False) as dataset:
+        with open_checked(path) as dataset:
             entries.append((path.name, dict(dataset.attrs)))
     return provenance_rows(entries)
 

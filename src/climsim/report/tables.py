@@ -51,6 +51,17 @@ def stability_table(study: Study) -> Table | None:
     return Table(heads, rows, larger_first=frozenset(["days", "days wanted", "SYPD"]))
 
 
+def undefined_table(study: Study) -> Table | None:
+    """Members scored on values that are no finite numbers; None where there is none."""
+    if study.offline is None:
+        return None
+    names = member_names(study)
+    problems = zip(study.offline["member"].values, study.offline["problems"].values, strict=True)
+    rows = [[text(names[str(label)]), text(str(what))] for label, what in problems if what]
+    note = "The scores of these outputs are undefined, and means over them too."
+    return Table(("member", "what is no number"), rows, note) if rows else None
+
+
 def _trouble(instability: dict[str, Any] | None) -> str:
     """What made a run unstable, in words."""
     if not instability:
