@@ -11,18 +11,13 @@ import logging
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from climsim.errors import ClimSimError
 from climsim.system import refusal
-
-if TYPE_CHECKING:
-    import xarray
 
 logger = logging.getLogger(__name__)
 
@@ -80,24 +75,6 @@ def check_netcdf(path: str | Path) -> None:
             f"{path}: was damaged or edited after it was written (its content does not fit its "
             "checksum): delete it and make it again"
         )
-
-
-@contextmanager
-def open_checked(path: str | Path) -> Iterator[xarray.Dataset]:
-    """Open a netCDF file of this package for as long as a block lasts, its content checked.
-
-    Times and intervals stay the numbers that they are in the file.
-
-    Raises:
-        ClimSimError: if it cannot be read, or was changed since it was written.
-    """
-    import xarray
-
-    check_netcdf(path)
-    with xarray.open_dataset(
-        path, engine="netcdf4", decode_times=False, decode_timedelta=False
-    ) as dataset:
-        yield dataset
 
 
 def _content_hash(file: Any) -> str:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from synthetic import make_grid, split_config, write_record
 
+from climsim.data.address import StoreUrl
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
@@ -241,6 +242,15 @@ def test_training_continues_on_the_same_data_at_another_path(configure, store_pa
     done = train(replace(config, data=moved), lambda step, _: seen.append(step))
     assert seen[0] > 1
     assert train(config) == done
+
+
+def test_checkpoints_of_a_store_behind_a_url_can_be_read(configure, store_path):
+    config = configure(epochs=1)
+    store = StoreUrl(f"file://{store_path}")
+    behind_url = replace(config, data=replace(config.data, store=store))
+    train(behind_url)
+    assert read_checkpoint(config.out / "best.ckpt")["climsim"]["config"]["data"]["store"] == store
+    assert train(behind_url) == train(config)
 
 
 def test_training_grows_to_more_epochs_as_if_it_had_not_stopped(configure):

@@ -37,6 +37,7 @@ from climsim.data.times import CALENDAR, TIME_UNITS
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.products import Kind, attributes_of, noted
+from climsim.system import refusal
 from climsim.variables import VariableSet, variable
 
 FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
@@ -379,7 +380,9 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
     ) as error:  # fmt: skip
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     except OSError as error:
-        raise ClimSimError(f"{path}: the store cannot be read ({error})") from error
+        raise refusal(error, path) or ClimSimError(
+            f"{path}: the store cannot be read ({error})"
+        ) from error
     if levels is not None and store.n_levels != levels:
         raise ClimSimError(
             f"{path}: the store has {store.n_levels} levels, expected {levels}: use another store "

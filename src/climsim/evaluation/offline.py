@@ -23,9 +23,9 @@ from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.regions import surface_members
+from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.sums import Accumulator
 from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
-from climsim.integrity import open_checked
 from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
@@ -316,7 +316,7 @@ def predict(model: Model, inputs: NDArray[np.float32], levels: int) -> NDArray[n
 def _is_current(path: Path, attributes: dict[str, str]) -> bool:
     if not path.exists():
         return False
-    with open_checked(path) as dataset:
+    with open_metrics(path) as dataset:
         return all(
             dataset.attrs.get(key) == attributes[key]
             for key in ("configuration", "input_hashes", "climsim_version")

@@ -10,8 +10,8 @@ import xarray
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.evaluation.online_dataset import FLOOR, MEMBER
+from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.stability import UNSTABLE
-from climsim.integrity import open_checked
 
 _OUTPUTS = {
     "ptend_t": "heating", "ptend_q0001": "moistening", "ptend_qn": "cloud condensate",
@@ -28,7 +28,7 @@ def offline_lines(path: Path) -> tuple[str, str]:
     Args:
         path: of offline metrics.
     """
-    with open_checked(path) as metrics:
+    with open_metrics(path) as metrics:
         left_out = int(metrics["undefined_outputs"])
         note = f" ({left_out} without variance left out)" if left_out else ""
         each = [
@@ -48,7 +48,7 @@ def online_lines(path: Path) -> tuple[str, ...]:
     Args:
         path: of online metrics.
     """
-    with open_checked(path) as metrics:
+    with open_metrics(path) as metrics:
         members = metrics.isel(run=np.flatnonzero(metrics["role"] == MEMBER))
         status = members["status"].values.astype(str)
         whole = (status != UNSTABLE) & (members["days"] >= members["days_wanted"]).values

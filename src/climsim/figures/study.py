@@ -13,7 +13,7 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
-from climsim.integrity import open_checked
+from climsim.evaluation.saved import open_metrics
 from climsim.names import check_name
 from climsim.system import refusal
 
@@ -72,7 +72,7 @@ def _load(path: Path, attribute: str) -> xarray.Dataset:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")
     try:
-        with open_checked(path) as dataset:
+        with open_metrics(path) as dataset:
             loaded = dataset.load()
     except (OSError, ValueError) as error:
         raise refusal(error, path) or ClimSimError(

@@ -23,6 +23,7 @@ from climsim.integrity import check_zip
 from climsim.interfaces import ENCODINGS
 from climsim.networks.network import Network
 from climsim.networks.registry import architecture, build_network, network_names
+from climsim.system import refusal
 
 _MEMBER = "model.pt"
 _WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -63,7 +64,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         loaded = torch.load(weights, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ClimSimError(
+        raise refusal(error, path) or ClimSimError(
             f"{path}: expected a state dict of tensors, found something that cannot be read "
             f"safely ({reason}): save the model's state_dict() and import that"
         ) from error

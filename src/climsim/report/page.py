@@ -15,10 +15,10 @@ from urllib.parse import quote
 import jinja2
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.saved import open_metrics
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.figures.study import Study
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
-from climsim.integrity import open_checked
 from climsim.names import check_name
 from climsim.products import Kind, claim, mentions, noted
 from climsim.report.cells import Table
@@ -244,7 +244,7 @@ def _provenance(study: Study, config: ReportConfig) -> Table:
     files = [*config.offline, *([config.online] if config.online else [])]
     entries = []
     for path in files:
-        with open_checked(path) as dataset:
+        with open_metrics(path) as dataset:
             entries.append((path.name, dict(dataset.attrs)))
     return provenance_rows(entries)
 

@@ -238,7 +238,7 @@ class TrainConfig:
         _require("seed", self.seed, 0 <= self.seed < 2**31, "a number in 0..2^31-1")
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting as plain nested values (paths as text), for records and checkpoints."""
+        """Every setting as plain nested values (paths and URLs as text), for records."""
         return _plain(dataclasses.asdict(self))
 
 
@@ -247,4 +247,5 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+    # A text of another class, such as a URL, would need its class to be read from a checkpoint.
+    return str(value) if isinstance(value, str | Path) else value

@@ -7,7 +7,7 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.online import OnlineConfig, evaluate_online
-from climsim.evaluation.scores import offline_lines, online_lines
+from climsim.evaluation.summary import offline_lines, online_lines
 from climsim.files import write_netcdf
 from evaluation_synthetic import make_globe, offline_metrics, write_run
 
