@@ -43,6 +43,6 @@ def test_new_row_of_the_table_is_a_new_encoding(monkeypatch):
 
 
 def test_unknown_encoding_lists_the_known_ones():
-    with pytest.raises(ClimSimError, match=r"unknown inputs 'v3'.*standard, multirep, expanded"):
+    with pytest.raises(ClimSimError, match=r"unknown inputs 'v3'.*expanded, multirep, standard"):
         encoding("v3")
     assert encoding("standard").variables is STANDARD

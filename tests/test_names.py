@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import xarray
 
+from climsim.cards import TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.members import member_of
 from climsim.figures.draw import FiguresConfig, draw_figures
@@ -58,12 +59,12 @@ def test_name_that_is_a_path_a_command_or_markup_is_refused_where_it_comes_in(ke
 @pytest.mark.parametrize("key", ["network", "recipe"])
 def test_model_that_gives_itself_a_name_that_is_none_is_refused(key):
     with pytest.raises(ClimSimError, match=rf"model: {key} in its metadata: expected a name"):
-        member_of({key: "/../../../X"}, "model")
+        member_of("model", TrainingCard(**{key: "/../../../X"}))
 
 
 def test_files_give_names_whatever_they_are_called():
-    assert member_of({}, "my model (2)").label == "my_model__2_"
-    assert member_of({}, "unet-standard-7").label == "unet-standard-7"
+    assert member_of("my model (2)").label == "my_model__2_"
+    assert member_of("unet-standard-7").label == "unet-standard-7"
     assert as_name(".hidden") == "_.hidden"
     config = EnsembleConfig("a", Path("runs"), 1.0, models=(Path("$(id).pt"),))
     assert [member.case for member in config.members()] == ["a-__id_"]

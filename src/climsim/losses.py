@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from climsim.arrays import Array
+from climsim.cards import ModelCard
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.plugins import (
@@ -32,7 +33,7 @@ Elementwise = Callable[[Tensor, Tensor], Tensor]
 class Described(Protocol):
     """A model that may say what it was trained with."""
 
-    metadata: dict[str, Any]
+    card: ModelCard
 
 
 ENTRY_POINTS = "climsim.losses"
@@ -139,10 +140,10 @@ class TrainingLoss:
         Returns:
             None where the file does not name one (a user's own loss is not part of the file).
         """
-        about = model.metadata.get("loss")
-        if about is None:
+        loss = model.card.loss
+        if loss is None:
             return None
-        return cls(np.asarray(about["scale"]), recorded_loss(about["name"], about["delta"]))
+        return cls(np.asarray(loss.scale), recorded_loss(loss.name, loss.delta))
 
     def __call__(self, prediction: Array, truth: Array) -> Array:
         """Loss of each target.

@@ -1,11 +1,11 @@
 """Confidence of a model beside its true loss, and the tropopause, against independent values."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import pytest
 
+from climsim.cards import LossCard, ModelCard
 from climsim.evaluation.confidence import LOSS_EDGES, ConfidenceStatistics, loss_of_confidence
 from climsim.evaluation.offline import OfflineConfig, stream
 from climsim.evaluation.offline_dataset import offline_dataset
@@ -26,13 +26,13 @@ class Confident:
     interface: Interface = V2
     confidence: bool = True
     loss: str = "huber"
-    metadata: dict[str, Any] = field(init=False)
+    card: ModelCard = field(init=False)
 
     def __post_init__(self):
         scale = np.full(TARGETS.size(self.n_levels), 1e3)
         scale[8] = 0.0
-        loss = {"name": self.loss, "delta": 1.0, "scale": scale.tolist()}
-        self.metadata = {"loss": loss} if self.loss else {}
+        loss = LossCard(self.loss, 1.0, tuple(scale)) if self.loss else None
+        self.card = ModelCard(loss=loss)
 
     def __call__(self, vector):
         outputs = LinearModel(self.n_levels)(vector)
@@ -55,7 +55,7 @@ def test_loss_is_the_training_loss_of_scaled_and_pruned_targets():
     for name in ("huber", "mse", "l1"):
         model = Confident(loss=name)
         found = loss_of_confidence(model)(to_targets(guess), to_targets(truth))
-        error = to_targets(guess - truth) * model.metadata["loss"]["scale"]
+        error = to_targets(guess - truth) * np.asarray(model.card.loss.scale)
         parabola = 0.5 * error**2
         expected = {
             "huber": np.where(abs(error) < 1, parabola, abs(error) - 0.5),

@@ -10,6 +10,7 @@ import torch
 import xarray
 from sklearn.metrics import r2_score
 
+from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation import offline
 from climsim.evaluation.members import Member, training_of
@@ -120,11 +121,12 @@ def test_skill_by_surface_type_is_that_of_its_samples(store, metrics, direct):
 
 
 def test_training_time_is_summed_over_members_and_unknown_where_one_is():
-    single = {"training_hours": 2.5, "training_device": "CPU"}
+    first = TrainingCard(hours=2.5, device="CPU")
+    single = ModelCard(training=first)
     assert training_of([single]) == (2.5, "CPU")
-    several = {"members": [single, {"training_hours": 1.5, "training_device": "GPU"}]}
+    several = ModelCard(members=(first, TrainingCard(hours=1.5, device="GPU")))
     assert training_of([several]) == (4.0, "CPU, GPU")
-    hours, device = training_of([single, {}])
+    hours, device = training_of([single, ModelCard()])
     assert np.isnan(hours)
     assert device == "CPU"
 
@@ -253,7 +255,8 @@ def test_zero_batch_is_refused_by_name(config):
 def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config, monkeypatch):
     class Emulator(LinearModel):
         module = torch.nn.Linear(3, 2)
-        metadata: ClassVar = {"recipe": {"name": "standard"}, "network": "unet", "seed": 7}
+        metadata: ClassVar = {}
+        card = ModelCard(training=TrainingCard("unet", "standard", 7))
 
     calls = []
 
@@ -282,6 +285,7 @@ class Emulator(LinearModel):
 
     module = torch.nn.Linear(3, 2)
     metadata: ClassVar = {}
+    card = ModelCard()
 
     def __call__(self, inputs):
         outputs = super().__call__(inputs)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray
 
+from climsim.cards import TrainingCard
 from climsim.constants import E3SM
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
@@ -291,7 +292,9 @@ def test_runs_that_end_early_without_failing_leave_the_count():
 
 
 def test_member_is_named_by_metadata_before_the_file_name():
-    metadata = {"config": {"network": {"name": "unet"}, "recipe": {"name": "v6"}, "seed": 43}}
-    assert member_of(metadata, "whatever") == Member("unet", "v6", 43)
-    assert member_of({}, "pao_model-conf_loss-7").label == "pao_model-conf_loss-7"
-    assert member_of({}, "hybrid") == Member("hybrid", "", -1)
+    training = TrainingCard("unet", "v6", 43)
+    assert member_of("whatever", training) == Member("unet", "v6", 43)
+    assert member_of("whatever", training, single=False) == Member("unet", "v6", -1)
+    assert member_of("unet-v6-7", TrainingCard(recipe="standard")).label == "unet-standard-7"
+    assert member_of("pao_model-conf_loss-7").label == "pao_model-conf_loss-7"
+    assert member_of("hybrid") == Member("hybrid", "", -1)

@@ -37,7 +37,9 @@ def configuration(folder, recipe="default", statistics=STATISTICS) -> ImportConf
 
 def physical_columns(inputs: str) -> torch.Tensor:
     """Three columns in the range of the published statistics."""
-    found = read_published(STATISTICS, "expanded" if inputs == "expanded" else "standard", 60)
+    found = read_published(
+        STATISTICS, encoding("expanded" if inputs == "expanded" else "standard"), 60
+    )
     random = np.random.default_rng(5).uniform(-0.2, 0.2, (3, encoding(inputs).variables.size()))
     x = torch.tensor(found.sub + random * found.div, dtype=torch.float32)
     condensate = encoding(inputs).variables.slice("state_qn")
@@ -58,7 +60,7 @@ def test_imported_model_predicts_with_the_published_statistics(tmp_path, recipe)
         scaled = model.network(model.transforms.inputs(x))
     scaled = scaled[0] if model.confidence else scaled
     kind = "multirep" if recipe == "multirep" else INPUTS[recipe]
-    scale = torch.tensor(read_published(STATISTICS, kind, 60).scale, dtype=torch.float32)
+    scale = torch.tensor(read_published(STATISTICS, encoding(kind), 60).scale, dtype=torch.float32)
     torch.testing.assert_close(y, scaled / scale, rtol=1e-5, atol=0.0)
     assert y.shape == (3, TARGETS.size())
     assert (y != 0).float().mean() > 0.8
@@ -71,7 +73,7 @@ def test_imported_model_predicts_with_the_published_statistics(tmp_path, recipe)
 def test_text_statistics_give_the_same_model(tmp_path, recipe):
     text = tmp_path / "text"
     text.mkdir()
-    found = read_published(STATISTICS, INPUTS[recipe], 60)
+    found = read_published(STATISTICS, encoding(INPUTS[recipe]), 60)
     for name, values in (
         ("inp_sub.txt", found.sub),
         ("inp_div.txt", found.div),

@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
+from climsim.cards import ModelCard
 from climsim.interfaces import V2
 from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
@@ -30,7 +31,7 @@ class PlayedBack:
 
     def __init__(self, results, levels):
         self.results, self.n_levels = iter(results), levels
-        self.metadata = {}
+        self.card = ModelCard()
 
     def __call__(self, vector):
         result = next(self.results)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2, V6
 from climsim.online.model import InBlocks, non_finite, open_model, thread_count
@@ -122,7 +123,7 @@ def test_truncated_file_is_refused(tmp_path):
 class Counting:
     """Doubles its input and notes which columns came together, on which threads."""
 
-    interface, n_levels, confidence, metadata = V2, LEVELS, False, {}
+    interface, n_levels, confidence, card = V2, LEVELS, False, ModelCard()
 
     def __init__(self, parties=1):
         self.sizes, self.threads = [], set()
@@ -195,7 +196,7 @@ def test_torch_itself_keeps_to_one_thread(tmp_path):
 class Cuda:
     """Stands for a model on a GPU."""
 
-    n_levels, interface, confidence, metadata = LEVELS, V2, False, {}
+    n_levels, interface, confidence, card = LEVELS, V2, False, ModelCard()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from climsim.cards import LossCard, ModelCard
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2, V6
@@ -30,7 +31,7 @@ class ReplayedPhysics:
 
     def __init__(self, host, interface=V2):
         self.host, self.interface, self.calls = host, interface, 0
-        self.metadata = {}
+        self.card = ModelCard()
 
     def __call__(self, vector):
         self.calls += 1
@@ -60,7 +61,7 @@ class Confident(ReplayedPhysics):
     def __init__(self, host):
         super().__init__(host)
         scale = np.where(np.arange(TARGETS.size(LEVELS)) < 2, 0.0, 1.0e6)
-        self.metadata = {"loss": {"name": "huber", "delta": 1.0, "scale": list(scale)}}
+        self.card = ModelCard(loss=LossCard("huber", 1.0, tuple(scale)))
 
     def __call__(self, vector):
         output = super().__call__(vector)

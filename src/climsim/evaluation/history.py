@@ -19,6 +19,7 @@ from typing import Any
 
 import cftime
 
+from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.history_file import (
     CALENDAR,
@@ -32,7 +33,7 @@ from climsim.evaluation.history_file import (
     read_grid,
     read_header,
 )
-from climsim.evaluation.members import Member, member_of
+from climsim.evaluation.members import Member, member_of, member_of_model
 from climsim.files import read_json
 from climsim.grid import ColumnGrid
 from climsim.online.record import RECORD_NAME
@@ -133,11 +134,14 @@ class RunHistory:
         """Network, recipe and seed of the model that ran, from its file's or the folder's name."""
         model = self.record.get("model")
         if not model:
-            return member_of({}, self.folder.name)
+            return member_of(self.folder.name)
         path = Path(model)
-        named = member_of({}, self.folder.name)
+        named = member_of(self.folder.name)
         # The study names folders by member; other folders go by what the model file says.
-        return named if named.seed >= 0 else member_of(_model_metadata(path), path.stem)
+        if named.seed >= 0:
+            return named
+        card = _model_card(path)
+        return member_of(path.stem) if card is None else member_of_model(card, path.stem)
 
     def note(self, text: str) -> None:
         """Remember and log a problem."""
@@ -255,17 +259,17 @@ def _words(size: Size) -> str:
     return f"{levels}{size[1]} columns"
 
 
-def _model_metadata(path: Path) -> dict[str, Any]:
-    """What an exported model says about itself; nothing where the file is gone or of another kind.
+def _model_card(path: Path) -> ModelCard | None:
+    """What an exported model says about itself; None where the file is gone or of another kind.
 
     The file is a zip archive, so its metadata can be read without loading the network.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/extra/metadata.json"))
-            return dict(json.loads(archive.read(name)))
-    except (OSError, zipfile.BadZipFile, StopIteration, ValueError):
-        return {}
+            return ModelCard.from_json(json.loads(archive.read(name)), str(path))
+    except (OSError, zipfile.BadZipFile, StopIteration, ValueError, ClimSimError):
+        return None
 
 
 def date_of(seconds: int) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from climsim.cards import ModelCard, TrainingCard
 from climsim.names import as_name, check_name
 
 NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "pao_model", "convnext", "encdec_lstm")
@@ -38,13 +38,13 @@ class Member:
         return "-".join(part for part in parts if part)
 
 
-def member_of(metadata: Mapping[str, Any], name: str) -> Member:
+def member_of(name: str, training: TrainingCard | None = None, single: bool = True) -> Member:
     """Identify a member from what its product says, else from the product's name.
 
     Args:
-        metadata: what the model file or run record says; nested mappings are searched for
-            ``network``, ``recipe`` and ``seed``.
         name: name of the file or folder, such as ``unet-standard-7``.
+        training: what the product says of its training.
+        single: whether the product holds one member; a seed ensemble has no seed.
 
     Returns:
         The member; ``name`` itself becomes the network of a product that says nothing.
@@ -54,49 +54,27 @@ def member_of(metadata: Mapping[str, Any], name: str) -> Member:
     """
     label = as_name(name)
     match = _LABEL.fullmatch(label)
-    guess: dict[str, Any] = match.groupdict() if match else {"network": label}
-    found = {key: _search(metadata, key) for key in ("network", "recipe", "seed")}
+    network, recipe, seed = match.groups() if match else (label, "", "-1")
+    known = training or TrainingCard()
     for key in ("network", "recipe"):
-        if found[key]:
-            check_name(str(found[key]), f"{name}: {key} in its metadata")
-    merged = guess | {key: value for key, value in found.items() if value is not None}
-    # A file that holds several members (a seed ensemble) has no seed of its own.
-    several = len(metadata.get("members") or ()) > 1
-    seed = "" if several else str(merged.get("seed", ""))
-    return Member(
-        str(merged["network"]),
-        str(merged.get("recipe", "")),
-        int(seed) if seed.lstrip("-").isdigit() else -1,
-    )
+        if getattr(known, key):
+            check_name(getattr(known, key), f"{name}: {key} in its metadata")
+    number = int(seed) if known.seed is None else known.seed
+    return Member(known.network or network, known.recipe or recipe, number if single else -1)
 
 
-def training_of(files: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+def member_of_model(card: ModelCard, name: str) -> Member:
+    """Identify the member that an exported file holds (see `member_of`)."""
+    return member_of(name, card.training, single=len(card.members) <= 1)
+
+
+def training_of(cards: Sequence[ModelCard]) -> tuple[float, str]:
     """Wall time of the training of a model, or of an ensemble, and what it ran on.
-
-    Args:
-        files: what each model file says about itself. ``training_hours`` and ``training_device``
-            stand at its top, or with each of its ``members``.
 
     Returns:
         Sum of the hours, NaN where any is unknown, and the devices without repetition.
     """
-    trained = [
-        one
-        for facts in files
-        for one in ([facts] if "training_hours" in facts else facts.get("members") or [facts])
-    ]
-    hours = sum(float(one.get("training_hours") or "nan") for one in trained)
-    devices = dict.fromkeys(str(one.get("training_device") or "") for one in trained)
+    trainings = [training for card in cards for training in card.trainings]
+    hours = sum(float("nan") if t.hours is None else t.hours for t in trainings)
+    devices = dict.fromkeys(t.device for t in trainings)
     return hours, ", ".join(device for device in devices if device)
-
-
-def _search(values: Mapping[str, Any], key: str) -> str | int | None:
-    found = values.get(key)
-    if isinstance(found, Mapping):
-        found = found.get("name")
-    if isinstance(found, (str, int)) and not isinstance(found, bool):
-        return found
-    for child in values.values():
-        if isinstance(child, Mapping) and (deep := _search(child, key)) is not None:
-            return deep
-    return None

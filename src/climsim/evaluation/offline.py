@@ -18,7 +18,7 @@ from climsim.data.store import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import ConfidenceStatistics, loss_of_confidence
-from climsim.evaluation.members import Member, member_of, training_of
+from climsim.evaluation.members import Member, member_of_model, training_of
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
@@ -124,11 +124,11 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     models = [load_emulator(path) for path in files]
     check_models(models, store, config)
     sums = stream(models, store, config, progress)
-    found = [member_of(m.metadata, p.stem) for m, p in zip(models, files, strict=True)]
+    found = [member_of_model(m.card, p.stem) for m, p in zip(models, files, strict=True)]
     dataset = offline_dataset(sums, store.grid)
     dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
     dataset.attrs["parameters"] = sum(p.numel() for m in models for p in m.module.parameters())
-    hours, device = training_of([m.metadata for m in models])
+    hours, device = training_of([m.card for m in models])
     dataset.attrs |= {"training_hours": hours, "training_device": device}
     write_netcdf(dataset, config.out, checked=True)
     require_finite(config)

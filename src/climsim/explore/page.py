@@ -138,7 +138,7 @@ def member_labels(study: Study) -> dict[str, str]:
 
 def first_members(labels: Iterable[str], count: int) -> list[str]:
     """The first member of each network, at most a number of them."""
-    first = {member_of({}, label).network: label for label in reversed(list(labels))}
+    first = {member_of(label).network: label for label in reversed(list(labels))}
     return [label for label in labels if label in first.values()][:count]
 
 

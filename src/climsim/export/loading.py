@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from climsim.cards import ModelCard
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
@@ -30,7 +31,8 @@ class Emulator:
     """A loaded model: numpy in, numpy out.
 
     Attributes:
-        metadata: what the file says about itself.
+        card: what the file says about itself and the package reads.
+        metadata: everything that the file says about itself.
         interface: what it takes and gives.
         confidence: whether 308 confidences (at 60 levels) follow the outputs.
         n_levels: levels of a profile.
@@ -42,11 +44,12 @@ class Emulator:
         """Keep the parts (see `load_emulator`)."""
         self.path = path
         self.metadata = metadata
-        self.interface: Interface = INTERFACES[metadata["door"]]
-        self.confidence: bool = bool(metadata["confidence"])
-        self.n_levels: int = int(metadata["n_levels"])
-        self.n_inputs: int = int(metadata["n_inputs"])
-        self.n_outputs: int = int(metadata["n_outputs"])
+        self.card = ModelCard.from_json(metadata, str(path))
+        self.interface: Interface = self.card.interface
+        self.confidence = self.card.confidence
+        self.n_levels = self.card.n_levels
+        self.n_inputs = self.card.n_inputs
+        self.n_outputs = self.card.n_outputs
         self.module = module
         self.device = device
 
@@ -56,7 +59,7 @@ class Emulator:
         return self.interface.variables
 
     def __repr__(self) -> str:
-        name = self.metadata.get("network", {}).get("name", "TorchScript file")
+        name = self.card.training.network or "TorchScript file"
         return (
             f"Emulator({str(self.path)!r}, {name}, interface {self.interface.name}: "
             f"(column, {self.n_inputs}) -> (column, {self.n_outputs}))"
@@ -196,21 +199,9 @@ def _holds_metadata(path: Path) -> bool:
 
 def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:
     try:
-        metadata = json.loads(text)
-        needed = ("door", "confidence", "n_levels", "n_inputs", "n_outputs")
-        missing = [key for key in needed if key not in metadata]
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
         raise ClimSimError(f"{path}: {METADATA_NAME} is no JSON: export it again") from error
-    if missing:
-        raise ClimSimError(
-            f"{path}: expected {', '.join(missing)} in {METADATA_NAME}, found none: export it again"
-        )
-    if metadata["door"] not in INTERFACES:
-        raise ClimSimError(
-            f"{path}: expected a model with the interface {' or '.join(INTERFACES)}, found "
-            f"{metadata['door']!r}: export it again"
-        )
-    return dict(metadata)
 
 
 def _probe_foreign(path: Path, device: str) -> dict[str, Any]:
@@ -259,7 +250,7 @@ def _check_interface(emulator: Emulator) -> None:
     outcome = outcome_of(emulator.module, x)
     size = OUTPUTS.size(emulator.n_levels)
     expected = (2, size + TARGETS.size(emulator.n_levels) if emulator.confidence else size)
-    if outcome.shape != expected or emulator.n_inputs != given.size(emulator.n_levels):
+    if outcome.shape != expected or emulator.metadata["n_inputs"] != emulator.n_inputs:
         raise ClimSimError(
             f"{emulator.path}: expected interface {emulator.interface.name} at {emulator.n_levels} "
             f"levels ({given.size(emulator.n_levels)} inputs, output of shape {expected}), found "

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from climsim.cards import LossCard, ModelCard, TrainingCard
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.export.loading import METADATA_NAME
@@ -31,11 +32,10 @@ from climsim.losses import is_shipped
 from climsim.plugins import short_name
 from climsim.products import Kind, archived, claim
 from climsim.training.checkpoint import TrainedModel, load_model
-from climsim.variables import OUTPUTS, TARGETS, VariableSet, variable
+from climsim.variables import OUTPUTS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
 EXPORTED = Kind(
     "an exported model", lambda path: b"git_revision" in archived(path, f"/extra/{METADATA_NAME}")
 )
@@ -172,47 +172,47 @@ def _metadata(
     levels: int,
 ) -> dict[str, Any]:
     first = models[0]
-    interface = kind.interface
-    size = OUTPUTS.size(levels)
-    confidence = first.confidence
     losses = [m.validation_loss for m in models]
     hashes = {str(p): file_hash(p) for p in paths}
+    card = ModelCard(
+        interface=kind.interface,
+        n_levels=levels,
+        confidence=first.confidence,
+        time_step=first.time_step,
+        loss=_training_loss(first),
+        training=_training(models),
+    )
     return {
-        "format": FORMAT,
-        "door": interface.name,
-        "variable_combination": f"{interface.name}_conf" if confidence else interface.name,
-        "confidence": confidence,
-        "n_levels": levels,
-        "n_inputs": interface.variables.size(levels),
-        "n_outputs": size + TARGETS.size(levels) if confidence else size,
-        "inputs": _layout(interface.variables, levels),
-        "outputs": _layout(OUTPUTS, levels),
-        "time_step_s": first.time_step,
+        **card.to_json(),
+        "inputs": _layout(kind.interface.variables, levels),
+        "outputs": _layout(kind.interface.outputs, levels),
         "zero_levels": EXPORT_ZERO_LEVELS,
-        **_training_loss(first),
         "precision": precision,
         "probes": "training" if _knows_training(first) else "synthetic",
         "encoding": kind.name,
         "inputs_bounded": first.transforms.inputs.bounded,
-        "network": {**first.about["network"], "name": short_name(first.about["network"]["name"])},
-        "recipe": first.about.get("recipe", ""),
-        "seed": first.about.get("seed"),
+        "network": {**first.about["network"], "name": card.training.network},
         "validation_loss": losses[0] if len(losses) == 1 else losses,
         "statistics_hash": first.about.get("statistics_hash"),
         "training_git_revision": first.about["provenance"].get("git_revision"),
         "members": [_member_facts(m) for m in models],
-        **_cost(models),
         **provenance({"checkpoints": list(hashes), "precision": precision}, hashes),
     }
 
 
-def _cost(models: list[TrainedModel]) -> dict[str, Any]:
-    """Wall hours of training, all members together, and the devices; nothing where unknown."""
+def _training(models: list[TrainedModel]) -> TrainingCard:
+    """Training of all members together; hours and devices only where all are known."""
+    about = models[0].about
+    card = TrainingCard(
+        network=short_name(about["network"]["name"]),
+        recipe=about.get("recipe", ""),
+        seed=about.get("seed"),
+    )
     if not all("training_hours" in m.about for m in models):
-        return {}
+        return card
     devices = sorted({m.about["training_device"] for m in models})
     hours = sum(m.about["training_hours"] for m in models)
-    return {"training_hours": hours, "training_device": ", ".join(devices)}
+    return replace(card, hours=hours, device=", ".join(devices))
 
 
 def _member_facts(model: TrainedModel) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def _member_facts(model: TrainedModel) -> dict[str, Any]:
     return {**facts, "validation_loss": model.validation_loss}
 
 
-def _training_loss(model: TrainedModel) -> dict[str, Any]:
+def _training_loss(model: TrainedModel) -> LossCard | None:
     """The elementwise loss and the scale of each target (0 where pruned): units of confidence.
 
     Nothing for a user's loss: its code is not in the file, which must run anywhere.
@@ -232,10 +232,10 @@ def _training_loss(model: TrainedModel) -> dict[str, Any]:
     recipe = model.about.get("config", {}).get("recipe", {})
     name = recipe.get("loss", "huber")
     if not is_shipped(name):
-        return {}
+        return None
     targets = model.transforms.targets
     scale = (targets.scale * targets.kept).tolist()
-    return {"loss": {"name": name, "delta": recipe.get("delta", 1.0), "scale": scale}}
+    return LossCard(name, recipe.get("delta", 1.0), tuple(scale))
 
 
 def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def member_names(study: Study, others: Iterable[str] = ()) -> dict[str, str]:
         for label, *about in zip(*columns, strict=True):
             names.setdefault(str(label), member_label(*about))
     for label in others:
-        member = member_of({}, label)
+        member = member_of(label)
         names.setdefault(label, member_label(member.network, member.recipe, member.seed))
     often = Counter(names.values())
     return {

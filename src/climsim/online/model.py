@@ -7,11 +7,12 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from climsim.arrays import Array
+from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.interfaces import Interface
@@ -32,7 +33,7 @@ class Model(Protocol):
     interface: Interface
     n_levels: int
     confidence: bool
-    metadata: dict[str, Any]
+    card: ModelCard
 
     def __call__(self, vector: Array) -> Array:
         """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
@@ -53,7 +54,7 @@ class InBlocks:
     def __init__(self, model: Model, threads: int) -> None:
         self.model, self.threads = model, threads
         self.interface, self.n_levels = model.interface, model.n_levels
-        self.confidence, self.metadata = model.confidence, model.metadata
+        self.confidence, self.card = model.confidence, model.card
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
 
     def __call__(self, vector: Array) -> Array:
@@ -122,16 +123,17 @@ def compare_time_step(model: Model, time_step: float) -> None:
     """Warn of a model whose data have another physics time step than the host.
 
     Args:
-        model: an exported model, which says its ``time_step_s``; one made elsewhere may not.
+        model: an exported model, whose card says its time step; one made elsewhere may not.
         time_step: of the host [s].
     """
-    trained = model.metadata.get("time_step_s")
-    if trained is not None and float(trained) != time_step:
+    trained = model.card.time_step
+    if trained is not None and trained != time_step:
         logger.warning(
             "the model was trained on steps of %g s, the host makes steps of %g s: its tendencies "
             "are means over another time, and liquid and ice are split for it",
-            float(trained), time_step,
-        )  # fmt: skip
+            trained,
+            time_step,
+        )
 
 
 def non_finite(output: Array, grid: ColumnGrid) -> HealthReport | None:

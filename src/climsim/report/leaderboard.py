@@ -99,7 +99,7 @@ def _labels(study: Study, failed: Mapping[str, str]) -> list[str]:
         *([] if online is None else online["run"].values.tolist()),
         *([] if offline is None else offline["member"].values.tolist()),
     ]
-    lost = [label for label in failed if member_of({}, label).seed >= 0]
+    lost = [label for label in failed if member_of(label).seed >= 0]
     return list(dict.fromkeys([*known, *lost]))
 
 
