@@ -17,7 +17,7 @@ import xarray
 from climsim.evaluation.block import NON_FINITE, STEPS, Block
 from climsim.evaluation.offline_score import PERCENTILE_EDGES, OfflineScore, Totals
 from climsim.evaluation.regions import BANDS, BIN_CENTRES, SURFACE_TYPES
-from climsim.evaluation.score import Labelled, scores_of
+from climsim.evaluation.score import Labelled, by_quantity, scores_of
 from climsim.evaluation.sums import Accumulator
 from climsim.grid import ColumnGrid
 from climsim.variables import TARGETS
@@ -48,11 +48,10 @@ def offline_dataset(sums: Accumulator[Block], grid: ColumnGrid) -> xarray.Datase
 
 def _arrays(scores: Sequence[OfflineScore], totals: Totals) -> dict[str, Labelled]:
     arrays = {}
-    for score in scores:
-        for subject in score.subjects.members:
-            values = score.values(totals, subject)
-            if values is not None:
-                arrays[score.variable_of(subject)] = score.labelled(values, subject)
+    for score, subject in by_quantity(scores):
+        values = score.values(totals, subject)
+        if values is not None:
+            arrays[score.variable_of(subject)] = score.labelled(values, subject)
     return arrays
 
 

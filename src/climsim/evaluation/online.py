@@ -36,7 +36,7 @@ from climsim.evaluation.online_score import (
     TimeMeanScore,
     fields_read,
 )
-from climsim.evaluation.score import Labelled, State, scores_of
+from climsim.evaluation.score import Labelled, State, by_quantity, scores_of
 from climsim.files import provenance, write_netcdf
 from climsim.products import Kind, attributes_of, claim
 
@@ -193,12 +193,11 @@ def _arrays(
 ) -> dict[str, Labelled]:
     """The values of scores for every quantity that the run holds."""
     arrays = {}
-    for score in scores:
-        for subject in score.subjects.members:
-            values = score.values(state, subject)
-            if values is not None:
-                labelled = score.labelled(values, subject, **parts)
-                arrays[score.variable_of(subject, **parts)] = labelled
+    for score, subject in by_quantity(scores):
+        values = score.values(state, subject)
+        if values is not None:
+            labelled = score.labelled(values, subject, **parts)
+            arrays[score.variable_of(subject, **parts)] = labelled
     return arrays
 
 
@@ -212,8 +211,7 @@ def _period_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
             continue
         found = [
             (score, subject, np.full((*score.shape, len(periods)), np.nan))
-            for score in scores
-            for subject in score.subjects.members
+            for score, subject in by_quantity(scores)
         ]
         for i, means in _matching(run, plan, stream):
             for score, subject, along in found:

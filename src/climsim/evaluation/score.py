@@ -10,8 +10,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -178,6 +179,16 @@ def scores_of(family: type[AnyScore]) -> list[AnyScore]:
     found = [score for score in _REGISTERED if isinstance(score, family)]
     # Modules may have been imported in any order; that of the scores within one is kept.
     return sorted(found, key=lambda score: type(score).__module__)
+
+
+def by_quantity(scores: Iterable[AnyScore]) -> Iterator[tuple[AnyScore, Subject]]:
+    """Scores with each of their quantities, in the order in which they are saved.
+
+    Neighbouring scores of the same quantities are saved quantity by quantity.
+    """
+    for subjects, group in groupby(scores, key=lambda score: score.subjects):
+        together = list(group)
+        yield from ((score, subject) for subject in subjects.members for score in together)
 
 
 def score_table(scores: Sequence[Score[Any]]) -> list[str]:
