@@ -136,3 +136,11 @@ def test_lines_in_a_pipe_are_whole(study):
     shown = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
     assert "settings: model=models/unet.pt, store=store.zarr" in shown
     assert str(study / "store.zarr") in shown
+
+
+def test_damaged_neighbour_does_not_end_the_search_for_a_moved_input(study):
+    (study / "store.zarr").rename(study / "renamed.zarr")
+    (study / "damaged.zarr").mkdir()
+    (study / "damaged.zarr" / "zarr.json").write_text("{")
+    product = trace(study / "offline" / "unet.nc")
+    assert states(product)["store"] == UNCHANGED

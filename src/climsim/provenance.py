@@ -7,6 +7,7 @@ for where they were or beside the product, and their hashes are compared.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zipfile
@@ -174,8 +175,10 @@ class _Chain:
         pattern = {"store": "*.zarr", "statistics": "*.nc"}.get(name)
         for folder in folders[:3] if pattern else []:
             for path in sorted(folder.glob(pattern or "")):
-                if recorded in (self._identity(path) or ()):
-                    return path
+                # A neighbour that cannot be read is not the input; nothing else depends on it.
+                with contextlib.suppress(ClimSimError, OSError):
+                    if recorded in (self._identity(path) or ()):
+                        return path
         return None
 
 
