@@ -1,4 +1,4 @@
-"""Whether files are as they were written: the CRCs of zip archives, the checksum of netCDF files.
+"""Whether files are as they were written: CRCs of zip archives, checksum and size of netCDF files.
 
 torch does not compare the CRCs of its own archives, and netCDF files carry none by themselves.
 """
@@ -12,17 +12,24 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from climsim.errors import ClimSimError
 from climsim.system import refusal
 
+if TYPE_CHECKING:
+    import netCDF4
+
 logger = logging.getLogger(__name__)
 
 CHECKSUM = "checksum"
 """Attribute of a netCDF file with the hash of all that can be read from it."""
+_LARGEST_COMPRESSION = 1100
+"""More than deflate achieves: no whole file declares more than so many times its own size."""
+_SMALL = 64 * 2**20
+"""Declared sizes [bytes] up to here are read whatever the size of the file."""
 
 
 def check_zip(file: str | Path | IO[bytes]) -> None:
@@ -44,6 +51,40 @@ def check_zip(file: str | Path | IO[bytes]) -> None:
         raise zipfile.BadZipFile(f"{damaged} does not fit its checksum")
 
 
+def check_size(path: str | Path, file: netCDF4.Dataset) -> None:
+    """Refuse a netCDF file whose variables cannot be in it, before any of them is read.
+
+    A file that was cut short, or made to exhaust the memory, declares gigabytes in few kilobytes.
+
+    Args:
+        path: of the file.
+        file: opened.
+
+    Raises:
+        OSError: naming the largest variable; callers treat it as any other unreadable file.
+    """
+    sizes = {
+        name: variable.size * max(np.dtype(variable.dtype).itemsize, 1)
+        for name, variable in file.variables.items()
+    }
+    written, declared = Path(path).stat().st_size, sum(sizes.values())
+    if declared <= max(_SMALL, _LARGEST_COMPRESSION * written):
+        return
+    largest = max(sizes, key=lambda name: sizes[name])
+    raise OSError(
+        f"declares {declared / 2**30:.1f} GiB, such as {largest} of shape {file[largest].shape}, "
+        f"in {written} bytes"
+    )
+
+
+def check_file_size(path: str | Path) -> None:
+    """Do as `check_size` with a file that another library is going to open."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        check_size(path, file)
+
+
 def add_checksum(path: Path) -> None:
     """Give a netCDF file that was just written the hash of its content as an attribute."""
     import netCDF4
@@ -62,6 +103,7 @@ def check_netcdf(path: str | Path) -> None:
 
     try:
         with netCDF4.Dataset(path) as file:
+            check_size(path, file)
             found = getattr(file, CHECKSUM, None)
             same = found is None or found == _content_hash(file)
     except (OSError, RuntimeError, ValueError, IndexError, AttributeError) as error:

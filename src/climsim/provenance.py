@@ -117,8 +117,10 @@ class _Chain:
 
     def product(self, path: Path, kind: str, attributes: Mapping[str, Any]) -> Product:
         """A product with its inputs, theirs, and so on."""
-        configuration = _decoded(attributes.get("configuration"))
-        hashes = _decoded(attributes.get("input_hashes"))
+        # Known before its inputs are followed: a product that names itself is not followed again.
+        self._products.setdefault(path.resolve(), None)
+        configuration = _decoded(path, attributes.get("configuration"))
+        hashes = _decoded(path, attributes.get("input_hashes"))
         links = [self._link(path, configuration, n, str(h)) for n, h in hashes.items()]
         return Product(
             path,
@@ -126,7 +128,7 @@ class _Chain:
             str(attributes.get("climsim_version", "")),
             str(attributes.get("git_revision", "")),
             configuration,
-            _decoded(attributes.get("environment")),
+            _decoded(path, attributes.get("environment")),
             tuple(links),
         )
 
@@ -202,9 +204,15 @@ def _code_files(flat: Mapping[str, Any], name: str) -> list[str]:
     return [str(file) for file in files] + [file.name for file in files]
 
 
-def _decoded(value: Any) -> dict[str, Any]:
-    if isinstance(value, str) and value:
-        value = json.loads(value)
+def _decoded(path: Path, value: object) -> dict[str, Any]:
+    """A mapping that a product holds as JSON, or as it is; empty where it holds none."""
+    if isinstance(value, str | bytes) and value:
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ClimSimError(
+                f"{path}: what it says of its making is no JSON ({error}): it was damaged or edited"
+            ) from error
     return dict(value) if isinstance(value, dict) else {}
 
 
@@ -268,10 +276,10 @@ def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
     if (path / _TRAINING).is_file() and (path / "best.ckpt").is_file():
         return _checkpoint(path / "best.ckpt")
     if (path / _FIGURES).is_file():
-        return "figures", dict(read_json(path / _FIGURES))
+        return "figures", _decoded(path, read_json(path / _FIGURES))
     generated = path / ".generate" / _RECORD
     if generated.is_file():
-        return "raw step pairs", dict(read_json(generated))
+        return "raw step pairs", _decoded(path, read_json(generated))
     # Here, not above: most products are no raw data.
     from climsim.data.walk import iterate_step_files
 
@@ -283,15 +291,15 @@ def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
 
 
 def _record(path: Path) -> tuple[str, dict[str, Any]]:
-    values = dict(read_json(path))
-    return "online run", dict(values.get("made_by", values))
+    values = _decoded(path, read_json(path))
+    return "online run", _decoded(path, values.get("made_by", values))
 
 
 def _netcdf_kind(path: Path) -> tuple[str, dict[str, Any]]:
     attributes = stored_attributes(path)
     if "store_fingerprint" in attributes:
         return "statistics", attributes
-    settings = _decoded(attributes.get("configuration"))
+    settings = _decoded(path, attributes.get("configuration"))
     if "reference" in settings:
         return "online metrics", attributes
     return ("offline metrics" if "model" in settings else "netCDF file"), attributes
@@ -312,25 +320,24 @@ def _exported(path: Path) -> tuple[str, dict[str, Any]]:
             text = archive.read(names[0]) if names else b"{}"
     except zipfile.BadZipFile as error:
         raise ClimSimError(f"{path}: expected a TorchScript file, found something else") from error
-    return "exported model", dict(json.loads(text))
+    return "exported model", _decoded(path, text)
 
 
 def _html(path: Path) -> tuple[str, dict[str, Any]]:
     found = _EMBEDDED.search(path.read_text(errors="replace"))
-    return "report", dict(json.loads(found[1])) if found else {}
+    return "report", _decoded(path, found[1]) if found else {}
 
 
 def _figure(path: Path) -> tuple[str, dict[str, Any]]:
     index = path.parent / _FIGURES
-    return "figure", dict(read_json(index)) if index.is_file() else {}
+    return "figure", _decoded(index, read_json(index)) if index.is_file() else {}
 
 
 def _json(path: Path) -> tuple[str, dict[str, Any]]:
     if path.name == _RECORD:
         return _record(path)
-    values = read_json(path)
     kind = "figures" if path.name == _FIGURES else "file"
-    return kind, values if isinstance(values, dict) else {}
+    return kind, _decoded(path, read_json(path))
 
 
 def tree(product: Product) -> Tree:

@@ -27,6 +27,7 @@ from climsim.data.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance
 from climsim.grid import ColumnGrid
+from climsim.integrity import check_size
 from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, SCALARS_OUT, variable
 
 EXPANDED_TAGS = ("mlexpand", "ml2steploc")
@@ -319,6 +320,7 @@ def read_grid_info(path: str | Path) -> ColumnGrid:
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)
+            check_size(path, file)
             values = {}
             for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
                 if name not in file.variables:

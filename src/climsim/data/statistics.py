@@ -22,6 +22,7 @@ from climsim.data.step_file import TIME_STEP_ATTRIBUTE
 from climsim.data.store import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
+from climsim.integrity import check_file_size
 from climsim.products import Kind, attributes_of
 from climsim.system import refusal
 from climsim.variables import variable
@@ -193,6 +194,7 @@ class Statistics(Mapping[str, VariableStatistics]):
         if not path.is_file():
             raise ClimSimError(f"{path}: no such file: run `climsim data statistics` first")
         try:
+            check_file_size(path)
             with xarray.open_dataset(path, engine="netcdf4") as dataset:
                 dataset.load()
             variables = _variables_of(dataset)

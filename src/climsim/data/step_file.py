@@ -19,6 +19,7 @@ from climsim.data import classic
 from climsim.data.times import seconds_of, to_date
 from climsim.data.units import foreign_unit
 from climsim.errors import ClimSimError
+from climsim.integrity import check_size
 from climsim.variables import variable
 
 FILLED_VARIABLES = ("cam_in_SNOWHICE", "cam_in_SNOWHLAND")
@@ -229,6 +230,7 @@ def _read_netcdf4(
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)
+            check_size(path, file)
             attributes = {name: file.getncattr(name) for name in file.ncattrs()}
             stamp: dict[str, int] = {
                 n: int(np.ravel(file[n][...])[0])

@@ -20,6 +20,7 @@ import numpy as np
 
 from climsim.arrays import Array
 from climsim.grid import ColumnGrid
+from climsim.integrity import check_size
 from climsim.online.fields import HISTORY_FIELDS
 
 Period = tuple[int, int]
@@ -177,6 +178,7 @@ def _read_cached(path: Path, stamp: int, index: int, names: tuple[str, ...]) -> 
 def _opened(path: Path) -> Iterator[Any]:
     try:
         with netCDF4.Dataset(path) as file:
+            check_size(path, file)
             yield file
     except _LIBRARY_ERRORS as error:
         raise UnreadableError(f"cannot be read ({_first_line(error)})") from error

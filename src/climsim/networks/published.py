@@ -76,11 +76,13 @@ def _open_weights(path: Path) -> io.BytesIO:
     if tarfile.is_tarfile(path):
         with tarfile.open(path) as archive:
             for member in archive.getmembers():
-                stream = archive.extractfile(member)
+                stream = archive.extractfile(member) if member.isfile() else None
                 if Path(member.name).name == _MEMBER and stream is not None:
                     return io.BytesIO(stream.read())
             names = ", ".join(archive.getnames()[:8])
-        raise ClimSimError(f"{path}: expected an archive with {_MEMBER}, found {names}")
+        raise ClimSimError(
+            f"{path}: expected an archive with the file {_MEMBER} (no link), found {names}"
+        )
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as package:
             for name in package.namelist():

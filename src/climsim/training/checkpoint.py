@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dacite
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,36 @@ STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "
 """Rows of each table of statistics in a checkpoint."""
 
 
+@dataclass(frozen=True)
+class _NetworkForm:
+    """What every checkpoint says of its network; hyperparameters stand beside it."""
+
+    name: str
+    inputs: str
+    confidence: bool
+    n_levels: int
+
+
+@dataclass(frozen=True)
+class _TransformsForm:
+    """What every checkpoint says of its transforms."""
+
+    kind: str
+    n_levels: int
+    bounded: bool
+    fill_to_zero: bool
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What every checkpoint says of itself."""
+
+    network: _NetworkForm
+    transforms: _TransformsForm
+    config: dict[str, object]
+    provenance: dict[str, str]
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint without running code from it.
 
@@ -69,12 +100,33 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint of this package, found a file without {KEY!r}: "
             "import published weights with `climsim checkpoint import`"
         )
-    if content[KEY].get("format") != FORMAT:
+    about = content[KEY] if isinstance(content[KEY], dict) else {}
+    if about.get("format") != FORMAT:
         raise ClimSimError(
-            f"{path}: expected checkpoint format {FORMAT}, found {content[KEY].get('format')!r}: "
+            f"{path}: expected checkpoint format {FORMAT}, found {about.get('format')!r}: "
             "use the version of the package that wrote it"
         )
+    _check_form(path, about, content["state_dict"])
     return content
+
+
+def _check_form(path: Path, about: Mapping[str, object], state: object) -> None:
+    """Refuse a description or weights of another form than training writes."""
+    try:
+        form = dacite.from_dict(_Form, about)
+    except dacite.DaciteError as error:
+        raise ClimSimError(
+            f"{path}: expected the description of a checkpoint, found another form ({error}): use "
+            "another checkpoint"
+        ) from error
+    if min(form.network.n_levels, form.transforms.n_levels) < 1:
+        raise ClimSimError(
+            f"{path}: expected 1 or more levels, found fewer: use another checkpoint"
+        )
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ClimSimError(
+            f"{path}: expected weights by name, found something else: use another checkpoint"
+        )
 
 
 def describe_model(
@@ -191,8 +243,14 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
     arguments["name"] = allowed_reference(
         arguments["name"], code, str(path), hashes.get("network", "")
     )
-    network: nn.Module = build_network(**arguments)
-    transforms = empty_transforms(about["transforms"])
+    try:
+        network: nn.Module = build_network(**arguments)
+        transforms = empty_transforms(about["transforms"])
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ClimSimError(
+            f"{path}: describes a network that cannot be built ({' '.join(str(error).split())}): "
+            "use another checkpoint"
+        ) from error
     state = content["state_dict"]
     load_weights(path, network, _part(state, "network"))
     load_weights(path, transforms.inputs, _part(state, "inputs"))

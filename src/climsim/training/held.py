@@ -85,6 +85,11 @@ class HeldRun:
         if not found:
             return None
         about = read_checkpoint(found[0])[KEY]
+        if "epoch" not in about or "input_hashes" not in about["provenance"]:
+            raise ClimSimError(
+                f"{found[0]}: expected a checkpoint of a training, found one that was made "
+                "otherwise: choose another `out`"
+            )
         inputs = json.loads(about["provenance"]["input_hashes"])
         record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}
         result = record["result"] if record.get("status") == "complete" else None

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
+from climsim.integrity import check_file_size
 from climsim.interfaces import Encoding
 from climsim.transforms.inputs import feature_vector
 from climsim.variables import TARGETS, VariableSet, variable
@@ -113,6 +114,7 @@ def _file_vector(path: Path, variables: VariableSet, levels: int) -> Array:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file: expected published statistics")
     try:
+        check_file_size(path)
         with xr.open_dataset(path) as dataset:
             found = {
                 name: np.asarray(v.values, np.float64) for name, v in dataset.variables.items()
