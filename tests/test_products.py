@@ -23,6 +23,7 @@ FILES = {
     ("checkpoint", "import"): ("out", "file=none network=unet recipe=standard"),
     ("evaluate", "offline"): ("out", "model=none store=none"),
     ("host", "spinup"): ("out", ""),
+    ("host", "fit-radiation"): ("out", ""),
     ("evaluate", "online"): ("out", "runs=[none] reference=none"),
     ("report",): ("out", "offline=[none]"),
 }
@@ -34,6 +35,7 @@ FOLDERS = {
     ("train",): ("out", "network=unet recipe=standard seed=1 data.store=none"),
     ("online", "run"): ("folder", "case=x days=1"),
     ("figures",): ("out", "offline=[none]"),
+    ("host", "climate"): ("out", ""),
     ("report",): ("tables", "offline=[none] out=report.html"),
 }
 WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",), ("online", "ensemble")}

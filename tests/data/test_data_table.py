@@ -157,7 +157,7 @@ def test_a_bare_word_is_refused_where_every_key_is_named(capsys):
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 1
-        assert "missing EQUAL" in capsys.readouterr().err
+        assert "expected key=value" in capsys.readouterr().err
 
 
 def test_table_of_an_encoding_says_all_representations():

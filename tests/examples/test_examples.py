@@ -68,11 +68,12 @@ def small_store(tmp_path_factory):
     return folder / "store.zarr"
 
 
-def chain(store, folder, *settings):
+def chain(store, folder, *settings, code=""):
     """Train with the settings, export and score; paths of the exported file and the metrics."""
     climsim_command("train", f"data.store={store}", f"out={folder}/own", *SHORT, *settings)
     model, metrics = folder / "own.pt", folder / "own.nc"
-    climsim_command("export", f"checkpoint={folder}/own/best.ckpt", f"out={model}")
+    allowed = (f"code={code}",) if code else ()
+    climsim_command("export", f"checkpoint={folder}/own/best.ckpt", f"out={model}", *allowed)
     climsim_command("evaluate", "offline", f"model={model}", f"store={store}", f"out={metrics}")
     return model, metrics
 
@@ -80,7 +81,7 @@ def chain(store, folder, *settings):
 @pytest.mark.parametrize("recipe", ["standard", "conf_loss"])
 def test_own_network_trains_exports_scores_and_runs_coupled(recipe, small_store, tmp_path):
     network = (f"network={NETWORK}", "network.hyperparameters.width=12", f"recipe={recipe}")
-    model, metrics = chain(small_store, tmp_path, *network)
+    model, metrics = chain(small_store, tmp_path, *network, code=NETWORK.rpartition(":")[0])
     emulator = climsim.load_emulator(model)
     assert emulator.metadata["network"]["name"] == "LevelConvolution"
     assert emulator.metadata["network"]["width"] == 12
@@ -134,7 +135,13 @@ def test_examples_run_coupled_to_the_embedded_model(relaxation, tmp_path):
     write_raw(tmp_path / "raw")
     store = tmp_path / "store.zarr"
     prepare(PrepareConfig(tmp_path / "raw", store, split=split_config(), workers=1))
-    own, _ = chain(store, tmp_path, f"network={NETWORK}", "network.hyperparameters.width=16")
+    own, _ = chain(
+        store,
+        tmp_path,
+        f"network={NETWORK}",
+        "network.hyperparameters.width=16",
+        code=NETWORK.rpartition(":")[0],
+    )
     runs = {"own": own, "relaxation": relaxation, "mmf1": None}
     for case, model in runs.items():
         given = [f"model={model}"] if model else []

@@ -145,5 +145,8 @@ def test_weights_of_another_recipe_are_refused(tmp_path):
 
 
 def test_overwriting_the_source_is_refused(tmp_path):
-    with pytest.raises(ClimSimError, match="out: expected another path than file"):
-        ImportConfig(tmp_path / "weights.ckpt")
+    weights = tmp_path / "weights.ckpt"
+    weights.write_bytes(b"theirs")
+    with pytest.raises(ClimSimError, match="the same path as file"):
+        import_checkpoint(ImportConfig(weights))
+    assert weights.read_bytes() == b"theirs"

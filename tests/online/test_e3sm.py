@@ -710,4 +710,9 @@ def test_members_from_perturbed_starts_get_noise_of_their_own(tmp_path, cime):
 
 def test_seed_without_amplitude_is_refused(tmp_path):
     with pytest.raises(ClimSimError, match=r"e3sm\.perturbation: expected an amplitude > 0"):
+        replace(case(tmp_path), seed=3)
+
+
+def test_seed_of_a_branch_run_is_refused(tmp_path):
+    with pytest.raises(ClimSimError, match=r"e3sm\.perturbation: a branch run repeats"):
         run_online(replace(run_config(tmp_path), perturbation_seed=3))

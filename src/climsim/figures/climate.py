@@ -24,6 +24,7 @@ from climsim.online.hosts import build_host
 from climsim.online.hosts.base import StepResult
 from climsim.online.hosts.gcm.host import GcmHost
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
+from climsim.products import Kind, archived, claim
 
 __all__ = ["ClimateConfig", "run_climate"]
 _log = logging.getLogger(__name__)
@@ -77,6 +78,15 @@ TROPOPAUSE_AIM: Final = (80.0, 150.0)
 """Range of the tropical tropopause by the coupler's rule [hPa]."""
 
 
+_MEANS, _STATE = "means.npz", "state.npz"
+CLIMATE = Kind(
+    "the folder of a measured climate",
+    lambda folder: bool(archived(folder / _MEANS, ".npy")),
+    is_folder=True,
+    scaffold=(_STATE,),
+)
+
+
 @dataclass(frozen=True)
 class ClimateConfig:
     """Which climate is measured for how long.
@@ -125,13 +135,14 @@ def run_climate(
     Raises:
         ClimSimError: if the reference is missing, or the model became unstable.
     """
+    claim(config.out, CLIMATE, {"reference": config.reference})
     if config.reference is not None and not config.reference.is_file():
         raise ClimSimError(f"reference: {config.reference}: no such file")
     if host is None:
         host = build_host(HOST, config.host_options)  # type: ignore[assignment]
     assert host is not None
     config.out.mkdir(parents=True, exist_ok=True)
-    means, state = config.out / "means.npz", config.out / "state.npz"
+    means, state = config.out / _MEANS, config.out / _STATE
     sums = _Sums(host)
     if means.exists() and state.exists():
         host.restore(state)

@@ -20,6 +20,7 @@ from climsim.online.hosts.gcm.columns import RadiationColumns
 from climsim.online.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
 from climsim.online.hosts.gcm.harvest import joined, perturbed
 from climsim.online.hosts.gcm.host import GcmHost
+from climsim.products import Kind, archived, claim
 
 __all__ = ["FitConfig", "fit_radiation"]
 _log = logging.getLogger(__name__)
@@ -33,6 +34,13 @@ _COMPARED: Final = (
     "surface_longwave_down",
     "shortwave_out",
     "surface_shortwave_down",
+)
+
+
+POINTS = Kind(
+    "a file of spectral points",
+    # NumPy stores text as UTF-32.
+    lambda path: '"made_by"'.encode("utf-32-le") in archived(path, "notes.npy"),
 )
 
 
@@ -82,6 +90,7 @@ def fit_radiation(
     Returns:
         The file; its `notes` hold the errors on columns of later days, as they are and perturbed.
     """
+    claim(config.out, POINTS)
     if host is None:
         host = build_host(HOST, config.host_options)  # type: ignore[assignment]
     assert host is not None
