@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def small_line(stage: Stage, words: Sequence[str]) -> list[str]:
 
 
 def place_inputs(stage: Stage, line: Sequence[str], made: dict[str, Path], folder: Path) -> None:
-    """Link the products that a line reads to where it looks for them."""
+    """Bring the products that a line reads to where it looks for them."""
     kinds = INPUTS.get(" ".join(stage.path), {})
     for text in line:
         key, _, value = text.partition("=")
@@ -113,4 +114,8 @@ def place_inputs(stage: Stage, line: Sequence[str], made: dict[str, Path], folde
             path = folder / name
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.symlink_to(made[kinds[key]])
+                if kinds[key] == "run":
+                    # Runs of one line are different runs: links to one folder would be one run.
+                    shutil.copytree(made["run"], path)
+                else:
+                    path.symlink_to(made[kinds[key]])
