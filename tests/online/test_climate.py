@@ -79,3 +79,12 @@ def test_a_day_gives_table_means_and_figure_and_continues(gcm, tmp_path, shared)
     before = (tmp_path / "means.npz").read_bytes()
     climate.run_climate(config, host=gcm)
     assert (tmp_path / "means.npz").read_bytes() == before
+
+
+def test_statistics_of_a_variable_in_both_files_of_a_step_are_those_before_physics(tmp_path):
+    path = tmp_path / "statistics.csv"
+    lines = ["file,variable,level,mean,std", "mli,state_t,0,200,1", "mli,state_t,1,280,2"]
+    path.write_text("\n".join([*lines, "mlo,state_t,0,201,3", "mlo,state_t,1,281,4"]))
+    found = climate.read_statistics(path)["state_t"]
+    assert found["mean"].tolist() == [200.0, 280.0]
+    assert found["std"].tolist() == [1.0, 2.0]

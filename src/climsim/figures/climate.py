@@ -250,17 +250,19 @@ class _Sums:
 
 
 def read_statistics(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Mean and standard deviation by variable: (level,) of profiles, (1,) of scalars."""
-    rows: dict[str, list[tuple[int, float, float]]] = {}
+    """Mean and standard deviation by variable: (level,) of profiles, (1,) of scalars.
+
+    A variable of both files of a step counts as it is before the physics, which comes first.
+    """
+    rows: dict[str, dict[int, tuple[float, float]]] = {}
     with path.open() as stream:
         for row in csv.DictReader(stream):
             mean, std = (float(row[key] or "nan") for key in ("mean", "std"))
-            entry = (int(row["level"] or 0), mean, std)
-            rows.setdefault(row["variable"], []).append(entry)
+            rows.setdefault(row["variable"], {}).setdefault(int(row["level"] or 0), (mean, std))
     return {
         name: {
-            "mean": np.array([mean for _, mean, _ in sorted(values)]),
-            "std": np.array([std for _, _, std in sorted(values)]),
+            "mean": np.array([mean for _, (mean, _) in sorted(values.items())]),
+            "std": np.array([std for _, (_, std) in sorted(values.items())]),
         }
         for name, values in rows.items()
     }
