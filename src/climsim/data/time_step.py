@@ -1,4 +1,4 @@
-"""The physics time step of a raw record: declared, or told from the spacing of its files.
+"""The physics time step of a raw record: declared, or found from the spacing of its files.
 
 Tendencies are differences between the two files of a step, divided by the step that the model made
 between them. Where every step is there, this is the spacing of the files; where only every n-th was
@@ -41,7 +41,7 @@ def settle_time_step(raw: Path, files: Sequence[StepFiles], given: int = 0, stri
         raw: the folder, for messages.
         files: the steps of the record, ascending.
         given: value of the key [s]; 0 where it was not given.
-        stride: every how many-th step the record is known to hold.
+        stride: the record is known to hold every n-th step, n being this number.
 
     Returns:
         Time step [s].
@@ -61,8 +61,8 @@ def settle_time_step(raw: Path, files: Sequence[StepFiles], given: int = 0, stri
             f"time_step={given}: {path} declares {declared:g} s ({TIME_STEP_ATTRIBUTE}): leave the "
             "key out, or correct the attribute"
         )
-    told = given or int(declared or 0) or (_PUBLISHED if _downloaded(path) else 0)
-    step = told or _spacing(raw, seconds, stride)
+    stated = given or int(declared or 0) or (_PUBLISHED if _downloaded(path) else 0)
+    step = stated or _spacing(raw, seconds, stride)
     remedy = "give the data's own step (time_step=)"
     if declared is not None:
         remedy = f"correct {TIME_STEP_ATTRIBUTE} in the files, which declares it"
