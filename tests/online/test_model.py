@@ -1,4 +1,4 @@
-"""Models at the interface of the run loop: made elsewhere, with the wrong interface, of other levels."""
+"""Models at the interface of the run loop: made elsewhere, of another interface or other levels."""
 
 import json
 import os

@@ -56,7 +56,7 @@ class SplitConfig:
         test: likewise.
         gap_days: least time between two splits [days]; below one day, neighbouring splits share
             weather and skill is flattered.
-        train_stride: every how many-th step of the split is kept.
+        train_stride: every n-th step of the split is kept, n being this number.
         validation_stride: likewise.
         test_stride: likewise.
         name: ``published`` for the periods and strides of the published online study, in place of

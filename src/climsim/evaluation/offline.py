@@ -70,7 +70,7 @@ class OfflineConfig:
         members: further model files; the mean of all is scored, and the ensemble by its CRPS.
         split: split that is scored.
         batch_columns: columns that the model sees at once.
-        stride: every how many-th step of the split is scored.
+        stride: every n-th step of the split is scored, n being this number.
         allow_nan: whether scores that are NaN because the model or the store holds no finite
             numbers are accepted; otherwise they end in an error once the metrics are written.
     """
