@@ -47,7 +47,14 @@ def equal(first, second):
 
 def test_no_flipped_bit_of_a_checkpoint_gives_other_weights(tmp_path):
     path = tmp_path / "a.ckpt"
-    torch.save({"state_dict": {"w": torch.randn(500)}, KEY: {"format": FORMAT}}, path)
+    about = {
+        "format": FORMAT,
+        "network": {"name": "unet", "inputs": "v2", "confidence": False, "n_levels": 60},
+        "transforms": {"kind": "v2", "n_levels": 60, "bounded": True, "fill_to_zero": False},
+        "config": {},
+        "provenance": {},
+    }
+    torch.save({"state_dict": {"w": torch.randn(500)}, KEY: about}, path)
     messages = refusals(path, lambda p: read_checkpoint(p)["state_dict"], equal)
     assert sum("does not fit its checksum" in text for text in messages) > 15
 

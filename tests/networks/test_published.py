@@ -69,14 +69,27 @@ def test_golden_output_is_reproduced(case):
     options = options_of(index["recipe"]) | index["hyperparameters"]
     state = formula_state(published_shapes(index["arch"], options))
     network = climsim.load_published(state, index["arch"], **options)
-    with torch.no_grad():
-        output = network(formula_input(4, network.n_inputs))
-    outputs = output if isinstance(output, tuple) else (output,)
+    single = outputs_of(network, torch.float32)
+    double = outputs_of(network, torch.float64)
     with np.load(GOLDEN / f"{case}.npz") as golden:
-        assert len(golden.files) == len(outputs)
-        for key, got in zip(("prediction", "confidence"), outputs, strict=False):
-            error = np.abs(got.numpy() - golden[key]).max() / np.abs(golden[key]).max()
-            assert error < 1e-5, key
+        assert len(golden.files) == len(single)
+        for key, got, exact in zip(("prediction", "confidence"), single, double, strict=False):
+            # Single precision alone moves the deepest networks by more than 1e-5, by an amount
+            # that depends on the number of threads.
+            rounding = largest(got - exact, golden[key])
+            assert rounding < 1e-4, key
+            assert largest(got - golden[key], golden[key]) < 1e-5 + rounding, key
+
+
+def outputs_of(network, precision):
+    network = network.to(precision)
+    with torch.no_grad():
+        output = network(formula_input(4, network.n_inputs).to(precision))
+    return [x.numpy() for x in (output if isinstance(output, tuple) else (output,))]
+
+
+def largest(difference, expected):
+    return np.abs(difference).max() / np.abs(expected).max()
 
 
 SMALL = {"model_channels": 16, "num_blocks": 1}
@@ -211,7 +224,7 @@ def test_an_archive_without_weights_lists_what_it_holds(tmp_path):
     path = tmp_path / "empty.mdlus"
     with tarfile.open(path, "w") as archive:
         archive.addfile(tarfile.TarInfo("args.json"), io.BytesIO(b""))
-    with pytest.raises(ClimSimError, match=r"expected an archive with model.pt, found args.json"):
+    with pytest.raises(ClimSimError, match=r"expected an archive with the file model.pt \(no link\), found args.json"):
         climsim.load_published(path, "unet")
 
 

@@ -52,9 +52,10 @@ def test_experiment_goes_on_where_it_was_stopped(folder, waiting, number):
     if number == signal.SIGINT:
         assert waiting.returncode == 130
         assert said.count("climsim: error: stopped") == 1
-    # The last of the processes may take a moment to go.
-    for _ in range(100):
-        if not (status := experiment_status(folder)).running:
+    # The last of the processes, of the experiment or of its jobs, may take a moment to end.
+    for _ in range(300):
+        status = experiment_status(folder)
+        if not status.running and not status.count("running"):
             break
         time.sleep(0.1)
     assert not status.running
