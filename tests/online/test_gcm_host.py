@@ -309,8 +309,9 @@ def test_physics_beside_the_network_keeps_the_memory_of_the_host(gcm, day, tmp_p
         own = gcm.physics()
         gcm.step_emulated(own.tendencies, own.surface)
         error = gcm.inputs()["state_t"] - following[step]["state_t"]
-        # A start that differs by 3e-6 K has parted by as much; without memory it is 0.2 K.
-        assert float(np.abs(error).max()) < 0.05
+        # Rounding grows to 0.0015 K in four steps (0.08 K in one cell); without memory the two
+        # runs differ by 0.008 K after two steps and by 0.026 K (1.3 K in one cell) after four.
+        assert float(np.sqrt((error**2).mean())) < 0.004
     gcm.save(tmp_path / "after.npz")
     stored = restart.read_restart(tmp_path / "after.npz").arrays
     own = gcm.physics()
