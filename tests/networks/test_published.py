@@ -224,7 +224,8 @@ def test_an_archive_without_weights_lists_what_it_holds(tmp_path):
     path = tmp_path / "empty.mdlus"
     with tarfile.open(path, "w") as archive:
         archive.addfile(tarfile.TarInfo("args.json"), io.BytesIO(b""))
-    with pytest.raises(ClimSimError, match=r"expected an archive with the file model.pt \(no link\), found args.json"):
+    message = r"expected an archive with the file model.pt \(no link\), found args.json"
+    with pytest.raises(ClimSimError, match=message):
         climsim.load_published(path, "unet")
 
 
