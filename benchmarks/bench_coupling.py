@@ -15,9 +15,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from climsim.hosts import build_host
+from climsim.hosts.base import Host
 from climsim.online import budget, coupler, fields, history, loop, memory, model, ring
-from climsim.online.hosts import build_host
-from climsim.online.hosts.base import Host
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 

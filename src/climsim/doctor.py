@@ -91,7 +91,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def _cache() -> Finding:
-    from climsim.online.hosts.gcm.compilation import default_cache_folder
+    from climsim.hosts.gcm.compilation import default_cache_folder
 
     folder = default_cache_folder()
     files = list(folder.glob("*")) if folder.exists() else []
@@ -101,7 +101,7 @@ def _cache() -> Finding:
 
 
 def _start_state() -> Finding:
-    assets = resources.files("climsim.online.hosts.gcm") / "assets"
+    assets = resources.files("climsim.hosts.gcm") / "assets"
     names = sorted(p.name for p in assets.iterdir()) if assets.is_dir() else []
     return Finding("embedded model data", bool(names), ", ".join(names) or "not in the package")
 

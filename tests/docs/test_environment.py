@@ -102,8 +102,8 @@ class Refuse:
             raise ModuleNotFoundError(f"left out: {{name}}")
 
 sys.meta_path.insert(0, Refuse())
-from climsim.online.hosts.gcm import grid, physics
-from climsim.online.hosts.gcm.host import GcmHost
+from climsim.hosts.gcm import grid, physics
+from climsim.hosts.gcm.host import GcmHost
 from climsim.stages import STAGES, load
 
 physics.full_physics(grid.model_coordinates("T10"), physics.PhysicsOptions("grey"))

@@ -20,8 +20,8 @@ import climsim
 from climsim import cli
 from climsim.data.prepare import PrepareConfig, prepare
 from climsim.files import read_json
+from climsim.hosts.gcm.host import GcmConfig, GcmHost
 from climsim.interfaces import V2, V6
-from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
 from climsim.online.memory import Memory
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import OUTPUTS

@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture(scope="session")
 def gcm_cache() -> Path:
     """Folder of compiled programs: CLIMSIM_CACHE, or the user's."""
-    from climsim.online.hosts.gcm.compilation import cache_root
+    from climsim.hosts.gcm.compilation import cache_root
 
     return Path(os.environ.get("CLIMSIM_CACHE", cache_root()))
 
@@ -17,7 +17,7 @@ def gcm_cache() -> Path:
 @pytest.fixture(scope="session")
 def gcm_session(gcm_cache, tmp_path_factory):
     """The embedded model with full physics and hybrid compiled, and a restart of its start."""
-    from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
+    from climsim.hosts.gcm.host import GcmConfig, GcmHost
 
     host = GcmHost(GcmConfig(cache_folder=gcm_cache))
     start = tmp_path_factory.mktemp("gcm") / "start.npz"

@@ -7,7 +7,7 @@ import numpy as np
 from cftime import DatetimeNoLeap
 
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import HealthReport, StepResult
+from climsim.hosts.base import HealthReport, StepResult
 from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
 LEVELS, COLUMNS = 60, 4

@@ -17,10 +17,10 @@ from climsim.constants import (
     WATER_DENSITY,
 )
 from climsim.errors import ClimSimError
+from climsim.hosts.gcm import restart
+from climsim.hosts.gcm.spinup import SpinupConfig, spin_up
 from climsim.interfaces import V2
 from climsim.online.coupler import CouplerOptions, ModelOutput, couple
-from climsim.online.hosts.gcm import restart
-from climsim.online.hosts.gcm.spinup import SpinupConfig, spin_up
 from climsim.transforms.interface import MicrophysicsConstraint
 from climsim.variables import (
     RAW_PROFILES,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from climsim.errors import ClimSimError
-from climsim.online.hosts import build_host
-from climsim.online.hosts.gcm import (
+from climsim.hosts import build_host
+from climsim.hosts.gcm import (
     boundary,
     compilation,
     condensate,
@@ -21,7 +21,7 @@ from climsim.online.hosts.gcm import (
     refine,
     restart,
 )
-from climsim.online.hosts.gcm.host import GcmConfig
+from climsim.hosts.gcm.host import GcmConfig
 
 CONFIGURATION = {"resolution": "T10", "advection": "eulerian", "radiation": "grey"}
 
@@ -51,7 +51,7 @@ def shipped_boundary(coordinates):
 
 def test_importing_the_host_imports_neither_jax_nor_torch():
     code = (
-        "import sys, climsim.online.hosts.gcm.host, climsim.online.generate;"
+        "import sys, climsim.hosts.gcm.host, climsim.online.generate;"
         "sys.exit(any(m in sys.modules for m in ('jax', 'torch', 'jcm')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 
 from climsim.constants import ALL_ICE_TEMPERATURE, FUSION_HEAT, MIXED_PHASE_RANGE
 from climsim.errors import ClimSimError
-from climsim.online.hosts.gcm import (
+from climsim.hosts.gcm import (
     columns,
     correlated_k,
     diffusion,
@@ -17,7 +17,7 @@ from climsim.online.hosts.gcm import (
     terms,
     tuning,
 )
-from climsim.online.hosts.gcm.grid import interface_coefficients
+from climsim.hosts.gcm.grid import interface_coefficients
 
 LEVELS = 60
 

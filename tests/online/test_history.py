@@ -10,9 +10,9 @@ from cftime import DatetimeNoLeap
 from climsim.constants import DRY_AIR_GAS_CONSTANT, E3SM, GRAVITY
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.hosts.base import StepResult
 from climsim.online.fields import HISTORY_FIELDS, PressureInterpolation, history_fields
 from climsim.online.history import HistoryWriter, Stream
-from climsim.online.hosts.base import StepResult
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid

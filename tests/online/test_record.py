@@ -12,13 +12,13 @@ from climsim.constants import (
     PhysicalConstants,
 )
 from climsim.errors import ClimSimError
+from climsim.hosts.base import HealthReport, StepResult, constants_of
 from climsim.online.budget import (
     BudgetSums,
     daily_trend,
     global_means,
     step_budgets,
 )
-from climsim.online.hosts.base import HealthReport, StepResult, constants_of
 from climsim.online.record import RunRecord, Timing
 from climsim.physics.columns import layer_mass
 

@@ -16,7 +16,7 @@ from cftime import DatetimeNoLeap
 
 from climsim.constants import E3SM
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import HealthReport, StepResult
+from climsim.hosts.base import HealthReport, StepResult
 from climsim.online.run import run_online
 from climsim.physics.columns import layer_mass
 from climsim.variables import SCALARS_IN, SCALARS_OUT

@@ -6,9 +6,9 @@ import pytest
 
 from climsim.errors import ClimSimError
 from climsim.files import write_json
-from climsim.online.hosts.e3sm import logs, waiting
-from climsim.online.hosts.e3sm.case import describe_case
-from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm import logs, waiting
+from climsim.hosts.e3sm.case import describe_case
+from climsim.hosts.e3sm.config import E3smConfig
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
-from climsim.online.hosts import build_host
-from climsim.online.hosts.base import StepResult
-from climsim.online.hosts.gcm.host import GcmHost
+from climsim.hosts import build_host
+from climsim.hosts.base import StepResult
+from climsim.hosts.gcm.host import GcmHost
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 from climsim.products import Kind, archived, claim
 

@@ -9,7 +9,7 @@ import numpy as np
 from climsim.arrays import Array, Fields
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import StepResult
+from climsim.hosts.base import StepResult
 from climsim.physics.budgets import (
     column_heating,
     column_water_residual,

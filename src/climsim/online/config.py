@@ -25,7 +25,7 @@ class RunConfig:
         case: name of the run, the first part of its files' names.
         folder: of the run.
         days: simulated days.
-        host: name of the host, a module of `climsim.online.hosts`, or
+        host: name of the host, a module of `climsim.hosts`, or
             ``path/to/file.py:build_host``.
         host_options: settings of the host, by key.
         model: exported model; None runs the host's own physics.

@@ -14,9 +14,9 @@ from typing import Any
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
+from climsim.hosts import batch_members_runner, require_taken
 from climsim.names import as_name
 from climsim.online.config import RunConfig
-from climsim.online.hosts import batch_members_runner, require_taken
 from climsim.online.interrupts import on_interrupt
 from climsim.online.model import THREADS, thread_count
 from climsim.online.record import RunRecord

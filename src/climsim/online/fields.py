@@ -13,7 +13,7 @@ import numpy as np
 from climsim.arrays import Array, Fields
 from climsim.constants import PhysicalConstants
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import StepResult
+from climsim.hosts.base import StepResult
 from climsim.physics.columns import Columns
 from climsim.physics.thermodynamics import midpoint_heights
 

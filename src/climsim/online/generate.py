@@ -19,8 +19,8 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
-from climsim.online.hosts import build_host
-from climsim.online.hosts.base import Host, StepResult
+from climsim.hosts import build_host
+from climsim.hosts.base import Host, StepResult
 from climsim.products import Kind, claim, noted
 from climsim.variables import PROGNOSTIC
 
@@ -45,7 +45,7 @@ class GenerateConfig:
     Attributes:
         raw: folder of the step pairs.
         days: simulated days.
-        host: name of the host, a module of `climsim.online.hosts`.
+        host: name of the host, a module of `climsim.hosts`.
         host_options: settings of the host, by key.
         start: restart file of the host to start from; None takes the host's own start state.
     """

@@ -15,12 +15,12 @@ import numpy as np
 from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.grid import ColumnGrid
+from climsim.hosts.base import HealthReport, Host, StepResult, constants_of
 from climsim.online.budget import global_means, step_budgets
 from climsim.online.config import RunConfig
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
-from climsim.online.hosts.base import HealthReport, Host, StepResult, constants_of
 from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, compare_time_step, non_finite

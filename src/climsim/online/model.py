@@ -15,8 +15,8 @@ from climsim.arrays import Array
 from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.hosts.base import HealthReport
 from climsim.interfaces import Interface
-from climsim.online.hosts.base import HealthReport
 from climsim.variables import OUTPUTS
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
+from climsim.hosts.base import HealthReport
 from climsim.online.budget import BudgetSums, daily_trend
-from climsim.online.hosts.base import HealthReport
 from climsim.products import Kind, noted
 
 RECORD_NAME = "record.json"

@@ -18,7 +18,7 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, remove
-from climsim.online.hosts.base import Host
+from climsim.hosts.base import Host
 from climsim.online.memory import Memory
 from climsim.online.record import RunRecord
 from climsim.system import refusal

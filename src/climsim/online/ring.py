@@ -18,8 +18,8 @@ from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
+from climsim.hosts.base import StepResult
 from climsim.online.history import grid_variables
-from climsim.online.hosts.base import StepResult
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 
 CONTENT = (*PROGNOSTIC, *OUTPUTS.profiles, *SCALARS_IN, *OUTPUTS.scalars)

@@ -16,10 +16,10 @@ from pathlib import Path
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
+from climsim.hosts import batch_runner, build_host, require_taken
+from climsim.hosts.base import Host
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.config import RESTART_DAYS, RunConfig
-from climsim.online.hosts import batch_runner, build_host, require_taken
-from climsim.online.hosts.base import Host
 from climsim.online.interrupts import on_interrupt
 from climsim.online.loop import Loop
 from climsim.online.model import Model, open_model

@@ -13,7 +13,7 @@ from typing import Any
 
 from climsim.configuration import compose_config, flatten
 from climsim.errors import ClimSimError
-from climsim.online.hosts import batch_runner
+from climsim.hosts import batch_runner
 from climsim.overrides import quoted
 from climsim.plugins import is_reference, reference_file, short_name
 from climsim.workflow.config import REFERENCES, ExperimentConfig

@@ -15,8 +15,8 @@ from typing import Any
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.files import remove, write_json
+from climsim.hosts import batch_runner
 from climsim.locks import LOCK_NAME, LockedError, hold
-from climsim.online.hosts import batch_runner
 from climsim.products import Kind, claim, noted
 from climsim.report.failures import Failure
 from climsim.workflow import watch

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from climsim.online.hosts.gcm.columns import RadiationColumns
+from climsim.hosts.gcm.columns import RadiationColumns
 
 _CORRELATED_LEVELS: Final = 6.0
 """Levels over which a perturbation is alike."""

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
-from climsim.online.hosts.gcm import correlated_k
-from climsim.online.hosts.gcm.columns import RadiationColumns, RadiationFluxes, heating
-from climsim.online.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
+from climsim.hosts.gcm import correlated_k
+from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes, heating
+from climsim.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
 
 LONGWAVE_POINTS: Final = 20
 SHORTWAVE_POINTS: Final = 20

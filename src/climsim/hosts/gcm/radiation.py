@@ -25,13 +25,13 @@ from jcm.physics.radiation.mcica import column_total_cover
 from jcm.physics.radiation.radiation_types import RadiationParameters
 from jcm.physics_interface import PhysicsTendency
 
-from climsim.online.hosts.gcm.columns import (
+from climsim.hosts.gcm.columns import (
     RadiationColumns,
     RadiationFluxes,
     gather_columns,
     heating,
 )
-from climsim.online.hosts.gcm.terms import grey_body
+from climsim.hosts.gcm.terms import grey_body
 
 STREAMS_KEY = "surface_streams"
 STREAMS = {

@@ -9,8 +9,8 @@ import numpy as np
 
 from climsim.arrays import Fields
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.gcm import dynamics
-from climsim.online.hosts.gcm.physics import (
+from climsim.hosts.gcm import dynamics
+from climsim.hosts.gcm.physics import (
     GREY,
     columns_physics,
     hybrid_physics,
@@ -18,7 +18,7 @@ from climsim.online.hosts.gcm.physics import (
 )
 
 if TYPE_CHECKING:
-    from climsim.online.hosts.gcm.host import GcmConfig
+    from climsim.hosts.gcm.host import GcmConfig
 
 
 class Programs:
@@ -83,14 +83,14 @@ class Programs:
             return self._columns(state, carry, self._core.forcing, *dynamics.clock(date))
 
     def _see_columns(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
-        from climsim.online.hosts.gcm.radiation import COLUMNS_KEY
+        from climsim.hosts.gcm.radiation import COLUMNS_KEY
 
         assert self._columns_core is not None
         now = forcing.select(dynamics.date_data(day, second))
         return dynamics.run_physics(self._columns_core, state, carry, now).carry[COLUMNS_KEY]
 
     def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
-        from climsim.online.hosts.gcm import outputs
+        from climsim.hosts.gcm import outputs
 
         core = self._core
         now = forcing.select(dynamics.date_data(day, second))
@@ -115,7 +115,7 @@ class Programs:
         second: Any,
         fields: Fields,
     ) -> Any:
-        from climsim.online.hosts.gcm import outputs
+        from climsim.hosts.gcm import outputs
 
         core = self._hybrid_core
         assert core is not None
@@ -136,7 +136,7 @@ class Programs:
         return state, physics.record_post_physics_state(merged, between), out
 
     def _observe_state(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
-        from climsim.online.hosts.gcm.observe import observe
+        from climsim.hosts.gcm.observe import observe
 
         now = forcing.select(dynamics.date_data(day, second))
         return observe(self._core, state, carry, now, self._longitude, self._latitude)

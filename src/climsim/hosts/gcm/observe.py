@@ -12,8 +12,8 @@ from jcm.physics.forcing.echam_boundary_conditions import sea_ice_surface_temper
 from jcm.physics.surface.echam import albedo as jcm_albedo
 
 from climsim.constants import REFERENCE_PRESSURE
-from climsim.online.hosts.gcm.dynamics import Core, cell_mass, grid_state
-from climsim.online.hosts.gcm.positivity import with_filled_water
+from climsim.hosts.gcm.dynamics import Core, cell_mass, grid_state
+from climsim.hosts.gcm.positivity import with_filled_water
 
 SOLAR_CONSTANT: Final = 1361.0
 """Insolation at the mean distance of the sun [W m-2] (jcm)."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import file_hash, provenance
+from climsim.hosts.e3sm import logs
+from climsim.hosts.e3sm.case import create_case, dry_run, require_same_case, submit_case
+from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.keys import case_config
+from climsim.hosts.e3sm.waiting import wait_for
 from climsim.online.config import RunConfig
-from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.case import create_case, dry_run, require_same_case, submit_case
-from climsim.online.hosts.e3sm.config import E3smConfig
-from climsim.online.hosts.e3sm.keys import case_config
-from climsim.online.hosts.e3sm.waiting import wait_for
 from climsim.online.record import DAYS_PER_YEAR, RunRecord
 
 _log = logging.getLogger(__name__)

@@ -15,41 +15,41 @@ from climsim.arrays import Fields
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError, unknown_name
 from climsim.grid import ColumnGrid
-from climsim.online.hosts.base import HealthReport, StepResult
-from climsim.online.hosts.gcm import dynamics
-from climsim.online.hosts.gcm.compilation import (
+from climsim.hosts.base import HealthReport, StepResult
+from climsim.hosts.gcm import dynamics
+from climsim.hosts.gcm.compilation import (
     DEVICES,
     cache_root,
     enable_compilation_cache,
     select_device,
 )
-from climsim.online.hosts.gcm.diffusion import HOURS
-from climsim.online.hosts.gcm.grid import (
+from climsim.hosts.gcm.diffusion import HOURS
+from climsim.hosts.gcm.grid import (
     RESOLUTIONS,
     column_grid,
     model_coordinates,
     physical_constants,
 )
-from climsim.online.hosts.gcm.physics import (
+from climsim.hosts.gcm.physics import (
     GREY,
     RADIATION_SCHEMES,
     REDUCED,
     PhysicsOptions,
     full_physics,
 )
-from climsim.online.hosts.gcm.programs import Programs
-from climsim.online.hosts.gcm.refine import leaves_on, over_new_ground, padded
-from climsim.online.hosts.gcm.restart import (
+from climsim.hosts.gcm.programs import Programs
+from climsim.hosts.gcm.refine import leaves_on, over_new_ground, padded
+from climsim.hosts.gcm.restart import (
     Restart,
     named_leaves,
     read_restart,
     with_leaves,
     write_restart,
 )
-from climsim.online.hosts.gcm.tuning import TUNING
+from climsim.hosts.gcm.tuning import TUNING
 
 if TYPE_CHECKING:
-    from climsim.online.hosts.gcm.columns import RadiationColumns
+    from climsim.hosts.gcm.columns import RadiationColumns
 
 SHIPPED, ANALYTIC = "shipped", "jw"
 ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
@@ -196,7 +196,7 @@ class GcmHost:
 
     def health(self) -> HealthReport | None:
         """The worst violation of bounds in the present state, or None."""
-        from climsim.online.hosts.gcm.observe import BOUNDS
+        from climsim.hosts.gcm.observe import BOUNDS
 
         worst, excess = None, 0.0
         for name, (size, index, value) in self._observe()[1].items():
@@ -232,8 +232,8 @@ class GcmHost:
             tendencies: `ptend_*` of t, q0001, q0002, q0003, u, v, (level, column).
             surface: the eight `cam_out_*` scalars, (column,).
         """
-        from climsim.online.hosts.gcm.outputs import TENDENCY_NAMES
-        from climsim.online.hosts.gcm.terms import PREFIX
+        from climsim.hosts.gcm.outputs import TENDENCY_NAMES
+        from climsim.hosts.gcm.terms import PREFIX
 
         inputs = self.inputs()
         shape = (self.grid.n_levels, self.grid.n_columns)

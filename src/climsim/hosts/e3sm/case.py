@@ -15,9 +15,9 @@ import jinja2
 
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, remove, write_json, write_text
-from climsim.online.hosts.base import leaf_keys
-from climsim.online.hosts.e3sm.config import E3smConfig
-from climsim.online.hosts.e3sm.namelist import user_nl_eam
+from climsim.hosts.base import leaf_keys
+from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.namelist import user_nl_eam
 from climsim.online.record import CASE_NOTE, RUN
 from climsim.products import claim
 

@@ -7,12 +7,12 @@ from dataclasses import fields
 from typing import Any
 
 from climsim.errors import unknown_name
-from climsim.online.hosts.base import Host
+from climsim.hosts.base import Host
 
 
 def build_host(options: Mapping[str, Any]) -> Host:
     """Build the embedded model from its settings; see `GcmConfig` for the keys."""
-    from climsim.online.hosts.gcm.host import GcmConfig, GcmHost
+    from climsim.hosts.gcm.host import GcmConfig, GcmHost
 
     known = [field.name for field in fields(GcmConfig)]
     for key in options:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from climsim.errors import ClimSimError
-from climsim.online.hosts.gcm.columns import MICRON, RadiationColumns, RadiationFluxes
+from climsim.hosts.gcm.columns import MICRON, RadiationColumns, RadiationFluxes
 
 _STRATUM = 8
 """Spectral points drawn together: every band of RRTMGP's small tables has at least eight."""

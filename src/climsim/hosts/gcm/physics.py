@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.online.hosts.gcm.tuning import scheme_parameters
+from climsim.hosts.gcm.tuning import scheme_parameters
 
 REDUCED, RRTMGP, GREY = "reduced", "rrtmgp", "grey"
 RADIATION_SCHEMES = (REDUCED, RRTMGP, GREY)
@@ -49,8 +49,8 @@ def _radiation_term(options: PhysicsOptions, parameters: Any) -> Any:
         from jcm.physics.radiation.grey_two_stream import GreyTwoStreamRadiation
 
         return GreyTwoStreamRadiation(params=parameters)
-    from climsim.online.hosts.gcm import correlated_k, reduced
-    from climsim.online.hosts.gcm.radiation import FluxRadiation
+    from climsim.hosts.gcm import correlated_k, reduced
+    from climsim.hosts.gcm.radiation import FluxRadiation
 
     # Before any tracing: the library makes arrays of its tables when it loads them.
     correlated_k.tables()
@@ -65,7 +65,7 @@ def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
     from jcm.physics.echam.echam_terms import echam_physics
     from jcm.physics.radiation.radiation_types import RadiationParameters
 
-    from climsim.online.hosts.gcm import gustiness
+    from climsim.hosts.gcm import gustiness
 
     gustiness.install()
     if options.radiation not in RADIATION_SCHEMES:
@@ -101,8 +101,8 @@ def full_physics(coordinates: Any, options: PhysicsOptions) -> Any:
         coordinates: dinosaur's coordinate system.
         options: what it is made of.
     """
-    from climsim.online.hosts.gcm.streams import SurfaceStreams
-    from climsim.online.hosts.gcm.terms import (
+    from climsim.hosts.gcm.streams import SurfaceStreams
+    from climsim.hosts.gcm.terms import (
         TURBULENCE_KEY,
         CondensateSplit,
         RetainedTap,
@@ -130,7 +130,7 @@ def _bands(options: PhysicsOptions, echam: Any) -> Any:
     """Bands that the aerosol describes itself in."""
     if options.radiation == GREY:
         return echam.band_config
-    from climsim.online.hosts.gcm.correlated_k import band_config
+    from climsim.hosts.gcm.correlated_k import band_config
 
     return band_config()
 
@@ -142,7 +142,7 @@ def hybrid_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     turbulence with its implicit surface exchange (for the fluxes alone, unless retained),
     surface, delivery of the surface fluxes, gravity waves.
     """
-    from climsim.online.hosts.gcm.terms import (
+    from climsim.hosts.gcm.terms import (
         DeliveredFluxes,
         EmulatedTerm,
         RetainedTap,
@@ -166,8 +166,8 @@ def hybrid_physics(coordinates: Any, options: PhysicsOptions) -> Any:
 
 def columns_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     """The terms before the radiation, and a tap that publishes what a scheme would see."""
-    from climsim.online.hosts.gcm.correlated_k import band_config
-    from climsim.online.hosts.gcm.radiation import ColumnsTap
+    from climsim.hosts.gcm.correlated_k import band_config
+    from climsim.hosts.gcm.radiation import ColumnsTap
 
     echam, parameters = _echam(coordinates, options)
     terms: list[Any] = []

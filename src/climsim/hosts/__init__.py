@@ -3,7 +3,7 @@
 A host is one module or package in this folder, or one file of a user, named as
 ``path/to/file.py:build_host``. One that is stepped from here has a function
 ``build_host(options)`` that takes the host's settings (a mapping) and returns an object of the
-protocol `climsim.online.hosts.base`; one that runs in batch has ``run_batch(config, progress)``,
+protocol `climsim.hosts.base`; one that runs in batch has ``run_batch(config, progress)``,
 ``run_batch_members(configs)`` and ``RUN_KEYS``, which keys of a run it acts on. On a host that is
 stepped the run loop acts on all of them.
 """
@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.online.hosts.base import Host, RunKeys
+from climsim.hosts.base import Host, RunKeys
 from climsim.plugins import is_reference, load_reference
 
 _SEAM = "base"

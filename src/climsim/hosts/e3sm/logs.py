@@ -14,7 +14,7 @@ from pathlib import Path
 from cftime import DatetimeNoLeap
 
 from climsim.constants import SECONDS_PER_DAY
-from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.config import E3smConfig
 from climsim.online.record import DAYS_PER_YEAR
 
 _log = logging.getLogger(__name__)

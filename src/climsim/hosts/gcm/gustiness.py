@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import jcm.constants as jcm_constants
 import numpy as np
 
-from climsim.online.hosts.gcm.tuning import STORM_WIND
+from climsim.hosts.gcm.tuning import STORM_WIND
 
 _MESOSCALE: Final = 0.32
 """Gust of a cell of ten kilometres [m/s]."""

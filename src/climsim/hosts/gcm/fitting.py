@@ -14,12 +14,12 @@ import numpy as np
 
 from climsim.constants import STEPS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.online.hosts import build_host
-from climsim.online.hosts.gcm import correlated_k, reduced
-from climsim.online.hosts.gcm.columns import RadiationColumns
-from climsim.online.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
-from climsim.online.hosts.gcm.harvest import joined, perturbed
-from climsim.online.hosts.gcm.host import GcmHost
+from climsim.hosts import build_host
+from climsim.hosts.gcm import correlated_k, reduced
+from climsim.hosts.gcm.columns import RadiationColumns
+from climsim.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
+from climsim.hosts.gcm.harvest import joined, perturbed
+from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
 
 __all__ = ["FitConfig", "fit_radiation"]

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import jcm.constants as jcm_constants
 
 from climsim.constants import TIME_STEP, WATER_DENSITY
-from climsim.online.hosts.gcm.dynamics import PhysicsStep
-from climsim.online.hosts.gcm.observe import freezing
-from climsim.online.hosts.gcm.positivity import water_fields
-from climsim.online.hosts.gcm.radiation import STREAMS, STREAMS_KEY
-from climsim.online.hosts.gcm.terms import RETAINED_KEY
+from climsim.hosts.gcm.dynamics import PhysicsStep
+from climsim.hosts.gcm.observe import freezing
+from climsim.hosts.gcm.positivity import water_fields
+from climsim.hosts.gcm.radiation import STREAMS, STREAMS_KEY
+from climsim.hosts.gcm.terms import RETAINED_KEY
 
 TENDENCY_NAMES = {
     "ptend_t": "temperature",

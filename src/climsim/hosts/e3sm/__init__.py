@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from climsim.online.hosts.e3sm.batch import run_batch, run_batch_members
-from climsim.online.hosts.e3sm.keys import RUN_KEYS
+from climsim.hosts.e3sm.batch import run_batch, run_batch_members
+from climsim.hosts.e3sm.keys import RUN_KEYS
 
 __all__ = ["RUN_KEYS", "run_batch", "run_batch_members"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import f90nml
 
+from climsim.hosts.e3sm.config import HYBRID, E3smConfig
 from climsim.interfaces import V2, V6
-from climsim.online.hosts.e3sm.config import HYBRID, E3smConfig
 from climsim.variables import OUTPUTS, TARGETS
 
 HISTORY_FIELDS = (

@@ -130,7 +130,7 @@ def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
     Returns:
         The state above the orography of the core.
     """
-    from climsim.online.hosts.gcm.dynamics import grid_state, modal_orography
+    from climsim.hosts.gcm.dynamics import grid_state, modal_orography
 
     horizontal, vertical = core.coordinates.horizontal, core.coordinates.vertical
     raw = grid_state(core, state)

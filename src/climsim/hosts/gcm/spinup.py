@@ -13,10 +13,10 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import remove
-from climsim.online.hosts import build_host
-from climsim.online.hosts.base import StepResult
-from climsim.online.hosts.gcm.host import GcmHost
-from climsim.online.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
+from climsim.hosts import build_host
+from climsim.hosts.base import StepResult
+from climsim.hosts.gcm.host import GcmHost
+from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
 from climsim.physics.columns import Columns
 from climsim.products import claim
 

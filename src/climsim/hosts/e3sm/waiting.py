@@ -11,9 +11,9 @@ from filelock import FileLock
 
 from climsim.errors import ClimSimError
 from climsim.files import read_json
-from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.case import ABOUT, BUILT, describe_case
-from climsim.online.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm import logs
+from climsim.hosts.e3sm.case import ABOUT, BUILT, describe_case
+from climsim.hosts.e3sm.config import E3smConfig
 
 _log = logging.getLogger(__name__)
 _BUILD_LOCK = ".e3sm-build.lock"

@@ -36,7 +36,7 @@ from jcm.physics.radiation.radiation_types import (
 )
 from jcm.physics_interface import PhysicsTendency
 
-from climsim.online.hosts.gcm.radiation import STREAMS_KEY, SunlitTerm
+from climsim.hosts.gcm.radiation import STREAMS_KEY, SunlitTerm
 
 _NEAR_INFRARED, _VISIBLE = 0, 1
 _BANDS, _LONGWAVE_BANDS = 2, 3

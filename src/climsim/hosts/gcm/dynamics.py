@@ -14,17 +14,17 @@ import cftime
 import numpy as np
 
 from climsim.constants import REFERENCE_PRESSURE, TIME_STEP
-from climsim.online.hosts.gcm.boundary import (
+from climsim.hosts.gcm.boundary import (
     BoundaryData,
     forcing_data,
     load_boundary_data,
     terrain_data,
 )
-from climsim.online.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
-from climsim.online.hosts.gcm.diffusion import HOURS, echam_diffusion
-from climsim.online.hosts.gcm.grid import interface_coefficients, model_coordinates
-from climsim.online.hosts.gcm.positivity import with_fill_tendency, with_filled_water
-from climsim.online.hosts.gcm.restart import Restart
+from climsim.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
+from climsim.hosts.gcm.diffusion import HOURS, echam_diffusion
+from climsim.hosts.gcm.grid import interface_coefficients, model_coordinates
+from climsim.hosts.gcm.positivity import with_fill_tendency, with_filled_water
+from climsim.hosts.gcm.restart import Restart
 
 EULERIAN = "eulerian"
 ADVECTION_SCHEMES = (EULERIAN, "semi_lagrangian")

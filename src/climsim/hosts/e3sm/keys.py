@@ -8,10 +8,10 @@ from typing import Any
 
 from climsim.constants import MEAN_TEMPERATURE
 from climsim.errors import ClimSimError
+from climsim.hosts.base import RunKeys
+from climsim.hosts.e3sm import logs
+from climsim.hosts.e3sm.config import HYBRID, MMF, E3smConfig
 from climsim.online.config import RunConfig
-from climsim.online.hosts.base import RunKeys
-from climsim.online.hosts.e3sm import logs
-from climsim.online.hosts.e3sm.config import HYBRID, MMF, E3smConfig
 
 _OWN_KEYS = ("dry_run", "wait", "poll_minutes", "resubmissions")
 OF_THE_RUN = {
