@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from sklearn.metrics import r2_score
 
-from climsim.data.store import Store
+from climsim.data.store.opened import Store
 from climsim.evaluation.offline import OfflineConfig, stream
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import OnlineConfig, evaluate_online

@@ -18,12 +18,12 @@ from typing import Any
 from bench_prepare import make_grid, write_record
 from climsim.allocation import keep_freed_memory
 from climsim.constants import STEPS_PER_DAY
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.raw import list_steps
-from climsim.data.reader import BlockReader
-from climsim.data.splits import SplitConfig
-from climsim.data.statistics import compute_statistics
-from climsim.data.store import Store, open_store
+from climsim.data.raw.steps import list_steps
+from climsim.data.reading.reader import BlockReader
+from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.opened import Store, open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.splits import SplitConfig
 
 COLUMNS = 384
 STEPS_PER_YEAR = 365 * STEPS_PER_DAY

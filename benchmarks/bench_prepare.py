@@ -19,9 +19,9 @@ import numpy as np
 import xarray
 
 from climsim.allocation import keep_freed_memory
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.raw import list_steps, output_path
-from climsim.data.splits import SplitConfig
+from climsim.data.raw.steps import list_steps, output_path
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.splits import SplitConfig
 from climsim.files import remove
 from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
 from climsim.variables import STANDARD, TARGETS

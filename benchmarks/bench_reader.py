@@ -19,9 +19,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from climsim.allocation import keep_freed_memory
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.reader import BlockLoader, BlockReader
-from climsim.data.splits import SplitConfig
+from climsim.data.reading.reader import BlockLoader, BlockReader
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.splits import SplitConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
 from synthetic import make_grid, write_record

@@ -24,11 +24,11 @@ from pathlib import Path
 import torch
 
 from climsim.allocation import keep_freed_memory
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.reader import BlockReader
-from climsim.data.splits import SplitConfig
-from climsim.data.statistics import compute_statistics
-from climsim.data.store import open_store
+from climsim.data.reading.reader import BlockReader
+from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.splits import SplitConfig
 from climsim.losses import RecipeLoss
 from climsim.networks import network_names
 from climsim.training.config import (

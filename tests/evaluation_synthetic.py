@@ -13,8 +13,8 @@ import xarray
 from cftime import DatetimeNoLeap as Date
 
 from climsim.constants import E3SM
-from climsim.data.shards import write_arrays
-from climsim.data.store import Layout, Store, create_arrays, open_store, seal_store
+from climsim.data.store.opened import Layout, Store, create_arrays, open_store, seal_store
+from climsim.data.store.shards import write_arrays
 from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.members import NETWORKS, RECIPES, Member

@@ -12,7 +12,7 @@ from climsim.variables import EXPANDED, TARGETS, variable
 
 @dataclass(frozen=True)
 class One:
-    """Statistics of one variable, as `climsim.data.statistics` names them."""
+    """Statistics of one variable, as `climsim.data.statistics.statistics` names them."""
 
     mean: np.ndarray
     std: np.ndarray

@@ -140,7 +140,7 @@ def test_refused_command_leaves_nothing_behind(words, climsim, tmp_path):
 
 def test_scores_follow_the_product(monkeypatch, climsim):
     stage = Stage(
-        ("data", "variables"), "variables", "climsim.data.table:VariablesConfig",
+        ("data", "variables"), "variables", "climsim.variable_table:VariablesConfig",
         "test_command_line:product", "", "", scores="test_command_line:scores",
     )  # fmt: skip
     result = CliRunner().invoke(cli._stage_command(stage), [])

@@ -7,9 +7,9 @@ import netCDF4
 import pytest
 import torch
 
-from climsim.data.raw import read_grid_info
-from climsim.data.statistics import Statistics
-from climsim.data.step_file import read_fields
+from climsim.data.raw.step_file import read_fields
+from climsim.data.raw.steps import read_grid_info
+from climsim.data.statistics.statistics import Statistics
 from climsim.errors import ClimSimError
 from climsim.evaluation.saved import open_metrics
 from climsim.networks.published import read_state

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from climsim.errors import ClimSimError
 
 if TYPE_CHECKING:
-    from climsim.data.store import open_store
+    from climsim.data.store.opened import open_store
     from climsim.export import load_emulator
     from climsim.networks import build_network, load_published
 
@@ -28,7 +28,7 @@ _PUBLIC = {
     "build_network": "climsim.networks",
     "load_emulator": "climsim.export",
     "load_published": "climsim.networks",
-    "open_store": "climsim.data.store",
+    "open_store": "climsim.data.store.opened",
 }
 
 

@@ -22,7 +22,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from climsim.data.address import StoreAddress, StoreUrl, is_url, store_address
+from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_address
 from climsim.errors import ClimSimError
 from climsim.keys import element, hints, is_list, is_text, members_of, nested, type_text
 from climsim.overrides import friendly

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from climsim.data.address import StoreUrl
+from climsim.data.store.address import StoreUrl
 
 MISSING = "???"
 """Default of a key that must be given."""

@@ -235,7 +235,7 @@ def _raw_identity(path: Path, configuration: Mapping[str, Any]) -> tuple[str, ..
     if "identity" not in configuration:
         return None
     # Here, not above: planning a preparation needs more than reading attributes.
-    from climsim.data.prepare import PrepareConfig, make_plan
+    from climsim.data.store.prepare import PrepareConfig, make_plan
 
     try:
         config = build_config(PrepareConfig, {**configuration, "raw": str(path)})
@@ -281,7 +281,7 @@ def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
     if generated.is_file():
         return "raw step pairs", _decoded(path, read_json(generated))
     # Here, not above: most products are no raw data.
-    from climsim.data.walk import iterate_step_files
+    from climsim.data.raw.walk import iterate_step_files
 
     steps = next((p for p in iterate_step_files(path) if ".mlo." in p.name), None)
     return "raw step pairs", None if steps is None else {

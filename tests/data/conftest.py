@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from synthetic import OFFSETS, split_config, write_record
 
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.store import open_store
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from climsim.data.raw import INPUT_VARIABLES, write_grid_info, write_step_pair
-from climsim.data.splits import SplitConfig
-from climsim.data.times import seconds_of, to_date
+from climsim.calendar import seconds_of, to_date
+from climsim.data.raw.steps import INPUT_VARIABLES, write_grid_info, write_step_pair
+from climsim.data.store.splits import SplitConfig
 from climsim.grid import ColumnGrid
 from climsim.variables import PROGNOSTIC, SCALARS_OUT
 

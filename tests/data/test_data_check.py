@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from synthetic import START, STEP, write_record
 
-from climsim.data.check import KINDS, CheckConfig, check
-from climsim.data.ranges import RANGES
-from climsim.data.raw import INPUT_VARIABLES, OUTPUT_VARIABLES, list_steps
+from climsim.data.raw.check import KINDS, CheckConfig, check
+from climsim.data.raw.ranges import RANGES
+from climsim.data.raw.steps import INPUT_VARIABLES, OUTPUT_VARIABLES, list_steps
 from climsim.errors import ClimSimError
 
 
@@ -134,7 +134,7 @@ def test_months_are_reported_apart(tmp_path):
 def test_other_grid_is_found(raw, tmp_path):
     from synthetic import make_grid
 
-    from climsim.data.raw import write_grid_info
+    from climsim.data.raw.steps import write_grid_info
 
     write_grid_info(tmp_path / "grid.nc", make_grid(levels=6), "synthetic")
     found, _ = counts(raw, grid=tmp_path / "grid.nc")

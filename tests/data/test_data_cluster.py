@@ -7,12 +7,12 @@ import textwrap
 import pytest
 from synthetic import split_config
 
-from climsim.data.cluster import SlurmConfig, _in_queue, slurm_cluster
-from climsim.data.parallel import run_tasks
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.statistics import compute_statistics
-from climsim.data.store import open_store
+from climsim.cluster import SlurmConfig, _in_queue, slurm_cluster
+from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
+from climsim.parallel import run_tasks
 
 
 def config(record, path, **changes):
@@ -120,7 +120,7 @@ def test_a_refused_job_is_told(slurm, record):
 
 
 def test_jobs_that_end_without_a_worker_are_told(slurm, record, monkeypatch):
-    monkeypatch.setattr("climsim.data.cluster.POLL", 0.2)
+    monkeypatch.setattr("climsim.cluster.POLL", 0.2)
     tool(slurm, "squeue", "exit 0")
     prologue = SlurmConfig(jobs=1, cores=1, memory="2GB", prologue=("exit 3",))
     with pytest.raises(ClimSimError, match=r"no worker came: see why in slurm-77\.out"):

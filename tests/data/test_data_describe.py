@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climsim.data.describe import (
+from climsim.data.statistics.describe import (
     DescribeConfig,
     Reference,
     describe,
@@ -14,7 +14,7 @@ from climsim.data.describe import (
     read_reference,
     summarize,
 )
-from climsim.data.statistics import Statistics, compute_statistics
+from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.errors import ClimSimError
 
 CSV = "file,variable,level,mean,std,median,decile10,decile90,minimum,maximum\n"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import STEP, make_grid, make_step
 
-from climsim.data.features import (
+from climsim.calendar import to_date
+from climsim.data.raw.features import (
     STORED,
     memory_features,
     memory_needed,
@@ -16,8 +17,7 @@ from climsim.data.features import (
     present_features,
     step_terms,
 )
-from climsim.data.raw import RawStep
-from climsim.data.times import to_date
+from climsim.data.raw.steps import RawStep
 from climsim.interfaces import V2, V6
 from climsim.physics.previous_steps import large_scale_forcing, large_scale_state
 from climsim.physics.thermodynamics import saturation_pressure_ice, saturation_pressure_liquid

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from synthetic import GAP, N_COLUMNS, N_LEVELS, OFFSETS, START, STEP, make_grid, write_record
 
-from climsim.data.features import EXPANDED_FILE, STORED
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.raw import list_steps
-from climsim.data.reader import BlockReader
-from climsim.data.splits import SplitConfig
-from climsim.data.stacked import open_stacked
-from climsim.data.store import open_store
+from climsim.data.raw.features import EXPANDED_FILE, STORED
+from climsim.data.raw.steps import list_steps
+from climsim.data.reading.reader import BlockReader
+from climsim.data.reading.stacked import open_stacked
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import remove
 from climsim.variables import STANDARD, TARGETS

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from synthetic import N_COLUMNS, N_LEVELS, START, STEP, write_record
 
-import climsim.data.prepare as prepare_module
-import climsim.data.shards as shards_module
-from climsim.data.chunks import write_blocks
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.raw import list_steps
-from climsim.data.splits import SplitConfig
-from climsim.data.store import open_store
+import climsim.data.store.prepare as prepare_module
+import climsim.data.store.shards as shards_module
+from climsim.data.raw.steps import list_steps
+from climsim.data.store.chunks import write_blocks
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 
 BY_DATE = SplitConfig("0001-02-28/0001-02-28", "0001-03-01/0001-03-01", "", gap_days=0)

@@ -13,8 +13,8 @@ import pytest
 from huggingface_hub.hf_api import RepoFile
 from synthetic import write_record
 
-from climsim.data.hub import DownloadConfig, download
-from climsim.data.raw import list_steps, read_step
+from climsim.data.raw.hub import DownloadConfig, download
+from climsim.data.raw.steps import list_steps, read_step
 from climsim.errors import ClimSimError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -256,7 +256,7 @@ def test_bad_configuration_names_the_key(tmp_path, changes, message):
 def test_hub_cannot_name_a_file_outside_the_folder(tmp_path, monkeypatch, path):
     name = path.format(name="E3SM-MMF.mli.0001-02-01-00000.nc")
     entry = RepoFile(path=name, size=1, oid="0")
-    monkeypatch.setattr("climsim.data.hub._list", lambda config, inside: [entry])
+    monkeypatch.setattr("climsim.data.raw.hub._list", lambda config, inside: [entry])
     with pytest.raises(ClimSimError, match="would be written outside the folder"):
         download(DownloadConfig(tmp_path / "data", months=("0001-02",)))
     assert not list(tmp_path.rglob("*.nc"))

@@ -10,9 +10,9 @@ import pytest
 import zarr
 from synthetic import make_grid, split_config, write_record
 
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.store import open_store
-from climsim.data.verify import VerifyConfig, verify
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.verify import VerifyConfig, verify
 from climsim.errors import ClimSimError
 
 COORDINATES = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi", "time", "split", "memory")

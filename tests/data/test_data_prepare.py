@@ -27,11 +27,11 @@ from synthetic import (
     write_record,
 )
 
-from climsim.data.features import STORED, memory_needed
-from climsim.data.prepare import PrepareConfig, make_plan, prepare
-from climsim.data.raw import list_steps, write_grid_info
-from climsim.data.splits import SplitConfig
-from climsim.data.store import open_store
+from climsim.data.raw.features import STORED, memory_needed
+from climsim.data.raw.steps import list_steps, write_grid_info
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, make_plan, prepare
+from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.variables import variable
 
@@ -229,7 +229,7 @@ def test_killed_preparation_continues_and_gives_the_same_store(record, store, tm
         from pathlib import Path
         sys.path.insert(0, sys.argv[3])
         from synthetic import split_config
-        from climsim.data import prepare as module
+        from climsim.data.store import prepare as module
 
         def slow(task, write=module.write_shard):
             time.sleep(0.15)
@@ -271,7 +271,7 @@ def test_killed_preparation_continues_and_gives_the_same_store(record, store, tm
 
 
 def test_other_settings_do_not_continue_an_interrupted_run(record, tmp_path, monkeypatch):
-    import climsim.data.prepare as module
+    import climsim.data.store.prepare as module
 
     write = module.write_shard
     counter = iter(range(100))
@@ -330,13 +330,13 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_continues(record, store, t
         from pathlib import Path
         sys.path.insert(0, sys.argv[3])
         from synthetic import split_config
-        from climsim.data.prepare import PrepareConfig, prepare
+        from climsim.data.store.prepare import PrepareConfig, prepare
         from climsim.errors import ClimSimError
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         config = PrepareConfig(
             Path(sys.argv[1]), Path(sys.argv[2]), split=split_config(), block_steps=4, workers=1)
-        from climsim.data import prepare as module
+        from climsim.data.store import prepare as module
         write, calls = module.write_shard, []
 
         def limited(task):
@@ -374,7 +374,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     script = textwrap.dedent(
         """
         import os, time
-        from climsim.data.parallel import run_tasks
+        from climsim.parallel import run_tasks
 
         def main():
             for _ in run_tasks(time.sleep, [0.0, 0.0, 600.0, 600.0], workers=2):

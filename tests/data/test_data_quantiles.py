@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from climsim.data.quantiles import PERCENTS, RANK_ERROR, SKETCH_SIZE, QuantileSketch
+from climsim.data.statistics.quantiles import PERCENTS, RANK_ERROR, SKETCH_SIZE, QuantileSketch
 
 DISTRIBUTIONS = {
     "normal": lambda rng, n: rng.normal(250, 20, n),

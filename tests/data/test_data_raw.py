@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from synthetic import N_COLUMNS, N_LEVELS, START, STEP, make_grid, make_step, write_record
 
-from climsim.data.classic import parse_header
-from climsim.data.raw import (
+from climsim.calendar import to_date
+from climsim.data.raw.classic import parse_header
+from climsim.data.raw.step_file import inspect_fields
+from climsim.data.raw.steps import (
     INPUT_VARIABLES,
     list_steps,
     read_grid_info,
@@ -20,8 +22,6 @@ from climsim.data.raw import (
     write_grid_info,
     write_step_pair,
 )
-from climsim.data.step_file import inspect_fields
-from climsim.data.times import to_date
 from climsim.errors import ClimSimError
 
 

@@ -13,23 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import START, STEP, make_grid, write_record
 
-from climsim.data.check import CheckConfig, check
-from climsim.data.hub import VERIFIED
-from climsim.data.prepare import PrepareConfig, make_plan, prepare
-from climsim.data.pressure import pressure_problem
-from climsim.data.raw import (
+from climsim.data.raw.check import CheckConfig, check
+from climsim.data.raw.hub import VERIFIED
+from climsim.data.raw.pressure import pressure_problem
+from climsim.data.raw.steps import (
     GRID_FILE,
     list_steps,
     read_grid_info,
     read_step,
     write_grid_info,
 )
-from climsim.data.reader import BlockReader, check_inputs
-from climsim.data.splits import SplitConfig
-from climsim.data.statistics import Statistics, compute_statistics
-from climsim.data.store import open_store
-from climsim.data.time_step import settle_time_step
-from climsim.data.units import foreign_unit
+from climsim.data.raw.time_step import settle_time_step
+from climsim.data.raw.units import foreign_unit
+from climsim.data.reading.reader import BlockReader, check_inputs
+from climsim.data.statistics.statistics import Statistics, compute_statistics
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, make_plan, prepare
+from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import stored_attributes
 from climsim.provenance import trace

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import N_COLUMNS, N_LEVELS, split_config
 
-from climsim.data.features import STORED
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.reader import BlockLoader, BlockReader, Pool, _resume
-from climsim.data.store import open_store
+from climsim.data.raw.features import STORED
+from climsim.data.reading.reader import BlockLoader, BlockReader, Pool, _resume
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.variables import EXPANDED, STANDARD, TARGETS
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climsim.data.splits import NO_SPLIT, SPLITS, SplitConfig, assign_splits
-from climsim.data.times import parse_period, seconds_of
+from climsim.calendar import parse_period, seconds_of
+from climsim.data.store.splits import NO_SPLIT, SPLITS, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
 
 STEP = 1200

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from synthetic import split_config
 
-from climsim.data.chunks import BlockFiles
-from climsim.data.features import memory_needed
-from climsim.data.moments import Moments, positive_moments
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.quantiles import PERCENTS
-from climsim.data.statistics import Statistics, compute_statistics
-from climsim.data.store import open_store
+from climsim.data.raw.features import memory_needed
+from climsim.data.statistics.moments import Moments, positive_moments
+from climsim.data.statistics.quantiles import PERCENTS
+from climsim.data.statistics.statistics import Statistics, compute_statistics
+from climsim.data.store.chunks import BlockFiles
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.variables import variable
 
@@ -103,7 +103,7 @@ def test_statistics_do_not_depend_on_the_block_length(record, statistics, tmp_pa
 
 
 def test_workers_change_neither_values_nor_fingerprint(store, statistics, monkeypatch):
-    monkeypatch.setattr("climsim.data.statistics._PART_BLOCKS", 2)
+    monkeypatch.setattr("climsim.data.statistics.statistics._PART_BLOCKS", 2)
     seen = []
     one = compute_statistics(store)
     two = compute_statistics(store, progress=lambda *p: seen.append(p), workers=2)

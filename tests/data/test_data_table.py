@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from climsim.data.statistics import Statistics, VariableStatistics
-from climsim.data.table import (
+from climsim.data.statistics.statistics import Statistics, VariableStatistics
+from climsim.errors import ClimSimError
+from climsim.variable_table import (
     SETS,
     derivation,
     markdown,
@@ -17,7 +18,6 @@ from climsim.data.table import (
     text,
     variables_table,
 )
-from climsim.errors import ClimSimError
 from climsim.variables import EXPANDED, STANDARD, TARGETS, variable
 
 
@@ -127,7 +127,7 @@ def test_documentation_holds_the_tables():
     file = Path(__file__).parents[2] / "docs/variables.md"
     assert file.read_text() == page(), (
         "docs/variables.md: write it again: "
-        "python -c 'from climsim.data.table import page; print(page(), end=\"\")'"
+        "python -c 'from climsim.variable_table import page; print(page(), end=\"\")'"
     )
 
 

@@ -15,12 +15,12 @@ import torch
 from synthetic import split_config
 
 from climsim.configuration import build_config
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.reader import BlockReader
-from climsim.data.statistics import compute_statistics
-from climsim.data.store import open_store
-from climsim.data.summary import StatisticsConfig
-from climsim.data.verify import VerifyConfig, verify
+from climsim.data.reading.reader import BlockReader
+from climsim.data.statistics.stage import StatisticsConfig
+from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.verify import VerifyConfig, verify
 from climsim.errors import ClimSimError
 
 

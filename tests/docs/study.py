@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from synthetic import STEP, make_grid, make_step, split_config
 
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.raw import write_grid_info, write_step_pair
-from climsim.data.summary import StatisticsConfig, write_statistics
-from climsim.data.times import seconds_of, to_date
+from climsim.calendar import seconds_of, to_date
+from climsim.data.raw.steps import write_grid_info, write_step_pair
+from climsim.data.statistics.stage import StatisticsConfig, write_statistics
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.export import ExportConfig, run_export

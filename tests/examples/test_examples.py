@@ -18,7 +18,7 @@ from synthetic import make_grid, split_config, write_record
 
 import climsim
 from climsim import cli
-from climsim.data.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.files import read_json
 from climsim.hosts.gcm.host import GcmConfig, GcmHost
 from climsim.interfaces import V2, V6

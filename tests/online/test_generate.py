@@ -7,7 +7,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from climsim.data.raw import GRID_FILE, list_steps, read_grid_info, read_step
+from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
 from climsim.errors import ClimSimError
 from climsim.online.generate import GenerateConfig, after_physics, generate
 

@@ -10,11 +10,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
 from synthetic import STEP, make_grid, make_step, split_config
 
-from climsim.data.prepare import PrepareConfig, prepare
-from climsim.data.raw import write_grid_info, write_step_pair
-from climsim.data.statistics import compute_statistics
-from climsim.data.store import open_store
-from climsim.data.times import seconds_of, to_date
+from climsim.calendar import seconds_of, to_date
+from climsim.data.raw.steps import write_grid_info, write_step_pair
+from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.training.config import (
     NetworkConfig,
     OptimizerConfig,

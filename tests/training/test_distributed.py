@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from climsim.data.reader import BlockReader
+from climsim.data.reading.reader import BlockReader
 from climsim.training.checkpoint import read_checkpoint
 
 _SCRIPT = """

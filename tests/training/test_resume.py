@@ -12,8 +12,8 @@ import pytest
 import torch
 from synthetic import make_grid, split_config, write_record
 
-from climsim.data.address import StoreUrl
-from climsim.data.prepare import PrepareConfig, prepare
+from climsim.data.store.address import StoreUrl
+from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
 from climsim.files import read_json, write_json

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from climsim.configuration import build_config, compose_config
-from climsim.data.reader import BlockReader
-from climsim.data.store import open_store
+from climsim.data.reading.reader import BlockReader
+from climsim.data.store.opened import open_store
 from climsim.errors import ClimSimError
 from climsim.export import export_model, load_emulator
 from climsim.files import file_hash

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
-from climsim.data.address import StoreAddress
-from climsim.data.store import Store, open_store
+from climsim.data.store.address import StoreAddress
+from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import ConfidenceStatistics, loss_of_confidence

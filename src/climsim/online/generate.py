@@ -16,7 +16,7 @@ import numpy as np
 
 from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
-from climsim.data.raw import GRID_FILE, write_grid_info, write_step_pair
+from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from climsim.data.address import StoreAddress
+from climsim.data.store.address import StoreAddress
 from climsim.errors import ClimSimError
 from climsim.interfaces import ENCODINGS
 from climsim.names import check_name

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from climsim.data.statistics import Statistics, compute_statistics
-from climsim.data.store import Store
+from climsim.data.statistics.statistics import Statistics, compute_statistics
+from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json
 from climsim.plugins import is_reference, reference_file

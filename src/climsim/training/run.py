@@ -22,9 +22,9 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
-from climsim.data.reader import BlockReader, check_inputs
-from climsim.data.statistics import Statistics, VariableStatistics, compute_statistics
-from climsim.data.store import Store, open_store
+from climsim.data.reading.reader import BlockReader, check_inputs
+from climsim.data.statistics.statistics import Statistics, VariableStatistics, compute_statistics
+from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, write_json
 from climsim.locks import LOCK_NAME, only_process

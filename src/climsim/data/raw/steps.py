@@ -18,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Fields
+from climsim.calendar import to_date, to_seconds
 from climsim.constants import SECONDS_PER_DAY
-from climsim.data.classic import HeaderCache
-from climsim.data.step_file import TIME_STEP_ATTRIBUTE, missing_variable, parse_name, read_fields
-from climsim.data.times import to_date, to_seconds
-from climsim.data.units import foreign_unit
-from climsim.data.walk import find_step_files
+from climsim.data.raw.classic import HeaderCache
+from climsim.data.raw.step_file import (
+    TIME_STEP_ATTRIBUTE,
+    missing_variable,
+    parse_name,
+    read_fields,
+)
+from climsim.data.raw.units import foreign_unit
+from climsim.data.raw.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance
 from climsim.grid import ColumnGrid

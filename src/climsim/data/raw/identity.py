@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from climsim.data.raw import StepFiles
+from climsim.data.raw.steps import StepFiles
 from climsim.errors import ClimSimError
 
 IDENTITIES = ("time", "content")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from climsim.allocation import keep_freed_memory
-from climsim.data.cluster import SlurmConfig, open_client
+from climsim.cluster import SlurmConfig, open_client
 from climsim.errors import ClimSimError
 
 THREADS = "threads"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from climsim.data.address import StoreAddress
-from climsim.data.cluster import SlurmConfig
-from climsim.data.statistics import STATISTICS, Statistics, compute_statistics
-from climsim.data.store import open_store
+from climsim.cluster import SlurmConfig
+from climsim.data.statistics.statistics import STATISTICS, Statistics, compute_statistics
+from climsim.data.store.address import StoreAddress
+from climsim.data.store.opened import open_store
 from climsim.errors import ClimSimError
 from climsim.products import claim
 

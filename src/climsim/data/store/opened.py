@@ -18,11 +18,19 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 
+from climsim.calendar import CALENDAR, TIME_UNITS
 from climsim.constants import TIME_STEP
-from climsim.data.address import LocalFolder, StoreAddress, StoreFolder, folder_of, store_address
-from climsim.data.chunks import COMPRESSION_LEVEL, BlockFiles, BlockLayout, Document
-from climsim.data.features import STORED
-from climsim.data.seal import (
+from climsim.data.raw.features import STORED
+from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
+from climsim.data.store.address import (
+    LocalFolder,
+    StoreAddress,
+    StoreFolder,
+    folder_of,
+    store_address,
+)
+from climsim.data.store.chunks import COMPRESSION_LEVEL, BlockFiles, BlockLayout, Document
+from climsim.data.store.seal import (
     CHECKSUM,
     METADATA,
     ShardSums,
@@ -31,9 +39,7 @@ from climsim.data.seal import (
     metadata_checksum,
     metadata_files,
 )
-from climsim.data.splits import SPLITS, split_code
-from climsim.data.step_file import TIME_STEP_ATTRIBUTE
-from climsim.data.times import CALENDAR, TIME_UNITS
+from climsim.data.store.splits import SPLITS, split_code
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.products import Kind, attributes_of, noted

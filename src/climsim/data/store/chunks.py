@@ -22,7 +22,7 @@ import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.address import StoreFolder
+from climsim.data.store.address import StoreFolder
 from climsim.errors import ClimSimError
 
 Document = Mapping[str, Any]

@@ -20,7 +20,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from climsim.data.chunks import Document
+from climsim.data.store.chunks import Document
 
 INDEX = "shards"
 """Group in a store with what each shard is made of and holds."""

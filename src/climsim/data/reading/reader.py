@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from climsim.data.features import memory_needed
-from climsim.data.store import Store, open_store
+from climsim.data.raw.features import memory_needed
+from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.interfaces import encoding
 from climsim.variables import TARGETS

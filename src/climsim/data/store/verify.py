@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climsim.data.address import StoreAddress
-from climsim.data.parallel import run_tasks
-from climsim.data.seal import content_hash
-from climsim.data.store import Store, open_store
+from climsim.data.store.address import StoreAddress
+from climsim.data.store.opened import Store, open_store
+from climsim.data.store.seal import content_hash
 from climsim.errors import ClimSimError
+from climsim.parallel import run_tasks
 
 _LISTED, _MOST_PARTS = 20, 256
 

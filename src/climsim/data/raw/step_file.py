@@ -14,10 +14,10 @@ import netCDF4
 import numpy as np
 
 from climsim.arrays import Fields
+from climsim.calendar import seconds_of, to_date
 from climsim.constants import FILL_THRESHOLD, SECONDS_PER_DAY
-from climsim.data import classic
-from climsim.data.times import seconds_of, to_date
-from climsim.data.units import foreign_unit
+from climsim.data.raw import classic
+from climsim.data.raw.units import foreign_unit
 from climsim.errors import ClimSimError
 from climsim.integrity import check_size
 from climsim.variables import variable

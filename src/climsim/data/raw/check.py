@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from climsim.arrays import Fields
-from climsim.data.classic import HeaderCache
-from climsim.data.parallel import run_tasks
-from climsim.data.pressure import order_problem, pressure_problem
-from climsim.data.ranges import implausible, outside_range
-from climsim.data.raw import (
+from climsim.calendar import to_date
+from climsim.data.raw.classic import HeaderCache
+from climsim.data.raw.pressure import order_problem, pressure_problem
+from climsim.data.raw.ranges import implausible, outside_range
+from climsim.data.raw.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
+from climsim.data.raw.steps import (
     GRID_FILE,
     INPUT_TAGS,
     INPUT_VARIABLES,
@@ -24,13 +25,12 @@ from climsim.data.raw import (
     StepFiles,
     read_grid_info,
 )
-from climsim.data.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
-from climsim.data.time_step import settle_time_step
-from climsim.data.times import to_date
-from climsim.data.walk import find_step_files
+from climsim.data.raw.time_step import settle_time_step
+from climsim.data.raw.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import provenance, write_json
 from climsim.grid import ColumnGrid
+from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 
 logger = logging.getLogger(__name__)

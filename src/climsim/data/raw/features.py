@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Fields
 from climsim.constants import FILL_THRESHOLD
-from climsim.data.raw import RawStep
-from climsim.data.step_file import FILLED_VARIABLES
+from climsim.data.raw.step_file import FILLED_VARIABLES
+from climsim.data.raw.steps import RawStep
 from climsim.interfaces import V2, V6
 from climsim.physics.condensate import quantity
 from climsim.physics.derived import derived_inputs

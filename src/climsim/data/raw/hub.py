@@ -28,9 +28,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from climsim.constants import TIME_STEP
-from climsim.data.raw import INPUT_TAGS, OUTPUT_TAG
-from climsim.data.step_file import parse_name
-from climsim.data.time_step import VERIFIED
+from climsim.data.raw.step_file import parse_name
+from climsim.data.raw.steps import INPUT_TAGS, OUTPUT_TAG
+from climsim.data.raw.time_step import VERIFIED
 from climsim.errors import ClimSimError
 from climsim.products import Kind, claim
 

@@ -20,28 +20,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.address import is_url
-from climsim.data.cluster import SlurmConfig
-from climsim.data.features import MEMORY, STORED, memory_needed, memory_of
-from climsim.data.identity import IDENTITIES, step_labels
-from climsim.data.parallel import run_tasks
-from climsim.data.raw import GRID_FILE, StepFiles, list_steps, read_grid_info
-from climsim.data.reuse import (
+from climsim.calendar import to_date
+from climsim.cluster import SlurmConfig
+from climsim.data.raw.features import MEMORY, STORED, memory_needed, memory_of
+from climsim.data.raw.identity import IDENTITIES, step_labels
+from climsim.data.raw.steps import GRID_FILE, StepFiles, list_steps, read_grid_info
+from climsim.data.raw.time_step import settle_time_step
+from climsim.data.store.address import is_url
+from climsim.data.store.opened import FORMAT, STORE, Layout, create_arrays, open_store, seal_store
+from climsim.data.store.reuse import (
     WrittenShard,
     shards_of_run,
     shards_of_store,
     take_over,
 )
-from climsim.data.seal import METADATA, ShardSums
-from climsim.data.shards import ShardTask, write_shard
-from climsim.data.splits import NO_SPLIT, SplitConfig, assign_splits
-from climsim.data.store import FORMAT, STORE, Layout, create_arrays, open_store, seal_store
-from climsim.data.time_step import settle_time_step
-from climsim.data.times import to_date
+from climsim.data.store.seal import METADATA, ShardSums
+from climsim.data.store.shards import ShardTask, write_shard
+from climsim.data.store.splits import NO_SPLIT, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
 from climsim.grid import ColumnGrid
 from climsim.locks import only_process
+from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 from climsim.variables import variable
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.address import StoreAddress
-from climsim.data.features import memory_needed
-from climsim.data.moments import Moments, positive_moments
-from climsim.data.quantiles import QuantileSketch
-from climsim.data.store import Store, open_store
+from climsim.data.raw.features import memory_needed
+from climsim.data.statistics.moments import Moments, positive_moments
+from climsim.data.statistics.quantiles import QuantileSketch
+from climsim.data.store.address import StoreAddress
+from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 
 POSITIVE_NAME = "state_qn"

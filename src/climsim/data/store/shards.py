@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.data.chunks import shard_file, write_blocks
-from climsim.data.classic import HeaderCache
-from climsim.data.features import (
+from climsim.data.raw.classic import HeaderCache
+from climsim.data.raw.features import (
     EXPANDED_FILE,
     StepTerms,
     expanded_file_features,
@@ -21,11 +20,12 @@ from climsim.data.features import (
     present_features,
     step_terms,
 )
-from climsim.data.pressure import order_problem, pressure_problem
-from climsim.data.ranges import outside_range
-from climsim.data.raw import RawStep, StepFiles, read_step
-from climsim.data.seal import ShardSums, content_hash
-from climsim.data.step_file import read_fields
+from climsim.data.raw.pressure import order_problem, pressure_problem
+from climsim.data.raw.ranges import outside_range
+from climsim.data.raw.step_file import read_fields
+from climsim.data.raw.steps import RawStep, StepFiles, read_step
+from climsim.data.store.chunks import shard_file, write_blocks
+from climsim.data.store.seal import ShardSums, content_hash
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.grid import ColumnGrid

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.calendar import parse_period, to_date
 from climsim.constants import SECONDS_PER_DAY
-from climsim.data.times import parse_period, to_date
 from climsim.errors import ClimSimError, unknown_name
 
 logger = logging.getLogger(__name__)

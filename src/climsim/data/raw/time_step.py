@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.calendar import to_date
 from climsim.constants import TIME_STEP
-from climsim.data.raw import StepFiles
-from climsim.data.step_file import TIME_STEP_ATTRIBUTE, declared_time_step
-from climsim.data.times import to_date
+from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE, declared_time_step
+from climsim.data.raw.steps import StepFiles
 from climsim.errors import ClimSimError
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.data.seal import METADATA, ShardSums
-from climsim.data.shards import ShardTask
-from climsim.data.store import open_store
+from climsim.data.store.opened import open_store
+from climsim.data.store.seal import METADATA, ShardSums
+from climsim.data.store.shards import ShardTask
 from climsim.files import read_json, write_json
 
 

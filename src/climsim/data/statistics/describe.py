@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.data.address import StoreAddress
-from climsim.data.features import memory_needed
-from climsim.data.quantiles import PERCENTS
-from climsim.data.statistics import Statistics
-from climsim.data.store import Store, open_store
+from climsim.data.raw.features import memory_needed
+from climsim.data.statistics.quantiles import PERCENTS
+from climsim.data.statistics.statistics import Statistics
+from climsim.data.store.address import StoreAddress
+from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted

@@ -12,17 +12,22 @@ from typing import Any
 import numpy as np
 import xarray
 
+from climsim.cluster import SlurmConfig
 from climsim.constants import TIME_STEP
-from climsim.data.accumulate import POSITIVE_NAME, PartTask, VariablePart, summarize_blocks
-from climsim.data.cluster import SlurmConfig
-from climsim.data.moments import Array, Moments
-from climsim.data.parallel import run_tasks
-from climsim.data.quantiles import PERCENTS, QuantileSketch
-from climsim.data.step_file import TIME_STEP_ATTRIBUTE
-from climsim.data.store import Store
+from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
+from climsim.data.statistics.accumulate import (
+    POSITIVE_NAME,
+    PartTask,
+    VariablePart,
+    summarize_blocks,
+)
+from climsim.data.statistics.moments import Array, Moments
+from climsim.data.statistics.quantiles import PERCENTS, QuantileSketch
+from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
 from climsim.integrity import check_file_size
+from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of
 from climsim.system import refusal
 from climsim.variables import variable

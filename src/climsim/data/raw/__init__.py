@@ -1,0 +1,1 @@
+"""Raw step files: listing, checking, downloading, reading, and the features derived from a step."""

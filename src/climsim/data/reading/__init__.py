@@ -1,0 +1,1 @@
+"""Batches from a store, and stacked arrays of published sets."""

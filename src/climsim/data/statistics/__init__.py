@@ -1,0 +1,1 @@
+"""Statistics of a store, and tables of them."""

@@ -1,0 +1,1 @@
+"""Prepared stores: preparation, format on disk, splits, opening, full check."""
