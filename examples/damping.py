@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
-from climsim.hosts.gcm.host import GcmConfig, GcmHost
+from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.host import GcmHost
 from climsim.online.coupler import split_output
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, open_model

@@ -13,7 +13,7 @@ from climsim.cli import main_group
 from climsim.configuration import CONFIG_MODULE, choices, flat_defaults
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.keys import OF_THE_RUN
-from climsim.hosts.gcm.host import GcmConfig
+from climsim.hosts.gcm.config import GcmConfig
 from climsim.keys import Key, dataclass_keys, keys
 from climsim.stages import STAGES, Stage, load
 from climsim.workflow.run import ExperimentConfig

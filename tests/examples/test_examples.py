@@ -20,7 +20,8 @@ import climsim
 from climsim import cli
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.files import read_json
-from climsim.hosts.gcm.host import GcmConfig, GcmHost
+from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.host import GcmHost
 from climsim.interfaces import V2, V6
 from climsim.online.memory import Memory
 from climsim.online.run import RunConfig, run_online

@@ -17,7 +17,8 @@ def gcm_cache() -> Path:
 @pytest.fixture(scope="session")
 def gcm_session(gcm_cache, tmp_path_factory):
     """The embedded model with full physics and hybrid compiled, and a restart of its start."""
-    from climsim.hosts.gcm.host import GcmConfig, GcmHost
+    from climsim.hosts.gcm.config import GcmConfig
+    from climsim.hosts.gcm.host import GcmHost
 
     host = GcmHost(GcmConfig(cache_folder=gcm_cache))
     start = tmp_path_factory.mktemp("gcm") / "start.npz"

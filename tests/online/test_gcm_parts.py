@@ -21,7 +21,7 @@ from climsim.hosts.gcm import (
     refine,
     restart,
 )
-from climsim.hosts.gcm.host import GcmConfig
+from climsim.hosts.gcm.config import GcmConfig
 
 CONFIGURATION = {"resolution": "T10", "advection": "eulerian", "radiation": "grey"}
 

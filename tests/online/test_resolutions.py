@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from climsim.constants import TIME_STEP, WATER_DENSITY
-from climsim.hosts.gcm.host import GcmConfig, GcmHost
+from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.host import GcmHost
 from climsim.interfaces import V2
 from climsim.online.run import RunConfig, run_online
 from climsim.physics.columns import Columns

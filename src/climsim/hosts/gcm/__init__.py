@@ -12,7 +12,8 @@ from climsim.hosts.base import Host
 
 def build_host(options: Mapping[str, Any]) -> Host:
     """Build the embedded model from its settings; see `GcmConfig` for the keys."""
-    from climsim.hosts.gcm.host import GcmConfig, GcmHost
+    from climsim.hosts.gcm.config import GcmConfig
+    from climsim.hosts.gcm.host import GcmHost
 
     known = [field.name for field in fields(GcmConfig)]
     for key in options:

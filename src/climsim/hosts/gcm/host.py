@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,30 +13,19 @@ import numpy as np
 
 from climsim.arrays import Fields
 from climsim.constants import TIME_STEP
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
-from climsim.hosts.gcm.compilation import (
-    DEVICES,
-    cache_root,
-    enable_compilation_cache,
-    select_device,
-)
-from climsim.hosts.gcm.diffusion import HOURS
+from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
+from climsim.hosts.gcm.config import ANALYTIC, SHIPPED, GcmConfig
 from climsim.hosts.gcm.grid import (
     RESOLUTIONS,
     column_grid,
     model_coordinates,
     physical_constants,
 )
-from climsim.hosts.gcm.physics import (
-    GREY,
-    RADIATION_SCHEMES,
-    REDUCED,
-    PhysicsOptions,
-    full_physics,
-)
+from climsim.hosts.gcm.physics import GREY, full_physics
 from climsim.hosts.gcm.programs import Programs
 from climsim.hosts.gcm.refine import leaves_on, over_new_ground, padded
 from climsim.hosts.gcm.restart import (
@@ -51,77 +40,8 @@ from climsim.hosts.gcm.tuning import TUNING
 if TYPE_CHECKING:
     from climsim.hosts.gcm.columns import RadiationColumns
 
-SHIPPED, ANALYTIC = "shipped", "jw"
 ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
 _STREAMS = ("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD")
-
-
-@dataclass(frozen=True)
-class GcmConfig:
-    """Configuration of the embedded model.
-
-    Attributes:
-        resolution: `"T10"` (512 columns), `"T21"` (2048) or `"T31"` (4608).
-        radiation: `"reduced"` (RRTMGP on a few spectral points), `"rrtmgp"` or `"grey"`
-            (idealized).
-        radiation_interval: seconds between two calls of the radiation; 0 for every step.
-        tuning: parameters of jcm's schemes in place of the shipped ones, by `scheme.field`.
-        diffusion_hours: damping time of vorticity at the truncation [h].
-        advection: `"eulerian"` or `"semi_lagrangian"`.
-        retain_turbulence: leave turbulence to the host's physics in the hybrid.
-        split_condensate: part liquid and ice by temperature at the end of the emulated term, with
-            the heat of fusion, as E3SM-MMF does.
-        start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
-            of a restart file of this or a coarser resolution.
-        device: where it runs: `"cpu"`, `"gpu"`, or `"auto"` for a GPU where JAX has one.
-        cache_folder: compiled programs (`jax`) and regridded boundary data.
-    """
-
-    resolution: str = "T10"
-    radiation: str = REDUCED
-    radiation_interval: float = 3600.0
-    tuning: dict[str, float] = field(default_factory=dict)
-    diffusion_hours: float = HOURS
-    advection: str = dynamics.EULERIAN
-    retain_turbulence: bool = False
-    split_condensate: bool = True
-    start: str = SHIPPED
-    device: str = "auto"
-    cache_folder: Path = field(default_factory=cache_root)
-
-    def __post_init__(self) -> None:
-        for kind, value, known in (
-            ("resolution", self.resolution, tuple(RESOLUTIONS)),
-            ("radiation scheme", self.radiation, RADIATION_SCHEMES),
-            ("advection scheme", self.advection, dynamics.ADVECTION_SCHEMES),
-            ("device", self.device, DEVICES),
-        ):
-            if value not in known:
-                raise unknown_name(kind, value, known)
-        if self.radiation_interval < 0.0:
-            raise ClimSimError(
-                f"host_options.radiation_interval: expected 0 or more seconds, "
-                f"found {self.radiation_interval}"
-            )
-        object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
-
-    def physics_options(self) -> PhysicsOptions:
-        """What the physics is made of."""
-        return PhysicsOptions(
-            radiation=self.radiation,
-            radiation_interval=self.radiation_interval,
-            retain_turbulence=self.retain_turbulence,
-            split_condensate=self.split_condensate,
-            tuning=self.tuning,
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """What a restart file has to agree with."""
-        return {
-            "resolution": self.resolution,
-            "advection": self.advection,
-            "radiation": self.radiation,
-        }
 
 
 def shipped_start() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cftime
 import numpy as np
@@ -10,15 +10,13 @@ import numpy as np
 from climsim.arrays import Fields
 from climsim.grid import ColumnGrid
 from climsim.hosts.gcm import dynamics
+from climsim.hosts.gcm.config import GcmConfig
 from climsim.hosts.gcm.physics import (
     GREY,
     columns_physics,
     hybrid_physics,
     hybrid_slots,
 )
-
-if TYPE_CHECKING:
-    from climsim.hosts.gcm.host import GcmConfig
 
 
 class Programs:
