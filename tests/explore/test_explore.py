@@ -15,7 +15,7 @@ from climsim.explore.page import member_labels, page_of
 from climsim.explore.selection import Selection, cuts, growth_lines, maps, profile_lines, sections
 from climsim.explore.serve import ExploreConfig, start
 from climsim.explore.views import views
-from climsim.figures.study import Study
+from climsim.results.study import Study
 from evaluation_synthetic import write_study
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

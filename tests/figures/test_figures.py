@@ -14,18 +14,19 @@ from matplotlib.testing.compare import compare_images
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.members import NETWORKS, RECIPES
-from climsim.evaluation.seeds import groups_of, over_seeds
 from climsim.figures import plots
 from climsim.figures.draw import FiguresConfig, draw_figures, heading
-from climsim.figures.growth import time_axis
-from climsim.figures.members import best_members, label_of
 from climsim.figures.panels import head, legend_below, panel_grid
-from climsim.figures.registry import NothingToDrawError, figure_table
+from climsim.figures.registry import figure_table
 from climsim.figures.remarks import all_unstable
-from climsim.figures.study import Study
 from climsim.figures.style import NETWORK_STYLES, OTHER_DASHES, RECIPE_DASHES, styled
 from climsim.files import write_netcdf
 from climsim.notation import written
+from climsim.results.labels import label_of
+from climsim.results.seeds import groups_of, over_seeds
+from climsim.results.selection import best_members
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import time_axis
 from evaluation_synthetic import write_study
 
 BASELINE = Path(__file__).parent / "baseline"

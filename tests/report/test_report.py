@@ -11,10 +11,9 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.figures.draw import FiguresConfig, draw_figures
-from climsim.figures.study import Study
 from climsim.files import write_netcdf
 from climsim.provenance import trace
-from climsim.report.cells import Cell, Table, number, plain
+from climsim.report.cells import Cell, Table, number
 from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
@@ -22,6 +21,8 @@ from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import summarize
 from climsim.report.tables import best_members_table, stability_table, undefined_table
+from climsim.results.quantities import plain
+from climsim.results.study import Study
 from evaluation_synthetic import offline_metrics, write_study
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray
-from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY
@@ -16,14 +14,6 @@ from climsim.evaluation.members import Member
 
 UNSTABLE = "unstable"
 UNKNOWN = "unknown"
-SHORTEST_TEST = 10.0
-"""A run that was asked for fewer days does not test survival [days].
-
-The runs of docs/quick.md that became unstable within their 10 days did so after 0.2 to 7.4 of them:
-models that die pass shorter runs. That a run of 10 days lives says nothing about later days.
-"""
-_SAME_LENGTH = 0.5
-"""Means whose lengths differ by less are of the same length [days]."""
 
 
 @dataclass(frozen=True)
@@ -90,36 +80,3 @@ def alive_fraction(
             count > 0, (alive & known).sum(axis=0) / np.maximum(count, 1), np.nan
         )
     return groups, fraction
-
-
-def became_unstable(runs: xarray.Dataset) -> NDArray[np.bool_]:
-    """Which runs (run,) left their bounds."""
-    return np.asarray(runs["status"].values.astype(str) == UNSTABLE)
-
-
-def tests_survival(runs: xarray.Dataset) -> NDArray[np.bool_]:
-    """Which runs (run,) say whether a model survives: long enough, or unstable before that."""
-    return np.asarray(runs["days_wanted"].values >= SHORTEST_TEST) | became_unstable(runs)
-
-
-def comparable(runs: xarray.Dataset) -> NDArray[np.bool_]:
-    """Which runs (run,) may be compared by their time means.
-
-    Those that stayed stable and whose mean is as long as the longest of these: shorter means are
-    nearer to the start that all runs share, which flatters them. None where every run died.
-
-    Args:
-        runs: online metrics along ``run``.
-    """
-    return _longest(runs, ~became_unstable(runs))
-
-
-def leading(runs: xarray.Dataset) -> NDArray[np.bool_]:
-    """The runs of `comparable`; where every run became unstable, those that lived longest."""
-    chosen = comparable(runs)
-    return chosen if chosen.any() else _longest(runs, np.ones(chosen.shape, dtype=bool))
-
-
-def _longest(runs: xarray.Dataset, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    days = np.where(among, runs["mean_days"].values, 0.0)
-    return among & (days > 0) & (days >= days.max(initial=0.0) - _SAME_LENGTH)

@@ -11,14 +11,13 @@ from bokeh.models import Div, MultiChoice, Select, Slider
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.members import member_of
-from climsim.evaluation.seeds import groups_of
 from climsim.explore.plots import notice
 from climsim.explore.selection import Selection, names_with
 from climsim.explore.views import View, views
-from climsim.figures.labels import quantity
-from climsim.figures.members import member_names
-from climsim.figures.study import Study
-from climsim.report.cells import plain
+from climsim.results.labels import member_names
+from climsim.results.quantities import plain, quantity
+from climsim.results.seeds import groups_of
+from climsim.results.study import Study
 
 TITLE = "climsim explore"
 _FIRST = 3

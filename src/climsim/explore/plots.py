@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.explore.selection import Line, Section, Selection, unit_of
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
-from climsim.figures.labels import quantity
 from climsim.figures.style import (
     DIVERGING,
     RAIN,
@@ -25,7 +24,7 @@ from climsim.figures.style import (
     UNDEFINED_COLOUR,
     network_style,
 )
-from climsim.report.cells import plain
+from climsim.results.quantities import plain, quantity
 
 _HPA = 100.0
 _MARKERS: Final = {

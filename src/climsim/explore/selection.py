@@ -15,9 +15,10 @@ import xarray
 from climsim.arrays import Array
 from climsim.evaluation.online_run import PROFILES, SURFACE
 from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
-from climsim.figures.labels import quantity
-from climsim.figures.study import Study
-from climsim.figures.style import member_label, network_style
+from climsim.figures.style import network_style
+from climsim.results.labels import member_label
+from climsim.results.quantities import quantity
+from climsim.results.study import Study
 
 _HPA = 100.0
 _FLOOR = network_style("MMF2").label

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError, missing_extra
-from climsim.figures.study import Study
+from climsim.results.study import Study
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server

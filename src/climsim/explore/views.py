@@ -9,9 +9,8 @@ from bokeh.models import LayoutDOM
 
 from climsim.explore import plots, selection
 from climsim.explore.selection import Selection, names_with
-from climsim.figures.growth import time_axis
-from climsim.figures.registry import NothingToDrawError
-from climsim.figures.study import Study
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import time_axis
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
-from climsim.figures.labels import QUANTITIES
-from climsim.figures.registry import (
-    FigureSpec,
-    NothingToDrawError,
-    figure_table,
-    find_figure,
-    one_variant,
-)
-from climsim.figures.study import Study
-from climsim.figures.style import recipe_label, styled
+from climsim.figures.registry import FigureSpec, figure_table, find_figure, one_variant
+from climsim.figures.style import styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
 from climsim.products import Kind, claim, noted
+from climsim.results.labels import recipe_label
+from climsim.results.quantities import QUANTITIES
+from climsim.results.study import NothingToDrawError, Study
 
 logger = logging.getLogger(__name__)
 

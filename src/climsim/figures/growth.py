@@ -12,8 +12,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from climsim.evaluation.stability import UNSTABLE
-from climsim.figures.labels import quantity
-from climsim.figures.members import each, of_recipe, online_members
 from climsim.figures.panels import (
     head,
     legend_below,
@@ -21,47 +19,21 @@ from climsim.figures.panels import (
     network_line,
     panel_grid,
 )
-from climsim.figures.registry import NothingToDrawError
-from climsim.figures.remarks import BEYOND, defined, line_ends
-from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style, recipe_label
+from climsim.figures.remarks import BEYOND, line_ends
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
 from climsim.notation import written
+from climsim.results.labels import recipe_label
+from climsim.results.quantities import quantity
+from climsim.results.selection import defined, each, of_recipe, online_members
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import axis_unit, elapsed, time_axis
 
-_DAYS_PER_MONTH = 365.0 / 12.0
 _FLOOR = (
     "Black, dashed: a second run with the full physics from a perturbed start (MMF2): its distance "
     "from MMF1 is internal variability, below which no difference means anything."
 )
-FEWEST_MONTHS = 3
-"""A line over fewer months than these shows less than the days do."""
-
 Panel = tuple[str, str]
 """A field, and the recipe that the panel shows."""
-
-
-def time_axis(study: Study) -> tuple[str, str]:
-    """Word and axis of the periods that lines are drawn over.
-
-    Months where the runs touch at least FEWEST_MONTHS, else days.
-
-    Raises:
-        NothingToDrawError: if there are neither.
-    """
-    if study.online is None:
-        raise NothingToDrawError("no online metrics were given")
-    if study.online.sizes.get("month", 0) >= FEWEST_MONTHS or "day" not in study.online.sizes:
-        if "month" not in study.online.sizes:
-            raise NothingToDrawError("the runs have neither daily nor monthly history files")
-        return "monthly", "month"
-    return "daily", "day"
-
-
-def elapsed(study: Study, axis: str) -> tuple[np.ndarray, str]:
-    """Horizontal coordinate and its label: days since the start, or the number of the month."""
-    assert study.online is not None
-    if axis == "month":
-        return np.arange(1, study.online.sizes["month"] + 1), "month"
-    return study.online["day"].values, "day"
 
 
 def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
@@ -156,11 +128,6 @@ def _run_line(
         return 0
     _mark_beyond(ax, x, y, top, line["color"], arrows)
     return 1
-
-
-def axis_unit(name: str) -> float:
-    """Length of one on the horizontal axis of a measure over days or months [days]."""
-    return _DAYS_PER_MONTH if "_monthly_" in name else 1.0
 
 
 def mark_end(

@@ -16,8 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from climsim.evaluation.members import NETWORKS
-from climsim.figures.members import label_of
-from climsim.figures.registry import NothingToDrawError
 from climsim.figures.style import (
     DOUBLE_WIDTH,
     FLOOR_DASHES,
@@ -26,8 +24,9 @@ from climsim.figures.style import (
     RECIPE_DASHES,
     UNDEFINED_COLOUR,
     network_style,
-    recipe_label,
 )
+from climsim.results.labels import label_of, recipe_label
+from climsim.results.study import NothingToDrawError
 
 _HPA = 100.0
 _LATITUDES = {-90: "90S", -60: "60S", -30: "30S", 0: "0", 30: "30N", 60: "60N", 90: "90N"}

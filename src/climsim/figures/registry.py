@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.figures.study import Study
-
-
-class NothingToDrawError(Exception):
-    """The study lacks what a figure shows; the message says what."""
+from climsim.results.study import Study
 
 
 def one_variant(study: Study) -> tuple[str, ...]:

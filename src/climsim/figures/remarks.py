@@ -6,11 +6,11 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from climsim.evaluation.seeds import groups_of
-from climsim.evaluation.stability import SHORTEST_TEST, became_unstable, leading
-from climsim.figures.members import member_names
-from climsim.figures.study import Study
 from climsim.notation import days
+from climsim.results.labels import member_names
+from climsim.results.seeds import groups_of
+from climsim.results.stability import SHORTEST_TEST, became_unstable, leading
+from climsim.results.study import Study
 
 _MOST_NAMES = 5
 """Most members that a caption names."""
@@ -86,14 +86,6 @@ def line_ends(
         *not_shown(study, members, known | ~died, lead),
         *not_shown(study, members, known | died),
     ]
-
-
-def defined(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:
-    """Which runs (run,) have any value of a measure."""
-    if name not in members:
-        return np.zeros(members.sizes["run"], dtype=bool)
-    axes = [axis for axis in members[name].dims if axis != "run"]
-    return np.asarray(members[name].notnull().any(axes).values)
 
 
 def all_unstable(study: Study) -> list[str]:

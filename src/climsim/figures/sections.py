@@ -7,10 +7,10 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.figures.labels import quantity
 from climsim.figures.panels import colour_bar, section, symmetric_limit
-from climsim.figures.study import Study
 from climsim.figures.style import DIVERGING
+from climsim.results.quantities import quantity
+from climsim.results.study import Study
 
 _HPA = 100.0
 

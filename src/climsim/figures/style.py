@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import matplotlib
 
+from climsim.results.labels import network_label
+
 MMF_COLOUR: Final = "#000000"
 SINGLE_WIDTH: Final = 3.5
 """Width of one column of a journal [inch]."""
@@ -37,22 +39,14 @@ class LineStyle:
 
 
 NETWORK_STYLES: Final[dict[str, LineStyle]] = {
-    "unet": LineStyle("U-Net", "#2ca02c", "o"),
-    "squeezeformer": LineStyle("Squeezeformer", "#8e44ad", "s"),
-    "pure_resLSTM": LineStyle("ResLSTM", "#1f5fd0", "^"),
-    "pao_model": LineStyle("Pao model", "#d62728", "D"),
-    "convnext": LineStyle("ConvNeXt", "#d4a017", "v"),
-    "encdec_lstm": LineStyle("EncDec LSTM", "#ff7f0e", "P"),
-    "MMF1": LineStyle("MMF1 (reference)", MMF_COLOUR, ""),
-    "MMF2": LineStyle("MMF2 (internal variability)", MMF_COLOUR, ""),
-}
-RECIPE_LABELS: Final = {
-    "standard": "standard",
-    "conf_loss": "confidence loss",
-    "diff_loss": "difference loss",
-    "multirep": "multirepresentation",
-    "v6": "expanded inputs",
-    "": "no recipe",
+    "unet": LineStyle(network_label("unet"), "#2ca02c", "o"),
+    "squeezeformer": LineStyle(network_label("squeezeformer"), "#8e44ad", "s"),
+    "pure_resLSTM": LineStyle(network_label("pure_resLSTM"), "#1f5fd0", "^"),
+    "pao_model": LineStyle(network_label("pao_model"), "#d62728", "D"),
+    "convnext": LineStyle(network_label("convnext"), "#d4a017", "v"),
+    "encdec_lstm": LineStyle(network_label("encdec_lstm"), "#ff7f0e", "P"),
+    "MMF1": LineStyle(network_label("MMF1"), MMF_COLOUR, ""),
+    "MMF2": LineStyle(network_label("MMF2"), MMF_COLOUR, ""),
 }
 RECIPE_DASHES: Final = {
     "standard": "-",
@@ -75,21 +69,6 @@ def network_style(name: str) -> LineStyle:
         return NETWORK_STYLES[name]
     spare = sum(name.encode()) % len(_SPARE)
     return LineStyle(name, _SPARE[spare], _SPARE_MARKERS[spare])
-
-
-def recipe_label(name: str) -> str:
-    """Name of a recipe in words."""
-    return RECIPE_LABELS.get(name, name)
-
-
-def member_label(network: str, recipe: str, seed: int | None = None) -> str:
-    """Name of a member, or of all seeds of a network and recipe, in words."""
-    parts = [network_style(network).label]
-    if recipe:
-        parts.append(recipe_label(recipe))
-    if seed is not None and seed >= 0:
-        parts.append(f"seed {seed}")
-    return ", ".join(parts)
 
 
 def literal(text: str) -> str:

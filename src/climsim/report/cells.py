@@ -10,8 +10,6 @@ from typing import Any
 
 from climsim.notation import UNKNOWN, written
 
-_PLAIN = str.maketrans("", "", "${}")
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -66,19 +64,6 @@ class Table:
             [cell.text if cell.exact is None else cell.exact for cell in row] for row in self.rows
         )
         return stream.getvalue()
-
-
-def plain(text: str) -> str:
-    """A symbol or unit of a figure without its mathematical markup."""
-    superscript = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    parts = text.split("$")
-    for i in range(1, len(parts), 2):
-        inner = parts[i]
-        if inner.startswith("^"):
-            parts[i] = inner[1:].translate(_PLAIN).translate(superscript)
-        else:
-            parts[i] = inner.lstrip("_").translate(_PLAIN)
-    return "".join(parts)
 
 
 def number(value: Any, digits: int = 3) -> Cell:

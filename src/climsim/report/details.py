@@ -8,11 +8,11 @@ from typing import Any
 import xarray
 
 from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
-from climsim.figures.labels import quantity
-from climsim.figures.members import member_names
-from climsim.figures.study import Study
 from climsim.notation import unit_in_words, written
-from climsim.report.cells import Cell, Table, number, plain, text
+from climsim.report.cells import Cell, Table, number, text
+from climsim.results.labels import member_names
+from climsim.results.quantities import plain, quantity
+from climsim.results.study import Study
 from climsim.variables import VARIABLES, variable
 
 _DAY = 86400.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.errors import ClimSimError
-from climsim.figures.members import member_names
-from climsim.figures.study import Study
 from climsim.files import read_json
 from climsim.report.cells import Table, text
+from climsim.results.labels import member_names
+from climsim.results.study import Study
 
 _KEYS = ("member", "stage", "message", "log")
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import xarray
 
-from climsim.figures.growth import elapsed, time_axis
-from climsim.figures.labels import quantity
-from climsim.figures.members import member_names
-from climsim.figures.registry import NothingToDrawError
-from climsim.figures.study import Study
 from climsim.notation import written
-from climsim.report.cells import Cell, Table, number, plain, text
+from climsim.report.cells import Cell, Table, number, text
 from climsim.report.leaderboard import outcome_of_run
+from climsim.results.labels import member_names
+from climsim.results.quantities import plain, quantity
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import elapsed, time_axis
 
 _FIELD = "T"
 _PERIODS = (1, 3, 10, 30)

@@ -11,14 +11,14 @@ import xarray
 from climsim.evaluation.members import member_of
 from climsim.evaluation.online_dataset import MEMBER
 from climsim.evaluation.outputs import CONDENSATE
-from climsim.evaluation.seeds import groups_of, over_seeds
-from climsim.evaluation.stability import SHORTEST_TEST, UNSTABLE, leading, tests_survival
-from climsim.figures.cost import Cost, member_costs
-from climsim.figures.labels import quantity
-from climsim.figures.members import member_names
-from climsim.figures.study import Study
-from climsim.figures.style import member_label
-from climsim.report.cells import Cell, Table, number, plain, text
+from climsim.evaluation.stability import UNSTABLE
+from climsim.report.cells import Cell, Table, number, text
+from climsim.results.cost import Cost, member_costs
+from climsim.results.labels import member_label, member_names
+from climsim.results.quantities import plain, quantity
+from climsim.results.seeds import groups_of, over_seeds
+from climsim.results.stability import SHORTEST_TEST, leading, tests_survival
+from climsim.results.study import Study
 
 _TENDENCIES = ("ptend_t", "ptend_q0001", CONDENSATE)
 _FIELDS = ("T", "Q", "PRECT")

@@ -17,7 +17,6 @@ import jinja2
 from climsim.errors import ClimSimError
 from climsim.evaluation.saved import open_metrics
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
-from climsim.figures.study import Study
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
 from climsim.names import check_name
 from climsim.products import Kind, claim, mentions, noted
@@ -34,6 +33,7 @@ from climsim.report.tables import (
     stability_table,
     undefined_table,
 )
+from climsim.results.study import Study
 
 Progress = Callable[[int, int], None]
 REPORT = Kind("a report", lambda path: mentions(path, b'id="provenance"', b"climsim_version"))

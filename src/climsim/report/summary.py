@@ -9,17 +9,15 @@ import numpy as np
 import xarray
 
 from climsim.evaluation.outputs import CONDENSATE
-from climsim.evaluation.stability import SHORTEST_TEST, became_unstable, comparable, tests_survival
-from climsim.figures.growth import elapsed, time_axis
-from climsim.figures.labels import quantity
-from climsim.figures.members import member_names
-from climsim.figures.registry import NothingToDrawError
-from climsim.figures.study import Study
 from climsim.notation import days, written
-from climsim.report.cells import plain
 from climsim.report.failures import Failure
 from climsim.report.growth import mean_precipitation
 from climsim.report.leaderboard import error_over_floor
+from climsim.results.labels import member_names
+from climsim.results.quantities import plain, quantity
+from climsim.results.stability import SHORTEST_TEST, became_unstable, comparable, tests_survival
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import elapsed, time_axis
 from climsim.variables import OUTPUTS
 
 _WORDS = {

@@ -10,14 +10,14 @@ import numpy as np
 import xarray
 
 from climsim.evaluation.online_run import PROFILES
-from climsim.evaluation.published import PUBLISHED
-from climsim.evaluation.stability import became_unstable, leading
-from climsim.figures.labels import quantity
-from climsim.figures.members import member_names
-from climsim.figures.study import Study
 from climsim.notation import place, unit_in_words, written
-from climsim.report.cells import Table, number, plain, text
+from climsim.report.cells import Table, number, text
 from climsim.report.leaderboard import outcome_of_run
+from climsim.results.labels import member_names
+from climsim.results.published import PUBLISHED
+from climsim.results.quantities import plain, quantity
+from climsim.results.stability import became_unstable, leading
+from climsim.results.study import Study
 from climsim.variables import VARIABLES
 
 _OTHER_UNITS = {"temperature": "K", "pressure": "Pa"}

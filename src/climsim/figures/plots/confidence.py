@@ -7,8 +7,6 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.evaluation.seeds import groups_of, over_seeds
-from climsim.figures.labels import quantity
 from climsim.figures.panels import (
     head,
     legend_below,
@@ -17,10 +15,12 @@ from climsim.figures.panels import (
     panel_grid,
     pressure_axis,
 )
-from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
-from climsim.figures.study import Study
 from climsim.figures.style import network_style
+from climsim.results.quantities import quantity
+from climsim.results.seeds import groups_of, over_seeds
+from climsim.results.study import NothingToDrawError, Study
 
 _TARGETS = ("ptend_t", "ptend_q0001", "ptend_qn", "ptend_u")
 _HPA = 100.0

@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.evaluation.stability import comparable
-from climsim.figures.cost import Cost, member_costs
-from climsim.figures.labels import quantity
-from climsim.figures.members import each, online_members, with_mean
 from climsim.figures.panels import head, legend_below, panel_grid, unique
-from climsim.figures.registry import FigureSpec, NothingToDrawError
-from climsim.figures.remarks import defined, not_shown
-from climsim.figures.study import Study
+from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import not_shown
 from climsim.figures.style import network_style
+from climsim.results.cost import Cost, member_costs
+from climsim.results.quantities import quantity
+from climsim.results.selection import defined, each, online_members, with_mean
+from climsim.results.stability import comparable
+from climsim.results.study import NothingToDrawError, Study
 
 _NAMES = ("T", "Q")
 _AXES = {"sypd": "simulated years per day", "training_hours": "training time (h)"}

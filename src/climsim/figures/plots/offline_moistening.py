@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from climsim.evaluation.ranking import smallest_and_largest
-from climsim.figures.labels import quantity
-from climsim.figures.members import label_of
 from climsim.figures.panels import colour_bar, head, panel_grid, section, symmetric_limit
-from climsim.figures.registry import FigureSpec, NothingToDrawError
-from climsim.figures.study import Study
+from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING
 from climsim.notation import written
+from climsim.results.labels import label_of
+from climsim.results.quantities import quantity
+from climsim.results.ranking import smallest_and_largest
+from climsim.results.study import NothingToDrawError, Study
 
 _NAMES = ("ptend_q0001", "ptend_t")
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.evaluation.seeds import Group, groups_of, over_seeds
-from climsim.figures.labels import quantity
-from climsim.figures.members import scored_profiles
 from climsim.figures.panels import (
     dashes,
     head,
@@ -19,9 +16,12 @@ from climsim.figures.panels import (
     recipe_handles,
     unique,
 )
-from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
-from climsim.figures.study import Study
+from climsim.results.quantities import quantity
+from climsim.results.seeds import Group, groups_of, over_seeds
+from climsim.results.selection import scored_profiles
+from climsim.results.study import NothingToDrawError, Study
 
 _BASE = "standard"
 _HPA = 100.0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.evaluation.seeds import groups_of, over_seeds
-from climsim.figures.labels import quantity
-from climsim.figures.members import scored_profiles
 from climsim.figures.panels import colour_bar, head, panel_grid, section
-from climsim.figures.registry import FigureSpec, NothingToDrawError
-from climsim.figures.study import Study
-from climsim.figures.style import SEQUENTIAL, network_style, recipe_label
+from climsim.figures.registry import FigureSpec
+from climsim.figures.style import SEQUENTIAL, network_style
+from climsim.results.labels import recipe_label
+from climsim.results.quantities import quantity
+from climsim.results.seeds import groups_of, over_seeds
+from climsim.results.selection import scored_profiles
+from climsim.results.study import NothingToDrawError, Study
 
 
 def variants(study: Study) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.growth import axis_unit, elapsed, label_time, mark_end, time_axis
-from climsim.figures.members import each, online_members
+from climsim.figures.growth import label_time, mark_end
 from climsim.figures.panels import (
     head,
     legend_below,
@@ -17,10 +16,12 @@ from climsim.figures.panels import (
     network_line,
     panel_grid,
 )
-from climsim.figures.registry import FigureSpec, NothingToDrawError
-from climsim.figures.remarks import defined, unstable_ends
-from climsim.figures.study import Study
+from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import unstable_ends
 from climsim.figures.style import FLOOR_DASHES
+from climsim.results.selection import defined, each, online_members
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import axis_unit, elapsed, time_axis
 
 _NAMES = {
     "DTPHYS": "dT/dt",

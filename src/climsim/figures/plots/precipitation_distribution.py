@@ -10,18 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.members import (
+from climsim.figures.panels import head, legend_below, network_line, panel_grid
+from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import not_shown, runs_with_full_physics
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
+from climsim.results.selection import (
+    defined,
     each,
     of_recipe,
     online_members,
     online_reference,
     recipe_variants,
 )
-from climsim.figures.panels import head, legend_below, network_line, panel_grid
-from climsim.figures.registry import FigureSpec, NothingToDrawError
-from climsim.figures.remarks import defined, not_shown, runs_with_full_physics
-from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
+from climsim.results.study import NothingToDrawError, Study
 
 _LOWEST = 0.1
 """Precipitation at which the axis begins [mm/day]."""

@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
-from climsim.figures.labels import quantity
-from climsim.figures.members import best_members, label_of, online_reference
 from climsim.figures.panels import colour_bar, head, panel_grid, symmetric_limit
-from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable
-from climsim.figures.study import Study
 from climsim.figures.style import DIVERGING, RAIN
+from climsim.results.labels import label_of
+from climsim.results.quantities import quantity
+from climsim.results.selection import best_members, online_reference
+from climsim.results.study import NothingToDrawError, Study
 
 _COUNT = 3
 

@@ -9,31 +9,23 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.figures.growth import (
-    axis_unit,
-    elapsed,
-    label_time,
-    legend_handles,
-    mark_end,
-    time_axis,
-)
-from climsim.figures.labels import quantity
-from climsim.figures.members import (
+from climsim.figures.growth import label_time, legend_handles, mark_end
+from climsim.figures.panels import head, legend_below, network_line, panel_grid
+from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import line_ends, runs_with_full_physics
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
+from climsim.results.labels import recipe_label
+from climsim.results.quantities import quantity
+from climsim.results.selection import (
+    defined,
     each,
     of_recipe,
     online_members,
     online_reference,
     recipe_variants,
 )
-from climsim.figures.panels import head, legend_below, network_line, panel_grid
-from climsim.figures.registry import FigureSpec
-from climsim.figures.remarks import (
-    defined,
-    line_ends,
-    runs_with_full_physics,
-)
-from climsim.figures.study import Study
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal, recipe_label
+from climsim.results.study import Study
+from climsim.results.time_axis import axis_unit, elapsed, time_axis
 
 _QUANTITIES = ("TMQ", "T_lowest", "cloud_path")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import Panel, draw_growth, growth_remarks
-from climsim.figures.members import recipe_variants
 from climsim.figures.registry import FigureSpec
-from climsim.figures.study import Study
+from climsim.results.selection import recipe_variants
+from climsim.results.study import Study
 
 _NAMES = ("T", "Q")
 

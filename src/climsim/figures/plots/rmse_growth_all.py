@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 from climsim.evaluation.online_run import PROFILES
 from climsim.figures.growth import draw_growth, growth_remarks
-from climsim.figures.members import recipe_variants
 from climsim.figures.registry import FigureSpec
-from climsim.figures.study import Study
+from climsim.results.selection import recipe_variants
+from climsim.results.study import Study
 
 
 def draw(study: Study, variant: str) -> Figure:

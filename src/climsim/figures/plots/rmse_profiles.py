@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.labels import quantity
-from climsim.figures.members import best_of_networks, better_than_published, each
 from climsim.figures.panels import (
     dashes,
     head,
@@ -17,8 +15,10 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, second_run
-from climsim.figures.study import Study
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
+from climsim.results.quantities import quantity
+from climsim.results.selection import best_of_networks, better_than_published, each
+from climsim.results.study import Study
 
 _NAMES = ("T", "Q", "U", "V", "CLDLIQ", "CLDICE", "DTPHYS", "DQ1PHYS", "DQ2PHYS")
 _HPA = 100.0

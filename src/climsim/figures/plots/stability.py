@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.members import online_members
 from climsim.figures.panels import head, legend_below, network_handles, panel_grid, unique
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import too_short
-from climsim.figures.study import Study
-from climsim.figures.style import network_style, recipe_label
+from climsim.figures.style import network_style
+from climsim.results.labels import recipe_label
+from climsim.results.selection import online_members
+from climsim.results.study import Study
 
 _OFFSET = 0.006
 """Vertical shift between networks, so that lines at the same height all show [1]."""

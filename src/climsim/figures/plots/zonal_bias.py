@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.labels import quantity
-from climsim.figures.members import best_members, label_of
 from climsim.figures.panels import head, panel_grid
-from climsim.figures.registry import FigureSpec, NothingToDrawError
+from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, tropopause
 from climsim.figures.sections import bias_panel
-from climsim.figures.study import Study
+from climsim.results.labels import label_of
+from climsim.results.quantities import quantity
+from climsim.results.selection import best_members
+from climsim.results.study import NothingToDrawError, Study
 
 _NAMES = ("T", "Q", "U", "V", "CLDLIQ", "CLDICE", "DTPHYS", "DQ1PHYS", "DQ2PHYS")
 

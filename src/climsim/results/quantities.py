@@ -1,4 +1,4 @@
-"""How quantities are written in figures: symbol, display unit, and the factor to it."""
+"""How quantities are written: symbol, display unit, and the factor to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import xarray
 
 _DAY = 86400.0
+_PLAIN = str.maketrans("", "", "${}")
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,16 @@ QUANTITIES: Final[dict[str, Quantity]] = {
 def quantity(name: str) -> Quantity:
     """How a quantity is written; one that is not in the table is written by its own name."""
     return QUANTITIES.get(name, Quantity(name, "as stored"))
+
+
+def plain(text: str) -> str:
+    """A symbol or unit of a figure without its mathematical markup."""
+    superscript = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    parts = text.split("$")
+    for i in range(1, len(parts), 2):
+        inner = parts[i]
+        if inner.startswith("^"):
+            parts[i] = inner[1:].translate(_PLAIN).translate(superscript)
+        else:
+            parts[i] = inner.lstrip("_").translate(_PLAIN)
+    return "".join(parts)

@@ -1,63 +1,18 @@
-"""Choosing the members that a figure shows, by saved measures alone."""
+"""Choosing the members that are shown, by saved measures alone."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import xarray
+from numpy.typing import NDArray
 
-from climsim.evaluation.members import member_of
 from climsim.evaluation.outputs import SCORED_PROFILES
-from climsim.evaluation.published import beats_published
-from climsim.evaluation.seeds import groups_of
-from climsim.evaluation.stability import UNSTABLE, leading
-from climsim.figures.registry import NothingToDrawError
-from climsim.figures.study import Study
-from climsim.figures.style import member_label
-
-
-def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
-    """Network and recipe of one member, in words; a dagger marks a run that became unstable.
-
-    Args:
-        one: metrics of the member, with the coordinates ``network``, ``recipe`` and ``seed``.
-        seed: whether to name the seed too.
-    """
-    number = int(one["seed"].values) if seed else None
-    name = member_label(str(one["network"].values), str(one["recipe"].values), number)
-    return f"{name} †" if isinstance(one, xarray.Dataset) and _died(one) else name
-
-
-def _died(one: xarray.Dataset) -> bool:
-    """Whether metrics of one member are of a run that became unstable."""
-    return "status" in one and str(one["status"].values) == UNSTABLE
-
-
-def member_names(study: Study, others: Iterable[str] = ()) -> dict[str, str]:
-    """Name in words of every member and run by its label: the same in all tables and sentences.
-
-    Where one member ran more than once, its label (the folder of the run) follows in brackets.
-
-    Args:
-        study: its metrics.
-        others: further labels, of members without metrics.
-    """
-    names: dict[str, str] = {}
-    for data, axis in ((study.offline, "member"), (study.online, "run")):
-        if data is None:
-            continue
-        columns = (data[key].values.tolist() for key in (axis, "network", "recipe", "seed"))
-        for label, *about in zip(*columns, strict=True):
-            names.setdefault(str(label), member_label(*about))
-    for label in others:
-        member = member_of(label)
-        names.setdefault(label, member_label(member.network, member.recipe, member.seed))
-    often = Counter(names.values())
-    return {
-        label: name if often[name] == 1 else f"{name} ({label})" for label, name in names.items()
-    }
+from climsim.results.published import beats_published
+from climsim.results.seeds import groups_of
+from climsim.results.stability import leading
+from climsim.results.study import NothingToDrawError, Study
 
 
 def scored_profiles(study: Study) -> list[str]:
@@ -124,7 +79,7 @@ def best_members(study: Study, name: str = "T", count: int = 6) -> xarray.Datase
     """Members with the smallest RMSE of the time mean among the runs that lead.
 
     A run that died early has a short, and therefore flattering, mean: see
-    `climsim.evaluation.stability.leading`.
+    `climsim.results.stability.leading`.
 
     Args:
         study: its metrics.
@@ -160,3 +115,11 @@ def better_than_published(study: Study) -> xarray.Dataset | None:
     ranked = best_members(study, "T", count=10**6)
     chosen = np.flatnonzero(beats_published(ranked))
     return ranked.isel(run=chosen) if chosen.size else None
+
+
+def defined(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:
+    """Which runs (run,) have any value of a measure."""
+    if name not in members:
+        return np.zeros(members.sizes["run"], dtype=bool)
+    axes = [axis for axis in members[name].dims if axis != "run"]
+    return np.asarray(members[name].notnull().any(axes).values)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from climsim.figures.study import Study
+from climsim.results.study import Study
 
 
 @dataclass(frozen=True)

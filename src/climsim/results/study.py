@@ -21,6 +21,10 @@ _NAMED = ("network", "recipe", "group_network", "group_recipe")
 """Attributes and variables of metrics that hold names, which files and labels are made of."""
 
 
+class NothingToDrawError(Exception):
+    """The study lacks what is to be shown; the message says what."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Metrics of all members.

@@ -1,0 +1,94 @@
+"""How members and their recipes are written in words: the same in figures, tables and pages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+import xarray
+
+from climsim.evaluation.members import member_of
+from climsim.evaluation.stability import UNSTABLE
+from climsim.results.study import Study
+
+NETWORK_LABELS: Final = {
+    "unet": "U-Net",
+    "squeezeformer": "Squeezeformer",
+    "pure_resLSTM": "ResLSTM",
+    "pao_model": "Pao model",
+    "convnext": "ConvNeXt",
+    "encdec_lstm": "EncDec LSTM",
+    "MMF1": "MMF1 (reference)",
+    "MMF2": "MMF2 (internal variability)",
+}
+RECIPE_LABELS: Final = {
+    "standard": "standard",
+    "conf_loss": "confidence loss",
+    "diff_loss": "difference loss",
+    "multirep": "multirepresentation",
+    "v6": "expanded inputs",
+    "": "no recipe",
+}
+
+
+def network_label(name: str) -> str:
+    """Name of a network in words; one that is not in the table goes by its own."""
+    return NETWORK_LABELS.get(name, name)
+
+
+def recipe_label(name: str) -> str:
+    """Name of a recipe in words."""
+    return RECIPE_LABELS.get(name, name)
+
+
+def member_label(network: str, recipe: str, seed: int | None = None) -> str:
+    """Name of a member, or of all seeds of a network and recipe, in words."""
+    parts = [network_label(network)]
+    if recipe:
+        parts.append(recipe_label(recipe))
+    if seed is not None and seed >= 0:
+        parts.append(f"seed {seed}")
+    return ", ".join(parts)
+
+
+def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
+    """Network and recipe of one member, in words; a dagger marks a run that became unstable.
+
+    Args:
+        one: metrics of the member, with the coordinates ``network``, ``recipe`` and ``seed``.
+        seed: whether to name the seed too.
+    """
+    number = int(one["seed"].values) if seed else None
+    name = member_label(str(one["network"].values), str(one["recipe"].values), number)
+    return f"{name} †" if isinstance(one, xarray.Dataset) and _died(one) else name
+
+
+def _died(one: xarray.Dataset) -> bool:
+    """Whether metrics of one member are of a run that became unstable."""
+    return "status" in one and str(one["status"].values) == UNSTABLE
+
+
+def member_names(study: Study, others: Iterable[str] = ()) -> dict[str, str]:
+    """Name in words of every member and run by its label: the same in all tables and sentences.
+
+    Where one member ran more than once, its label (the folder of the run) follows in brackets.
+
+    Args:
+        study: its metrics.
+        others: further labels, of members without metrics.
+    """
+    names: dict[str, str] = {}
+    for data, axis in ((study.offline, "member"), (study.online, "run")):
+        if data is None:
+            continue
+        columns = (data[key].values.tolist() for key in (axis, "network", "recipe", "seed"))
+        for label, *about in zip(*columns, strict=True):
+            names.setdefault(str(label), member_label(*about))
+    for label in others:
+        member = member_of(label)
+        names.setdefault(label, member_label(member.network, member.recipe, member.seed))
+    often = Counter(names.values())
+    return {
+        label: name if often[name] == 1 else f"{name} ({label})" for label, name in names.items()
+    }
