@@ -1,16 +1,29 @@
 """The measured climate: aims, statistics, and the run that measures it."""
 
+import datetime
+from dataclasses import replace
+
+import cftime
 import numpy as np
 import pytest
 
+from climsim.constants import TIME_STEP, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.figures import climate
+from climsim.figures.climate_aims import Statistics, check_aims, read_statistics
+from climsim.figures.climate_sums import PROFILES, Budget, Sums
+from climsim.grid import ColumnGrid
+from climsim.hosts.base import StepResult
+from climsim.variables import SCALARS_OUT
 
 
 class FixedMeans:
     """Means as a run would have accumulated them."""
 
-    def __init__(self, temperature, rain, tropopause):
+    count = 1
+
+    def __init__(self, temperature, rain, tropopause, budget=None):
+        self._budget = budget or Budget(0.001, 0.5, 0.3)
         self.means = {
             "mean/state_t": np.full(3, temperature),
             "mean/state_q0001": np.full(3, 0.01),
@@ -27,26 +40,103 @@ class FixedMeans:
     def mean(self, name):
         return self.means[name]
 
+    def budget(self):
+        return self._budget
+
+
+def statistics(*mean):
+    return Statistics(np.array(mean), np.zeros(len(mean)))
+
 
 REFERENCE = {
-    "state_t": {"mean": np.array([250.0, 250.0, 250.0])},
-    "state_q0001": {"mean": np.array([0.01, 0.025, 0.0095])},
-    "cam_out_PRECC": {"mean": np.array([3.0])},
-    "pbuf_LHFLX": {"mean": np.array([84.0])},
-    "cam_out_FLWDS": {"mean": np.array([347.0])},
-    "cam_out_NETSW": {"mean": np.array([162.0])},
+    "state_t": statistics(250.0, 250.0, 250.0),
+    "state_q0001": statistics(0.01, 0.025, 0.0095),
+    "cam_out_PRECC": statistics(3.0),
+    "pbuf_LHFLX": statistics(84.0),
+    "cam_out_FLWDS": statistics(347.0),
+    "cam_out_NETSW": statistics(162.0),
 }
 
 
 def test_aims_are_checked_by_difference_factor_share_and_range():
-    rows = climate.check_aims(FixedMeans(255.0, 2.7, 110.0), REFERENCE)
-    met = [row["met"] for row in rows]
+    rows = check_aims(FixedMeans(255.0, 2.7, 110.0), REFERENCE)
     # 5 K: within 8 aloft, not within 4 below; humidity a factor 2.5, 5 %; rain 10 % low; 7 and
-    # 18 W/m2.
-    assert met == [True, False, True, True, True, True, True, False, True]
-    assert rows[2]["worst"] == pytest.approx(2.5)
-    assert rows[4]["worst"] == pytest.approx(0.1)
-    assert not climate.check_aims(FixedMeans(255.0, 2.7, 400.0), REFERENCE)[-1]["met"]
+    # 18 W/m2; then the tropopause, both budgets and the drift.
+    assert [row.met for row in rows] == [True, False, *[True] * 5, False, *[True] * 4]
+    assert rows[2].found == pytest.approx(2.5)
+    assert rows[4].found == pytest.approx(0.1)
+
+
+def test_without_a_reference_tropopause_budgets_and_drift_are_still_checked():
+    rows = check_aims(FixedMeans(255.0, 2.7, 400.0, Budget(-0.02, 2.5, -1.5)), {})
+    assert [row.met for row in rows] == [False] * 4
+    assert [row.met for row in check_aims(FixedMeans(255.0, 2.7, 110.0), {})] == [True] * 4
+
+
+class TinyHost:
+    """Two equal columns of three layers."""
+
+    source = "a tiny host"
+
+    def __init__(self):
+        half = np.array([0.1, 0.2, 0.5, 1.0])
+        self.grid = ColumnGrid(
+            lat=np.array([-10.0, 10.0]),
+            lon=np.zeros(2),
+            area=np.ones(2),
+            hyam=np.zeros(3),
+            hybm=0.5 * (half[1:] + half[:-1]),
+            hyai=np.zeros(4),
+            hybi=half,
+        )
+        self.constants = PhysicalConstants()
+
+    def result(self, temperature, date, **fluxes):
+        """A step at a temperature; fluxes not given are zero."""
+        profile, column = np.zeros((3, 2)), np.zeros(2)
+        inputs = dict.fromkeys(PROFILES, profile) | {
+            "state_t": np.full((3, 2), temperature),
+            "state_ps": np.full(2, 1e5),
+            "state_pmid": np.repeat(1e5 * self.grid.hybm[:, None], 2, axis=1),
+        }
+        names = ("pbuf_LHFLX", "pbuf_SHFLX", "cam_in_LWUP", "pbuf_TAUX", "pbuf_SOLIN")
+        inputs |= dict.fromkeys(names, column)
+        given = {name: np.full(2, value) for name, value in fluxes.items()}
+        top = ("FLUT", "FSNT", "CLDTOT", "CLDLOW", "CLDHGH", "PHIS", "SHFLX", "QFLX")
+        surface = {name: given.pop(name, column) for name in SCALARS_OUT}
+        return StepResult(date, inputs, {}, surface, dict.fromkeys(top, column) | given)
+
+
+def test_budget_is_what_the_atmosphere_gained_less_what_flowed_in():
+    host = TinyHost()
+    sums = Sums(host)
+    capacity = host.constants.dry_air_heat_capacity * 9e4 / host.constants.gravity
+    begin = cftime.DatetimeNoLeap(1, 1, 31, 23, 40)
+    # 100 W/m2 for one step would warm the column by this; it warms twice as much.
+    warming = 100.0 * TIME_STEP / capacity
+    rain = 1e-8
+    sums.add(host.result(250.0, begin, FSNT=100.0, cam_out_PRECC=rain))
+    after = begin + datetime.timedelta(seconds=TIME_STEP)
+    sums.add(host.result(250.0 + 2.0 * warming, after, FSNT=1e6))
+    budget = sums.budget()
+    assert budget.energy == pytest.approx(100.0)
+    assert budget.water == pytest.approx(rain * 1000.0 * 86400.0)
+    assert budget.drift == pytest.approx(2.0 * warming * 365 * 72)
+    assert {k: float(v) for k, v in sums.months("FSNT").items()} == {1: 100.0, 2: 1e6}
+
+
+def test_means_of_other_settings_are_not_continued(tmp_path):
+    host = TinyHost()
+    sums = Sums(host)
+    sums.add(host.result(250.0, cftime.DatetimeNoLeap(1, 1, 1)))
+    sums.write(tmp_path / "means.npz")
+    again = Sums(host)
+    again.read(tmp_path / "means.npz")
+    assert again.count == 1
+    np.testing.assert_array_equal(again.sums["stock/first"], sums.sums["stock/first"])
+    host.source = "another tuning"
+    with pytest.raises(ClimSimError, match=r"expected means of another tuning, found .* tiny host"):
+        Sums(host).read(tmp_path / "means.npz")
 
 
 def test_statistics_are_read_in_the_order_of_levels(tmp_path):
@@ -55,10 +145,10 @@ def test_statistics_are_read_in_the_order_of_levels(tmp_path):
         "file,variable,level,mean,std\n"
         "mli,state_t,2,210,5\nmli,state_t,1,200,4\nmlo,x,,1,2\nmlo,y,,,\n"
     )
-    read = climate.read_statistics(path)
-    np.testing.assert_array_equal(read["state_t"]["mean"], [200.0, 210.0])
-    assert read["x"]["std"][0] == 2.0
-    assert np.isnan(read["y"]["mean"][0])
+    read = read_statistics(path)
+    np.testing.assert_array_equal(read["state_t"].mean, [200.0, 210.0])
+    assert read["x"].std[0] == 2.0
+    assert np.isnan(read["y"].mean[0])
 
 
 def test_missing_statistics_are_named_before_anything_runs(tmp_path):
@@ -77,7 +167,9 @@ def test_a_day_gives_table_means_and_figure_and_continues(gcm, tmp_path, shared)
     assert "tropical tropopause" in table
     assert (tmp_path / "climate.png").stat().st_size > 1000
     before = (tmp_path / "means.npz").read_bytes()
-    climate.run_climate(config, host=gcm)
+    gate = replace(config, gate=True)
+    with pytest.raises(ClimSimError, match=r"climate\.md: \d+ of 12 aims missed: "):
+        climate.run_climate(gate, host=gcm)
     assert (tmp_path / "means.npz").read_bytes() == before
 
 
@@ -85,6 +177,6 @@ def test_statistics_of_a_variable_in_both_files_of_a_step_are_those_before_physi
     path = tmp_path / "statistics.csv"
     lines = ["file,variable,level,mean,std", "mli,state_t,0,200,1", "mli,state_t,1,280,2"]
     path.write_text("\n".join([*lines, "mlo,state_t,0,201,3", "mlo,state_t,1,281,4"]))
-    found = climate.read_statistics(path)["state_t"]
-    assert found["mean"].tolist() == [200.0, 280.0]
-    assert found["std"].tolist() == [1.0, 2.0]
+    found = read_statistics(path)["state_t"]
+    assert found.mean.tolist() == [200.0, 280.0]
+    assert found.std.tolist() == [1.0, 2.0]

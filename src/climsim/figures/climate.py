@@ -6,11 +6,8 @@ whether they are within the aims of the embedded model.
 
 from __future__ import annotations
 
-import csv
-import json
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,71 +16,34 @@ import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.figures.climate_aims import (
+    Checked,
+    Statistics,
+    check_aims,
+    read_statistics,
+    shown_levels,
+)
+from climsim.figures.climate_sums import DAYS_PER_YEAR, Sums
 from climsim.files import atomic_path
 from climsim.hosts import build_host
-from climsim.hosts.base import StepResult
 from climsim.hosts.gcm.host import GcmHost
-from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 from climsim.products import Kind, archived, claim
 
 __all__ = ["ClimateConfig", "run_climate"]
-_log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 HOST: Final = "gcm"
-_MM_PER_DAY: Final = 1000.0 * SECONDS_PER_DAY
-_TROPICS: Final = 20.0
-"""Latitude that bounds the tropics of the tropopause [degrees]."""
-_PROFILES: Final = ("state_t", "state_q0001", "state_q0002", "state_q0003", "state_u", "state_v")
-_INPUTS: Final = ("pbuf_LHFLX", "pbuf_SHFLX", "cam_in_LWUP", "pbuf_TAUX", "pbuf_SOLIN")
-_SHOWN: Final = (2.0, 95.0, 218.0, 363.0, 532.0, 702.0, 830.0, 921.0, 993.0)
-"""Levels of the table [hPa]."""
-_HPA: Final = 100.0
-
-
-@dataclass(frozen=True)
-class Aim:
-    """How near the climate shall be to the reference.
-
-    Attributes:
-        variable: name in the statistics.
-        levels: first and last pressure it holds between [hPa], or None for a scalar.
-        kind: `difference`, `ratio` (a factor) or `share` (of the reference).
-        limit: largest deviation.
-    """
-
-    variable: str
-    levels: tuple[float, float] | None
-    kind: str
-    limit: float
-
-    def deviation(self, value: float, reference: float) -> float:
-        """How far a mean is from the reference, to be compared with the limit."""
-        if self.kind == "ratio":
-            return max(value / reference, reference / value)
-        gap = abs(value - reference)
-        return gap / abs(reference) if self.kind == "share" else gap
-
-
-AIMS: Final = (
-    Aim("state_t", (90.0, 370.0), "difference", 8.0),
-    Aim("state_t", (525.0, 1000.0), "difference", 4.0),
-    Aim("state_q0001", (210.0, 225.0), "ratio", 3.0),
-    Aim("state_q0001", (825.0, 1000.0), "share", 0.12),
-    Aim("cam_out_PRECC", None, "share", 0.15),
-    Aim("pbuf_LHFLX", None, "share", 0.15),
-    Aim("cam_out_FLWDS", None, "difference", 12.0),
-    Aim("cam_out_NETSW", None, "difference", 12.0),
-)
-TROPOPAUSE_AIM: Final = (80.0, 150.0)
-"""Range of the tropical tropopause by the coupler's rule [hPa]."""
-
-
-_MEANS, _STATE = "means.npz", "state.npz"
+_MEANS, _TABLE = "means.npz", "climate.md"
+_STATES: Final = ("state_0.npz", "state_1.npz")
+"""Written in turn, so that the means always find the state that they belong to."""
+_MONTHLY: Final = (
+    "cam_out_PRECC", "pbuf_LHFLX", "pbuf_SHFLX", "cam_out_FLWDS", "cam_out_NETSW", "FSNT", "FLUT",
+    "CLDTOT",
+)  # fmt: skip
 CLIMATE = Kind(
     "the folder of a measured climate",
     lambda folder: bool(archived(folder / _MEANS, ".npy")),
     is_folder=True,
-    scaffold=(_STATE,),
+    scaffold=_STATES,
 )
 
 
@@ -96,6 +56,7 @@ class ClimateConfig:
         days: simulated days.
         reference: CSV with `file, variable, level, mean, std` of E3SM-MMF, see
             docs/embedded_model.md; None leaves the comparison out.
+        gate: end with an error unless every aim is met.
         host: name of the host; only the embedded model is measured.
         host_options: settings of the host, by key.
         checkpoint_days: simulated days between states that a killed run continues from.
@@ -104,6 +65,7 @@ class ClimateConfig:
     out: Path
     days: int = 365
     reference: Path | None = None
+    gate: bool = False
     host: str = HOST
     host_options: dict[str, Any] = field(default_factory=dict)
     checkpoint_days: int = 10
@@ -124,6 +86,8 @@ def run_climate(
 ) -> Path:
     """Run full physics, store its means, and write the table and the figure.
 
+    A run that was stopped continues; one that is complete writes its table and figure anew.
+
     Args:
         config: of the run.
         progress: called with (steps done, steps in all).
@@ -133,7 +97,8 @@ def run_climate(
         The table.
 
     Raises:
-        ClimSimError: if the reference is missing, or the model became unstable.
+        ClimSimError: if the reference is missing, the model became unstable, the folder holds
+            means of other settings or, with `gate`, an aim is missed.
     """
     claim(config.out, CLIMATE, {"reference": config.reference})
     if config.reference is not None and not config.reference.is_file():
@@ -142,27 +107,40 @@ def run_climate(
         host = build_host(HOST, config.host_options)  # type: ignore[assignment]
     assert host is not None
     config.out.mkdir(parents=True, exist_ok=True)
-    means, state = config.out / _MEANS, config.out / _STATE
-    sums = _Sums(host)
-    if means.exists() and state.exists():
-        host.restore(state)
-        sums.read(means)
-    total, begun, first = config.days * STEPS_PER_DAY, time.perf_counter(), sums.count
+    sums, speed = Sums(host), None
+    if (config.out / _MEANS).exists():
+        sums.read(config.out / _MEANS)
+    if sums.count < config.days * STEPS_PER_DAY:
+        speed = _advance(config, host, sums, progress)
+    reference = read_statistics(config.reference) if config.reference else {}
+    checked = check_aims(sums, reference)
+    table = config.out / _TABLE
+    with atomic_path(table) as temporary:
+        temporary.write_text("\n".join(_document(sums, reference, checked, speed)) + "\n")
+    draw_sections(sums, reference, config.out / "climate.png")
+    missed = [f"{row.aim} {row.found:.3g} (limit {row.limit})" for row in checked if not row.met]
+    if config.gate and missed:
+        raise ClimSimError(f"{table}: {len(missed)} of {len(checked)} aims missed: "
+                           + "; ".join(missed))  # fmt: skip
+    return table
+
+
+def _advance(config: ClimateConfig, host: GcmHost, sums: Sums, progress: Progress | None) -> float:
+    """Run to the end, and give the seconds of a step."""
+    interval, total = config.checkpoint_days * STEPS_PER_DAY, config.days * STEPS_PER_DAY
+    if sums.count:
+        host.restore(config.out / _STATES[sums.checkpoints % 2])
+    begun, first = time.perf_counter(), sums.count
     while sums.count < total:
         sums.add(host.step_physics())
-        if sums.count % (config.checkpoint_days * STEPS_PER_DAY) == 0 or sums.count == total:
+        if sums.count % interval == 0 or sums.count == total:
             _refuse_unhealthy(host, sums.count)
-            host.save(state)
-            sums.write(means)
+            sums.checkpoints += 1
+            host.save(config.out / _STATES[sums.checkpoints % 2])
+            sums.write(config.out / _MEANS)
         if progress is not None:
             progress(sums.count, total)
-    taken = (time.perf_counter() - begun) / max(sums.count - first, 1)
-    reference = read_statistics(config.reference) if config.reference else {}
-    table = config.out / "climate.md"
-    with atomic_path(table) as temporary:
-        temporary.write_text(_document(sums, reference, host, taken))
-    draw_sections(sums, reference, config.out / "climate.png")
-    return table
+    return (time.perf_counter() - begun) / (total - first)
 
 
 def _refuse_unhealthy(host: GcmHost, steps: int) -> None:
@@ -174,158 +152,46 @@ def _refuse_unhealthy(host: GcmHost, steps: int) -> None:
         )
 
 
-class _Sums:
-    """Sums over steps: level means and squares, scalars, zonal sections, the tropopause."""
-
-    def __init__(self, host: GcmHost) -> None:
-        self.grid, self.constants = host.grid, host.constants
-        self.latitudes, self._row = np.unique(np.round(host.grid.lat, 6), return_inverse=True)
-        self.sums: dict[str, np.ndarray] = {}
-        self.count = 0
-
-    def add(self, result: StepResult) -> None:
-        """Count one step."""
-        inputs, weights = result.inputs, self.grid.area_weights()
-        now: dict[str, Any] = {}
-        for name in _PROFILES:
-            values = np.asarray(inputs[name], np.float64)
-            now[f"mean/{name}"] = (weights * values).mean(axis=-1)
-            now[f"square/{name}"] = (weights * values**2).mean(axis=-1)
-            now[f"zonal/{name}"] = self._zonal(values)
-        scalars = {name: inputs[name] for name in _INPUTS} | result.surface
-        scalars |= {name: result.diagnostics[name] for name in ("FLUT", "FSNT", "CLDTOT")}
-        for name, given in scalars.items():
-            values = np.asarray(given, np.float64)
-            now[f"mean/{name}"] = (weights * values).mean()
-            now[f"square/{name}"] = (weights * values**2).mean()
-        now["tropopause"] = np.asarray(self._tropopause(inputs))
-        for name, value in now.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else np.asarray(value)
-        self.count += 1
-
-    def _zonal(self, values: np.ndarray) -> np.ndarray:
-        """Mean over longitude, (level, latitude)."""
-        return np.stack(
-            [values[:, self._row == row].mean(axis=1) for row in range(len(self.latitudes))], axis=1
-        )
-
-    def _tropopause(self, inputs: dict[str, Any]) -> float:
-        """Mean pressure of the coupler's tropopause in the tropics [hPa]."""
-        chosen = np.abs(self.grid.lat) <= _TROPICS
-        state = {name: np.asarray(inputs[name], np.float64) for name in _PROFILES[:2]}
-        interfaces = self.grid.interface_pressure(np.asarray(inputs["state_ps"], np.float64))
-        heights = midpoint_heights(
-            state["state_t"], state["state_q0001"], interfaces, self.constants
-        )
-        pressure = np.asarray(inputs["state_pmid"], np.float64)
-        level = tropopause_level(state["state_t"], heights, pressure, self.constants)
-        found = pressure[level, np.arange(pressure.shape[1])][chosen]
-        return float(found.mean() / _HPA)
-
-    def mean(self, name: str) -> np.ndarray:
-        """Time mean of an accumulated quantity."""
-        return self.sums[name] / self.count
-
-    def deviation(self, name: str) -> np.ndarray:
-        """Standard deviation over columns and steps."""
-        variance = self.mean(f"square/{name}") - self.mean(f"mean/{name}") ** 2
-        return np.sqrt(np.maximum(variance, 0.0))
-
-    def pressure(self) -> np.ndarray:
-        """Pressure of the levels over a surface at 1000 hPa, (level,) [hPa]."""
-        return np.asarray(self.grid.hyam + self.grid.hybm) * 1000.0
-
-    def write(self, path: Path) -> None:
-        """Store what has been summed."""
-        with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            stored: dict[str, Any] = {"count": self.count, "latitudes": self.latitudes, **self.sums}
-            np.savez(stream, **stored)
-
-    def read(self, path: Path) -> None:
-        """Continue from a stored file."""
-        with np.load(path) as stored:
-            self.count = int(stored["count"])
-            names = [name for name in stored.files if name not in ("count", "latitudes")]
-            self.sums = {name: stored[name] for name in names}
-
-
-def read_statistics(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Mean and standard deviation by variable: (level,) of profiles, (1,) of scalars.
-
-    A variable of both files of a step counts as it is before the physics, which comes first.
-    """
-    rows: dict[str, dict[int, tuple[float, float]]] = {}
-    with path.open() as stream:
-        for row in csv.DictReader(stream):
-            mean, std = (float(row[key] or "nan") for key in ("mean", "std"))
-            rows.setdefault(row["variable"], {}).setdefault(int(row["level"] or 0), (mean, std))
-    return {
-        name: {
-            "mean": np.array([mean for _, (mean, _) in sorted(values.items())]),
-            "std": np.array([std for _, (_, std) in sorted(values.items())]),
-        }
-        for name, values in rows.items()
-    }
-
-
-def check_aims(sums: Any, reference: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Each aim with its largest deviation and whether it is met."""
-    pressure, checked = sums.pressure(), []
-    for aim in AIMS:
-        here = np.atleast_1d(sums.mean(f"mean/{aim.variable}"))
-        there = reference[aim.variable]["mean"]
-        chosen = np.arange(len(here))
-        if aim.levels is not None:
-            shown = [int(np.abs(pressure - level).argmin()) for level in _SHOWN]
-            low, high = aim.levels
-            chosen = np.array([k for k in shown if low <= pressure[k] <= high])
-        gaps = [aim.deviation(float(here[k]), float(there[k])) for k in chosen]
-        name = aim.variable if aim.levels is None else f"{aim.variable} {aim.levels} hPa"
-        worst = max(gaps)
-        checked.append({"aim": name, "kind": aim.kind, "limit": aim.limit, "worst": worst,
-                        "met": bool(worst <= aim.limit)})  # fmt: skip
-    height = float(sums.mean("tropopause"))
-    low, high = TROPOPAUSE_AIM
-    checked.append({"aim": "tropical tropopause [hPa]", "kind": "range", "limit": high,
-                    "worst": height, "met": low <= height <= high})  # fmt: skip
-    return checked
-
-
 def _document(
-    sums: _Sums, reference: dict[str, dict[str, np.ndarray]], host: GcmHost, seconds: float
-) -> str:
-    days = sums.count / STEPS_PER_DAY
-    years = SECONDS_PER_DAY / (seconds * STEPS_PER_DAY * 365.0) if seconds else float("nan")
-    lines = [
-        f"Mean of {days:g} days until {host.date}: {host.source}.",
-        f"{seconds:.3f} s a step, {years:.1f} simulated years a day.",
+    sums: Sums,
+    reference: dict[str, Statistics],
+    checked: list[Checked],
+    seconds: float | None,
+) -> Iterator[str]:
+    """Lines of the table: speed, means beside the reference, months, aims."""
+    yield f"Mean of {sums.count / STEPS_PER_DAY:g} days: {sums.source}."
+    if seconds:
+        years = SECONDS_PER_DAY / (seconds * STEPS_PER_DAY * DAYS_PER_YEAR)
+        yield f"{seconds:.3f} s a step, {years:.1f} simulated years a day."
+    yield from (
         "",
         "| variable | level | here | std | E3SM-MMF | std |",
         "|---|---|---|---|---|---|",
-    ]
-    pressure = sums.pressure()
+    )
     for name in sorted(key[5:] for key in sums.sums if key.startswith("mean/")):
-        here, spread = np.atleast_1d(sums.mean(f"mean/{name}")), sums.deviation(name)
-        there = reference.get(name)
-        shown = [0] if len(here) == 1 else [int(np.abs(pressure - p).argmin()) for p in _SHOWN]
-        for k in shown:
-            level = "" if len(here) == 1 else f"{pressure[k]:.0f} hPa"
-            beside = ("", "") if there is None else (there["mean"][k], there["std"][k])
-            cells = (here[k], np.atleast_1d(spread)[k], *beside)
-            numbers = (value if value == "" else f"{float(value):.3g}" for value in cells)
-            lines.append(f"| {name} | {level} | " + " | ".join(numbers) + " |")
-    if reference:
-        lines += ["", "| aim | kind | limit | here | met |", "|---|---|---|---|---|"]
-        for row in check_aims(sums, reference):
-            lines.append(
-                f"| {row['aim']} | {row['kind']} | {row['limit']:g} | {row['worst']:.3g} | "
-                f"{'yes' if row['met'] else 'no'} |"
-            )
-        lines += ["", f"<!-- {json.dumps(check_aims(sums, reference))} -->"]
-    return "\n".join(lines) + "\n"
+        yield from _rows_of(name, sums, reference.get(name))
+    months = {name: sums.months(name) for name in _MONTHLY}
+    run = list(months[_MONTHLY[0]])
+    yield from ("", f"| month | {' | '.join(map(str, run))} |", "|---" * (len(run) + 1) + "|")
+    for name, values in months.items():
+        yield f"| {name} | {' | '.join(f'{float(value):.3g}' for value in values.values())} |"
+    yield from ("", "| aim | limit | here | met |", "|---|---|---|---|")
+    for row in checked:
+        yield f"| {row.aim} | {row.limit} | {row.found:.3g} | {'yes' if row.met else 'no'} |"
 
 
-def draw_sections(sums: _Sums, reference: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+def _rows_of(name: str, sums: Sums, there: Statistics | None) -> Iterator[str]:
+    pressure = sums.pressure()
+    here, spread = np.atleast_1d(sums.mean(f"mean/{name}")), np.atleast_1d(sums.deviation(name))
+    scalar = len(here) == 1
+    for k in [0] if scalar else shown_levels(pressure):
+        level = "" if scalar else f"{pressure[k]:.0f} hPa"
+        beside = () if there is None else (there.mean[k], there.std[k])
+        numbers = [f"{float(value):.3g}" for value in (here[k], spread[k], *beside)]
+        yield f"| {name} | {level} | {' | '.join(numbers + [''] * (4 - len(numbers)))} |"
+
+
+def draw_sections(sums: Sums, reference: dict[str, Statistics], path: Path) -> None:
     """Zonal sections of temperature, wind and humidity, and profiles beside the reference."""
     from matplotlib.figure import Figure
 
@@ -347,7 +213,7 @@ def draw_sections(sums: _Sums, reference: dict[str, dict[str, np.ndarray]], path
         axis = axes[1, column]
         axis.plot(scale * sums.mean(f"mean/{name}"), pressure, label="here")
         if name in reference:
-            axis.plot(scale * reference[name]["mean"], pressure, "--", label="E3SM-MMF")
+            axis.plot(scale * reference[name].mean, pressure, "--", label="E3SM-MMF")
         axis.set(xlabel=title, yscale="log", ylim=(1000.0, 1.0))
         axis.legend()
     for axis in axes[:, 0]:
