@@ -26,7 +26,7 @@ from climsim.results.labels import label_of
 from climsim.results.seeds import groups_of, over_seeds
 from climsim.results.selection import best_members
 from climsim.results.study import NothingToDrawError, Study
-from climsim.results.time_axis import time_axis
+from climsim.results.time_axis import DAYS, MONTHS, time_axis
 from evaluation_synthetic import write_study
 
 BASELINE = Path(__file__).parent / "baseline"
@@ -321,11 +321,11 @@ def test_best_members_stayed_stable_where_any_did(study):
 
 
 def test_errors_grow_by_days_until_there_are_three_months(study):
-    assert time_axis(study) == ("monthly", "month")
+    assert time_axis(study) == MONTHS
     short = replace(study, online=study.online.isel(month=slice(0, 2)))
-    assert time_axis(short) == ("daily", "day")
+    assert time_axis(short) == DAYS
     without_days = replace(study, online=short.online.drop_dims("day"))
-    assert time_axis(without_days) == ("monthly", "month")
+    assert time_axis(without_days) == MONTHS
 
 
 def test_wrong_files_and_settings_are_refused_in_one_line(files, tmp_path):

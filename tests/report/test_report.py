@@ -19,7 +19,7 @@ from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
-from climsim.report.summary import summarize
+from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
 from climsim.results.quantities import plain
 from climsim.results.study import Study
@@ -214,7 +214,7 @@ def test_scores_by_output_hold_the_condensate_and_the_regions(study):
 def test_summary_counts_runs_that_became_unstable(study):
     unstable = int((study.members()["status"] == "unstable").sum())
     assert unstable == 1
-    text = " ".join(summarize(study))
+    text = " ".join(study_summary(study))
     assert "7 of 8 coupled runs reached the end" in text
     assert "1 run became unstable" in text
     best = float(np.nanmax(study.offline["r2_mean"]))
@@ -235,7 +235,7 @@ def with_death(study, run, day, error=1e-6):
 def test_summary_names_no_run_that_died_as_the_best(study):
     died = with_death(study, 0, 7.0)
     name = "U-Net, standard, seed 7"
-    said = [s for s in summarize(died) if "differs from the reference" in s or "Mean prec" in s]
+    said = [s for s in study_summary(died) if "differs from the reference" in s or "Mean prec" in s]
     assert len(said) == 2
     assert not any(name in sentence for sentence in said)
     stable = died.members()["status"].values.astype(str) != "unstable"
@@ -249,7 +249,7 @@ def test_summary_of_runs_that_all_died_compares_none(study):
     every = study
     for run in range(8):
         every = with_death(every, run, 3.0 + run)
-    text = " ".join(summarize(every))
+    text = " ".join(study_summary(every))
     assert "0 of 8 coupled runs reached the end" in text
     assert "No run stayed stable, so none is compared" in text
     assert "Mean precipitation" not in text
@@ -265,7 +265,7 @@ def short_study(study, days=0.5):
 
 def test_run_of_half_a_day_does_not_test_survival(study):
     short = short_study(study)
-    text = " ".join(summarize(short))
+    text = " ".join(study_summary(short))
     assert "1 coupled run of 0.5 days is too short to test whether a model survives" in text
     assert "reached the end" not in text
     assert "In the mean of the first 0.5 days the temperature" in text
@@ -278,7 +278,7 @@ def test_run_of_half_a_day_does_not_test_survival(study):
 
 def test_offline_metrics_alone_say_that_survival_was_not_tested(study):
     assert "whether a model survives was not tested" in " ".join(
-        summarize(Study(study.offline, None))
+        study_summary(Study(study.offline, None))
     )
 
 
@@ -295,7 +295,7 @@ def test_members_have_the_same_name_in_every_table_and_sentence(study):
     assert named[0] <= named[1] & named[2]
     assert named[0] == {name for name, _ in offline_tables(study)}
     assert {row[1].text for row in best_members_table(study).rows} <= named[0]
-    assert any(name in " ".join(summarize(study)) for name in named[0])
+    assert any(name in " ".join(study_summary(study)) for name in named[0])
 
 
 def test_runs_of_one_member_are_told_apart_by_their_folders(study):
@@ -309,7 +309,7 @@ def test_runs_of_one_member_are_told_apart_by_their_folders(study):
 
 def test_summary_without_a_floor_says_that_it_is_unknown(study):
     online = study.online.isel(run=study.online["role"].values != "floor")
-    assert "internal variability is not known" in " ".join(summarize(Study(None, online)))
+    assert "internal variability is not known" in " ".join(study_summary(Study(None, online)))
 
 
 def test_stability_table_names_place_value_and_bounds_of_a_failure(study):

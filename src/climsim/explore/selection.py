@@ -19,6 +19,7 @@ from climsim.figures.style import network_style
 from climsim.results.labels import member_label
 from climsim.results.quantities import quantity
 from climsim.results.study import Study
+from climsim.results.time_axis import TimeAxis
 
 _HPA = 100.0
 _FLOOR = network_style("MMF2").label
@@ -166,13 +167,13 @@ def cuts(study: Study, selection: Selection) -> list[Line]:
     ]
 
 
-def growth_lines(study: Study, selection: Selection, axis: str) -> list[Line]:
+def growth_lines(study: Study, selection: Selection, axis: TimeAxis) -> list[Line]:
     """Online error against the number of the month, or days, by member, with the floor."""
     found = picked(study, selection)
-    lines = [_line(label, one, _elapsed(one, axis), one.values) for label, one in found]
+    lines = [_line(label, one, axis.elapsed(one), one.values) for label, one in found]
     floor = _floor(study, selection)
     if floor is not None:
-        lines.append(Line(_FLOOR, "MMF2", "", _elapsed(floor, axis), floor.values))
+        lines.append(Line(_FLOOR, "MMF2", "", axis.elapsed(floor), floor.values))
     return lines
 
 
@@ -187,10 +188,6 @@ def maps(study: Study, selection: Selection) -> list[Section]:
         for label, one in picked(study, selection)
     ]
     return [Section("MMF1 (reference)", truth.values), *differences]
-
-
-def _elapsed(one: xarray.DataArray, axis: str) -> Array:
-    return np.arange(1.0, one.sizes[axis] + 1) if axis == "month" else one[axis].values
 
 
 def _line(label: str, one: xarray.DataArray, x: Array, y: Array) -> Line:

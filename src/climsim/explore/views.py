@@ -53,15 +53,15 @@ def views(study: Study) -> dict[str, View]:
 
 def _growth_view(study: Study) -> View | None:
     try:
-        word, axis = time_axis(study)
+        axis = time_axis(study)
     except NothingToDrawError:
         return None
 
     def draw(study: Study, picked: Selection) -> LayoutDOM:
         lines = selection.growth_lines(study, picked, axis)
-        return plots.time_plot(lines, picked, axis)
+        return plots.time_plot(lines, picked, axis.name)
 
-    return View("RMSE growth", {f"growth_{word}": f"RMSE of {word} means"}, draw)
+    return View("RMSE growth", {f"growth_{axis.word}": f"RMSE of {axis.word} means"}, draw)
 
 
 def _profiles(study: Study, picked: Selection) -> LayoutDOM:

@@ -23,10 +23,10 @@ from climsim.figures.remarks import BEYOND, line_ends
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
 from climsim.notation import written
 from climsim.results.labels import recipe_label
-from climsim.results.quantities import quantity
+from climsim.results.measures import Measure
 from climsim.results.selection import defined, each, of_recipe, online_members
 from climsim.results.study import NothingToDrawError, Study
-from climsim.results.time_axis import axis_unit, elapsed, time_axis
+from climsim.results.time_axis import TimeAxis, time_axis
 
 _FLOOR = (
     "Black, dashed: a second run with the full physics from a perturbed start (MMF2): its distance "
@@ -45,40 +45,41 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         columns: most panels in a row.
     """
     members = online_members(study)
-    word, axis = time_axis(study)
-    panels = [p for p in panels if _known(members, f"growth_{word}_{p[0]}")]
+    axis = time_axis(study)
+    panels = [p for p in panels if axis.growth(p[0]).known(members)]
     if not panels:
         raise NothingToDrawError("no run shares a period with the reference")
     figure, axes = panel_grid(len(panels), columns, 1.75, width=7.2, sharex=True)
-    x, x_label = elapsed(study, axis)
+    x = axis.elapsed(members)
     several = len({recipe for _, recipe in panels}) > 1
     for i, (ax, (name, recipe)) in enumerate(zip(axes, panels, strict=True)):
-        shown = of_recipe(members, recipe)
-        top = _top(shown, f"growth_{word}_{name}")
+        shown, measure = of_recipe(members, recipe), axis.growth(name)
+        top = _top(shown, measure)
         arrows = 0
         for run in each(shown):
-            arrows += _run_line(ax, x, run, f"growth_{word}_{name}", top, arrows)
-        _floor_line(ax, x, study, f"growth_{word}_{name}")
-        written = quantity(name)
+            y = measure.shown(run).values
+            arrows += _run_line(ax, (x, y), run, axis, top, arrows)
+        _floor_line(ax, x, study, measure)
+        written = measure.quantity
         head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)
         ax.set_ylabel(f"RMSE ({written.unit})")
         ax.set_xlim(left=0)
         ax.set_ylim(bottom=0, top=top)
-    label_time(axes, columns, x_label)
+    label_time(axes, columns, axis.name)
     legend_below(figure, legend_handles(study))
     return figure
 
 
 def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     """What `draw_growth` drew beside the lines of stable runs, for the caption."""
-    members, (word, axis) = online_members(study), time_axis(study)
+    members, axis = online_members(study), time_axis(study)
     shown = members.isel(
         run=np.flatnonzero(np.isin(members["recipe"].values, [recipe for _, recipe in panels]))
     )
-    known = defined(shown, f"growth_{word}_{panels[0][0]}")
-    names = [(f"growth_{word}_{name}", recipe) for name, recipe in panels]
-    beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n in shown)
-    remarks = [*line_ends(study, shown, known, axis), *([BEYOND] if beyond else [])]
+    known = defined(shown, axis.growth(panels[0][0]).key)
+    names = [(axis.growth(name), recipe) for name, recipe in panels]
+    beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n.key in shown)
+    remarks = [*line_ends(study, shown, known, axis.name), *([BEYOND] if beyond else [])]
     if study.floor() is None:
         return [
             *remarks,
@@ -102,13 +103,9 @@ def label_time(axes: Sequence[Axes], columns: int, label: str) -> None:
             ax.set_xlabel(label)
 
 
-def _known(members: xarray.Dataset, name: str) -> bool:
-    return name in members and bool(np.isfinite(members[name].values).any())
-
-
-def _top(members: xarray.Dataset, name: str) -> float | None:
+def _top(members: xarray.Dataset, measure: Measure) -> float | None:
     """Upper end of the axis: members that blow up must not flatten all others."""
-    values = quantity(name.rsplit("_", 1)[1]).shown(members[name])
+    values = measure.shown(members)
     last = values.max(str(values.dims[-1])).dropna("run").values
     if not last.size:
         return None
@@ -117,13 +114,18 @@ def _top(members: xarray.Dataset, name: str) -> float | None:
 
 
 def _run_line(
-    ax: Axes, x: np.ndarray, run: xarray.Dataset, name: str, top: float | None, arrows: int
+    ax: Axes,
+    line_at: tuple[np.ndarray, np.ndarray],
+    run: xarray.Dataset,
+    axis: TimeAxis,
+    top: float | None,
+    arrows: int,
 ) -> int:
     """Draw the error of one run; returns how many arrows that took."""
-    y = quantity(name.rsplit("_", 1)[1]).shown(run[name]).values
+    x, y = line_at
     line = network_line(str(run["network"].values), x.size)
     ax.plot(x, y, **line)
-    mark_end(ax, x, np.where(y > top, top, y) if top else y, run, line["color"], axis_unit(name))
+    mark_end(ax, x, np.where(y > top, top, y) if top else y, run, line["color"], axis.days)
     if top is None or not (y > top).any():
         return 0
     _mark_beyond(ax, x, y, top, line["color"], arrows)
@@ -141,7 +143,7 @@ def mark_end(
         y: (period,) values in the display unit; NaN after the end.
         run: metrics of the run.
         colour: of its line.
-        unit: length of one on the horizontal axis, see `axis_unit` [days].
+        unit: length of one on the horizontal axis, see `TimeAxis` [days].
     """
     if str(run["status"].values) != UNSTABLE:
         return
@@ -184,11 +186,10 @@ def _mark_beyond(
     )
 
 
-def _floor_line(ax: Axes, x: np.ndarray, study: Study, name: str) -> None:
+def _floor_line(ax: Axes, x: np.ndarray, study: Study, measure: Measure) -> None:
     floor = study.floor()
-    if floor is not None and name in floor:
-        y = quantity(name.rsplit("_", 1)[1]).shown(floor[name])
-        ax.plot(x, y, color=MMF_COLOUR, linestyle=FLOOR_DASHES, linewidth=1.4)
+    if floor is not None and measure.key in floor:
+        ax.plot(x, measure.shown(floor), color=MMF_COLOUR, linestyle=FLOOR_DASHES, linewidth=1.4)
 
 
 def legend_handles(study: Study, reference: bool = False) -> list[Line2D]:

@@ -15,7 +15,7 @@ from climsim.report.leaderboard import outcome_of_run
 from climsim.results.labels import member_names
 from climsim.results.quantities import plain, quantity
 from climsim.results.study import NothingToDrawError, Study
-from climsim.results.time_axis import elapsed, time_axis
+from climsim.results.time_axis import time_axis
 
 _FIELD = "T"
 _PERIODS = (1, 3, 10, 30)
@@ -33,16 +33,16 @@ def growth_table(study: Study) -> Table | None:
         None where no run shares a period with the reference.
     """
     try:
-        word, axis = time_axis(study)
+        axis = time_axis(study)
     except NothingToDrawError:
         return None
     online = study.online
-    name = f"growth_{word}_{_FIELD}"
+    name = axis.growth(_FIELD).key
     if online is None or name not in online or not np.isfinite(online[name]).any():
         return None
     unit = plain(quantity(_FIELD).unit)
-    numbers = _periods(elapsed(study, axis)[0])
-    heads = ["run", "status", "days", *(f"{axis} {n:g} ({unit})" for n in numbers)]
+    numbers = _periods(axis.elapsed(online))
+    heads = ["run", "status", "days", *(f"{axis.name} {n:g} ({unit})" for n in numbers)]
     heads += [f"raised, {what} (%)" for what in _CORRECTED.values()]
     heads += ["water added (mm day⁻¹)", "SYPD"]
     records = json.loads(online.attrs["records"])
@@ -63,8 +63,8 @@ def growth_table(study: Study) -> Table | None:
             ]
         )
     note = (
-        f"RMSE of the {word} mean of T against MMF1, weighted by mass; in brackets as a multiple "
-        "of that of MMF2, a second run with full physics: 1 is internal variability. Raised: share "
+        f"RMSE of the {axis.word} mean of T against MMF1, weighted by mass; in brackets as a "
+        "multiple of that of MMF2, a second run with full physics: 1 is internal variability. Raised: share "
         "of cells and steps whose tendency was raised so that the water stays positive; water "
         f"added: what that adds to the air{_against(study)}."
     )

@@ -25,7 +25,7 @@ from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.leaderboard import leaderboard, seeds_table
-from climsim.report.summary import summarize
+from climsim.report.summary import study_summary
 from climsim.report.tables import (
     best_members_table,
     provenance_rows,
@@ -186,7 +186,7 @@ def render(
     return environment.get_template("page.html.j2").render(
         title=config.title,
         revision=git_revision(),
-        summary=summarize(study, failures),
+        summary=study_summary(study, failures),
         failures=failures_table(failures, study),
         **tables,
         offline_tables=offline_tables(study),

@@ -17,7 +17,7 @@ from climsim.results.labels import member_names
 from climsim.results.quantities import plain, quantity
 from climsim.results.stability import SHORTEST_TEST, became_unstable, comparable, tests_survival
 from climsim.results.study import NothingToDrawError, Study
-from climsim.results.time_axis import elapsed, time_axis
+from climsim.results.time_axis import TimeAxis, time_axis
 from climsim.variables import OUTPUTS
 
 _WORDS = {
@@ -31,7 +31,7 @@ _WORDS = {
 }
 
 
-def summarize(study: Study, failures: Sequence[Failure] = ()) -> list[str]:
+def study_summary(study: Study, failures: Sequence[Failure] = ()) -> list[str]:
     """Sentences that say what was measured and what came out.
 
     Args:
@@ -163,27 +163,27 @@ def _growth(study: Study) -> str:
     if members is None:
         return ""
     try:
-        word, axis = time_axis(study)
+        axis = time_axis(study)
     except NothingToDrawError:
         return ""
-    if not np.isfinite(members[f"growth_{word}_T"].values).any():
+    if not np.isfinite(members[axis.growth("T").key].values).any():
         return "No coupled run shares a whole period with the reference run."
     stable = _stable(study)
     if stable is None:
         return "No run stayed stable, so none is compared with the reference here."
-    values = stable[f"growth_{word}_T"].values
+    values = stable[axis.growth("T").key].values
     last = int(np.flatnonzero(np.isfinite(values).any(axis=0))[-1])
     best = int(np.nanargmin(values[:, last]))
     error, name = float(values[best, last]), member_names(study)[str(stable["run"].values[best])]
     closest = f", the closest {_kind(members)}run," if stable.sizes["run"] > 1 else ""
     text = (
-        f"{_when(study, axis, last)} the temperature of {name}{closest} differs from the reference "
-        f"by {written(error, unit='K')} (mass-weighted RMSE)"
+        f"{_when(members, axis, last)} the temperature of {name}{closest} differs from the "
+        f"reference by {written(error, unit='K')} (mass-weighted RMSE)"
     )
     floor = study.floor()
     if floor is None:
         return f"{text}; there is no second reference run, so internal variability is not known."
-    against = float(floor[f"growth_{word}_T"][last])
+    against = float(floor[axis.growth("T").key][last])
     if not math.isfinite(against) or against == 0:
         return f"{text}; internal variability is not known for that time."
     return (
@@ -197,11 +197,11 @@ def _kind(members: xarray.Dataset | None) -> str:
     return "stable " if members is not None and became_unstable(members).any() else ""
 
 
-def _when(study: Study, axis: str, position: int) -> str:
+def _when(members: xarray.Dataset, axis: TimeAxis, position: int) -> str:
     """A period in words: a whole day or month by its number, else the end of the mean."""
-    time = float(elapsed(study, axis)[0][position])
-    if axis == "month" or time.is_integer():
-        return f"{'In' if axis == 'month' else 'On'} {axis} {time:g}"
+    time = float(axis.elapsed(members)[position])
+    if axis.name == "month" or time.is_integer():
+        return f"{'In' if axis.name == 'month' else 'On'} {axis.name} {time:g}"
     return (
         f"In the mean of the first {days(time)}"
         if position == 0

@@ -149,11 +149,11 @@ def published_table(study: Study) -> Table | None:
         return None
     rows = []
     chosen, names = leading(members), _marked_names(study)
-    for key, (title, published) in PUBLISHED.items():
-        if key not in members:
+    for measure, (title, published) in PUBLISHED.items():
+        if measure.key not in members:
             continue
-        shown = quantity(key.rsplit("_", 1)[1])
-        values = np.where(chosen, members[key].values * shown.factor, np.nan)
+        shown = measure.quantity
+        values = np.where(chosen, measure.shown(members).values, np.nan)
         if not np.isfinite(values).any():
             continue
         best = int(np.nanargmin(values))

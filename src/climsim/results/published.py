@@ -9,11 +9,12 @@ import xarray
 from numpy.typing import NDArray
 
 from climsim.constants import SECONDS_PER_DAY
+from climsim.results.measures import Measure
 
-PUBLISHED: Final[dict[str, tuple[str, float]]] = {
-    "tropospheric_bias_T": ("largest tropospheric zonal-mean bias of T", 2.0),
-    "tropospheric_bias_Q": ("largest tropospheric zonal-mean bias of Q", 1.0e-3),
-    "rmse_mean_PRECT": ("RMSE of precipitation", 0.96e-3 / SECONDS_PER_DAY),
+PUBLISHED: Final[dict[Measure, tuple[str, float]]] = {
+    Measure("tropospheric_bias", "T"): ("largest tropospheric zonal-mean bias of T", 2.0),
+    Measure("tropospheric_bias", "Q"): ("largest tropospheric zonal-mean bias of Q", 1.0e-3),
+    Measure("rmse_mean", "PRECT"): ("RMSE of precipitation", 0.96e-3 / SECONDS_PER_DAY),
 }
 """Measure: name in words, and value [K, kg kg-1, m s-1] of the mean over five years.
 
@@ -27,7 +28,7 @@ def beats_published(members: xarray.Dataset) -> NDArray[np.bool_]:
     Args:
         members: online metrics along ``run``.
     """
-    if not all(name in members for name in PUBLISHED):
+    if not all(measure.key in members for measure in PUBLISHED):
         return np.zeros(members.sizes["run"], dtype=bool)
-    below = [(members[name] < value).values for name, (_, value) in PUBLISHED.items()]
+    below = [(members[measure.key] < value).values for measure, (_, value) in PUBLISHED.items()]
     return np.logical_and.reduce(below)

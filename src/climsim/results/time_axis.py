@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
+import xarray
+
+from climsim.arrays import Array
+from climsim.results.measures import Measure
 from climsim.results.study import NothingToDrawError, Study
 
-_DAYS_PER_MONTH = 365.0 / 12.0
-FEWEST_MONTHS = 3
+FEWEST_MONTHS: Final = 3
 """A line over fewer months than these shows less than the days do."""
 
 
-def time_axis(study: Study) -> tuple[str, str]:
-    """Word and axis of the periods that lines are drawn over.
+@dataclass(frozen=True)
+class TimeAxis:
+    """An axis of means that follow each other.
 
-    Months where the runs touch at least FEWEST_MONTHS, else days.
+    Attributes:
+        word: kind of the means, as the names of scores hold it: ``daily`` or ``monthly``.
+        name: of the axis: ``day`` or ``month``.
+        days: length of one on the axis [days].
+    """
+
+    word: str
+    name: str
+    days: float
+
+    def growth(self, variable: str) -> Measure:
+        """Error of a field against the reference, mean by mean."""
+        return Measure(f"growth_{self.word}", variable)
+
+    def elapsed(self, data: xarray.Dataset | xarray.DataArray) -> Array:
+        """Days since the start, or the number of the month, of the means of some metrics."""
+        if self.name == "month":
+            return np.arange(1.0, data.sizes["month"] + 1)
+        return np.asarray(data[self.name].values)
+
+
+DAYS: Final = TimeAxis("daily", "day", 1.0)
+MONTHS: Final = TimeAxis("monthly", "month", 365.0 / 12.0)
+
+
+def time_axis(study: Study) -> TimeAxis:
+    """Periods that lines are drawn over: months where runs touch FEWEST_MONTHS, else days.
 
     Raises:
         NothingToDrawError: if there are neither.
@@ -24,18 +56,5 @@ def time_axis(study: Study) -> tuple[str, str]:
     if study.online.sizes.get("month", 0) >= FEWEST_MONTHS or "day" not in study.online.sizes:
         if "month" not in study.online.sizes:
             raise NothingToDrawError("the runs have neither daily nor monthly history files")
-        return "monthly", "month"
-    return "daily", "day"
-
-
-def elapsed(study: Study, axis: str) -> tuple[np.ndarray, str]:
-    """Horizontal coordinate and its label: days since the start, or the number of the month."""
-    assert study.online is not None
-    if axis == "month":
-        return np.arange(1, study.online.sizes["month"] + 1), "month"
-    return study.online["day"].values, "day"
-
-
-def axis_unit(name: str) -> float:
-    """Length of one on the horizontal axis of a measure over days or months [days]."""
-    return _DAYS_PER_MONTH if "_monthly_" in name else 1.0
+        return MONTHS
+    return DAYS

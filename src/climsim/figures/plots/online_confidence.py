@@ -21,7 +21,7 @@ from climsim.figures.remarks import unstable_ends
 from climsim.figures.style import FLOOR_DASHES
 from climsim.results.selection import defined, each, online_members
 from climsim.results.study import NothingToDrawError, Study
-from climsim.results.time_axis import axis_unit, elapsed, time_axis
+from climsim.results.time_axis import time_axis
 
 _NAMES = {
     "DTPHYS": "dT/dt",
@@ -34,24 +34,25 @@ _NAMES = {
 def draw(study: Study, variant: str) -> Figure:
     """Draw the predicted loss against time, and the true loss where it was recorded."""
     members = online_members(study)
-    word, axis = time_axis(study)
+    axis = time_axis(study)
+    word = axis.word
     names = [n for n in _NAMES if f"confidence_{word}_{n}CONF" in members]
     if not names:
         raise NothingToDrawError("no model with a confidence head ran coupled")
     shown = _confident(members, word)
-    x, x_label = elapsed(study, axis)
+    x = axis.elapsed(members)
     figure, axes = panel_grid(len(names), 2, 1.9, width=7.2, sharex=True)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         for run in each(shown):
             line = network_line(str(run["network"].values), x.size)
             predicted = f"confidence_{word}_{name}CONF"
             ax.plot(x, run[predicted], **line)
-            mark_end(ax, x, run[predicted].values, run, line["color"], axis_unit(predicted))
+            mark_end(ax, x, run[predicted].values, run, line["color"], axis.days)
             if f"confidence_{word}_{name}LOSS" in run:
                 true = line | {"linestyle": FLOOR_DASHES, "marker": None}
                 ax.plot(x, run[f"confidence_{word}_{name}LOSS"], **true)
         _axes(ax, f"{_NAMES[name]}", i)
-    label_time(axes, 2, x_label)
+    label_time(axes, 2, axis.name)
     handles = network_handles(shown["network"].values.tolist())
     if _has_true(shown, word):
         handles.append(Line2D([], [], color="#444444", linestyle=FLOOR_DASHES, label="true loss"))
@@ -71,7 +72,7 @@ def _has_true(members: xarray.Dataset, word: str) -> bool:
 
 def remarks(study: Study, variant: str) -> list[str]:
     """What is drawn beside the predicted losses."""
-    word, _ = time_axis(study)
+    word = time_axis(study).word
     shown = _confident(online_members(study), word)
     found = unstable_ends(shown, np.ones(shown.sizes["run"], dtype=bool))
     if _has_true(shown, word):

@@ -25,7 +25,7 @@ from climsim.results.selection import (
     recipe_variants,
 )
 from climsim.results.study import Study
-from climsim.results.time_axis import axis_unit, elapsed, time_axis
+from climsim.results.time_axis import time_axis
 
 _QUANTITIES = ("TMQ", "T_lowest", "cloud_path")
 
@@ -34,7 +34,7 @@ def variants(study: Study) -> tuple[str, ...]:
     """One figure for each quantity that the runs have."""
     if study.online is None:
         return ()
-    word, _ = time_axis(study)
+    word = time_axis(study).word
     series = {n: study.online.get(f"series_{word}_{n}_mean") for n in _QUANTITIES}
     return tuple(n for n, a in series.items() if a is not None and bool(a.notnull().any()))
 
@@ -42,20 +42,20 @@ def variants(study: Study) -> tuple[str, ...]:
 def draw(study: Study, variant: str) -> Figure:
     """Draw the area mean of a quantity: a column for each region, a row for each recipe."""
     members, reference, floor = online_members(study), online_reference(study), study.floor()
-    word, axis = time_axis(study)
-    x, x_label = elapsed(study, axis)
+    axis = time_axis(study)
+    x = axis.elapsed(members)
     recipes, regions = recipe_variants(study), [str(r) for r in members["region"].values]
     columns = len(regions) if len(recipes) > 1 else 2
     panels = [(recipe, region) for recipe in recipes for region in regions]
     figure, axes = panel_grid(len(panels), columns, 1.6, width=7.2, sharex=True)
     for i, (ax, (recipe, region)) in enumerate(zip(axes, panels, strict=True)):
-        name = f"series_{word}_{variant}_mean"
+        name = f"series_{axis.word}_{variant}_mean"
         for run in each(of_recipe(members, recipe)):
             line = network_line(str(run["network"].values), x.size, linewidth=0.9)
             values = run[name].sel(region=region)
             _line(ax, x, values, variant, **line)
             shown = quantity(variant).shown(values).values
-            mark_end(ax, x, shown, run, line["color"], axis_unit(name))
+            mark_end(ax, x, shown, run, line["color"], axis.days)
         _line(ax, x, reference[name].sel(region=region), variant, color=MMF_COLOUR)
         if floor is not None:
             second = floor[name].sel(region=region)
@@ -63,7 +63,7 @@ def draw(study: Study, variant: str) -> Figure:
         head(ax, literal(region), i)
         if i % columns == 0:
             ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")
-    label_time(axes, columns, x_label)
+    label_time(axes, columns, axis.name)
     figure.supylabel(quantity(variant).label, fontsize=axes[0].yaxis.label.get_fontsize())
     legend_below(figure, legend_handles(study, reference=True))
     return figure
@@ -71,9 +71,9 @@ def draw(study: Study, variant: str) -> Figure:
 
 def remarks(study: Study, variant: str) -> list[str]:
     """What the black lines and crosses are, and which members are missing."""
-    members, (word, axis) = online_members(study), time_axis(study)
-    known = defined(members, f"series_{word}_{variant}_mean")
-    return [*runs_with_full_physics(study), *line_ends(study, members, known, axis)]
+    members, axis = online_members(study), time_axis(study)
+    known = defined(members, f"series_{axis.word}_{variant}_mean")
+    return [*runs_with_full_physics(study), *line_ends(study, members, known, axis.name)]
 
 
 def _line(ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style: Any) -> None:
