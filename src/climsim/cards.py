@@ -9,6 +9,7 @@ from typing import TypeAlias
 from climsim.constants import N_LEVELS, TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.interfaces import INTERFACES, V2, Interface
+from climsim.validation import whole
 from climsim.variables import TARGETS
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | int | bool | None"
@@ -185,11 +186,8 @@ def _name(value: Json) -> str:
 
 def _whole(values: Mapping[str, Json], key: str, where: str) -> int:
     value = values[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ClimSimError(
-            f"{where}: {key} in metadata.json: expected a whole number >= 1, found {value!r}: "
-            "export it again"
-        )
+    whole(f"{where}: {key} in metadata.json", value, 1, "export it again")
+    assert isinstance(value, int)
     return value
 
 

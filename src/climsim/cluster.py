@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from climsim.errors import ClimSimError, missing_extra
+from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,7 @@ class SlurmConfig:
     prologue: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("jobs", "cores"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < 1:
-                raise ClimSimError(f"slurm.{key}={value}: expected a whole number >= 1")
+        Checks(self, "slurm").whole("jobs", "cores", least=1)
 
 
 def slurm_cluster(config: SlurmConfig) -> Any:

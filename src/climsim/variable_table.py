@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from climsim.constants import N_LEVELS
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import unknown_name
 from climsim.interfaces import ENCODINGS, INTERFACES, V2, V6
 from climsim.normalization import input_rule, target_rule
+from climsim.validation import Checks, whole
 from climsim.variables import (
     EXPANDED,
     KAGGLE_INPUTS,
@@ -70,8 +71,7 @@ class VariablesConfig:
     form: str = "text"
 
     def __post_init__(self) -> None:
-        if self.form not in ("text", "markdown"):
-            raise ClimSimError(f"form={self.form}: expected text or markdown")
+        Checks(self).one_of(("text", "markdown"), "form")
 
 
 def show_variables(
@@ -103,8 +103,7 @@ def variables_table(name: str, levels: int = N_LEVELS) -> list[VariableRow]:
     """
     if name not in SETS:
         raise unknown_name("variable set", name, SETS)
-    if levels < 1:
-        raise ClimSimError(f"levels={levels}: expected a whole number >= 1")
+    whole("levels", levels, least=1)
     return [
         VariableRow(
             key,

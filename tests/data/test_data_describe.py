@@ -124,5 +124,5 @@ def test_other_files_are_no_reference(tmp_path, content):
 
 
 def test_bad_configuration_names_the_key(tmp_path):
-    with pytest.raises(ClimSimError, match="steps=0"):
+    with pytest.raises(ClimSimError, match=r"steps: .*found 0"):
         DescribeConfig(tmp_path, tmp_path, steps=0)

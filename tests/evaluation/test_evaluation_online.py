@@ -231,7 +231,7 @@ def test_other_grid_and_missing_folder_are_refused_in_one_line(config, tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ClimSimError, match="no readable history file"):
         RunHistory.open(tmp_path / "empty")
-    with pytest.raises(ClimSimError, match="mean_stream=h7"):
+    with pytest.raises(ClimSimError, match=r"mean_stream: .*found 'h7'"):
         replace(config, mean_stream="h7")
 
 

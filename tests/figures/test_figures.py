@@ -121,7 +121,7 @@ def test_resolution_gives_the_size_of_the_pictures(files, tmp_path):
         draw_figures(config)
         widths[dpi] = plt.imread(tmp_path / "stability.png").shape[1]
     assert widths[100] == pytest.approx(2 * widths[50], abs=2)
-    with pytest.raises(ClimSimError, match="dpi=0: expected at least 1"):
+    with pytest.raises(ClimSimError, match="dpi: expected a whole number >= 1, found 0"):
         FiguresConfig(tmp_path, *files, dpi=0)
 
 

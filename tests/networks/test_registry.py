@@ -29,7 +29,7 @@ def test_unknown_network_lists_the_known_ones():
         ({"preset": "huge"}, "unknown preset of the network unet 'huge'"),
         ({"model_channel": 8}, "unknown hyperparameter of the network unet 'model_channel'"),
         ({"model_channels": 6}, "model_channels: expected a multiple of 4"),
-        ({"n_levels": 0}, "n_levels: expected at least 1, got 0"),
+        ({"n_levels": 0}, "n_levels: expected a whole number >= 1, found 0"),
     ],
 )
 def test_unknown_options_are_refused(options, message):

@@ -433,10 +433,10 @@ def test_case_says_what_made_it(tmp_path, cime):
     ("changes", "message"),
     [
         ({"model": None}, "e3sm.model: a hybrid case needs"),
-        ({"combination": "v4"}, "e3sm.combination 'v4'"),
+        ({"combination": "v4"}, "e3sm.combination: expected one of .*, found 'v4'"),
         ({"perturbation": 1e-14}, "e3sm.perturbation: a branch run"),
         ({"reference_folder": None}, "e3sm.reference_folder: a branch run needs"),
-        ({"months": 0}, "e3sm.months: expected 1 or more"),
+        ({"months": 0}, "e3sm.months: expected a whole number >= 1"),
         ({"coupler": CouplerOptions(watch_physics=True)}, "e3sm.coupler.watch_physics"),
     ],
 )

@@ -167,7 +167,7 @@ def test_interrupted_ensemble_continues(tmp_path):
     [
         ({"models": ("a.pt",), "model": "b.pt"}, "models: given together with model"),
         ({"seeds": (1,), "perturbation_seed": 2}, "seeds: given together with perturbation_seed"),
-        ({"parallel": -1}, "parallel: expected a number >= 0"),
+        ({"parallel": -1}, "parallel: expected a whole number >= 0"),
         ({"seeds": (1, 1)}, "found 2 of name room-1"),
         ({"models": ("a/m.pt", "b/m.pt")}, "found 2 of name room-m"),
     ],

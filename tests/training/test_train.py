@@ -253,7 +253,7 @@ def test_errors_of_the_reader_reach_the_loop():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "trainer.epochs: expected at least 1, found 0"),
+        ({"epochs": 0}, "trainer.epochs: expected a whole number >= 1, found 0"),
         ({"precision": "8"}, "trainer.precision: expected one of 32, bf16, 16"),
         ({"logger": "paper"}, "trainer.logger: expected one of tensorboard"),
     ],

@@ -30,6 +30,7 @@ from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
 from climsim.products import Kind, attributes_of, claim
+from climsim.validation import Checks
 from climsim.variables import OUTPUTS, TARGETS
 
 logger = logging.getLogger(__name__)
@@ -85,9 +86,7 @@ class OfflineConfig:
     allow_nan: bool = False
 
     def __post_init__(self) -> None:
-        for key in ("batch_columns", "stride"):
-            if getattr(self, key) < 1:
-                raise ClimSimError(f"{key}={getattr(self, key)}: expected a whole number >= 1")
+        Checks(self).whole("batch_columns", "stride", least=1)
 
 
 def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) -> Path:

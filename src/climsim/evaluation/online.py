@@ -39,6 +39,7 @@ from climsim.evaluation.online_score import (
 from climsim.evaluation.score import Labelled, State, by_quantity, scores_of
 from climsim.files import provenance, write_netcdf
 from climsim.products import Kind, attributes_of, claim
+from climsim.validation import Checks
 
 Progress = Callable[[int, int], None]
 
@@ -76,10 +77,9 @@ class OnlineConfig:
         twice = [str(f) for f, p in zip(self.runs, places, strict=True) if places.count(p) > 1]
         if twice:
             raise ClimSimError(f"runs: expected each folder once, found {', '.join(twice)}")
-        if self.skip_days < 0:
-            raise ClimSimError(f"skip_days={self.skip_days}: expected a number >= 0")
-        if self.mean_stream not in ("auto", "h0", "h1"):
-            raise ClimSimError(f"mean_stream={self.mean_stream}: expected auto, h0 or h1")
+        check = Checks(self)
+        check.at_least(0, "skip_days")
+        check.one_of(("auto", "h0", "h1"), "mean_stream")
 
 
 def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError, missing_extra
 from climsim.results.study import Study
+from climsim.validation import Checks, require
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server
@@ -49,13 +50,12 @@ class ExploreConfig:
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
             raise ClimSimError("offline, online: expected at least one file of metrics")
-        if not 0 <= self.port <= _LARGEST_PORT:
-            raise ClimSimError(f"port={self.port}: expected 0 to {_LARGEST_PORT}")
-        if self.hosts and not self.port:
-            raise ClimSimError("port=0: expected the number of a port beside hosts, found none")
+        Checks(self).between(0, _LARGEST_PORT, "port")
+        if self.hosts:
+            require("port", self.port, self.port > 0, "the number of a port beside hosts")
         for host in self.hosts:
-            if not _HOST.fullmatch(host):
-                raise ClimSimError(f"hosts: expected name:port, such as node:5006, found {host!r}")
+            fits = _HOST.fullmatch(host) is not None
+            require("hosts", host, fits, "name:port, such as node:5006")
 
 
 def explore(config: ExploreConfig, progress: Progress | None = None) -> str:

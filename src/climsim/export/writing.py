@@ -22,7 +22,7 @@ from torch import Tensor
 
 from climsim.cards import LossCard, ModelCard, TrainingCard
 from climsim.constants import EXPORT_ZERO_LEVELS
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.export.loading import METADATA_NAME
 from climsim.export.module import Emulation, Member, build_emulation
 from climsim.export.probe import probe_columns, training_columns
@@ -32,6 +32,7 @@ from climsim.losses import is_shipped
 from climsim.plugins import short_name
 from climsim.products import Kind, archived, claim
 from climsim.training.checkpoint import TrainedModel, load_model
+from climsim.validation import Checks, one_of
 from climsim.variables import OUTPUTS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,7 @@ class ExportConfig:
     code: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise unknown_name("precision", self.precision, PRECISIONS)
+        Checks(self).one_of(PRECISIONS, "precision")
 
 
 def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -108,8 +108,7 @@ def export_model(
             not reproduce the Python path.
     """
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    one_of("precision", precision, PRECISIONS)
     claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)

@@ -28,6 +28,7 @@ from climsim.files import atomic_path
 from climsim.hosts import build_host
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
+from climsim.validation import Checks
 
 __all__ = ["ClimateConfig", "run_climate"]
 Progress = Callable[[int, int], None]
@@ -74,11 +75,9 @@ class ClimateConfig:
         object.__setattr__(self, "out", Path(self.out))
         if self.reference is not None:
             object.__setattr__(self, "reference", Path(self.reference))
-        if self.host != HOST:
-            raise ClimSimError(f"host: expected {HOST}, found {self.host}")
-        for key in ("days", "checkpoint_days"):
-            if getattr(self, key) < 1:
-                raise ClimSimError(f"{key}: expected 1 or more, found {getattr(self, key)}")
+        check = Checks(self)
+        check.one_of((HOST,), "host")
+        check.whole("days", "checkpoint_days", least=1)
 
 
 def run_climate(

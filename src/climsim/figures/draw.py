@@ -18,6 +18,7 @@ from climsim.products import Kind, claim, noted
 from climsim.results.labels import recipe_label
 from climsim.results.quantities import QUANTITIES
 from climsim.results.study import NothingToDrawError, Study
+from climsim.validation import Checks, require
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +69,9 @@ class FiguresConfig:
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
             raise ClimSimError("offline, online: expected at least one file of metrics")
-        unknown = sorted(set(self.formats) - set(METADATA))
-        if unknown or not self.formats:
-            raise ClimSimError(f"formats={list(self.formats)}: expected png, pdf or both")
-        if self.dpi < 1:
-            raise ClimSimError(f"dpi={self.dpi}: expected at least 1")
+        holds = bool(self.formats) and set(self.formats) <= set(METADATA)
+        require("formats", list(self.formats), holds, "png, pdf or both")
+        Checks(self).whole("dpi", least=1)
         for name in self.only:
             find_figure(name)
 

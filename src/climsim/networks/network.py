@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from climsim.constants import N_LEVELS, PRUNED_LEVELS
 from climsim.errors import ClimSimError
+from climsim.validation import whole
 from climsim.variables import PRUNED_TARGETS, TARGETS
 
 PublishedNames = dict[str, str | tuple[str, ...]]
@@ -53,8 +54,7 @@ class Layout:
             ("n_scalar_targets", 0),
             ("n_heads", 1),
         ):
-            if getattr(self, key) < least:
-                raise ClimSimError(f"{key}: expected at least {least}, got {getattr(self, key)}")
+            whole(key, getattr(self, key), least)
 
     @property
     def n_channels(self) -> int:

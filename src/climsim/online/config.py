@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.names import check_name
 from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
 from climsim.plugins import absolute_reference
+from climsim.validation import Checks
 
 DEVICES = ("auto", "cpu", "cuda")
 RESTART_DAYS = 1.0
@@ -65,26 +66,17 @@ class RunConfig:
         object.__setattr__(self, "streams", tuple(self.streams))
         object.__setattr__(self, "hourly_fields", tuple(self.hourly_fields))
         check_name(self.case, "case")
-        for name, value in (("days", self.days), ("restart_days", self.restart_days)):
-            if value is not None and not value > 0:
-                raise ClimSimError(f"{name}: expected a positive number, found {value}")
-        if self.device not in DEVICES:
-            raise unknown_name("device", self.device, DEVICES)
-        if self.threads < 0:
-            raise ClimSimError(f"threads: expected a number >= 0, found {self.threads}")
-        unknown = [s for s in self.streams if s not in STREAMS]
-        if unknown:
-            raise ClimSimError(f"streams: expected names of {', '.join(STREAMS)}, found {unknown}")
+        check = Checks(self)
+        check.positive("days", "restart_days")
+        check.one_of(DEVICES, "device")
+        check.whole("threads")
+        check.each_of(STREAMS, "streams")
         if self.hourly_fields and "h2" not in self.streams:
             raise ClimSimError(
                 f"hourly_fields: expected h2 among the streams, found {', '.join(self.streams)}: "
                 "add h2 or leave the fields out"
             )
-        if self.perturbation_amplitude < 0:
-            raise ClimSimError(
-                f"perturbation_amplitude: expected a number >= 0 K, found "
-                f"{self.perturbation_amplitude}"
-            )
+        check.at_least(0, "perturbation_amplitude", unit="K")
 
     def resolved(self) -> dict[str, Any]:
         """Plain values, as the record keeps them."""

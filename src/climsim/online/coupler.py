@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Array, Fields
 from climsim.constants import E3SM, PRUNED_LEVELS, TIME_STEP, PhysicalConstants
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.physics.columns import Columns
 from climsim.physics.previous_steps import WATER
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
+from climsim.validation import Checks
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
@@ -65,24 +66,12 @@ class CouplerOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "partial_variables", tuple(self.partial_variables))
-        if self.ramp not in RAMPS:
-            raise unknown_name("coupler.ramp", self.ramp, RAMPS)
-        for name in self.partial_variables:
-            if name not in OUTPUTS.names:
-                raise unknown_name("coupler.partial_variables", name, OUTPUTS.names)
-        if not 0.0 <= self.ramp_factor <= 1.0:
-            raise ClimSimError(
-                f"coupler.ramp_factor: expected a number from 0 to 1, found {self.ramp_factor}"
-            )
-        for key in ("spinup_steps", "top_levels", "ramp_step_0steps"):
-            self._at_least(key, 0)
-        for key in ("ramp_linear_steps", "ramp_step_1steps"):
-            self._at_least(key, 1)
-
-    def _at_least(self, key: str, lowest: int) -> None:
-        value = getattr(self, key)
-        if not isinstance(value, int) or value < lowest:
-            raise ClimSimError(f"coupler.{key}: expected an integer >= {lowest}, found {value!r}")
+        check = Checks(self, "coupler")
+        check.one_of(RAMPS, "ramp")
+        check.each_of(OUTPUTS.names, "partial_variables")
+        check.between(0, 1, "ramp_factor")
+        check.whole("spinup_steps", "top_levels", "ramp_step_0steps")
+        check.whole("ramp_linear_steps", "ramp_step_1steps", least=1)
 
     @property
     def blends(self) -> bool:

@@ -21,6 +21,7 @@ from climsim.online.interrupts import on_interrupt
 from climsim.online.model import THREADS, thread_count
 from climsim.online.record import RunRecord
 from climsim.online.run import run_online
+from climsim.validation import Checks
 
 __all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]
 Progress = Callable[[int, int], None]
@@ -49,8 +50,7 @@ class EnsembleConfig(RunConfig):
         for many, one in (("models", "model"), ("seeds", "perturbation_seed")):
             if getattr(self, many) and getattr(self, one) is not None:
                 raise ClimSimError(f"{many}: given together with {one}: keep one of the two")
-        if self.parallel < 0:
-            raise ClimSimError(f"parallel: expected a number >= 0, found {self.parallel}")
+        Checks(self).whole("parallel")
 
     def members(self) -> list[RunConfig]:
         """The runs: each named by case, model and seed, in a folder of that name.

@@ -22,6 +22,7 @@ from climsim.files import atomic_path, file_hash, provenance, read_json, write_j
 from climsim.hosts import build_host
 from climsim.hosts.base import Host, StepResult
 from climsim.products import Kind, claim, noted
+from climsim.validation import Checks
 from climsim.variables import PROGNOSTIC
 
 __all__ = ["GenerateConfig", "generate"]
@@ -60,8 +61,7 @@ class GenerateConfig:
         object.__setattr__(self, "raw", Path(self.raw))
         if self.start is not None:
             object.__setattr__(self, "start", Path(self.start))
-        if not self.days > 0:
-            raise ClimSimError(f"days: expected a positive number, found {self.days}")
+        Checks(self).positive("days")
 
     def identity(self) -> dict[str, Any]:
         """What has to stay the same for a run to continue."""

@@ -17,6 +17,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport
 from climsim.interfaces import Interface
+from climsim.validation import require
 from climsim.variables import OUTPUTS
 
 logger = logging.getLogger(__name__)
@@ -80,8 +81,8 @@ def thread_count(wanted: int = 0) -> int:
         return len(os.sched_getaffinity(0))
     # OpenMP takes a list, one number for each level of nesting.
     first = text.split(",")[0].strip()
-    if not first.isdigit() or int(first) < 1:
-        raise ClimSimError(f"{THREADS}: expected a positive number, found {text!r}: set it or not")
+    holds = first.isdigit() and int(first) > 0
+    require(THREADS, text, holds, "a positive number", "set it to a positive integer or unset it")
     return int(first)
 
 

@@ -9,24 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from climsim.data.store.address import StoreAddress
-from climsim.errors import ClimSimError
 from climsim.interfaces import ENCODINGS
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
+from climsim.validation import Checks, require
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
 LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
 SCHEDULES = ("step", "constant", "cosine", "warmup_cosine", "plateau")
-
-
-def _require(key: str, value: Any, holds: bool, expected: str) -> None:
-    if not holds:
-        raise ClimSimError(f"{key}: expected {expected}, found {value!r}")
-
-
-def _require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    _require(key, value, value in choices, f"one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -69,8 +60,9 @@ class RecipeConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name, "recipe.name")
-        _require_choice("recipe.inputs", self.inputs, tuple(ENCODINGS))
-        _require("recipe.delta", self.delta, self.delta > 0, "a positive number")
+        check = Checks(self, "recipe")
+        check.one_of(ENCODINGS, "inputs")
+        check.positive("delta")
         object.__setattr__(self, "loss", absolute_reference(self.loss))
 
 
@@ -95,10 +87,10 @@ class TrainDataConfig:
     prefetch: int = 4
 
     def __post_init__(self) -> None:
-        _require("data.batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
-        _require("data.prefetch", self.prefetch, self.prefetch >= 0, "at least 0")
-        margin = self.clip_margin
-        _require("data.clip_margin", margin, margin is None or margin >= 0, "at least 0")
+        check = Checks(self, "data")
+        check.whole("batch_size", least=1)
+        check.whole("prefetch")
+        check.at_least(0, "clip_margin")
 
 
 @dataclass(frozen=True)
@@ -120,13 +112,12 @@ class OptimizerConfig:
     precondition_every: int = 10
 
     def __post_init__(self) -> None:
-        rate = self.learning_rate
-        _require("optimizer.learning_rate", rate, rate > 0, "a positive number")
-        _require("optimizer.weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        check = Checks(self, "optimizer")
+        check.positive("learning_rate")
+        check.at_least(0, "weight_decay")
+        check.whole("precondition_every", least=1)
         betas = self.betas
-        _require("optimizer.betas", betas, betas is None or len(betas) == 2, "none or two numbers")
-        every = self.precondition_every
-        _require("optimizer.precondition_every", every, every >= 1, "at least 1")
+        require("optimizer.betas", betas, betas is None or len(betas) == 2, "null or two numbers")
 
 
 @dataclass(frozen=True)
@@ -151,13 +142,13 @@ class ScheduleConfig:
     patience: int = 2
 
     def __post_init__(self) -> None:
-        _require_choice("schedule.name", self.name, SCHEDULES)
-        _require("schedule.factor", self.factor, 0 < self.factor <= 1, "a number in (0, 1]")
-        _require("schedule.every_epochs", self.every_epochs, self.every_epochs >= 1, "at least 1")
-        warmup = self.warmup_epochs
-        _require("schedule.warmup_epochs", warmup, warmup >= 0, "at least 0")
-        _require("schedule.floor", self.floor, 0 <= self.floor < 1, "a number in [0, 1)")
-        _require("schedule.patience", self.patience, self.patience >= 0, "at least 0")
+        check = Checks(self, "schedule")
+        check.one_of(SCHEDULES, "name")
+        check.whole("every_epochs", least=1)
+        check.whole("patience")
+        check.at_least(0, "warmup_epochs")
+        require("schedule.factor", self.factor, 0 < self.factor <= 1, "a number in (0, 1]")
+        require("schedule.floor", self.floor, 0 <= self.floor < 1, "a number in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -199,13 +190,13 @@ class TrainerConfig:
     log_every_steps: int = 50
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "devices", "nodes", "keep_best", "log_every_steps"):
-            _require(f"trainer.{key}", getattr(self, key), getattr(self, key) >= 1, "at least 1")
-        for key in ("gradient_clip", "threads", "save_every_steps", "early_stop_patience"):
-            _require(f"trainer.{key}", getattr(self, key), getattr(self, key) >= 0, "at least 0")
-        _require_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
-        _require_choice("trainer.precision", self.precision, tuple(PRECISIONS))
-        _require_choice("trainer.logger", self.logger, LOGGERS)
+        check = Checks(self, "trainer")
+        check.whole("epochs", "devices", "nodes", "keep_best", "log_every_steps", least=1)
+        check.whole("threads", "save_every_steps", "early_stop_patience")
+        check.at_least(0, "gradient_clip")
+        check.one_of(("auto", "cpu", "gpu"), "accelerator")
+        check.one_of(PRECISIONS, "precision")
+        check.one_of(LOGGERS, "logger")
 
 
 @dataclass(frozen=True)
@@ -235,7 +226,8 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
     def __post_init__(self) -> None:
-        _require("seed", self.seed, 0 <= self.seed < 2**31, "a number in 0..2^31-1")
+        Checks(self).whole("seed")
+        require("seed", self.seed, self.seed < 2**31, "a whole number below 2^31")
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as plain nested values (paths and URLs as text), for records."""

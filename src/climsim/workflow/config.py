@@ -10,6 +10,7 @@ from typing import Any
 from climsim.errors import ClimSimError, unknown_name
 from climsim.names import as_name, check_name
 from climsim.plugins import absolute_reference, short_name
+from climsim.validation import Checks, different
 
 STAGE_NAMES = (
     "generate",
@@ -64,8 +65,7 @@ class Members:
             entries = getattr(self, key)
             if not entries and not self.models:
                 raise ClimSimError(f"members.{key}: expected at least one entry, found none")
-            if len(set(entries)) != len(entries):
-                raise ClimSimError(f"members.{key}: expected different entries, found {entries}")
+            different(f"members.{key}", entries)
         for key, names in (("networks", self.labels()), ("recipes", self.recipes)):
             for name in names:
                 if "-" in check_name(name, f"members.{key}"):
@@ -170,9 +170,9 @@ class Slurm:
         for rule in self.rules:
             if rule not in RULES:
                 raise unknown_name("slurm.rules", rule, RULES)
-        for key in ("jobs", "check_seconds"):
-            if getattr(self, key) < 1:
-                raise ClimSimError(f"slurm.{key}: expected 1 or more, found {getattr(self, key)}")
+        check = Checks(self, "slurm")
+        check.whole("jobs", "check_seconds", least=1)
+        check.whole("settle_seconds")
 
 
 @dataclass(frozen=True)
@@ -218,9 +218,7 @@ class ExperimentConfig:
             )
         self._check_names("networks", self.networks, self.members.labels())
         self._check_names("recipes", self.recipes, self.members.recipes)
-        for key in ("cores", "cores_per_member"):
-            if getattr(self, key) < 0:
-                raise ClimSimError(f"{key}: expected 0 (all) or more, found {getattr(self, key)}")
+        Checks(self).whole("cores", "cores_per_member")
 
     @staticmethod
     def _check_names(key: str, given: Mapping[str, Any], members: tuple[str, ...]) -> None:

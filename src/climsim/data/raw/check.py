@@ -32,6 +32,7 @@ from climsim.files import provenance, write_json
 from climsim.grid import ColumnGrid
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
+from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +72,9 @@ class CheckConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.stride, int) or self.stride < 1:
-            raise ClimSimError(f"stride={self.stride}: expected a whole number >= 1")
-        if not isinstance(self.time_step, int) or self.time_step < 0:
-            raise ClimSimError(f"time_step={self.time_step}: expected whole seconds, or 0")
-        if not isinstance(self.workers, int) or self.workers < 0:
-            raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
+        check = Checks(self)
+        check.whole("stride", least=1)
+        check.whole("time_step", "workers")
 
 
 @dataclass

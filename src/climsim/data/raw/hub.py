@@ -33,6 +33,7 @@ from climsim.data.raw.steps import INPUT_TAGS, OUTPUT_TAG
 from climsim.data.raw.time_step import VERIFIED
 from climsim.errors import ClimSimError
 from climsim.products import Kind, claim
+from climsim.validation import Checks, refused
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +81,8 @@ class DownloadConfig:
     def __post_init__(self) -> None:
         for month in self.months:
             if not _MONTH.fullmatch(month):
-                raise ClimSimError(f"months: {month!r} is no month: write it as 0001-02")
-        for name in ("stride", "workers"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ClimSimError(f"{name}={value}: expected a whole number >= 1")
+                raise refused("months", "months such as 0001-02", month)
+        Checks(self).whole("stride", "workers", least=1)
 
 
 @dataclass(frozen=True)

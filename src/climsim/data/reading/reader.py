@@ -23,6 +23,7 @@ from climsim.data.raw.features import memory_needed
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.interfaces import encoding
+from climsim.validation import between, whole
 from climsim.variables import TARGETS
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -121,10 +122,8 @@ class BlockReader(IterableDataset[Batch]):
         super().__init__()
         opened = store if isinstance(store, Store) else open_store(store)
         for key, value in (("batch_size", batch_size), ("pool_blocks", pool_blocks)):
-            if value < 1:
-                raise ClimSimError(f"{key}={value}: expected a whole number >= 1")
-        if not 0 <= rank < world_size:
-            raise ClimSimError(f"rank={rank}: expected 0..{world_size - 1}")
+            whole(key, value, least=1)
+        between("rank", rank, 0, world_size - 1)
         chosen = encoding(inputs)
         self.set = chosen.variables
         self.batch_size, self.seed = batch_size, seed

@@ -20,6 +20,7 @@ from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted
+from climsim.validation import Checks
 from climsim.variables import variable
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ class DescribeConfig:
     reference: str | Path = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise ClimSimError(f"steps={self.steps}: expected a whole number >= 1")
+        Checks(self).whole("steps", least=1)
 
 
 @dataclass(frozen=True)

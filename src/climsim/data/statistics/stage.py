@@ -10,8 +10,8 @@ from climsim.cluster import SlurmConfig
 from climsim.data.statistics.statistics import STATISTICS, Statistics, compute_statistics
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import open_store
-from climsim.errors import ClimSimError
 from climsim.products import claim
+from climsim.validation import Checks
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class StatisticsConfig:
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.workers, int) or self.workers < 0:
-            raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
+        Checks(self).whole("workers")
 
 
 def write_statistics(

@@ -44,6 +44,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.products import Kind, attributes_of, noted
 from climsim.system import refusal
+from climsim.validation import Checks
 from climsim.variables import VariableSet, variable
 
 FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
@@ -84,12 +85,9 @@ class Layout:
     compression: str = "lz4"
 
     def __post_init__(self) -> None:
-        for name in ("block_steps", "shard_blocks"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ClimSimError(f"{name}={value}: expected a whole number >= 1")
-        if self.compression not in ("lz4", "zstd", "none"):
-            raise ClimSimError(f"compression={self.compression}: expected lz4, zstd or none")
+        check = Checks(self)
+        check.whole("block_steps", "shard_blocks", least=1)
+        check.one_of(("lz4", "zstd", "none"), "compression")
 
     @property
     def shard_steps(self) -> int:

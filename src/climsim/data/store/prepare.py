@@ -43,6 +43,7 @@ from climsim.grid import ColumnGrid
 from climsim.locks import only_process
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
+from climsim.validation import Checks, require
 from climsim.variables import variable
 
 logger = logging.getLogger(__name__)
@@ -112,16 +113,11 @@ class PrepareConfig:
             )
         object.__setattr__(self, "raw", Path(self.raw))
         object.__setattr__(self, "store", Path(self.store))
-        if not isinstance(self.split, SplitConfig):
-            raise ClimSimError(f"split={self.split!r}: expected the fields of SplitConfig")
-        if not isinstance(self.workers, int) or self.workers < 0:
-            raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
-        if not isinstance(self.block_steps, int) or self.block_steps < 0:
-            raise ClimSimError(f"block_steps={self.block_steps}: expected a whole number >= 0")
-        if not isinstance(self.time_step, int) or self.time_step < 0:
-            raise ClimSimError(f"time_step={self.time_step}: expected whole seconds, or 0")
-        if self.identity not in IDENTITIES:
-            raise ClimSimError(f"identity={self.identity}: expected {' or '.join(IDENTITIES)}")
+        holds = isinstance(self.split, SplitConfig)
+        require("split", self.split, holds, "the fields of SplitConfig")
+        check = Checks(self)
+        check.whole("workers", "block_steps", "time_step")
+        check.one_of(IDENTITIES, "identity")
         self.layout(1)
 
     def layout(self, columns: int) -> Layout:

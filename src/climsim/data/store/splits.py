@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climsim.calendar import parse_period, to_date
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
+from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +94,9 @@ class SplitConfig:
                 )
         else:
             self.periods()
-        if self.gap_days < 0:
-            raise ClimSimError(f"gap_days={self.gap_days}: expected a number >= 0")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_stride") and (not isinstance(value, int) or value < 1):
-                raise ClimSimError(f"{field.name}={value}: expected a whole number >= 1")
+        check = Checks(self, "split")
+        check.at_least(0, "gap_days")
+        check.whole(*(f.name for f in fields(self) if f.name.endswith("_stride")), least=1)
 
     @property
     def by_share(self) -> bool:

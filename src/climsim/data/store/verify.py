@@ -13,6 +13,7 @@ from climsim.data.store.opened import Store, open_store
 from climsim.data.store.seal import content_hash
 from climsim.errors import ClimSimError
 from climsim.parallel import run_tasks
+from climsim.validation import Checks
 
 _LISTED, _MOST_PARTS = 20, 256
 
@@ -30,8 +31,7 @@ class VerifyConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.workers, int) or self.workers < 0:
-            raise ClimSimError(f"workers={self.workers}: expected a whole number >= 0")
+        Checks(self).whole("workers")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from climsim.constants import STEPS_PER_DAY
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.names import check_name
 from climsim.online.coupler import CouplerOptions
 from climsim.online.history import STREAMS
+from climsim.validation import Checks, require
 
 HYBRID, MMF, TRAINING = "hybrid", "mmf", "training"
 CPP_DEFINITIONS = {HYBRID: ("MMF_NN_EMULATOR",), MMF: (), TRAINING: ("MMF_ML_TRAINING",)}
@@ -131,20 +132,12 @@ class E3smConfig:
         self._check_texts()
         for name in ("streams", *_LIST_PATTERNS):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for key, known in (
-            ("purpose", tuple(CPP_DEFINITIONS)),
-            ("combination", COMBINATIONS),
-            ("run_type", RUN_TYPES),
-        ):
-            if getattr(self, key) not in known:
-                raise unknown_name(f"e3sm.{key}", getattr(self, key), known)
-        for stream in self.streams:
-            if stream not in STREAMS:
-                raise unknown_name("e3sm.streams", stream, STREAMS)
-        for key in _COUNTS:
-            value = 1 if key == "days" and self.days is None else getattr(self, key)
-            if not isinstance(value, int) or value < 1:
-                raise ClimSimError(f"e3sm.{key}: expected 1 or more, found {value!r}")
+        check = Checks(self, "e3sm")
+        check.one_of(CPP_DEFINITIONS, "purpose")
+        check.one_of(COMBINATIONS, "combination")
+        check.one_of(RUN_TYPES, "run_type")
+        check.each_of(STREAMS, "streams")
+        check.whole(*_COUNTS, least=1)
         self._check_what_belongs_together()
 
     def _check_texts(self) -> None:
@@ -153,12 +146,10 @@ class E3smConfig:
         check_name(self.reference_case, "e3sm.reference_case")
         for key, (pattern, words) in _PATTERNS.items():
             value = getattr(self, key)
-            if not pattern.fullmatch(str(value)):
-                raise ClimSimError(f"e3sm.{key}: expected {words}, found {value!r}")
+            require(f"e3sm.{key}", value, bool(pattern.fullmatch(str(value))), words)
         for key, (pattern, words) in _LIST_PATTERNS.items():
             for value in getattr(self, key):
-                if not pattern.fullmatch(str(value)):
-                    raise ClimSimError(f"e3sm.{key}: expected {words}, found {value!r}")
+                require(f"e3sm.{key}", value, bool(pattern.fullmatch(str(value))), words)
         for key in _PATHS:
             unfit = _UNFIT.search(str(getattr(self, key)))
             if unfit:

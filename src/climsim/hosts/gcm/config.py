@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from climsim.errors import ClimSimError, unknown_name
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import DEVICES, cache_root
 from climsim.hosts.gcm.diffusion import HOURS
 from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
+from climsim.validation import Checks
 
 SHIPPED, ANALYTIC = "shipped", "jw"
 
@@ -49,19 +49,12 @@ class GcmConfig:
     cache_folder: Path = field(default_factory=cache_root)
 
     def __post_init__(self) -> None:
-        for kind, value, known in (
-            ("resolution", self.resolution, tuple(RESOLUTIONS)),
-            ("radiation scheme", self.radiation, RADIATION_SCHEMES),
-            ("advection scheme", self.advection, dynamics.ADVECTION_SCHEMES),
-            ("device", self.device, DEVICES),
-        ):
-            if value not in known:
-                raise unknown_name(kind, value, known)
-        if self.radiation_interval < 0.0:
-            raise ClimSimError(
-                f"host_options.radiation_interval: expected 0 or more seconds, "
-                f"found {self.radiation_interval}"
-            )
+        check = Checks(self, "host_options")
+        check.one_of(RESOLUTIONS, "resolution")
+        check.one_of(RADIATION_SCHEMES, "radiation")
+        check.one_of(dynamics.ADVECTION_SCHEMES, "advection")
+        check.one_of(DEVICES, "device")
+        check.at_least(0, "radiation_interval", unit="s")
         object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
 
     def physics_options(self) -> PhysicsOptions:

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from climsim.constants import STEPS_PER_DAY
-from climsim.errors import ClimSimError
 from climsim.hosts import build_host
 from climsim.hosts.gcm import correlated_k, reduced
 from climsim.hosts.gcm.columns import RadiationColumns
@@ -21,6 +20,7 @@ from climsim.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
 from climsim.hosts.gcm.harvest import joined, perturbed
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
+from climsim.validation import Checks
 
 __all__ = ["FitConfig", "fit_radiation"]
 _log = logging.getLogger(__name__)
@@ -70,11 +70,9 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
-        if self.host != HOST:
-            raise ClimSimError(f"host: expected {HOST}, found {self.host}")
-        for key in ("days", "columns", "longwave", "shortwave", "draws"):
-            if getattr(self, key) < 1:
-                raise ClimSimError(f"{key}: expected 1 or more, found {getattr(self, key)}")
+        check = Checks(self)
+        check.one_of((HOST,), "host")
+        check.whole("days", "columns", "longwave", "shortwave", "draws", least=1)
 
 
 def fit_radiation(

@@ -19,6 +19,7 @@ from climsim.hosts.gcm.host import GcmHost
 from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
 from climsim.physics.columns import Columns
 from climsim.products import claim
+from climsim.validation import Checks
 
 __all__ = ["SpinupConfig", "spin_up"]
 _log = logging.getLogger(__name__)
@@ -48,11 +49,9 @@ class SpinupConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
-        if self.host != HOST:
-            raise ClimSimError(f"host: expected {HOST}, which alone is spun up, found {self.host}")
-        for key in ("days", "checkpoint_days"):
-            if getattr(self, key) < 1:
-                raise ClimSimError(f"{key}: expected 1 or more, found {getattr(self, key)}")
+        check = Checks(self)
+        check.one_of((HOST,), "host")
+        check.whole("days", "checkpoint_days", least=1)
 
 
 def spin_up(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import unknown_name
+from climsim.validation import require
 
 TUNING: Final[dict[str, float]] = {
     # Coarse cells hold more clouds at a mean humidity: the values that jcm calibrated at T63 in
@@ -49,7 +50,7 @@ def scheme_parameters(overrides: Mapping[str, float]) -> dict[str, dict[str, Any
         scheme, _, field = key.partition(".")
         if scheme not in SCHEMES or not field:
             raise unknown_name("tuned parameter (scheme.field), scheme", scheme, SCHEMES)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ClimSimError(f"host_options.tuning.{key}: expected a number, found {value!r}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(f"host_options.tuning.{key}", value, number, "a number")
         chosen.setdefault(scheme, {})[field] = value
     return chosen

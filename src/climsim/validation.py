@@ -1,0 +1,135 @@
+"""What a value must be: one vocabulary, and one phrasing, ``key: expected ..., found ...``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from climsim.errors import ClimSimError
+
+
+def refused(key: str, expected: str, found: object, remedy: str = "") -> ClimSimError:
+    """Build the error for a value that cannot be taken.
+
+    Args:
+        key: dotted key, argument or file and key.
+        expected: what was expected.
+        found: the value.
+        remedy: what to do, where the expectation does not say it.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    rest = f": {remedy}" if remedy else ""
+    return ClimSimError(f"{key}: expected {expected}, found {found!r}{rest}")
+
+
+def require(key: str, value: object, holds: bool, expected: str, remedy: str = "") -> None:
+    """Refuse a value unless a condition holds.
+
+    Args:
+        key: of the value, as the user writes it.
+        value: to be checked.
+        holds: whether it can be taken.
+        expected: what was expected, for the message.
+        remedy: what to do, where the expectation does not say it.
+
+    Raises:
+        ClimSimError: if the condition does not hold; the same is true of every check below.
+    """
+    if not holds:
+        raise refused(key, expected, value, remedy)
+
+
+def whole(key: str, value: object, least: int = 0, remedy: str = "") -> None:
+    """Refuse what is no whole number, or a smaller one."""
+    holds = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(key, value, holds, f"a whole number >= {least}", remedy)
+
+
+def at_least(key: str, value: float, least: float = 0, unit: str = "") -> None:
+    """Refuse a smaller number, and NaN."""
+    require(key, value, value >= least, f"a number >= {least:g}{f' {unit}' if unit else ''}")
+
+
+def positive(key: str, value: float) -> None:
+    """Refuse 0, negative numbers and NaN."""
+    require(key, value, value > 0, "a positive number")
+
+
+def between(key: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside the closed interval, and NaN."""
+    require(key, value, low <= value <= high, f"a number from {low:g} to {high:g}")
+
+
+def one_of(key: str, value: object, choices: Collection[object]) -> None:
+    """Refuse what is none of the choices."""
+    require(key, value, value in choices, f"one of {', '.join(map(str, choices))}")
+
+
+def each_of(key: str, values: Sequence[object], choices: Collection[object]) -> None:
+    """Refuse a list with an entry that is none of the choices."""
+    for value in values:
+        one_of(key, value, choices)
+
+
+def different(key: str, values: Sequence[object]) -> None:
+    """Refuse a list in which an entry stands twice."""
+    require(key, list(values), len(set(values)) == len(values), "different entries")
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The fields of a configuration, checked by name from its ``__post_init__``.
+
+    Fields that are None are left alone: whether they may be is said by their type.
+
+    Attributes:
+        owner: the configuration.
+        group: what stands before its keys, such as ``trainer``; empty at the top.
+    """
+
+    owner: object
+    group: str = ""
+
+    def whole(self, *names: str, least: int = 0) -> None:
+        """Refuse what is no whole number, or a smaller one."""
+        for key, value in self._given(names):
+            whole(key, value, least)
+
+    def at_least(self, least: float, *names: str, unit: str = "") -> None:
+        """Refuse smaller numbers."""
+        for key, value in self._given(names):
+            at_least(key, value, least, unit)
+
+    def positive(self, *names: str) -> None:
+        """Refuse 0 and negative numbers."""
+        for key, value in self._given(names):
+            positive(key, value)
+
+    def between(self, low: float, high: float, *names: str) -> None:
+        """Refuse numbers outside the closed interval."""
+        for key, value in self._given(names):
+            between(key, value, low, high)
+
+    def one_of(self, choices: Collection[object], *names: str) -> None:
+        """Refuse what is none of the choices."""
+        for key, value in self._given(names):
+            one_of(key, value, choices)
+
+    def each_of(self, choices: Collection[object], *names: str) -> None:
+        """Refuse lists with an entry that is none of the choices."""
+        for key, value in self._given(names):
+            each_of(key, value, choices)
+
+    def key(self, name: str) -> str:
+        """The dotted key of a field."""
+        return f"{self.group}.{name}" if self.group else name
+
+    def _given(self, names: Sequence[str]) -> list[tuple[str, Any]]:
+        return [
+            (self.key(name), value)
+            for name in names
+            if (value := getattr(self.owner, name)) is not None
+        ]
