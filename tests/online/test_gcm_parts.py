@@ -229,9 +229,9 @@ def test_a_missing_leaf_and_a_wrong_shape_are_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resolution": "T85"}, "unknown resolution 'T85'"),
-        ({"radiation": "gray"}, "unknown radiation scheme"),
-        ({"advection": "upwind"}, "unknown advection scheme"),
+        ({"resolution": "T85"}, "host_options.resolution: .* found 'T85'"),
+        ({"radiation": "gray"}, "host_options.radiation: expected one of"),
+        ({"advection": "upwind"}, "host_options.advection: expected one of"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
     ],
 )
