@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sklearn.metrics import r2_score
 
@@ -30,7 +30,7 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.interfaces import V2
 from climsim.variables import OUTPUTS, VariableSet
-from evaluation_synthetic import make_globe, write_run, write_store, write_study
+from tests.evaluation_synthetic import make_globe, write_run, write_store, write_study
 
 COLUMNS, LEVELS, STEPS = 384, 60, 24
 GLOBE = (24, 16)

@@ -35,8 +35,8 @@ from climsim.networks import Network, build_network, network_names
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from physical_samples import samples, statistics_of
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.physical_samples import samples, statistics_of
 
 LEVELS = 60
 PUBLISHED_SPEED = {

@@ -26,8 +26,8 @@ from climsim.files import remove
 from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
 from climsim.variables import STANDARD, TARGETS
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
-from synthetic import make_grid, write_record
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.data.synthetic import make_grid, write_record
 
 
 def plain_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -23,8 +23,8 @@ from climsim.data.reading.reader import BlockLoader, BlockReader
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
-from synthetic import make_grid, write_record
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.data.synthetic import make_grid, write_record
 
 BATCH = 1024
 BLOCK_BYTES = 1 << 26

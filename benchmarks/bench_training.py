@@ -42,8 +42,8 @@ from climsim.training.loading import Batch
 from climsim.training.optimization import build_optimizer
 from climsim.training.run import build_module, train
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "data"))
-from synthetic import make_grid, write_record
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.data.synthetic import make_grid, write_record
 
 STATISTICS = "statistics.nc"
 WARM_STEPS = 5

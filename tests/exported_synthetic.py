@@ -9,7 +9,7 @@ from climsim.export import ExportConfig, run_export
 from climsim.networks import build_network
 from climsim.training.checkpoint import describe_model, save_model
 from climsim.transforms import from_statistics
-from physical_samples import samples, statistics_of
+from tests.physical_samples import samples, statistics_of
 
 LEVELS = 24
 

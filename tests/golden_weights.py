@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-GOLDEN = Path(__file__).resolve().parents[1] / ".." / "shared" / "golden"
+from tests import SHARED
+
+GOLDEN = SHARED / "golden"
 INPUTS = {"default": "standard", "conf_loss": "standard", "multirep": "multirep", "v6": "expanded"}
 
 

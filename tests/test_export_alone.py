@@ -16,7 +16,7 @@ from climsim.networks import network_names
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
 from climsim.variables import OUTPUTS, TARGETS
-from physical_samples import samples, statistics_of, vector
+from tests.physical_samples import samples, statistics_of, vector
 
 LEVELS = 60
 RECIPES = ("standard", "conf_loss", "diff_loss", "multirep", "v6")

@@ -10,7 +10,7 @@ from climsim.interfaces import ENCODINGS, V2, V6, encoding
 from climsim.networks import build_network
 from climsim.transforms import from_statistics
 from climsim.variables import EXPANDED, STANDARD
-from physical_samples import samples, statistics_of, vector
+from tests.physical_samples import samples, statistics_of, vector
 
 LEVELS = 18
 

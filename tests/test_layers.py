@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import climsim
+from tests import ROOT
 
 PACKAGE = Path(climsim.__file__).parent
-PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "architecture.md"
 HEAVY = {
     "torch", "lightning", "jax", "jcm", "xarray", "netCDF4", "matplotlib", "bokeh", "hydra",
 }  # fmt: skip

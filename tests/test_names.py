@@ -19,7 +19,7 @@ from climsim.report.page import ReportConfig, write_report
 from climsim.results.study import Study
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.workflow.config import ExperimentConfig, Members
-from evaluation_synthetic import write_study
+from tests.evaluation_synthetic import write_study
 
 HOSTILE = (
     "/../../../X", "..", ".hidden", "-rf", "x$(id>Y)", "a b", "a;b", "<script>", "$x$", "é", "a\n",

@@ -11,7 +11,7 @@ from climsim.export import load_emulator
 from climsim.export.probe import probe_columns
 from climsim.interfaces import V2
 from climsim.variables import OUTPUTS, TARGETS
-from exported_synthetic import LEVELS, write_model
+from tests.exported_synthetic import LEVELS, write_model
 
 
 @pytest.fixture(scope="module", params=["standard", "conf_loss"])

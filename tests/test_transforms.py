@@ -19,7 +19,7 @@ from climsim.transforms import (
 )
 from climsim.transforms.build import describe, empty_transforms
 from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
-from physical_samples import samples, statistics_of, vector
+from tests.physical_samples import samples, statistics_of, vector
 
 LEVELS = 18
 KINDS = ("standard", "multirep", "expanded")

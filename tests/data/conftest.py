@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import OFFSETS, split_config, write_record
 
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
+from tests.data.synthetic import OFFSETS, split_config, write_record
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import START, STEP, write_record
 
 from climsim.data.raw.check import KINDS, CheckConfig, check
 from climsim.data.raw.ranges import RANGES
 from climsim.data.raw.steps import INPUT_VARIABLES, OUTPUT_VARIABLES, list_steps
 from climsim.errors import ClimSimError
+from tests.data.synthetic import START, STEP, write_record
 
 
 @pytest.fixture
@@ -45,12 +45,9 @@ def test_every_raw_variable_has_a_range():
     assert set(RANGES) == set(INPUT_VARIABLES) | set(OUTPUT_VARIABLES)
 
 
-def test_ranges_hold_the_extremes_of_e3sm():
-    from pathlib import Path
+def test_ranges_hold_the_extremes_of_e3sm(shared):
 
-    path = Path(__file__).parents[3] / "shared/reference_data/e3sm_mmf_statistics.csv"
-    if not path.is_file():
-        pytest.skip("published statistics are not there")
+    path = shared / "reference_data/e3sm_mmf_statistics.csv"
     table = pd.read_csv(path)
     for name, rows in table.groupby("variable"):
         if name in RANGES and name != "cam_in_SNOWHICE":
@@ -132,9 +129,8 @@ def test_months_are_reported_apart(tmp_path):
 
 
 def test_other_grid_is_found(raw, tmp_path):
-    from synthetic import make_grid
-
     from climsim.data.raw.steps import write_grid_info
+    from tests.data.synthetic import make_grid
 
     write_grid_info(tmp_path / "grid.nc", make_grid(levels=6), "synthetic")
     found, _ = counts(raw, grid=tmp_path / "grid.nc")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from synthetic import split_config
 
 from climsim.cluster import SlurmConfig, _in_queue, slurm_cluster
 from climsim.data.statistics.statistics import compute_statistics
@@ -13,6 +12,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.parallel import run_tasks
+from tests.data.synthetic import split_config
 
 
 def config(record, path, **changes):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import STEP, make_grid, make_step
 
 from climsim.calendar import to_date
 from climsim.data.raw.features import (
@@ -22,6 +21,7 @@ from climsim.interfaces import V2, V6
 from climsim.physics.previous_steps import large_scale_forcing, large_scale_state
 from climsim.physics.thermodynamics import saturation_pressure_ice, saturation_pressure_liquid
 from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
+from tests.data.synthetic import STEP, make_grid, make_step
 
 GRID = make_grid()
 

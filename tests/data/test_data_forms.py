@@ -5,7 +5,6 @@ from __future__ import annotations
 import netCDF4
 import numpy as np
 import pytest
-from synthetic import GAP, N_COLUMNS, N_LEVELS, OFFSETS, START, STEP, make_grid, write_record
 
 from climsim.data.raw.features import EXPANDED_FILE, STORED
 from climsim.data.raw.steps import list_steps
@@ -17,6 +16,16 @@ from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import remove
 from climsim.variables import STANDARD, TARGETS
+from tests.data.synthetic import (
+    GAP,
+    N_COLUMNS,
+    N_LEVELS,
+    OFFSETS,
+    START,
+    STEP,
+    make_grid,
+    write_record,
+)
 
 ALL = SplitConfig(1.0, 0.0, 0.0)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import N_COLUMNS, N_LEVELS, START, STEP, write_record
 
 import climsim.data.store.prepare as prepare_module
 import climsim.data.store.shards as shards_module
@@ -17,6 +16,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
+from tests.data.synthetic import N_COLUMNS, N_LEVELS, START, STEP, write_record
 
 BY_DATE = SplitConfig("0001-02-28/0001-02-28", "0001-03-01/0001-03-01", "", gap_days=0)
 OPEN_ENDED = SplitConfig("0001-02-27/0001-03-05", "", "")

@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from huggingface_hub.hf_api import RepoFile
-from synthetic import write_record
 
 from climsim.data.raw.hub import DownloadConfig, download
 from climsim.data.raw.steps import list_steps, read_step
 from climsim.errors import ClimSimError
+from tests.data.synthetic import write_record
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "LEAP/ClimSim_test"

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 import zarr
-from synthetic import make_grid, split_config, write_record
 
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.verify import VerifyConfig, verify
 from climsim.errors import ClimSimError
+from tests.data.synthetic import make_grid, split_config, write_record
 
 COORDINATES = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi", "time", "split", "memory")
 

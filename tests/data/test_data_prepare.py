@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from synthetic import (
+
+from climsim.data.raw.features import STORED, memory_needed
+from climsim.data.raw.steps import list_steps, write_grid_info
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import PrepareConfig, make_plan, prepare
+from climsim.data.store.splits import SplitConfig
+from climsim.errors import ClimSimError
+from climsim.variables import variable
+from tests import ROOT
+from tests.data.synthetic import (
     GAP,
     N_COLUMNS,
     N_LEVELS,
@@ -26,14 +35,6 @@ from synthetic import (
     split_config,
     write_record,
 )
-
-from climsim.data.raw.features import STORED, memory_needed
-from climsim.data.raw.steps import list_steps, write_grid_info
-from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, make_plan, prepare
-from climsim.data.store.splits import SplitConfig
-from climsim.errors import ClimSimError
-from climsim.variables import variable
 
 
 def config(record, path, **changes):
@@ -227,8 +228,7 @@ def test_killed_preparation_continues_and_gives_the_same_store(record, store, tm
         """
         import sys, time
         from pathlib import Path
-        sys.path.insert(0, sys.argv[3])
-        from synthetic import split_config
+        from tests.data.synthetic import split_config
         from climsim.data.store import prepare as module
 
         def slow(task, write=module.write_shard):
@@ -241,8 +241,7 @@ def test_killed_preparation_continues_and_gives_the_same_store(record, store, tm
         """
     )
     path = tmp_path / "store.zarr"
-    here = str(Path(__file__).parent)
-    process = subprocess.Popen([sys.executable, "-c", script, str(record[0]), str(path), here])
+    process = subprocess.Popen([sys.executable, "-c", script, str(record[0]), str(path)], cwd=ROOT)
     ticks = tmp_path / "store.zarr.preparing" / "done"
     deadline = time.monotonic() + 60
     while len(list(ticks.glob("*.json"))) < 3 and time.monotonic() < deadline:
@@ -328,8 +327,7 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_continues(record, store, t
         """
         import resource, signal, sys
         from pathlib import Path
-        sys.path.insert(0, sys.argv[3])
-        from synthetic import split_config
+        from tests.data.synthetic import split_config
         from climsim.data.store.prepare import PrepareConfig, prepare
         from climsim.errors import ClimSimError
 
@@ -354,10 +352,9 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_continues(record, store, t
         """
     )
     path = tmp_path / "s"
-    here = str(Path(__file__).parent)
     run = subprocess.run(
-        [sys.executable, "-c", script, str(record[0]), str(path), here],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", script, str(record[0]), str(path)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert run.returncode == 9, run.stderr
     assert "cannot be written" in run.stdout

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic import N_COLUMNS, N_LEVELS, START, STEP, make_grid, make_step, write_record
 
 from climsim.calendar import to_date
 from climsim.data.raw.classic import parse_header
@@ -23,6 +22,15 @@ from climsim.data.raw.steps import (
     write_step_pair,
 )
 from climsim.errors import ClimSimError
+from tests.data.synthetic import (
+    N_COLUMNS,
+    N_LEVELS,
+    START,
+    STEP,
+    make_grid,
+    make_step,
+    write_record,
+)
 
 
 @pytest.fixture
@@ -330,12 +338,9 @@ def test_grid_file_round_trip(tmp_path):
     assert read.p0 == grid.p0
 
 
-def test_published_grid_file_is_read():
-    from pathlib import Path
+def test_published_grid_file_is_read(shared):
 
-    path = Path(__file__).parents[3] / "shared/reference_data/ClimSim_low-res_grid-info.nc"
-    if not path.is_file():
-        pytest.skip("published grid file is not there")
+    path = shared / "reference_data/ClimSim_low-res_grid-info.nc"
     grid = read_grid_info(path)
     assert (grid.n_columns, grid.n_levels) == (384, 60)
     assert grid.area.sum() == pytest.approx(4 * np.pi, rel=1e-6)

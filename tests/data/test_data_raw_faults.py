@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import START, STEP, make_grid, write_record
 
 from climsim.data.raw.check import CheckConfig, check
 from climsim.data.raw.hub import VERIFIED
@@ -34,6 +33,7 @@ from climsim.errors import ClimSimError
 from climsim.files import stored_attributes
 from climsim.provenance import trace
 from climsim.transforms import from_statistics
+from tests.data.synthetic import START, STEP, make_grid, write_record
 
 ALL = SplitConfig(1.0, 0.0, 0.0)
 GRID = make_grid()

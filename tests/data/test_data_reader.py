@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import N_COLUMNS, N_LEVELS, split_config
 
 from climsim.data.raw.features import STORED
 from climsim.data.reading.reader import BlockLoader, BlockReader, Pool, _resume
@@ -15,6 +14,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.variables import EXPANDED, STANDARD, TARGETS
+from tests.data.synthetic import N_COLUMNS, N_LEVELS, split_config
 
 
 def batches(reader, workers=0):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from synthetic import split_config
 
 from climsim.data.raw.features import memory_needed
 from climsim.data.statistics.moments import Moments, positive_moments
@@ -20,6 +19,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.variables import variable
+from tests.data.synthetic import split_config
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from climsim.variable_table import (
     variables_table,
 )
 from climsim.variables import EXPANDED, STANDARD, TARGETS, variable
+from tests import ROOT
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -122,9 +123,8 @@ def test_unknown_set_lists_the_known():
 
 
 def test_documentation_holds_the_tables():
-    from pathlib import Path
 
-    file = Path(__file__).parents[2] / "docs/variables.md"
+    file = ROOT / "docs/variables.md"
     assert file.read_text() == page(), (
         "docs/variables.md: write it again: "
         "python -c 'from climsim.variable_table import page; print(page(), end=\"\")'"

@@ -12,7 +12,6 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from synthetic import split_config
 
 from climsim.configuration import build_config
 from climsim.data.reading.reader import BlockReader
@@ -22,6 +21,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.verify import VerifyConfig, verify
 from climsim.errors import ClimSimError
+from tests.data.synthetic import split_config
 
 
 class RangeHandler(SimpleHTTPRequestHandler):

@@ -15,7 +15,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 NEEDS = {"e3sm", "FTorch", "cluster", "data", "gpu", "hours", "quiet machine"}
 SHELLS = {"sh", "bash", "shell", "console"}
 PROGRAMS = {"climsim", "make", "python", "pip", "git", "cmake"}

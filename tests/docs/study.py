@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from synthetic import STEP, make_grid, make_step, split_config
 
 from climsim.calendar import seconds_of, to_date
 from climsim.data.raw.steps import write_grid_info, write_step_pair
@@ -16,7 +15,8 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.export import ExportConfig, run_export
 from climsim.training.config import NetworkConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.run import train
-from evaluation_synthetic import write_run
+from tests.data.synthetic import STEP, make_grid, make_step, split_config
+from tests.evaluation_synthetic import write_run
 
 COLUMNS, LEVELS, STEPS = 9, 60, 60
 TINY = {"model_channels": 8, "channel_mult": (1, 1), "num_blocks": 1}

@@ -7,7 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from execution import (
+
+from climsim import cli
+from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.stages import STAGES
+from tests.docs.execution import (
     EMBEDDED_MODEL,
     OTHERS,
     compose,
@@ -15,7 +19,7 @@ from execution import (
     small_line,
     stage_of,
 )
-from shell import (
+from tests.docs.shell import (
     NEEDS,
     ROOT,
     blocks,
@@ -25,11 +29,7 @@ from shell import (
     raw_lines,
     unsafe_in_zsh,
 )
-from study import make_study
-
-from climsim import cli
-from climsim.figures.draw import FiguresConfig, draw_figures
-from climsim.stages import STAGES
+from tests.docs.study import make_study
 
 ALL = [command for page in pages() for command in commands(page)]
 INLINE = [command for page in pages() for command in inline_commands(page)]

@@ -13,7 +13,7 @@ from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.interfaces import V2, Interface
 from climsim.physics.condensate import rearrange
 from climsim.variables import OUTPUTS, TARGETS
-from evaluation_synthetic import LinearModel, write_store
+from tests.evaluation_synthetic import LinearModel, write_store
 
 LEVELS = 6
 

@@ -7,8 +7,8 @@ import xarray
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
 from climsim.export import load_emulator
 from climsim.variables import TARGETS
-from evaluation_synthetic import write_store
-from exported_synthetic import LEVELS, write_model
+from tests.evaluation_synthetic import write_store
+from tests.exported_synthetic import LEVELS, write_model
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import xarray
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online import OnlineConfig, evaluate_online
-from evaluation_synthetic import make_grid, write_run
+from tests.evaluation_synthetic import make_grid, write_run
 
 NAME = "unet-standard-7"
 

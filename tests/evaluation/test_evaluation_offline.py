@@ -28,7 +28,7 @@ from climsim.evaluation.offline_score import PERCENTILE_EDGES
 from climsim.evaluation.scores.parts import percentile_groups
 from climsim.interfaces import V2, V6, Interface
 from climsim.variables import OUTPUTS
-from evaluation_synthetic import LinearModel, write_store
+from tests.evaluation_synthetic import LinearModel, write_store
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """The registry of scores: what follows from a class, and that the documentation follows too."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import xarray
@@ -16,9 +14,10 @@ from climsim.evaluation.online_score import OnlineScore, TimeMeanScore
 from climsim.evaluation.score import ALL, register, score_table, scores_of
 from climsim.evaluation.sums import Accumulator, Statistic, Sums
 from climsim.variables import OUTPUTS
-from evaluation_synthetic import make_globe, make_grid, write_run
+from tests import ROOT
+from tests.evaluation_synthetic import make_globe, make_grid, write_run
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
+DOCS = ROOT / "docs" / "evaluation.md"
 FAMILIES = {"OfflineScore": OfflineScore, "OnlineScore": OnlineScore}
 
 

@@ -9,7 +9,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.summary import offline_lines, online_lines
 from climsim.files import write_netcdf
-from evaluation_synthetic import make_globe, offline_metrics, write_run
+from tests.evaluation_synthetic import make_globe, offline_metrics, write_run
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,11 @@ import subprocess
 import sys
 import tokenize
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import xarray
-from study import write_raw
-from synthetic import make_grid, split_config, write_record
 
 import climsim
 from climsim import cli
@@ -26,9 +23,12 @@ from climsim.interfaces import V2, V6
 from climsim.online.memory import Memory
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import OUTPUTS
-from online.toy_host import LEVELS, ToyHost
+from tests import ROOT
+from tests.data.synthetic import make_grid, split_config, write_record
+from tests.docs.study import write_raw
+from tests.online.toy_host import LEVELS, ToyHost
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 NETWORK = f"{EXAMPLES / 'own_network.py'}:LevelConvolution"
 LOSS = f"{EXAMPLES / 'own_loss.py'}:log_cosh"
 SHORT = ("trainer.epochs=1", "trainer.logger=none", "data.batch_size=64")

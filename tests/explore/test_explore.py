@@ -16,7 +16,7 @@ from climsim.explore.selection import Selection, cuts, growth_lines, maps, profi
 from climsim.explore.serve import ExploreConfig, start
 from climsim.explore.views import views
 from climsim.results.study import Study
-from evaluation_synthetic import write_study
+from tests.evaluation_synthetic import write_study
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 MEMBERS = ("unet-standard-7", "pure_resLSTM-conf_loss-43")

@@ -27,7 +27,7 @@ from climsim.results.seeds import groups_of, over_seeds
 from climsim.results.selection import best_members
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import DAYS, MONTHS, time_axis
-from evaluation_synthetic import write_study
+from tests.evaluation_synthetic import write_study
 
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 5.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_published import SMALL, published_shapes
 
 import climsim
 from climsim.errors import ClimSimError
@@ -17,7 +16,8 @@ from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.transforms import liquid_fraction
 from climsim.transforms.published import read_published
 from climsim.variables import OUTPUTS, TARGETS
-from golden_weights import GOLDEN, INPUTS, formula_state
+from tests.golden_weights import GOLDEN, INPUTS, formula_state
+from tests.networks.test_published import SMALL, published_shapes
 
 STATISTICS = GOLDEN.parent / "reference_data" / "normalization"
 needs_statistics = pytest.mark.skipif(not STATISTICS.is_dir(), reason="statistics are not here")

@@ -18,7 +18,7 @@ from climsim.networks import network_names, registry
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.training.config import TrainConfig
 from climsim.transforms import from_statistics
-from physical_samples import samples, statistics_of
+from tests.physical_samples import samples, statistics_of
 
 OWN = """
 import torch

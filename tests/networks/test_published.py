@@ -15,7 +15,7 @@ import torch
 import climsim
 from climsim.errors import ClimSimError
 from climsim.networks.published import published_tensors
-from golden_weights import (
+from tests.golden_weights import (
     GOLDEN,
     INPUTS,
     formula_input,

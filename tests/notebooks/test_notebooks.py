@@ -1,7 +1,6 @@
 """The notebooks run from end to end on synthetic data, and are kept without outputs."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -10,10 +9,11 @@ import xarray
 from nbclient import NotebookClient
 
 from climsim.figures.registry import figure_table
-from evaluation_synthetic import write_run, write_store, write_study
-from exported_synthetic import LEVELS, write_model
+from tests import ROOT
+from tests.evaluation_synthetic import write_run, write_store, write_study
+from tests.exported_synthetic import LEVELS, write_model
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 MEMBERS = ("pao_model-standard-7", "pao_model-standard-43")
 
 

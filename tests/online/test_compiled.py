@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,9 @@ from climsim.export import export_model, load_emulator
 from climsim.networks import build_network, network_names
 from climsim.training.checkpoint import describe_model, save_model
 from climsim.transforms import from_statistics
-from physical_samples import samples, statistics_of
+from tests import ROOT
+from tests.physical_samples import samples, statistics_of
 
-ROOT = Path(__file__).resolve().parents[2]
 COLUMNS, LEVELS = 96, 60
 FLOAT_BYTES = 4
 FTORCH = "FTorch_ROOT"

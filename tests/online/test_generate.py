@@ -10,8 +10,7 @@ import pytest
 from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
 from climsim.errors import ClimSimError
 from climsim.online.generate import GenerateConfig, after_physics, generate
-
-from .toy_host import DT, ToyHost
+from tests.online.toy_host import DT, ToyHost
 
 PER_DAY = 72
 

@@ -14,8 +14,7 @@ from climsim.hosts.base import StepResult
 from climsim.online.fields import HISTORY_FIELDS, PressureInterpolation, history_fields
 from climsim.online.history import HistoryWriter, Stream
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN
-
-from .toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
+from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 
 PUBLISHED = (
     "PRECT", "PRECC", "LHFLX", "SHFLX", "TMQ", "U850", "T850", "Z850", "U500", "T500", "Z500", "T",

@@ -7,8 +7,7 @@ from climsim.errors import ClimSimError
 from climsim.interfaces import V2, V6
 from climsim.online.memory import Memory, assemble
 from climsim.physics.thermodynamics import relative_humidity
-
-from .toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
+from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 
 
 def run_steps(count):

@@ -14,8 +14,7 @@ from climsim.interfaces import V2, V6
 from climsim.online.model import InBlocks, non_finite, open_model, thread_count
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import OUTPUTS
-
-from .toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
+from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 
 
 class Damping(torch.nn.Module):

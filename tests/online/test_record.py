@@ -21,8 +21,7 @@ from climsim.online.budget import (
 )
 from climsim.online.record import RunRecord, Timing
 from climsim.physics.columns import layer_mass
-
-from .toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
+from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 
 
 def step(tendencies, surface, diagnostics=None):

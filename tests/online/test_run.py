@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,8 @@ from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
 from climsim.variables import OUTPUTS, TARGETS
-
-from .toy_host import COLUMNS, DT, LEVELS, ToyHost, kill_a_run
+from tests import ROOT
+from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, kill_a_run
 
 
 class ReplayedPhysics:
@@ -456,17 +455,15 @@ import sys, resource
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_FSIZE, (173000, 173000))  # room for the last day, not for a file
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-sys.path.insert(0, sys.argv[2])
-from online.toy_host import ToyHost
+from tests.online.toy_host import ToyHost
 from climsim.online.run import RunConfig, run_online
 run_online(RunConfig(case="toy", folder=Path(sys.argv[1]), days=1, host="toy"), host=ToyHost())
 """
 
 
 def test_file_that_cannot_be_written_stops_the_run_without_half_products(tmp_path):
-    root = Path(__file__).resolve().parents[1]
-    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(root)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode != 0
     record = RunRecord.open(tmp_path)
     assert record.status == "failed"

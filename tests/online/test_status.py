@@ -13,8 +13,7 @@ from climsim.errors import ClimSimError
 from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import experiment_status, status_rows, summarize
-
-from .toy_host import ToyHost, kill_a_run
+from tests.online.toy_host import ToyHost, kill_a_run
 
 
 def config(folder, **changes):

@@ -23,7 +23,7 @@ from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
 from climsim.results.quantities import plain
 from climsim.results.study import Study
-from evaluation_synthetic import offline_metrics, write_study
+from tests.evaluation_synthetic import offline_metrics, write_study
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,7 @@
 """A small store whose targets follow from its inputs, and configurations that train on it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
-from synthetic import STEP, make_grid, make_step, split_config
 
 from climsim.calendar import seconds_of, to_date
 from climsim.data.raw.steps import write_grid_info, write_step_pair
@@ -24,6 +17,7 @@ from climsim.training.config import (
     TrainDataConfig,
     TrainerConfig,
 )
+from tests.data.synthetic import STEP, make_grid, make_step, split_config
 
 N_LEVELS, N_COLUMNS, N_STEPS = 16, 11, 60
 TINY = {"model_channels": 8, "channel_mult": (1, 1), "num_blocks": 1}
@@ -42,7 +36,7 @@ def learnable_step(grid, rng):
 
 @pytest.fixture(scope="session")
 def store_path(tmp_path_factory):
-    """A store of 80 steps, 11 columns and 16 levels."""
+    """A store of 60 steps, 11 columns and 16 levels."""
     raw = tmp_path_factory.mktemp("training") / "raw"
     grid = make_grid(N_COLUMNS, N_LEVELS)
     for step in range(N_STEPS):

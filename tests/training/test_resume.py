@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic import make_grid, split_config, write_record
 
 from climsim.data.store.address import StoreUrl
 from climsim.data.store.prepare import PrepareConfig, prepare
@@ -19,6 +18,7 @@ from climsim.export import export_model, load_emulator
 from climsim.files import read_json, write_json
 from climsim.training.checkpoint import read_checkpoint
 from climsim.training.run import train
+from tests.data.synthetic import make_grid, split_config, write_record
 
 
 class Killed(BaseException):
@@ -83,7 +83,6 @@ def test_same_seed_gives_the_same_weights_and_another_does_not(configure):
 
 _SCRIPT = """
 import os, signal, sys
-sys.path.insert(0, {tests!r})
 from climsim.configuration import build_config
 from climsim.training.run import TrainConfig, train
 import json
@@ -100,7 +99,7 @@ def test_kill_nine_leaves_whole_checkpoints_and_resumes(configure):
 
     config = configure("killed", save_every_steps=2)
     whole = train(replace(config, out=config.out.parent / "whole"))
-    script = _SCRIPT.format(tests=str(Path(__file__).parent), config=json.dumps(config.resolved()),
+    script = _SCRIPT.format(config=json.dumps(config.resolved()),
                             step=whole.steps // 2 + 2)  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from climsim.errors import ClimSimError
 from climsim.workflow import plan, run
+from tests import ROOT
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
 
 
 def test_own_network_and_own_file_join_a_study_by_one_key(folder, tmp_path):
-    own = Path(__file__).resolve().parents[2] / "examples" / "own_network.py"
+    own = ROOT / "examples" / "own_network.py"
     file = tmp_path / "my relaxation.pt"
     file.write_text("x")
     networks = f"members.networks={own}:LevelConvolution"
