@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from climsim.calendar import parse_period, seconds_of
-from climsim.data.store.splits import NO_SPLIT, SPLITS, SplitConfig, assign_splits
+from climsim.data.store.splits import NO_SPLIT, SplitConfig, assign_splits, split_codes
 from climsim.errors import ClimSimError
 
 STEP = 1200
@@ -32,7 +32,7 @@ def days(count):
 def test_shares_are_ordered_apart_and_of_the_wanted_length(count, gap, shares):
     seconds = days(count)
     codes = assign_splits(seconds, SplitConfig(*shares, gap_days=gap))
-    parts = [seconds[codes == k] for k in range(len(SPLITS))]
+    parts = [seconds[codes == k] for k in range(3)]
     for first, second in itertools.pairwise(parts):
         assert second[0] - first[-1] >= max(gap * DAY, STEP)
     usable = count * DAY - 2 * gap * DAY
@@ -40,25 +40,44 @@ def test_shares_are_ordered_apart_and_of_the_wanted_length(count, gap, shares):
         assert abs(part.size * STEP - share * usable) <= 2 * STEP
 
 
-def test_published_split_follows_the_paper():
-    config = SplitConfig(name="published")
-    year = 365 * DAY
-    samples = np.array([
-        seconds_of(1, 2, 1), seconds_of(8, 1, 31, 85200), seconds_of(8, 2, 1), seconds_of(8, 2, 2),
-        seconds_of(9, 1, 31), seconds_of(9, 2, 15), seconds_of(9, 3, 1), seconds_of(11, 2, 28),
-        seconds_of(11, 3, 1), seconds_of(1, 1, 31),
-    ])  # fmt: skip
-    order = np.argsort(samples)
-    plain = SplitConfig(config.train, config.validation, config.test)
-    codes = np.empty(samples.size, int)
-    codes[order] = assign_splits(samples[order], plain)
-    # The first day of validation adjoins training and is given to the gap.
-    assert codes.tolist() == [0, 0, -1, 1, 1, -1, 2, 2, -1, -1]
-    assert config.validation_stride == 7
-    assert config.test_stride == 12
-    assert (
-        parse_period(config.train, "train")[1] - parse_period(config.train, "train")[0] == 7 * year
-    )
+def steps_between(first, last):
+    """Every step from the first of a month to the end of another, by year and month."""
+    bounds = [parse_period(f"{year:04d}-{month:02d}", "test") for year, month in (first, last)]
+    return np.arange(bounds[0][0], bounds[1][1], STEP, dtype=np.int64)
+
+
+def test_published_split_picks_the_published_steps():
+    seconds = steps_between((1, 1), (11, 12))
+    codes = assign_splits(seconds, SplitConfig(name="published"))
+    # As the published code lists its files: sorted, then [start:-1:stride].
+    expected = {
+        "validation": steps_between((8, 2), (9, 1))[1:-1:7],
+        "scoring": steps_between((8, 2), (9, 1))[1:-1:6],
+        "test": steps_between((9, 3), (11, 2))[1:-1:12],
+        "train": steps_between((1, 2), (8, 1))[:-1],
+    }
+    for name, steps in expected.items():
+        found = seconds[np.isin(codes, split_codes(name))]
+        np.testing.assert_array_equal(found, steps, err_msg=name)
+    sizes = {name: steps.size for name, steps in expected.items()}
+    assert sizes == {"validation": 3754, "scoring": 4380, "test": 4380, "train": 183959}
+    # Every 42nd step is of both strides.
+    assert (codes == 4).sum() == len(range(1, 26279, 42))
+
+
+def test_published_split_has_no_gap_and_no_warning_of_it(caplog):
+    assign_splits(steps_between((8, 1), (9, 3)), SplitConfig(name="published"))
+    assert not caplog.records
+
+
+def test_scoring_shares_the_time_of_the_validation_of_a_share():
+    config = SplitConfig(
+        0.5, 0.5, 0, scoring=True, scoring_stride=3, scoring_start=2, validation_stride=2,
+        gap_days=0,
+    )  # fmt: skip
+    codes = assign_splits(days(1), config)
+    assert np.flatnonzero(np.isin(codes, split_codes("validation"))).tolist() == [*range(36, 72, 2)]
+    assert np.flatnonzero(np.isin(codes, split_codes("scoring"))).tolist() == [*range(38, 72, 3)]
 
 
 def test_stride_keeps_every_nth_step():
@@ -87,6 +106,10 @@ def test_adjoining_periods_get_their_gap_from_the_later_one():
         ({"train": "0001-02", "validation": "0001-02", "test": ""}, "overlap"),
         ({"gap_days": -1.0}, "gap_days"),
         ({"train_stride": 0}, "train_stride"),
+        ({"test_start": -1}, "split.test_start"),
+        ({"scoring": True, "validation": 0, "test": 0.3}, "scoring=true: expected a validation"),
+        ({"name": "published", "test_stride": 7}, "test_stride=7: given together with name=pub"),
+        ({"name": "published", "gap_days": 2.0}, "gap_days=2.0: given together with name=publ"),
         ({"name": "mine"}, "unknown split 'mine': expected one of published"),
     ],
 )
@@ -101,5 +124,7 @@ def test_record_too_short_for_the_gap_is_refused():
 
 
 def test_split_outside_the_record_is_refused():
+    with pytest.raises(ClimSimError, match="test: none of the 72 steps of this split is left"):
+        assign_splits(days(2), SplitConfig("", "", "0001-02-01", test_start=72))
     with pytest.raises(ClimSimError, match="test=0005-01: no step"):
         assign_splits(days(2), SplitConfig("0001-02", "", "0005-01"))

@@ -39,7 +39,7 @@ from climsim.data.store.seal import (
     metadata_checksum,
     metadata_files,
 )
-from climsim.data.store.splits import SPLITS, split_code
+from climsim.data.store.splits import CODES, SPLITS, split_codes
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.products import Kind, attributes_of, noted
@@ -118,7 +118,7 @@ class Store:
         index: the shards, with the checksum of every chunk.
         grid: the columns and levels.
         times: (time,) seconds from 0001-01-01 (noleap).
-        split: (time,) codes of `splits.SPLITS`.
+        split: (time,) codes of `splits.CODES`.
         memory: (time,) gapless previous steps available (0, 1, 2).
     """
 
@@ -177,13 +177,14 @@ class Store:
         """Indices of the steps of a split that have a number of previous steps.
 
         Args:
-            split: ``train``, ``validation`` or ``test``.
+            split: ``train``, ``validation``, ``test`` or ``scoring``.
             memory: gapless previous steps needed: 0 for the standard set, 2 for the expanded.
         """
-        return np.flatnonzero((self.split == split_code(split)) & (self.memory >= memory))
+        return np.flatnonzero(np.isin(self.split, split_codes(split)) & (self.memory >= memory))
 
     def __repr__(self) -> str:
-        splits = ", ".join(f"{int((self.split == split_code(n)).sum())} {n}" for n in SPLITS)
+        counts = {n: int(np.isin(self.split, split_codes(n)).sum()) for n in SPLITS}
+        splits = ", ".join(f"{k} {n}" for n, k in counts.items() if k or n != "scoring")
         return (
             f"Store({str(self.path)!r}, {self.n_steps} steps ({splits}) of {self.n_columns} "
             f"columns and {self.n_levels} levels, {len(self.names)} variables)"
@@ -318,8 +319,8 @@ def _write_coordinates(
         "time": {"units": TIME_UNITS, "calendar": CALENDAR, "long_name": "beginning of the step"},
         "split": {
             "long_name": "split of the step",
-            "flag_values": list(range(len(SPLITS))),
-            "flag_meanings": " ".join(SPLITS),
+            "flag_values": list(CODES),
+            "flag_meanings": " ".join("_and_".join(names) for names in CODES.values()),
         },
         "memory": {"long_name": "gapless previous steps available", "units": "1"},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,34 +17,56 @@ from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "validation", "test")
-"""Names of the splits; their position is the code in a store."""
+_PARTS = ("train", "validation", "test")
+"""Splits with a time of their own."""
+_SCORING = "scoring"
+SPLITS = (*_PARTS, _SCORING)
+"""Names of the splits."""
+CODES: dict[int, tuple[str, ...]] = {
+    0: ("train",),
+    1: ("validation",),
+    2: ("test",),
+    3: (_SCORING,),
+    4: ("validation", _SCORING),
+}
+"""Splits of a step by its code in a store; scoring shares the time of the validation."""
 NO_SPLIT = -1
 """Code of a step in no split."""
 
 
-def split_code(name: str) -> int:
-    """Code of a split in a store.
+def split_codes(name: str) -> tuple[int, ...]:
+    """Codes in a store of the steps of a split.
 
     Raises:
         ClimSimError: if there is no such split.
     """
     if name not in SPLITS:
         raise unknown_name("split", name, SPLITS)
-    return SPLITS.index(name)
+    return tuple(code for code, names in CODES.items() if name in names)
 
 
-NAMED_SPLITS: dict[str, dict[str, str | int]] = {
+NAMED_SPLITS: dict[str, dict[str, str | float | bool]] = {
     "published": {
         "train": "0001-02/0008-01",
         "validation": "0008-02/0009-01",
         "test": "0009-03/0011-02",
+        "scoring": True,
+        "gap_days": 0.0,
         "train_stride": 1,
         "validation_stride": 7,
         "test_stride": 12,
+        "scoring_stride": 6,
+        "validation_start": 1,
+        "test_start": 1,
+        "scoring_start": 1,
+        "drop_last": True,
     },
 }
-"""Splits by name: of the published online study, every training step and strided evaluation."""
+"""Splits by name: of the published online study, every training step and strided evaluation.
+
+Source: the start index and stride of ``create_val``, ``create_scoring`` and ``create_test``, and the
+slice ``[start:-1:stride]`` of ``set_filelist``.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,31 +78,43 @@ class SplitConfig:
             as ``0001-02/0008-01``, first and last month or day included; empty text for none.
         validation: likewise.
         test: likewise.
+        scoring: whether steps of the validation's time also form the split ``scoring``, with a
+            stride of its own; a step may belong to both.
         gap_days: least time between two splits [days]; below one day, neighbouring splits share
             weather and skill is flattered.
         train_stride: every n-th step of the split is kept, n being this number.
         validation_stride: likewise.
         test_stride: likewise.
-        name: ``published`` for the periods and strides of the published online study, in place of
-            every other field but the gap; empty for the fields above.
+        scoring_stride: likewise.
+        train_start: steps left out at the beginning of the split, before the first that is kept.
+        validation_start: likewise.
+        test_start: likewise.
+        scoring_start: likewise.
+        drop_last: whether the last step of each split is left out before its stride.
+        name: ``published`` for the steps of the published online study, which sets every other
+            field (no gap there: the published periods adjoin); empty for the fields above.
     """
 
     train: str | float = 0.7
     validation: str | float = 0.15
     test: str | float = 0.15
+    scoring: bool = False
     gap_days: float = 1.0
     train_stride: int = 1
     validation_stride: int = 1
     test_stride: int = 1
+    scoring_stride: int = 1
+    train_start: int = 0
+    validation_start: int = 0
+    test_start: int = 0
+    scoring_start: int = 0
+    drop_last: bool = False
     name: str = ""
 
     def __post_init__(self) -> None:
         if self.name:
-            if self.name not in NAMED_SPLITS:
-                raise unknown_name("split", self.name, NAMED_SPLITS)
-            for key, value in NAMED_SPLITS[self.name].items():
-                object.__setattr__(self, key, value)
-        values = [getattr(self, name) for name in SPLITS]
+            self._take_named()
+        values = [getattr(self, name) for name in _PARTS]
         shares = [isinstance(v, (int, float)) and not isinstance(v, bool) for v in values]
         if any(shares) and not all(shares):
             raise ClimSimError(
@@ -97,15 +132,45 @@ class SplitConfig:
         check = Checks(self, "split")
         check.at_least(0, "gap_days")
         check.whole(*(f.name for f in fields(self) if f.name.endswith("_stride")), least=1)
+        check.whole(*(f.name for f in fields(self) if f.name.endswith("_start")), least=0)
+        if self.scoring and self.validation in ("", 0):
+            raise ClimSimError(
+                "scoring=true: expected a validation split, whose time it shares, found none: set "
+                "validation"
+            )
+
+    def _take_named(self) -> None:
+        """Set the fields of a named split; one that was given otherwise is refused."""
+        if self.name not in NAMED_SPLITS:
+            raise unknown_name("split", self.name, NAMED_SPLITS)
+        named = NAMED_SPLITS[self.name]
+        for field in fields(self):
+            given = getattr(self, field.name)
+            value = named.get(field.name, field.default)
+            if field.name == "name" or given == value:
+                continue
+            if given != field.default:
+                raise ClimSimError(
+                    f"{field.name}={given}: given together with name={self.name}, which sets it "
+                    f"to {value}: leave one of the two out"
+                )
+            object.__setattr__(self, field.name, value)
 
     @property
     def by_share(self) -> bool:
         """Whether the splits are shares of the record."""
         return not isinstance(self.train, str)
 
-    def stride(self, name: str) -> int:
-        """Stride of a split."""
-        return int(getattr(self, f"{name}_stride"))
+    def chosen(self, name: str, inside: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The steps of a split among all those of its time.
+
+        Args:
+            name: of the split.
+            inside: (step,) indices of the steps of its time, ascending.
+        """
+        stop = -1 if self.drop_last else None
+        start, stride = getattr(self, f"{name}_start"), getattr(self, f"{name}_stride")
+        return inside[start:stop:stride]
 
     def periods(self) -> dict[str, tuple[int, int]]:
         """Bounds [s] of the splits that are given as periods.
@@ -115,7 +180,7 @@ class SplitConfig:
         """
         result = {
             name: parse_period(str(getattr(self, name)), name)
-            for name in SPLITS
+            for name in _PARTS
             if getattr(self, name) != ""
         }
         ordered = sorted(result.items(), key=lambda item: item[1])
@@ -138,13 +203,13 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
         config: shares or periods, gap, strides.
 
     Returns:
-        (time,) code of the split (`SPLITS`), `NO_SPLIT` in gaps, outside, and between strides.
+        (time,) code of its splits (`CODES`), `NO_SPLIT` in gaps, outside, and between strides.
 
     Raises:
         ClimSimError: if the record is too short for the gaps or a wanted split would be empty.
     """
     bounds = _share_bounds(seconds, config) if config.by_share else config.periods()
-    if config.gap_days < 1:
+    if config.gap_days < 1 and not config.name:
         logger.warning(
             "gap_days=%g: splits less than a day apart share weather, so skill on them is "
             "flattered",
@@ -159,13 +224,32 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
                 f"({to_date(seconds[0])} to {to_date(seconds[-1])}) falls in this split: "
                 "change it or set it to '' (period) or 0 (share)"
             )
-        codes[inside[:: config.stride(name)]] = split_code(name)
+        names = (name, _SCORING) if name == "validation" and config.scoring else (name,)
+        steps = {one: config.chosen(one, inside) for one in names}
+        for one, kept in steps.items():
+            if not kept.size:
+                raise ClimSimError(
+                    f"{one}: none of the {inside.size} steps of this split is left after "
+                    f"{one}_start and drop_last: use a longer period or leave fewer out"
+                )
+        _mark(codes, steps)
     return codes
+
+
+def _mark(codes: NDArray[np.int8], steps: Mapping[str, NDArray[np.intp]]) -> None:
+    """Write the codes of steps of one time, each for all the splits that it belongs to."""
+    belongs = {name: np.zeros(codes.size, bool) for name in steps}
+    for name, kept in steps.items():
+        belongs[name][kept] = True
+    for code, names in CODES.items():
+        if set(names) <= steps.keys():
+            exactly = [belongs[name] if name in names else ~belongs[name] for name in steps]
+            codes[np.logical_and.reduce(exactly)] = code
 
 
 def _share_bounds(seconds: NDArray[np.int64], config: SplitConfig) -> dict[str, tuple[int, int]]:
     """Bounds of the splits by share of the time that remains without the gaps between them."""
-    wanted = [name for name in SPLITS if float(getattr(config, name)) > 0]
+    wanted = [name for name in _PARTS if float(getattr(config, name)) > 0]
     step = int(np.diff(seconds).min()) if seconds.size > 1 else 1
     span = int(seconds[-1] - seconds[0]) + step
     gap = int(config.gap_days * SECONDS_PER_DAY)
