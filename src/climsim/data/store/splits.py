@@ -64,8 +64,8 @@ NAMED_SPLITS: dict[str, dict[str, str | float | bool]] = {
 }
 """Splits by name: of the published online study, every training step and strided evaluation.
 
-Source: the start index and stride of ``create_val``, ``create_scoring`` and ``create_test``, and the
-slice ``[start:-1:stride]`` of ``set_filelist``.
+Source: the start index and stride of ``create_val``, ``create_scoring`` and ``create_test``, and
+the slice ``[start:-1:stride]`` of ``set_filelist``.
 """
 
 
