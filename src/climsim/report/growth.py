@@ -65,8 +65,8 @@ def growth_table(study: Study) -> Table | None:
     note = (
         f"RMSE of the {axis.word} mean of T against MMF1, weighted by mass; in brackets as a "
         "multiple of that of MMF2, a second run with full physics: 1 is internal variability. "
-        "Raised: share of cells and steps whose tendency was raised so that the water stays positive; water "
-        f"added: what that adds to the air{_against(study)}."
+        "Raised: share of cells and steps whose tendency was raised so that the water stays "
+        f"positive; water added: what that adds to the air{_against(study)}."
     )
     return Table(tuple(heads), rows, note, frozenset(["days", "SYPD"]))
 
