@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Processes that run tests: one a core, each with one thread (WORKERS=0: none but pytest itself).
+WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc)
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
 STYLED := src tests benchmarks scripts examples docs/conf.py docs/_extensions
 
 .PHONY: demo test test-slow test-long lint docs fresh clean
@@ -12,10 +15,10 @@ demo: $(VENV)/.demo
 	$(BIN)/climsim experiment demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	$(TEST) -m "not slow" $(PYTEST_OPTIONS)
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m "slow and not long" $(PYTEST_OPTIONS)
+	$(TEST) -m "slow and not long" $(PYTEST_OPTIONS)
 
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -m long $(PYTEST_OPTIONS)
