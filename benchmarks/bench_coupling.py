@@ -18,8 +18,8 @@ from pathlib import Path
 from climsim.hosts import build_host
 from climsim.hosts.base import Host
 from climsim.online import budget, coupler, fields, history, loop, memory, model, ring
-from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
+from climsim.runs.record import RunRecord
 
 COUPLING = {
     "input vector": memory.assemble,

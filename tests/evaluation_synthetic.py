@@ -26,8 +26,9 @@ from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.interfaces import V2, Interface
-from climsim.online.history import STREAMS, Sample, history_dataset
+from climsim.online.history import Sample, history_dataset
 from climsim.physics.columns import layer_mass
+from climsim.runs.streams import STREAMS
 from climsim.variables import OUTPUTS, SCALARS_OUT, TARGETS, variable
 
 

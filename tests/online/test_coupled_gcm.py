@@ -140,7 +140,7 @@ def test_model_that_heats_without_bound_ends_the_run_as_unstable(gcm, truth, tmp
 
 
 def test_water_budget_of_the_recorded_tendencies_closes(truth):
-    from climsim.online.record import RunRecord
+    from climsim.runs.record import RunRecord
 
     budgets = RunRecord.open(truth[0]).budgets.summary()
     assert abs(budgets["water"]["mean"]) < 0.01

@@ -17,8 +17,8 @@ from climsim.cli import main
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2
 from climsim.online.ensemble import EnsembleConfig, run_ensemble
-from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
+from climsim.runs.record import RunRecord
 from climsim.variables import OUTPUTS
 
 HOST = f"{Path(__file__).with_name('one_file_host.py')}:build_host"

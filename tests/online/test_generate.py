@@ -126,3 +126,15 @@ def test_after_physics_is_the_state_plus_the_step(gcm):
     expected = result.inputs["state_u"] + gcm.dt * result.tendencies["ptend_u"]
     np.testing.assert_allclose(after["state_u"], expected, rtol=1e-5, atol=1e-5)
     assert after["state_u"].dtype == np.float64
+
+
+def test_an_interrupted_run_continues_at_its_step_and_gives_the_same_files(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "interrupted", 1, interrupt_at_step=40)
+    steps = run(tmp_path / "interrupted", 1)
+    assert [done for done, _ in steps] == list(range(42, PER_DAY + 1))
+    run(tmp_path / "whole", 1)
+    resumed, whole = contents(tmp_path / "interrupted"), contents(tmp_path / "whole")
+    assert resumed.keys() == whole.keys()
+    for seconds, value in resumed.items():
+        np.testing.assert_array_equal(value, whole[seconds])

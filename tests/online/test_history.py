@@ -11,8 +11,9 @@ from climsim.constants import DRY_AIR_GAS_CONSTANT, E3SM, GRAVITY
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
-from climsim.online.fields import HISTORY_FIELDS, PressureInterpolation, history_fields
+from climsim.online.fields import PressureInterpolation, history_fields
 from climsim.online.history import HistoryWriter, Stream
+from climsim.runs.fields import HISTORY_FIELDS
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 

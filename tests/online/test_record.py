@@ -12,15 +12,12 @@ from climsim.constants import (
     PhysicalConstants,
 )
 from climsim.errors import ClimSimError
-from climsim.hosts.base import HealthReport, StepResult, constants_of
-from climsim.online.budget import (
-    BudgetSums,
-    daily_trend,
-    global_means,
-    step_budgets,
-)
-from climsim.online.record import RunRecord, Timing
+from climsim.hosts.base import HealthReport, StepResult, declaration_of
+from climsim.online.budget import global_means, step_budgets
 from climsim.physics.columns import layer_mass
+from climsim.runs.budgets import BudgetSums, daily_trend
+from climsim.runs.record import RunRecord
+from climsim.runs.timing import Timing
 from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 
 
@@ -57,12 +54,12 @@ def test_budgets_of_a_run_use_the_constants_of_its_host():
 
 def test_a_host_without_constants_has_those_of_e3sm_and_others_are_checked():
     host = ToyHost()
-    assert constants_of(host) == E3SM
+    assert declaration_of(host).constants == E3SM
     host.constants = PhysicalConstants(gravity=9.81)
-    assert constants_of(host).gravity == 9.81
+    assert declaration_of(host).constants.gravity == 9.81
     host.constants = {"gravity": 9.81}
     with pytest.raises(ClimSimError, match=r"expected its constants to be .*found dict"):
-        constants_of(host)
+        declaration_of(host)
 
 
 def test_rain_out_of_nothing_shows_in_mm_per_day():

@@ -12,12 +12,13 @@ import xarray as xr
 from climsim.cards import LossCard, ModelCard
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import run as run_module
 from climsim.online.coupler import CouplerOptions
-from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
+from climsim.runs.record import RunRecord
 from climsim.variables import OUTPUTS, TARGETS
 from tests import ROOT
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, kill_a_run
@@ -471,3 +472,43 @@ def test_file_that_cannot_be_written_stops_the_run_without_half_products(tmp_pat
     assert "could not be written" in record.message
     assert not list(tmp_path.rglob(".partial-*"))
     assert run_online(config(tmp_path, days=1), host=ToyHost()).status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            {"provides": set(ToyHost().inputs()) - {"pbuf_ozone"}},
+            "host toy: expected it to provide pbuf_ozone for a model with the interface v2",
+        ),
+        (
+            {"provides": {"state_t"}},
+            "host toy: expected it to provide cam_in_ALDIF, cam_in_ALDIR",
+        ),
+        (
+            {"requires": {"ptend_t", "ptend_o3"}},
+            "host toy: requires ptend_o3, which a model with the interface v2 does not give",
+        ),
+        ({"provides": "state_t"}, "host toy: expected its provides to be names of variables"),
+    ],
+)
+def test_host_that_does_not_fit_the_model_is_refused_before_the_first_step(
+    tmp_path, monkeypatch, declared, message
+):
+    host = ToyHost()
+    for name, value in declared.items():
+        setattr(host, name, value)
+    with pytest.raises(ClimSimError, match=f"^{message}"):
+        coupled(monkeypatch, ReplayedPhysics(host), tmp_path / "run")
+    assert host.step_number == 0
+
+
+def test_host_that_declares_less_than_its_history_takes_is_refused_without_a_model(tmp_path):
+    host = ToyHost()
+    host.provides = set(host.inputs()) - {"cam_in_LWUP"}
+    with pytest.raises(ClimSimError, match=r"provide cam_in_LWUP for its history and budgets"):
+        run_online(config(tmp_path), host=host)
+
+
+def test_what_the_toy_provides_is_what_every_host_is_taken_to_provide():
+    assert declaration_of(ToyHost()).provides <= set(ToyHost().inputs())

@@ -10,9 +10,9 @@ from rich.console import Console
 from climsim.cli import main_group
 from climsim.console import text_table
 from climsim.errors import ClimSimError
-from climsim.online.record import RunRecord
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import experiment_status, status_rows, summarize
+from climsim.runs.record import RunRecord
 from tests.online.toy_host import ToyHost, kill_a_run
 
 

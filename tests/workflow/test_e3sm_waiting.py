@@ -9,6 +9,7 @@ from climsim.files import write_json
 from climsim.hosts.e3sm import logs, waiting
 from climsim.hosts.e3sm.case import describe_case
 from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.executables import with_shared_executables
 
 
 @pytest.fixture
@@ -54,17 +55,22 @@ def test_failed_job_is_submitted_again_as_often_as_allowed(case, monkeypatch):
         follow(case, monkeypatch, ["running", "failed", "submitted", "failed"])
 
 
+def shared(case):
+    (taken,) = with_shared_executables([case])
+    return taken.executable
+
+
 def test_only_the_first_of_equal_cases_is_built(case, tmp_path):
-    assert waiting.with_shared_executable(case).executable is None
+    assert shared(case) is None
     first = tmp_path / "unet_43"
     (first / "build").mkdir(parents=True)
     executable = first / "build" / "e3sm.exe"
     executable.touch()
     write_json(first / "case.json", describe_case(case))
     # Not before its build has ended.
-    assert waiting.with_shared_executable(case).executable is None
+    assert shared(case) is None
     (first / "built").touch()
-    assert waiting.with_shared_executable(case).executable == executable
+    assert shared(case) == executable
     for other in ({"compset": "F2010-MMF2"}, {"cpp_definitions": ("DIAGNOSTICS",)}):
         changed = dataclasses.replace(case, **other)
-        assert waiting.with_shared_executable(changed).executable is None
+        assert shared(changed) is None

@@ -36,7 +36,7 @@ from climsim.evaluation.history_file import (
 from climsim.evaluation.members import Member, member_of, member_of_model
 from climsim.files import read_json
 from climsim.grid import ColumnGrid
-from climsim.online.record import RECORD_NAME
+from climsim.runs.record import RECORD_NAME
 
 __all__ = ["Array", "Period", "Place", "RunHistory", "date_of"]
 logger = logging.getLogger(__name__)

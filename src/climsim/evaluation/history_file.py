@@ -21,7 +21,7 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.grid import ColumnGrid
 from climsim.integrity import check_size
-from climsim.online.fields import HISTORY_FIELDS
+from climsim.runs.fields import HISTORY_FIELDS
 
 Period = tuple[int, int]
 """Beginning and end of a mean [s since 0001-01-01, noleap]."""

@@ -1,49 +1,43 @@
 """Climate models that an emulator can be coupled to, one adapter each.
 
 A host is one module or package in this folder, or one file of a user, named as
-``path/to/file.py:build_host``. One that is stepped from here has a function
-``build_host(options)`` that takes the host's settings (a mapping) and returns an object of the
-protocol `climsim.hosts.base`; one that runs in batch has ``run_batch(config, progress)``,
-``run_batch_members(configs)`` and ``RUN_KEYS``, which keys of a run it acts on. On a host that is
-stepped the run loop acts on all of them.
+``path/to/file.py:build_host``. Its module offers ``HOST``: for a host that is stepped from here a
+function that takes the host's settings and returns a `climsim.hosts.base.SteppedHost`, and for one
+that runs in batch a `climsim.hosts.batch.BatchRunner`, which says on which keys of a run it acts.
+On a host that is stepped the run loop acts on all of them.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.hosts.base import Host, RunKeys
+from climsim.hosts.base import HostFactory, Options, SteppedHost
+from climsim.hosts.batch import BatchRunner
 from climsim.plugins import is_reference, load_reference
 
-_SEAM = "base"
+_INTERFACES = frozenset({"base", "batch"})
 
 
 def host_names() -> tuple[str, ...]:
     """Names of the hosts, found by module; importing none of them."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != _SEAM))
+    return tuple(
+        sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _INTERFACES)
+    )
 
 
-def batch_runner(name: str) -> Callable[..., Any] | None:
-    """The function that runs a case of a host in batch; None for one that is stepped from here.
+def batch_runner(name: str) -> BatchRunner | None:
+    """The runner of a host in batch; None for a host that is stepped from here.
 
-    Raises:
-        ClimSimError: if there is no such host.
-    """
-    return _optional(name, "run_batch")
-
-
-def batch_members_runner(name: str) -> Callable[..., Any] | None:
-    """The function that runs the members of an ensemble in batch; None for a stepped host.
+    Args:
+        name: of the module or package in this folder, or a reference to a function of a file.
 
     Raises:
         ClimSimError: if there is no such host.
     """
-    return _optional(name, "run_batch_members")
+    host = None if is_reference(name) else _shipped(name)
+    return host if isinstance(host, BatchRunner) else None
 
 
 def require_taken(name: str, config: object) -> None:
@@ -56,17 +50,13 @@ def require_taken(name: str, config: object) -> None:
     Raises:
         ClimSimError: naming the key.
     """
-    if batch_runner(name) is not None:
-        keys: RunKeys = _module(name).RUN_KEYS
-        keys.require(config, name)
+    runner = batch_runner(name)
+    if runner is not None:
+        runner.keys.require(config, name)
 
 
-def _optional(name: str, function: str) -> Callable[..., Any] | None:
-    return None if is_reference(name) else getattr(_module(name), function, None)
-
-
-def build_host(name: str, options: Mapping[str, Any]) -> Host:
-    """Build a host by the name of its module.
+def build_host(name: str, options: Options) -> SteppedHost:
+    """Build a host that is stepped from here.
 
     Args:
         name: of the module or package in this folder, or a reference to a function of a file.
@@ -76,18 +66,18 @@ def build_host(name: str, options: Mapping[str, Any]) -> Host:
         ClimSimError: if there is no such host, or it runs in batch.
     """
     if is_reference(name):
-        own: Host = load_reference(name, "host")(options)
-        return own
-    factory = getattr(_module(name), "build_host", None)
-    if factory is None:
+        factory: HostFactory = load_reference(name, "host")
+        return factory(options)
+    host = _shipped(name)
+    if isinstance(host, BatchRunner):
         raise ClimSimError(
             f"host {name!r}: it runs in batch and is not stepped from here: use `online run`"
         )
-    host: Host = factory(options)
-    return host
+    return host(options)
 
 
-def _module(name: str) -> ModuleType:
+def _shipped(name: str) -> HostFactory | BatchRunner:
     if name not in host_names():
         raise unknown_name("host", name, host_names())
-    return importlib.import_module(f"{__name__}.{name}")
+    host: HostFactory | BatchRunner = importlib.import_module(f"{__name__}.{name}").HOST
+    return host

@@ -1,11 +1,14 @@
-"""The seam between the coupler and a climate model: what every host provides."""
+"""The interface between the coupler and a climate model that is stepped from here.
+
+What an adapter of a climate model needs to be written is in this module.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import cftime
 
@@ -13,25 +16,21 @@ from climsim.arrays import Fields
 from climsim.constants import E3SM, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.runs.health import HealthReport
+from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
-
-@dataclass(frozen=True)
-class HealthReport:
-    """The worst violation of physical bounds in a state.
-
-    Attributes:
-        variable: name of the offending variable.
-        column: index of the column.
-        level: index of the level, or None for a scalar.
-        value: the offending value.
-        bounds: the allowed range.
-    """
-
-    variable: str
-    column: int
-    level: int | None
-    value: float
-    bounds: tuple[float, float]
+__all__ = [
+    "Declaration",
+    "HealthReport",
+    "HostFactory",
+    "Options",
+    "StepResult",
+    "SteppedHost",
+    "declaration_of",
+    "require_fit",
+]
+Options: TypeAlias = Mapping[str, Any]
+"""Settings of a host, by key."""
 
 
 @dataclass(frozen=True)
@@ -53,70 +52,10 @@ class StepResult:
     diagnostics: Fields = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class RunKeys:
-    """Which keys of a run a host that runs in batch acts on; it refuses all others by name.
+class SteppedHost(Protocol):
+    """A climate model, stepped from here, with its own physics or with an emulated one.
 
-    Attributes:
-        taken: dotted names of the keys of `RunConfig` and `EnsembleConfig`.
-        refused: by dotted name of a key that the host cannot act on, why, or what does it there.
-    """
-
-    taken: frozenset[str]
-    refused: Mapping[str, str]
-
-    def require(self, config: object, host: str) -> None:
-        """Refuse a configuration that sets what the host does not act on.
-
-        Args:
-            config: dataclass of a run or an ensemble.
-            host: name of the host, for the message.
-
-        Raises:
-            ClimSimError: naming the key.
-        """
-        for name, (value, default) in leaf_keys(config).items():
-            if name in self.taken or value == default:
-                continue
-            reason = self.refused.get(name, "it does not act on this key")
-            raise ClimSimError(
-                f"{name}={value}: the host {host} cannot take it ({reason}): leave it at {default}"
-            )
-
-
-def leaf_keys(config: Any, prefix: str = "") -> dict[str, tuple[object, object]]:
-    """Value and default of every key of a configuration, nested ones by dotted name.
-
-    Args:
-        config: dataclass.
-        prefix: of the names.
-    """
-    found: dict[str, tuple[object, object]] = {}
-    for one in fields(config):
-        value, name = getattr(config, one.name), f"{prefix}{one.name}"
-        if is_dataclass(value):
-            found |= leaf_keys(value, f"{name}.")
-        else:
-            made = None if one.default_factory is MISSING else one.default_factory()
-            found[name] = (value, made if one.default is MISSING else one.default)
-    return found
-
-
-def constants_of(host: Host) -> PhysicalConstants:
-    """The constants that a host declares as its attribute ``constants``; without one, E3SM's."""
-    declared = getattr(host, "constants", E3SM)
-    if not isinstance(declared, PhysicalConstants):
-        raise ClimSimError(
-            f"host {host.name}: expected its constants to be a climsim.constants."
-            f"PhysicalConstants, found {type(declared).__name__}: declare them with it"
-        )
-    return declared
-
-
-class Host(Protocol):
-    """A climate model that can run with its own physics or with an emulated one.
-
-    A host whose constants are not E3SM's declares them as ``constants``, see `constants_of`.
+    What it provides and requires, and its constants, it may declare: see `Declaration`.
     """
 
     name: str
@@ -169,3 +108,87 @@ class Host(Protocol):
     def restore(self, path: Path) -> None:
         """Continue exactly from a restart file."""
         ...
+
+
+class HostFactory(Protocol):
+    """What builds a stepped host from its settings."""
+
+    def __call__(self, options: Options) -> SteppedHost:
+        """Build the host at its start state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a host says about itself before its first step, each as an attribute of this name.
+
+    Attributes:
+        provides: names of the fields of `SteppedHost.inputs`; unless declared, every variable of a
+            raw input file.
+        requires: names of the tendencies and surface scalars that `SteppedHost.step_emulated`
+            takes; unless declared, all that an exported model gives.
+        constants: that its own physics computes with; unless declared, E3SM's.
+    """
+
+    provides: frozenset[str] = frozenset((*RAW_PROFILES, *SCALARS_IN))
+    requires: frozenset[str] = frozenset(OUTPUTS.names)
+    constants: PhysicalConstants = E3SM
+
+
+def declaration_of(host: SteppedHost) -> Declaration:
+    """What a host declares, and the defaults for what it does not.
+
+    Raises:
+        ClimSimError: if it declares something of another type.
+    """
+    usual = Declaration()
+    constants = getattr(host, "constants", usual.constants)
+    if not isinstance(constants, PhysicalConstants):
+        raise ClimSimError(
+            f"host {host.name}: expected its constants to be a climsim.constants."
+            f"PhysicalConstants, found {type(constants).__name__}: declare them with it"
+        )
+    return Declaration(
+        _names(host, "provides", usual.provides),
+        _names(host, "requires", usual.requires),
+        constants,
+    )
+
+
+def _names(host: SteppedHost, attribute: str, usual: frozenset[str]) -> frozenset[str]:
+    declared = getattr(host, attribute, usual)
+    if isinstance(declared, str) or not all(isinstance(name, str) for name in declared):
+        raise ClimSimError(
+            f"host {host.name}: expected its {attribute} to be names of variables, found "
+            f"{declared!r}: declare them as a set of names"
+        )
+    return frozenset(declared)
+
+
+def require_fit(
+    host: SteppedHost, taken: frozenset[str], given: frozenset[str], purpose: str
+) -> None:
+    """Refuse a host that cannot take part in a run, before anything is computed.
+
+    Args:
+        host: with its declaration.
+        taken: fields of the host that the run takes.
+        given: tendencies and surface scalars that the run gives it; empty with its own physics.
+        purpose: of the run, for the message.
+
+    Raises:
+        ClimSimError: naming what is missing on either side.
+    """
+    declaration = declaration_of(host)
+    missing = sorted(taken - declaration.provides)
+    if missing:
+        raise ClimSimError(
+            f"host {host.name}: expected it to provide {', '.join(missing)} for {purpose}, found "
+            "none among what it declares: add them to the host, or choose another model or host"
+        )
+    lacking = sorted(declaration.requires - given) if given else []
+    if lacking:
+        raise ClimSimError(
+            f"host {host.name}: requires {', '.join(lacking)}, which {purpose} does not give: "
+            "choose another model or host"
+        )

@@ -9,8 +9,8 @@ from typing import Any
 from climsim.errors import ClimSimError
 from climsim.names import check_name
 from climsim.online.coupler import CouplerOptions
-from climsim.online.history import STREAMS
 from climsim.plugins import absolute_reference
+from climsim.runs.streams import STREAMS
 from climsim.validation import Checks
 
 DEVICES = ("auto", "cpu", "cuda")

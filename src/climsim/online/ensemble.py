@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection, wait
@@ -14,17 +14,16 @@ from typing import Any
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
-from climsim.hosts import batch_members_runner, require_taken
+from climsim.hosts import batch_runner, require_taken
 from climsim.names import as_name
 from climsim.online.config import RunConfig
-from climsim.online.interrupts import on_interrupt
 from climsim.online.model import THREADS, thread_count
-from climsim.online.record import RunRecord
 from climsim.online.run import run_online
+from climsim.runs.record import RunRecord
+from climsim.stepping import Progress, on_interrupt
 from climsim.validation import Checks
 
 __all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]
-Progress = Callable[[int, int], None]
 _INTERRUPTED = 130
 _POLL_SECONDS = 1.0
 
@@ -117,10 +116,9 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     """
     members = config.members()
     require_taken(config.host, config)
-    runner = batch_members_runner(config.host)
+    runner = batch_runner(config.host)
     if runner is not None:
-        records: Sequence[RunRecord] = runner(members)
-        return EnsembleReport(tuple(records))
+        return EnsembleReport(tuple(runner.run_members(members)))
     cores = len(os.sched_getaffinity(0))
     parallel = min(config.parallel or cores, len(members))
     threads = config.threads or max(1, thread_count() // parallel)

@@ -1,14 +1,14 @@
 """Raw step pairs from a host that runs with its own physics.
 
 The files have the layout of E3SM-MMF's. A run that was killed continues from the restart file of
-its last whole day and writes the pairs it would have written.
+its last whole day, one that was interrupted from its last step; both write the pairs that an
+undisturbed run would have written.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import Host, StepResult
+from climsim.hosts.base import SteppedHost, StepResult
 from climsim.products import Kind, claim, noted
+from climsim.stepping import Progress, advance
 from climsim.validation import Checks
 from climsim.variables import PROGNOSTIC
 
 __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 _WORK_FOLDER = ".generate"
 _RECORD = "record.json"
 _RESTART = "restart.npz"
@@ -71,7 +71,7 @@ class GenerateConfig:
 
 
 def generate(
-    config: GenerateConfig, progress: Progress | None = None, host: Host | None = None
+    config: GenerateConfig, progress: Progress | None = None, host: SteppedHost | None = None
 ) -> Path:
     """Run a host with full physics and write its step pairs; a second call continues.
 
@@ -85,39 +85,64 @@ def generate(
 
     Raises:
         ClimSimError: if the folder holds another run, or the host became unstable.
+        KeyboardInterrupt: after an interrupt, once the run can be continued.
     """
     claim(config.raw, GENERATED, {"start": config.start}, key="raw")
     work = config.raw / _WORK_FOLDER
-    record = _record(config, work)
-    if record is not None and record["days_done"] >= config.days:
-        _log.info("%s: nothing to do: %g days are there", config.raw, record["days_done"])
+    note = _read_note(config, work / _RECORD)
+    if note is not None and note.days_done >= config.days:
+        _log.info("%s: nothing to do: %g days are there", config.raw, note.days_done)
         return config.raw
     host = build_host(config.host, config.host_options) if host is None else host
-    first = _start(config, host, work, record)
-    total = round(config.days * SECONDS_PER_DAY / host.dt)
-    per_day = round(SECONDS_PER_DAY / host.dt)
+    generation = _Generation(config, host, _start(config, host, work, note))
+    total, per_day = (round(days * SECONDS_PER_DAY / host.dt) for days in (config.days, 1))
     write_grid_info(config.raw / GRID_FILE, host.grid, host.source)
-    while (done := host.step_number - first) < total:
+    advance(generation, total, per_day, progress)
+    return config.raw
+
+
+@dataclass(frozen=True)
+class _Generation:
+    """A host whose steps are written as pairs.
+
+    Attributes:
+        config: of the run.
+        host: at its start or at the last whole day.
+        first_step: number of the host's first step.
+    """
+
+    config: GenerateConfig
+    host: SteppedHost
+    first_step: int
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the start state."""
+        return self.host.step_number - self.first_step
+
+    def step(self) -> bool:
+        """Write one pair."""
+        host = self.host
         _require_health(host)
         result = host.step_physics()
         write_step_pair(
-            config.raw,
+            self.config.raw,
             result.date,
             result.inputs,
             after_physics(result, host.dt),
             host.grid,
-            host.source,
-            host.dt,
+            source=host.source,
+            time_step=host.dt,
         )
-        done += 1
-        if done % per_day == 0 or done == total:
-            with atomic_path(work / _RESTART) as temporary:
-                host.save(temporary)
-            days = done * host.dt / SECONDS_PER_DAY
-            write_json(work / _RECORD, _new_record(config, first, days))
-        if progress is not None:
-            progress(done, total)
-    return config.raw
+        return True
+
+    def save(self) -> None:
+        """Write the restart file and how far the run is."""
+        work = self.config.raw / _WORK_FOLDER
+        with atomic_path(work / _RESTART) as temporary:
+            self.host.save(temporary)
+        days = self.steps_done * self.host.dt / SECONDS_PER_DAY
+        _write_note(self.config, _Note(self.first_step, days))
 
 
 def after_physics(result: StepResult, dt: float) -> Fields:
@@ -137,44 +162,53 @@ def after_physics(result: StepResult, dt: float) -> Fields:
     return {**after, **result.surface}
 
 
-def _start(config: GenerateConfig, host: Host, work: Path, record: dict[str, Any] | None) -> int:
-    """Bring the host to the start or to the last whole day; return its first step number."""
-    if record is not None and record["days_done"]:
+@dataclass(frozen=True)
+class _Note:
+    """How far a run is, as its record says.
+
+    Attributes:
+        first_step: number of the host's first step.
+        days_done: simulated days whose pairs are there.
+    """
+
+    first_step: int
+    days_done: float
+
+
+def _start(config: GenerateConfig, host: SteppedHost, work: Path, note: _Note | None) -> int:
+    """Bring the host to the start or to where it was saved last; return its first step number."""
+    if note is not None and note.days_done:
         host.restore(work / _RESTART)
-        _log.info("%s: continuing after %g days", config.raw, record["days_done"])
-        return int(record["first_step"])
+        _log.info("%s: continuing after %g days", config.raw, note.days_done)
+        return note.first_step
     if config.start is not None:
         host.restore(config.start)
     # Before the first file: the folder says what it is from the beginning.
-    write_json(work / _RECORD, _new_record(config, host.step_number, 0.0))
+    _write_note(config, _Note(host.step_number, 0.0))
     return host.step_number
 
 
-def _record(config: GenerateConfig, work: Path) -> dict[str, Any] | None:
-    path = work / _RECORD
+def _read_note(config: GenerateConfig, path: Path) -> _Note | None:
     if not path.exists():
         return None
-    record: dict[str, Any] = read_json(path)
-    if record.get("identity") != config.identity():
+    values = read_json(path)
+    if values.get("identity") != config.identity():
         raise ClimSimError(
-            f"{config.raw}: holds step pairs of {record.get('identity')}, expected "
+            f"{config.raw}: holds step pairs of {values.get('identity')}, expected "
             f"{config.identity()}: choose another folder or delete this one"
         )
-    return record
+    return _Note(int(values["first_step"]), float(values["days_done"]))
 
 
-def _new_record(config: GenerateConfig, first: int, days: float) -> dict[str, Any]:
+def _write_note(config: GenerateConfig, note: _Note) -> None:
     start = config.start
     inputs = {} if start is None or not start.is_file() else {str(start): file_hash(start)}
-    return {
-        "identity": config.identity(),
-        "first_step": first,
-        "days_done": days,
-        **provenance({**config.identity(), "days": days}, inputs),
-    }
+    made_by = provenance({**config.identity(), "days": note.days_done}, inputs)
+    path = config.raw / _WORK_FOLDER / _RECORD
+    write_json(path, {"identity": config.identity(), **asdict(note), **made_by})
 
 
-def _require_health(host: Host) -> None:
+def _require_health(host: SteppedHost) -> None:
     report = host.health()
     if report is not None:
         raise ClimSimError(

@@ -22,7 +22,7 @@ from climsim.physics.previous_steps import (
     one_step_earlier,
     physics_features,
 )
-from climsim.variables import variable
+from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, variable
 
 _PHYSICS = ("t", "q0001", "q0002", "q0003", "u")
 
@@ -106,6 +106,15 @@ class Memory:
 def _after(inputs: Fields, tendencies: Fields, dt: float) -> Fields:
     before, change = large_scale_state(inputs), large_scale_state(tendencies, "ptend_")
     return {name: before[name] + dt * change[name] for name in before}
+
+
+def needed_fields(interface: Interface) -> frozenset[str]:
+    """Fields of a host that the vector of an interface is made of.
+
+    What is derived and what is remembered follows from the state before and after the physics.
+    """
+    provided = {*RAW_PROFILES, *SCALARS_IN}
+    return frozenset(provided & {*interface.variables.names, *PROGNOSTIC, "state_pmid"})
 
 
 def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnGrid) -> Array:

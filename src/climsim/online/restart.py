@@ -18,9 +18,9 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, remove
-from climsim.hosts.base import Host
+from climsim.hosts.base import SteppedHost
 from climsim.online.memory import Memory
-from climsim.online.record import RunRecord
+from climsim.runs.record import RunRecord
 from climsim.system import refusal
 
 FOLDER = "restart"
@@ -43,7 +43,7 @@ class RestartState:
     history: Mapping[str, Array]
 
 
-def save_restart(folder: Path, host: Host, state: RestartState) -> Path:
+def save_restart(folder: Path, host: SteppedHost, state: RestartState) -> Path:
     """Write a restart point and remove older ones.
 
     Args:
@@ -84,7 +84,7 @@ def latest_restart(folder: Path) -> Path | None:
     return points[-1] if points else None
 
 
-def load_restart(point: Path, host: Host) -> RestartState:
+def load_restart(point: Path, host: SteppedHost) -> RestartState:
     """Bring a host back to a restart point.
 
     Args:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,34 +16,28 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
-from climsim.hosts.base import Host
+from climsim.hosts.base import SteppedHost, require_fit
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.config import RESTART_DAYS, RunConfig
-from climsim.online.interrupts import on_interrupt
+from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.loop import Loop
+from climsim.online.memory import needed_fields
 from climsim.online.model import Model, open_model
-from climsim.online.record import (
-    COMPLETE,
-    FAILED,
-    INTERRUPTED,
-    RECORD_NAME,
-    RUN,
-    RUNNING,
-    RunRecord,
-)
 from climsim.online.restart import latest_restart
 from climsim.products import claim
+from climsim.runs.record import RECORD_NAME, RUN, RunRecord
+from climsim.runs.status import RunStatus
+from climsim.stepping import Interrupted, Progress, advance
 
 __all__ = ["RunConfig", "run_online"]
 _log = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 _MAY_CHANGE = ("days", "folder", "restart_days", "threads")
 _FILES = ("model", "start")
 """Keys that name files which a run reads."""
 
 
 def run_online(
-    config: RunConfig, progress: Progress | None = None, host: Host | None = None
+    config: RunConfig, progress: Progress | None = None, host: SteppedHost | None = None
 ) -> RunRecord:
     """Run a host for a number of days; a second call continues, or does nothing when all is done.
 
@@ -67,8 +60,7 @@ def run_online(
     if host is None:
         require_taken(config.host, config)
     if host is None and (runner := batch_runner(config.host)) is not None:
-        batch: RunRecord = runner(config, progress)
-        return batch
+        return runner.run(config, progress)
     inputs = _input_hashes(config)
     config.folder.mkdir(parents=True, exist_ok=True)
     with _locked(config.folder):
@@ -81,54 +73,45 @@ def run_online(
 
 
 def _run(
-    config: RunConfig, host: Host, inputs: dict[str, str], progress: Progress | None
+    config: RunConfig, host: SteppedHost, inputs: dict[str, str], progress: Progress | None
 ) -> RunRecord:
     """Run what is left to run; whatever ends it, the record says so."""
     model = _open_fitting_model(config, host)
+    _require_fit(host, model)
     loop = Loop(config, host, model, _new_record(config, host, inputs))
     try:
         _start(config, loop)
-        with _interruptions() as stopped:
-            _advance(loop, config, progress, stopped)
+        _advance(config, loop, progress)
+    except Interrupted:
+        record = loop.record
+        _note(record, RunStatus.INTERRUPTED, f"interrupted after {record.days:.2f} days")
+        record.save(config.folder)
+        raise
     except Exception as error:
-        loop.record.status = FAILED
-        loop.record.message = " ".join(str(error).split())
+        _note(loop.record, RunStatus.FAILED, " ".join(str(error).split()))
         _save_if_possible(loop.record, config.folder)
         raise
     finally:
         loop.close()
-    if loop.record.status == INTERRUPTED:
-        raise KeyboardInterrupt
     return loop.record
 
 
-def _advance(
-    loop: Loop, config: RunConfig, progress: Progress | None, stopped: threading.Event
-) -> None:
-    """Step until the days are done, an instability ends the run, or an interrupt asks to stop."""
+def _advance(config: RunConfig, loop: Loop, progress: Progress | None) -> None:
+    """Step until the days are done or an instability ends the run."""
     record = loop.record
     total = round(config.days * SECONDS_PER_DAY / record.dt)
     restart_days = RESTART_DAYS if config.restart_days is None else config.restart_days
     between = max(1, round(restart_days * SECONDS_PER_DAY / record.dt))
-    record.status, record.days_wanted = RUNNING, config.days
-    record.message = ""
-    while record.steps < total:
-        if not loop.step():
-            loop.end_unstable()
-            return
-        if progress is not None:
-            progress(record.steps, total)
-        if stopped.is_set():
-            loop.save_restart()
-            record.status, record.message = INTERRUPTED, f"interrupted after {record.days:.2f} days"
-            record.save(config.folder)
-            return
-        if record.steps % between == 0 or record.steps == total:
-            loop.save_restart()
-            record.save(config.folder)
-    loop.history.write_unfinished()
-    record.status, record.message = COMPLETE, f"complete after {record.days:.2f} days"
-    record.save(config.folder)
+    record.days_wanted = config.days
+    _note(record, RunStatus.RUNNING, "")
+    if advance(loop, total, between, progress):
+        loop.write_unfinished()
+        _note(record, RunStatus.COMPLETE, f"complete after {record.days:.2f} days")
+        record.save(config.folder)
+
+
+def _note(record: RunRecord, status: RunStatus, message: str) -> None:
+    record.status, record.message = status, message
 
 
 def _start(config: RunConfig, loop: Loop) -> None:
@@ -146,7 +129,7 @@ def _start(config: RunConfig, loop: Loop) -> None:
     loop.record.save(config.folder)
 
 
-def _open_fitting_model(config: RunConfig, host: Host) -> Model | None:
+def _open_fitting_model(config: RunConfig, host: SteppedHost) -> Model | None:
     if config.model is None:
         return None
     model = open_model(config.model, host.grid, config.device, config.threads)
@@ -160,6 +143,17 @@ def _open_fitting_model(config: RunConfig, host: Host) -> Model | None:
     return model
 
 
+def _require_fit(host: SteppedHost, model: Model | None) -> None:
+    """Refuse a host that does not provide what the run takes, before the first step."""
+    if model is None:
+        require_fit(host, NEEDED_FIELDS, frozenset(), "its history and budgets")
+        return
+    interface = model.interface
+    taken = NEEDED_FIELDS | needed_fields(interface)
+    given = frozenset(interface.outputs.names)
+    require_fit(host, taken, given, f"a model with the interface {interface.name}")
+
+
 def _model_hash(path: Path) -> str:
     if not path.is_file():
         raise ClimSimError(f"{path}: no such file: model must name an exported TorchScript file")
@@ -168,13 +162,13 @@ def _model_hash(path: Path) -> str:
 
 def _input_hashes(config: RunConfig) -> dict[str, str]:
     inputs = {} if config.model is None else {str(config.model): _model_hash(config.model)}
-    # Once a run has begun, it goes on from its own restart points.
+    # Once a run has begun, it continues from its own restart points.
     if config.start is not None and config.start.is_file():
         inputs[str(config.start)] = file_hash(config.start)
     return inputs
 
 
-def _new_record(config: RunConfig, host: Host, inputs: dict[str, str]) -> RunRecord:
+def _new_record(config: RunConfig, host: SteppedHost, inputs: dict[str, str]) -> RunRecord:
     resolved = config.resolved()
     return RunRecord(
         case=config.case,
@@ -247,18 +241,3 @@ def _locked(folder: Path) -> Iterator[None]:
         raise ClimSimError(
             f"{folder}: another process runs this case: wait for it or choose another folder"
         ) from error
-
-
-@contextmanager
-def _interruptions() -> Iterator[threading.Event]:
-    """Turn the first interrupt into a wish to stop after the step; a second one stops at once."""
-    stopped = threading.Event()
-
-    def ask() -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-        _log.warning("stopping after this step; once more stops at once")
-
-    with on_interrupt(ask):
-        yield stopped

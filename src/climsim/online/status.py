@@ -8,20 +8,10 @@ from pathlib import Path
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.locks import LOCK_NAME, held
-from climsim.online.record import (
-    DAYS_PER_YEAR,
-    FAILED,
-    RECORD_NAME,
-    RUNNING,
-    UNSTABLE,
-    RunRecord,
-)
 from climsim.online.restart import is_restart_point
-
-STOPPED = "stopped"
-"""Status of a run that says it is running though no process holds its folder."""
-DAMAGED = "damaged"
-"""Status of a run whose record cannot be read."""
+from climsim.runs.record import RECORD_NAME, RunRecord
+from climsim.runs.status import RunStatus
+from climsim.runs.timing import DAYS_PER_YEAR
 
 
 @dataclass(frozen=True)
@@ -31,7 +21,7 @@ class RunSummary:
     Attributes:
         folder: of the run.
         case: its name.
-        status: running, stopped, interrupted, complete, unstable, failed or damaged.
+        status: how far it is.
         days: simulated days done; NaN where they are unknown.
         days_wanted: simulated days asked for; likewise.
         sypd: simulated years per day, None before it is known.
@@ -42,7 +32,7 @@ class RunSummary:
 
     folder: Path
     case: str
-    status: str
+    status: RunStatus
     days: float
     days_wanted: float
     sypd: float | None
@@ -61,16 +51,23 @@ def summarize(folder: Path) -> RunSummary:
     status = record.status
     lock = folder / LOCK_NAME
     # A run in batch has no lock: its status is what the logs of its job say.
-    if status == RUNNING and lock.exists() and not held(lock):
-        status = STOPPED
+    if status == RunStatus.RUNNING and lock.exists() and not held(lock):
+        status = RunStatus.STOPPED
     left = None
-    if status == RUNNING and record.sypd:
+    if status == RunStatus.RUNNING and record.sypd:
         years = (record.days_wanted - record.days) / DAYS_PER_YEAR
         left = years / record.sypd * SECONDS_PER_DAY
     return RunSummary(
-        folder, record.case, status, record.days, record.days_wanted, record.sypd, left,
-        record.drift()["temperature_per_day"], _health(record),
-    )  # fmt: skip
+        folder=folder,
+        case=record.case,
+        status=status,
+        days=record.days,
+        days_wanted=record.days_wanted,
+        sypd=record.sypd,
+        seconds_left=left,
+        drift=record.drift()["temperature_per_day"],
+        health=_health(record),
+    )
 
 
 def _health(record: RunRecord) -> str:
@@ -81,7 +78,7 @@ def _health(record: RunRecord) -> str:
         shown = value if isinstance(value, str) else f"{value:.4g}"
         place = f"column {trouble['column']}{level}"
         return f"{record.message}: {trouble['variable']} = {shown} in {place}"
-    if record.status in (FAILED, UNSTABLE):
+    if record.status in (RunStatus.FAILED, RunStatus.UNSTABLE):
         return record.message
     return record.warnings[-1] if record.warnings else ""
 
@@ -111,7 +108,15 @@ def _summary_or_damage(folder: Path) -> RunSummary:
         return summarize(folder)
     except (ClimSimError, OSError) as error:
         return RunSummary(
-            folder, folder.name, DAMAGED, unknown, unknown, None, None, unknown, str(error)
+            folder=folder,
+            case=folder.name,
+            status=RunStatus.DAMAGED,
+            days=unknown,
+            days_wanted=unknown,
+            sypd=None,
+            seconds_left=None,
+            drift=unknown,
+            health=str(error),
         )
 
 
@@ -121,7 +126,7 @@ def status_rows(summaries: list[RunSummary]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [header]
     for run in summaries:
         speed = "" if run.sypd is None else f"{run.sypd:.1f}"
-        known = run.status != DAMAGED
+        known = run.status != RunStatus.DAMAGED
         days = f"{run.days:.1f}/{run.days_wanted:g}" if known else ""
         drift = f"{run.drift:+.3f}" if known else ""
         rows.append((run.case, run.status, days, speed, _duration(run.seconds_left), drift))

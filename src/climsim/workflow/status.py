@@ -13,7 +13,8 @@ from typing import Any
 from climsim.errors import ClimSimError
 from climsim.files import read_json
 from climsim.locks import LOCK_NAME, held
-from climsim.online.record import RECORD_NAME, UNSTABLE
+from climsim.runs.record import RECORD_NAME
+from climsim.runs.status import RunStatus
 from climsim.workflow.failures import log_message
 from climsim.workflow.job import PLAN, lock_path, progress_path, state_path
 from climsim.workflow.remaining import Work, remaining
@@ -75,7 +76,7 @@ class ExperimentStatus:
         Returns:
             The time, None before it can be known; and whether it covers every job that is left.
         """
-        done = (DONE, UNSTABLE)
+        done = (DONE, RunStatus.UNSTABLE)
         work = [
             Work(
                 job.rule,
@@ -151,7 +152,7 @@ def job_status(folder: Path, job: Mapping[str, Any], experiment_runs: bool) -> J
     if (folder / job["output"]).exists():
         message = _instability(folder, job)
         return JobStatus(
-            *common, UNSTABLE if message else DONE, None, None, seconds, message
+            *common, RunStatus.UNSTABLE if message else DONE, None, None, seconds, message
         )  # fmt: skip
     if not state:
         return JobStatus(*common, WAITING)
@@ -186,7 +187,7 @@ def _instability(folder: Path, job: Mapping[str, Any]) -> str:
     if job["rule"] not in ("online_member", "online_reference"):
         return ""
     record = _read(folder / job["product"] / RECORD_NAME)
-    return str(record["message"]) if record.get("status") == UNSTABLE else ""
+    return str(record["message"]) if record.get("status") == RunStatus.UNSTABLE else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from climsim.console import out, whole_column
-from climsim.online.record import UNSTABLE
+from climsim.runs.status import RunStatus
 from climsim.workflow.status import (
     DONE,
     FAILED,
@@ -30,7 +30,13 @@ from climsim.workflow.status import (
 )
 
 _COLUMNS = ("train", "export", "offline", "online")
-_STYLES = {RUNNING: "cyan", DONE: "green", UNSTABLE: "yellow", FAILED: "red", STOPPED: "magenta"}
+_STYLES = {
+    RUNNING: "cyan",
+    DONE: "green",
+    RunStatus.UNSTABLE: "yellow",
+    FAILED: "red",
+    STOPPED: "magenta",
+}
 _BETWEEN_LOOKS = 1.0
 _LINES_AROUND = 12
 """Lines of the terminal that the table of members leaves to the rest."""
@@ -57,7 +63,7 @@ def follow(folder: Path, process: subprocess.Popen[bytes]) -> int:
         code = _wait(process)
         for job in experiment_status(folder).jobs:
             now = (job.status, job.seconds)
-            if now != before.get(job.name) and job.status in (DONE, FAILED, UNSTABLE):
+            if now != before.get(job.name) and job.status in (DONE, FAILED, RunStatus.UNSTABLE):
                 click.echo(_line(job))
             before[job.name] = now
         if code is not None:
@@ -118,8 +124,8 @@ def view(status: ExperimentStatus, console: Console | None = None) -> Group:
 
 
 def _headline(status: ExperimentStatus) -> Text:
-    words = [f"{status.count(DONE, UNSTABLE)} of {len(status.jobs)} jobs done"]
-    for name in (RUNNING, FAILED, STOPPED, UNSTABLE):
+    words = [f"{status.count(DONE, RunStatus.UNSTABLE)} of {len(status.jobs)} jobs done"]
+    for name in (RUNNING, FAILED, STOPPED, RunStatus.UNSTABLE):
         if count := status.count(name):
             words.append(f"{count} {name}")
     left, complete = status.seconds_left()
@@ -158,7 +164,7 @@ def _cell(job: JobStatus) -> Text:
         words = [f"{100 * job.fraction:.0f} %"]
     if job.seconds_left is not None:
         words.append(f"{duration(job.seconds_left)} left")
-    elif job.status in (DONE, UNSTABLE) and job.seconds is not None:
+    elif job.status in (DONE, RunStatus.UNSTABLE) and job.seconds is not None:
         words.append(duration(job.seconds))
     return Text(", ".join(words), style=_STYLES[job.status])
 

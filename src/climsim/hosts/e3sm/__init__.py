@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from climsim.hosts.e3sm.batch import run_batch, run_batch_members
-from climsim.hosts.e3sm.keys import RUN_KEYS
+from typing import Final
 
-__all__ = ["RUN_KEYS", "run_batch", "run_batch_members"]
+from climsim.hosts.batch import BatchRunner
+from climsim.hosts.e3sm.batch import E3smRunner
+
+HOST: Final[BatchRunner] = E3smRunner()

@@ -4,113 +4,109 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import file_hash, provenance
+from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.case import create_case, dry_run, require_same_case, submit_case
 from climsim.hosts.e3sm.config import E3smConfig
-from climsim.hosts.e3sm.keys import case_config
+from climsim.hosts.e3sm.executables import with_shared_executables
+from climsim.hosts.e3sm.keys import RUN_KEYS, case_config
 from climsim.hosts.e3sm.waiting import wait_for
 from climsim.online.config import RunConfig
-from climsim.online.record import DAYS_PER_YEAR, RunRecord
+from climsim.runs.record import RunRecord
+from climsim.runs.status import RunStatus
+from climsim.runs.timing import DAYS_PER_YEAR
+from climsim.stepping import Progress
 
 _log = logging.getLogger(__name__)
+_NAME = "e3sm"
 
 
-def run_batch(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> RunRecord:
-    """Bring the case of a run one stage further.
+@dataclass(frozen=True)
+class E3smRunner:
+    """E3SM-MMF in batch.
 
-    A case that does not exist is created, built and submitted; one that failed is resubmitted from
-    its last restart; the history of one that is complete or unstable is collected.
-
-    Args:
-        config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``; ``wait``
-            to stay until the case ends, ``poll_minutes`` between two looks at it, and
-            ``resubmissions`` of a job that failed before giving up.
-        progress: called with (stages done, stages in all).
-
-    Returns:
-        The record, also in ``record.json``. A dry run only logs the commands.
+    Attributes:
+        keys: of a run that E3SM acts on.
     """
-    case = case_config(config)
-    if config.host_options.get("dry_run", False):
-        commands = dry_run(case)
-        for command in commands:
-            _log.info("%s", command)
-        return RunRecord(config.case, status="dry run", message="\n".join(commands), host="e3sm")
 
-    def report(state: logs.CaseState) -> RunRecord:
-        record = _record(config, case, state)
-        if state.status in (logs.COMPLETE, logs.UNSTABLE):
-            record.files["history"] = str(len(collect(case, config.folder)))
-        record.save(config.folder)
-        if progress is not None:
-            progress(round(state.days), max(1, round(logs.days_wanted(case))))
-        return record
+    keys: RunKeys = RUN_KEYS
 
-    options = config.host_options
-    if not options.get("wait", False):
-        return report(advance(case))
-    poll, tries = 60 * options.get("poll_minutes", 10.0), options.get("resubmissions", 3)
-    return report(wait_for(case, advance, report, poll, tries))
+    def run(self, config: RunConfig, progress: Progress | None = None) -> RunRecord:
+        """Bring the case of a run one stage further.
 
+        A case that does not exist is created, built and submitted; one that failed is resubmitted
+        from its last restart; the history of one that is complete or unstable is collected.
 
-def run_batch_members(configs: Sequence[RunConfig]) -> list[RunRecord]:
-    """Bring the case of each run one stage further; those of a kind share one executable.
+        Args:
+            config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``; ``wait``
+                to stay until the case ends, ``poll_minutes`` between two looks at it, and
+                ``resubmissions`` of a job that failed before giving up.
+            progress: called with (stages done, stages in all).
 
-    Args:
-        configs: of the runs, see `run_batch`; none is waited for.
+        Returns:
+            The record, also in ``record.json``. A dry run only logs the commands.
+        """
+        case = case_config(config)
+        if config.host_options.get("dry_run", False):
+            commands = dry_run(case)
+            for command in commands:
+                _log.info("%s", command)
+            message = "\n".join(commands)
+            return RunRecord(config.case, RunStatus.DRY_RUN, message, host=_NAME)
 
-    Returns:
-        Their records, in order.
-    """
-    cases = with_shared_executables([case_config(config) for config in configs])
-    records = []
-    for config, case in zip(configs, cases, strict=True):
-        options = {**config.host_options, "executable": case.executable, "wait": False}
-        records.append(run_batch(replace(config, host_options=options)))
-    return records
+        def report(state: logs.CaseState) -> RunRecord:
+            record = _record(config, case, state)
+            if state.status in (RunStatus.COMPLETE, RunStatus.UNSTABLE):
+                record.files["history"] = str(len(collect(case, config.folder)))
+            record.save(config.folder)
+            if progress is not None:
+                progress(round(state.days), max(1, round(logs.days_wanted(case))))
+            return record
+
+        options = config.host_options
+        if not options.get("wait", False):
+            return report(advance(case))
+        poll, tries = 60 * options.get("poll_minutes", 10.0), options.get("resubmissions", 3)
+        return report(wait_for(case, advance, report, poll, tries))
+
+    def run_members(self, configs: Sequence[RunConfig]) -> list[RunRecord]:
+        """Bring the case of each run one stage further; those of a kind share one executable.
+
+        Args:
+            configs: of the runs, see `run`; none is waited for.
+
+        Returns:
+            Their records, in order.
+        """
+        cases = with_shared_executables([case_config(config) for config in configs])
+        records = []
+        for config, case in zip(configs, cases, strict=True):
+            options = {**config.host_options, "executable": case.executable, "wait": False}
+            records.append(self.run(replace(config, host_options=options)))
+        return records
 
 
 def advance(case: E3smConfig) -> logs.CaseState:
     """Do the next thing that a case needs and say where it then stands."""
     state = logs.case_state(case)
     require_same_case(case)
-    if state.status == logs.PREPARED:
+    if state.status == RunStatus.PREPARED:
         create_case(case)
         submit_case(case)
-    elif state.status == logs.CREATED:
+    elif state.status == RunStatus.CREATED:
         submit_case(case)
-    elif state.status == logs.FAILED:
+    elif state.status == RunStatus.FAILED:
         _log.warning("%s: resubmitted after: %s", case.case, state.message)
         submit_case(case, proceed=state.days >= case.restart_days)
     else:
         return state
     return logs.case_state(case)
-
-
-def with_shared_executables(cases: Sequence[E3smConfig]) -> list[E3smConfig]:
-    """Let cases with equal definitions use the executable that the first of them builds.
-
-    Args:
-        cases: of one or several purposes.
-
-    Returns:
-        The same cases, those after the first of a kind with its executable.
-    """
-    built: dict[tuple[object, ...], Path] = {}
-    result = []
-    for case in cases:
-        key = (case.purpose, case.compset, case.grid, case.definitions)
-        if case.executable is None and key in built:
-            case = replace(case, executable=built[key])
-        result.append(case)
-        built.setdefault(key, case.build_folder / "e3sm.exe")
-    return result
 
 
 def collect(case: E3smConfig, folder: Path) -> list[Path]:
@@ -146,7 +142,7 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
         message=f"{message}: {state.message}" if state.message else message,
         config=resolved,
         made_by=provenance(resolved, inputs),
-        host="e3sm",
+        host=_NAME,
         model=resolved["model"],
         start=logs.start_date(case).isoformat(),
         date="" if state.date is None else state.date.isoformat(),

@@ -15,11 +15,11 @@ import jinja2
 
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, remove, write_json, write_text
-from climsim.hosts.base import leaf_keys
+from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.namelist import user_nl_eam
-from climsim.online.record import CASE_NOTE, RUN
 from climsim.products import claim
+from climsim.runs.record import CASE_NOTE, RUN
 
 _log = logging.getLogger(__name__)
 CREATE, SUBMIT, NAMELIST, ABOUT = "create_case.sh", "submit_case.sh", "user_nl_eam", CASE_NOTE
@@ -144,7 +144,7 @@ def submit_case(config: E3smConfig, proceed: bool = False) -> None:
 
     Args:
         config: of the case.
-        proceed: go on from its last restart instead of starting.
+        proceed: continue from its last restart instead of starting.
 
     Raises:
         ClimSimError: if it is not built, or a command of CIME fails.
@@ -170,6 +170,6 @@ def _execute(folder: Path, script: str, *arguments: str) -> None:
         last = lines[-1] if lines else "no output"
         raise ClimSimError(
             f"{folder / script}: expected exit code 0, found {result.returncode} ({last}): see "
-            f"{log}, mend it and run again"
+            f"{log}, fix it and run again"
         )
     _log.info("%s: done", folder / script)

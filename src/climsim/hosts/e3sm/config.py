@@ -11,7 +11,7 @@ from climsim.constants import STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.names import check_name
 from climsim.online.coupler import CouplerOptions
-from climsim.online.history import STREAMS
+from climsim.runs.streams import STREAMS
 from climsim.validation import Checks, require
 
 HYBRID, MMF, TRAINING = "hybrid", "mmf", "training"

@@ -8,7 +8,7 @@ from typing import Any
 
 from climsim.constants import MEAN_TEMPERATURE
 from climsim.errors import ClimSimError
-from climsim.hosts.base import RunKeys
+from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.config import HYBRID, MMF, E3smConfig
 from climsim.online.config import RunConfig

@@ -15,12 +15,10 @@ from cftime import DatetimeNoLeap
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.e3sm.config import E3smConfig
-from climsim.online.record import DAYS_PER_YEAR
+from climsim.runs.status import RunStatus
+from climsim.runs.timing import DAYS_PER_YEAR
 
 _log = logging.getLogger(__name__)
-PREPARED, CREATED, SUBMITTED, RUNNING, COMPLETE, UNSTABLE, FAILED = (
-    "prepared", "created", "submitted", "running", "complete", "unstable", "failed",
-)  # fmt: skip
 _STAMP = re.compile(
     r"model date =\s*(\d{4,})(\d{2})(\d{2})\s+(\d+)\s+wall clock = (\S+ \S+)", re.IGNORECASE
 )
@@ -42,7 +40,7 @@ class CaseState:
     """Where a case stands.
 
     Attributes:
-        status: prepared, created, submitted, running, complete, unstable or failed.
+        status: how far it is.
         date: simulated date reached, None before the first day.
         days: simulated days done.
         sypd: simulated years per day of wall time over the last job, None before it is known.
@@ -50,7 +48,7 @@ class CaseState:
         corrections: by rule and variable, number of corrections that the log tells of.
     """
 
-    status: str
+    status: RunStatus
     date: DatetimeNoLeap | None = None
     days: float = 0.0
     sypd: float | None = None
@@ -61,10 +59,10 @@ class CaseState:
 def case_state(config: E3smConfig) -> CaseState:
     """Read the state of a case from CIME's and E3SM's logs."""
     if not (config.folder / "built").exists():
-        return CaseState(PREPARED)
+        return CaseState(RunStatus.PREPARED)
     events = _events(config.case_root / "CaseStatus")
     if not events:
-        return CaseState(CREATED)
+        return CaseState(RunStatus.CREATED)
     stamps = _stamps(config.run_folder)
     date = stamps[-1][0] if stamps else None
     days = 0.0 if date is None else (date - start_date(config)).total_seconds() / SECONDS_PER_DAY
@@ -73,14 +71,16 @@ def case_state(config: E3smConfig) -> CaseState:
     corrections = {n: atmosphere.count(text) for n, text in _CORRECTIONS.items()}
     last = events[-1]
     if date is not None and date >= end_date(config):
-        return CaseState(COMPLETE, *common, corrections=corrections)
+        return CaseState(RunStatus.COMPLETE, *common, corrections=corrections)
     if last == ("case.run", "error"):
         message = _trouble(config.run_folder)
         unstable = any(text in message for text in _INSTABILITY)
-        return CaseState(UNSTABLE if unstable else FAILED, *common, message, corrections)
+        return CaseState(
+            RunStatus.UNSTABLE if unstable else RunStatus.FAILED, *common, message, corrections
+        )
     if last == ("case.run", "starting"):
-        return CaseState(RUNNING, *common, corrections=corrections)
-    return CaseState(SUBMITTED, *common, corrections=corrections)
+        return CaseState(RunStatus.RUNNING, *common, corrections=corrections)
+    return CaseState(RunStatus.SUBMITTED, *common, corrections=corrections)
 
 
 def start_date(config: E3smConfig) -> DatetimeNoLeap:
@@ -171,4 +171,4 @@ def _trouble(folder: Path) -> str:
         if any(words in line for words in _INSTABILITY):
             return line
     errors = [line for line in lines if "ERROR" in line or "error" in line]
-    return errors[-1] if errors else "the run ended without a word in its logs"
+    return errors[-1] if errors else "the run ended without an error message in its logs"

@@ -1,17 +1,20 @@
-"""The embedded climate model (jcm with ECHAM physics) behind the coupler's seam."""
+"""The embedded climate model (jcm with ECHAM physics) behind the coupler's interface."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 from climsim.errors import unknown_name
-from climsim.hosts.base import Host
+from climsim.hosts.base import HostFactory, Options
+
+if TYPE_CHECKING:
+    from climsim.hosts.gcm.host import GcmHost
 
 
-def build_host(options: Mapping[str, Any]) -> Host:
+def build_host(options: Options) -> GcmHost:
     """Build the embedded model from its settings; see `GcmConfig` for the keys."""
+    # Here, not above: planning a run needs none of jax.
     from climsim.hosts.gcm.config import GcmConfig
     from climsim.hosts.gcm.host import GcmHost
 
@@ -20,3 +23,6 @@ def build_host(options: Mapping[str, Any]) -> Host:
         if key not in known:
             raise unknown_name("host option", str(key), known)
     return GcmHost(GcmConfig(**options))
+
+
+HOST: Final[HostFactory] = build_host

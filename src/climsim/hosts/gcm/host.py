@@ -36,6 +36,7 @@ from climsim.hosts.gcm.restart import (
     write_restart,
 )
 from climsim.hosts.gcm.tuning import TUNING
+from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
 if TYPE_CHECKING:
     from climsim.hosts.gcm.columns import RadiationColumns
@@ -50,9 +51,11 @@ def shipped_start() -> Any:
 
 
 class GcmHost:
-    """jcm's general circulation model behind the coupler's `Host` protocol."""
+    """jcm's general circulation model behind the coupler's `SteppedHost` protocol."""
 
     dt = TIME_STEP
+    provides = frozenset((*RAW_PROFILES, *SCALARS_IN))
+    requires = frozenset(OUTPUTS.names)
 
     def __init__(self, config: GcmConfig) -> None:
         """Build the model and load its start state; programs compile at their first use."""

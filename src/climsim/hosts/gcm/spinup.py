@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,17 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import remove
-from climsim.hosts import build_host
 from climsim.hosts.base import StepResult
+from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.host import GcmHost
 from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
 from climsim.physics.columns import Columns
 from climsim.products import claim
+from climsim.stepping import Progress, advance
 from climsim.validation import Checks
 
 __all__ = ["SpinupConfig", "spin_up"]
 _log = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 HOST = "gcm"
 _MM_PER_DAY = 1000.0 * SECONDS_PER_DAY
 """Millimetres a day in a metre a second."""
@@ -69,6 +68,7 @@ def spin_up(
 
     Raises:
         ClimSimError: if the model became unstable, or the checkpoint is of other options.
+        KeyboardInterrupt: after an interrupt, once the checkpoint is written.
     """
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
     claim(config.out, RESTART)
@@ -76,26 +76,47 @@ def spin_up(
     if config.out.exists() and config.out.stat().st_size:
         _log.info("%s: nothing to do", config.out)
         return config.out
-    if host is None:
-        host = build_host(HOST, config.host_options)  # type: ignore[assignment]
-    assert host is not None
-    first = host.step_number
+    host = build_host(config.host_options) if host is None else host
+    run = _SpinUp(host, checkpoint, host.step_number)
     if checkpoint.exists():
         host.restore(checkpoint)
         _log.info("%s: continuing from day %d", config.out, host.step_number // STEPS_PER_DAY)
-    total = config.days * STEPS_PER_DAY
-    while (done := host.step_number - first) < total:
-        result = host.step_physics()
-        done += 1
-        if done % STEPS_PER_DAY == 0:
-            _report(host, result, done // STEPS_PER_DAY)
-        if done % (config.checkpoint_days * STEPS_PER_DAY) == 0 or done == total:
-            host.save(checkpoint)
-        if progress is not None:
-            progress(done, total)
+    steps, between = (days * STEPS_PER_DAY for days in (config.days, config.checkpoint_days))
+    advance(run, steps, between, progress)
     write_restart(config.out, essential(read_restart(checkpoint)), compress=True)
     remove(checkpoint)
     return config.out
+
+
+@dataclass(frozen=True)
+class _SpinUp:
+    """Full physics until a restart file is written.
+
+    Attributes:
+        host: at its start or at the checkpoint.
+        checkpoint: the state reached so far.
+        first_step: number of the host's first step.
+    """
+
+    host: GcmHost
+    checkpoint: Path
+    first_step: int
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the start state."""
+        return self.host.step_number - self.first_step
+
+    def step(self) -> bool:
+        """Do one step; look at the state at the end of a day."""
+        result = self.host.step_physics()
+        if self.steps_done % STEPS_PER_DAY == 0:
+            _report(self.host, result, self.steps_done // STEPS_PER_DAY)
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.host.save(self.checkpoint)
 
 
 def _report(host: GcmHost, result: StepResult, day: int) -> None:

@@ -14,58 +14,29 @@ from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
-from climsim.hosts.base import HealthReport
-from climsim.online.budget import BudgetSums, daily_trend
 from climsim.products import Kind, noted
+from climsim.runs.budgets import BudgetSums, daily_trend
+from climsim.runs.health import HealthReport
+from climsim.runs.status import RunStatus
+from climsim.runs.timing import Timing
 
 RECORD_NAME = "record.json"
 CASE_NOTE = "case.json"
 """What a host that runs in batch notes of its case."""
-RUNNING, INTERRUPTED, COMPLETE, UNSTABLE, FAILED = (
-    "running", "interrupted", "complete", "unstable", "failed",
-)  # fmt: skip
-DAYS_PER_YEAR = 365.0
 RUN = Kind(
     "the folder of an online run",
     lambda path: noted(path / RECORD_NAME, "case", "status") or noted(path / CASE_NOTE, "case"),
     is_folder=True,
 )
-PARTS = ("host", "network", "coupler", "history", "restart")
-"""Parts that the wall time is split into."""
 _TROUBLE = frozenset(field.name for field in fields(HealthReport))
 """What an instability at least says."""
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_PLAIN = dacite.Config(type_hooks={float: _number})
-
-
-@dataclass
-class Timing:
-    """Wall time of a run, without the first step of each kind, which compiles.
-
-    Attributes:
-        steps: number of steps timed.
-        seconds: by part of `PARTS`, of the steps timed [s].
-        first_steps: wall time of the steps left out [s].
-    """
-
-    steps: int = 0
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
-    first_steps: float = 0.0
-
-    def total(self) -> float:
-        """Wall time of the steps timed [s]."""
-        return sum(self.seconds.values())
-
-    def years_per_day(self, dt: float) -> float | None:
-        """Simulated years per day of wall time; None before there is anything to say."""
-        if not self.steps or self.total() <= 0:
-            return None
-        return self.steps * dt / (DAYS_PER_YEAR * self.total())
+_PLAIN = dacite.Config(type_hooks={float: _number, RunStatus: RunStatus})
 
 
 @dataclass
@@ -74,7 +45,7 @@ class RunRecord:
 
     Attributes:
         case: name of the run.
-        status: running, interrupted, complete, unstable or failed.
+        status: how far the run is.
         message: status in words, such as ``unstable after 3.2 days``.
         config: resolved configuration.
         made_by: provenance attributes.
@@ -101,7 +72,7 @@ class RunRecord:
     """
 
     case: str
-    status: str = RUNNING
+    status: RunStatus = RunStatus.RUNNING
     message: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
@@ -136,8 +107,8 @@ class RunRecord:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to run."""
-        return self.status == UNSTABLE or (
-            self.status == COMPLETE and self.days >= self.days_wanted
+        return self.status == RunStatus.UNSTABLE or (
+            self.status == RunStatus.COMPLETE and self.days >= self.days_wanted
         )
 
     @property
@@ -232,7 +203,7 @@ class RunRecord:
             trouble: the violation.
             where: what else is known about it (step, date, lat, lon).
         """
-        self.status = UNSTABLE
+        self.status = RunStatus.UNSTABLE
         self.message = f"unstable after {self.days:.2f} days"
         self.instability = {**where, **asdict(trouble), "bounds": list(trouble.bounds)}
         if not math.isfinite(trouble.value):

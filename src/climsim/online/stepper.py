@@ -1,0 +1,146 @@
+"""One step of a run: of the host's own physics, or of a network coupled to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from climsim.arrays import Array, Fields
+from climsim.hosts.base import HealthReport, SteppedHost, StepResult, declaration_of
+from climsim.online.coupler import Coupled, CouplerOptions, ModelOutput, couple, split_output
+from climsim.online.losses import true_losses
+from climsim.online.memory import Memory, assemble
+from climsim.online.model import Model, compare_time_step, non_finite
+from climsim.runs.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from climsim.losses import TrainingLoss
+
+
+class Unstable(Exception):
+    """A bound was violated."""
+
+    def __init__(self, trouble: HealthReport) -> None:
+        super().__init__(trouble.variable)
+        self.trouble = trouble
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What one step did.
+
+    Attributes:
+        result: of the host.
+        handed: what the host was handed; None for a step of its own physics.
+        predicted_loss: by target, where the network has a confidence head.
+        true_loss: by target, where the host's physics ran beside the network.
+    """
+
+    result: StepResult
+    handed: Coupled | None = None
+    predicted_loss: Fields = field(default_factory=dict)
+    true_loss: Fields = field(default_factory=dict)
+
+
+class Stepper:
+    """Advances a host, and remembers what the interface of its model asks for.
+
+    Args:
+        host: the climate model.
+        model: the exported model, None for the host's own physics.
+        options: rules of the coupling.
+        stopwatch: times the parts of the steps.
+
+    Attributes:
+        memory: of the steps before.
+    """
+
+    def __init__(
+        self,
+        host: SteppedHost,
+        model: Model | None,
+        options: CouplerOptions,
+        stopwatch: Stopwatch,
+    ) -> None:
+        self.host, self.model, self.options = host, model, options
+        self.constants = declaration_of(host).constants
+        self.memory = Memory(dt=host.dt)
+        self._time = stopwatch
+        self._loss = None if model is None else _training_loss(model)
+        if model is not None:
+            compare_time_step(model, host.dt)
+
+    def step(self, number: int) -> StepOutcome:
+        """Advance the host one step.
+
+        Args:
+            number: of the step, counted from the start of the run.
+
+        Raises:
+            Unstable: if the model gives a value that is no number.
+        """
+        model = self.model
+        if model is None or number < self.options.spinup_steps:
+            with self._time.part("host"):
+                result = self.host.step_physics()
+            self._remember(result)
+            return StepOutcome(result)
+        return self._coupled_step(model, number)
+
+    def _coupled_step(self, model: Model, number: int) -> StepOutcome:
+        with self._time.part("host"):
+            inputs = self.host.inputs()
+            beside = self.host.physics() if self.options.needs_physics else None
+        with self._time.part("coupler"):
+            vector = assemble(model.interface, inputs, self.memory, self.host.grid)
+        with self._time.part("network"):
+            output = model(vector)
+        with self._time.part("coupler"):
+            network = self._checked(output)
+            physics = None if beside is None else ModelOutput(beside.tendencies, beside.surface)
+            handed = self._couple(network, inputs, physics, number)
+            true = self._true_loss(network, physics)
+        with self._time.part("host"):
+            result = self.host.step_emulated(handed.tendencies, handed.surface)
+        self._remember(result)
+        return StepOutcome(result, handed, network.confidence, true)
+
+    def _checked(self, output: Array) -> ModelOutput:
+        trouble = non_finite(output, self.host.grid)
+        if trouble is not None:
+            raise Unstable(trouble)
+        return split_output(output, self.host.grid.n_levels)
+
+    def _couple(
+        self, network: ModelOutput, inputs: Fields, physics: ModelOutput | None, number: int
+    ) -> Coupled:
+        pressure = np.asarray(inputs["state_ps"], dtype=np.float64)
+        return couple(
+            network,
+            inputs,
+            self.host.grid.interface_pressure(pressure),
+            self.options,
+            number - self.options.spinup_steps,
+            physics=physics,
+            dt=self.host.dt,
+            constants=self.constants,
+        )
+
+    def _true_loss(self, network: ModelOutput, physics: ModelOutput | None) -> Fields:
+        if physics is None or self._loss is None:
+            return {}
+        return true_losses(self._loss, network, physics, self.host.grid.n_levels)
+
+    def _remember(self, result: StepResult) -> None:
+        with self._time.part("coupler"):
+            if self.model is not None and self.model.interface.steps_of_memory:
+                self.memory = self.memory.advance(result.inputs, result.tendencies)
+
+
+def _training_loss(model: Model) -> TrainingLoss | None:
+    # Imported here: a run without a model needs no torch.
+    from climsim.losses import TrainingLoss
+
+    return TrainingLoss.of(model)

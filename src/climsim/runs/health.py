@@ -1,0 +1,24 @@
+"""When the state of a run leaves its physical bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class HealthReport:
+    """The worst violation of physical bounds in a state.
+
+    Attributes:
+        variable: name of the offending variable.
+        column: index of the column.
+        level: index of the level, or None for a scalar.
+        value: the offending value.
+        bounds: the allowed range.
+    """
+
+    variable: str
+    column: int
+    level: int | None
+    value: float
+    bounds: tuple[float, float]

@@ -1,0 +1,81 @@
+"""Where the wall time of a run goes, and its speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+DAYS_PER_YEAR = 365.0
+PARTS = ("host", "network", "coupler", "history", "restart")
+"""Parts that the wall time is split into."""
+
+
+@dataclass
+class Timing:
+    """Wall time of a run, without the first step of each kind, which compiles.
+
+    Attributes:
+        steps: number of steps timed.
+        seconds: by part of `PARTS`, of the steps timed [s].
+        first_steps: wall time of the steps left out [s].
+    """
+
+    steps: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    first_steps: float = 0.0
+
+    def total(self) -> float:
+        """Wall time of the steps timed [s]."""
+        return sum(self.seconds.values())
+
+    def years_per_day(self, dt: float) -> float | None:
+        """Simulated years per day of wall time; None before there is anything to say."""
+        if not self.steps or self.total() <= 0:
+            return None
+        return self.steps * dt / (DAYS_PER_YEAR * self.total())
+
+
+class Stopwatch:
+    """Times the parts of the steps of one process."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._kinds: set[str] = set()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time what runs inside as a part of the step.
+
+        Args:
+            name: of `PARTS`.
+        """
+        before = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - before
+            self._seconds[name] = self._seconds.get(name, 0.0) + spent
+
+    def end_step(self, kind: str, timing: Timing) -> None:
+        """Add the parts of a step to the timing of a run.
+
+        Args:
+            kind: of the step; the first of each kind compiles and counts apart.
+            timing: takes the wall time.
+        """
+        seconds, self._seconds = self._seconds, {}
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            timing.first_steps += sum(seconds.values())
+            return
+        timing.steps += 1
+        for name, spent in seconds.items():
+            timing.seconds[name] += spent
+
+    def end_outside_step(self, timing: Timing) -> None:
+        """Add the parts of what ran between two steps, such as a restart point."""
+        seconds, self._seconds = self._seconds, {}
+        for name, spent in seconds.items():
+            timing.seconds[name] += spent

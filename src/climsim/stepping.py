@@ -1,0 +1,106 @@
+"""Long work in steps: saved now and then, resumed exactly, and ended in good order by an interrupt.
+
+One loop for every run of a climate model: coupled runs, generated data, spin-up, measured climates.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt after which the work was saved and can be resumed where it stopped."""
+
+
+class SteppedWork(Protocol):
+    """Work that is done step by step and can be resumed from what it saved."""
+
+    @property
+    def steps_done(self) -> int:
+        """Steps done, those before it was resumed included."""
+        ...
+
+    def step(self) -> bool:
+        """Do one step; False where the work ended with it, before all steps were done."""
+        ...
+
+    def save(self) -> None:
+        """Write what a later call resumes from, exactly."""
+        ...
+
+
+def advance(
+    work: SteppedWork, steps: int, steps_between: int, progress: Progress | None = None
+) -> bool:
+    """Do the steps that are left, and save at regular intervals, at the end and at an interrupt.
+
+    Args:
+        work: at its start or resumed.
+        steps: number of steps in all.
+        steps_between: steps between two times that the work is saved.
+        progress: called after every step.
+
+    Returns:
+        Whether all steps were done; False where the work ended by itself.
+
+    Raises:
+        Interrupted: after an interrupt, once the work is saved.
+        KeyboardInterrupt: at a second interrupt, at once.
+    """
+    with _interruptions() as stopped:
+        while work.steps_done < steps:
+            if not work.step():
+                return False
+            done = work.steps_done
+            if progress is not None:
+                progress(done, steps)
+            if stopped.is_set() or done % steps_between == 0 or done == steps:
+                work.save()
+            if stopped.is_set():
+                raise Interrupted
+    return True
+
+
+@contextmanager
+def _interruptions() -> Iterator[threading.Event]:
+    """Turn the first interrupt into a request to stop after the step; a second stops at once."""
+    stopped = threading.Event()
+
+    def request() -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        _log.warning("stopping after this step: press Ctrl-C again to stop immediately")
+
+    with on_interrupt(request):
+        yield stopped
+
+
+@contextmanager
+def on_interrupt(request: Callable[[], None]) -> Iterator[None]:
+    """Call a function at each interrupt or request to terminate, and put the old handlers back.
+
+    Only the main thread of a process receives signals: in any other nothing changes.
+
+    Args:
+        request: what to do; an exception that it raises stops what runs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, lambda *_: request()) for s in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
