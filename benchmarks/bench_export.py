@@ -31,7 +31,7 @@ from climsim.allocation import keep_freed_memory
 from climsim.configuration import compose_config
 from climsim.export import export_model, load_emulator
 from climsim.export.probe import probe_columns
-from climsim.networks import Network, build_network, network_names
+from climsim.networks import NETWORKS, Network, build_network
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
 
@@ -143,7 +143,7 @@ def row(name: str, folder: Path, options: argparse.Namespace) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=list(network_names()))
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS.names()))
     parser.add_argument("--preset", default="small", choices=("small", "published"))
     parser.add_argument("--recipe", default="standard")
     parser.add_argument("--columns", type=int, default=384)

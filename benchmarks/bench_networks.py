@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from climsim.allocation import keep_freed_memory
-from climsim.networks import Network, build_network, network_names
+from climsim.networks import NETWORKS, Network, build_network
 from climsim.networks.layers import LevelConv, LevelLinear, as_image
 
 
@@ -138,7 +138,7 @@ def limits(timer: Timer) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="small", choices=("small", "published"))
-    parser.add_argument("--networks", nargs="+", default=network_names())
+    parser.add_argument("--networks", nargs="+", default=NETWORKS.names())
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--columns", type=int, default=384)

@@ -30,7 +30,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.losses import RecipeLoss
-from climsim.networks import network_names
+from climsim.networks import NETWORKS
 from climsim.training.config import (
     NetworkConfig,
     OptimizerConfig,
@@ -131,7 +131,7 @@ def row(network: str, store: Path, folder: Path, options: argparse.Namespace) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=list(network_names()))
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS.names()))
     parser.add_argument("--preset", default="small", choices=("small", "published"))
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=40)

@@ -17,7 +17,7 @@ from climsim.export.loading import METADATA_NAME
 from climsim.export.probe import training_columns
 from climsim.export.writing import relative_difference
 from climsim.interfaces import V2, V6, encoding
-from climsim.networks import build_network, network_names
+from climsim.networks import NETWORKS, build_network
 from climsim.physics.thermodynamics import liquid_fraction
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
@@ -123,7 +123,7 @@ def test_file_equals_the_python_path(name, recipe, make, tmp_path):
 
 
 def test_every_network_is_exported_here():
-    assert set(TINY) == set(network_names())
+    assert set(TINY) == set(NETWORKS.names())
 
 
 def test_confidences_follow_the_outputs(make, tmp_path):

@@ -12,7 +12,7 @@ from climsim.configuration import compose_config
 from climsim.export import export_model
 from climsim.export.module import Member, build_emulation
 from climsim.export.writing import relative_difference
-from climsim.networks import network_names
+from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
 from climsim.variables import OUTPUTS, TARGETS
@@ -40,7 +40,7 @@ with torch.inference_mode():
 
 def combinations():
     """All 30; each network under one recipe in the fast tests, every recipe at least once."""
-    for i, name in enumerate(network_names()):
+    for i, name in enumerate(NETWORKS.names()):
         for k, recipe in enumerate(RECIPES):
             marks = [] if k == i % len(RECIPES) else [pytest.mark.slow]
             yield pytest.param(name, recipe, marks=marks)

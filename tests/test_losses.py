@@ -5,7 +5,7 @@ import torch
 
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
-from climsim.losses import RecipeLoss, elementwise_loss, recorded_loss, register_elementwise
+from climsim.losses import LOSSES, RecipeLoss, elementwise_loss, recorded_loss
 from climsim.training.config import TrainConfig
 from climsim.variables import TARGETS
 
@@ -110,7 +110,7 @@ def test_unknown_loss_lists_the_known():
 
 def test_registering_a_name_twice_is_refused():
     with pytest.raises(ClimSimError, match="registered twice"):
-        register_elementwise("mse")(lambda delta: elementwise_loss("l1"))
+        LOSSES.register("mse")(lambda delta: elementwise_loss("l1"))
 
 
 OWN = """

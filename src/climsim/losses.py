@@ -18,13 +18,7 @@ from climsim.arrays import Array
 from climsim.cards import ModelCard
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
-from climsim.plugins import (
-    check_complete,
-    entry_point_names,
-    is_reference,
-    load_entry_point,
-    load_reference,
-)
+from climsim.registry import Registry
 from climsim.variables import TARGETS
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
@@ -36,42 +30,38 @@ class Described(Protocol):
     card: ModelCard
 
 
-ENTRY_POINTS = "climsim.losses"
-"""Group of entry points in which installed packages offer elementwise losses."""
-_FACTORIES: dict[str, Callable[[float], Elementwise]] = {}
+Factory = Callable[[float], Elementwise]
+"""Makes an elementwise loss; it is called with Huber's delta."""
 
 
-def register_elementwise(
-    name: str,
-) -> Callable[[Callable[[float], Elementwise]], Callable[[float], Elementwise]]:
-    """Register a factory of an elementwise loss; it is called with Huber's delta.
-
-    Raises:
-        ClimSimError: if the name is taken.
-    """
-
-    def add(factory: Callable[[float], Elementwise]) -> Callable[[float], Elementwise]:
-        if name in _FACTORIES:
-            raise ClimSimError(f"loss {name!r}: registered twice: give one another name")
-        _FACTORIES[name] = factory
-        return factory
-
-    return add
+def _of_user(name: str, loss: object) -> Factory:
+    """The factory of a function that a user brings, which knows no delta."""
+    if not callable(loss):
+        raise ClimSimError(
+            f"loss {name!r}: expected a function of prediction and target, found "
+            f"{type(loss).__name__}: name a function"
+        )
+    function: Elementwise = loss
+    return lambda delta: function
 
 
-@register_elementwise("huber")
+LOSSES: Registry[Factory] = Registry("loss", entry_points="climsim.losses", adapt=_of_user)
+"""Factories of elementwise losses."""
+
+
+@LOSSES.register("huber")
 def _huber(delta: float) -> Elementwise:
     """``e^2 / 2`` up to |e| = delta, ``delta (|e| - delta / 2)`` beyond."""
     return lambda p, t: torch.nn.functional.huber_loss(p, t, reduction="none", delta=delta)
 
 
-@register_elementwise("mse")
+@LOSSES.register("mse")
 def _mse(delta: float) -> Elementwise:
     """``e^2``."""
     return lambda p, t: torch.nn.functional.mse_loss(p, t, reduction="none")
 
 
-@register_elementwise("l1")
+@LOSSES.register("l1")
 def _l1(delta: float) -> Elementwise:
     """``|e|``."""
     return lambda p, t: torch.nn.functional.l1_loss(p, t, reduction="none")
@@ -89,21 +79,7 @@ def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
     Raises:
         ClimSimError: if the name is unknown or names no function.
     """
-    if name in _FACTORIES:
-        return _FACTORIES[name](delta)
-    check_complete(name, "loss")
-    offered = entry_point_names(ENTRY_POINTS)
-    if not is_reference(name) and name not in offered:
-        raise unknown_name("loss", name, {*_FACTORIES, *offered})
-    loss = (
-        load_reference(name, "loss") if is_reference(name) else load_entry_point(ENTRY_POINTS, name)
-    )
-    if not callable(loss):
-        raise ClimSimError(
-            f"loss {name!r}: expected a function of prediction and target, found "
-            f"{type(loss).__name__}: name a function"
-        )
-    return loss
+    return LOSSES.find(name)(delta)
 
 
 def recorded_loss(name: str, delta: float) -> Elementwise:
@@ -116,8 +92,8 @@ def recorded_loss(name: str, delta: float) -> Elementwise:
     Raises:
         ClimSimError: if the package has no such loss.
     """
-    if not is_shipped(name):
-        raise unknown_name("loss in the metadata of a model", name, _FACTORIES)
+    if name not in LOSSES:
+        raise unknown_name("loss in the metadata of a model", name, LOSSES)
     return elementwise_loss(name, delta)
 
 
@@ -162,11 +138,6 @@ class TrainingLoss:
         return self.elementwise(*scaled).numpy()
 
 
-def is_shipped(name: str) -> bool:
-    """Whether a loss is part of the package, so that every machine knows it."""
-    return name in _FACTORIES
-
-
 def _check_loss(name: str, loss: Elementwise, n_features: int) -> None:
     """Try a user's loss before anything is trained with it: one differentiable value per element.
 
@@ -181,7 +152,7 @@ def _check_loss(name: str, loss: Elementwise, n_features: int) -> None:
         text = " ".join(str(error).split())
         raise ClimSimError(
             f"loss {name!r}: expected a loss of two tensors of shape {tuple(prediction.shape)}, "
-            f"found {type(error).__name__}: {text}: mend the function"
+            f"found {type(error).__name__}: {text}: fix the function"
         ) from error
     if shape != (2, n_features) or not differentiable:
         raise ClimSimError(
@@ -232,7 +203,7 @@ class RecipeLoss(nn.Module):
         """
         super().__init__()
         self.elementwise = elementwise_loss(loss, delta)
-        if not is_shipped(loss):
+        if loss not in LOSSES:
             _check_loss(loss, self.elementwise, TARGETS.size(n_levels))
         self.difference = difference
         self.confidence = confidence

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import climsim
 from climsim.interfaces import ENCODINGS
-from climsim.networks import Network, network_names
+from climsim.networks import NETWORKS, Network
 from climsim.variables import PRUNED_TARGETS, TARGETS
 
 INPUTS = ("standard", "multirep", "expanded")
@@ -43,7 +43,7 @@ def both(output: Tensor | tuple[Tensor, Tensor]) -> Tensor:
     return output if isinstance(output, Tensor) else torch.cat(output, dim=1)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 @pytest.mark.parametrize(("inputs", "confidence"), COMBINATIONS)
 def test_compiled_network_equals_eager_after_reload(name, inputs, confidence):
     network = small(name, inputs, confidence)
@@ -60,7 +60,7 @@ def test_compiled_network_equals_eager_after_reload(name, inputs, confidence):
         torch.testing.assert_close(both(got), both(expected), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 @pytest.mark.parametrize("confidence", [False, True])
 def test_columns_do_not_depend_on_their_batch(name, confidence):
     network = small(name, confidence=confidence)
@@ -75,7 +75,7 @@ def test_columns_do_not_depend_on_their_batch(name, confidence):
     assert (whole[0] - whole[1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_column_major_input_gives_the_same(name):
     network = torch.jit.script(small(name))
     x = torch.randn(4, 557, generator=torch.Generator().manual_seed(1))
@@ -85,7 +85,7 @@ def test_column_major_input_gives_the_same(name):
         torch.testing.assert_close(network(column_major), network(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 @pytest.mark.parametrize("confidence", [False, True])
 def test_gradients_reach_every_parameter(name, confidence):
     network = small(name, confidence=confidence).train()
@@ -98,7 +98,7 @@ def test_gradients_reach_every_parameter(name, confidence):
     assert silent == []
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_predicted_and_only_pruned_levels_are_zero(name):
     network = small(name, confidence=True)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_predicted_and_only_pruned_levels_are_zero(name):
         assert torch.all(output[:, profiles] != 0)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 @pytest.mark.parametrize("n_levels", [26, 72])
 def test_level_count_is_an_argument(name, n_levels):
     network = small(name, n_levels=n_levels)
@@ -126,7 +126,7 @@ def test_level_count_is_an_argument(name, n_levels):
     assert torch.isfinite(y).all()
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_configuration_builds_the_same_network_again(name):
     network = small(name, "expanded", confidence=True)
     again = climsim.build_network(**network.config)
@@ -136,7 +136,7 @@ def test_configuration_builds_the_same_network_again(name):
         assert torch.equal(both(again.eval()(x)), both(network(x)))
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_same_seed_gives_the_same_weights(name):
     states = []
     for _ in range(2):
@@ -145,7 +145,7 @@ def test_same_seed_gives_the_same_weights(name):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_input_reaches_the_prediction(name):
     network = small(name).train(False)
     x = sample(network, 4).requires_grad_()

@@ -14,7 +14,7 @@ from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.export import ExportConfig, export_model, load_emulator, run_export
 from climsim.files import file_hash
-from climsim.networks import network_names, registry
+from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.training.config import TrainConfig
 from climsim.transforms import from_statistics
@@ -149,7 +149,7 @@ def installed(own, monkeypatch):
 
 @pytest.mark.usefixtures("installed")
 def test_network_of_an_installed_package_is_known_by_its_entry_point():
-    assert "level_mlp" in network_names()
+    assert "level_mlp" in NETWORKS.names()
     assert climsim.build_network("level_mlp", width=4).config["name"] == "level_mlp"
     values = compose_config("train", ["network=level_mlp", "data.store=x", "out=y"])
     assert values["network"]["name"] == "level_mlp"
@@ -160,7 +160,7 @@ def test_network_of_an_installed_package_is_known_by_its_entry_point():
 
 
 def test_presets_come_with_a_registered_class(own, monkeypatch):
-    monkeypatch.setattr(registry, "_ARCHITECTURES", dict(registry._ARCHITECTURES))
+    monkeypatch.setattr(NETWORKS, "_entries", NETWORKS.shipped())
     registered = (
         "from climsim.networks.registry import register\n"
         "@register('registered_by_file', small={'width': 3})\nclass LevelMLP"

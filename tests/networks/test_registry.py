@@ -8,13 +8,13 @@ import pytest
 
 import climsim
 from climsim.errors import ClimSimError
-from climsim.networks import architectures, network_names, registry
+from climsim.networks import NETWORKS, architectures, registry
 
 PUBLISHED_NAMES = ("convnext", "encdec_lstm", "pao_model", "pure_resLSTM", "squeezeformer", "unet")
 
 
 def test_the_six_published_networks_are_registered():
-    assert network_names() == PUBLISHED_NAMES
+    assert NETWORKS.names() == PUBLISHED_NAMES
 
 
 def test_unknown_network_lists_the_known_ones():
@@ -39,7 +39,7 @@ def test_unknown_options_are_refused(options, message):
 
 def test_a_second_network_of_the_same_name_is_refused():
     with pytest.raises(ClimSimError, match="network 'unet': registered twice"):
-        registry.register("unet")(registry.architecture("unet").body)
+        registry.register("unet")(NETWORKS.find("unet").body)
 
 
 def test_a_new_file_is_a_new_network(tmp_path, monkeypatch):
@@ -56,11 +56,11 @@ def test_a_new_file_is_a_new_network(tmp_path, monkeypatch):
         "        y = self.linear(x.transpose(1, 2)).transpose(1, 2).unsqueeze(1)\n"
         "        return y[:, :, :5], y[:, :, 5:].mean(3)\n"
     )
-    monkeypatch.setattr(registry, "_ARCHITECTURES", dict(registry._ARCHITECTURES))
+    monkeypatch.setattr(NETWORKS, "_entries", NETWORKS.shipped())
     monkeypatch.setattr(architectures, "__path__", [*architectures.__path__, str(tmp_path)])
-    registry._discover.cache_clear()
+    monkeypatch.setattr(NETWORKS, "_imported", False)
     try:
-        assert network_names() == tuple(sorted((*PUBLISHED_NAMES, "average")))
+        assert NETWORKS.names() == tuple(sorted((*PUBLISHED_NAMES, "average")))
         network = climsim.build_network("average", factor=2.0)
         assert network.config["factor"] == 2.0
     finally:

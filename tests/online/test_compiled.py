@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from climsim.export import export_model, load_emulator
-from climsim.networks import build_network, network_names
+from climsim.networks import NETWORKS, build_network
 from climsim.training.checkpoint import describe_model, save_model
 from climsim.transforms import from_statistics
 from tests import ROOT
@@ -88,7 +88,7 @@ def largest_difference(text):
     return float(line.split()[-1])
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_network_gives_equal_values_in_cpp(name, with_libtorch, export):
     text = command(with_libtorch, *export(name), 1)
     assert f"columns {COLUMNS}, inputs 557, outputs 368" in text
@@ -111,7 +111,7 @@ def test_every_interface_gives_equal_values_in_cpp(
     assert largest_difference(text) < 1e-5
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_network_gives_equal_values_in_fortran(name, with_ftorch, export):
     text = command(with_ftorch, *export(name), 1)
     assert f"columns {COLUMNS}, inputs 557, outputs 368" in text

@@ -28,7 +28,7 @@ from climsim.export.module import Emulation, Member, build_emulation
 from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
 from climsim.interfaces import Encoding
-from climsim.losses import is_shipped
+from climsim.losses import LOSSES
 from climsim.plugins import short_name
 from climsim.products import Kind, archived, claim
 from climsim.training.checkpoint import TrainedModel, load_model
@@ -230,7 +230,7 @@ def _training_loss(model: TrainedModel) -> LossCard | None:
     """
     recipe = model.about.get("config", {}).get("recipe", {})
     name = recipe.get("loss", "huber")
-    if not is_shipped(name):
+    if name not in LOSSES:
         return None
     targets = model.transforms.targets
     scale = (targets.scale * targets.kept).tolist()

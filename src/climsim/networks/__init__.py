@@ -3,17 +3,16 @@
 from climsim.networks.layers import LevelwiseHeads
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network, split_levelwise
 from climsim.networks.published import load_published
-from climsim.networks.registry import architecture, build_network, network_names
+from climsim.networks.registry import NETWORKS, build_network
 
 __all__ = [
+    "NETWORKS",
     "Body",
     "ConfidentNetwork",
     "Layout",
     "LevelwiseHeads",
     "Network",
-    "architecture",
     "build_network",
     "load_published",
-    "network_names",
     "split_levelwise",
 ]

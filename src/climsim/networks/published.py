@@ -22,7 +22,7 @@ from climsim.errors import ClimSimError
 from climsim.integrity import check_zip
 from climsim.interfaces import ENCODINGS
 from climsim.networks.network import Network
-from climsim.networks.registry import architecture, build_network, network_names
+from climsim.networks.registry import NETWORKS, build_network
 from climsim.system import refusal
 
 _MEMBER = "model.pt"
@@ -162,7 +162,7 @@ def load_published(
         where, state = "state dict", dict(source)
     else:
         where, state = str(source), read_state(source)
-    options = {**architecture(name).body.published_options, **hyperparameters}
+    options = {**NETWORKS.find(name).body.published_options, **hyperparameters}
     network = build_network(name, inputs, confidence, **options)
     constants = network.body.published_constants()
     expected = {**published_tensors(network), **constants}
@@ -215,8 +215,8 @@ def _remedy(state: Mapping[str, Tensor]) -> str:
     """What to do about a checkpoint that does not fit: the published models it fits, if any."""
     fits = []
     shapes = {k: v.shape for k, v in state.items()}
-    for name in network_names():
-        options = architecture(name).body.published_options
+    for name in NETWORKS.names():
+        options = NETWORKS.find(name).body.published_options
         for inputs in ENCODINGS:
             for confidence in (False, True):
                 with torch.device("meta"):

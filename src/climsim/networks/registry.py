@@ -2,17 +2,15 @@
 
 Every module of `climsim.networks.architectures` is imported at the first look-up, and each
 registers its class; adding a network is adding a file there. A network of a user is named by its
-file, ``path/to/file.py:Class``, or is an entry point of an installed package in `ENTRY_POINTS`.
+file, ``path/to/file.py:Class``, or is an entry point of an installed package in the group
+``climsim.networks``.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -22,17 +20,10 @@ from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.interfaces import encoding
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
-from climsim.plugins import (
-    absolute_reference,
-    entry_point_names,
-    is_reference,
-    load_entry_point,
-    load_reference,
-)
+from climsim.plugins import absolute_reference
+from climsim.registry import Registry
 
 _Body = TypeVar("_Body", bound=Body)
-ENTRY_POINTS = "climsim.networks"
-"""Group of entry points in which installed packages offer networks."""
 PUBLISHED = "published"
 """Preset with the published hyperparameters: the defaults of every architecture."""
 SMALL = "small"
@@ -73,7 +64,26 @@ class Architecture:
         return {**defaults, **self.presets[preset], **given}
 
 
-_ARCHITECTURES: dict[str, Architecture] = {}
+def _of_user(name: str, body: object) -> Architecture:
+    """The entry of a class that a user brings, with the presets it was registered with, if any."""
+    if not (isinstance(body, type) and issubclass(body, Body)):
+        raise ClimSimError(
+            f"network {name!r}: expected a subclass of climsim.networks.Body, found "
+            f"{getattr(body, '__name__', body)!r}: derive the class from Body"
+        )
+    registered = (a.presets for a in NETWORKS.shipped().values() if a.body is body)
+    # One that was registered without presets has one size, which stands for both.
+    presets = {SMALL: {}, **next(registered, {PUBLISHED: {}})}
+    return Architecture(name, body, presets)
+
+
+NETWORKS: Registry[Architecture] = Registry(
+    "network",
+    package="climsim.networks.architectures",
+    entry_points="climsim.networks",
+    adapt=_of_user,
+)
+"""Every network, by the name that users type."""
 
 
 def register(name: str, **presets: Mapping[str, Any]) -> Callable[[type[_Body]], type[_Body]]:
@@ -88,61 +98,11 @@ def register(name: str, **presets: Mapping[str, Any]) -> Callable[[type[_Body]],
     """
 
     def decorate(body: type[_Body]) -> type[_Body]:
-        if name in _ARCHITECTURES:
-            raise ClimSimError(
-                f"network {name!r}: registered twice, by {_ARCHITECTURES[name].body.__module__} "
-                f"and {body.__module__}: give one of them another name"
-            )
-        _ARCHITECTURES[name] = Architecture(name, body, {PUBLISHED: {}, **presets})
+        entry = Architecture(name, body, {PUBLISHED: {}, **presets})
+        NETWORKS.add(name, entry, body.__module__)
         return body
 
     return decorate
-
-
-@cache
-def _discover() -> None:
-    package = importlib.import_module("climsim.networks.architectures")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-
-
-def network_names() -> tuple[str, ...]:
-    """Names of all networks, those of installed packages included, sorted."""
-    _discover()
-    return tuple(sorted({*_ARCHITECTURES, *entry_point_names(ENTRY_POINTS)}))
-
-
-def architecture(name: str) -> Architecture:
-    """Look an architecture up.
-
-    Args:
-        name: of the registry, of an entry point, or ``path/to/file.py:Class``.
-
-    Raises:
-        ClimSimError: if the name is unknown (lists the known ones) or names something else than
-            a body.
-    """
-    _discover()
-    if is_reference(name):
-        return _of_user(name, load_reference(name, "network"))
-    if name in _ARCHITECTURES:
-        return _ARCHITECTURES[name]
-    if name in entry_point_names(ENTRY_POINTS):
-        return _of_user(name, load_entry_point(ENTRY_POINTS, name))
-    raise unknown_name("network", name, network_names())
-
-
-def _of_user(name: str, body: Any) -> Architecture:
-    """The entry of a class that a user brings, with the presets it was registered with, if any."""
-    if not (isinstance(body, type) and issubclass(body, Body)):
-        raise ClimSimError(
-            f"network {name!r}: expected a subclass of climsim.networks.Body, found "
-            f"{getattr(body, '__name__', body)!r}: derive the class from Body"
-        )
-    registered = (a.presets for a in _ARCHITECTURES.values() if a.body is body)
-    # One that was registered without presets has one size, which stands for both.
-    presets = {SMALL: {}, **next(registered, {PUBLISHED: {}})}
-    return Architecture(name, body, presets)
 
 
 def build_network(
@@ -170,14 +130,14 @@ def build_network(
     Raises:
         ClimSimError: if the name, the inputs, the preset or a hyperparameter is unknown.
     """
-    entry = architecture(name)
+    entry = NETWORKS.find(name)
     seen = encoding(inputs)
     heads = 2 if confidence else 1
     layout = Layout(seen.profiles, seen.scalars, n_levels, n_heads=heads)
     resolved = entry.resolve(preset, hyperparameters)
     wrapper = ConfidentNetwork if confidence else Network
     body = entry.body(layout, **resolved)
-    if name not in _ARCHITECTURES:
+    if name not in NETWORKS:
         _check_body(name, body, layout)
     network = wrapper(body, layout)
     network.config = {

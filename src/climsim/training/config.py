@@ -12,12 +12,12 @@ from climsim.data.store.address import StoreAddress
 from climsim.interfaces import ENCODINGS
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
+from climsim.training.schedules import SCHEDULES
 from climsim.validation import Checks, require
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
 LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
-SCHEDULES = ("step", "constant", "cosine", "warmup_cosine", "plateau")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ class OptimizerConfig:
     """How weights move.
 
     Attributes:
-        name: ``"adamw"`` or ``"soap"``.
+        name: ``"adamw"``, ``"soap"``, or ``path/to/file.py:function`` of parameters and these
+            settings.
         learning_rate: before the schedule.
         weight_decay: decoupled.
         betas: decay of the moments; none for the optimizer's own.
@@ -118,6 +119,7 @@ class OptimizerConfig:
         check.whole("precondition_every", least=1)
         betas = self.betas
         require("optimizer.betas", betas, betas is None or len(betas) == 2, "null or two numbers")
+        object.__setattr__(self, "name", absolute_reference(self.name))
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ class ScheduleConfig:
     """How the learning rate changes.
 
     Attributes:
-        name: ``"step"`` (published), ``"constant"``, ``"cosine"``, ``"warmup_cosine"`` or
-            ``"plateau"``.
+        name: ``"step"`` (published), ``"constant"``, ``"cosine"``, ``"warmup_cosine"``,
+            ``"plateau"``, or ``path/to/file.py:Class``.
         factor: by which step and plateau multiply.
         every_epochs: epochs between steps.
         warmup_epochs: epochs (fractions allowed) of linear rise under ``warmup_cosine``.
@@ -143,7 +145,9 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         check = Checks(self, "schedule")
-        check.one_of(SCHEDULES, "name")
+        if not is_reference(self.name):
+            check.one_of(SCHEDULES.names(), "name")
+        object.__setattr__(self, "name", absolute_reference(self.name))
         check.whole("every_epochs", least=1)
         check.whole("patience")
         check.at_least(0, "warmup_epochs")

@@ -21,6 +21,7 @@ from climsim.products import Kind, noted
 from climsim.training.callbacks import BEST_NAME, LAST_NAME
 from climsim.training.checkpoint import KEY, read_checkpoint
 from climsim.training.config import TrainConfig
+from climsim.training.schedules import SCHEDULES
 
 RECORD_NAME = "training.json"
 TRAINING = Kind(
@@ -33,6 +34,8 @@ _BY_CONTENT = {
     "statistics": "data.statistics",
     "network": "network.name",
     "loss": "recipe.loss",
+    "optimizer": "optimizer.name",
+    "schedule": "schedule.name",
     "warm_start": "trainer.warm_start",
 }
 """Keys of the inputs, by their role; the hash of each is in the checkpoint."""
@@ -52,8 +55,8 @@ _FREE_KEYS = frozenset(
     }
 )
 """Settings that may change between the runs that make up one training, or are compared apart."""
-_TO_THE_END = ("cosine", "warmup_cosine")
-"""Schedules whose rate at every step follows from the number of epochs."""
+_CODE = ("network", "loss", "optimizer", "schedule")
+"""Roles that code of the user can take."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class HeldRun:
                 f"{self.folder}: trainer.epochs={now}, but {self.epochs} epochs are trained "
                 f"already: give at least {self.epochs}, or choose another `out`"
             )
-        if now != before and config.schedule.name in _TO_THE_END:
+        if now != before and SCHEDULES.find(config.schedule.name).follows_length:
             raise ClimSimError(
                 f"{self.folder}: trainer.epochs={now} instead of {before}: under "
                 f"schedule.name={config.schedule.name} every rate so far followed from the last "
@@ -174,7 +177,10 @@ def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str
         ClimSimError: if a file is missing.
     """
     inputs = {"store": store.fingerprint, "statistics": statistics}
-    for role, name in (("network", config.network.name), ("loss", config.recipe.loss)):
+    values = config.resolved()
+    for role in _CODE:
+        section, key = _BY_CONTENT[role].split(".")
+        name = str(values[section][key])
         if is_reference(name):
             inputs[role] = file_hash(reference_file(name))
     warm = config.trainer.warm_start

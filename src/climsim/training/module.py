@@ -13,7 +13,8 @@ from climsim.errors import ClimSimError
 from climsim.losses import LossTerms, RecipeLoss
 from climsim.training.config import TrainConfig
 from climsim.training.loading import Batch
-from climsim.training.optimization import Plateau, build_optimizer, learning_rate_factor
+from climsim.training.optimization import build_optimizer
+from climsim.training.schedules import build_schedule
 from climsim.transforms import Transforms
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class EmulatorModule(lightning.LightningModule):
     """
 
     def __init__(self, config: TrainConfig, network: nn.Module, transforms: Transforms) -> None:
-        """Put the parts together.
+        """Build loss and schedule of a run.
 
         Args:
             config: the run.
@@ -51,7 +52,7 @@ class EmulatorModule(lightning.LightningModule):
             recipe.confidence,
             transforms.targets.n_levels,
         )
-        self.plateau = Plateau(config.schedule)
+        self.schedule = build_schedule(config.schedule)
         # In a list, so that the network is registered, and saved, once and under its own name.
         self._call: list[Any] = [network]
         self._proven = True
@@ -90,8 +91,8 @@ class EmulatorModule(lightning.LightningModule):
         torch.manual_seed((self.config.seed * _SEED_STRIDE + step) % 2**63)
         share = batch_idx / max(float(self.trainer.num_training_batches), 1.0)
         epoch = self.current_epoch + min(share, 1.0)
-        factor = learning_rate_factor(self.config.schedule, epoch, self.config.trainer.epochs)
-        rate = self.config.optimizer.learning_rate * factor * self.plateau.factor
+        factor = self.schedule.factor(epoch, self.config.trainer.epochs)
+        rate = self.config.optimizer.learning_rate * factor
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
@@ -112,9 +113,9 @@ class EmulatorModule(lightning.LightningModule):
         self.log(VALIDATION_LOSS, terms.plain, on_epoch=True, sync_dist=True, batch_size=size)
 
     def on_validation_epoch_end(self) -> None:
-        """Let the plateau schedule see the loss."""
+        """Let the schedule see the loss."""
         loss = float(self.trainer.callback_metrics[VALIDATION_LOSS])
-        self.plateau.update(loss)
+        self.schedule.update(loss)
         if self.trainer.is_global_zero:
             logger.info("epoch %d: validation loss %.5g", self.current_epoch + 1, loss)
 
@@ -126,9 +127,9 @@ class EmulatorModule(lightning.LightningModule):
         return build_optimizer(trainable, self.config.optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the plateau schedule."""
-        checkpoint["plateau"] = self.plateau.state()
+        """Add the state of the schedule."""
+        checkpoint["plateau"] = self.schedule.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the state of the plateau schedule over."""
-        self.plateau.restore(checkpoint["plateau"])
+        """Take the state of the schedule over."""
+        self.schedule.restore(checkpoint["plateau"])

@@ -1,8 +1,7 @@
-"""Optimizers by name, and learning rates as functions of progress."""
+"""Optimizers by name."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,32 +9,43 @@ import torch
 from pytorch_optimizer import SOAP
 from torch import nn
 
-from climsim.errors import ClimSimError, unknown_name
-from climsim.training.config import OptimizerConfig, ScheduleConfig
+from climsim.errors import ClimSimError
+from climsim.registry import Registry
+from climsim.training.config import OptimizerConfig
 
 Parameters = Iterable[nn.Parameter]
 Builder = Callable[[Parameters, OptimizerConfig], torch.optim.Optimizer]
-_BUILDERS: dict[str, Builder] = {}
+"""Makes an optimizer of parameters and the settings of all optimizers."""
 _SOAP_BETAS = (0.95, 0.95)
 
 
-def register_optimizer(name: str) -> Callable[[Builder], Builder]:
-    """Register a builder of an optimizer.
+def _of_user(name: str, builder: object) -> Builder:
+    """The builder that a user brings, checked for what it builds."""
+    if not callable(builder):
+        raise ClimSimError(
+            f"optimizer {name!r}: expected a function of parameters and settings, found "
+            f"{type(builder).__name__}: name a function"
+        )
 
-    Raises:
-        ClimSimError: if the name is taken.
-    """
+    def build(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
+        built: object = builder(parameters, config)
+        if not isinstance(built, torch.optim.Optimizer):
+            raise ClimSimError(
+                f"optimizer {name!r}: expected a torch.optim.Optimizer, found "
+                f"{type(built).__name__}: return one"
+            )
+        return built
 
-    def add(builder: Builder) -> Builder:
-        if name in _BUILDERS:
-            raise ClimSimError(f"optimizer {name!r}: registered twice: give one another name")
-        _BUILDERS[name] = builder
-        return builder
-
-    return add
+    return build
 
 
-@register_optimizer("adamw")
+OPTIMIZERS: Registry[Builder] = Registry(
+    "optimizer", entry_points="climsim.optimizers", adapt=_of_user
+)
+"""Builders of optimizers, by the name that users type."""
+
+
+@OPTIMIZERS.register("adamw")
 def _adamw(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
     options: dict[str, Any] = {"betas": config.betas} if config.betas else {}
     return torch.optim.AdamW(
@@ -43,7 +53,7 @@ def _adamw(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optim
     )
 
 
-@register_optimizer("soap")
+@OPTIMIZERS.register("soap")
 def _soap(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
     return SOAP(
         parameters,
@@ -58,67 +68,6 @@ def build_optimizer(parameters: Parameters, config: OptimizerConfig) -> torch.op
     """Build the optimizer of a configuration.
 
     Raises:
-        ClimSimError: for an unknown name.
+        ClimSimError: for an unknown name, or where a user's function builds something else.
     """
-    if config.name not in _BUILDERS:
-        raise unknown_name("optimizer", config.name, _BUILDERS)
-    return _BUILDERS[config.name](parameters, config)
-
-
-def learning_rate_factor(config: ScheduleConfig, epoch: float, epochs: int) -> float:
-    """Factor on the learning rate, a pure function of progress (so that resuming is exact).
-
-    Args:
-        config: the schedule; plateau counts as constant here, see `Plateau`.
-        epoch: epochs done, with a fraction.
-        epochs: epochs of the whole run.
-
-    Returns:
-        [1]. step: ``factor^floor(epoch / every)``; cosine: from 1 to ``floor`` over the run, after
-        a linear rise over ``warmup_epochs`` under ``warmup_cosine``.
-    """
-    if config.name == "step":
-        return config.factor ** int(epoch // config.every_epochs)
-    if config.name in ("cosine", "warmup_cosine"):
-        warmup = config.warmup_epochs if config.name == "warmup_cosine" else 0.0
-        if epoch < warmup:
-            return epoch / warmup
-        share = min(1.0, (epoch - warmup) / max(epochs - warmup, 1e-9))
-        return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * share))
-    return 1.0
-
-
-class Plateau:
-    """Multiplies its factor when the validation loss has not improved for some epochs."""
-
-    def __init__(self, config: ScheduleConfig) -> None:
-        """Start at factor 1.
-
-        Args:
-            config: factor, patience and floor.
-        """
-        self.config = config
-        self.factor = 1.0
-        self.best = math.inf
-        self.bad_epochs = 0
-
-    def update(self, loss: float) -> None:
-        """Take the validation loss of an epoch into account."""
-        if self.config.name != "plateau":
-            return
-        if loss < self.best:
-            self.best, self.bad_epochs = loss, 0
-            return
-        self.bad_epochs += 1
-        if self.bad_epochs > self.config.patience:
-            self.factor = max(self.config.floor, self.factor * self.config.factor)
-            self.bad_epochs = 0
-
-    def state(self) -> dict[str, float]:
-        """What resuming needs."""
-        return {"factor": self.factor, "best": self.best, "bad_epochs": self.bad_epochs}
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Take a saved state over."""
-        self.factor, self.best = state["factor"], state["best"]
-        self.bad_epochs = int(state["bad_epochs"])
+    return OPTIMIZERS.find(config.name)(parameters, config)

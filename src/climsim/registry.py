@@ -1,0 +1,140 @@
+"""Objects of one kind by name: of the package, of installed packages, and of files of users.
+
+One registry serves each kind that can be added without editing a list: networks, losses,
+optimizers, schedules, and so on. Where its entries stand in the modules of one package, those are
+found by looking into the folder, so adding an entry is adding a file there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from climsim.errors import ClimSimError, unknown_name
+from climsim.plugins import (
+    check_complete,
+    entry_point_names,
+    is_reference,
+    load_entry_point,
+    load_reference,
+)
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Generic[Entry]):
+    """The entries of one kind.
+
+    Attributes:
+        kind: what an entry is, for messages, such as ``"network"``.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        package: str = "",
+        entry_points: str = "",
+        adapt: Callable[[str, object], Entry] | None = None,
+    ) -> None:
+        """Say where entries come from; nothing is imported before the first look-up.
+
+        Args:
+            kind: what an entry is, for messages.
+            package: package whose modules register entries when they are imported; empty where
+                entries are registered by the module that holds the registry.
+            entry_points: group of entry points in which installed packages offer entries.
+            adapt: makes an entry from the name and the object of an entry point or of a reference
+                ``path/to/file.py:Name``, and raises `ClimSimError` for an object of another kind;
+                None where users cannot bring their own.
+        """
+        self.kind = kind
+        self._package = package
+        self._entry_points = entry_points
+        self._adapt = adapt
+        self._entries: dict[str, Entry] = {}
+        self._origins: dict[str, str] = {}
+        self._imported = False
+
+    def add(self, name: str, entry: Entry, origin: str = "") -> Entry:
+        """Register an entry of the package.
+
+        Args:
+            name: what users type.
+            entry: the entry.
+            origin: module that it comes from, for messages.
+
+        Raises:
+            ClimSimError: if the name is taken.
+        """
+        origin = origin or getattr(entry, "__module__", type(entry).__module__)
+        if name in self._entries:
+            raise ClimSimError(
+                f"{self.kind} {name!r}: registered twice, by {self._origins[name]} and {origin}: "
+                "give one of them another name"
+            )
+        self._entries[name] = entry
+        self._origins[name] = origin
+        return entry
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Register a class or function of the package, as its decorator.
+
+        Args:
+            name: what users type.
+
+        Raises:
+            ClimSimError: if the name is taken.
+        """
+        return lambda entry: self.add(name, entry)
+
+    def shipped(self) -> dict[str, Entry]:
+        """Entries that are part of the package, which every machine knows, by name."""
+        self._import_modules()
+        return dict(self._entries)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all entries, those of installed packages included, sorted."""
+        return tuple(sorted({*self.shipped(), *self._offered()}))
+
+    def find(self, name: str) -> Entry:
+        """Look an entry up.
+
+        Args:
+            name: of an entry of the package, of an entry point, or ``path/to/file.py:Name``.
+
+        Raises:
+            ClimSimError: if the name is unknown (lists the known ones), its code fails to run, or
+                it names something of another kind.
+        """
+        self._import_modules()
+        if name in self._entries:
+            return self._entries[name]
+        if self._adapt is not None:
+            check_complete(name, self.kind)
+            if is_reference(name):
+                return self._adapt(name, load_reference(name, self.kind))
+            if name in self._offered():
+                return self._adapt(name, load_entry_point(self._entry_points, name))
+        raise unknown_name(self.kind, name, self.names())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the package itself has an entry of that name."""
+        return name in self.shipped()
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the entries of the package, in the order in which they were registered."""
+        return iter(self.shipped())
+
+    def _offered(self) -> tuple[str, ...]:
+        return entry_point_names(self._entry_points) if self._entry_points else ()
+
+    def _import_modules(self) -> None:
+        if self._imported or not self._package:
+            return
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+        self._imported = True
