@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 from climsim.arrays import Array
-from climsim.constants import DRY_AIR_GAS_CONSTANT, GRAVITY, REFERENCE_PRESSURE
+from climsim.constants import REFERENCE_PRESSURE, PhysicalConstants
 
 LAPSE_RATE = 6.5e-3
 """Temperature below the old ground rises by so much with depth [K m-1]."""
@@ -65,27 +65,38 @@ def at_pressure(profile: Array, old: Array, new: Array) -> Array:
     return np.stack(moved, axis=1)
 
 
-def temperature_at_pressure(temperature: Array, old: Array, new: Array) -> Array:
+def _lapse_exponent(constants: PhysicalConstants) -> float:
+    """`R Gamma / g` of a layer with the constant lapse rate [1]."""
+    return constants.dry_air_gas_constant * LAPSE_RATE / constants.gravity
+
+
+def temperature_at_pressure(
+    temperature: Array, old: Array, new: Array, constants: PhysicalConstants
+) -> Array:
     """Like `at_pressure`; below the old ground temperature follows a constant lapse rate.
 
     `T = T_lowest (p / p_lowest)^(R Gamma / g)`.
     """
-    below = np.maximum(new / old[-1], 1.0) ** (DRY_AIR_GAS_CONSTANT * LAPSE_RATE / GRAVITY)
+    below = np.maximum(new / old[-1], 1.0) ** _lapse_exponent(constants)
     return at_pressure(temperature, old, new) * below
 
 
 def moved_surface_pressure(
-    pressure: Array, ground: tuple[Array, Array], profile: tuple[Array, Array, Array]
+    pressure: Array,
+    ground: tuple[Array, Array],
+    profile: tuple[Array, Array, Array],
+    constants: PhysicalConstants,
 ) -> Array:
     """Surface pressure of a hydrostatic atmosphere after its ground moved.
 
     Where the ground rose: the pressure that the atmosphere had there. Where it sank: the lowest
-    layer goes on with a constant lapse rate, `p (1 + Gamma z / T)^(g / (R Gamma))`.
+    layer continues with a constant lapse rate, `p (1 + Gamma z / T)^(g / (R Gamma))`.
 
     Args:
         pressure: (column,) before [Pa].
         ground: (column,) surface geopotential before and after [m2 s-2].
         profile: (level, column) pressure [Pa], geopotential [m2 s-2] and temperature [K].
+        constants: of the model whose atmosphere it is.
     """
     before, after = ground
     levels, geopotential, temperature = profile
@@ -94,9 +105,9 @@ def moved_surface_pressure(
         heights = np.append(geopotential[:, c], before[c])[::-1]
         logarithms = np.log(np.append(levels[:, c], pressure[c]))[::-1]
         result[c] = np.exp(np.interp(after[c], heights, logarithms))
-    depth = np.maximum(before - after, 0.0) / GRAVITY
+    depth = np.maximum(before - after, 0.0) / constants.gravity
     warmer = 1.0 + LAPSE_RATE * depth / temperature[-1]
-    return result * warmer ** (GRAVITY / (DRY_AIR_GAS_CONSTANT * LAPSE_RATE))
+    return result * warmer ** (1.0 / _lapse_exponent(constants))
 
 
 def leaves_on(arrays: dict[str, Array], old: Any, new: Any) -> dict[str, Array]:
@@ -131,6 +142,7 @@ def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
         The state above the orography of the core.
     """
     from climsim.hosts.gcm.dynamics import grid_state, modal_orography
+    from climsim.hosts.gcm.grid import physical_constants
 
     horizontal, vertical = core.coordinates.horizontal, core.coordinates.vertical
     raw = grid_state(core, state)
@@ -151,12 +163,13 @@ def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
     old = a + b * before
     modal = modal_orography(core.model.terrain.orog, core.coordinates)
     height = np.asarray(horizontal.to_nodal(modal), np.float64)
-    ground = (GRAVITY * old_height.ravel(), GRAVITY * height.ravel())
+    constants = physical_constants()
+    ground = (constants.gravity * old_height.ravel(), constants.gravity * height.ravel())
     # The core integrates upwards from its own ground, which is the new one.
     profile = (old, columns(raw.geopotential) - ground[1] + ground[0], temperature)
-    after = moved_surface_pressure(before, ground, profile)
+    after = moved_surface_pressure(before, ground, profile, constants)
     new = a + b * after
-    warmer = temperature_at_pressure(temperature, old, new) - temperature
+    warmer = temperature_at_pressure(temperature, old, new, constants) - temperature
     moister = at_pressure(humidity, old, new) - humidity
     spectral = state["dynamics"]
     vapour = spectral.tracers["specific_humidity"] + to_modal(moister)
