@@ -11,21 +11,28 @@ from climsim.hosts.gcm import (
     columns,
     correlated_k,
     diffusion,
+    dynamics,
+    grid,
     gustiness,
     harvest,
+    physics,
     reduced,
     terms,
     tuning,
 )
-from climsim.hosts.gcm.grid import interface_coefficients
 
 LEVELS = 60
+
+
+@pytest.fixture(scope="module")
+def coordinates():
+    return grid.model_coordinates("T10")
 
 
 def made_columns(count, seed=0):
     """Cloudy and clear columns on the model's levels, by day and night."""
     draw = np.random.default_rng(seed)
-    hyai, hybi = interface_coefficients()
+    hyai, hybi = grid.interface_coefficients()
     interfaces = np.broadcast_to((1.0e5 * (hyai + hybi))[:, None], (LEVELS + 1, count))
     pressure = 0.5 * (interfaces[1:] + interfaces[:-1])
     temperature = np.clip(288.0 * (pressure / 1.0e5) ** 0.19, 210.0, None)
@@ -200,10 +207,26 @@ def test_fast_radiation_closes_energy_and_is_near_to_the_whole(some_columns):
     assert found["surface_shortwave_down"]["rmse"] < 25.0
 
 
-def test_unresolved_wind_grows_with_the_cell():
-    gust, storms = 0.32 * (998.2 / 5 - 1) ** 0.33, tuning.STORM_WIND * 0.9982
-    assert gustiness.unresolved_wind(512) == pytest.approx(np.hypot(gust, storms), rel=1e-3)
-    assert gustiness.unresolved_wind(2048) < 0.6 * gustiness.unresolved_wind(512)
+def test_unresolved_wind_grows_with_the_cell_and_towards_the_storm_tracks(coordinates):
+    storms = gustiness.Storms(storm_wind=3.0, storm_track_wind=5.0)
+    latitude = np.deg2rad(grid.column_grid(coordinates).lat)
+    np.testing.assert_allclose(gustiness.latitudes(512), latitude, atol=1e-6)
+    gust = 0.32 * (998.2 / 5 - 1) ** 0.33
+    stormy = (3.0 + 5.0 * np.abs(np.sin(2 * latitude))) * 0.9982
+    found = gustiness.unresolved_wind(512, storms)
+    np.testing.assert_allclose(found, np.hypot(gust, stormy), rtol=1e-3)
+    assert gustiness.unresolved_wind(2048, storms).max() < 0.6 * found.max()
+    with pytest.raises(ClimSimError, match="expected the columns of a whole globe, found 500"):
+        gustiness.latitudes(500)
+
+
+def test_a_second_model_of_a_process_with_other_storms_is_refused(coordinates):
+    options = physics.PhysicsOptions(physics.GREY)
+    other = physics.PhysicsOptions(physics.GREY, tuning={"gusts.storm_wind": 1.0})
+    with dynamics.quiet_jcm():
+        physics.full_physics(coordinates, options)
+        with pytest.raises(ClimSimError, match=r"tuning\.gusts: .* each in a process of its own"):
+            physics.full_physics(coordinates, other)
 
 
 def test_diffusion_spares_large_waves_below_the_top_and_reaches_the_zonal_mean():

@@ -4,8 +4,8 @@ ECHAM's bulk formulas take the wind of the grid cell alone, with a floor of 1 m/
 thousand kilometres most of the wind that evaporates water is not resolved: the standard deviation
 of the wind in the lowest level is a third of that in E3SM. To the square of the resolved wind come
 those of the mesoscale gusts, which grow with the size of the cell, of dry convection in the
-boundary layer, and of storms, tuned (`tuning.STORM_WIND`) and in proportion to the cell. The mean
-stress keeps the direction of the resolved wind.
+boundary layer, and of storms, tuned and in proportion to the cell, strongest in the middle
+latitudes. The mean stress keeps the direction of the resolved wind.
 
 Source: Mahrt and Sun 1995, Mon. Weather Rev. 123, eq. 9 (cell size); Beljaars 1995, Q. J. R.
 Meteorol. Soc. 121 (free convection, beta = 1.2, depth 1000 m).
@@ -13,13 +13,16 @@ Meteorol. Soc. 121 (free convection, beta = 1.2, depth 1000 m).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import jax.numpy as jnp
 import jcm.constants as jcm_constants
 import numpy as np
 
-from climsim.hosts.gcm.tuning import STORM_WIND
+from climsim.arrays import Array
+from climsim.errors import ClimSimError
+from climsim.hosts.gcm.tuning import GUSTS
 
 _MESOSCALE: Final = 0.32
 """Gust of a cell of ten kilometres [m/s]."""
@@ -27,23 +30,56 @@ _SMALLEST_CELL: Final = 5.0e3
 """Cell without mesoscale gusts [m]."""
 _GROWTH: Final = 0.33
 _STORM_CELL: Final = 1.0e6
-"""Cell for which `STORM_WIND` is given [m]."""
+"""Cell that the winds of storms are given for [m]."""
 _CONVECTIVE: Final = 1.2
 _DEPTH: Final = 1000.0
 """Of the convective boundary layer [m]."""
 _TRANSFER: Final = 1.2e-3
 """Neutral transfer coefficient that the buoyancy flux is estimated with [1]."""
 _CALM: Final = 1.0
+_GLOBE: Final = 8
+"""A globe of `2 n` Gaussian latitudes has `8 n^2` columns."""
 
 
-def unresolved_wind(columns: int) -> float:
-    """Wind that a globe of so many columns leaves unresolved [m/s].
+@dataclass(frozen=True)
+class Storms:
+    """Winds of the storms that a cell of a thousand kilometres does not resolve.
 
-    Mesoscale gusts, `0.32 (dx / 5 km - 1)^0.33`, and storms, `STORM_WIND dx / 1000 km`.
+    Attributes:
+        storm_wind: at all latitudes [m/s].
+        storm_track_wind: added in the middle latitudes, times `|sin 2 latitude|` [m/s].
+    """
+
+    storm_wind: float
+    storm_track_wind: float
+
+    def wind(self, columns: int) -> Array:
+        """Of each column of a globe, (column,) [m/s]."""
+        share = np.abs(np.sin(2.0 * latitudes(columns)))
+        return self.storm_wind + self.storm_track_wind * share
+
+
+def latitudes(columns: int) -> Array:
+    """Of the columns of a globe, longitude by longitude, (column,) [rad].
+
+    Raises:
+        ClimSimError: if no grid of the model has so many columns.
+    """
+    half = round(np.sqrt(columns / _GLOBE))
+    if half < 1 or _GLOBE * half**2 != columns:
+        raise ClimSimError(f"gusts: expected the columns of a whole globe, found {columns}")
+    sines, _ = np.polynomial.legendre.leggauss(2 * half)
+    return np.tile(np.arcsin(sines), 4 * half)
+
+
+def unresolved_wind(columns: int, storms: Storms) -> Array:
+    """Wind that a globe of so many columns leaves unresolved, (column,) [m/s].
+
+    Mesoscale gusts, `0.32 (dx / 5 km - 1)^0.33`, and storms, in proportion to `dx / 1000 km`.
     """
     size = np.sqrt(4.0 * np.pi * float(jcm_constants.rearth) ** 2 / columns)
     gust = _MESOSCALE * max(size / _SMALLEST_CELL - 1.0, 0.0) ** _GROWTH
-    return float(np.hypot(gust, STORM_WIND * size / _STORM_CELL))
+    return np.hypot(gust, storms.wind(columns) * size / _STORM_CELL).astype(np.float32)
 
 
 def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
@@ -68,25 +104,34 @@ def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
     return _CONVECTIVE * jnp.cbrt(jcm_constants.grav / air * _DEPTH * flux)
 
 
-def gusty_wind(state: Any, wind: Any, surface_temperature: Any) -> Any:
+def gusty_wind(state: Any, wind: Any, surface_temperature: Any, storms: Storms) -> Any:
     """Wind speed that exchanges with the surface, (column,) [m/s]."""
-    windy = jnp.sqrt(wind**2 + unresolved_wind(wind.shape[0]) ** 2)
+    windy = jnp.sqrt(wind**2 + unresolved_wind(wind.shape[0], storms) ** 2)
     return jnp.sqrt(windy**2 + convective_gust(state, windy, surface_temperature) ** 2)
 
 
-def install() -> None:
+def install(storms: Storms) -> None:
     """Let jcm's surface exchange see the gusty wind; jcm has no parameter for it.
 
     Every model of a process gets it, so that a function that JAX has traced once never differs.
+
+    Raises:
+        ClimSimError: if the process has a model with other storms.
     """
     from jcm.physics.vertical_diffusion.tte_tke import surface_layer
 
     plain = surface_layer.compute_surface_exchange_coefficients_echam_louis
-    if getattr(plain, "gusty", False):
+    present = getattr(plain, GUSTS, None)
+    if present == storms:
         return
+    if present is not None:
+        raise ClimSimError(
+            f"host_options.tuning.{GUSTS}: expected {present} as of the first model of this "
+            f"process, found {storms}: run each in a process of its own"
+        )
 
     def exchange(state: Any, params: Any, wind: Any, surface: Any, air: Any) -> Any:
-        return plain(state, params, gusty_wind(state, wind, surface), surface, air)
+        return plain(state, params, gusty_wind(state, wind, surface, storms), surface, air)
 
-    exchange.gusty = True  # type: ignore[attr-defined]
+    setattr(exchange, GUSTS, storms)
     surface_layer.compute_surface_exchange_coefficients_echam_louis = exchange

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.hosts.gcm.tuning import scheme_parameters
+from climsim.hosts.gcm.tuning import GUSTS, scheme_parameters
 
 REDUCED, RRTMGP, GREY = "reduced", "rrtmgp", "grey"
 RADIATION_SCHEMES = (REDUCED, RRTMGP, GREY)
@@ -67,7 +67,6 @@ def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
 
     from climsim.hosts.gcm import gustiness
 
-    gustiness.install()
     if options.radiation not in RADIATION_SCHEMES:
         raise unknown_name("radiation scheme", options.radiation, RADIATION_SCHEMES)
     schemes = scheme_parameters(options.tuning)
@@ -75,6 +74,7 @@ def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
         radiation_interval=options.radiation_interval, **schemes.pop("radiation", {})
     )
     try:
+        gustiness.install(gustiness.Storms(**schemes.pop(GUSTS)))
         composed = echam_physics(
             radiation_scheme=_radiation_term(options, parameters),
             coords=coordinates,
