@@ -16,6 +16,7 @@ from climsim.explore.selection import Selection, cuts, growth_lines, maps, profi
 from climsim.explore.serve import ExploreConfig, start
 from climsim.explore.views import views
 from climsim.results.study import Study
+from climsim.results.time_axis import MONTHS
 from tests.evaluation_synthetic import write_study
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -58,7 +59,7 @@ def test_cut_is_the_section_at_the_level(study):
 
 
 def test_growth_ends_with_the_floor_and_maps_begin_with_the_reference(study):
-    lines = growth_lines(study, pick("growth_monthly", "T"), "month")
+    lines = growth_lines(study, pick("growth_monthly", "T"), MONTHS)
     assert [line.network for line in lines] == ["unet", "pure_resLSTM", "MMF2"]
     np.testing.assert_array_equal(lines[0].x, [1, 2, 3, 4])
     reference, first, _ = maps(study, pick("map", "PRECT"))
