@@ -11,6 +11,8 @@ from typing import Final
 
 TIME_STEP: Final = 1200.0
 """Physics time step of E3SM-MMF and of the embedded model [s]."""
+DAYS_PER_YEAR: Final = 365
+"""Days in a year of the calendar without leap years, which E3SM uses [1]."""
 SECONDS_PER_DAY: Final = 86400
 """Length of a day [s]."""
 STEPS_PER_DAY: Final = int(SECONDS_PER_DAY / TIME_STEP)

@@ -246,7 +246,7 @@ def test_precipitation_histogram_of_a_hand_worked_field():
     rate = np.array([0.0, 5.0, 50.0, 2000.0]) / 8.64e7
     area = np.array([4.0, 3.0, 2.0, 1.0])
     surfaces = np.array([[1, 1, 1, 1], [0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]], dtype=bool)
-    counts = PrecipitationCounts.of(rate, area, surfaces)
+    counts = PrecipitationCounts.of(rate, area, surfaces, surfaces * area)
     frequency = counts.frequency()
     np.testing.assert_allclose(frequency[0][[0, -1]], [0.4, 0.1])
     at_50 = np.searchsorted(EDGES, 50.0 * 1.0000001) - 1
@@ -261,7 +261,8 @@ def test_precipitation_quantiles_agree_with_numpy_within_a_bin():
     surfaces = np.ones((4, 100), dtype=bool)
     counts = PrecipitationCounts.zero()
     for part in rate.reshape(-1, 100):
-        counts = counts + PrecipitationCounts.of(part / 8.64e7, np.ones(100), surfaces)
+        rain, area = part / 8.64e7, np.ones(100)
+        counts = counts + PrecipitationCounts.of(rain, area, surfaces, surfaces * area)
     found = counts.quantiles()[0]
     np.testing.assert_allclose(found, np.quantile(rate, [0.5, 0.9, 0.99, 0.999, 0.9999]), rtol=0.1)
 

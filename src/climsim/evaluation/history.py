@@ -232,6 +232,11 @@ class RunHistory:
         """Whether any file of a stream holds a field."""
         return any(name in place.names for place in self.periods(stream).values())
 
+    def instantaneous(self, stream: str, name: str) -> bool:
+        """Whether the files of a stream hold samples of a field at one time, not means."""
+        headers = self._headers[stream].values()
+        return any(name in header.instantaneous for header in headers)
+
     def read(self, stream: str, period: Period, names: Iterable[str]) -> dict[str, Array] | None:
         """Fields of one mean.
 

@@ -53,12 +53,14 @@ class Header:
         left_out: what of the file cannot be used, in words.
         size: number of levels and columns.
         names: variables on the columns.
+        instantaneous: those of them that are samples at one time, not means.
     """
 
     means: tuple[tuple[int, Period], ...]
     left_out: tuple[str, ...]
     size: Size
     names: frozenset[str]
+    instantaneous: frozenset[str]
 
 
 def read_header(path: Path) -> Header:
@@ -73,6 +75,9 @@ def read_header(path: Path) -> Header:
         levels = file.dimensions["lev"].size if "lev" in file.dimensions else None
         size = (levels, file.dimensions["ncol"].size)
         names = frozenset(n for n, v in file.variables.items() if "ncol" in v.dimensions)
+        instantaneous = frozenset(
+            n for n in names if "mean" not in getattr(file.variables[n], "cell_methods", "")
+        )
         means, left_out = [], Counter[str]()
         for index, period in enumerate(_periods(file)):
             if isinstance(period, str):
@@ -80,7 +85,7 @@ def read_header(path: Path) -> Header:
             else:
                 means.append((index, period))
     words = tuple(f"{n} record{'s' * (n > 1)} {reason}" for reason, n in left_out.items())
-    return Header(tuple(means), words, size, names)
+    return Header(tuple(means), words, size, names, instantaneous)
 
 
 def _periods(file: netCDF4.Dataset) -> list[Period | str]:

@@ -70,7 +70,7 @@ class PairStatistics:
             )
         w = np.broadcast_to(np.asarray(weights, dtype=np.float64), t.shape)
         weight = w.sum(axis=0)
-        mean = _ratio((w * t).sum(axis=0), weight, empty=0.0)
+        mean = ratio((w * t).sum(axis=0), weight, empty=0.0)
         return cls(
             weight,
             mean,
@@ -88,7 +88,7 @@ class PairStatistics:
     def __add__(self, other: PairStatistics) -> PairStatistics:
         weight = self.weight + other.weight
         shift = other.mean - self.mean
-        share = _ratio(other.weight, weight, empty=0.0)
+        share = ratio(other.weight, weight, empty=0.0)
         return PairStatistics(
             weight,
             self.mean + shift * share,
@@ -118,7 +118,7 @@ class PairStatistics:
             return np.tensordot(member, values, axes=1)
 
         weight = total(self.weight)
-        mean = _ratio(total(self.weight * self.mean), weight, empty=0.0)
+        mean = ratio(total(self.weight * self.mean), weight, empty=0.0)
         label = np.maximum(np.asarray(groups), 0)
         between = self.weight * (self.mean - mean[label]) ** 2
         return PairStatistics(
@@ -138,7 +138,7 @@ class PairStatistics:
     @cached_property
     def variance(self) -> Array:
         """Variance of the truth; exactly 0 where it is constant to rounding."""
-        variance = _ratio(self.deviation, self.weight)
+        variance = ratio(self.deviation, self.weight)
         return np.where(variance > (_CONSTANT_TOLERANCE * self.mean) ** 2, variance, 0.0)
 
     def r2(self) -> Array:
@@ -150,15 +150,15 @@ class PairStatistics:
 
     def bias(self) -> Array:
         """Mean of prediction minus truth, in the unit of the truth."""
-        return _ratio(self.error, self.weight)
+        return ratio(self.error, self.weight)
 
     def mae(self) -> Array:
         """Mean absolute error, in the unit of the truth."""
-        return _ratio(self.absolute, self.weight)
+        return ratio(self.absolute, self.weight)
 
     def rmse(self) -> Array:
         """Root mean squared error, in the unit of the truth."""
-        return np.sqrt(_ratio(self.squared, self.weight))
+        return np.sqrt(ratio(self.squared, self.weight))
 
     def prediction_mean(self) -> Array:
         """Mean of the prediction, in the unit of the truth."""
@@ -169,7 +169,7 @@ def _squares(values: Array) -> Array:
     return np.einsum("s...,s...->...", values, values)
 
 
-def _ratio(numerator: Array, denominator: Array, empty: float = np.nan) -> Array:
+def ratio(numerator: Array, denominator: Array, empty: float = np.nan) -> Array:
     """Quotient with ``empty`` where the denominator is 0."""
     some = denominator != 0
     return np.where(some, numerator / np.where(some, denominator, 1.0), empty)
@@ -186,7 +186,7 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike, axis: int | tuple[int, 
     v, w = np.broadcast_arrays(
         np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     )
-    return _ratio((v * w).sum(axis=axis), w.sum(axis=axis))
+    return ratio((v * w).sum(axis=axis), w.sum(axis=axis))
 
 
 def weighted_rmse(

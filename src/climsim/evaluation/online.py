@@ -15,6 +15,8 @@ import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
+from climsim.evaluation.derived import with_sums
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online_dataset import (
     AXES,
@@ -63,6 +65,11 @@ class OnlineConfig:
         skip_days: first days that time means and distributions leave out.
         mean_stream: stream of the time means: ``h0``, ``h1``, or ``auto`` (months where the
             reference has at least two full ones, else days).
+        years: time means and distributions are over the first so many years, and a run that
+            stopped after them counts as whole; 0 for all that the reference has.
+        tropopause: ``coupler`` (the paper's: the coupler's rule, mean by mean) or ``wmo``.
+        month_weights: ``equal`` (the paper's) or ``length``, of the means in a time mean.
+        first_month: ``left_out`` of zonal biases over months (the paper's), or ``counted``.
     """
 
     runs: tuple[Path, ...]
@@ -71,6 +78,10 @@ class OnlineConfig:
     second_reference: Path | None = None
     skip_days: float = 0.0
     mean_stream: str = "auto"
+    years: int = 0
+    tropopause: str = COUPLER
+    month_weights: str = EQUAL
+    first_month: str = LEFT_OUT
 
     def __post_init__(self) -> None:
         places = [folder.resolve() for folder in self.runs]
@@ -80,6 +91,12 @@ class OnlineConfig:
         check = Checks(self)
         check.at_least(0, "skip_days")
         check.one_of(("auto", "h0", "h1"), "mean_stream")
+        _ = self.definitions
+
+    @property
+    def definitions(self) -> Definitions:
+        """Which definitions the scores follow."""
+        return Definitions(self.tropopause, self.month_weights, self.first_month, self.years)
 
 
 def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> Path:
@@ -122,13 +139,16 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
     """Choose the periods and streams that all runs are compared over."""
     periods = {stream: list(reference.periods(stream)) for stream in ("h0", "h1", "h2")}
     skip_before = reference.start + round(config.skip_days * SECONDS_PER_DAY)
-    full = [p for p in periods["h0"] if p[1] - p[0] >= _FULL_MONTH and p[0] >= skip_before]
+    # Where there are whole months, the part of one at either end is none.
+    months = [p for p in periods["h0"] if p[1] - p[0] >= _FULL_MONTH]
+    periods["h0"] = months or periods["h0"]
+    full = [p for p in months if p[0] >= skip_before]
     stream = config.mean_stream
     if stream == "auto":
         stream = "h0" if len(full) >= 2 or not periods["h1"] else "h1"
     finest = [s for s in ("h2", "h1", "h0") if periods[s]]
     rain = next((s for s in finest if reference.holds(s, "PRECT")), finest[0])
-    return Plan(reference, periods, stream, rain, skip_before)
+    return Plan(reference, periods, stream, rain, skip_before, config.definitions)
 
 
 def check_grid(run: RunHistory, reference: RunHistory) -> None:
@@ -170,22 +190,25 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """All measures of one run, without the axis ``run``."""
     arrays = _period_arrays(run, plan)
     periods = plan.counted(plan.mean_stream)
-    mean = time_mean(run, plan.reference, plan.mean_stream, periods, fields_read())
+    definitions, reference = plan.definitions, plan.reference
+    mean = time_mean(run, reference, plan.mean_stream, periods, definitions, fields_read())
     if mean.days == 0:
         run.note(
             f"no mean of {plan.mean_stream} in common with the reference; no time mean of this run"
         )
     else:
-        arrays |= _arrays(scores_of(TimeMeanScore), TimeMeans(mean, plan.reference.grid))
+        means = TimeMeans(mean, reference.grid)
+        arrays |= _arrays(scores_of(TimeMeanScore), means, **definitions.words())
     notes = {"units": "d", "long_name": "length of the time mean"}
     arrays["mean_days"] = Labelled((), mean.days, notes)
-    counts = precipitation(run, plan.reference, plan.rain_stream, plan.counted(plan.rain_stream))
+    stream = plan.rain_stream
+    counts = precipitation(run, reference, stream, plan.counted(stream), plan.fractions)
     if not counts.weight.any():
         run.note(
-            f"no PRECT of {plan.rain_stream} in common with the reference; no distribution of "
+            f"no PRECT of {stream} in common with the reference; no distribution of "
             "precipitation of this run"
         )
-    return arrays | _arrays(scores_of(PrecipitationScore), counts, stream=plan.rain_stream)
+    return arrays | _arrays(scores_of(PrecipitationScore), counts, samples=plan.rain_samples)
 
 
 def _arrays(
@@ -236,4 +259,4 @@ def _matching(run: RunHistory, plan: Plan, stream: str) -> Iterator[tuple[int, P
         if fields is None:
             continue
         truth = None if run is reference else reference.read(stream, period, names)
-        yield i, PeriodMeans(fields, truth or {}, reference.grid)
+        yield i, PeriodMeans(with_sums(fields), with_sums(truth or {}), reference.grid)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import xarray
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.arrays import Fields
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
+from climsim.evaluation.definitions import Definitions
+from climsim.evaluation.derived import FRACTIONS
 from climsim.evaluation.history import Period, RunHistory, date_of
 from climsim.evaluation.members import Member
+from climsim.evaluation.online_run import mean_fractions
 from climsim.evaluation.online_score import OnlineScore
-from climsim.evaluation.precipitation import EDGES, QUANTILES
+from climsim.evaluation.precipitation import EDGES, QUANTILES, STEPS
 from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES
 from climsim.evaluation.score import Labelled, scores_of
 from climsim.evaluation.stability import alive_fraction, outcome_of
@@ -35,6 +40,7 @@ class Plan:
         mean_stream: stream of the time means.
         rain_stream: finest stream, for distributions of precipitation.
         skip_before: periods that begin earlier are left out of means [s since 0001-01-01].
+        definitions: which definitions the scores follow.
     """
 
     reference: RunHistory
@@ -42,10 +48,38 @@ class Plan:
     mean_stream: str
     rain_stream: str
     skip_before: int
+    definitions: Definitions
 
     def counted(self, stream: str) -> list[Period]:
         """Periods of a stream that means and distributions include."""
-        return [p for p in self.periods[stream] if p[0] >= self.skip_before]
+        found = [p for p in self.periods[stream] if p[0] >= self.skip_before]
+        if not self.definitions.years or not found:
+            return found
+        end = found[0][0] + self.definitions.years * DAYS_PER_YEAR * SECONDS_PER_DAY
+        return [p for p in found if p[1] <= end]
+
+    @property
+    def window(self) -> float:
+        """Length of the time mean of a run that has every period [days]."""
+        return sum(p[1] - p[0] for p in self.counted(self.mean_stream)) / SECONDS_PER_DAY
+
+    @cached_property
+    def fractions(self) -> Fields:
+        """Time-mean surface fractions (column,) of the reference."""
+        stream = next((s for s in (self.mean_stream, *AXES) if self._holds_fractions(s)), None)
+        if stream is None:
+            return {}
+        return mean_fractions(self.reference, stream, self.counted(stream))
+
+    def _holds_fractions(self, stream: str) -> bool:
+        return all(self.reference.holds(stream, name) for name in FRACTIONS)
+
+    @property
+    def rain_samples(self) -> str:
+        """What distributions of precipitation are of, in words."""
+        instant = self.reference.instantaneous(self.rain_stream, "PRECT")
+        kind = "instantaneous samples" if instant else "means"
+        return f"{kind} of stream {self.rain_stream}"
 
 
 @dataclass
@@ -109,6 +143,9 @@ def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
         "title": "Online skill of coupled runs against a reference run",
         "mean_stream": plan.mean_stream,
         "precipitation_stream": plan.rain_stream,
+        "precipitation_samples": plan.rain_samples,
+        "mean_window": plan.window,
+        **asdict(plan.definitions),
         "reference_start": date_of(plan.reference.start),
         "problems": json.dumps(dict(zip(labels, (r.run.problems for r in rows), strict=True))),
         "records": json.dumps(
@@ -162,6 +199,7 @@ def _coordinates(rows: list[Row], plan: Plan) -> dict[str, Any]:
         "quantile": ("quantile", list(QUANTILES)),
         "rain_low": ("rain_bin", EDGES[:-1], {"units": "mm d-1"}),
         "rain_high": ("rain_bin", EDGES[1:], {"units": "mm d-1"}),
+        "rain_step": ("rain_step", 0.5 * (STEPS[1:] + STEPS[:-1]), {"units": "mm d-1"}),
         "lat": ("column", grid.lat, {"units": "degrees_north", "standard_name": "latitude"}),
         "lon": ("column", grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
         "area": ("column", grid.area, {"units": "steradian"}),

@@ -6,6 +6,7 @@ left out of every comparison. All functions return arrays of the run alone; `onl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,16 +14,22 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.constants import E3SM, SECONDS_PER_DAY
+from climsim.evaluation.definitions import EQUAL, LEFT_OUT, Definitions
+from climsim.evaluation.derived import (
+    CONDENSATE_TENDENCY,
+    FRACTIONS,
+    of_one_mean,
+    surface_weights,
+    with_sums,
+)
 from climsim.evaluation.history import Period, RunHistory
-from climsim.evaluation.metrics import weighted_rmse
+from climsim.evaluation.metrics import ratio, weighted_rmse
 from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.regions import surface_members
-from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.grid import ColumnGrid
 from climsim.physics.columns import Columns, layer_mass
-from climsim.physics.thermodynamics import midpoint_heights
 
 PROFILES: Final[dict[str, tuple[str, str]]] = {
     "T": ("K", "temperature"),
@@ -35,6 +42,7 @@ PROFILES: Final[dict[str, tuple[str, str]]] = {
     "DQ1PHYS": ("kg kg-1 s-1", "physics tendency of water vapour"),
     "DQ2PHYS": ("kg kg-1 s-1", "physics tendency of cloud liquid"),
     "DQ3PHYS": ("kg kg-1 s-1", "physics tendency of cloud ice"),
+    CONDENSATE_TENDENCY: ("kg kg-1 s-1", "physics tendency of cloud condensate"),
     "DUPHYS": ("m s-2", "physics tendency of zonal wind"),
 }
 """Compared fields with levels: unit and name in words, by their name in history files."""
@@ -68,8 +76,9 @@ SERIES: Final[dict[str, tuple[str, str]]] = {
 }
 """Quantities of the regional series."""
 _PATHS = ("TGCLDLWP", "TGCLDIWP")
-_FRACTIONS = ("LANDFRAC", "OCNFRAC", "ICEFRAC")
-FIELDS: Final = (*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS)
+FIELDS: Final = tuple(
+    dict.fromkeys([*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS, *FRACTIONS, "PRECC", "PRECL"])
+)
 """Fields of the history that are always read."""
 
 
@@ -80,12 +89,33 @@ class TimeMean:
     Attributes:
         run: fields of the run, (level, column) or (column,), with its confidences.
         reference: fields of the reference over the same periods.
+        later_run: fields of the run without the first period, where zonal biases leave it out.
+        later_reference: likewise of the reference.
         days: length of the mean [days].
     """
 
-    run: dict[str, Array]
-    reference: dict[str, Array]
+    run: Fields
+    reference: Fields
+    later_run: Fields
+    later_reference: Fields
     days: float
+
+
+class _Mean:
+    """Weighted mean of fields that some of the periods hold; NaN counts where it is defined."""
+
+    def __init__(self) -> None:
+        self.sums: Fields = {}
+        self.weights: Fields = {}
+
+    def add(self, fields: Fields, weight: float) -> None:
+        for name, values in fields.items():
+            known = np.isfinite(values)
+            self.sums[name] = self.sums.get(name, 0.0) + weight * np.where(known, values, 0.0)
+            self.weights[name] = self.weights.get(name, 0.0) + weight * known
+
+    def fields(self) -> Fields:
+        return {name: ratio(values, self.weights[name]) for name, values in self.sums.items()}
 
 
 def mass_weights(grid: ColumnGrid, surface_pressure: Array) -> Array:
@@ -116,48 +146,70 @@ def time_mean(
     reference: RunHistory,
     stream: str,
     periods: Sequence[Period],
+    definitions: Definitions,
     names: Sequence[str] = FIELDS,
 ) -> TimeMean:
-    """Mean of a run and of the reference over the periods that both have, weighted by length.
+    """Mean of a run and of the reference over the periods that both have.
 
     Args:
         run: the run.
         reference: the run that it is compared with.
         stream: history stream.
         periods: periods of the reference that count.
+        definitions: how means are weighted, and what is formed of each of them.
         names: fields that are read.
     """
-    sums: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
-    lengths: dict[str, float] = {}
-    total = 0.0
-    own = run.periods(stream)
+    whole, later = (_Mean(), _Mean()), (_Mean(), _Mean())
+    lengths, total = Counter[str](), 0.0
+    skipped = stream == "h0" and definitions.first_month == LEFT_OUT and len(periods) > 1
     for period in periods:
-        if period not in own:
-            continue
-        fields = run.read(stream, period, names)
-        truth = reference.read(stream, period, names)
-        if fields is None or truth is None:
+        found = _pair(run, reference, stream, period, names)
+        if found is None:
             continue
         days = (period[1] - period[0]) / SECONDS_PER_DAY
         total += days
-        shared = fields.keys() & truth.keys()
-        own_only = fields.keys() & CONFIDENCE.keys()
-        for name in shared | own_only:
-            lengths[name] = lengths.get(name, 0.0) + days
-        for side, values, held in ((0, fields, shared | own_only), (1, truth, shared)):
-            for name in held:
-                sums[side][name] = sums[side].get(name, 0.0) + days * values[name]
-    run_mean, reference_mean = (
-        {name: values / lengths[name] for name, values in side.items()} for side in sums
-    )
+        lengths.update(dict.fromkeys(found[0], days))
+        weight = 1.0 if definitions.month_weights == EQUAL else days
+        for side, fields in enumerate(found):
+            extra = of_one_mean(fields, reference.grid, definitions.tropopause)
+            whole[side].add(fields | extra, weight)
+            if not skipped or period != periods[0]:
+                later[side].add({n: x for n, x in fields.items() if n in PROFILES}, weight)
     # A time mean is over the means that hold the field, and says where that is not all of them.
     for name in sorted(n for n, days in lengths.items() if days < total):
         run.note(f"{name}: only in {lengths[name]:g} of {total:g} days of the time mean")
-    return TimeMean(run_mean, reference_mean, total)
+    return TimeMean(*(mean.fields() for mean in (*whole, *later)), days=total)
+
+
+def _pair(
+    run: RunHistory, reference: RunHistory, stream: str, period: Period, names: Sequence[str]
+) -> tuple[Fields, Fields] | None:
+    """Fields of a run and of the reference that both hold, and the run's confidences."""
+    if period not in run.periods(stream):
+        return None
+    fields, truth = (side.read(stream, period, names) for side in (run, reference))
+    if fields is None or truth is None:
+        return None
+    fields, truth = with_sums(fields), with_sums(truth)
+    shared = fields.keys() & truth.keys()
+    held = shared | (fields.keys() & CONFIDENCE.keys())
+    return {n: fields[n] for n in held}, {n: truth[n] for n in shared}
+
+
+def mean_fractions(reference: RunHistory, stream: str, periods: Sequence[Period]) -> Fields:
+    """Time-mean surface fractions (column,) of the reference; empty where it has none."""
+    mean = _Mean()
+    for period in periods:
+        mean.add(reference.read(stream, period, FRACTIONS) or {}, 1.0)
+    return mean.fields()
 
 
 def precipitation(
-    run: RunHistory, reference: RunHistory, stream: str, periods: Sequence[Period]
+    run: RunHistory,
+    reference: RunHistory,
+    stream: str,
+    periods: Sequence[Period],
+    fractions: Fields,
 ) -> PrecipitationCounts:
     """Distribution of precipitation over the periods that the run shares with the reference.
 
@@ -166,32 +218,29 @@ def precipitation(
         reference: gives the surface fractions where the run's own files lack them.
         stream: history stream.
         periods: periods of the reference that count.
+        fractions: time-mean surface fractions, which weigh the density.
     """
     counts = PrecipitationCounts.zero()
+    weights = surface_weights(fractions, reference.grid.area)
     own = run.periods(stream)
     for period in periods:
         if period not in own:
             continue
-        fields = run.read(stream, period, ("PRECT", *_FRACTIONS))
+        fields = run.read(stream, period, ("PRECT", "PRECC", "PRECL", *FRACTIONS))
+        fields = None if fields is None else with_sums(fields)
         if fields is None or "PRECT" not in fields:
             continue
-        if not all(name in fields for name in _FRACTIONS):
-            fields = (reference.read(stream, period, _FRACTIONS) or {}) | fields
+        if not all(name in fields for name in FRACTIONS):
+            fields = (reference.read(stream, period, FRACTIONS) or {}) | fields
         surfaces = _surfaces(fields)
-        counts = counts + PrecipitationCounts.of(fields["PRECT"], reference.grid.area, surfaces)
+        area = reference.grid.area
+        counts = counts + PrecipitationCounts.of(fields["PRECT"], area, surfaces, weights)
     return counts
 
 
 def _surfaces(fields: dict[str, Array]) -> NDArray[np.bool_]:
     """Surface types of the columns; without fractions every type but ``all`` is empty."""
-    if all(name in fields for name in _FRACTIONS):
-        return surface_members(*(fields[name] for name in _FRACTIONS))
+    if all(name in fields for name in FRACTIONS):
+        return surface_members(*(fields[name] for name in FRACTIONS))
     nothing = np.zeros_like(fields["PRECT"])
     return surface_members(nothing, nothing, nothing)
-
-
-def tropopause_pressure(mean: dict[str, Array], grid: ColumnGrid) -> Array:
-    """Pressure (column,) [Pa] of the lapse-rate tropopause of a time mean; NaN without one."""
-    pressure = grid.midpoint_pressure(mean["PS"])
-    heights = midpoint_heights(mean["T"], mean["Q"], grid.interface_pressure(mean["PS"]), E3SM)
-    return lapse_rate_tropopause(mean["T"], heights, pressure)

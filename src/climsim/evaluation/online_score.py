@@ -97,9 +97,16 @@ class TimeMeans:
         return mass_weights(self.grid, self.mean.reference["PS"])
 
     def zonal(self, name: str, reference: bool = False) -> Array:
-        """Zonal mean (..., latitude) of a field of the run, or of the reference."""
+        """Zonal mean (..., latitude) of a field of the run, or of the reference.
+
+        Fields with levels may leave the first month out, see `Definitions`.
+        """
         if (name, reference) not in self._zonal:
-            side = self.mean.reference if reference else self.mean.run
+            mean = self.mean
+            later, whole = (
+                (mean.later_reference, mean.reference) if reference else (mean.later_run, mean.run)
+            )
+            side = later if name in later else whole
             self._zonal[name, reference] = zonal_mean(side[name], self.grid.lat, self.grid.area)
         return self._zonal[name, reference]
 
@@ -135,7 +142,7 @@ class TimeMeanScore(OnlineScore[TimeMeans]):
 class PrecipitationScore(OnlineScore[PrecipitationCounts]):
     """A score of the distribution of precipitation."""
 
-    comment = "means of stream {stream}"
+    comment = "{samples}"
 
 
 def fields_read() -> tuple[str, ...]:

@@ -31,13 +31,16 @@ def tests_survival(runs: xarray.Dataset) -> NDArray[np.bool_]:
 def comparable(runs: xarray.Dataset) -> NDArray[np.bool_]:
     """Which runs (run,) may be compared by their time means.
 
-    Those that stayed stable and whose mean is as long as the longest of these: shorter means are
-    nearer to the start that all runs share, which flatters them. None where every run died.
+    Those that stayed stable, or became unstable after all that the mean is over, and whose mean is
+    as long as the longest of these: shorter means are nearer to the start that all runs share,
+    which flatters them. None where every run died before.
 
     Args:
         runs: online metrics along ``run``.
     """
-    return _longest(runs, ~became_unstable(runs))
+    window = float(runs.attrs.get("mean_window", np.inf))
+    whole = runs["mean_days"].values >= window - _SAME_LENGTH
+    return _longest(runs, ~became_unstable(runs) | whole)
 
 
 def leading(runs: xarray.Dataset) -> NDArray[np.bool_]:

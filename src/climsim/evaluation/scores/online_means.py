@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.evaluation.derived import RAIN_BY_SURFACE, TROPOPAUSE
 from climsim.evaluation.metrics import weighted_mean, weighted_rmse
-from climsim.evaluation.online_run import mass_weighted_rmse, tropopause_pressure
+from climsim.evaluation.online_run import mass_weighted_rmse
 from climsim.evaluation.online_score import (
     LOSSES,
     PROFILE_FIELDS,
@@ -28,6 +29,7 @@ class MeanRmse(TimeMeanScore):
     long_name = "mass-weighted RMSE of time-mean {what}"
     subjects = PROFILE_FIELDS
     weights = "layer mass, area"
+    comment = "{month_weights}"
 
     def values(self, state: TimeMeans, subject: Subject) -> float | None:
         pair = state.pair(subject)
@@ -58,6 +60,7 @@ class ZonalBias(TimeMeanScore):
     subjects = PROFILE_FIELDS
     dims = ("level", "latitude")
     weights = "area"
+    comment = "{first_month}; {month_weights}"
 
     def values(self, state: TimeMeans, subject: Subject) -> Array | None:
         return _zonal_bias(state, subject)
@@ -120,6 +123,22 @@ class SurfaceRmse(TimeMeanScore):
 
 
 @register
+class RainBySurface(TimeMeanScore):
+    """Zonal mean of precipitation over each surface type, mean by mean, then over time."""
+
+    name = "zonal_precipitation_by_surface"
+    long_name = "zonal mean of precipitation by surface type"
+    subjects = ALL
+    units = "m s-1"
+    dims = ("surface", "latitude")
+    weights = "area times surface fraction"
+    comment = "{month_weights}"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return state.mean.run.get(RAIN_BY_SURFACE)
+
+
+@register
 class LossByLevel(TimeMeanScore):
     """Area mean of a predicted or true loss by level."""
 
@@ -152,7 +171,7 @@ class LossZonalMean(TimeMeanScore):
 
 @register
 class Tropopause(TimeMeanScore):
-    """Zonal mean of the lapse-rate tropopause of the reference."""
+    """Zonal mean of the pressure of the tropopause of the reference (`tropopause`)."""
 
     name = "tropopause"
     long_name = "zonal mean of the tropopause pressure of the reference"
@@ -160,7 +179,7 @@ class Tropopause(TimeMeanScore):
     units = "Pa"
     dims = ("latitude",)
     weights = "area"
-    comment = "lapse-rate definition of the World Meteorological Organization"
+    comment = "{tropopause}"
     of_reference = True
 
     def values(self, state: TimeMeans, subject: Subject) -> Array | None:
@@ -197,8 +216,8 @@ def _zonal_bias(state: TimeMeans, subject: Subject) -> Array | None:
 def _tropopause(state: TimeMeans) -> Array | None:
     """Zonal-mean pressure (latitude,) of the reference's tropopause, over columns that have one."""
     grid, reference = state.grid, state.mean.reference
-    if not all(name in reference for name in ("T", "Q", "PS")):
+    if TROPOPAUSE not in reference:
         return None
-    column = tropopause_pressure(reference, grid)
+    column = reference[TROPOPAUSE]
     found = np.isfinite(column)
     return zonal_mean(np.where(found, column, 0.0), grid.lat, grid.area * found)

@@ -31,6 +31,20 @@ class PrecipitationFrequency(_OfSurfaces):
 
 
 @register
+class PrecipitationDensity(_OfSurfaces):
+    """Density in bins of 4 mm/day from -2 to 178, by surface type (paper)."""
+
+    name = "precipitation_density"
+    long_name = "density of precipitation"
+    units = "(mm d-1)-1"
+    dims = ("surface", "rain_step")
+    weights = "area times time-mean surface fraction, samples"
+
+    def values(self, state: PrecipitationCounts, subject: Subject) -> Array:
+        return state.density()
+
+
+@register
 class PrecipitationQuantile(_OfSurfaces):
     """Quantiles, likewise."""
 

@@ -1,0 +1,182 @@
+"""Online metrics by the paper's definitions, computed again from the raw fields in plain NumPy."""
+
+from dataclasses import replace
+
+import netCDF4
+import numpy as np
+import pytest
+import xarray
+
+from climsim.constants import E3SM
+from climsim.errors import ClimSimError
+from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.regions import N_BINS
+from climsim.physics.thermodynamics import midpoint_heights
+from climsim.results.stability import comparable
+from tests.evaluation_synthetic import make_grid, write_run
+
+GRID = make_grid(columns=11, levels=7)
+BIN = np.minimum((GRID.lat + 90) // 10, 17).astype(int)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("paper")
+    for name, growing in (("mmf1", 0.0), ("unet-v6-7", 1.0)):
+        write_run(root / name, months=3, growing=growing, seed=1, grid=GRID)
+        write_run(root / name, days=2, growing=growing, seed=1, grid=GRID)
+    return root
+
+
+@pytest.fixture
+def config(folders, tmp_path):
+    return OnlineConfig((folders / "unet-v6-7",), folders / "mmf1", tmp_path / "online.nc")
+
+
+@pytest.fixture(scope="module")
+def metrics(folders):
+    return scored(OnlineConfig((folders / "unet-v6-7",), folders / "mmf1", folders / "online.nc"))
+
+
+def scored(config):
+    with xarray.open_dataset(evaluate_online(config)) as dataset:
+        return dataset.load()
+
+
+def months(folder, name, stream="h0"):
+    """A field (mean, ...) of all files of a stream."""
+    found = []
+    for path in sorted(folder.glob(f"*.eam.{stream}.*.nc")):
+        with netCDF4.Dataset(path) as file:
+            found.append(np.ma.getdata(file[name][0]).astype(float))
+    return np.stack(found)
+
+
+def zonal(values, weights=GRID.area):
+    """Weighted mean (..., bin) over the columns in each bin of 10 degrees."""
+    rows = [(values * weights * (b == BIN)).sum(-1) for b in range(N_BINS)]
+    total = np.stack([(weights * (b == BIN)).sum(-1) for b in range(N_BINS)], axis=-1)
+    with np.errstate(invalid="ignore"):
+        return np.stack(rows, axis=-1) / total
+
+
+def test_tropopause_is_the_time_mean_of_the_coupler_level(metrics, folders):
+    t, q, ps = (months(folders / "mmf1", name) for name in ("T", "Q", "PS"))
+    nominal = GRID.hyam * 1e5 + GRID.hybm * 1e5
+    found = np.full(ps.shape, np.nan)
+    for month, column in np.ndindex(ps.shape):
+        p = GRID.hyam * 1e5 + GRID.hybm * ps[month, column]
+        edges = (GRID.hyai * 1e5 + GRID.hybi * ps[month, column])[:, None]
+        z = midpoint_heights(t[month, :, [column]].T, q[month, :, [column]].T, edges, E3SM)[:, 0]
+        kappa = E3SM.dry_air_gas_constant / E3SM.dry_air_heat_capacity
+        theta = t[month, :, column] * (1e5 / p) ** kappa
+        for level in range(1, len(p) - 1):
+            slope = (theta[level - 1] - theta[level + 1]) / (z[level - 1] - z[level + 1])
+            if slope > 0.01 and p[level] <= 4e4:
+                found[month, column] = nominal[level]
+    expected = zonal(np.nanmean(found, axis=0))
+    np.testing.assert_allclose(metrics["tropopause"], expected, rtol=1e-6)
+    assert "coupler (paper)" in metrics["tropopause"].attrs["comment"]
+
+
+def test_tropopause_of_the_world_meteorological_organization_is_an_option(config, metrics):
+    other = scored(replace(config, tropopause="wmo"))
+    assert "World Meteorological Organization (option)" in other["tropopause"].attrs["comment"]
+    assert other.attrs["tropopause"] == "wmo"
+    assert not np.allclose(other["tropopause"], metrics["tropopause"], equal_nan=True)
+
+
+def test_condensate_tendency_is_summed_before_its_error_is_taken(metrics, folders):
+    run, truth = (
+        (months(folders / n, "DQ2PHYS") + months(folders / n, "DQ3PHYS")).mean(axis=0)
+        for n in ("unet-v6-7", "mmf1")
+    )
+    ps = months(folders / "mmf1", "PS").mean(axis=0)
+    dp = np.diff(GRID.hyai[:, None] * 1e5 + GRID.hybi[:, None] * ps, axis=0)
+    expected = np.sqrt(np.average((run - truth) ** 2, weights=dp * GRID.area))
+    assert float(metrics["rmse_mean_DQnPHYS"][0]) == pytest.approx(expected, rel=1e-5)
+    assert "growth_monthly_DQnPHYS" in metrics
+
+
+def test_months_count_equally_and_by_their_length_as_an_option(config, metrics, folders):
+    run, truth = (months(folders / n, "T") for n in ("unet-v6-7", "mmf1"))
+    by_length = scored(replace(config, month_weights="length"))
+    for found, weights in ((metrics, [1, 1, 1]), (by_length, [31, 28, 31])):
+        mean = np.average(run - truth, axis=0, weights=weights)
+        expected = np.sqrt(np.average(mean**2, axis=-1, weights=GRID.area))
+        np.testing.assert_allclose(found["rmse_profile_T"][0], expected, rtol=2e-4)
+    assert "means count equally (paper)" in metrics["rmse_mean_T"].attrs["comment"]
+    assert "length (option)" in by_length["rmse_mean_T"].attrs["comment"]
+
+
+def test_zonal_bias_leaves_the_first_month_out_unless_it_is_to_be_counted(config, metrics, folders):
+    difference = months(folders / "unet-v6-7", "Q") - months(folders / "mmf1", "Q")
+    counted = scored(replace(config, first_month="counted"))
+    for found, first in ((metrics, 1), (counted, 0)):
+        expected = zonal(difference[first:].mean(axis=0))
+        np.testing.assert_allclose(found["zonal_bias_Q"][0], expected, rtol=1e-3, atol=1e-9)
+    assert metrics["zonal_bias_Q"].attrs["comment"].startswith("without the first month (paper)")
+
+
+def test_precipitation_by_surface_weighs_area_times_fraction_month_by_month(metrics, folders):
+    rain = months(folders / "unet-v6-7", "PRECT")
+    for surface, name in (("all", None), ("land", "LANDFRAC"), ("sea ice", "ICEFRAC")):
+        share = 1.0 if name is None else months(folders / "unet-v6-7", name)
+        expected = zonal(rain, share * GRID.area * np.ones_like(rain)).mean(axis=0)
+        found = metrics["zonal_precipitation_by_surface"].sel(run="unet-v6-7", surface=surface)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_rain_density_has_the_bins_and_weights_of_the_paper(metrics, folders):
+    rate = months(folders / "unet-v6-7", "PRECT", "h2") * 86400 * 1000
+    fraction = months(folders / "mmf1", "OCNFRAC").mean(axis=0)
+    weights = np.tile(GRID.area * fraction, (len(rate), 1))
+    edges = np.arange(-2, 180, 4)
+    expected, _ = np.histogram(rate.ravel(), bins=edges, weights=weights.ravel(), density=True)
+    found = metrics["precipitation_density"].sel(run="unet-v6-7", surface="ocean")
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert metrics["rain_step"].values.tolist() == list(range(0, 177, 4))
+    assert metrics["precipitation_density"].attrs["comment"] == "means of stream h2"
+
+
+def test_samples_without_a_mean_are_called_instantaneous(folders, tmp_path):
+    for name in ("mmf1", "unet-v6-7"):
+        write_run(tmp_path / name, days=1, seed=1, grid=GRID)
+        for path in (tmp_path / name).glob("*.h2.*.nc"):
+            with netCDF4.Dataset(path, "a") as file:
+                del file["PRECT"].cell_methods
+    config = OnlineConfig((tmp_path / "unet-v6-7",), tmp_path / "mmf1", tmp_path / "o.nc")
+    about = scored(config)["precipitation_density"].attrs["comment"]
+    assert about == "instantaneous samples of stream h2"
+
+
+def test_part_of_a_month_is_no_month_and_years_end_the_mean(tmp_path):
+    grid = make_grid(columns=5, levels=5)
+    for name, count, status in (("mmf1", 26, {}), ("unet-v6-7", 13, {"status": "unstable"})):
+        write_run(tmp_path / name, months=count, seed=1, growing=0.2, grid=grid, record=status)
+        first = sorted((tmp_path / name).glob("*.h0.*.nc"))[0]
+        with netCDF4.Dataset(first, "a") as file:
+            file["time_bnds"][0, 0] = file["time_bnds"][0, 1] - 6.0
+    config = OnlineConfig((tmp_path / "unet-v6-7",), tmp_path / "mmf1", tmp_path / "o.nc", years=1)
+    found = scored(config)
+    assert found.sizes["month"] == 25
+    assert float(found["mean_days"][0]) == found.attrs["mean_window"] == 365
+    members = found.isel(run=[0])
+    assert comparable(members).tolist() == [True]
+    assert comparable(scored(replace(config, years=0)).isel(run=[0])).tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"tropopause": "cold point"},
+            "tropopause: expected one of coupler, wmo, found 'cold point'",
+        ),
+        ({"month_weights": "days"}, "month_weights: expected one of equal, length, found 'days'"),
+        ({"years": -1}, "years: expected a whole number >= 0, found -1"),
+    ],
+)
+def test_unknown_definitions_are_refused_by_name(config, change, message):
+    with pytest.raises(ClimSimError, match=message):
+        replace(config, **change)
