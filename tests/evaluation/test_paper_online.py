@@ -170,8 +170,8 @@ def test_part_of_a_month_is_no_month_and_years_end_the_mean(tmp_path):
     ("change", "message"),
     [
         (
-            {"tropopause": "cold point"},
-            "tropopause: expected one of coupler, wmo, found 'cold point'",
+            {"tropopause": "cold"},
+            "tropopause: expected one of coupler, wmo, found 'cold'",
         ),
         ({"month_weights": "days"}, "month_weights: expected one of equal, length, found 'days'"),
         ({"years": -1}, "years: expected a whole number >= 0, found -1"),

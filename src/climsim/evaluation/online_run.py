@@ -178,7 +178,8 @@ def time_mean(
     # A time mean is over the means that hold the field, and says where that is not all of them.
     for name in sorted(n for n, days in lengths.items() if days < total):
         run.note(f"{name}: only in {lengths[name]:g} of {total:g} days of the time mean")
-    return TimeMean(*(mean.fields() for mean in (*whole, *later)), days=total)
+    own, truth, own_later, truth_later = (mean.fields() for mean in (*whole, *later))
+    return TimeMean(own, truth, own_later, truth_later, total)
 
 
 def _pair(
