@@ -16,7 +16,8 @@ import numpy as np
 import xarray
 
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
-from climsim.export import export_model, load_emulator
+from climsim.export.loading import load_emulator
+from climsim.export.writing import export_model
 from climsim.variables import OUTPUTS
 
 SHOWN = ("ptend_t", "ptend_q0001")

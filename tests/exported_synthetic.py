@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from climsim.configuration import compose_config
-from climsim.export import ExportConfig, run_export
+from climsim.export.writing import ExportConfig, run_export
 from climsim.networks import build_network
 from climsim.training.checkpoint import describe_model, save_model
 from climsim.transforms import from_statistics

@@ -21,9 +21,9 @@ def run(*arguments):
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_every_stage_names_real_functions_and_a_buildable_configuration(stage):
-    assert callable(stages.load(stage.function))
-    values = compose_config(stage.config, stage.overrides(stage.example.split()))
-    assert build_config(stages.load(stage.config_class), values)
+    assert callable(stages.load(stage.run))
+    values = compose_config(stage.name, stage.overrides(stage.example.split()))
+    assert build_config(stages.load(stage.config), values)
 
 
 def _keys(value):
@@ -43,9 +43,9 @@ def _same(keys, shipped, where):
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
 def test_shipped_configuration_shows_every_setting(stage):
-    values = compose_config(stage.config, stage.overrides(stage.example.split()))
-    config = build_config(stages.load(stage.config_class), values)
-    _same(_keys(config), values, stage.config)
+    values = compose_config(stage.name, stage.overrides(stage.example.split()))
+    config = build_config(stages.load(stage.config), values)
+    _same(_keys(config), values, stage.name)
 
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: "-".join(stage.path))
@@ -54,7 +54,7 @@ def test_help_lists_every_key(stage, capsys):
         cli.main([*stage.path, "--help"])
     assert exit_info.value.code == 0
     text = capsys.readouterr().out
-    for key in flat_defaults(stage.config):
+    for key in flat_defaults(stage.name):
         assert key in text
 
 

@@ -1,5 +1,6 @@
 """What users and scripts meet on the command line besides the settings."""
 
+import dataclasses
 import json
 import logging
 
@@ -11,7 +12,8 @@ from climsim.configuration import flat_defaults
 from climsim.console import configure_logging
 from climsim.keys import keys
 from climsim.plugins import load_reference
-from climsim.stages import STAGES, Stage, load
+from climsim.stages import STAGES, load
+from climsim.stages import stage as find_stage
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def wording(text):
 
 @pytest.mark.parametrize("name", ["train", "evaluate_online", "prepare"])
 def test_help_gives_every_key_its_meaning(name, climsim):
-    stage = next(stage for stage in STAGES if stage.config == name)
+    stage = next(stage for stage in STAGES if stage.name == name)
     _, shown, _ = climsim(*stage.path, "--help")
-    for key in keys(load(stage.config_class), flat_defaults(name)):
+    for key in keys(load(stage.config), flat_defaults(name)):
         assert key.name in shown
         assert wording(key.meaning.replace("`", ""))[1:] in wording(shown)
 
@@ -139,10 +141,9 @@ def test_refused_command_leaves_nothing_behind(words, climsim, tmp_path):
 
 
 def test_scores_follow_the_product(monkeypatch, climsim):
-    stage = Stage(
-        ("data", "variables"), "variables", "climsim.variable_table:VariablesConfig",
-        "test_command_line:product", "", "", scores="test_command_line:scores",
-    )  # fmt: skip
+    stage = dataclasses.replace(
+        find_stage("variables"), run="test_command_line:product", scores="test_command_line:scores"
+    )
     result = CliRunner().invoke(cli._stage_command(stage), [])
     lines = result.output.splitlines()
     assert lines[0].startswith("data variables: made.nc (")

@@ -12,10 +12,10 @@ import torch
 from climsim.configuration import compose_config
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
-from climsim.export import ExportConfig, export_model, load_emulator, run_export, trial
-from climsim.export.loading import METADATA_NAME
+from climsim.export import trial
+from climsim.export.loading import METADATA_NAME, load_emulator
 from climsim.export.probe import training_columns
-from climsim.export.writing import relative_difference
+from climsim.export.writing import ExportConfig, export_model, relative_difference, run_export
 from climsim.interfaces import V2, V6, encoding
 from climsim.networks import NETWORKS, build_network
 from climsim.physics.thermodynamics import liquid_fraction

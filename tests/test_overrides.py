@@ -1,10 +1,11 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from climsim.configuration import build_config, choices, compose_config
+from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.evaluation.online import OnlineConfig
 from climsim.overrides import friendly, quoted, split_values
+from climsim.schema import schema
 from climsim.training.config import TrainConfig
 
 ONLINE = {"runs": "runs=r", "reference": "reference=f", "out": "out=o"}
@@ -13,12 +14,12 @@ TRAIN = ("data.store=s", "out=o")
 
 def online(*overrides):
     given = {**ONLINE, **{text.partition("=")[0]: text for text in overrides}}
-    values = compose_config("evaluate_online", list(given.values()), None, OnlineConfig)
+    values = compose_config("evaluate_online", list(given.values()))
     return build_config(OnlineConfig, values)
 
 
 def train(*overrides):
-    values = compose_config("train", [*TRAIN, *overrides], None, TrainConfig)
+    values = compose_config("train", [*TRAIN, *overrides])
     return build_config(TrainConfig, values)
 
 
@@ -129,9 +130,9 @@ def test_unclosed_bracket_says_how_to_quote():
 
 
 def test_user_code_with_spaces_in_its_path_names_the_network():
-    assert friendly(["network=my code/x.py:Net"], choices("train"), TrainConfig) == [
-        "network.name='my code/x.py:Net'"
-    ]
+    assert friendly(
+        ["network=my code/x.py:Net"], schema("train").choices_of_groups(), TrainConfig
+    ) == ["network.name='my code/x.py:Net'"]
 
 
 def test_values_are_split_at_commas_outside_quotes_and_brackets():

@@ -44,8 +44,8 @@ WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",), ("online", "
 
 def _run(path, key, value, others):
     stage = next(s for s in STAGES if s.path == path)
-    values = compose_config(stage.config, [*others.split(), f"{key}={value}"])
-    load(stage.function)(build_config(load(stage.config_class), values), None)
+    values = compose_config(stage.name, [*others.split(), f"{key}={value}"])
+    load(stage.run)(build_config(load(stage.config), values), None)
 
 
 def _content(folder):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import climsim
-from climsim.export import load_emulator
+from climsim.export.loading import load_emulator
 from climsim.export.probe import probe_columns
 from climsim.interfaces import V2
 from climsim.variables import OUTPUTS, TARGETS

@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from climsim.cli import main_group
-from climsim.configuration import CONFIG_MODULE, choices, flat_defaults
+from climsim.configuration import flat_defaults
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.keys import OF_THE_RUN
 from climsim.hosts.gcm.config import GcmConfig
 from climsim.keys import Key, dataclass_keys, keys
-from climsim.stages import STAGES, Stage, load
+from climsim.schema import CONFIG_MODULE, schema
+from climsim.stages import STAGES, Stage
 from climsim.workflow.run import ExperimentConfig
 
 OF_HOST = "host_options."
@@ -35,15 +36,15 @@ def table(rows: list[Key]) -> Iterator[str]:
 
 def stage_section(stage: Stage) -> Iterator[str]:
     """Heading, example, keys and choices of one command."""
-    command = " ".join(stage.path)
+    command, shipped = stage.command, schema(stage.name)
     yield from (f"## climsim {command}", "", stage.summary, "")
     yield from ("```sh", f"climsim {command} {stage.example}", "```", "")
-    for group, names in choices(stage.config).items():
+    for group, names in shipped.choices_of_groups().items():
         listed = ", ".join(f"`{name}`" for name in names)
         yield from (f"`{group}=` one of {listed} ([values](choices.md)).", "")
-    defaults = flat_defaults(stage.config)
+    defaults = flat_defaults(stage.name)
     own = {name: value for name, value in defaults.items() if not name.startswith(OF_HOST)}
-    yield from table(keys(load(stage.config_class), own))
+    yield from table(keys(shipped.cls, own))
 
 
 def other_commands() -> Iterator[str]:

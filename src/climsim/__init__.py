@@ -10,7 +10,7 @@ from climsim.errors import ClimSimError
 
 if TYPE_CHECKING:
     from climsim.data.store.opened import open_store
-    from climsim.export import load_emulator
+    from climsim.export.loading import load_emulator
     from climsim.networks import build_network, load_published
 
     __version__: str
@@ -26,7 +26,7 @@ __all__ = [
 
 _PUBLIC = {
     "build_network": "climsim.networks",
-    "load_emulator": "climsim.export",
+    "load_emulator": "climsim.export.loading",
     "load_published": "climsim.networks",
     "open_store": "climsim.data.store.opened",
 }

@@ -31,12 +31,12 @@ def run_stage(stage: Stage, values: dict[str, Any], as_json: bool = False) -> An
     from climsim.configuration import build_config
     from climsim.console import peak_memory, progress_bar
 
-    title = " ".join(stage.path)
-    config = build_config(load(stage.config_class), values)
+    title = stage.command
+    config = build_config(load(stage.config), values)
     started = time.perf_counter()
     quiet = shown().quiet
     with progress_bar(title, shown=not quiet) as progress:
-        result = load(stage.function)(config, progress)
+        result = load(stage.run)(config, progress)
     seconds = time.perf_counter() - started
     cost = f"{seconds:.1f} s, {peak_memory() / 2**20:.0f} MiB at most"
     scores = load(stage.scores)(result) if stage.scores else ()
@@ -88,8 +88,7 @@ def _stage_command(stage: Stage) -> click.Command:
         else:
             from climsim.configuration import compose_config
 
-            cls = load(stage.config_class)
-            values = compose_config(stage.config, overrides, config_dir, cls)
+            values = compose_config(stage.name, overrides, config_dir)
             result = run_stage(stage, values, as_json)
             # A report that found something wrong stops a shell script or a CI job.
             if getattr(result, "ok", True) is False:
@@ -113,7 +112,7 @@ def _print_config(stage: Stage, overrides: Sequence[str], folder: str | None) ->
 
     from climsim.configuration import compose_config
 
-    values = compose_config(stage.config, overrides, folder, load(stage.config_class))
+    values = compose_config(stage.name, overrides, folder)
     click.echo(OmegaConf.to_yaml(values), nl=False)
 
 

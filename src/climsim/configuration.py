@@ -1,7 +1,7 @@
 """From ``key=value`` overrides to the frozen configuration objects of the library.
 
-Hydra composes the groups in ``climsim.conf``; dacite builds the dataclass, refusing unknown keys
-and wrong types. Every problem becomes one line that names the key.
+Hydra composes defaults and choices (`climsim.schema`); dacite builds the dataclass, refusing
+unknown keys and wrong types. Every problem becomes one line that names the key.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dacite
-import yaml
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -26,25 +24,20 @@ from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_add
 from climsim.errors import ClimSimError
 from climsim.keys import element, hints, is_list, is_text, members_of, nested, type_text
 from climsim.overrides import friendly
-from climsim.stages import command_of
+from climsim.schema import CONFIG_MODULE, Schema, schema
 
-CONFIG_MODULE = "climsim.conf"
 T = TypeVar("T")
 
 
 def compose_config(
-    name: str,
-    overrides: Sequence[str] = (),
-    folder: str | None = None,
-    cls: type | None = None,
+    name: str, overrides: Sequence[str] = (), folder: str | None = None
 ) -> dict[str, Any]:
-    """Compose and resolve one of the shipped configurations.
+    """Compose and resolve a configuration.
 
     Args:
-        name: file name in ``climsim.conf`` without ``.yaml``.
+        name: of a stage, or ``"experiment"``.
         overrides: such as ``"seed=7"`` or ``"network=unet"`` (see `climsim.overrides`).
         folder: a user's folder of further configuration groups (such as ``network/mine.yaml``).
-        cls: dataclass of the configuration: it says which values are texts, paths or lists.
 
     Returns:
         Plain nested dictionaries, every interpolation resolved.
@@ -52,32 +45,38 @@ def compose_config(
     Raises:
         ClimSimError: for an unknown key or choice, a malformed override or a value not given.
     """
+    wanted = schema(name)
     search = [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
     try:
-        with initialize_config_module(CONFIG_MODULE, version_base=None):
-            given = friendly(overrides, choices(name), cls)
-            config = compose(name, overrides=[*given, *search])
-            _require_values(config, name)
-            resolved = OmegaConf.to_container(config, resolve=True)
+        given = friendly(overrides, wanted.choices_of_groups(), wanted.cls)
+        config = _composed(wanted, [*given, *search])
+        _require_values(config, wanted)
+        resolved = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise one_line(error, name) from error
+        raise one_line(error, wanted) from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
 
 
-def _require_values(config: DictConfig, name: str) -> None:
+def _composed(wanted: Schema, overrides: Sequence[str] = ()) -> DictConfig:
+    wanted.register()
+    with initialize_config_module(CONFIG_MODULE, version_base=None):
+        return compose(wanted.name, overrides=list(overrides))
+
+
+def _require_values(config: DictConfig, wanted: Schema) -> None:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         given = " ".join(f"{key}=..." for key in missing)
-        raise ClimSimError(f"{command_of(name)}: no value for {', '.join(missing)}: add {given}")
+        raise ClimSimError(f"{wanted.command}: no value for {', '.join(missing)}: add {given}")
 
 
-def one_line(error: Exception, name: str) -> ClimSimError:
+def one_line(error: Exception, wanted: Schema) -> ClimSimError:
     """What Hydra says in many lines.
 
     Args:
         error: raised by Hydra or OmegaConf.
-        name: the configuration that was composed.
+        wanted: the configuration that was composed.
     """
     text = str(error)
     if isinstance(error, MissingConfigException) and "Available options" in text:
@@ -87,34 +86,9 @@ def one_line(error: Exception, name: str) -> ClimSimError:
         return ClimSimError(f"unknown choice {choice!r}: expected one of {', '.join(options)}")
     found = re.match(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and found:
-        return _unknown_key(found[1], name)
-    return ClimSimError(f"{command_of(name)}: {' '.join(text.split())}")
-
-
-def choices(name: str) -> dict[str, list[str]]:
-    """Groups of a shipped configuration and what each can be set to.
-
-    Args:
-        name: file name in ``climsim.conf`` without ``.yaml``.
-
-    Returns:
-        For each group, such as ``"network"``, the names of its files.
-    """
-    root = resources.files(CONFIG_MODULE)
-    shipped = yaml.safe_load((root / f"{name}.yaml").read_text())
-    defaults = shipped.get("defaults", [])
-    groups = [str(key) for item in defaults if not isinstance(item, str) for key in item]
-    return {
-        group: sorted(file.name.removesuffix(".yaml") for file in (root / group).iterdir())
-        for group in groups
-    }
-
-
-def known_keys(name: str) -> list[str]:
-    """Every dotted key of a shipped configuration, missing values included."""
-    with initialize_config_module(CONFIG_MODULE, version_base=None):
-        config = compose(name)
-    return sorted(flatten(OmegaConf.to_container(config, resolve=False)))
+        known = [*sorted(flat_defaults(wanted.name)), *wanted.choices]
+        return unknown_key(found[1], known, wanted.command)
+    return ClimSimError(f"{wanted.command}: {' '.join(text.split())}")
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -128,14 +102,15 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def flat_defaults(name: str) -> dict[str, Any]:
-    """Dotted keys and their default values, ``???`` for those the user must give."""
-    with initialize_config_module(CONFIG_MODULE, version_base=None):
-        config = compose(name)
-    return flatten(OmegaConf.to_container(config, resolve=False))
+    """Dotted keys of a configuration and their values under the default choices.
 
+    Args:
+        name: of a stage, or ``"experiment"``.
 
-def _unknown_key(key: str, name: str) -> ClimSimError:
-    return unknown_key(key, [*known_keys(name), *choices(name)], command_of(name))
+    Returns:
+        The values, ``???`` for those that the user must give.
+    """
+    return flatten(OmegaConf.to_container(_composed(schema(name)), resolve=False))
 
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:

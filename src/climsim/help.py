@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from climsim.keys import Key
-from climsim.stages import Stage, load
+from climsim.stage import Stage
 
 _KEY_WIDTH = 34
 
@@ -19,23 +19,24 @@ class StageCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the keys below the options."""
-        from climsim.configuration import choices, flat_defaults
+        from climsim.configuration import flat_defaults
         from climsim.keys import keys
+        from climsim.schema import schema
 
-        groups = choices(self.stage.config)
+        shipped = schema(self.stage.name)
+        groups = shipped.choices_of_groups()
         if groups:
             with formatter.section("Choices (group=name)"):
                 formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
-        cls = load(self.stage.config_class)
-        write_keys(formatter, keys(cls, flat_defaults(self.stage.config)))
+        write_keys(formatter, keys(shipped.cls, flat_defaults(shipped.name)))
         with formatter.section("Example"):
-            formatter.write_text(f"climsim {' '.join(self.stage.path)} {self.stage.example}")
+            formatter.write_text(f"climsim {self.stage.command} {self.stage.example}")
 
     def known_keys(self) -> list[str]:
         """Groups and dotted keys."""
-        from climsim.configuration import choices, flat_defaults
+        from climsim.configuration import flat_defaults
 
-        return [*choices(self.stage.config), *flat_defaults(self.stage.config)]
+        return [*self.stage.choices, *flat_defaults(self.stage.name)]
 
 
 def write_keys(formatter: click.HelpFormatter, keys: Sequence[Key]) -> None:

@@ -122,7 +122,7 @@ def describe_key(cls: type, name: str) -> tuple[str, str]:
 
 
 def keys(cls: type, defaults: dict[str, Any]) -> list[Key]:
-    """Every key of a configuration in the order of its shipped file.
+    """Every key of a configuration in the order of its fields.
 
     Args:
         cls: its dataclass.

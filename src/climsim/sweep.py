@@ -15,10 +15,7 @@ from typing import Any
 import click
 
 from climsim.errors import ClimSimError
-from climsim.stages import Stage, load
-
-_PRODUCTS = ("out", "folder")
-"""Keys that say where a run writes."""
+from climsim.stage import Stage
 
 
 def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
@@ -38,10 +35,11 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from climsim.configuration import CONFIG_MODULE, choices, one_line
+    from climsim.configuration import one_line
     from climsim.overrides import friendly
+    from climsim.schema import CONFIG_MODULE, schema
 
-    _check_products(overrides)
+    _check_products(stage, overrides)
     runs: dict[str, int] = {}
 
     def job(config: Any) -> None:
@@ -51,23 +49,24 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
             raise KeyboardInterrupt
 
     extra = ["--config-dir", folder] if folder else []
-    groups, cls = choices(stage.config), load(stage.config_class)
-    given = friendly(overrides, groups, cls, sweep=True)
-    sys.argv = [f"climsim-{stage.config}", "--multirun", *extra, *given]
+    shipped = schema(stage.name)
+    shipped.register()
+    given = friendly(overrides, shipped.choices_of_groups(), shipped.cls, sweep=True)
+    sys.argv = [f"climsim-{stage.name}", "--multirun", *extra, *given]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, and ends the program
-    where = {"config_path": f"pkg://{CONFIG_MODULE}", "config_name": stage.config}
+    where = {"config_path": f"pkg://{CONFIG_MODULE}", "config_name": stage.name}
     try:
         hydra.main(version_base=None, **where)(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise one_line(error, stage.config) from error
+        raise one_line(error, shipped) from error
     _summarize(stage, runs)
 
 
-def _check_products(overrides: Sequence[str]) -> None:
+def _check_products(stage: Stage, overrides: Sequence[str]) -> None:
     """Refuse runs that would write to one place, before the first of them has taken hours."""
     for override in overrides:
         key, _, value = override.partition("=")
-        if key in _PRODUCTS and "${" not in value and "," not in value:
+        if key == stage.makes and "${" not in value and "," not in value:
             raise ClimSimError(
                 f"{override}: expected a place of its own for every run of a sweep, found one for "
                 f"all: name the swept keys in it, such as '{override}/${{network.name}}-${{seed}}'"
@@ -84,6 +83,6 @@ def _summarize(stage: Stage, runs: dict[str, int]) -> None:
     failed = [run for run, code in runs.items() if code != 0]
     done = len(runs) - len(failed)
     text = f"; failed: {', '.join(failed)}" if failed else ""
-    click.echo(f"{' '.join(stage.path)}: {done} of {len(runs)} runs of the sweep done{text}")
+    click.echo(f"{stage.command}: {done} of {len(runs)} runs of the sweep done{text}")
     if failed:
         raise SystemExit(1)

@@ -12,7 +12,7 @@ import click
 from climsim.cli import main_group
 from climsim.configuration import compose_config
 from climsim.overrides import split_values
-from climsim.stages import STAGES, Stage, load
+from climsim.stages import STAGES, Stage
 
 INPUTS = {
     "data check": {"raw": "raw"},
@@ -84,8 +84,7 @@ def compose(stage: Stage, words: Sequence[str]) -> dict:
     known = {text.split("=")[0] for text in overrides}
     example = stage.overrides(stage.example.split())
     filled = [t for t in example if t.split("=")[0] not in known]
-    cls = load(stage.config_class)
-    return compose_config(stage.config, [*overrides, *filled], None, cls)
+    return compose_config(stage.name, [*overrides, *filled])
 
 
 def small_line(stage: Stage, words: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from climsim.data.statistics.stage import StatisticsConfig, write_statistics
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
 from climsim.evaluation.online import OnlineConfig, evaluate_online
-from climsim.export import ExportConfig, run_export
+from climsim.export.writing import ExportConfig, run_export
 from climsim.training.config import NetworkConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.run import train
 from tests.data.synthetic import STEP, make_grid, make_step, split_config

@@ -107,7 +107,7 @@ from climsim.stages import STAGES, load
 physics.full_physics(grid.model_coordinates("T10"), physics.PhysicsOptions("grey"))
 for stage in STAGES:
     if stage.path != ("explore",):
-        load(stage.function)
+        load(stage.run)
 """
 
 

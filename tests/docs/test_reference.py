@@ -42,8 +42,8 @@ def test_key_of_a_nested_dataclass_gets_its_own_type_and_meaning():
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: "-".join(stage.path))
 def test_every_key_of_a_command_has_a_type_and_a_meaning(stage):
-    defaults = flat_defaults(stage.config)
-    rows = keys(load(stage.config_class), defaults)
+    defaults = flat_defaults(stage.name)
+    rows = keys(load(stage.config), defaults)
     assert {row.name for row in rows} == set(defaults)
     assert [row.name for row in rows if not row.meaning or row.type == "NoneType"] == []
 

@@ -5,7 +5,7 @@ import pytest
 import xarray
 
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
-from climsim.export import load_emulator
+from climsim.export.loading import load_emulator
 from climsim.variables import TARGETS
 from tests.evaluation_synthetic import write_store
 from tests.exported_synthetic import LEVELS, write_model

@@ -8,7 +8,7 @@ import torch
 
 import climsim
 from climsim.errors import ClimSimError
-from climsim.export import export_model
+from climsim.export.writing import export_model
 from climsim.export_published import ImportConfig, import_checkpoint
 from climsim.interfaces import encoding
 from climsim.training.checkpoint import load_model

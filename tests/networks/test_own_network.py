@@ -12,7 +12,8 @@ import torch
 import climsim
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
-from climsim.export import ExportConfig, export_model, load_emulator, run_export
+from climsim.export.loading import load_emulator
+from climsim.export.writing import ExportConfig, export_model, run_export
 from climsim.files import file_hash
 from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from climsim.export import export_model, load_emulator
+from climsim.export.loading import load_emulator
+from climsim.export.writing import export_model
 from climsim.networks import NETWORKS, build_network
 from climsim.training.checkpoint import describe_model, save_model
 from climsim.transforms import from_statistics

@@ -14,7 +14,8 @@ import torch
 from climsim.data.store.address import StoreUrl
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
-from climsim.export import export_model, load_emulator
+from climsim.export.loading import load_emulator
+from climsim.export.writing import export_model
 from climsim.files import read_json, write_json
 from climsim.training.checkpoint import read_checkpoint
 from climsim.training.run import train

@@ -13,7 +13,8 @@ from climsim.configuration import build_config, compose_config
 from climsim.data.reading.reader import BlockReader
 from climsim.data.store.opened import open_store
 from climsim.errors import ClimSimError
-from climsim.export import export_model, load_emulator
+from climsim.export.loading import load_emulator
+from climsim.export.writing import export_model
 from climsim.files import file_hash
 from climsim.interfaces import V2, V6
 from climsim.losses import TrainingLoss

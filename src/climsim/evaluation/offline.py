@@ -118,7 +118,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
         logger.info("%s: already there, made from the same model and data", config.out)
         require_finite(config)
         return config.out
-    from climsim.export import load_emulator
+    from climsim.export.loading import load_emulator
 
     models = [load_emulator(path) for path in files]
     check_models(models, store, config)

@@ -102,7 +102,7 @@ def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int 
     # Here, not above: a run of the host's own physics then needs no torch at all.
     import torch
 
-    from climsim.export import load_emulator
+    from climsim.export.loading import load_emulator
 
     there = torch.cuda.is_available()
     if device == "cuda" and not there:

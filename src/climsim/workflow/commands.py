@@ -25,10 +25,10 @@ class _RunByDefault(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the studies, the options of a run and examples."""
-        from climsim.configuration import choices
+        from climsim.schema import EXPERIMENT, schema
 
         with formatter.section("Studies"):
-            formatter.write_text(", ".join(choices("run_experiment")["experiment"]))
+            formatter.write_text(", ".join(schema(EXPERIMENT).choices_of_groups()["experiment"]))
         with formatter.section("Options of a study"):
             records = [p.get_help_record(ctx) for p in run.params if isinstance(p, click.Option)]
             formatter.write_dl([record for record in records if record])

@@ -19,6 +19,7 @@ from climsim.hosts import batch_runner
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.products import Kind, claim, noted
 from climsim.report.failures import Failure
+from climsim.schema import EXPERIMENT
 from climsim.workflow import watch
 from climsim.workflow.config import REFERENCES, RULES, ExperimentConfig
 from climsim.workflow.failures import SHARED, find_failures, last_line, write_failures
@@ -40,7 +41,7 @@ _CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
 _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
 _STORE_MARK = "zarr.json"
-EXPERIMENT = Kind(
+_FOLDER = Kind(
     "the folder of an experiment",
     lambda path: noted(path / PLAN, "members", "jobs"),
     is_folder=True,
@@ -80,7 +81,7 @@ def run_experiment(
     if until is not None and until not in RULES:
         raise ClimSimError(f"--until: unknown stage {until!r}: expected one of {', '.join(RULES)}")
     folder = config.folder.resolve()
-    claim(folder, EXPERIMENT, key="folder")
+    claim(folder, _FOLDER, key="folder")
     study = Study(config, folder, config_dir, slurm)
     if dry_run:
         study.dry_run(until)
@@ -144,7 +145,7 @@ def study_values(
         ClimSimError: for an unknown study or key.
     """
     given = [f"experiment={name}", *overrides]
-    return compose_config("run_experiment", given, config_dir, ExperimentConfig)
+    return compose_config(EXPERIMENT, given, config_dir)
 
 
 def stage_interpreter() -> str:

@@ -122,7 +122,7 @@ def _perturbation(config: RunConfig, given: float) -> float:
 def _combination(model: Path) -> str:
     """The variable combination that an exported file names, as E3SM calls it."""
     # Here, not above: a reference case needs no torch.
-    from climsim.export import load_emulator
+    from climsim.export.loading import load_emulator
 
     emulator = load_emulator(model)
     name = emulator.interface.name

@@ -14,6 +14,7 @@ from climsim.errors import ClimSimError
 from climsim.files import remove
 from climsim.hosts.base import StepResult
 from climsim.hosts.gcm import build_host
+from climsim.hosts.gcm.config import ANALYTIC
 from climsim.hosts.gcm.host import GcmHost
 from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
 from climsim.physics.columns import Columns
@@ -43,7 +44,7 @@ class SpinupConfig:
     out: Path
     days: int = 275
     host: str = HOST
-    host_options: dict[str, Any] = field(default_factory=dict)
+    host_options: dict[str, Any] = field(default_factory=lambda: {"start": ANALYTIC})
     checkpoint_days: int = 10
 
     def __post_init__(self) -> None:

@@ -1,0 +1,28 @@
+"""Stages of the package: pictures of saved metrics, and of the climate of the embedded model."""
+
+from __future__ import annotations
+
+from climsim.stage import Stage
+
+CLIMATE = Stage(
+    name="climate",
+    command="host climate",
+    config="climsim.figures.climate:ClimateConfig",
+    run="climsim.figures.climate:run_climate",
+    summary="Measure the climate of the embedded model's own physics beside published statistics.",
+    example="out=runs/climate days=365 reference=statistics.csv",
+    needs=("reference",),
+    makes="out",
+    choices={"host": "gcm"},
+)
+
+FIGURES = Stage(
+    name="figures",
+    command="figures",
+    config="climsim.figures.draw:FiguresConfig",
+    run="climsim.figures.draw:draw_figures",
+    summary="Draw every figure that the saved metrics allow.",
+    example="offline=runs/offline.nc online=runs/online.nc out=runs/figures",
+    needs=("offline", "online"),
+    makes="out",
+)

@@ -1,0 +1,43 @@
+"""Stages of the package: runs of the climate model."""
+
+from __future__ import annotations
+
+from climsim.stage import Stage
+
+GENERATE = Stage(
+    name="generate",
+    command="data generate",
+    config="climsim.online.generate:GenerateConfig",
+    run="climsim.online.generate:generate",
+    summary="Run the embedded model with full physics and write raw step pairs.",
+    example="raw=runs/raw days=30",
+    needs=("start",),
+    makes="raw",
+    may_change=("days",),
+    choices={"host": "gcm"},
+)
+
+ONLINE_RUN = Stage(
+    name="online_run",
+    command="online run",
+    config="climsim.online.run:RunConfig",
+    run="climsim.online.run:run_online",
+    summary="Run a climate model coupled to an exported model, or with its own physics.",
+    example="case=hybrid folder=runs/hybrid model=runs/unet.pt days=10",
+    needs=("model", "start"),
+    makes="folder",
+    may_change=("days", "restart_days"),
+    choices={"host": "gcm"},
+)
+
+ONLINE_ENSEMBLE = Stage(
+    name="online_ensemble",
+    command="online ensemble",
+    config="climsim.online.ensemble:EnsembleConfig",
+    run="climsim.online.ensemble:run_ensemble",
+    summary="Run every model from every perturbed start, several members side by side.",
+    example="case=unet folder=runs/unets models=runs/unet.pt seeds=1,2,3 days=10",
+    needs=("models", "start"),
+    makes="folder",
+    choices={"host": "gcm"},
+)

@@ -1,0 +1,110 @@
+"""Shipped configurations for Hydra: keys and defaults from the dataclasses, choices from files.
+
+A dataclass is the only place that states a key and its default. What Hydra composes is made from
+there, as plain values: the frozen dataclasses have tuples, paths and URLs, which are built after
+composition (`climsim.configuration.build_config`). Files in ``climsim.conf`` hold choices only,
+each what it changes: networks, recipes, optimizers, hosts, experiments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from climsim.errors import unknown_name
+from climsim.keys import MISSING, hints, nested
+from climsim.stages import STAGES, load
+
+CONFIG_MODULE = "climsim.conf"
+EXPERIMENT = "experiment"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A configuration that can be composed.
+
+    Attributes:
+        name: of the stage, or `EXPERIMENT`.
+        command: words of the command that it configures.
+        config: ``module:name`` of its dataclass.
+        choices: groups of files in ``climsim.conf``, and the default choice of each.
+    """
+
+    name: str
+    command: str
+    config: str
+    choices: Mapping[str, str]
+
+    @property
+    def cls(self) -> type:
+        """The dataclass."""
+        found: type = load(self.config)
+        return found
+
+    def register(self) -> None:
+        """Make the configuration known to Hydra, under its name."""
+        # Later ones win: a choice replaces what the dataclass says.
+        groups = [{group: choice} for group, choice in self.choices.items()]
+        node = {"defaults": ["_self_", *groups], **defaults(self.cls)}
+        ConfigStore.instance().store(name=self.name, node=node)
+
+    def choices_of_groups(self) -> dict[str, list[str]]:
+        """For each group, such as ``"network"``, the names of its shipped files."""
+        root = resources.files(CONFIG_MODULE)
+        return {
+            group: sorted(file.name.removesuffix(".yaml") for file in (root / group).iterdir())
+            for group in self.choices
+        }
+
+
+SCHEMAS = {
+    EXPERIMENT: Schema(
+        EXPERIMENT,
+        EXPERIMENT,
+        "climsim.workflow.config:ExperimentConfig",
+        {"slurm": "default", "experiment": "demo"},
+    ),
+    **{s.name: Schema(s.name, s.command, s.config, s.choices) for s in STAGES},
+}
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """Plain nested values of a configuration, ``???`` for those the user must give."""
+    known = hints(cls)
+    return {field.name: _default(field, known[field.name]) for field in dataclasses.fields(cls)}
+
+
+def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
+    inner = nested(hint)
+    if inner is not None and field.default is dataclasses.MISSING:
+        return defaults(inner)
+    if field.default is not dataclasses.MISSING:
+        return _plain(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return _plain(field.default_factory())
+    return MISSING
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def schema(name: str) -> Schema:
+    """The configuration of that name.
+
+    Raises:
+        ClimSimError: if there is none.
+    """
+    if name not in SCHEMAS:
+        raise unknown_name("configuration", name, SCHEMAS)
+    return SCHEMAS[name]

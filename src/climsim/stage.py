@@ -1,0 +1,68 @@
+"""What a stage is: one arrow of the chain, as a command, a rule of a study and a configuration.
+
+Each package that does the work of stages declares them in its module ``stages``, which loads
+nothing else; `climsim.stages` lists them all.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+EVERYTHING = ("*",)
+"""Keys that may change where a stage compares its product with its settings and inputs itself."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One arrow of the chain.
+
+    Attributes:
+        name: of the stage, of its rule in a study and of its configuration.
+        command: words of its command, such as ``data prepare``.
+        config: ``module:name`` of the configuration dataclass, which holds keys and defaults.
+        run: ``module:name`` of the library function, called with (config, progress).
+        summary: what the command does, in one sentence.
+        example: overrides of a typical call.
+        needs: keys that name what it reads.
+        makes: key that names what it writes; empty where it writes nothing.
+        may_change: keys that may change while a product is continued; `EVERYTHING` for all.
+        choices: groups of shipped configurations, and the choice of each that is the default.
+        positional: key that a first bare word sets; empty where every key is named.
+        scores: ``module:name`` of a function that reads lines to print from the result.
+    """
+
+    name: str
+    command: str
+    config: str
+    run: str
+    summary: str
+    example: str
+    needs: tuple[str, ...] = ()
+    makes: str = ""
+    may_change: tuple[str, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+    positional: str = ""
+    scores: str = ""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Words of the command."""
+        return tuple(self.command.split())
+
+    def overrides(self, words: Sequence[str]) -> list[str]:
+        """The words of a call as ``key=value``, the bare first one included."""
+        first = words[0] if words else "="
+        second = words[1] if len(words) > 1 else ""
+        named = "=" in first or first.startswith("~") or second.startswith("=")
+        if not self.positional or named:
+            return list(words)
+        return [f"{self.positional}={first}", *words[1:]]
+
+
+def load(reference: str) -> Any:
+    """Import what ``module:name`` names."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
