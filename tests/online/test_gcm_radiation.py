@@ -8,6 +8,7 @@ import pytest
 from climsim.constants import ALL_ICE_TEMPERATURE, FUSION_HEAT, MIXED_PHASE_RANGE
 from climsim.errors import ClimSimError
 from climsim.hosts.gcm import (
+    cloud_draw,
     columns,
     correlated_k,
     diffusion,
@@ -15,6 +16,7 @@ from climsim.hosts.gcm import (
     grid,
     gustiness,
     harvest,
+    pace,
     physics,
     reduced,
     terms,
@@ -105,7 +107,7 @@ def test_split_condensate_is_not_split_again():
 
 
 def test_stratified_numbers_fill_each_eighth_of_every_band():
-    numbers = correlated_k.stratified_numbers(112, 5)
+    numbers = cloud_draw.stratified_numbers(112, 5)
     assert numbers.shape == (5, 112)
     assert len(np.unique(numbers[0])) == 112
     eighths = np.floor(numbers.reshape(5, 14, 8) * 8.0)
@@ -118,7 +120,7 @@ def test_overlap_is_maximum_in_one_cloud_and_random_between_two():
     cover[[1, 4], 1] = 0.5  # two clouds with clear air between
     cover[3, 2] = 0.25
     seen = np.asarray(
-        correlated_k.cloudy_points(jnp.asarray(cover), correlated_k.stratified_numbers(128, 6))
+        cloud_draw.cloudy_points(jnp.asarray(cover), cloud_draw.stratified_numbers(128, 6))
     )
     np.testing.assert_allclose(seen.mean(axis=1)[cover > 0], cover[cover > 0], atol=0.06)
     total = seen.any(axis=0).mean(axis=0)
@@ -180,7 +182,7 @@ def test_points_survive_their_file(tmp_path):
 def test_sunlit_columns_hold_all_that_the_sun_reaches():
     longitude = np.arange(512) * 2.0 * np.pi / 512.0
     sun = np.cos(longitude)
-    chosen = np.asarray(correlated_k.sunlit_columns(jnp.asarray(sun), 16))
+    chosen = np.asarray(pace.sunlit_columns(jnp.asarray(sun), 16))
     assert len(chosen) == 288
     assert (sun[chosen] > 0.0).sum() == (sun > 0.0).sum()
 

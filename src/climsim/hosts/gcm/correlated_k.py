@@ -6,8 +6,7 @@ Here every column and step uses the same stratified numbers, so that fluxes are 
 column alone; visible and near-infrared light have their own albedo; the direct beam and the
 diffuse light of both reach the caller.
 
-Source: optics and two-stream solver of jax-rrtmgp (Pincus et al. 2019); overlap maximum-random
-(Geleyn and Hollingsworth 1979) sampled as in jcm's `mcica`.
+Source: optics and two-stream solver of jax-rrtmgp (Pincus et al. 2019).
 """
 
 from __future__ import annotations
@@ -21,44 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from climsim.errors import ClimSimError
+from climsim.hosts.gcm.cloud_draw import cloudy_points, stratified_numbers
 from climsim.hosts.gcm.columns import MICRON, RadiationColumns, RadiationFluxes
+from climsim.hosts.gcm.pace import in_blocks, pace, sunlit_columns
 
-_STRATUM = 8
-"""Spectral points drawn together: every band of RRTMGP's small tables has at least eight."""
-_SEED = 2024
 _VISIBLE_WAVENUMBER = 14286.0
 """Where visible light begins [1/cm]: 0.7 um."""
 _GRAZING = 1.0e-4
 """Smallest cosine of the zenith angle that is solved [1]."""
-_SUNLIT_SHARE = 0.5625
-"""Room for sunlit columns on a globe: half of them and the rim."""
 _MIXED_BAND = (12850.0, 16000.0)
 """The band that straddles it; half of its light counts as visible, as in CAM."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pace:
-    """How the library runs through columns, levels and spectral points.
-
-    Attributes:
-        block: columns solved together.
-        scan: loop over levels instead of unrolling them.
-        chunk: spectral points solved together.
-    """
-
-    block: int
-    scan: bool
-    chunk: int
-
-
-_ON_CPU = _Pace(block=16, scan=True, chunk=1)
-"""The optics of few columns stay in the cache of a core, and compile in half the time."""
-_ON_GPU = _Pace(block=8192, scan=True, chunk=64)
-"""Few launches of large kernels."""
-
-
-def _pace() -> _Pace:
-    return _ON_CPU if jax.default_backend() == "cpu" else _ON_GPU
 
 
 @functools.cache
@@ -92,58 +63,6 @@ def visible_share() -> np.ndarray:
     share = (limits[:, 0] >= _VISIBLE_WAVENUMBER).astype(np.float32)
     share[np.isclose(limits[:, 0], _MIXED_BAND[0])] = 0.5
     return share
-
-
-def stratified_numbers(points: int, levels: int, seed: int = _SEED) -> np.ndarray:
-    """Fixed numbers in (0, 1), (level, point): each level has every stratum once.
-
-    Within each eight neighbouring points (a band) each eighth occurs once, so that a cloud covers
-    the same share of every band. Other numbers of points are one stratum.
-    """
-    stratum = points if points % _STRATUM else _STRATUM
-    blocks = points // stratum
-    draw = np.random.default_rng(seed)
-    numbers = np.empty((levels, blocks, stratum))
-    for level in range(levels):
-        within_band = draw.permuted(np.tile(np.arange(stratum), (blocks, 1)), axis=1)
-        order = draw.permuted(np.tile(np.arange(blocks), (stratum, 1)), axis=1)
-        within = order[within_band, np.arange(blocks)[:, None]]
-        numbers[level] = (within_band + (within + 0.5) / blocks) / stratum
-    return numbers.reshape(levels, points).astype(np.float32)
-
-
-def cloudy_points(cover: Any, numbers: Any) -> Any:
-    """Whether each spectral point sees cloud, (level, point, column).
-
-    Maximum overlap of neighbouring cloudy layers, random overlap across a clear one: from the
-    lowest level up, a point that is cloudy keeps its rank, another draws anew in the clear part.
-
-    Args:
-        cover: (level, column) [1].
-        numbers: (level, point) in (0, 1).
-    """
-    numbers = jnp.asarray(numbers)[:, :, None]
-
-    def step(rank: Any, level: tuple[Any, Any]) -> tuple[Any, Any]:
-        drawn, below = level
-        rank = jnp.where(rank < below, rank, below + drawn * (1.0 - below))
-        return rank, rank
-
-    lowest = jnp.broadcast_to(numbers[-1], (numbers.shape[1], cover.shape[1]))
-    _, above = jax.lax.scan(step, lowest, (numbers[:-1], cover[1:]), reverse=True)
-    return jnp.concatenate([above, lowest[None]]) < cover[:, None, :]
-
-
-def sunlit_columns(cos_zenith: Any, block: int) -> Any:
-    """Indices of the columns nearest to the sun, enough for half a globe.
-
-    Args:
-        cos_zenith: (column,) [1].
-        block: of whose multiples there shall be.
-    """
-    count = cos_zenith.shape[-1]
-    room = min(count, -(-int(np.ceil(_SUNLIT_SHARE * count)) // block) * block)
-    return jnp.argsort(-cos_zenith)[:room]
 
 
 def _profile(values: Any) -> Any:
@@ -237,7 +156,7 @@ def _medium(columns: RadiationColumns) -> _Medium:
 
 def _sum_over_points(point: Any, count: int) -> Any:
     """Sum of what each point gives; a few points are solved at a time."""
-    chunk = min(_pace().chunk, count)
+    chunk = min(pace().chunk, count)
     first = jax.eval_shape(point, jnp.int32(0))
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
 
@@ -280,7 +199,7 @@ def _longwave_point(columns: RadiationColumns, medium: _Medium, points: Spectral
         )  # fmt: skip
         fluxes = transfer.lw_transport(
             cells["t_diff"], cells["r_diff"], cells["src_up"], cells["src_down"],
-            jnp.zeros_like(emissivity), cells["sfc_src"], emissivity, use_scan=_pace().scan,
+            jnp.zeros_like(emissivity), cells["sfc_src"], emissivity, use_scan=pace().scan,
         )  # fmt: skip
         return {
             "up": weights[number] * fluxes["flux_up"],
@@ -337,7 +256,7 @@ def _shortwave_point(columns: RadiationColumns, medium: _Medium, points: Spectra
         solved = transfer.sw_transport(
             cells["t_diff"], cells["r_diff"], cells["r_dir"] * _layer_top(beam),
             cells["t_dir"] * _layer_top(beam), reflected * beam[..., 1], reflected, beam,
-            use_scan=_pace().scan,
+            use_scan=pace().scan,
         )  # fmt: skip
         direct = beam[0, :, 1]
         diffuse = solved["flux_down"][0, :, 1] - direct
@@ -413,23 +332,6 @@ def _shortwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[
     return {name: jnp.where(day, value, 0.0) for name, value in shortwave_fields(total).items()}
 
 
-def _in_blocks(solver: Any, columns: RadiationColumns) -> Any:
-    """A solver on all columns, in blocks that bound the memory."""
-    count, block = columns.temperature.shape[-1], _pace().block
-    if count <= block or count % block:
-        return solver(columns)
-
-    def split(values: Any) -> Any:
-        parts = values.reshape(*values.shape[:-1], count // block, block)
-        return jnp.moveaxis(parts, -2, 0)
-
-    def join(values: Any) -> Any:
-        whole = jnp.moveaxis(values, 0, -2)
-        return whole.reshape(*whole.shape[:-2], count)
-
-    return jax.tree.map(join, jax.lax.map(solver, jax.tree.map(split, columns)))
-
-
 def solve(columns: RadiationColumns, points: SpectralPoints | None = None) -> RadiationFluxes:
     """Fluxes of all columns; the shortwave is solved where the sun can shine.
 
@@ -438,9 +340,9 @@ def solve(columns: RadiationColumns, points: SpectralPoints | None = None) -> Ra
         points: spectral points; None takes all of them.
     """
     chosen = all_points(columns.temperature.shape[0]) if points is None else points
-    sunlit = sunlit_columns(columns.cos_zenith, _pace().block)
+    sunlit = sunlit_columns(columns.cos_zenith, pace().block)
     some = jax.tree.map(lambda values: jnp.take(values, sunlit, axis=-1), columns)
-    light = _in_blocks(functools.partial(_shortwave_block, points=chosen), some)
+    light = in_blocks(functools.partial(_shortwave_block, points=chosen), some)
     count = columns.cos_zenith.shape[-1]
 
     def spread(values: Any) -> Any:
@@ -448,6 +350,6 @@ def solve(columns: RadiationColumns, points: SpectralPoints | None = None) -> Ra
         return dark.at[..., sunlit].set(values)
 
     return RadiationFluxes(
-        **_in_blocks(functools.partial(_longwave_block, points=chosen), columns),
+        **in_blocks(functools.partial(_longwave_block, points=chosen), columns),
         **jax.tree.map(spread, light),
     )

@@ -15,8 +15,9 @@ import numpy as np
 from climsim.constants import STEPS_PER_DAY
 from climsim.hosts import build_host
 from climsim.hosts.gcm import correlated_k, reduced
+from climsim.hosts.gcm.cloud_draw import stratified_numbers
 from climsim.hosts.gcm.columns import RadiationColumns
-from climsim.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
+from climsim.hosts.gcm.correlated_k import SpectralPoints
 from climsim.hosts.gcm.harvest import joined, perturbed
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim

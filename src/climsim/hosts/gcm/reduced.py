@@ -24,8 +24,9 @@ import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.gcm import correlated_k
+from climsim.hosts.gcm.cloud_draw import stratified_numbers
 from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes, heating
-from climsim.hosts.gcm.correlated_k import SpectralPoints, stratified_numbers
+from climsim.hosts.gcm.correlated_k import SpectralPoints
 
 LONGWAVE_POINTS: Final = 20
 SHORTWAVE_POINTS: Final = 20
