@@ -20,7 +20,7 @@ from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.batch import advance, collect
 from climsim.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
-from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.config import GPU_LAYOUT, E3smConfig
 from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import RUN_KEYS, case_config
 from climsim.online.coupler import CouplerOptions
@@ -36,11 +36,13 @@ import os, pathlib, shutil, stat, sys
 name = pathlib.Path(sys.argv[0]).name
 with open(os.environ["STUB_CALLS"], "a") as calls:
     calls.write(" ".join([name, *sys.argv[1:]]) + "\n")
+    if name == "case.build" and "KOKKOS_NVCC_FLAGS" in os.environ:
+        calls.write(f"environment: {os.environ['KOKKOS_NVCC_FLAGS']}\n")
 if os.environ.get("STUB_FAIL") == name:
     sys.exit(f"ERROR: {name} is not having it")
 if name == "create_newcase":
     root = pathlib.Path(sys.argv[sys.argv.index("--script-root") + 1])
-    root.mkdir(parents=True)
+    (root / "SourceMods" / "src.eam").mkdir(parents=True)
     for other in ("xmlchange", "case.setup", "case.build", "case.submit"):
         shutil.copy(sys.argv[0], root / other)
 elif name == "xmlchange":
@@ -215,12 +217,74 @@ def test_partial_coupling_names_the_chosen_variables(tmp_path):
     assert group["cb_do_ramp"] is False
 
 
-def test_streams_ask_for_monthly_daily_and_hourly_means(tmp_path):
+def test_streams_ask_for_the_means_and_the_hourly_states_of_the_published_cases(tmp_path):
     group = groups(case(tmp_path, streams=("h0", "h1", "h2")))["cam_history_nl"]
-    assert (group["nhtfrq"], group["mfilt"]) == ([0, -24, -1], [1, 1, 24])
+    assert (group["nhtfrq"], group["mfilt"]) == ([0, -24, -1], [1, 1, 1])
+    assert group["avgflag_pertape"] == ["A", "A", "I"]
     assert {"DQ3PHYS", "CLDHGH", "Z500", "LANDFRAC"} <= set(group["fincl2"])
-    assert "T" not in group["fincl3"]
+    assert group["fincl3"] == group["fincl2"] == group["fincl1"]
     assert "DTPHYSCONF" not in group["fincl1"]
+
+
+def test_hourly_stream_may_hold_fewer_fields_and_a_day_in_a_file(tmp_path):
+    config = case(tmp_path, streams=("h0", "h2"), hourly_fields=("PRECT",), hourly_samples=24)
+    group = groups(config)["cam_history_nl"]
+    assert (group["fincl2"], group["mfilt"]) == ("PRECT", [1, 24])
+
+
+def test_process_layout_is_the_published_one_of_the_compiler(tmp_path, cime):
+    for compiler, words in (
+        ("gnugpu", ("--pecount 8x8", "MAX_MPITASKS_PER_NODE=4,MAX_TASKS_PER_NODE=32")),
+        ("gnu", ("--pecount 64x1", "MAX_MPITASKS_PER_NODE=64,MAX_TASKS_PER_NODE=64")),
+    ):
+        script = case_files(case(tmp_path, compiler=compiler))["create_case.sh"]
+        assert all(word in script for word in words)
+    assert "--pecount 16x8" in case_files(case(tmp_path, tasks=16))["create_case.sh"]
+
+
+def test_own_files_environment_and_macros_reach_the_case(tmp_path, cime):
+    streams = tmp_path / "user_docn.streams.txt.prescribed"
+    streams.write_text("June")
+    streams.chmod(0o444)
+    mods = tmp_path / "mods"
+    mods.mkdir()
+    (mods / "cam_diagnostics.F90").write_text("end")
+    config = case(
+        tmp_path, case_files=[streams], source_mods=mods, debug_build=True,
+        environment_lines=["KOKKOS_NVCC_FLAGS=-arch=sm_80 $(touch INJECTED)"],
+        user_cpp=["MMF_NN_EMULATOR", "MMF_NN_EMULATORDEBUG"], mail="a@b.org",
+    )  # fmt: skip
+    create_case(config)
+    submit_case(config)
+    copied = config.case_root / streams.name
+    assert copied.read_text() == "June"
+    assert os.access(copied, os.W_OK)
+    assert (config.case_root / "SourceMods/src.eam/cam_diagnostics.F90").exists()
+    calls = "\n".join(calls_of(cime[1]))
+    assert f" -usr_src {config.case_root}/SourceMods/src.eam " in calls
+    assert "--file env_build.xml --id DEBUG --val TRUE" in calls
+    assert "' -DMMF_NN_EMULATOR -DMMF_NN_EMULATORDEBUG '" in calls
+    assert calls.endswith("case.submit --mail-user a@b.org --mail-type begin,end")
+    assert "environment: -arch=sm_80 $(touch INJECTED)" in calls
+    assert not list(tmp_path.rglob("INJECTED"))
+
+
+def test_case_that_is_only_built_is_not_submitted(tmp_path, cime):
+    config = run_config(tmp_path, build_only=True)
+    assert run_online(config).status == "created"
+    assert run_online(config).status == "created"
+    names = [line.split()[0] for line in calls_of(cime[1])]
+    assert (names.count("case.build"), names.count("case.submit")) == (1, 0)
+    with pytest.raises(ClimSimError, match="build_only=true: given together with wait=true"):
+        run_online(run_config(tmp_path, build_only=True, wait=True))
+    assert run_online(run_config(tmp_path)).status == "submitted"
+
+
+def test_own_files_of_a_case_that_are_not_there_are_named(tmp_path, cime):
+    with pytest.raises(ClimSimError, match=r"e3sm\.case_files: .*/none: no such file"):
+        create_case(case(tmp_path, case_files=[tmp_path / "none"]))
+    with pytest.raises(ClimSimError, match=r"e3sm\.source_mods: .*expected a folder with \*\.F90"):
+        create_case(case(tmp_path, source_mods=tmp_path / "none"))
 
 
 def test_confidences_are_asked_for_under_a_model_that_has_them(tmp_path):
@@ -262,7 +326,7 @@ def test_namelist_as_frozen_text(tmp_path):
         """
     text = case_files(config)["user_nl_eam"]
     assert text.startswith(textwrap.dedent(expected))
-    assert f90nml.reads(text)["cam_inidat_nl"]["pertlim"] == 1e-14
+    assert f90nml.reads(text)["cam_inparm"]["pertlim"] == 1e-14
 
 
 def test_states_follow_the_logs(tmp_path, cime, monkeypatch):
@@ -436,6 +500,10 @@ def test_case_says_what_made_it(tmp_path, cime):
         ({"combination": "v4"}, "e3sm.combination: expected one of .*, found 'v4'"),
         ({"perturbation": 1e-14}, "e3sm.perturbation: a branch run"),
         ({"reference_folder": None}, "e3sm.reference_folder: a branch run needs"),
+        ({"seed": 0, "perturbation": 1e-9, "run_type": "hybrid"}, "e3sm.seed: expected 1 or more"),
+        ({"mail": "a b@c"}, "e3sm.mail: expected an address"),
+        ({"mail_types": ["often"]}, "e3sm.mail_types: expected never, all, begin, end or fail"),
+        ({"environment_lines": ["A B"]}, "e3sm.environment_lines: expected lines as NAME=VALUE"),
         ({"months": 0}, "e3sm.months: expected a whole number >= 1"),
         ({"coupler": CouplerOptions(watch_physics=True)}, "e3sm.coupler.watch_physics"),
     ],
@@ -468,7 +536,7 @@ def test_whatever_a_script_is_filled_with_stays_one_word(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     config = case(
         tmp_path, machine=INJECTED, account="$(touch INJECTED)", queue="`touch INJECTED`",
-        grid="a' b\"", restart_days=INJECTED,
+        grid="a' b\"", restart_days=INJECTED, **GPU_LAYOUT,
     )  # fmt: skip
     create_case(config)
     submit_case(config)
@@ -478,7 +546,7 @@ def test_whatever_a_script_is_filled_with_stays_one_word(tmp_path, monkeypatch, 
 
 def test_namelist_keeps_quotes_of_a_path(tmp_path, monkeypatch):
     monkeypatch.setattr(E3smConfig, "__post_init__", lambda self: None)
-    config = case(tmp_path, model=Path("/m/it's 'x' &end.pt"))
+    config = case(tmp_path, model=Path("/m/it's 'x' &end.pt"), **GPU_LAYOUT)
     assert groups(config)["mmf_nn_emulator_nl"]["cb_torch_model"] == "/m/it's 'x' &end.pt"
 
 
@@ -634,7 +702,7 @@ def test_keys_of_a_run_reach_e3sm_in_its_own_words(tmp_path):
     assert (emulator["cb_use_cuda"], emulator["cb_partial_coupling"]) == (False, True)
     assert names["cam_history_nl"]["fincl3"] == ["PRECT", "FLUT"]
     # Uniform between -p and p times 250 K: a standard deviation of 0.02 K.
-    assert names["cam_inidat_nl"]["pertlim"] * 250 / 3**0.5 == pytest.approx(0.02)
+    assert names["cam_inparm"]["pertlim"] * 250 / 3**0.5 == pytest.approx(0.02)
     assert logs.end_date(built) == DatetimeNoLeap(3, 2, 13)
 
 
@@ -701,7 +769,7 @@ def test_dry_run_of_an_ensemble_calls_nothing(tmp_path, cime):
 def test_members_from_perturbed_starts_get_noise_of_their_own(tmp_path, cime):
     run_ensemble(ensemble_config(tmp_path, seeds=(3, 4)))
     found = [
-        f90nml.read(tmp_path / "all" / f"unet-{seed}" / "user_nl_eam")["cam_inidat_nl"]
+        f90nml.read(tmp_path / "all" / f"unet-{seed}" / "user_nl_eam")["cam_inparm"]
         for seed in (3, 4)
     ]
     assert [group["seed_custom"] for group in found] == [3, 4]

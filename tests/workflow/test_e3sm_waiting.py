@@ -2,14 +2,21 @@
 
 import dataclasses
 
+import f90nml
 import pytest
 
+from climsim.configuration import build_config
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.hosts.e3sm import logs, waiting
 from climsim.hosts.e3sm.case import describe_case
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.executables import with_shared_executables
+from climsim.hosts.e3sm.keys import case_config
+from climsim.hosts.e3sm.namelist import user_nl_eam
+from climsim.online.config import RunConfig
+from climsim.workflow.plan import Stages, joint_jobs, make_plan
+from climsim.workflow.run import experiment_config
 
 
 @pytest.fixture
@@ -74,3 +81,40 @@ def test_only_the_first_of_equal_cases_is_built(case, tmp_path):
     for other in ({"compset": "F2010-MMF2"}, {"cpp_definitions": ("DIAGNOSTICS",)}):
         changed = dataclasses.replace(case, **other)
         assert shared(changed) is None
+
+
+def paper_jobs(tmp_path, *overrides):
+    """Settings of the jobs of the published study, by name, for one member."""
+    (tmp_path / "store.zarr").mkdir(exist_ok=True)
+    given = [f"{key}=x" for key in ("machine", "account")]
+    given += [f"source={tmp_path}", f"reference_folder={tmp_path}"]
+    config = experiment_config("paper", [
+        f"folder={tmp_path}/paper", f"source.store={tmp_path}/store.zarr", "members.seeds=[7]",
+        "members.networks=[unet]", "members.recipes=[standard]",
+        *(f"online.host_options.{text}" for text in given), *overrides,
+    ])  # fmt: skip
+    stages = Stages(config, None)
+    jobs = [*make_plan(config, stages), *joint_jobs(stages, ["unet-standard-7"], ["unet"])]
+    return {job.name: job.settings for job in jobs}
+
+
+def test_paper_asks_e3sm_for_the_published_streams_and_leaves_two_days_of_december_out(tmp_path):
+    jobs = paper_jobs(tmp_path)
+    run = build_config(RunConfig, jobs["online-mmf1"])
+    history = f90nml.reads(user_nl_eam(case_config(run)))["cam_history_nl"]
+    assert (history["nhtfrq"], history["mfilt"]) == ([0, -24, -1], [1, 1, 1])
+    assert history["avgflag_pertape"] == ["A", "A", "I"]
+    assert {"PRECT", "LANDFRAC", "ICEFRAC", "OCNFRAC", "CLDLIQ"} <= set(history["fincl3"])
+    # The run begins on the 30th of December 0002: its second day is the last of the year.
+    assert jobs["online_metrics"]["skip_days"] == 2.0
+    second = build_config(RunConfig, jobs["online-mmf2"])
+    assert "cam_inparm" in f90nml.reads(user_nl_eam(case_config(second)))
+
+
+def test_hourly_fields_of_an_experiment_reach_the_namelist_of_every_run(tmp_path):
+    jobs = paper_jobs(tmp_path, "online.hourly_fields=[PRECT,LANDFRAC]")
+    for name in ("online-mmf1", "online-mmf2"):
+        case = case_config(build_config(RunConfig, jobs[name]))
+        history = f90nml.reads(user_nl_eam(case))["cam_history_nl"]
+        assert history["fincl3"] == ["PRECT", "LANDFRAC"]
+    assert jobs["online-unet-standard-7"]["hourly_fields"] == ["PRECT", "LANDFRAC"]

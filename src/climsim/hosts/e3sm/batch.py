@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
+from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
@@ -44,9 +45,10 @@ class E3smRunner:
         from its last restart; the history of one that is complete or unstable is collected.
 
         Args:
-            config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``; ``wait``
-                to stay until the case ends, ``poll_minutes`` between two looks at it, and
-                ``resubmissions`` of a job that failed before giving up.
+            config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``;
+                ``build_only`` to create and build without submitting; ``wait`` to stay until the
+                case ends, ``poll_minutes`` between two looks at it, and ``resubmissions`` of a
+                job that failed before giving up.
             progress: called with (stages done, stages in all).
 
         Returns:
@@ -70,6 +72,8 @@ class E3smRunner:
             return record
 
         options = config.host_options
+        if options.get("build_only", False):
+            return report(_built(case, bool(options.get("wait", False))))
         if not options.get("wait", False):
             return report(advance(case))
         poll, tries = 60 * options.get("poll_minutes", 10.0), options.get("resubmissions", 3)
@@ -90,6 +94,22 @@ class E3smRunner:
             options = {**config.host_options, "executable": case.executable, "wait": False}
             records.append(self.run(replace(config, host_options=options)))
         return records
+
+
+def _built(case: E3smConfig, waits: bool) -> logs.CaseState:
+    """Create and build a case that is not there yet, and say where it stands.
+
+    Raises:
+        ClimSimError: if the end of the case is waited for, which nobody submits.
+    """
+    if waits:
+        raise ClimSimError(
+            "host_options.build_only=true: given together with wait=true, but a case that is only "
+            "built never ends: leave one of the two out"
+        )
+    if logs.case_state(case).status == RunStatus.PREPARED:
+        create_case(case)
+    return logs.case_state(case)
 
 
 def advance(case: E3smConfig) -> logs.CaseState:

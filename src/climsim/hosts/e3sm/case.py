@@ -24,7 +24,9 @@ from climsim.runs.record import CASE_NOTE, RUN
 _log = logging.getLogger(__name__)
 CREATE, SUBMIT, NAMELIST, ABOUT = "create_case.sh", "submit_case.sh", "user_nl_eam", CASE_NOTE
 BUILT = "built"
-_OF_A_JOB = ("queue", "account", "months_per_job", "minutes_per_month", "executable")
+_OF_A_JOB = (
+    "queue", "account", "months_per_job", "minutes_per_month", "executable", "mail", "mail_types",
+)  # fmt: skip
 """Settings that may change from one job of a case to the next."""
 _COMMAND = re.compile(r"^\s*(\./\S+|\S*/create_newcase)\s")
 
@@ -79,6 +81,7 @@ def write_case(config: E3smConfig) -> Path:
                 f"{config.model}: no such file: e3sm.model must be an exported model"
             )
         inputs[str(config.model)] = file_hash(config.model)
+    _require_files(config)
     require_same_case(config)
     if _difference(config) is not None:
         # Nothing was built yet, so what was created under other settings is made anew.
@@ -89,6 +92,22 @@ def write_case(config: E3smConfig) -> Path:
     about = describe_case(config)
     write_json(config.folder / ABOUT, {**about, **provenance(about, inputs)})
     return config.folder
+
+
+def _require_files(config: E3smConfig) -> None:
+    """Refuse a case whose own files are not there.
+
+    Raises:
+        ClimSimError: naming the key and the path.
+    """
+    for path in config.case_files:
+        if not path.is_file():
+            raise ClimSimError(f"e3sm.case_files: {path}: no such file: give its path")
+    folder = config.source_mods
+    if folder is not None and not any(folder.glob("*.F90")):
+        raise ClimSimError(
+            f"e3sm.source_mods: {folder}: expected a folder with *.F90 files, found none"
+        )
 
 
 def describe_case(config: E3smConfig) -> dict[str, str]:

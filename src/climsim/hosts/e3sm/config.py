@@ -21,21 +21,34 @@ _OCEAN_ONLY = "MMF_NN_EMULATOR_OCN_ONLY"
 """Macro of a build that takes the surface scalars from the network over open ocean alone."""
 COMBINATIONS = ("v2", "v2_conf", "v6")
 RUN_TYPES = ("branch", "hybrid", "startup")
-_PATHS = ("folder", "source", "model", "reference_folder", "executable", "ftorch")
+_PATHS = (
+    "folder", "source", "model", "reference_folder", "executable", "ftorch", "source_mods",
+)  # fmt: skip
 _COUNTS = (
     "months", "days", "months_per_job", "tasks", "threads", "tasks_per_node", "steps_per_day",
-    "restart_days",
+    "restart_days", "hourly_samples",
 )  # fmt: skip
+GPU_LAYOUT = {"tasks": 8, "threads": 8, "tasks_per_node": 4}
+"""Process layout of the published cases on GPU nodes: two nodes of four tasks."""
+CPU_LAYOUT = {"tasks": 64, "threads": 1, "tasks_per_node": 64}
+"""Process layout of the published cases on CPU nodes: one node of 64 tasks."""
 _WORD = (re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+%:@^-]*"), "a word of CIME, such as F2010-MMF1")
 _PATTERNS = {
     **dict.fromkeys(("machine", "account", "compiler", "queue", "compset", "grid"), _WORD),
     "reference_date": (re.compile(r"\d{4}-\d{2}-\d{2}"), "a date as YYYY-MM-DD"),
     "reference_time": (re.compile(r"\d{5}"), "a second of the day in five digits"),
+    "mail": (re.compile(r"([\w.+-]+@[\w.-]+)?"), "an address such as name@example.org, or none"),
 }
 """What a text must match as a whole, and the same in words."""
 _LIST_PATTERNS = {
     "hourly_fields": (re.compile(r"\w+"), "names of fields of E3SM's history"),
-    "cpp_definitions": (re.compile(r"[A-Za-z_]\w*(=\w+)?"), "macros as NAME or NAME=VALUE"),
+    **dict.fromkeys(
+        ("cpp_definitions", "user_cpp"),
+        (re.compile(r"[A-Za-z_]\w*(=\w+)?"), "macros as NAME or NAME=VALUE"),
+    ),
+    "environment_lines": (re.compile(r"[A-Za-z_]\w*=[^\n]*"), "lines as NAME=VALUE"),
+    "case_files": (re.compile(r"[^\n]+"), "paths of files"),
+    "mail_types": (re.compile(r"never|all|begin|end|fail"), "never, all, begin, end or fail"),
 }
 """The same of every entry of a list."""
 _DAYS_PER_MONTH = 365.0 / 12.0
@@ -61,9 +74,10 @@ class E3smConfig:
         queue: queue of the job.
         compset: E3SM's component set.
         grid: E3SM's grid.
-        tasks: MPI tasks.
-        threads: OpenMP threads of a task.
-        tasks_per_node: MPI tasks on a node.
+        tasks: MPI tasks; None takes the published layout: 8 where the name of the compiler ends
+            with ``gpu``, else 64.
+        threads: OpenMP threads of a task; None likewise: 8 on GPU nodes, else 1.
+        tasks_per_node: MPI tasks on a node; None likewise: 4 on GPU nodes, else 64.
         steps_per_day: couplings of the atmosphere in a day.
         run_type: ``branch`` from a restart, ``hybrid`` or ``startup``.
         reference_case: case of the restart.
@@ -77,13 +91,25 @@ class E3smConfig:
         restart_days: simulated days between restart files.
         perturbation: amplitude of a relative perturbation of the start temperature; it needs a
             run type other than branch. 0 adds none.
-        seed: of that perturbation; None takes E3SM's own.
+        seed: of that perturbation, 1 or more (0 is none to E3SM); None takes E3SM's own.
         executable: ``e3sm.exe`` built by another case with equal definitions; None builds one.
         ftorch: folder where FTorch is installed.
         cuda: whether the model runs on a GPU.
         cpp_definitions: further macros of the build, as NAME or NAME=VALUE.
+        user_cpp: macros of the build in place of those of the purpose; None keeps them.
+        environment_lines: variables that are set before CIME is called, as NAME=VALUE, such as
+            ``NVCC_WRAPPER_DEFAULT_OPTIONS=-arch=sm_80``.
+        case_files: files that are copied into CIME's folder of the case before its setup, such as
+            the ``user_docn.streams.txt.prescribed`` of a run in June, July and August.
+        source_mods: folder whose ``*.F90`` and ``*.xml`` files take the place of those of the
+            atmosphere's source (SourceMods); None takes the source as it is.
+        debug_build: whether E3SM is compiled with CIME's DEBUG.
+        mail: address that SLURM writes to about the jobs; empty for none.
+        mail_types: what it writes about: begin, end, fail, all or never.
         streams: history streams to write.
-        hourly_fields: fields of the hourly stream; empty takes its default.
+        hourly_fields: fields of the hourly stream; empty takes those of the other streams, as
+            published.
+        hourly_samples: hourly samples in a file; the published cases have 1.
         debug_checks: whether E3SM checks every state for invalid values.
         coupler: rules of the coupling.
     """
@@ -100,9 +126,9 @@ class E3smConfig:
     queue: str = "regular"
     compset: str = "F2010-MMF1"
     grid: str = "ne4pg2_ne4pg2"
-    tasks: int = 16
-    threads: int = 1
-    tasks_per_node: int = 16
+    tasks: int | None = None
+    threads: int | None = None
+    tasks_per_node: int | None = None
     steps_per_day: int = STEPS_PER_DAY
     run_type: str = "branch"
     reference_case: str = "E3SM_ML_ne4_rerun.F2010-MMF1"
@@ -120,8 +146,16 @@ class E3smConfig:
     ftorch: Path | None = None
     cuda: bool = True
     cpp_definitions: tuple[str, ...] = ()
+    user_cpp: tuple[str, ...] | None = None
+    environment_lines: tuple[str, ...] = ()
+    case_files: tuple[Path, ...] = ()
+    source_mods: Path | None = None
+    debug_build: bool = False
+    mail: str = ""
+    mail_types: tuple[str, ...] = ("begin", "end")
     streams: tuple[str, ...] = ("h0",)
     hourly_fields: tuple[str, ...] = ()
+    hourly_samples: int = 1
     debug_checks: bool = True
     coupler: CouplerOptions = field(default_factory=CouplerOptions)
 
@@ -131,7 +165,14 @@ class E3smConfig:
             object.__setattr__(self, name, None if value is None else Path(value).absolute())
         self._check_texts()
         for name in ("streams", *_LIST_PATTERNS):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+        files = tuple(Path(path).absolute() for path in self.case_files)
+        object.__setattr__(self, "case_files", files)
+        layout = GPU_LAYOUT if self.compiler.endswith("gpu") else CPU_LAYOUT
+        for name, count in layout.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, count)
         check = Checks(self, "e3sm")
         check.one_of(CPP_DEFINITIONS, "purpose")
         check.one_of(COMBINATIONS, "combination")
@@ -148,14 +189,15 @@ class E3smConfig:
             value = getattr(self, key)
             require(f"e3sm.{key}", value, bool(pattern.fullmatch(str(value))), words)
         for key, (pattern, words) in _LIST_PATTERNS.items():
-            for value in getattr(self, key):
+            for value in getattr(self, key) or ():
                 require(f"e3sm.{key}", value, bool(pattern.fullmatch(str(value))), words)
-        for key in _PATHS:
-            unfit = _UNFIT.search(str(getattr(self, key)))
+        paths = [(key, getattr(self, key)) for key in _PATHS]
+        for key, path in (*paths, *(("case_files", path) for path in self.case_files)):
+            unfit = _UNFIT.search(str(path))
             if unfit:
                 raise ClimSimError(
                     f"e3sm.{key}: expected a path that E3SM's own scripts can take, found "
-                    f"{unfit[0]!r} in {str(getattr(self, key))!r}: choose or link another folder"
+                    f"{unfit[0]!r} in {str(path)!r}: choose or link another folder"
                 )
 
     def _check_what_belongs_together(self) -> None:
@@ -174,6 +216,11 @@ class E3smConfig:
                 "e3sm.perturbation: expected an amplitude > 0 beside a perturbation seed, found 0: "
                 "set host_options.perturbation and run_type=hybrid"
             )
+        if self.seed is not None and self.seed < 1:
+            raise ClimSimError(
+                f"e3sm.seed: expected 1 or more, found {self.seed}: E3SM takes 0 for no seed, and "
+                "every member would get the same noise"
+            )
         if self.coupler.watch_physics and not self.coupler.blends:
             raise ClimSimError(
                 "e3sm.coupler.watch_physics: E3SM runs its physics beside the network only under "
@@ -184,7 +231,8 @@ class E3smConfig:
     def definitions(self) -> tuple[str, ...]:
         """Macros of the build, which an executable depends on."""
         ocean_only = self.purpose == HYBRID and self.coupler.ocean_only
-        own = (*CPP_DEFINITIONS[self.purpose], *((_OCEAN_ONLY,) if ocean_only else ()))
+        of_purpose = CPP_DEFINITIONS[self.purpose] if self.user_cpp is None else self.user_cpp
+        own = (*of_purpose, *((_OCEAN_ONLY,) if ocean_only else ()))
         return (*own, *(name for name in self.cpp_definitions if name not in own))
 
     @property

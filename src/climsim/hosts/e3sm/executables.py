@@ -24,6 +24,9 @@ _DECISIVE = (
     "threads",
     "ftorch",
     "definitions",
+    "environment_lines",
+    "source_mods",
+    "debug_build",
 )
 """Settings that an executable depends on."""
 

@@ -13,7 +13,7 @@ from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.config import HYBRID, MMF, E3smConfig
 from climsim.online.config import RunConfig
 
-_OWN_KEYS = ("dry_run", "wait", "poll_minutes", "resubmissions")
+_OWN_KEYS = ("dry_run", "build_only", "wait", "poll_minutes", "resubmissions")
 OF_THE_RUN = {
     "case": "case", "folder": "folder", "model": "model", "streams": "streams",
     "hourly_fields": "hourly_fields", "coupler": "coupler", "days": "days", "cuda": "device",

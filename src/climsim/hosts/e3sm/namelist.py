@@ -17,15 +17,15 @@ HISTORY_FIELDS = (
     "LHFLX", "SHFLX", "TMQ", "U850", "T850", "Z850", "U500", "T500", "Z500", "T", "Q", "U", "V",
     "PS", "CLDICE", "CLDLIQ", "DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS",
 )  # fmt: skip
-"""Fields of the monthly and daily streams."""
+"""Fields of every stream, as in the published namelist."""
 CONFIDENCE_FIELDS = ("DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF")
 """Further fields under a model with a confidence head."""
-HOURLY_FIELDS = ("PRECT", "TMQ", "PS", "LANDFRAC", "ICEFRAC", "OCNFRAC")
 SURFACE_FIELDS = ("LANDFRAC", "ICEFRAC", "OCNFRAC")
+"""Fields beyond the published ones: what rain is told apart by."""
 _HOURS = {"h0": 0, "h1": -24, "h2": -1}
 """Averaging of a stream as E3SM's ``nhtfrq`` counts it: 0 months, negative hours."""
-_SAMPLES = {"h0": 1, "h1": 1, "h2": 24}
-"""Samples in a file of a stream."""
+_AVERAGING = {"h0": "A", "h1": "A", "h2": "I"}
+"""What a sample is in E3SM's ``avgflag_pertape``: an average, or the state at an instant."""
 
 
 def _input_length(combination: str) -> int:
@@ -66,10 +66,15 @@ def emulator_group(config: E3smConfig) -> dict[str, Any]:
 
 
 def perturbation_group(config: E3smConfig) -> dict[str, Any]:
-    """The group ``cam_inidat_nl``: noise on the start temperature, by seed where one is given."""
+    """Noise on the start temperature, by seed where one is given; of the group ``cam_inparm``.
+
+    Source: E3SM, ``components/eam/src/control/runtime_opts.F90`` and
+    ``dynamics/se/inidat.F90``: T (1 + x), x uniform between -pertlim and pertlim; the generator
+    is seeded with the number of the element, exclusive-or ``seed_custom`` where that is above 0.
+    """
     group: dict[str, Any] = {"pertlim": config.perturbation}
     if config.seed is not None:
-        # E3SM's older generator knows no seed: every member would get the same noise.
+        # E3SM's own generator: the noise of a seed is the same on every machine and compiler.
         group |= {"new_random": True, "seed_custom": config.seed, "seed_clock": False}
     return group
 
@@ -81,11 +86,11 @@ def history_group(config: E3smConfig) -> dict[str, Any]:
         full += CONFIDENCE_FIELDS
     group: dict[str, Any] = {}
     for number, stream in enumerate(config.streams, start=1):
-        hourly = config.hourly_fields or HOURLY_FIELDS
-        group[f"fincl{number}"] = list(hourly) if stream == "h2" else full
-    group["avgflag_pertape"] = ["A"] * len(config.streams)
+        chosen = config.hourly_fields if stream == "h2" else ()
+        group[f"fincl{number}"] = list(chosen) or full
+    group["avgflag_pertape"] = [_AVERAGING[s] for s in config.streams]
     group["nhtfrq"] = [_HOURS[s] for s in config.streams]
-    group["mfilt"] = [_SAMPLES[s] for s in config.streams]
+    group["mfilt"] = [config.hourly_samples if s == "h2" else 1 for s in config.streams]
     return group
 
 
@@ -98,7 +103,7 @@ def namelists(config: E3smConfig) -> f90nml.Namelist:
     if config.purpose == HYBRID:
         groups["mmf_nn_emulator_nl"] = emulator_group(config)
     if config.perturbation:
-        groups["cam_inidat_nl"] = perturbation_group(config)
+        groups["cam_inparm"] = perturbation_group(config)
     groups["cam_history_nl"] = history_group(config)
     # A plain dictionary would be sorted by name.
     return f90nml.Namelist(OrderedDict((n, OrderedDict(group)) for n, group in groups.items()))
