@@ -13,10 +13,10 @@ from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.integrity import add_checksum
 from climsim.names import as_name, check_name
-from climsim.online.config import RunConfig
 from climsim.online.ensemble import EnsembleConfig
 from climsim.report.page import ReportConfig, write_report
 from climsim.results.study import Study
+from climsim.runs.config import RunConfig
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.workflow.config import ExperimentConfig, Members
 from tests.evaluation_synthetic import write_study

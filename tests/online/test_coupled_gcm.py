@@ -14,8 +14,8 @@ import xarray as xr
 from climsim.cards import ModelCard
 from climsim.interfaces import V2
 from climsim.online import run as run_module
-from climsim.online.coupler import CouplerOptions
 from climsim.online.run import RunConfig, run_online
+from climsim.runs.coupling import CouplerOptions
 from climsim.variables import OUTPUTS
 
 STEPS, SPINUP = 18, 5

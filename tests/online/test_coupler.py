@@ -5,7 +5,8 @@ import pytest
 
 from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY
 from climsim.errors import ClimSimError
-from climsim.online.coupler import CouplerOptions, ModelOutput, couple, network_share, split_output
+from climsim.online.coupler import ModelOutput, couple, network_share, split_output
+from climsim.runs.coupling import CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 LEVELS, COLUMNS, DT = 5, 3, 1200.0

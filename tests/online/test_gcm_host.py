@@ -20,7 +20,8 @@ from climsim.errors import ClimSimError
 from climsim.hosts.gcm import restart
 from climsim.hosts.gcm.spinup import SpinupConfig, spin_up
 from climsim.interfaces import V2
-from climsim.online.coupler import CouplerOptions, ModelOutput, couple
+from climsim.online.coupler import ModelOutput, couple
+from climsim.runs.coupling import CouplerOptions
 from climsim.transforms.interface import MicrophysicsConstraint
 from climsim.variables import (
     RAW_PROFILES,

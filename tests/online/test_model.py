@@ -11,8 +11,9 @@ import torch
 from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2, V6
-from climsim.online.model import InBlocks, non_finite, open_model, thread_count
+from climsim.online.model import InBlocks, non_finite, open_model
 from climsim.online.run import RunConfig, run_online
+from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
 from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 

@@ -15,9 +15,9 @@ from climsim.errors import ClimSimError
 from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import run as run_module
-from climsim.online.coupler import CouplerOptions
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
+from climsim.runs.coupling import CouplerOptions
 from climsim.runs.record import RunRecord
 from climsim.variables import OUTPUTS, TARGETS
 from tests import ROOT

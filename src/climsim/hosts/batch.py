@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from climsim.errors import ClimSimError
-from climsim.online.config import RunConfig
+from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
 from climsim.stepping import Progress
 

@@ -14,75 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Array, Fields
-from climsim.constants import E3SM, PRUNED_LEVELS, TIME_STEP, PhysicalConstants
+from climsim.constants import E3SM, TIME_STEP, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.physics.columns import Columns
 from climsim.physics.previous_steps import WATER
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
-from climsim.validation import Checks
+from climsim.runs.coupling import CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
 """Tendencies that the top levels do not receive."""
 _ROUNDING = 1.0e-6
 """Share of a content that a deficit must exceed to count as a correction."""
-RAMPS = ("constant", "linear", "step")
-"""Schedules of the share that the network has in the tendencies."""
-
-
-@dataclass(frozen=True)
-class CouplerOptions:
-    """Which rules of the coupler act, and how much of the physics the network replaces.
-
-    Attributes:
-        spinup_steps: steps at the start that run the full physics.
-        strato_water: whether vapour is frozen and cloud removed at and above the tropopause.
-        positivity: whether tendencies are raised where they would make water negative.
-        top_levels: number of top levels without tendencies of water and wind.
-        partial_variables: outputs taken from the network (``ptend_*``, ``cam_out_*``), the others
-            from the host's physics; empty means all from the network.
-        ocean_only: take the surface scalars from the network only where OCNFRAC is 1.
-        ramp: schedule of the network's share r: tendency = r network + (1 - r) physics.
-        ramp_factor: r once the ramp is complete.
-        ramp_linear_steps: steps of the linear ramp.
-        ramp_step_1steps: steps with r = ramp_factor in the step pattern.
-        ramp_step_0steps: steps with r = 0 that follow them.
-        watch_physics: also run the host's physics on every step, without using it, so that the
-            true loss can be recorded beside the confidence.
-    """
-
-    spinup_steps: int = 5
-    strato_water: bool = True
-    positivity: bool = True
-    top_levels: int = PRUNED_LEVELS
-    partial_variables: tuple[str, ...] = ()
-    ocean_only: bool = False
-    ramp: str = "constant"
-    ramp_factor: float = 1.0
-    ramp_linear_steps: int = 72
-    ramp_step_1steps: int = 20
-    ramp_step_0steps: int = 10
-    watch_physics: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "partial_variables", tuple(self.partial_variables))
-        check = Checks(self, "coupler")
-        check.one_of(RAMPS, "ramp")
-        check.each_of(OUTPUTS.names, "partial_variables")
-        check.between(0, 1, "ramp_factor")
-        check.whole("spinup_steps", "top_levels", "ramp_step_0steps")
-        check.whole("ramp_linear_steps", "ramp_step_1steps", least=1)
-
-    @property
-    def blends(self) -> bool:
-        """Whether the host's physics takes part in coupled steps."""
-        full = self.ramp == "constant" and self.ramp_factor == 1.0
-        return bool(self.partial_variables) or self.ocean_only or not full
-
-    @property
-    def needs_physics(self) -> bool:
-        """Whether the host's physics has to run in coupled steps."""
-        return self.blends or self.watch_physics
 
 
 @dataclass(frozen=True)

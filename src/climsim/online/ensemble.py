@@ -16,11 +16,11 @@ from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 from climsim.hosts import batch_runner, require_taken
 from climsim.names import as_name
-from climsim.online.config import RunConfig
-from climsim.online.model import THREADS, thread_count
 from climsim.online.run import run_online
+from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
 from climsim.stepping import Progress, on_interrupt
+from climsim.threads import THREADS, thread_count
 from climsim.validation import Checks
 
 __all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from climsim.arrays import Fields
 from climsim.hosts.base import HealthReport, SteppedHost
-from climsim.online.config import RunConfig
 from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
 from climsim.online.model import Model
@@ -14,6 +13,7 @@ from climsim.online.recorder import Recorder
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
 from climsim.online.ring import LastDay
 from climsim.online.stepper import StepOutcome, Stepper, Unstable
+from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
 from climsim.runs.timing import Stopwatch
 

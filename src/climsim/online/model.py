@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -17,15 +16,13 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport
 from climsim.interfaces import Interface
-from climsim.validation import require
+from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
 
 logger = logging.getLogger(__name__)
 
 BLOCK_COLUMNS = 128
 """Columns that one thread takes at a time: their activations stay in a core's cache."""
-THREADS = "OMP_NUM_THREADS"
-"""Environment variable that tells a process how many cores are its own."""
 
 
 class Model(Protocol):
@@ -63,27 +60,6 @@ class InBlocks:
         columns = vector.shape[0]
         count = max(math.ceil(columns / BLOCK_COLUMNS), min(self.threads, columns))
         return np.concatenate(list(self._pool.map(self.model, np.array_split(vector, count))))
-
-
-def thread_count(wanted: int = 0) -> int:
-    """Number of threads of a model on CPU.
-
-    Args:
-        wanted: as configured; 0 takes `OMP_NUM_THREADS`, or every core that the process may use.
-
-    Raises:
-        ClimSimError: if `OMP_NUM_THREADS` is no positive number.
-    """
-    if wanted:
-        return wanted
-    text = os.environ.get(THREADS)
-    if text is None:
-        return len(os.sched_getaffinity(0))
-    # OpenMP takes a list, one number for each level of nesting.
-    first = text.split(",")[0].strip()
-    holds = first.isdigit() and int(first) > 0
-    require(THREADS, text, holds, "a positive number", "set it to a positive integer or unset it")
-    return int(first)
 
 
 def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int = 0) -> Model:

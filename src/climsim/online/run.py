@@ -18,13 +18,13 @@ from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
 from climsim.hosts.base import SteppedHost, require_fit
 from climsim.locks import LOCK_NAME, LockedError, hold
-from climsim.online.config import RESTART_DAYS, RunConfig
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.loop import Loop
 from climsim.online.memory import needed_fields
 from climsim.online.model import Model, open_model
 from climsim.online.restart import latest_restart
 from climsim.products import claim
+from climsim.runs.config import RESTART_DAYS, RunConfig
 from climsim.runs.record import RECORD_NAME, RUN, RunRecord
 from climsim.runs.status import RunStatus
 from climsim.stepping import Interrupted, Progress, advance

@@ -9,10 +9,11 @@ import numpy as np
 
 from climsim.arrays import Array, Fields
 from climsim.hosts.base import HealthReport, SteppedHost, StepResult, declaration_of
-from climsim.online.coupler import Coupled, CouplerOptions, ModelOutput, couple, split_output
+from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import Model, compare_time_step, non_finite
+from climsim.runs.coupling import CouplerOptions
 from climsim.runs.timing import Stopwatch
 
 if TYPE_CHECKING:

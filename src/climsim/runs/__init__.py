@@ -1,1 +1,1 @@
-"""What an online run is, on every host: its status, its record, its history streams."""
+"""What an online run is asked for and what it says about itself, on every host."""

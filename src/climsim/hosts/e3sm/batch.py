@@ -18,7 +18,7 @@ from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import RUN_KEYS, case_config
 from climsim.hosts.e3sm.waiting import wait_for
-from climsim.online.config import RunConfig
+from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
 from climsim.runs.status import RunStatus
 from climsim.runs.timing import DAYS_PER_YEAR

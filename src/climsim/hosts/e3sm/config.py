@@ -10,7 +10,7 @@ from pathlib import Path
 from climsim.constants import STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.names import check_name
-from climsim.online.coupler import CouplerOptions
+from climsim.runs.coupling import CouplerOptions
 from climsim.runs.streams import STREAMS
 from climsim.validation import Checks, require
 

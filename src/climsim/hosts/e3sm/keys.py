@@ -11,7 +11,7 @@ from climsim.errors import ClimSimError
 from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.config import HYBRID, MMF, E3smConfig
-from climsim.online.config import RunConfig
+from climsim.runs.config import RunConfig
 
 _OWN_KEYS = ("dry_run", "build_only", "wait", "poll_minutes", "resubmissions")
 OF_THE_RUN = {

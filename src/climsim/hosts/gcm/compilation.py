@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from climsim.errors import ClimSimError
-from climsim.online.model import THREADS, thread_count
+from climsim.threads import THREADS, thread_count
 
 _log = logging.getLogger(__name__)
 _FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"

@@ -8,8 +8,8 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.names import check_name
-from climsim.online.coupler import CouplerOptions
 from climsim.plugins import absolute_reference
+from climsim.runs.coupling import CouplerOptions
 from climsim.runs.streams import STREAMS
 from climsim.validation import Checks
 
