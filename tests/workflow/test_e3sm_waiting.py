@@ -14,7 +14,7 @@ from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import case_config
 from climsim.hosts.e3sm.namelist import user_nl_eam
-from climsim.online.config import RunConfig
+from climsim.runs.config import RunConfig
 from climsim.workflow.plan import Stages, joint_jobs, make_plan
 from climsim.workflow.run import experiment_config
 
