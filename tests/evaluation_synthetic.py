@@ -16,7 +16,6 @@ from climsim.constants import E3SM
 from climsim.data.store.opened import Layout, Store, create_arrays, open_store, seal_store
 from climsim.data.store.shards import write_arrays
 from climsim.evaluation.block import Block
-from climsim.evaluation.confidence import ConfidenceStatistics
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import OfflineConfig, describe
 from climsim.evaluation.offline_dataset import offline_dataset
@@ -270,14 +269,14 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
             guess = values * (1 + (1.1 - quality) * rng.normal(0, 0.4, values.shape))
         truth[..., where], prediction[..., where] = values, guess
     pressure = np.full(shape, 9.9e4)
-    confidence = None
+    losses = None
     if recipe == "conf_loss":
         loss = rng.lognormal(-6, 2, (*shape, TARGETS.size(levels)))
         guess = loss**0.8 * rng.lognormal(0, 0.7, loss.shape)
-        confidence = ConfidenceStatistics.of(guess, loss, levels)
+        losses = (guess, loss)
     land = np.broadcast_to(weather(grid, 0.0, 1)["LANDFRAC"] > 0.5, shape)
     surfaces = np.stack([land, ~land & (grid.lat < 60), ~land & (grid.lat >= 60)])
-    block = Block(grid, truth, prediction, pressure, np.full(shape, 380.0), surfaces, confidence)
+    block = Block(grid, truth, prediction, pressure, np.full(shape, 380.0), surfaces, losses)
     dataset = offline_dataset(accumulate(block), grid)
     config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
     hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)

@@ -13,7 +13,7 @@ from scipy import sparse
 from climsim.arrays import Array
 from climsim.constants import E3SM
 from climsim.evaluation.confidence import ConfidenceStatistics
-from climsim.evaluation.metrics import PairStatistics, crps_ensemble
+from climsim.evaluation.metrics import CRPS_PAIRS, PairStatistics, crps_ensemble
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.outputs import SCORED, with_condensate
 from climsim.evaluation.regions import SURFACE_TYPES
@@ -33,6 +33,8 @@ PRECIPITATION_EDGES: Final = np.concatenate(
     [[-np.inf], 10.0 ** np.linspace(-12, -5, 351), [np.inf]]
 )
 """Edges of the bins of precipitation from which percentiles are formed [m s-1], 50 a decade."""
+PREDICTED_EDGES: Final = np.concatenate([[-np.inf], 10.0 ** np.linspace(-12, -5, 1401), [np.inf]])
+"""Those of predicted precipitation, of which the first is no rain [m s-1], 200 a decade."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Block:
         longwave_up: (time, column) upward longwave flux at the surface [W m-2].
         surfaces: (surface, time, column) which samples lie on each of `SURFACE_TYPES`; None if
             unknown.
-        confidence: sums of predicted and true loss; None without a confidence head.
+        losses: predicted and true loss (time, column, target feature) in units of the training
+            loss; None without a confidence head.
         members: (member, time, column, feature) predictions of an ensemble whose mean is
             ``prediction``; None for a single model.
         non_finite: counts of values that are no finite number; None if unknown.
@@ -59,7 +62,7 @@ class Block:
     surface_pressure: Array
     longwave_up: Array
     surfaces: NDArray[np.bool_] | None = None
-    confidence: ConfidenceStatistics | None = None
+    losses: tuple[Array, Array] | None = None
     members: Array | None = None
     non_finite: NonFinite | None = None
 
@@ -107,12 +110,43 @@ class RainStatistics(Sums):
 
 
 @dataclass(frozen=True)
+class PredictedRainStatistics(Sums):
+    """Sums in each bin of predicted precipitation.
+
+    Attributes:
+        count: (bin,) samples.
+        weight: (bin,) sum of the areas of their columns.
+        error: (bin, feature) sum of area times error.
+    """
+
+    count: Array
+    weight: Array
+    error: Array
+
+
+@dataclass(frozen=True)
+class LossSums(Sums):
+    """Sums of losses over time.
+
+    Attributes:
+        count: steps.
+        predicted: (column, target feature) sum of the predicted loss.
+        true: (column, target feature) sum of the true loss.
+    """
+
+    count: int
+    predicted: Array
+    true: Array
+
+
+@dataclass(frozen=True)
 class EnsembleStatistics(Sums):
     """Sums over the samples of an ensemble.
 
     Attributes:
         count: samples.
-        crps: (feature,) sum of the continuous ranked probability score.
+        crps: (estimator, feature) sum of the continuous ranked probability score by each of
+            `CRPS_PAIRS`.
         variance: (feature,) sum of the variance over members.
     """
 
@@ -195,14 +229,28 @@ def _by_precipitation(block: Block) -> RainStatistics:
     return RainStatistics(count, truth, prediction - truth)
 
 
+def _by_predicted_precipitation(block: Block) -> PredictedRainStatistics:
+    levels = block.grid.n_levels
+    rain = block.prediction[..., OUTPUTS.slice("cam_out_PRECC", levels).start]
+    bins = np.searchsorted(PREDICTED_EDGES[1:-1], rain.ravel(), side="right")
+    shape = (PREDICTED_EDGES.size - 1, rain.size)
+    area = np.broadcast_to(block.grid.area, rain.shape).ravel()
+    weigh = sparse.csr_matrix((area, (bins, np.arange(rain.size))), shape=shape)
+    error = block.scored_prediction.astype(np.float64) - block.scored_truth
+    count = np.bincount(bins, minlength=shape[0]).astype(np.float64)
+    weight = np.bincount(bins, area, minlength=shape[0])
+    return PredictedRainStatistics(count, weight, weigh @ error.reshape(rain.size, -1))
+
+
 def _ensemble(block: Block) -> EnsembleStatistics | None:
     if block.members is None:
         return None
     members = with_condensate(block.members, block.grid.n_levels)
-    score = crps_ensemble(block.scored_truth, members)
+    truth = block.scored_truth
+    scores = np.stack([crps_ensemble(truth, members, name).sum(axis=(0, 1)) for name in CRPS_PAIRS])
     variance = members.astype(np.float64).var(axis=0)
-    count = score.shape[0] * score.shape[1]
-    return EnsembleStatistics(count, score.sum(axis=(0, 1)), variance.sum(axis=(0, 1)))
+    count = truth.shape[0] * truth.shape[1]
+    return EnsembleStatistics(count, scores, variance.sum(axis=(0, 1)))
 
 
 OUTPUT_PAIRS: Final = BlockStatistic("outputs", _outputs)
@@ -215,12 +263,25 @@ SURFACE_PAIRS: Final = BlockStatistic("surfaces", _by_surface)
 """(surface, feature) of `SURFACE_TYPES` in physical units."""
 RAIN: Final[Statistic[Block, RainStatistics]] = Statistic("rain", _by_precipitation)
 """By bin of the true precipitation."""
+PREDICTED_RAIN: Final[Statistic[Block, PredictedRainStatistics]] = Statistic(
+    "predicted rain", _by_predicted_precipitation
+)
+"""By bin of the predicted precipitation."""
 ENSEMBLE: Final[Statistic[Block, EnsembleStatistics]] = Statistic("ensemble", _ensemble)
 """Of ensembles only."""
 
 
 def _confidence(block: Block) -> ConfidenceStatistics | None:
-    return block.confidence
+    if block.losses is None:
+        return None
+    return ConfidenceStatistics.of(*block.losses, block.grid.n_levels)
+
+
+def _losses_by_column(block: Block) -> LossSums | None:
+    if block.losses is None:
+        return None
+    predicted, true = (loss.astype(np.float64).sum(axis=0) for loss in block.losses)
+    return LossSums(block.truth.shape[0], predicted, true)
 
 
 def _non_finite(block: Block) -> NonFinite | None:
@@ -232,6 +293,8 @@ def _steps(block: Block) -> Steps:
 
 
 CONFIDENCE: Final[Statistic[Block, ConfidenceStatistics]] = Statistic("confidence", _confidence)
+"""Of models with a confidence head only."""
+LOSSES: Final[Statistic[Block, LossSums]] = Statistic("losses by column", _losses_by_column)
 """Of models with a confidence head only."""
 NON_FINITE: Final[Statistic[Block, NonFinite]] = Statistic("non_finite", _non_finite)
 """Of values that are no finite number; no score."""

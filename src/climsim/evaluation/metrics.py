@@ -8,9 +8,10 @@ Undefined scores (no weight, no variance) are NaN: nothing is replaced silently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -204,25 +205,43 @@ def weighted_deviation(values: ArrayLike, weights: ArrayLike, axis: int = -1) ->
     return np.sqrt(weighted_mean((v - mean) ** 2, weights, axis))
 
 
-def crps_ensemble(truth: ArrayLike, members: ArrayLike) -> Array:
+CRPS_PAIRS: Final[dict[str, Callable[[int], int]]] = {
+    "empirical": lambda m: m**2,
+    "fair": lambda m: m * (m - 1),
+    "published": lambda m: m * (m - 1) ** 2,
+}
+"""By what each estimator of the CRPS divides half the sum of distances of m members."""
+
+
+def crps_ensemble(truth: ArrayLike, members: ArrayLike, estimator: str = "empirical") -> Array:
     """Continuous ranked probability score of an ensemble.
 
-    ``mean|x_i - y| - 1/(2 m^2) sum_ij |x_i - x_j|``: the score of the empirical distribution, equal
-    to the absolute error for one member. Lower is better; same unit as the truth.
+    ``mean|x_i - y| - 1/(2 n) sum_ij |x_i - x_j|`` for m members. Lower is better; same unit as the
+    truth. The estimators differ in n:
+
+    - ``empirical``, m^2: the score of the empirical distribution, which is the absolute error of
+      one member;
+    - ``fair``, m (m - 1): what an ensemble of infinitely many such members has on average;
+    - ``published``, m (m - 1)^2: ClimSim's, which takes the mean over the m - 1 gaps between sorted
+      members where the fair one takes their sum.
 
     Args:
         truth: (...).
         members: (member, ...).
+        estimator: one of these.
 
     Returns:
-        (...) score.
+        (...) score; NaN of one member but by the empirical distribution.
     """
     x = np.sort(np.asarray(members, dtype=np.float64), axis=0)
     m = x.shape[0]
     skill = np.abs(x - np.asarray(truth, dtype=np.float64)).mean(axis=0)
     # For sorted members the double sum of |x_i - x_j| is 2 * sum_i (2 i - m + 1) x_i.
     rank = (2 * np.arange(m) - m + 1).reshape(-1, *([1] * (x.ndim - 1)))
-    return skill - (rank * x).sum(axis=0) / m**2
+    # Halved, as each pair stands twice in the sum of the formula.
+    pairs = CRPS_PAIRS[estimator](m)
+    distances = (rank * x).sum(axis=0)
+    return skill - distances / pairs if pairs else np.full_like(skill, np.nan)
 
 
 def crps_gaussian(truth: ArrayLike, mean: ArrayLike, deviation: ArrayLike) -> Array:

@@ -17,7 +17,7 @@ from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.block import Block
-from climsim.evaluation.confidence import ConfidenceStatistics, loss_of_confidence
+from climsim.evaluation.confidence import loss_of_confidence
 from climsim.evaluation.members import Member, member_of_model, training_of
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
@@ -260,12 +260,11 @@ def _evaluate_block(
     size = truth.shape[-1]
     members = np.stack([output[..., :size] for output in outputs])
     prediction = members.mean(axis=0)
-    confidence = None
+    losses = None
     if loss is not None:
         pair = (x.astype(np.float64) for x in (prediction, truth))
         targets = (rearrange(x, OUTPUTS, TARGETS, store.n_levels) for x in pair)
-        true_loss = loss(*targets)
-        confidence = ConfidenceStatistics.of(outputs[0][..., size:], true_loss, store.n_levels)
+        losses = (outputs[0][..., size:], loss(*targets))
     block = Block(
         grid=store.grid,
         truth=truth,
@@ -273,7 +272,7 @@ def _evaluate_block(
         surface_pressure=fields["state_ps"],
         longwave_up=fields["cam_in_LWUP"],
         surfaces=surface_members(*(fields[f"cam_in_{n}FRAC"] for n in ("LAND", "OCN", "ICE")))[1:],
-        confidence=confidence,
+        losses=losses,
         members=members if len(models) > 1 else None,
         non_finite=NonFinite.of(outputs, truth, inputs),
     )

@@ -15,7 +15,7 @@ import numpy as np
 import xarray
 
 from climsim.evaluation.block import NON_FINITE, STEPS, Block
-from climsim.evaluation.offline_score import PERCENTILE_EDGES, OfflineScore, Totals
+from climsim.evaluation.offline_score import PERCENTILE_EDGES, RAIN_DECILES, OfflineScore, Totals
 from climsim.evaluation.regions import BANDS, BIN_CENTRES, SURFACE_TYPES
 from climsim.evaluation.score import Labelled, by_quantity, scores_of
 from climsim.evaluation.sums import Accumulator
@@ -74,5 +74,6 @@ def _coordinates(grid: ColumnGrid) -> dict[str, Any]:
         "height": ("height", list(HEIGHTS)),
         "surface": ("surface", list(SURFACE_TYPES)),
         "target": ("target", list(TARGETS.names)),
+        "rain_decile": ("rain_decile", list(RAIN_DECILES)),
         "percentile": ("percentile", labels, {"long_name": "percentile of precipitation [%]"}),
     }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.evaluation.block import NON_FINITE, STEPS, Block
-from climsim.evaluation.metrics import PairStatistics
+from climsim.evaluation.metrics import PairStatistics, weighted_mean
 from climsim.evaluation.outputs import SCORED
 from climsim.evaluation.regions import BANDS, N_BINS, band_members, latitude_bin
 from climsim.evaluation.score import Score, Subject, Subjects, scores_of
@@ -27,6 +27,8 @@ SCORED_TARGETS: Final = Subjects.of_variables("target", TARGETS.names)
 """What a network is trained on."""
 PERCENTILE_EDGES: Final = (0.0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 99.9, 100)
 """Edges of the percentile bins of precipitation [%]."""
+RAIN_DECILES: Final = ("no rain", *(f"{low}-{low + 10}" for low in range(0, 100, 10)))
+"""No rain, and the deciles of active rain [%]."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,15 @@ class Totals:
             labels = np.where(bands.any(axis=0), bands.argmax(axis=0), -1)
             self._merged[key] = self[statistic].grouped(labels, len(BANDS))
         return self._merged[key]
+
+    def zonal(self, values: Array) -> Array:
+        """Area-weighted mean (latitude, ...) of values (column, ...) where they are defined."""
+        by_column = np.moveaxis(np.asarray(values), 0, -1)
+        defined = np.isfinite(by_column)
+        weights = np.where(np.arange(N_BINS)[:, None] == latitude_bin(self.grid.lat), 1.0, 0.0)
+        area = (weights * self.grid.area) * defined[..., None, :]
+        mean = weighted_mean(np.where(defined, by_column, 0.0)[..., None, :], area)
+        return np.moveaxis(mean, -1, 0)
 
     def by_latitude(self, sums: PairStatistics) -> PairStatistics:
         """Sums (column, ...) merged to (latitude, ...)."""

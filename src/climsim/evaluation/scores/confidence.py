@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.evaluation.block import CONFIDENCE
+from climsim.evaluation.block import CONFIDENCE, LOSSES
 from climsim.evaluation.offline_score import SCORED_TARGETS, OfflineScore, Totals
 from climsim.evaluation.score import ALL, Subject, register
 from climsim.variables import TARGETS
@@ -70,6 +70,39 @@ class LossCorrelation(OfflineScore):
 
     def values(self, state: Totals, subject: Subject) -> Array:
         return state[CONFIDENCE].correlation()[TARGETS.slice(subject.name, state.grid.n_levels)]
+
+
+class _Section(OfflineScore):
+    subjects = SCORED_TARGETS
+    statistics = (LOSSES,)
+    units = "1"
+    dims = ("latitude", "level")
+    weights = "area"
+    comment = "in units of the training loss"
+
+
+@register
+class PredictedLossSection(_Section):
+    """Zonal mean of the loss that a confidence head predicts."""
+
+    name = "confidence_section_{target}"
+    long_name = "zonal mean of the predicted loss of {name}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        where = TARGETS.slice(subject.name, state.grid.n_levels)
+        return state.zonal(state[LOSSES].predicted[:, where] / state[LOSSES].count)
+
+
+@register
+class TrueLossSection(_Section):
+    """Zonal mean of the loss that came true."""
+
+    name = "true_loss_section_{target}"
+    long_name = "zonal mean of the true loss of {name}"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        where = TARGETS.slice(subject.name, state.grid.n_levels)
+        return state.zonal(state[LOSSES].true[:, where] / state[LOSSES].count)
 
 
 def _bin_means(sums: Array, count: Array) -> Array:

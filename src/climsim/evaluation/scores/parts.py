@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.evaluation.block import OUTPUT_PAIRS, RAIN, SURFACE_PAIRS
-from climsim.evaluation.metrics import capped_mean
+from climsim.evaluation.block import OUTPUT_PAIRS, PREDICTED_RAIN, RAIN, SURFACE_PAIRS
+from climsim.evaluation.metrics import capped_mean, ratio
 from climsim.evaluation.offline_score import (
     PERCENTILE_EDGES,
+    RAIN_DECILES,
     SCORED_OUTPUTS,
     SCORED_TENDENCIES,
     OfflineScore,
@@ -44,14 +45,28 @@ class SectionR2(_Section):
 
 
 @register
+class SectionColumnR2(_Section):
+    """Area mean in these bins of R2 per column over time (paper)."""
+
+    name = "r2_section_columns_{output}"
+    long_name = "area mean of R2 per column in bins of latitude: {what}"
+    units = "1"
+    weights = "area"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state.zonal(state.by_column(OUTPUT_PAIRS, subject).r2())
+
+
+@register
 class SectionBias(_Section):
     """Zonal-mean bias in these bins."""
 
     name = "bias_section_{output}"
     long_name = "zonal-mean bias: {what}"
+    weights = "area"
 
     def values(self, state: Totals, subject: Subject) -> Array:
-        return state.by_latitude(state.by_column(OUTPUT_PAIRS, subject)).bias()
+        return state.zonal(state.by_column(OUTPUT_PAIRS, subject).bias())
 
 
 @register
@@ -60,10 +75,10 @@ class SectionTruth(_Section):
 
     name = "truth_section_{output}"
     long_name = "zonal mean of the truth: {what}"
+    weights = "area"
 
     def values(self, state: Totals, subject: Subject) -> Array:
-        bins = state.by_latitude(state.by_column(OUTPUT_PAIRS, subject))
-        return np.where(bins.weight > 0, bins.mean, np.nan)
+        return state.zonal(state.by_column(OUTPUT_PAIRS, subject).mean)
 
 
 class _OfSurface(OfflineScore):
@@ -127,6 +142,24 @@ class TruthByPrecipitation(_ByPrecipitation):
 
 
 @register
+class BiasByPredictedPrecipitation(OfflineScore):
+    """Mean error without rain, and in the deciles of active rain of the prediction (paper)."""
+
+    name = "bias_by_predicted_precipitation_{output}"
+    long_name = "mean error by predicted precipitation: {what}"
+    subjects = SCORED_OUTPUTS
+    statistics = (PREDICTED_RAIN,)
+    dims = ("rain_decile", "level")
+    weights = "area"
+    comment = "deciles of the samples with rain, from 200 logarithmic bins a decade"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        sums = state[PREDICTED_RAIN]
+        member = decile_groups(sums.count)[None, :] == np.arange(len(RAIN_DECILES))[:, None]
+        return ratio(member @ sums.error[:, state.slice(subject)], (member @ sums.weight)[:, None])
+
+
+@register
 class RegionR2(OfflineScore):
     """Mean of R2 over levels, by band of latitude, above and below 400 hPa."""
 
@@ -143,6 +176,21 @@ class RegionR2(OfflineScore):
         r2 = state.by_band(OUTPUT_PAIRS).part(state.slice(subject)).r2()
         upper = grid.midpoint_pressure(np.array([grid.p0]))[:, 0] < UPPER_PRESSURE
         return np.array([[capped_mean(row[side]) for side in (upper, ~upper)] for row in r2])
+
+
+def decile_groups(counts: Array) -> NDArray[np.intp]:
+    """Which of `RAIN_DECILES` each bin of predicted precipitation falls into.
+
+    A sample is in a decile if it does not exceed the quantile at its end, which NumPy interpolates
+    between the samples in order; that of the middle sample of a bin holds for the bin.
+
+    Args:
+        counts: (bin,) samples in ascending bins, of which the first is no rain.
+    """
+    active = counts[1:]
+    middle = np.cumsum(active) - 0.5 * (active + 1)
+    position = 10 * middle / max(active.sum() - 1, 1)
+    return np.concatenate([[0], np.clip(np.ceil(position - 1e-9), 1, 10)]).astype(np.intp)
 
 
 def percentile_groups(counts: Array) -> NDArray[np.intp]:
