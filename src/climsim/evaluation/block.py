@@ -238,7 +238,7 @@ def _by_predicted_precipitation(block: Block) -> PredictedRainStatistics:
     weigh = sparse.csr_matrix((area, (bins, np.arange(rain.size))), shape=shape)
     error = block.scored_prediction.astype(np.float64) - block.scored_truth
     count = np.bincount(bins, minlength=shape[0]).astype(np.float64)
-    weight = np.bincount(bins, area, minlength=shape[0])
+    weight = np.bincount(bins, area, minlength=shape[0]).astype(np.float64)
     return PredictedRainStatistics(count, weight, weigh @ error.reshape(rain.size, -1))
 
 
