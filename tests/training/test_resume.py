@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from climsim.data.store.address import StoreUrl
+from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.export.loading import load_emulator
 from climsim.export.writing import export_model
 from climsim.files import read_json, write_json
 from climsim.training.checkpoint import read_checkpoint
+from climsim.training.held import HeldRun
 from climsim.training.run import train
 from tests.data.synthetic import make_grid, split_config, write_record
 
@@ -269,6 +271,19 @@ def test_growth_is_refused_where_rates_followed_from_the_last_epoch(configure):
     train(configure(epochs=1, schedule=schedule))
     with pytest.raises(ClimSimError, match=r"schedule\.name=cosine.*trainer\.warm_start=.*best"):
         train(configure(epochs=2, schedule=schedule))
+
+
+def test_run_of_a_version_without_a_setting_is_continued_with_its_default(configure):
+    config = configure(epochs=1)
+    train(config)
+    held = HeldRun.read(config.out)
+    before = {key: dict(value) for key, value in held.config.items() if isinstance(value, dict)}
+    del before["schedule"]["threshold"]
+    old = replace(held, config={**held.config, **before})
+    store = open_store(config.data.store)
+    old.check(config, store)
+    with pytest.raises(ClimSimError, match=r"schedule\.threshold=0\.1 instead of 0\.0001"):
+        old.check(replace(config, schedule=replace(config.schedule, threshold=0.1)), store)
 
 
 def test_run_that_stopped_early_is_not_resumed_for_more_epochs(configure):

@@ -21,6 +21,7 @@ from climsim.losses import TrainingLoss
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.loading import EpochLoader, read_ahead
+from climsim.training.optimization import build_optimizer
 from climsim.training.run import train
 from climsim.training.schedules import build_schedule
 
@@ -204,6 +205,66 @@ def test_learning_rate_follows_its_schedule():
     warm = ScheduleConfig("warmup_cosine", warmup_epochs=2)
     found = [build_schedule(warm).factor(e, 6) for e in (0, 1, 2, 4, 6)]
     np.testing.assert_allclose(found, [0, 0.5, 1, 0.5, 0], atol=1e-12)
+
+
+def torch_rates(make, epochs, losses=None):
+    """Learning rates of a scheduler of torch from 1e-4 on, epoch by epoch."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
+    scheduler, rates = make(optimizer), []
+    for epoch in range(epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step(*(() if losses is None else (losses[epoch],)))
+    return rates
+
+
+def test_cosine_annealing_is_that_of_torch_through_several_periods():
+    settings = compose_config("train", ["schedule=cosine_annealing", "data.store=x", "out=y"])
+    config = build_config(TrainConfig, settings).schedule
+    assert (config.t_max, config.eta_min) == (2, 1e-5)
+    for t_max in (2, 5):
+        schedule = build_schedule(replace(config, t_max=t_max), 1e-4)
+        found = [1e-4 * schedule.factor(epoch + 0.5, 12) for epoch in range(12)]
+        expected = torch_rates(
+            lambda o, n=t_max: torch.optim.lr_scheduler.CosineAnnealingLR(o, n, 1e-5), 12
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_plateau_is_that_of_torch_with_its_relative_threshold():
+    settings = compose_config("train", ["schedule=plateau", "data.store=x", "out=y"])
+    config = build_config(TrainConfig, settings).schedule
+    assert (config.factor, config.patience, config.threshold) == (0.1, 2, 1e-4)
+    # Slow gains of less than a ten-thousandth are none; the last steps are too small to take.
+    losses = [1.0, *(1.0 - 5e-5 * n for n in range(1, 8)), 0.5, *[0.5] * 40]
+    schedule, found = build_schedule(config, 1e-4), []
+    for loss in losses:
+        found.append(1e-4 * schedule.factor(0, 1))
+        schedule.update(loss)
+    expected = torch_rates(
+        lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.1, patience=2),
+        len(losses), losses,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert found[-1] == pytest.approx(1e-8)
+
+
+def test_adam_is_torch_s_without_weight_decay():
+    settings = compose_config("train", ["optimizer=adam", "data.store=x", "out=y"])
+    weight = torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = build_optimizer([weight], build_config(TrainConfig, settings).optimizer)
+    assert type(optimizer) is torch.optim.Adam
+    weight.sum().backward()
+    optimizer.step()
+    # The first step of Adam is the learning rate, whatever the gradient; AdamW's adds decay.
+    assert weight.item() == pytest.approx(2.0 - 1e-4, abs=2e-7)
+
+
+def test_epoch_ends_after_the_batch_that_early_stop_step_names(configure):
+    whole = train(configure("whole", epochs=1))
+    assert whole.steps > 3
+    assert train(configure("cut", epochs=2, early_stop_step=1)).steps == 4
+    assert train(configure("all", epochs=1, early_stop_step=0)).steps == whole.steps
 
 
 def test_plateau_waits_its_patience_and_stops_at_its_floor():

@@ -98,10 +98,10 @@ class OptimizerConfig:
     """How weights move.
 
     Attributes:
-        name: ``"adamw"``, ``"soap"``, or ``path/to/file.py:function`` of parameters and these
-            settings.
+        name: ``"adamw"``, ``"adam"``, ``"soap"``, or ``path/to/file.py:function`` of parameters
+            and these settings.
         learning_rate: before the schedule.
-        weight_decay: decoupled.
+        weight_decay: decoupled; under ``adam`` added to the gradient, and 0 in ``optimizer=adam``.
         betas: decay of the moments; none for the optimizer's own.
         precondition_every: steps between SOAP's updates of its preconditioner.
     """
@@ -128,12 +128,16 @@ class ScheduleConfig:
 
     Attributes:
         name: ``"step"`` (published), ``"constant"``, ``"cosine"``, ``"warmup_cosine"``,
-            ``"plateau"``, or ``path/to/file.py:Class``.
+            ``"cosine_annealing"``, ``"plateau"``, or ``path/to/file.py:Class``.
         factor: by which step and plateau multiply.
         every_epochs: epochs between steps.
         warmup_epochs: epochs (fractions allowed) of linear rise under ``warmup_cosine``.
         floor: share of the learning rate at the end of a cosine, and the least under plateau.
         patience: epochs without improvement before plateau acts.
+        threshold: share by which a loss must lie below the best to be an improvement to plateau.
+        t_max: epochs in which ``cosine_annealing`` goes from the highest to the lowest rate; it
+            then rises again.
+        eta_min: lowest learning rate of ``cosine_annealing``.
     """
 
     name: str = "step"
@@ -142,15 +146,18 @@ class ScheduleConfig:
     warmup_epochs: float = 1.0
     floor: float = 0.0
     patience: int = 2
+    threshold: float = 1.0e-4
+    t_max: int = 2
+    eta_min: float = 0.0
 
     def __post_init__(self) -> None:
         check = Checks(self, "schedule")
         if not is_reference(self.name):
             check.one_of(SCHEDULES.names(), "name")
         object.__setattr__(self, "name", absolute_reference(self.name))
-        check.whole("every_epochs", least=1)
+        check.whole("every_epochs", "t_max", least=1)
         check.whole("patience")
-        check.at_least(0, "warmup_epochs")
+        check.at_least(0, "warmup_epochs", "threshold", "eta_min")
         require("schedule.factor", self.factor, 0 < self.factor <= 1, "a number in (0, 1]")
         require("schedule.floor", self.floor, 0 <= self.floor < 1, "a number in [0, 1)")
 
@@ -172,6 +179,8 @@ class TrainerConfig:
         keep_best: checkpoints kept, by validation loss.
         save_every_steps: steps between checkpoints to resume from; 0 for epoch ends only.
         early_stop_patience: epochs without improvement before training ends; 0 for never.
+        early_stop_step: last batch of an epoch, counted from 0, in training and in validation, as
+            published; 0 or less for all of them.
         warm_start: checkpoint whose weights training starts from.
         logger: ``"tensorboard"``, ``"wandb"``, ``"mlflow"`` or ``"none"``.
         log_every_steps: steps between log entries.
@@ -189,6 +198,7 @@ class TrainerConfig:
     keep_best: int = 15
     save_every_steps: int = 500
     early_stop_patience: int = 0
+    early_stop_step: int = -1
     warm_start: Path | None = None
     logger: str = "tensorboard"
     log_every_steps: int = 50
@@ -197,6 +207,7 @@ class TrainerConfig:
         check = Checks(self, "trainer")
         check.whole("epochs", "devices", "nodes", "keep_best", "log_every_steps", least=1)
         check.whole("threads", "save_every_steps", "early_stop_patience")
+        check.whole("early_stop_step", least=-1)
         check.at_least(0, "gradient_clip")
         check.one_of(("auto", "cpu", "gpu"), "accelerator")
         check.one_of(PRECISIONS, "precision")

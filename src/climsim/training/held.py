@@ -108,7 +108,9 @@ class HeldRun:
         Raises:
             ClimSimError: naming the settings or data that differ.
         """
-        changed = _differences(self.config, config.resolved())
+        # A setting that is not there came with a later version, whose default was used.
+        defaults = TrainConfig(config.data, config.out).resolved()
+        changed = _differences(_completed(self.config, defaults), config.resolved())
         if changed:
             raise ClimSimError(
                 f"{self.folder}: holds a run with other settings ({', '.join(changed)}): give "
@@ -189,6 +191,15 @@ def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str
             raise ClimSimError(f"trainer.warm_start={warm}: no such checkpoint: give another path")
         inputs["warm_start"] = file_hash(warm)
     return inputs
+
+
+def _completed(held: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those that are missing, at any depth, from the defaults."""
+    result = {**defaults, **held}
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and isinstance(held.get(key), Mapping):
+            result[key] = _completed(held[key], value)
+    return result
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -52,7 +52,7 @@ class EmulatorModule(lightning.LightningModule):
             recipe.confidence,
             transforms.targets.n_levels,
         )
-        self.schedule = build_schedule(config.schedule)
+        self.schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
         # In a list, so that the network is registered, and saved, once and under its own name.
         self._call: list[Any] = [network]
         self._proven = True

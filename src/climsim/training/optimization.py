@@ -45,6 +45,14 @@ OPTIMIZERS: Registry[Builder] = Registry(
 """Builders of optimizers, by the name that users type."""
 
 
+@OPTIMIZERS.register("adam")
+def _adam(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"betas": config.betas} if config.betas else {}
+    return torch.optim.Adam(
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, **options
+    )
+
+
 @OPTIMIZERS.register("adamw")
 def _adamw(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
     options: dict[str, Any] = {"betas": config.betas} if config.betas else {}

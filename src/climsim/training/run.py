@@ -283,6 +283,8 @@ def _trainer(
         callbacks.append(ReportProgress(progress, settings.epochs))
     if settings.early_stop_patience:
         callbacks.append(EarlyStopping(VALIDATION_LOSS, patience=settings.early_stop_patience))
+    # The published loop breaks off after this batch: one more than the number says.
+    batches = settings.early_stop_step + 1 if settings.early_stop_step > 0 else None
     several = settings.devices * settings.nodes > 1
     if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ClimSimError(
@@ -292,6 +294,8 @@ def _trainer(
     return lightning.Trainer(
         default_root_dir=config.out,
         max_epochs=settings.epochs,
+        limit_train_batches=batches,
+        limit_val_batches=batches,
         devices=settings.devices,
         num_nodes=settings.nodes,
         accelerator=settings.accelerator,

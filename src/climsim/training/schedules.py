@@ -22,9 +22,11 @@ class Schedule:
     Attributes:
         follows_length: whether the factor at every step follows from the number of epochs, so that
             a run cannot be made longer afterwards.
+        learning_rate: what the factor is multiplied by, for schedules that know limits of it.
     """
 
     follows_length: ClassVar[bool] = False
+    learning_rate: float = 1.0
 
     def __init__(self, config: ScheduleConfig) -> None:
         """Take the settings.
@@ -107,9 +109,29 @@ class WarmupCosine(Cosine):
     _warms_up = True
 
 
+@SCHEDULES.register("cosine_annealing")
+class CosineAnnealing(Schedule):
+    """From the learning rate to ``eta_min`` along a cosine of period ``2 t_max``, by epochs.
+
+    Source: torch's ``CosineAnnealingLR``, stepped once an epoch.
+    """
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Factor on the learning rate [1] (see `Schedule.factor`)."""
+        lowest = self.config.eta_min / self.learning_rate
+        phase = math.pi * int(epoch) / self.config.t_max
+        return lowest + (1 - lowest) * 0.5 * (1 + math.cos(phase))
+
+
 @SCHEDULES.register("plateau")
 class Plateau(Schedule):
-    """Multiplied when the validation loss has not improved for some epochs."""
+    """Multiplied when the validation loss has not improved for some epochs.
+
+    A loss is an improvement if it lies below the best by a share of it. A step of the rate that is
+    too small to matter is not taken. Source: torch's ``ReduceLROnPlateau``, relative threshold.
+    """
+
+    _LEAST_STEP: ClassVar[float] = 1.0e-8
 
     def __init__(self, config: ScheduleConfig) -> None:
         """Start at factor 1.
@@ -129,12 +151,14 @@ class Plateau(Schedule):
 
     def update(self, loss: float) -> None:
         """Take the validation loss of an epoch into account."""
-        if loss < self._best:
+        if loss < self._best * (1 - self.config.threshold):
             self._best, self._bad_epochs = loss, 0
             return
         self._bad_epochs += 1
         if self._bad_epochs > self.config.patience:
-            self._present = max(self.config.floor, self._present * self.config.factor)
+            lower = max(self.config.floor, self._present * self.config.factor)
+            if (self._present - lower) * self.learning_rate > self._LEAST_STEP:
+                self._present = lower
             self._bad_epochs = 0
 
     def state(self) -> dict[str, float]:
@@ -147,10 +171,16 @@ class Plateau(Schedule):
         self._bad_epochs = int(state["bad_epochs"])
 
 
-def build_schedule(config: ScheduleConfig) -> Schedule:
+def build_schedule(config: ScheduleConfig, learning_rate: float = 1.0) -> Schedule:
     """Build the schedule of a configuration.
+
+    Args:
+        config: its settings.
+        learning_rate: before the schedule.
 
     Raises:
         ClimSimError: for an unknown name.
     """
-    return SCHEDULES.find(config.name)(config)
+    schedule = SCHEDULES.find(config.name)(config)
+    schedule.learning_rate = learning_rate
+    return schedule
