@@ -1,7 +1,9 @@
 """The measured climate: aims, statistics, and the run that measures it."""
 
 import datetime
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import cftime
 import numpy as np
@@ -14,7 +16,10 @@ from climsim.figures.climate_aims import Statistics, check_aims, read_statistics
 from climsim.figures.climate_sums import PROFILES, Budget, Sums
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
+from climsim.hosts.gcm import tuning
 from climsim.variables import SCALARS_OUT
+
+ROOT = Path(__file__).parents[2]
 
 
 class FixedMeans:
@@ -180,3 +185,17 @@ def test_statistics_of_a_variable_in_both_files_of_a_step_are_those_before_physi
     found = read_statistics(path)["state_t"]
     assert found.mean.tolist() == [200.0, 280.0]
     assert found.std.tolist() == [1.0, 2.0]
+
+
+def test_the_search_tunes_known_parameters_and_gives_differences_from_its_control():
+    search = runpy.run_path(str(ROOT / "scripts" / "climate_search.py"))
+    for candidate in search["CANDIDATES"].values():
+        chosen = tuning.scheme_parameters(candidate)
+        assert set(candidate) <= {f"{k}.{f}" for k, fields in chosen.items() for f in fields}
+    text = search["table"]({"control": {"rain": 2.0}, "windy": {"rain": 2.5}})
+    assert text.splitlines() == [
+        "| run | rain |",
+        "|---|---|",
+        "| control | 2 |",
+        "| windy | +0.5 |",
+    ]
