@@ -13,7 +13,13 @@ import xarray
 from cftime import DatetimeNoLeap as Date
 
 from climsim.constants import E3SM
-from climsim.data.store.opened import Layout, Store, create_arrays, open_store, seal_store
+from climsim.data.store.creation import (
+    StoreCoordinates,
+    StoreLayout,
+    create_arrays,
+    seal_store,
+)
+from climsim.data.store.opened import Store, open_store
 from climsim.data.store.shards import write_arrays
 from climsim.evaluation.block import Block
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
@@ -66,7 +72,8 @@ def write_store(path: Path, steps: int = 10, columns: int = 7, levels: int = 6) 
     memory = np.minimum(np.arange(steps), 2).astype(np.int8)
     names = (*V2.variables.names, *(n for n in OUTPUTS.names if n not in V2.variables.names))
     times = np.arange(steps) * 1200
-    create_arrays(path, grid, times, split, memory, Layout(block_steps=4), names)
+    coordinates = StoreCoordinates(grid, times, split, memory)
+    create_arrays(path, coordinates, StoreLayout(block_steps=4), names)
     values: dict[str, np.ndarray] = {}
     for name in names:
         shape = (steps, columns, *((levels,) if variable(name).profile else ()))

@@ -10,6 +10,16 @@ from climsim.arrays import Array
 from climsim.constants import REFERENCE_PRESSURE
 from climsim.errors import ClimSimError
 
+GRID_AXES = {
+    "lat": "column",
+    "lon": "column",
+    "area": "column",
+    "hyam": "level",
+    "hybm": "level",
+    "hyai": "interface",
+    "hybi": "interface",
+}
+"""Fields of a grid and their axes, in the order in which files hold them."""
 _POLE = 90.0 + 1e-6
 """Largest latitude, with room for rounding [degrees]."""
 _REFERENCE_PRESSURES = (5.0e4, 2.0e5)
@@ -41,7 +51,7 @@ class ColumnGrid:
     p0: float = REFERENCE_PRESSURE
 
     def __post_init__(self) -> None:
-        for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
+        for name in GRID_AXES:
             value = np.asarray(getattr(self, name), dtype=np.float64)
             object.__setattr__(self, name, value)
             if value.ndim != 1 or not np.isfinite(value).all():

@@ -12,11 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Double
 from climsim.constants import PRUNED_LEVELS, QN_ZERO_LEVELS
 from climsim.interfaces import Encoding
 from climsim.variables import PRUNED_TARGETS, TARGETS, variable
-
-Array = NDArray[np.float64]
 
 RESOLUTION = 1.0e-6
 """A spread below this share of a feature's magnitude is rounding, not variance [1]."""
@@ -48,29 +47,29 @@ class VariableStatisticsLike(Protocol):
     """What the rules need of one variable: per level (level,) or () arrays over training data."""
 
     @property
-    def mean(self) -> Array: ...  # noqa: D102
+    def mean(self) -> Double: ...  # noqa: D102
     @property
-    def std(self) -> Array: ...  # noqa: D102
+    def std(self) -> Double: ...  # noqa: D102
     @property
-    def min(self) -> Array: ...  # noqa: D102
+    def min(self) -> Double: ...  # noqa: D102
     @property
-    def max(self) -> Array: ...  # noqa: D102
+    def max(self) -> Double: ...  # noqa: D102
     @property
     def column_mean(self) -> float: ...  # noqa: D102
     @property
     def column_std(self) -> float: ...  # noqa: D102
     @property
-    def positive_mean(self) -> Array | None: ...  # noqa: D102
+    def positive_mean(self) -> Double | None: ...  # noqa: D102
 
 
 class InputRule(Protocol):
     """How a network sees one input: ``(x - subtracted) / divisor``, and what follows."""
 
-    def subtracted(self, s: VariableStatisticsLike) -> Array | float:
+    def subtracted(self, s: VariableStatisticsLike) -> Double | float:
         """What is subtracted, in the unit of the variable, (level,) or one value."""
         ...
 
-    def divisor(self, s: VariableStatisticsLike) -> Array | float:
+    def divisor(self, s: VariableStatisticsLike) -> Double | float:
         """What is divided by; infinite where the training data do not vary."""
         ...
 
@@ -100,11 +99,11 @@ class ByRange:
 
     centered: bool = True
 
-    def subtracted(self, s: VariableStatisticsLike) -> Array | float:
+    def subtracted(self, s: VariableStatisticsLike) -> Double | float:
         """The mean, or 0."""
         return s.mean if self.centered else 0.0
 
-    def divisor(self, s: VariableStatisticsLike) -> Array | float:
+    def divisor(self, s: VariableStatisticsLike) -> Double | float:
         """The range."""
         return np.where(_varies(s), np.subtract(s.max, s.min), np.inf)
 
@@ -124,7 +123,7 @@ class BySpread:
         del s
         return 0.0
 
-    def divisor(self, s: VariableStatisticsLike) -> Array:
+    def divisor(self, s: VariableStatisticsLike) -> Double:
         """The standard deviation, at least the floor."""
         return np.where(_varies(s), np.maximum(s.std, self.floor), np.inf)
 
@@ -164,13 +163,13 @@ class Squashed(AsItIs):
 
     zero_levels: int = QN_ZERO_LEVELS
 
-    def rate(self, s: VariableStatisticsLike, levels: int) -> Array:
+    def rate(self, s: VariableStatisticsLike, levels: int) -> Double:
         """Exponents (level,) in the inverse unit of the variable."""
         positive = np.asarray(s.positive_mean, dtype=np.float64)
         rate = np.where(positive > 0, 1.0 / np.where(positive > 0, positive, 1.0), EMPTY_QN_RATE)
         return self.without_top(rate, levels)
 
-    def without_top(self, rate: Array, levels: int) -> Array:
+    def without_top(self, rate: Double, levels: int) -> Double:
         """The same exponents, 0 in the top levels."""
         result = rate.copy()
         result[: min(self.zero_levels, levels)] = 0.0
@@ -194,11 +193,11 @@ class Standardized:
 
     repeated: bool = False
 
-    def subtracted(self, s: VariableStatisticsLike) -> Array:
+    def subtracted(self, s: VariableStatisticsLike) -> Double:
         """The mean."""
         return s.mean
 
-    def divisor(self, s: VariableStatisticsLike) -> Array:
+    def divisor(self, s: VariableStatisticsLike) -> Double:
         """The standard deviation."""
         return np.where(_varies(s), s.std, np.inf)
 
@@ -207,7 +206,7 @@ class Standardized:
         magnitude = max(abs(float(np.min(s.min))), abs(float(np.max(s.max))))
         return s.column_std if s.column_std > RESOLUTION * magnitude else np.inf
 
-    def minimum(self, s: VariableStatisticsLike) -> Array:
+    def minimum(self, s: VariableStatisticsLike) -> Double:
         """The least value of the first representation."""
         return (s.min - self.subtracted(s)) / self.divisor(s)
 
@@ -251,7 +250,7 @@ class TargetRule:
     floor: float
     zero_levels: int = 0
 
-    def scale(self, s: VariableStatisticsLike) -> Array:
+    def scale(self, s: VariableStatisticsLike) -> Double:
         """What the target is multiplied by."""
         return 1.0 / np.maximum(s.std, self.floor)
 

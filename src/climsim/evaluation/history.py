@@ -19,12 +19,11 @@ from typing import Any
 
 import cftime
 
+from climsim.arrays import Array
+from climsim.calendar import CALENDAR, TIME_UNITS
 from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.history_file import (
-    CALENDAR,
-    EPOCH,
-    Array,
     Header,
     Period,
     Size,
@@ -279,5 +278,5 @@ def _model_card(path: Path) -> ModelCard | None:
 
 def date_of(seconds: int) -> str:
     """Day of a number of seconds since 0001-01-01, as YYYY-MM-DD."""
-    date = cftime.num2date(seconds, EPOCH, CALENDAR)
+    date = cftime.num2date(seconds, TIME_UNITS, CALENDAR)
     return f"{date.year:04d}-{date.month:02d}-{date.day:02d}"

@@ -19,7 +19,8 @@ import netCDF4
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.grid import ColumnGrid
+from climsim.calendar import CALENDAR, TIME_UNITS
+from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.integrity import check_size
 from climsim.runs.fields import HISTORY_FIELDS
 
@@ -28,12 +29,9 @@ Period = tuple[int, int]
 Size = tuple[int | None, int]
 """Number of levels, None where no field has any, and of columns."""
 
-EPOCH = "seconds since 0001-01-01 00:00:00"
-CALENDAR = "noleap"
 _DATED = ("noleap", "365_day", "standard", "gregorian", "proleptic_gregorian", "julian")
 """Calendars whose dates are those of `CALENDAR`, but for 29 February."""
 _BOUNDS = ("time_bnds", "time_bounds")
-_GRID = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi")
 _LIBRARY_ERRORS = (
     OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError, ArithmeticError,
 )  # fmt: skip
@@ -114,7 +112,7 @@ def _period(pair: Array, units: str, calendar: str) -> Period | str:
         return "without a time"
     dates = cftime.num2date(pair, units, calendar)
     try:
-        first, last = (round(n) for n in cftime.date2num(dates, EPOCH, CALENDAR))
+        first, last = (round(n) for n in cftime.date2num(dates, TIME_UNITS, CALENDAR))
     except ValueError:
         return f"at a date that the calendar {CALENDAR} lacks"
     # CAM writes the state at the start to its averaged streams: one sample, and no mean.
@@ -128,10 +126,10 @@ def read_grid(path: Path) -> ColumnGrid:
         UnreadableError: naming what it lacks.
     """
     with _opened(path) as file:
-        missing = [name for name in (*_GRID, "P0") if name not in file.variables]
+        missing = [name for name in (*GRID_AXES, "P0") if name not in file.variables]
         if missing:
             raise UnreadableError(f"no {', '.join(missing)}")
-        arrays = {name: np.ma.getdata(file.variables[name][:]) for name in _GRID}
+        arrays = {name: np.ma.getdata(file.variables[name][:]) for name in GRID_AXES}
         arrays = {name: a[0] if a.ndim == 2 else a for name, a in arrays.items()}
         return ColumnGrid(**arrays, p0=float(np.ma.getdata(file.variables["P0"][...])))
 

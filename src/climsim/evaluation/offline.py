@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,11 +30,11 @@ from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
 from climsim.products import Kind, attributes_of, claim
+from climsim.stepping import Progress
 from climsim.validation import Checks
 from climsim.variables import OUTPUTS, TARGETS
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 
 OFFLINE_METRICS = Kind(
     "a file of offline metrics",

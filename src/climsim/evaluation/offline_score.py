@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from climsim.evaluation.block import NON_FINITE, STEPS, Block
 from climsim.evaluation.metrics import PairStatistics, weighted_mean
@@ -16,8 +15,6 @@ from climsim.evaluation.score import Score, Subject, Subjects, scores_of
 from climsim.evaluation.sums import Accumulator, Kind, Statistic
 from climsim.grid import ColumnGrid
 from climsim.variables import TARGETS
-
-Array = NDArray[np.floating]
 
 SCORED_OUTPUTS: Final = Subjects.of_variables("output", SCORED.names)
 """All outputs, and the condensate."""

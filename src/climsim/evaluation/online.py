@@ -7,7 +7,7 @@ from the reference is internal variability.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,9 +41,8 @@ from climsim.evaluation.online_score import (
 from climsim.evaluation.score import Labelled, State, by_quantity, scores_of
 from climsim.files import provenance, write_netcdf
 from climsim.products import Kind, attributes_of, claim
+from climsim.stepping import Progress
 from climsim.validation import Checks
-
-Progress = Callable[[int, int], None]
 
 ONLINE_METRICS = Kind(
     "a file of online metrics",

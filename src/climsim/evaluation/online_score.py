@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from climsim.arrays import Array
 from climsim.evaluation.online_run import (
     CONFIDENCE,
     FIELDS,
@@ -24,7 +22,6 @@ from climsim.evaluation.regions import zonal_mean
 from climsim.evaluation.score import Score, State, Subject, Subjects, scores_of
 from climsim.grid import ColumnGrid
 
-Array = NDArray[np.floating]
 Fields = dict[str, Array]
 
 PROFILE_FIELDS: Final = Subjects(

@@ -7,7 +7,7 @@ whether they are within the aims of the embedded model.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +28,10 @@ from climsim.files import atomic_path
 from climsim.hosts import build_host
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
+from climsim.stepping import Progress
 from climsim.validation import Checks
 
 __all__ = ["ClimateConfig", "run_climate"]
-Progress = Callable[[int, int], None]
 HOST: Final = "gcm"
 _MEANS, _TABLE = "means.npz", "climate.md"
 _STATES: Final = ("state_0.npz", "state_1.npz")

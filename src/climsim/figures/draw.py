@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from climsim.products import Kind, claim, noted
 from climsim.results.labels import recipe_label
 from climsim.results.quantities import QUANTITIES
 from climsim.results.study import NothingToDrawError, Study
+from climsim.stepping import Progress
 from climsim.validation import Checks, require
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 INDEX_NAME = "index.json"
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "climsim"},

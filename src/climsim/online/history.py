@@ -19,6 +19,7 @@ import xarray as xr
 from cftime import DatetimeNoLeap as Date
 
 from climsim.arrays import Array, Fields
+from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import write_netcdf
@@ -154,7 +155,7 @@ class Stream:
 
 def _ordinal(date: Date) -> tuple[int, int]:
     """Days since the epoch and second of the day, both exact."""
-    days = cftime.date2num(Date(date.year, date.month, date.day), TIME_UNITS, "noleap")
+    days = cftime.date2num(Date(date.year, date.month, date.day), TIME_UNITS, CALENDAR)
     return int(days), date.hour * 3600 + date.minute * 60 + date.second
 
 
@@ -269,7 +270,7 @@ def history_dataset(
         about = {"units": table.unit, "long_name": table.long_name, "cell_methods": "time: mean"}
         variables[name] = (dims, stack, about)
     bounds = np.array([[_days(s.start), _days(s.end)] for s in samples])
-    calendar = {"units": TIME_UNITS, "calendar": "noleap"}
+    calendar = {"units": TIME_UNITS, "calendar": CALENDAR}
     variables["time"] = ("time", bounds[:, 1], {**calendar, "bounds": "time_bnds"})
     variables["time_bnds"] = (("time", "nbnd"), bounds, {"long_name": "time interval endpoints"})
     steps = np.array([s.steps for s in samples], dtype=np.int32)

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,8 @@ from climsim.report.tables import (
     undefined_table,
 )
 from climsim.results.study import Study
+from climsim.stepping import Progress
 
-Progress = Callable[[int, int], None]
 REPORT = Kind("a report", lambda path: mentions(path, b'id="provenance"', b"climsim_version"))
 TABLES = Kind(
     "the folder of a report's tables",

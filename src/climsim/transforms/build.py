@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Double
 from climsim.constants import FILL_THRESHOLD, N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.interfaces import Encoding, encoding
@@ -30,8 +30,6 @@ from climsim.transforms.inputs import (
 from climsim.transforms.published import read_published
 from climsim.transforms.targets import TargetTransform
 from climsim.variables import TARGETS, VariableSet, variable
-
-Array = NDArray[np.float64]
 
 
 class StatisticsLike(Protocol):
@@ -109,7 +107,7 @@ def _check_statistics(statistics: StatisticsLike, names: tuple[str, ...], levels
 
 def _bounds(
     statistics: StatisticsLike, variables: VariableSet, levels: int, margin: float
-) -> tuple[Array, Array]:
+) -> tuple[Double, Double]:
     low = feature_vector(variables, levels, {n: statistics[n].min for n in variables.names})
     high = feature_vector(variables, levels, {n: statistics[n].max for n in variables.names})
     width = margin * (high - low)
@@ -120,8 +118,8 @@ def _repeated(
     chosen: Encoding,
     statistics: StatisticsLike,
     levels: int,
-    scaling: tuple[Array, Array],
-    bounds: tuple[Array, Array] | None,
+    scaling: tuple[Double, Double],
+    bounds: tuple[Double, Double] | None,
 ) -> MultirepInputs:
     profiles = VariableSet(chosen.name, chosen.repeated)
     rule = Standardized(repeated=True)
@@ -176,7 +174,7 @@ def from_published(folder: str | Path, inputs: str, levels: int = N_LEVELS) -> T
     return Transforms(encoder, TargetTransform(levels, found.scale))
 
 
-def _infinite_where_zero(div: Array) -> Array:
+def _infinite_where_zero(div: Double) -> Double:
     return np.where(div == 0, np.inf, div)
 
 

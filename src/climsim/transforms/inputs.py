@@ -8,20 +8,18 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from climsim.arrays import Double
 from climsim.constants import FILL_THRESHOLD
 from climsim.interfaces import Encoding
 from climsim.normalization import HUMIDITY_RANGE
 from climsim.variables import VariableSet
 
-Array = NDArray[np.float64]
-
 _FILLED = "cam_in_SNOWHICE"
 
 
-def as_float32(values: Array) -> Tensor:
+def as_float32(values: Double) -> Tensor:
     """Turn float64 statistics into a float32 tensor."""
     return torch.as_tensor(np.asarray(values, dtype=np.float64)).to(torch.float32)
 
@@ -44,7 +42,7 @@ class InputTransform(nn.Module):
         self,
         encoding: Encoding,
         n_levels: int,
-        bounds: tuple[Array, Array] | None = None,
+        bounds: tuple[Double, Double] | None = None,
         fill_to_zero: bool = True,
     ) -> None:
         """Set up the layout.
@@ -104,9 +102,9 @@ class NormalizedInputs(InputTransform):
         self,
         encoding: Encoding,
         n_levels: int,
-        scaling: tuple[Array, Array],
-        rate: Array,
-        bounds: tuple[Array, Array] | None = None,
+        scaling: tuple[Double, Double],
+        rate: Double,
+        bounds: tuple[Double, Double] | None = None,
         fill_to_zero: bool = True,
     ) -> None:
         """Store the statistics.
@@ -167,10 +165,10 @@ class MultirepInputs(InputTransform):
         self,
         encoding: Encoding,
         n_levels: int,
-        level: tuple[Array, Array],
-        column: tuple[Array, Array],
-        minimum: Array,
-        bounds: tuple[Array, Array] | None = None,
+        level: tuple[Double, Double],
+        column: tuple[Double, Double],
+        minimum: Double,
+        bounds: tuple[Double, Double] | None = None,
         fill_to_zero: bool = True,
     ) -> None:
         """Store the statistics.
@@ -220,8 +218,8 @@ class MultirepInputs(InputTransform):
 
 
 def feature_vector(
-    variables: VariableSet, n_levels: int, values: Mapping[str, Array | float]
-) -> Array:
+    variables: VariableSet, n_levels: int, values: Mapping[str, Double | float]
+) -> Double:
     """Lay values per variable out as a vector of the set.
 
     Args:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from climsim.arrays import Double
 from climsim.errors import ClimSimError
 from climsim.integrity import check_file_size
 from climsim.interfaces import Encoding
 from climsim.transforms.inputs import feature_vector
 from climsim.variables import TARGETS, VariableSet, variable
-
-Array = NDArray[np.float64]
 
 _RATE_FILE = "qn_exp_lambda_large.txt"
 _MULTIREP_FOLDER = "multirepresentation"
@@ -34,12 +32,12 @@ class PublishedStatistics:
         minimum: (encoded feature,) of the third encoding; multirep only.
     """
 
-    sub: Array
-    div: Array
-    scale: Array
-    rate: Array | None = None
-    column: tuple[Array, Array] | None = None
-    minimum: Array | None = None
+    sub: Double
+    div: Double
+    scale: Double
+    rate: Double | None = None
+    column: tuple[Double, Double] | None = None
+    minimum: Double | None = None
 
 
 def read_published(folder: Path, encoding: Encoding, levels: int) -> PublishedStatistics:
@@ -65,7 +63,7 @@ def _read_text(folder: Path, encoding: Encoding, levels: int) -> PublishedStatis
     )
 
 
-def _vector(path: Path, size: int) -> Array:
+def _vector(path: Path, size: int) -> Double:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file: expected {size} published values")
     try:
@@ -87,7 +85,7 @@ def _read_netcdf(folder: Path, encoding: Encoding, levels: int) -> PublishedStat
     return PublishedStatistics(mean, high - low, _read_scale(folder, tag, levels), rate)
 
 
-def _read_scale(folder: Path, tag: str, levels: int) -> Array:
+def _read_scale(folder: Path, tag: str, levels: int) -> Double:
     if (folder / "out_scale.txt").exists():
         return _vector(folder / "out_scale.txt", TARGETS.size(levels))
     return _file_vector(folder / f"output_scale_std_lowerthred_{tag}.nc", TARGETS, levels)
@@ -109,7 +107,7 @@ def _read_repeated(folder: Path, encoding: Encoding, levels: int) -> PublishedSt
     )
 
 
-def _file_vector(path: Path, variables: VariableSet, levels: int) -> Array:
+def _file_vector(path: Path, variables: VariableSet, levels: int) -> Double:
     """Lay the variables of a netCDF file out in the order of a set."""
     if not path.exists():
         raise ClimSimError(f"{path}: no such file: expected published statistics")

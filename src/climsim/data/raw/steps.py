@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Fields
-from climsim.calendar import to_date, to_seconds
+from climsim.calendar import CALENDAR, to_date, to_seconds
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.classic import HeaderCache
 from climsim.data.raw.step_file import (
@@ -31,7 +31,7 @@ from climsim.data.raw.units import foreign_unit
 from climsim.data.raw.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance
-from climsim.grid import ColumnGrid
+from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.integrity import check_size
 from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, SCALARS_OUT, variable
 
@@ -176,7 +176,7 @@ def _write_fields(
         file.createDimension("ncol", grid.n_columns)
         file.createDimension("lev", grid.n_levels)
         file.set_fill_off()
-        file.setncatts({**about, "calendar": "noleap", **provenance({}, {})})
+        file.setncatts({**about, "calendar": CALENDAR, **provenance({}, {})})
         arrays = []
         for name, value in fields.items():
             dims = ("lev", "ncol") if value.ndim == 2 else ("ncol",)
@@ -327,7 +327,7 @@ def read_grid_info(path: str | Path) -> ColumnGrid:
             file.set_auto_maskandscale(False)
             check_size(path, file)
             values = {}
-            for name in ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi"):
+            for name in GRID_AXES:
                 if name not in file.variables:
                     raise missing_variable(path, name, file.variables)
                 values[name] = np.asarray(file[name][...], dtype=np.float64)

@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from climsim.arrays import Double
 
 POSITIVE_THRESHOLD = 1.0e-7
 """Condensate above counts in the mean that sets the exponent of the qn transform [kg/kg]."""
@@ -32,11 +32,11 @@ class Moments:
         max: likewise.
     """
 
-    count: Array
-    mean: Array
-    squares: Array
-    min: Array
-    max: Array
+    count: Double
+    mean: Double
+    squares: Double
+    min: Double
+    max: Double
 
     @classmethod
     def of(cls, values: NDArray[np.floating]) -> Moments:
@@ -90,7 +90,7 @@ class Moments:
         return reduce(Moments.__add__, parts)
 
     @property
-    def std(self) -> Array:
+    def std(self) -> Double:
         """Standard deviation of the population; nan without a sample."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.sqrt(self.squares / np.where(self.count > 0, self.count, np.nan))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from climsim.arrays import Double
 from climsim.cluster import SlurmConfig
 from climsim.constants import TIME_STEP
 from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
@@ -21,7 +22,7 @@ from climsim.data.statistics.accumulate import (
     VariablePart,
     summarize_blocks,
 )
-from climsim.data.statistics.moments import Array, Moments
+from climsim.data.statistics.moments import Moments
 from climsim.data.statistics.quantiles import PERCENTS, QuantileSketch
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError, unknown_name
@@ -58,15 +59,15 @@ class VariableStatistics:
             sketch; empty where not known.
     """
 
-    count: Array
-    mean: Array
-    std: Array
-    min: Array
-    max: Array
+    count: Double
+    mean: Double
+    std: Double
+    min: Double
+    max: Double
     column_mean: float
     column_std: float
-    positive_mean: Array
-    quantiles: Array = field(default_factory=lambda: np.empty(0))
+    positive_mean: Double
+    quantiles: Double = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Statistics(Mapping[str, VariableStatistics]):
         """
         profiles = [n for n in self.variables if variable(n).profile]
         scalars = [n for n in self.variables if not variable(n).profile]
-        tables: dict[str, tuple[tuple[str, ...], Array]] = {}
+        tables: dict[str, tuple[tuple[str, ...], Double]] = {}
         for key in _FIELDS:
             rows = [getattr(self.variables[n], key) for n in profiles]
             tables[f"profile_{key}"] = (("profile", "level"), np.array(rows))
@@ -239,7 +240,7 @@ def _variables_of(dataset: xarray.Dataset) -> dict[str, VariableStatistics]:
     return result
 
 
-def _quantiles_of(dataset: xarray.Dataset, kind: str, index: int) -> Array:
+def _quantiles_of(dataset: xarray.Dataset, kind: str, index: int) -> Double:
     name = f"{kind}_quantile"
     return dataset[name].values[:, index] if name in dataset else np.empty(0)
 

@@ -16,48 +16,37 @@ import numpy as np
 import xarray
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 
-from climsim.calendar import CALENDAR, TIME_UNITS
-from climsim.constants import TIME_STEP
 from climsim.data.raw.features import STORED
 from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
 from climsim.data.store.address import (
-    LocalFolder,
     StoreAddress,
     StoreFolder,
     folder_of,
     store_address,
 )
-from climsim.data.store.chunks import COMPRESSION_LEVEL, BlockFiles, BlockLayout, Document
+from climsim.data.store.chunks import BlockFiles, BlockLayout, Document
 from climsim.data.store.seal import (
-    CHECKSUM,
     METADATA,
-    ShardSums,
     StoreIndex,
     fingerprint,
     metadata_checksum,
     metadata_files,
 )
-from climsim.data.store.splits import CODES, SPLITS, split_codes
+from climsim.data.store.splits import SPLITS, split_codes
 from climsim.errors import ClimSimError
-from climsim.grid import ColumnGrid
+from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.products import Kind, attributes_of, noted
 from climsim.system import refusal
-from climsim.validation import Checks
 from climsim.variables import VariableSet, variable
 
 FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
 _COMPLETE = ("fingerprint", "index", "checksum")
 """Attributes that preparation adds when every shard is written."""
-_GRID_AXES = {
-    "lat": "column", "lon": "column", "area": "column", "hyam": "level", "hybm": "level",
-    "hyai": "interface", "hybi": "interface",
-}  # fmt: skip
 _BY_TIME = ("time", "split", "memory")
-_COORDINATES = (*_BY_TIME, *_GRID_AXES)
-_GRID_UNITS = {"lat": "degrees_north", "lon": "degrees_east", "area": "steradian"}
-_ENTRIES = frozenset({"zarr.json", "shards", *_COORDINATES, *STORED})
+COORDINATES = (*_BY_TIME, *GRID_AXES)
+"""Arrays of a store that are no variables."""
+_ENTRIES = frozenset({"zarr.json", "shards", *COORDINATES, *STORED})
 STORE = Kind(
     "a prepared store",
     # A damaged one counts: opening it says what is wrong.
@@ -68,43 +57,6 @@ STORE = Kind(
     is_folder=True,
     owns=_ENTRIES.__contains__,
 )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Sizes and compression of a store.
-
-    Attributes:
-        block_steps: time steps in a chunk: what the reader shuffles.
-        shard_blocks: chunks in one file: what preparation writes at once.
-        compression: ``lz4`` (fast), ``zstd`` (smaller) or ``none``.
-    """
-
-    block_steps: int = 24
-    shard_blocks: int = 1
-    compression: str = "lz4"
-
-    def __post_init__(self) -> None:
-        check = Checks(self)
-        check.whole("block_steps", "shard_blocks", least=1)
-        check.one_of(("lz4", "zstd", "none"), "compression")
-
-    @property
-    def shard_steps(self) -> int:
-        """Time steps in one file."""
-        return self.block_steps * self.shard_blocks
-
-    def compressors(self) -> Any:
-        """The codecs for Zarr: compression, and a checksum that finds a flipped bit."""
-        if self.compression == "none":
-            return [Crc32cCodec()]
-        blosc = BloscCodec(
-            cname=BloscCname(self.compression),
-            clevel=COMPRESSION_LEVEL,
-            shuffle="shuffle",
-            typesize=4,
-        )
-        return [blosc, Crc32cCodec()]
 
 
 @dataclass(frozen=True)
@@ -266,101 +218,6 @@ class Store:
             )
 
 
-def create_arrays(
-    path: Path,
-    grid: ColumnGrid,
-    times: NDArray[np.int64],
-    split: NDArray[np.int8],
-    memory: NDArray[np.int8],
-    layout: Layout,
-    names: Sequence[str] = STORED,
-    time_step: int = int(TIME_STEP),
-) -> None:
-    """Create the arrays of a store, and fill its coordinates.
-
-    Args:
-        path: folder to create.
-        grid: the columns and levels.
-        times: (time,) seconds from 0001-01-01.
-        split: (time,) codes.
-        memory: (time,) gapless previous steps.
-        layout: chunks and compression.
-        names: variables to create.
-        time_step: physics time step over which tendencies are taken [s].
-    """
-    group = zarr.create_group(path, overwrite=True)
-    group.attrs.update(
-        {"format": FORMAT, "variables": list(names), "p0": grid.p0, TIME_STEP_ATTRIBUTE: time_step}
-    )
-    block = min(layout.block_steps, times.size)
-    for name in names:
-        levels = (grid.n_levels,) if variable(name).profile else ()
-        inner = (block, grid.n_columns, *levels)
-        shard = (block * layout.shard_blocks, *inner[1:]) if layout.shard_blocks > 1 else None
-        group.create_array(
-            name,
-            shape=(times.size, *inner[1:]),
-            chunks=inner,
-            shards=shard,
-            dtype="float32",
-            fill_value=np.nan,
-            chunk_key_encoding={"name": "default", "separator": "."},
-            compressors=layout.compressors(),
-            dimension_names=("time", "column", "level")[: 2 + len(levels)],
-            attributes={"units": variable(name).unit, "long_name": variable(name).long_name},
-        )
-    _write_coordinates(group, grid, {"time": times, "split": split, "memory": memory})
-
-
-def _write_coordinates(
-    group: zarr.Group, grid: ColumnGrid, by_time: Mapping[str, NDArray[Any]]
-) -> None:
-    notes: dict[str, dict[str, Any]] = {
-        "time": {"units": TIME_UNITS, "calendar": CALENDAR, "long_name": "beginning of the step"},
-        "split": {
-            "long_name": "split of the step",
-            "flag_values": list(CODES),
-            "flag_meanings": " ".join("_and_".join(names) for names in CODES.values()),
-        },
-        "memory": {"long_name": "gapless previous steps available", "units": "1"},
-    }
-    for name, values in by_time.items():
-        group.create_array(
-            name,
-            data=np.asarray(values),
-            dimension_names=("time",),
-            attributes=notes[name],
-            compressors=CHECKSUM,
-        )
-    for name, axis in _GRID_AXES.items():
-        group.create_array(
-            name,
-            data=getattr(grid, name),
-            dimension_names=(axis,),
-            attributes={"units": _GRID_UNITS.get(name, "1")},
-            compressors=CHECKSUM,
-        )
-    # Names of coordinates, so that xarray does not take them for data.
-    group.attrs["coordinates"] = " ".join(_COORDINATES[1:])
-
-
-def seal_store(path: Path, shards: Sequence[ShardSums], attributes: Mapping[str, str]) -> None:
-    """Complete a store whose shards are all written: index, fingerprint, checksum.
-
-    Args:
-        path: folder of its arrays.
-        shards: what each shard holds, in order.
-        attributes: what else the store says about itself.
-    """
-    index = StoreIndex.of(shards)
-    index.write(path)
-    group: Any = zarr.open_group(path, mode="r+")
-    p0, names = float(group.attrs["p0"]), group.attrs["variables"]
-    identity = fingerprint(_read_coordinates(group), p0, names, index)
-    group.attrs.update({**attributes, "fingerprint": identity, "index": index.hash})
-    group.attrs["checksum"] = metadata_checksum(_read_documents(LocalFolder(path)))
-
-
 def open_store(path: str | Path, levels: int | None = None) -> Store:
     """Open a prepared store, and compare its metadata and coordinates with its checksums.
 
@@ -379,7 +236,7 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
     try:
         if not folder.exists():
             raise ClimSimError(f"{path}: no such store: run `climsim data prepare` first")
-        store = _read_store(folder, _read_documents(folder))
+        store = _read_store(folder, read_documents(folder))
     except (
         KeyError, ValueError, TypeError, AttributeError, RuntimeError, FileNotFoundError,
     ) as error:  # fmt: skip
@@ -403,7 +260,7 @@ def _damaged(path: object, what: str) -> ClimSimError:
     )
 
 
-def _read_documents(folder: StoreFolder) -> dict[str, Document]:
+def read_documents(folder: StoreFolder) -> dict[str, Document]:
     """Metadata of a store and of all its arrays, by file.
 
     Raises:
@@ -428,7 +285,7 @@ def _read_documents(folder: StoreFolder) -> dict[str, Document]:
             f"{folder.address}: not a complete store of this package (format {found!r}, expected "
             f"{FORMAT!r}): prepare it again"
         )
-    files = metadata_files((*attributes["variables"], *_COORDINATES))
+    files = metadata_files((*attributes["variables"], *COORDINATES))
     read = folder.read_all(files)
     return {METADATA: root} | {name: json.loads(read[name]) for name in files}
 
@@ -452,14 +309,15 @@ def _read_store(folder: StoreFolder, documents: dict[str, Document]) -> Store:
     index = StoreIndex.read(group)
     if attributes["index"] != index.hash:
         raise _damaged(folder.address, "the index of its shards does not fit its checksum")
-    coordinates = _read_coordinates(group)
+    coordinates = read_coordinates(group)
     p0, names = float(attributes["p0"]), attributes["variables"]
     if attributes["fingerprint"] != fingerprint(coordinates, p0, names, index):
         raise _damaged(folder.address, "its coordinates do not fit its fingerprint")
-    grid = ColumnGrid(**{name: coordinates[name] for name in _GRID_AXES}, p0=p0)
+    grid = ColumnGrid(**{name: coordinates[name] for name in GRID_AXES}, p0=p0)
     by_time = [coordinates[name] for name in _BY_TIME]
     return Store(folder.address, group, documents, index, grid, *by_time)
 
 
-def _read_coordinates(group: Any) -> dict[str, NDArray[Any]]:
-    return {name: np.asarray(group[name][...]) for name in _COORDINATES}
+def read_coordinates(group: Any) -> dict[str, NDArray[Any]]:
+    """Values of the coordinates of a store."""
+    return {name: np.asarray(group[name][...]) for name in COORDINATES}

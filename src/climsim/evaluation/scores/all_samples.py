@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.block import ENERGY_PAIRS, OUTPUT_PAIRS
 from climsim.evaluation.metrics import capped_mean, weighted_mean
 from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore, Totals
 from climsim.evaluation.score import ALL, UNDEFINED, Subject, register
 from climsim.physics.budgets import energy_unit
 from climsim.variables import OUTPUTS
-
-Array = NDArray[np.floating]
 
 _CAPPED = "negative values count as 0; undefined outputs are left out"
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.block import BUDGET_PAIRS, BUDGETS
 from climsim.evaluation.metrics import weighted_mean
 from climsim.evaluation.offline_score import OfflineScore, Totals
 from climsim.evaluation.score import Subject, Subjects, register
-
-Array = NDArray[np.floating]
 
 _SUBJECTS: Final = Subjects(
     "budget",

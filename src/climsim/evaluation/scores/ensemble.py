@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.block import ENSEMBLE
 from climsim.evaluation.metrics import CRPS_PAIRS
 from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore, Totals
 from climsim.evaluation.score import Subject, register
-
-Array = NDArray[np.floating]
 
 
 class _OfEnsemble(OfflineScore):

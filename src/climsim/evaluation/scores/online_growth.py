@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.metrics import weighted_deviation, weighted_mean
 from climsim.evaluation.online_run import mass_weighted_rmse
 from climsim.evaluation.online_score import (
@@ -16,8 +16,6 @@ from climsim.evaluation.online_score import (
 )
 from climsim.evaluation.regions import REGIONS, band_members
 from climsim.evaluation.score import Subject, register
-
-Array = NDArray[np.floating]
 
 
 @register

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from climsim.evaluation.derived import RAIN_BY_SURFACE, TROPOPAUSE
+from climsim.arrays import Array
 from climsim.evaluation.metrics import weighted_mean, weighted_rmse
 from climsim.evaluation.online_run import mass_weighted_rmse
 from climsim.evaluation.online_score import (
@@ -17,8 +17,6 @@ from climsim.evaluation.online_score import (
 )
 from climsim.evaluation.regions import zonal_mean
 from climsim.evaluation.score import ALL, Subject, Subjects, register
-
-Array = NDArray[np.floating]
 
 
 @register

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.online_score import PrecipitationScore
 from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.score import ALL, Subject, register
-
-Array = NDArray[np.floating]
 
 
 class _OfSurfaces(PrecipitationScore):

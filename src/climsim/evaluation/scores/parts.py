@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from climsim.evaluation.block import OUTPUT_PAIRS, PREDICTED_RAIN, RAIN, SURFACE_PAIRS
 from climsim.evaluation.metrics import capped_mean, ratio
+from climsim.arrays import Array
 from climsim.evaluation.offline_score import (
     PERCENTILE_EDGES,
     RAIN_DECILES,
@@ -19,8 +20,6 @@ from climsim.evaluation.offline_score import (
 )
 from climsim.evaluation.regions import UPPER_PRESSURE
 from climsim.evaluation.score import Subject, register
-
-Array = NDArray[np.floating]
 
 _BINS: Final = "percentiles from 50 logarithmic bins a decade"
 
