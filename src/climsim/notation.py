@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Final
 
 UNKNOWN: Final = "–"
@@ -37,6 +38,24 @@ def _magnitude(size: float, digits: int) -> str:
     if not float(size).is_integer():
         decimals = max(0, digits - 1 - math.floor(math.log10(size)))
     return f"{size:,.{decimals}f}" if size >= 1e4 else f"{size:.{decimals}f}"
+
+
+def text_table(rows: Sequence[Sequence[str]], left: int = 0) -> list[str]:
+    """Lines of a table of plain text for the terminal.
+
+    Args:
+        rows: cells of each row, the header first; all rows are of one length.
+        left: columns, from the first, whose cells begin together; those of the others end together.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = (
+        (
+            cell.ljust(width) if index < left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return ["  ".join(cells).rstrip() for cells in aligned]
 
 
 def days(number: float) -> str:

@@ -23,7 +23,7 @@ STAGES = (
     data.PREPARE,
     data.VERIFY,
     data.STATISTICS,
-    data.DESCRIBE,
+    figures.DESCRIBE,
     data.VARIABLES,
     training.TRAIN,
     export.EXPORT,

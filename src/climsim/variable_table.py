@@ -9,6 +9,7 @@ from climsim.constants import N_LEVELS
 from climsim.errors import unknown_name
 from climsim.interfaces import ENCODINGS, INTERFACES, V2, V6
 from climsim.normalization import input_rule, target_rule
+from climsim.notation import text_table
 from climsim.validation import Checks, whole
 from climsim.variables import (
     EXPANDED,
@@ -214,9 +215,5 @@ _ABOUT = {
 def text(rows: Sequence[VariableRow]) -> str:
     """The table in columns of plain text, for the terminal."""
     header = tuple(f.name for f in fields(VariableRow))
-    lines = [header, *(tuple(str(c) for c in astuple(row)) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    cells = [tuple(str(cell) for cell in astuple(row)) for row in rows]
+    return "\n".join(text_table((header, *cells), left=len(header)))

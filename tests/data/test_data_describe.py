@@ -5,17 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climsim.data.statistics.describe import (
-    DescribeConfig,
-    Reference,
-    describe,
-    draw_maps,
-    draw_profiles,
+from climsim.data.statistics.description import (
+    ReferenceDeciles,
     read_reference,
-    summarize,
+    summarize_variable,
 )
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.errors import ClimSimError
+from climsim.figures.store import DescribeConfig, describe_store, draw_maps, draw_profiles
 
 CSV = "file,variable,level,mean,std,median,decile10,decile90,minimum,maximum\n"
 
@@ -34,17 +31,17 @@ def reference_file(path, levels=5):
 
 def test_summary_agrees_with_numpy(store):
     values = store.array("state_t")[...][store.steps("train")].astype("f8")
-    summary = summarize(store, "state_t", "train", steps=1000)
+    summary = summarize_variable(store, "state_t", "train", steps=1000)
     assert summary.mean == pytest.approx(values.mean())
     assert summary.std == pytest.approx(values.std())
     np.testing.assert_allclose(summary.deciles[1], np.median(values.reshape(-1, 5), axis=0))
-    scalar = summarize(store, "state_ps", "train", steps=1000)
+    scalar = summarize_variable(store, "state_ps", "train", steps=1000)
     expected = store.array("state_ps")[...][store.steps("train")].astype("f8").mean(axis=0)
     np.testing.assert_allclose(scalar.column_mean, expected)
 
 
 def test_memory_features_are_summarized_where_they_exist(store):
-    assert np.isfinite(summarize(store, "tm_state_u_dyn", "train", steps=5).deciles).all()
+    assert np.isfinite(summarize_variable(store, "tm_state_u_dyn", "train", steps=5).deciles).all()
 
 
 def test_table_and_plots_are_written(store, tmp_path):
@@ -52,7 +49,7 @@ def test_table_and_plots_are_written(store, tmp_path):
         store.path, tmp_path / "out", steps=3, reference=reference_file(tmp_path / "r.csv")
     )
     seen = []
-    result = describe(config, lambda done, total: seen.append((done, total)))
+    result = describe_store(config, lambda done, total: seen.append((done, total)))
     text = (tmp_path / "out/table.txt").read_text()
     assert all(name in text for name in store.names)
     assert "7 columns, 5 levels" in str(result)
@@ -64,11 +61,11 @@ def test_table_and_plots_are_written(store, tmp_path):
 def test_numbers_of_every_step_come_from_statistics(store, tmp_path):
     compute_statistics(store).save(tmp_path / "s.nc")
     config = DescribeConfig(store.path, tmp_path / "out", steps=2, statistics=tmp_path / "s.nc")
-    assert "train, every step" in describe(config).text
+    assert "train, every step" in describe_store(config).text
     statistics = Statistics.open(tmp_path / "s.nc")
     for name in ("state_u", "state_ps"):
-        whole = summarize(store, name, "train", steps=1000)
-        short = summarize(store, name, "train", 2, statistics)
+        whole = summarize_variable(store, name, "train", steps=1000)
+        short = summarize_variable(store, name, "train", 2, statistics)
         for key in ("mean", "std", "min", "max"):
             assert getattr(short, key) == pytest.approx(getattr(whole, key), rel=1e-9)
         # The sketch gives a value of the sample, numpy one between two of them.
@@ -82,26 +79,26 @@ def test_statistics_of_another_store_or_split_are_refused(store, tmp_path):
     found.save(tmp_path / "s.nc")
     config = DescribeConfig(store.path, tmp_path / "x", split="test", statistics=tmp_path / "s.nc")
     with pytest.raises(ClimSimError, match="they are of split train, expected test"):
-        describe(config)
+        describe_store(config)
     Statistics(found.variables, 5, "train", "0123").save(tmp_path / "other.nc")
     with pytest.raises(ClimSimError, match="computed from another store"):
-        describe(DescribeConfig(store.path, tmp_path / "x", statistics=tmp_path / "other.nc"))
+        describe_store(DescribeConfig(store.path, tmp_path / "x", statistics=tmp_path / "other.nc"))
 
 
 def test_profile_panel_shows_data_and_reference(store):
-    summary = summarize(store, "state_t", "train", steps=9)
-    other = Reference(*(np.full(5, v) for v in (1.0, 2.0, 3.0)))
+    summary = summarize_variable(store, "state_t", "train", steps=9)
+    other = ReferenceDeciles(*(np.full(5, v) for v in (1.0, 2.0, 3.0)))
     (axis,) = draw_profiles(store, [summary], {"state_t": other}).axes
     lines = [line.get_xdata() for line in axis.lines]
     np.testing.assert_array_equal(lines[0], summary.deciles[1])
     assert [line[0] for line in lines[1:]] == [2.0, 1.0, 3.0]
     assert axis.yaxis_inverted()
-    few = Reference(*(np.ones(4) for _ in range(3)))
+    few = ReferenceDeciles(*(np.ones(4) for _ in range(3)))
     assert len(draw_profiles(store, [summary], {"state_t": few}).axes[0].lines) == 1
 
 
 def test_map_shows_the_time_mean_at_the_columns(store):
-    summary = summarize(store, "state_ps", "train", steps=9)
+    summary = summarize_variable(store, "state_ps", "train", steps=9)
     points = draw_maps(store, [summary]).axes[0].collections[0]
     np.testing.assert_array_equal(points.get_array(), summary.column_mean)
     np.testing.assert_allclose(points.get_offsets()[:, 1], store.grid.lat)

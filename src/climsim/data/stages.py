@@ -58,17 +58,6 @@ STATISTICS = Stage(
     makes="out",
 )
 
-DESCRIBE = Stage(
-    name="describe",
-    command="data describe",
-    config="climsim.data.statistics.describe:DescribeConfig",
-    run="climsim.data.statistics.describe:describe",
-    summary="Print a table of a store and draw its level profiles and maps.",
-    example="store=runs/store.zarr out=runs/store-plots",
-    needs=("store", "statistics", "reference"),
-    makes="out",
-)
-
 VARIABLES = Stage(
     name="variables",
     command="data variables",

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.evaluation.block import NON_FINITE, STEPS, Block
 from climsim.evaluation.metrics import PairStatistics, weighted_mean
 from climsim.evaluation.outputs import SCORED

@@ -1,4 +1,4 @@
-"""Stages of the package: pictures of saved metrics, and of the climate of the embedded model."""
+"""Stages of the package: pictures of metrics, of stores, and of the embedded model's climate."""
 
 from __future__ import annotations
 
@@ -24,5 +24,16 @@ FIGURES = Stage(
     summary="Draw every figure that the saved metrics allow.",
     example="offline=runs/offline.nc online=runs/online.nc out=runs/figures",
     needs=("offline", "online"),
+    makes="out",
+)
+
+DESCRIBE = Stage(
+    name="describe",
+    command="data describe",
+    config="climsim.figures.store:DescribeConfig",
+    run="climsim.figures.store:describe_store",
+    summary="Print a table of a store and draw its level profiles and maps.",
+    example="store=runs/store.zarr out=runs/store-plots",
+    needs=("store", "statistics", "reference"),
     makes="out",
 )

@@ -29,7 +29,7 @@ from climsim.plugins import allowed_reference
 from climsim.products import Kind, archived
 from climsim.system import refusal
 from climsim.transforms import Transforms
-from climsim.transforms.build import describe, empty_transforms
+from climsim.transforms.build import describe_transforms, empty_transforms
 
 KEY = "climsim"
 _PICKLED_KEY = b"X" + len(KEY).to_bytes(4, "little") + KEY.encode()
@@ -153,7 +153,7 @@ def describe_model(
     return {
         "format": FORMAT,
         "network": dict(network),
-        "transforms": describe(transforms),
+        "transforms": describe_transforms(transforms),
         "config": dict(config),
         "provenance": dict(made_by),
         "statistics_fields": list(STATISTICS_FIELDS),

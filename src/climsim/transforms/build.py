@@ -178,7 +178,7 @@ def _infinite_where_zero(div: Double) -> Double:
     return np.where(div == 0, np.inf, div)
 
 
-def describe(transforms: Transforms) -> dict[str, bool | int | str]:
+def describe_transforms(transforms: Transforms) -> dict[str, bool | int | str]:
     """What, with their buffers, rebuilds the transforms."""
     inputs = transforms.inputs
     return {
@@ -193,7 +193,7 @@ def empty_transforms(description: Mapping[str, Any]) -> Transforms:
     """Transforms of a description, their buffers yet to be loaded.
 
     Args:
-        description: made by `describe`.
+        description: made by `describe_transforms`.
     """
     chosen, levels = encoding(str(description["kind"])), int(description["n_levels"])
     size = chosen.variables.size(levels)

@@ -30,6 +30,7 @@ from climsim.data.raw.walk import find_step_files
 from climsim.errors import ClimSimError
 from climsim.files import provenance, write_json
 from climsim.grid import ColumnGrid
+from climsim.notation import text_table
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 from climsim.validation import Checks
@@ -132,11 +133,7 @@ class CheckReport:
         rows = [
             (m.month, str(m.steps), *(str(m.counts[k] or "-") for k in KINDS)) for m in self.months
         ]
-        widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-        lines = [
-            "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
-            for row in (header, *rows)
-        ]
+        lines = text_table((header, *rows))
         below = [*self.problems, *self.unread, *self.notes]
         below += [text for m in self.months for text in m.messages]
         return "\n".join(lines + [f"  {text}" for text in below])

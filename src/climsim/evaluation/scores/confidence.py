@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from climsim.evaluation.block import CONFIDENCE, LOSSES
 from climsim.arrays import Array
+from climsim.evaluation.block import CONFIDENCE, LOSSES
 from climsim.evaluation.offline_score import SCORED_TARGETS, OfflineScore, Totals
 from climsim.evaluation.score import ALL, Subject, register
 from climsim.variables import TARGETS

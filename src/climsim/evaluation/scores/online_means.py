@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from climsim.evaluation.derived import RAIN_BY_SURFACE, TROPOPAUSE
 from climsim.arrays import Array
+from climsim.evaluation.derived import RAIN_BY_SURFACE, TROPOPAUSE
 from climsim.evaluation.metrics import weighted_mean, weighted_rmse
 from climsim.evaluation.online_run import mass_weighted_rmse
 from climsim.evaluation.online_score import (

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Array
 from climsim.evaluation.block import OUTPUT_PAIRS, PREDICTED_RAIN, RAIN, SURFACE_PAIRS
 from climsim.evaluation.metrics import capped_mean, ratio
-from climsim.arrays import Array
 from climsim.evaluation.offline_score import (
     PERCENTILE_EDGES,
     RAIN_DECILES,

@@ -1,32 +1,33 @@
-"""Looking at a store: a table of every variable, level profiles with deciles, maps of scalars."""
+"""Pictures of a store: level profiles with deciles, maps of scalars, beside a table of numbers."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from climsim.arrays import Array
-from climsim.data.raw.features import memory_needed
-from climsim.data.statistics.quantiles import PERCENTS
+from climsim.data.statistics.description import (
+    ReferenceDeciles,
+    VariableSummary,
+    read_reference,
+    summarize_variable,
+    summary_table,
+)
 from climsim.data.statistics.statistics import Statistics
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted
+from climsim.stepping import Progress
 from climsim.validation import Checks
 from climsim.variables import variable
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_PROBABILITIES = (0.1, 0.5, 0.9)
 _PANELS = 4
 _NOTE, _TABLE, _PROFILES, _MAPS = "index.json", "table.txt", "profiles.png", "maps.png"
 DESCRIPTION = Kind(
@@ -65,38 +66,6 @@ class DescribeConfig:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A variable in the steps looked at.
-
-    Attributes:
-        name: its name.
-        mean: mean over everything.
-        std: standard deviation.
-        min: minimum.
-        max: maximum.
-        deciles: (3, level) or (3,) first decile, median, last decile.
-        column_mean: (column,) mean over time of a scalar; empty for a profile.
-    """
-
-    name: str
-    mean: float
-    std: float
-    min: float
-    max: float
-    deciles: Array
-    column_mean: Array
-
-
-@dataclass(frozen=True)
-class Reference:
-    """First decile, median and last decile of a variable of the reference, (level,) or (1,)."""
-
-    low: Array
-    median: Array
-    high: Array
-
-
-@dataclass(frozen=True)
 class Description:
     """What was found, and where the plots are.
 
@@ -112,9 +81,7 @@ class Description:
         return f"{self.text}\n{self.folder}"
 
 
-def describe(
-    config: DescribeConfig, progress: Callable[[int, int], None] | None = None
-) -> Description:
+def describe_store(config: DescribeConfig, progress: Progress | None = None) -> Description:
     """Summarize a store in a table and two figures.
 
     Args:
@@ -130,10 +97,10 @@ def describe(
     statistics = _open_statistics(config, store) if config.statistics else None
     summaries = []
     for done, name in enumerate(store.names, start=1):
-        summaries.append(summarize(store, name, config.split, config.steps, statistics))
+        summaries.append(summarize_variable(store, name, config.split, config.steps, statistics))
         if progress is not None:
             progress(done, len(store.names))
-    table = _table(store, config, summaries)
+    table = _text(store, config, summaries)
     out = Path(config.out)
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
     made_by = provenance(settings, {"store": store.fingerprint})
@@ -161,113 +128,19 @@ def _open_statistics(config: DescribeConfig, store: Store) -> Statistics:
     return statistics
 
 
-def summarize(
-    store: Store, name: str, split: str, steps: int, statistics: Statistics | None = None
-) -> Summary:
-    """Summarize one variable over steps spread evenly over a split.
-
-    Args:
-        store: the store.
-        name: the variable.
-        split: the split.
-        steps: number of steps.
-        statistics: where to take every number from but the map; None for the steps themselves.
-
-    Raises:
-        ClimSimError: if no step of the split has the variable.
-    """
-    if statistics is not None and variable(name).profile:
-        return _from_statistics(statistics, name, np.empty(0))
-    rows = store.steps(split, memory_needed(name))
-    if not rows.size:
-        raise ClimSimError(f"{store.path}: no step of split {split} has {name}")
-    chosen = rows[np.unique(np.linspace(0, rows.size - 1, min(steps, rows.size)).astype(int))]
-    values = store.values(name, chosen).astype(np.float64)
-    flat = values.reshape(-1, *values.shape[2:])
-    scalar = not variable(name).profile
-    if statistics is not None:
-        return _from_statistics(statistics, name, values.mean(axis=0))
-    return Summary(
-        name,
-        float(values.mean()),
-        float(values.std()),
-        float(values.min()),
-        float(values.max()),
-        np.quantile(flat, _PROBABILITIES, axis=0),
-        values.mean(axis=0) if scalar else np.empty(0),
-    )
-
-
-def _from_statistics(statistics: Statistics, name: str, column_mean: Array) -> Summary:
-    values = statistics[name]
-    rows = [PERCENTS.index(round(100 * p)) for p in _PROBABILITIES]
-    return Summary(
-        name,
-        values.column_mean,
-        values.column_std,
-        float(values.min.min()),
-        float(values.max.max()),
-        values.quantiles[rows],
-        column_mean,
-    )
-
-
-def read_reference(path: str | Path) -> dict[str, Reference]:
-    """Read the deciles of a reference model by variable.
-
-    Raises:
-        ClimSimError: if the file is missing or lacks a column.
-    """
-    rows: dict[tuple[str, str], list[list[float]]] = {}
-    try:
-        with Path(path).open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                values = [float(row[k] or "nan") for k in ("decile10", "median", "decile90")]
-                rows.setdefault((row.get("file", ""), row["variable"]), []).append(values)
-    except FileNotFoundError as error:
-        raise ClimSimError(f"reference={path}: no such file") from error
-    except (KeyError, ValueError, TypeError, csv.Error, UnicodeDecodeError) as error:
-        raise ClimSimError(
-            f"reference={path}: expected columns variable, level, decile10, median, decile90 of "
-            f"numbers ({type(error).__name__}: {error})"
-        ) from error
-    # The state before physics comes first in the file and is what a store holds.
-    result: dict[str, Reference] = {}
-    for (_, name), values_by_level in rows.items():
-        result.setdefault(name, Reference(*np.array(values_by_level).T))
-    return result
-
-
-def _table(store: Store, config: DescribeConfig, summaries: Sequence[Summary]) -> str:
+def _text(store: Store, config: DescribeConfig, summaries: Sequence[VariableSummary]) -> str:
     parts = ", ".join(f"{n} {store.steps(n).size}" for n in ("train", "validation", "test"))
-    every = "every step" if config.statistics else ""
-    head = [
+    shown = "every step" if config.statistics else f"up to {config.steps} steps"
+    above = [
         f"{store.path}: {store.n_steps} steps ({parts}), {store.n_columns} columns, "
         f"{store.n_levels} levels, {store.block_steps} steps a block",
-        f"{config.split}, {every or f'up to {config.steps} steps'}:",
+        f"{config.split}, {shown}:",
     ]
-    header = ("variable", "unit", "mean", "std", "min", "median", "max")
-    rows = [
-        (
-            s.name,
-            variable(s.name).unit,
-            *(f"{v:.4g}" for v in (s.mean, s.std, s.min, float(np.median(s.deciles[1])), s.max)),
-        )
-        for s in summaries
-    ]
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (header, *rows)
-    ]
-    return "\n".join(head + lines)
+    return "\n".join(above + summary_table(summaries))
 
 
 def draw_profiles(
-    store: Store, summaries: Sequence[Summary], reference: dict[str, Reference]
+    store: Store, summaries: Sequence[VariableSummary], reference: dict[str, ReferenceDeciles]
 ) -> Figure:
     """Draw median and deciles of every profile by level, beside a reference where given.
 
@@ -306,7 +179,7 @@ def draw_profiles(
     return figure
 
 
-def draw_maps(store: Store, summaries: Sequence[Summary]) -> Figure:
+def draw_maps(store: Store, summaries: Sequence[VariableSummary]) -> Figure:
     """Draw the time mean of every scalar at the columns.
 
     Args:
@@ -329,10 +202,8 @@ def draw_maps(store: Store, summaries: Sequence[Summary]) -> Figure:
     return figure
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list]:
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     # A figure of its own, not of pyplot: no state, no display.
-    from matplotlib.figure import Figure
-
     rows = math.ceil(count / _PANELS)
     figure = Figure(figsize=(width * _PANELS, height * rows + 0.4), dpi=110)
     top = 1 - 0.6 / figure.get_figheight()
