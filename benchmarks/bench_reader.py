@@ -19,7 +19,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from climsim.allocation import keep_freed_memory
-from climsim.data.reading.reader import BlockLoader, BlockReader
+from climsim.data.reading.loader import BlockLoader
+from climsim.data.reading.reader import BlockReader
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 

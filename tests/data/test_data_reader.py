@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from climsim.data.raw.features import STORED
-from climsim.data.reading.reader import BlockLoader, BlockReader, Pool, _resume
+from climsim.data.reading.loader import BlockLoader
+from climsim.data.reading.reader import BlockReader, Pool, _resume
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError

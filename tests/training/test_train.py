@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from climsim.configuration import build_config, compose_config
+from climsim.data.reading.loader import BlockLoader, read_ahead
 from climsim.data.reading.reader import BlockReader
 from climsim.data.store.opened import open_store
 from climsim.errors import ClimSimError
@@ -20,9 +21,8 @@ from climsim.interfaces import V2, V6
 from climsim.losses import TrainingLoss
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
-from climsim.training.loading import EpochLoader, read_ahead
 from climsim.training.optimization import build_optimizer
-from climsim.training.run import train
+from climsim.training.run import TrainingLoader, train
 from climsim.training.schedules import build_schedule
 
 
@@ -294,11 +294,21 @@ class Counting:
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_loader_resumes_inside_one_epoch_only(prefetch):
-    loader = EpochLoader(Counting(), prefetch)
+    loader = BlockLoader(Counting(), prefetch=prefetch)
     loader.resume_at(1, 3)
     assert list(loader) == [(1, 3), (1, 4)]
+    assert list(loader) == [(1, k) for k in range(5)]
     loader.set_epoch(2)
     assert list(loader) == [(2, k) for k in range(5)]
+
+
+def test_loader_of_a_training_keeps_no_position_of_its_own():
+    loader = TrainingLoader(Counting())
+    batches = iter(loader)
+    next(batches)
+    assert loader.state_dict() == {}
+    loader.load_state_dict({"epoch": 1, "delivered": 2})
+    assert list(loader) == [(0, k) for k in range(5)]
 
 
 def test_errors_of_the_reader_reach_the_loop():

@@ -9,10 +9,10 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from climsim.data.reading.loader import Batch
 from climsim.errors import ClimSimError
 from climsim.losses import LossTerms, RecipeLoss
 from climsim.training.config import TrainConfig
-from climsim.training.loading import Batch
 from climsim.training.optimization import build_optimizer
 from climsim.training.schedules import build_schedule
 from climsim.transforms import Transforms

@@ -22,6 +22,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader, check_inputs
 from climsim.data.statistics.statistics import Statistics, VariableStatistics, compute_statistics
 from climsim.data.store.opened import Store, open_store
@@ -50,7 +51,6 @@ from climsim.training.checkpoint import (
 )
 from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.held import RECORD_NAME, TRAINING, HeldRun, input_hashes
-from climsim.training.loading import EpochLoader
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
 from climsim.transforms import Transforms, from_published, from_statistics
 
@@ -131,7 +131,7 @@ def _train(
         loader, validation = _loaders(config, store, trainer)
         if at:
             loader.resume_at(at["epoch"], at["batches"])
-            logger.info("%s: going on after step %d", resume, at["step"])
+            logger.info("%s: continuing after step %d", resume, at["step"])
         if trainer.is_global_zero:
             write_json(config.out / RECORD_NAME, {"status": "running", "config": config.resolved()})
         if trainer.logger is not None:
@@ -143,7 +143,7 @@ def _train(
 def _fit(
     trainer: lightning.Trainer,
     module: EmulatorModule,
-    loaders: tuple[EpochLoader, EpochLoader],
+    loaders: tuple[BlockLoader, BlockLoader],
     resume: Path | None,
 ) -> None:
     """Run the loop; an interrupt stays an interrupt, for the caller to handle."""
@@ -332,9 +332,21 @@ def _logger(config: TrainConfig) -> Logger | bool:
     return MLFlowLogger("climsim", run_name=run, tracking_uri=server)
 
 
+class TrainingLoader(BlockLoader):
+    """The loader as Lightning takes it: its position follows from the steps of the checkpoint."""
+
+    def state_dict(self) -> dict[str, int]:
+        """Nothing: Lightning would save the batch that it fetched, not the one that it trained."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Take nothing over (see `resume_at`)."""
+        del state
+
+
 def _loaders(
     config: TrainConfig, store: Store, trainer: lightning.Trainer
-) -> tuple[EpochLoader, EpochLoader]:
+) -> tuple[BlockLoader, BlockLoader]:
     """Batches of the training and of the validation split for this process."""
     shared: dict[str, Any] = {
         "inputs": config.recipe.inputs,
@@ -345,7 +357,9 @@ def _loaders(
     training = BlockReader(store, split="train", seed=config.seed, drop_last=True, **shared)
     validation = BlockReader(store, split="validation", shuffle=False, **shared)
     prefetch = config.data.prefetch
-    return EpochLoader(training, prefetch), EpochLoader(validation, prefetch)
+    return TrainingLoader(training, prefetch=prefetch), TrainingLoader(
+        validation, prefetch=prefetch
+    )
 
 
 def _rank(trainer: lightning.Trainer) -> int:

@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from climsim.data.raw.features import memory_needed
+from climsim.data.reading.loader import Batch
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.interfaces import encoding
 from climsim.validation import between, whole
 from climsim.variables import TARGETS
 
-Batch = tuple[torch.Tensor, torch.Tensor]
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -292,7 +292,7 @@ def _resume(pools: list[Pool], workers: int, start: int) -> list[tuple[list[Pool
         start: batches delivered before.
 
     Returns:
-        For each worker its pools and the batches to skip, so that the turn goes on where it was.
+        For each worker its pools and the batches to skip, so that the turn continues where it was.
     """
     shares = [pools[w::workers] for w in range(workers)]
     left = [sum(p.batches for p in share) for share in shares]
@@ -313,48 +313,3 @@ def _resume(pools: list[Pool], workers: int, start: int) -> list[tuple[list[Pool
         turn = (turn + 1) % workers
     order = [(turn + w) % workers for w in range(workers)]
     return [(shares[w], taken[w]) for w in order]
-
-
-class BlockLoader(DataLoader[Batch]):
-    """A data loader over a `BlockReader` that can stop and go on in the middle of an epoch.
-
-    Its ``state_dict`` says the epoch and the batches delivered; after ``load_state_dict`` the next
-    iteration goes on with the batch after those.
-
-    Args:
-        reader: the reader.
-        workers: worker processes; 0 reads in this process.
-        pin_memory: whether to pin the batches for a GPU.
-    """
-
-    def __init__(self, reader: BlockReader, workers: int = 0, pin_memory: bool = False) -> None:
-        super().__init__(reader, batch_size=None, num_workers=workers, pin_memory=pin_memory)
-        self.reader = reader
-        self.delivered = 0
-        self._start = 0
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next epoch, from its beginning."""
-        if epoch != self.reader.epoch:
-            self.reader.set_epoch(epoch)
-            self._start = 0
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        self.delivered = self.reader.start = self._start
-        self._start = 0
-        for batch in super().__iter__():
-            self.delivered += 1
-            yield batch
-        self.delivered = 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Epoch and batches delivered in it."""
-        return {"epoch": self.reader.epoch, "delivered": self.delivered}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches that a state says were delivered."""
-        self.reader.set_epoch(state["epoch"])
-        self._start = state["delivered"]
