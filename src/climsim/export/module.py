@@ -40,7 +40,7 @@ class Member(nn.Module):
     def __init__(
         self, network: nn.Module, transforms: Transforms, precision: torch.dtype = torch.float32
     ) -> None:
-        """Put the parts together.
+        """Join a network to its transforms.
 
         Args:
             network: from network input to scaled targets (and confidence).
@@ -66,13 +66,10 @@ class Member(nn.Module):
             (column, target) physical, and (column, target) confidence in units of the training
             loss, or (column, 0).
         """
-        z = self.inputs(self.interface(x)).to(self.precision)
+        z = self.inputs.encode(self.interface(x)).to(self.precision)
         prediction, confidence = self.head(z)
         tendencies = self.targets.decode(prediction.to(torch.float32))
-        confidence = confidence.to(torch.float32)
-        if confidence.shape[1] > 0:
-            confidence = self.targets.prune(confidence)
-        return tendencies, confidence
+        return tendencies, confidence.to(torch.float32)
 
 
 class Emulation(nn.Module):
@@ -82,7 +79,7 @@ class Emulation(nn.Module):
     """
 
     def __init__(self, members: list[Member], n_outputs: int, time_step: float) -> None:
-        """Put the members together.
+        """Join members under one constraint.
 
         Args:
             members: networks of one interface and level count.

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 
 from climsim.constants import N_LEVELS, PRUNED_LEVELS
 from climsim.errors import ClimSimError
+from climsim.normalization import kept_targets
 from climsim.validation import whole
-from climsim.variables import PRUNED_TARGETS, TARGETS
+from climsim.variables import TARGETS
 
 PublishedNames = dict[str, str | tuple[str, ...]]
 """Prefixes of tensor names, each with its published spelling or spellings."""
-
-_PRUNED = tuple(TARGETS.profiles.index(name) for name in PRUNED_TARGETS)
-"""Positions of the pruned targets among the profiles of the output."""
 
 
 @dataclass(frozen=True)
@@ -109,22 +107,15 @@ class Network(nn.Module):
         config: the arguments of `climsim.build_network` that build this network again.
     """
 
-    mask: Tensor
+    kept: Tensor
 
-    def __init__(
-        self,
-        body: Body,
-        layout: Layout,
-        pruned_levels: int = PRUNED_LEVELS,
-        pruned_targets: tuple[int, ...] = _PRUNED,
-    ) -> None:
+    def __init__(self, body: Body, layout: Layout, pruned_levels: int = PRUNED_LEVELS) -> None:
         """Wrap a body.
 
         Args:
             body: maps ``(column, level, feature)`` to profiles and scalars of every head.
             layout: sizes of both vectors.
-            pruned_levels: top levels in which the pruned targets are zero.
-            pruned_targets: positions of the pruned targets among the profiles.
+            pruned_levels: top levels without moisture and wind tendencies.
         """
         super().__init__()
         self.body = body
@@ -137,11 +128,8 @@ class Network(nn.Module):
         self.n_outputs = layout.n_outputs
         self.confidence = False
         self.config = dict[str, Any]()
-        mask = torch.ones(layout.n_outputs)
-        profiles = mask[: layout.n_profile_targets * layout.n_levels]
-        levels = profiles.reshape(layout.n_profile_targets, layout.n_levels)
-        levels[list(pruned_targets), :pruned_levels] = 0.0
-        self.register_buffer("mask", mask, persistent=False)
+        kept = torch.from_numpy(kept_targets(layout.n_levels, pruned_levels))
+        self.register_buffer("kept", kept, persistent=False)
 
     def __call__(self, x: Tensor) -> Any:
         """Predict (see `forward`), once the input is known to fit.
@@ -175,7 +163,7 @@ class Network(nn.Module):
         scalars = x[:, split:].unsqueeze(2).expand(-1, -1, self.n_levels)
         features = torch.cat([profiles, scalars], dim=1).transpose(1, 2).contiguous()
         profile_targets, scalar_targets = self.body(features)
-        return torch.cat([profile_targets.flatten(2), scalar_targets], dim=2) * self.mask
+        return torch.cat([profile_targets.flatten(2), scalar_targets], dim=2) * self.kept
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict.
@@ -192,9 +180,9 @@ class Network(nn.Module):
 class ConfidentNetwork(Network):
     """A network whose second head predicts the loss of the first."""
 
-    def __init__(self, body: Body, layout: Layout, **options: Any) -> None:
+    def __init__(self, body: Body, layout: Layout, pruned_levels: int = PRUNED_LEVELS) -> None:
         """Wrap a body with two heads (arguments as `Network`)."""
-        super().__init__(body, layout, **options)
+        super().__init__(body, layout, pruned_levels)
         self.confidence = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]

@@ -200,7 +200,7 @@ class TrainedModel:
     def predict(self, physical: Tensor) -> Tensor:
         """Physical inputs (column, feature) to physical targets (column, feature)."""
         with torch.inference_mode():
-            output = self.network(self.transforms.inputs(physical))
+            output = self.network(self.transforms.inputs.encode(physical))
             return self.transforms.targets.decode(output[0] if self.confidence else output)
 
 

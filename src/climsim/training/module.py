@@ -62,14 +62,11 @@ class EmulatorModule(lightning.LightningModule):
     def terms(self, batch: Batch) -> LossTerms:
         """Loss terms of a batch of physical vectors."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            x = self.inputs(batch[0])
+            x = self.inputs.encode(batch[0])
             y = self.targets.encode(batch[1])
         output = self._run_network(x)
         prediction, confidence = output if self.config.recipe.confidence else (output, None)
-        prediction = self.targets.prune(prediction.float())
-        if confidence is not None:
-            confidence = self.targets.prune(confidence.float())
-        return self.loss(prediction, y, confidence)
+        return self.loss(prediction.float(), y, None if confidence is None else confidence.float())
 
     def _run_network(self, x: Tensor) -> Any:
         if self._proven:

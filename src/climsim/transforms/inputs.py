@@ -70,6 +70,21 @@ class InputTransform(nn.Module):
         self.register_buffer("lower", as_float32(lower))
         self.register_buffer("upper", as_float32(upper))
 
+    def encode(self, x: Tensor) -> Tensor:
+        """Physical values to what the network sees; each subclass says how.
+
+        Args:
+            x: (column, feature) physical values in the layout of the encoding's variables.
+
+        Returns:
+            (column, network input), dimensionless, finite.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same as `encode`, for those who call the module."""
+        return self.encode(x)
+
     def guard(self, x: Tensor) -> Tensor:
         """Replace fill values and, if asked for, move values into the training range."""
         if self.fill_to_zero:
@@ -127,7 +142,7 @@ class NormalizedInputs(InputTransform):
         self.register_buffer("div", as_float32(scaling[1]))
         self.register_buffer("rate", as_float32(rate))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> Tensor:
         """Normalize.
 
         Args:
@@ -196,7 +211,7 @@ class MultirepInputs(InputTransform):
         self.register_buffer("minimum", as_float32(minimum))
         self.register_buffer("repeated", torch.as_tensor(np.concatenate(columns)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> Tensor:
         """Encode.
 
         Args:

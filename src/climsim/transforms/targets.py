@@ -12,10 +12,10 @@ from climsim.variables import TARGETS
 
 
 class TargetTransform(nn.Module):
-    """Scaling of targets, ``y * scale``, and its inverse; pruned features are zero in both.
+    """Scaling of targets, ``y * scale``, and its inverse.
 
-    Moisture and wind tendencies of the top levels are pruned: zero in the loss and in the
-    prediction.
+    Moisture and wind tendencies of the top levels are pruned: the truth that training compares
+    with is zero there, as the prediction of every network is (`climsim.networks.Network`).
 
     Attributes:
         n_levels: levels of a profile.
@@ -43,16 +43,12 @@ class TargetTransform(nn.Module):
 
     def decode(self, scaled: Tensor) -> Tensor:
         """Scaled prediction to physical units; both (column, feature) in the target layout."""
-        return scaled * self.kept / self.scale
+        return scaled / self.scale
 
     def forward(self, scaled: Tensor) -> Tensor:
         """The same as `decode`, for those who call the module."""
         return self.decode(scaled)
 
     def encode(self, physical: Tensor) -> Tensor:
-        """Physical targets to scaled ones; both (column, feature) in the target layout."""
+        """Physical targets to scaled, pruned ones; both (column, feature) in the target layout."""
         return physical * self.scale * self.kept
-
-    def prune(self, values: Tensor) -> Tensor:
-        """Set pruned features to zero; (column, feature) in the target layout."""
-        return values * self.kept
