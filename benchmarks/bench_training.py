@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from climsim.allocation import keep_freed_memory
+from climsim.data.reading.loader import Batch
 from climsim.data.reading.reader import BlockReader
 from climsim.data.statistics.statistics import compute_statistics
 from climsim.data.store.opened import open_store
@@ -38,7 +39,6 @@ from climsim.training.config import (
     TrainDataConfig,
     TrainerConfig,
 )
-from climsim.training.loading import Batch
 from climsim.training.optimization import build_optimizer
 from climsim.training.run import build_module, train
 
