@@ -57,21 +57,21 @@ def test_help_of_a_study_shows_its_keys_and_show_config_its_values(climsim):
 
 
 def test_table_alone_goes_to_standard_output(climsim):
-    code, shown, said = climsim("data", "variables", "set=outputs")
+    code, shown, messages = climsim("data", "variables", "set=outputs")
     assert code == 0
     assert shown.splitlines()[0].split()[:2] == ["name", "meaning"]
     assert "data variables" not in shown
-    assert said.startswith("data variables: done (")
+    assert messages.startswith("data variables: done (")
     _, quiet, nothing = climsim("data", "variables", "set=outputs", "-q")
     assert (quiet, nothing) == (shown, "")
 
 
 def test_result_can_be_read_as_json(climsim):
-    _, shown, said = climsim("data", "variables", "outputs", "--json")
+    _, shown, messages = climsim("data", "variables", "outputs", "--json")
     found = json.loads(shown)
     assert found["command"] == "data variables"
     assert "ptend_t" in found["result"]
-    assert said == ""
+    assert messages == ""
 
 
 @pytest.mark.parametrize("words", [("--debug", "train"), ("train", "--debug")])
@@ -99,7 +99,7 @@ def test_every_command_has_the_common_options():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "messages"),
     [
         (("train", "--network", "unet"), "write network=unet"),
         (("train", "--epochs", "3"), "write trainer.epochs=3"),
@@ -109,10 +109,10 @@ def test_every_command_has_the_common_options():
         (("evaluate", "offline"), "evaluate offline: no value for model"),
     ],
 )
-def test_wrong_words_get_the_form_that_was_meant(words, said, climsim):
+def test_wrong_words_get_the_form_that_was_meant(words, messages, climsim):
     code, _, error = climsim(*words)
     assert code in (1, 2)
-    assert said in error
+    assert messages in error
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,6 @@ def test_error_in_code_of_the_user_names_its_line(monkeypatch, capsys, tmp_path)
     (tmp_path / "mine.py").write_text("def restore(path):\n    return {}['state']\n")
     restore = load_reference(f"{tmp_path / 'mine.py'}:restore", "host")
     assert cli.guarded(lambda: restore("start.npz"), debug=False) == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert "mine.py: KeyError at line 2, in restore: 'state': fix the code" in said
-    assert "unexpected" not in said
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "mine.py: KeyError at line 2, in restore: 'state': fix the code" in messages
+    assert "unexpected" not in messages

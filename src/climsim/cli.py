@@ -26,7 +26,7 @@ def run_stage(stage: Stage, values: dict[str, Any], as_json: bool = False) -> An
     """Run a stage with a progress bar, say what it made and what that cost, return its result.
 
     Products go to standard output with their scores; a table that is the result alone goes there
-    by itself, and what is said about it to standard error.
+    by itself, and messages about it to standard error.
     """
     from climsim.configuration import build_config
     from climsim.console import peak_memory, progress_bar

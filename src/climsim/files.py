@@ -74,8 +74,8 @@ def readable_error(error: Exception, path: Path) -> Exception:
         return error
     number = error.errno if isinstance(error, OSError) else None
     free = shutil.disk_usage(path.parent).free
-    told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-    if told or (isinstance(error, OSError | RuntimeError) and free < _FULL_DISK):
+    reported = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if reported or (isinstance(error, OSError | RuntimeError) and free < _FULL_DISK):
         return ClimSimError(
             f"{path}: the disk is full ({free / 2**20:.0f} MiB free): free some space and run "
             "again; nothing already written was changed"

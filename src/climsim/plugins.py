@@ -196,10 +196,10 @@ def error_of_user(error: BaseException) -> ClimSimError | None:
     if place is None:
         return None
     code = place.tb_frame.f_code
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     return ClimSimError(
         f"{code.co_filename}: {type(error).__name__} at line {place.tb_lineno}, in {code.co_name}"
-        f"{f': {said}' if said else ''}: fix the code"
+        f"{f': {message}' if message else ''}: fix the code"
     )
 
 

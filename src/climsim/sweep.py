@@ -28,7 +28,7 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
 
     Raises:
         ClimSimError: if the configuration is wrong, before anything runs.
-        SystemExit: with code 1 if a run failed; it has said why in one line.
+        SystemExit: with code 1 if a run failed; its error was printed in one line.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig

@@ -83,7 +83,7 @@ def different(key: str, values: Sequence[object]) -> None:
 class Checks:
     """The fields of a configuration, checked by name from its ``__post_init__``.
 
-    Fields that are None are left alone: whether they may be is said by their type.
+    Fields that are None are left alone: whether they may be follows from their type.
 
     Attributes:
         owner: the configuration.

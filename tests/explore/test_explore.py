@@ -160,14 +160,14 @@ def visit(study):
     with served(study) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1300, "height": 900})
-        said, asked = [], []
-        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        console, asked = [], []
+        page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: console.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         page.wait_for_function("window.Bokeh && Bokeh.documents.length && !!Bokeh.index.roots")
         page.locator("canvas").first.wait_for()
-        yield page, said, asked, address
+        yield page, console, asked, address
         browser.close()
 
 
@@ -213,7 +213,7 @@ def picture(page):
 
 
 def test_page_follows_what_is_picked(visit, study):
-    page, said, asked, address = visit
+    page, console, asked, address = visit
     assert [name for name, _, _ in lines_of(page)] == [
         "U-Net, standard, seed 7", "ResLSTM, standard, seed 7",
     ]  # fmt: skip
@@ -229,12 +229,12 @@ def test_page_follows_what_is_picked(visit, study):
     assert lines_of(page)[-1][0].startswith("MMF2")
     choose(page, "view", "Maps")
     assert page.evaluate(f"{SHOWN}('map').length") == 3
-    assert said == []
+    assert console == []
     assert all(url.startswith((address, "data:", "blob:")) for url in asked)
 
 
 def test_level_moves_the_cut(visit, study):
-    page, said, _, _ = visit
+    page, console, _, _ = visit
     choose(page, "view", "Online sections")
     before = lines_of(page, "cut")
     handle = page.locator(".noUi-handle")
@@ -246,11 +246,11 @@ def test_level_moves_the_cut(visit, study):
     saved = study.online["zonal_bias_T"].sel(run="unet-standard-7").isel(level=15)
     np.testing.assert_allclose(after[0][2], saved.dropna("latitude"), rtol=1e-6)
     assert before != after
-    assert said == []
+    assert console == []
 
 
 def test_members_come_and_go(visit):
-    page, said, _, _ = visit
+    page, console, _, _ = visit
     choose(page, "view", "Online profiles")
     names = [name for name, _, _ in lines_of(page)]
     page.locator(".choices__button").first.click()
@@ -261,4 +261,4 @@ def test_members_come_and_go(visit):
     page.locator(".choices__item--selectable", has_text=added).click()
     wait_for_lines(page, len(names))
     assert added in [name for name, _, _ in lines_of(page)]
-    assert said == []
+    assert console == []

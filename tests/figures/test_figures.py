@@ -267,10 +267,10 @@ def test_captions_name_only_what_is_drawn(study):
     for name in ("rmse_growth", "regional_series", "precipitation_zonal", "rmse_profiles"):
         spec = table[name]
         variant = spec.variants(alone)[-1]
-        said = " ".join([spec.caption, *spec.remarks(alone, variant)])
-        assert "MMF2" not in said
-        assert "cross" not in said
-        assert "As the figure before" not in said
+        shown_text = " ".join([spec.caption, *spec.remarks(alone, variant)])
+        assert "MMF2" not in shown_text
+        assert "cross" not in shown_text
+        assert "As the figure before" not in shown_text
     assert "Dashed" not in " ".join(table["online_confidence"].remarks(alone, ""))
     assert "MMF2" in " ".join(table["regional_series"].remarks(study, "TMQ"))
     with_true = study.online.copy()

@@ -38,11 +38,11 @@ def test_metrics_are_computed_as_on_the_command_line(tmp_path, monkeypatch):
         write_model(tmp_path / "models" / f"{member}.pt", int(member.rsplit("-")[-1]))
     for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), (MEMBERS[0], 1.0)):
         write_run(tmp_path / "online" / name, days=2, seed=2, growing=growing)
-    said = text(run("compute_metrics.ipynb", tmp_path, monkeypatch))
-    assert "2 models, 1 coupled runs" in said
+    printed = text(run("compute_metrics.ipynb", tmp_path, monkeypatch))
+    assert "2 models, 1 coupled runs" in printed
     for member in MEMBERS:
         with xarray.open_dataset(tmp_path / "offline" / f"{member}.nc") as metrics:
-            assert f"mean R² {float(metrics['r2_mean']):.3f}" in said
+            assert f"mean R² {float(metrics['r2_mean']):.3f}" in printed
     with xarray.open_dataset(tmp_path / "online.nc") as metrics:
         assert metrics["run"].values.tolist() == [MEMBERS[0], "MMF1", "MMF2"]
         assert np.isfinite(metrics["rmse_mean_T"][0])

@@ -1,4 +1,4 @@
-"""A small analytic climate model behind the host's seam: five levels, seven columns.
+"""A small analytic climate model behind the interface of hosts: five levels, seven columns.
 
 Its physics relaxes temperature and wind and rains out moisture; its dynamics shifts columns by one
 share a step. It can be killed at a step, and it counts its calls.

@@ -235,14 +235,16 @@ def with_death(study, run, day, error=1e-6):
 def test_summary_names_no_run_that_died_as_the_best(study):
     died = with_death(study, 0, 7.0)
     name = "U-Net, standard, seed 7"
-    said = [s for s in study_summary(died) if "differs from the reference" in s or "Mean prec" in s]
-    assert len(said) == 2
-    assert not any(name in sentence for sentence in said)
+    sentences = [
+        s for s in study_summary(died) if "differs from the reference" in s or "Mean prec" in s
+    ]
+    assert len(sentences) == 2
+    assert not any(name in sentence for sentence in sentences)
     stable = died.members()["status"].values.astype(str) != "unstable"
     rain = died.members()["map_PRECT"].weighted(died.online["area"]).mean("column") * 8.64e7
-    assert f"{rain.values[stable].min():.2f} to {rain.values[stable].max():.2f} mm" in said[1]
+    assert f"{rain.values[stable].min():.2f} to {rain.values[stable].max():.2f} mm" in sentences[1]
     errors = died.members()["rmse_mean_T"].values[stable] / float(died.floor()["rmse_mean_T"])
-    assert f"is {errors.min():#.2g}".rstrip(".") in said[1]
+    assert f"is {errors.min():#.2g}".rstrip(".") in sentences[1]
 
 
 def test_summary_of_runs_that_all_died_compares_none(study):
@@ -407,29 +409,29 @@ def opened(page):
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 380, "height": 800})
-        said = []
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
+        console = []
+        tab.on("console", lambda message: console.append(message.text))
+        tab.on("pageerror", lambda error: console.append(str(error)))
         tab.goto(page.as_uri())
-        yield tab, said
+        yield tab, console
         browser.close()
 
 
 def test_page_in_a_browser_loads_its_pictures_and_fits_a_phone(opened):
-    tab, said = opened
+    tab, console = opened
     assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 100)")
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     widths = tab.evaluate("[...document.images].map(i => i.getBoundingClientRect().right)")
     assert widths
     assert max(widths) <= 380
-    assert said == []
+    assert console == []
 
 
 @pytest.mark.parametrize(
     ("head", "first"), [("R², all outputs", "descending"), ("RMSE T (K)", "ascending")]
 )
 def test_click_anywhere_on_a_heading_sorts_the_best_first(opened, head, first):
-    tab, said = opened
+    tab, console = opened
     table = tab.locator("#leaderboard table.sortable").first
     heading = table.locator("thead th").filter(has_text=head)
     column = heading.evaluate("head => head.cellIndex")
@@ -443,7 +445,7 @@ def test_click_anywhere_on_a_heading_sorts_the_best_first(opened, head, first):
     assert best_first == sorted(best_first, reverse=first == "descending")
     assert table.locator("tbody tr").evaluate_all(orders) == best_first[::-1]
     assert len(set(best_first)) == len(best_first)
-    assert said == []
+    assert console == []
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "javascript:alert(1)//.png", "<b>.png"])
@@ -471,7 +473,7 @@ def test_links_of_the_page_are_addresses_whatever_files_are_called(files, tmp_pa
 
 
 def test_keyboard_alone_sorts_scrolls_and_unfolds(opened):
-    tab, said = opened
+    tab, console = opened
     table = tab.locator("#leaderboard table.sortable").first
     button = table.locator("thead button").nth(1)
     button.focus()
@@ -485,7 +487,7 @@ def test_keyboard_alone_sorts_scrolls_and_unfolds(opened):
     details.locator("summary").focus()
     tab.keyboard.press("Enter")
     assert details.evaluate("d => d.open")
-    assert said == []
+    assert console == []
 
 
 def test_first_column_stays_while_a_phone_scrolls_the_table(opened):

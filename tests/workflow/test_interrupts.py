@@ -1,4 +1,4 @@
-"""Stopping an experiment at any time and going on."""
+"""Stopping an experiment at any time and resuming it."""
 
 import os
 import signal
@@ -48,10 +48,10 @@ def test_experiment_goes_on_where_it_was_stopped(folder, waiting, number):
     shown = {job.name: job.status for job in experiment_status(folder).jobs}
     assert shown["train-unet-standard-7"] == "running"
     os.killpg(waiting.pid, number)
-    said, _ = waiting.communicate(timeout=60)
+    output, _ = waiting.communicate(timeout=60)
     if number == signal.SIGINT:
         assert waiting.returncode == 130
-        assert said.count("climsim: error: stopped") == 1
+        assert output.count("climsim: error: stopped") == 1
     # The last of the processes, of the experiment or of its jobs, may take a moment to end.
     for _ in range(300):
         status = experiment_status(folder)

@@ -141,13 +141,13 @@ def test_failures_are_what_snakemake_named_with_the_words_of_the_stage_or_of_slu
         Job("prepare", "prepare", "", output="flags/c.done"),
     ]
     (tmp_path / "logs" / "train-unet-v6-7.log").write_text("$ climsim train\nclimsim: error: no\n")
-    said = (
+    snakemake_log = (
         "Error in rule train:\n    message: None\n    jobid: 3\n    output: flags/a.done\n"
         "    shell:\n        x\n\n"
         "Error in rule prepare:\n    message: SLURM-job '4' failed, SLURM status is: 'TIMEOUT'. "
         "For further error details see the log.\n    output: flags/c.done\n"
     )
-    found = find_failures(tmp_path, jobs, said)
+    found = find_failures(tmp_path, jobs, snakemake_log)
     assert [(f.member, f.stage, f.message) for f in found] == [
         ("unet-v6-7", "train", "no"),
         ("all members", "prepare", "SLURM-job '4' failed, SLURM status is: 'TIMEOUT'"),

@@ -109,7 +109,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     claim(config.out, OFFLINE_METRICS, inputs | {str(path): path for path in config.members})
     store = open_store(config.store)
     # The path of the product is no property of it, so it stays out of what makes it equal.
-    # Nor does it matter what is said about them.
+    # Nor does it matter how they are described.
     settings = {k: v for k, v in asdict(config).items() if k not in ("out", "allow_nan")}
     files = (config.model, *config.members)
     hashes = {str(path): file_hash(path) for path in files} | {"store": store.fingerprint}

@@ -1,4 +1,4 @@
-"""Loading exported models: numpy in, numpy out, whatever is wrong said in one line."""
+"""Loading exported models: numpy in, numpy out, every error in one line."""
 
 from __future__ import annotations
 

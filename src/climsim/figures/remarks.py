@@ -60,12 +60,12 @@ def not_shown(
     if not labels:
         return []
     names, ends = member_names(study), zip(lost["days"].values, became_unstable(lost), strict=True)
-    said = [
+    ended = [
         f"{names[label]} ({'unstable' if died else 'ended'} after {days(float(end))})"
         for label, (end, died) in zip(labels, ends, strict=True)
     ]
-    more = f"; and {len(said) - _MOST_NAMES} more" if len(said) > _MOST_NAMES else ""
-    return [f"{how}: {'; '.join(said[:_MOST_NAMES])}{more}."]
+    more = f"; and {len(ended) - _MOST_NAMES} more" if len(ended) > _MOST_NAMES else ""
+    return [f"{how}: {'; '.join(ended[:_MOST_NAMES])}{more}."]
 
 
 def line_ends(

@@ -125,18 +125,18 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     with _environment(THREADS, str(threads)):
         errors = _SideBySide(members, parallel, progress).run()
     if errors:
-        told = "; ".join(f"{name}: {text}" for name, text in errors.items())
-        raise ClimSimError(f"{len(errors)} of {len(members)} members failed: {told}")
+        failures = "; ".join(f"{name}: {text}" for name, text in errors.items())
+        raise ClimSimError(f"{len(errors)} of {len(members)} members failed: {failures}")
     return EnsembleReport(tuple(RunRecord.open(member.folder) for member in members))
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A member under way: its number, process, and the end of a pipe that tells of errors."""
+    """A member under way: its number, process, and the end of a pipe for its error."""
 
     index: int
     process: Any
-    told: Connection
+    errors: Connection
 
 
 class _SideBySide:
@@ -177,13 +177,13 @@ class _SideBySide:
         return self.errors
 
     def _start(self, index: int) -> None:
-        told, teller = self.context.Pipe(duplex=False)
+        receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(
-            target=_run_member, args=(self.members[index], index, self.counts, teller)
+            target=_run_member, args=(self.members[index], index, self.counts, sender)
         )
         process.start()
-        teller.close()
-        self.running.append(_Running(index, process, told))
+        sender.close()
+        self.running.append(_Running(index, process, receiver))
 
     def _collect(self) -> None:
         """Take note of members that ended; report progress."""
@@ -203,10 +203,10 @@ class _SideBySide:
             self.stopped = True
         elif code and not self.stopped:
             try:
-                self.errors[name] = member.told.recv()
+                self.errors[name] = member.errors.recv()
             except EOFError:
                 self.errors[name] = f"its process ended with exit code {code}"
-        member.told.close()
+        member.errors.close()
 
     def _stop(self) -> None:
         """Pass the wish to stop on to the members: each stops after its step."""

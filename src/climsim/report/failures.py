@@ -22,7 +22,7 @@ class Failure:
         member: label of the member or reference run, or ``all members`` for a stage that all
             share.
         stage: generate, prepare, statistics, train, export, offline or online.
-        message: what it said, in one line.
+        message: its error, in one line.
         log: its log, in the experiment's folder.
     """
 
@@ -65,4 +65,4 @@ def failures_table(failures: list[Failure], study: Study) -> Table | None:
         "These members are missing from the scores below, or from a part of them. After the cause "
         "is removed, the same `climsim experiment` command makes up for them."
     )
-    return Table(("member", "stage", "what it said", "log"), rows, note) if rows else None
+    return Table(("member", "stage", "error", "log"), rows, note) if rows else None

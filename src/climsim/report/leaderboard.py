@@ -37,7 +37,7 @@ _SHORT_NOTE = (
 )
 _SEEDS_NOTE = (
     "Mean over seeds, and smallest to largest in brackets. RMSE of T only of members that "
-    "stayed stable and whose time mean is as long as the longest of these. Runs that lived: of "
+    "stayed stable and whose time mean is as long as the longest of these. Stable runs: of "
     f"those asked for {SHORTEST_TEST:g} days or more, or unstable before."
 )
 
@@ -138,7 +138,7 @@ def seeds_table(study: Study) -> Table | None:
         )
     )
     rows = [_seeds_row(study, group) for group in groups]
-    heads = ("member", "seeds", "R², all outputs", "R², dT/dt", "runs that lived")
+    heads = ("member", "seeds", "R², all outputs", "R², dT/dt", "stable runs")
     larger = frozenset(heads[2:])
     table = Table((*heads, f"RMSE {_head('T')}"), rows, _SEEDS_NOTE, larger)
     return table if any((row[1].order or 0) != 1 for row in rows) else None

@@ -41,7 +41,7 @@ _PLAIN = dacite.Config(type_hooks={float: _number, RunStatus: RunStatus})
 
 @dataclass
 class RunRecord:
-    """The record of one run, kept up to date while it goes on.
+    """The record of one run, kept up to date while it runs.
 
     Attributes:
         case: name of the run.

@@ -75,7 +75,7 @@ class EmulatorModule(lightning.LightningModule):
             output = self._call[0](x)
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            logger.warning("torch.compile failed (%s): training goes on uncompiled", reason)
+            logger.warning("torch.compile failed (%s): training continues uncompiled", reason)
             self._call = [self.network]
             output = self.network(x)
         self._proven = True

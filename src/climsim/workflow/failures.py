@@ -24,16 +24,16 @@ _SLURM_SAYS = re.compile(
 )
 
 
-def find_failures(folder: Path, jobs: Sequence[Job], said: str) -> list[Failure]:
+def find_failures(folder: Path, jobs: Sequence[Job], log: str) -> list[Failure]:
     """Find the jobs that failed and say why.
 
     Args:
         folder: of the experiment.
         jobs: those that were to run.
-        said: what Snakemake said.
+        log: what Snakemake wrote.
     """
     blocks = {
-        output: block for block in _ERROR_BLOCK.findall(said) for output in _OUTPUT.findall(block)
+        output: block for block in _ERROR_BLOCK.findall(log) for output in _OUTPUT.findall(block)
     }
     failures = []
     for job in jobs:
@@ -46,10 +46,12 @@ def find_failures(folder: Path, jobs: Sequence[Job], said: str) -> list[Failure]
 
 
 def _message(log: Path, slurm: str) -> str:
-    """What a stage said, else what SLURM said of it, else the last words of the stage."""
+    """The error of a stage, else what SLURM wrote about it, else the last line of the stage."""
     text = _latest(log)
     words = [_error(text), slurm, last_line(text)]
-    return next((line for line in words if line), "ended without a word: it may have been killed")
+    return next(
+        (line for line in words if line), "ended without an error message: it may have been killed"
+    )
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:

@@ -107,7 +107,7 @@ def check_format(path: Path) -> None:
     """Refuse a file that is no picture.
 
     Raises:
-        ClimSimError: if the name ends otherwise than in a known format.
+        ClimSimError: if the name does not end in a known format.
     """
     if path.suffix not in FORMATS:
         raise ClimSimError(f"--graph: {path}: expected a name ending in {', '.join(FORMATS)}")

@@ -101,7 +101,7 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
     progress = progress_path(folder, job.name)
     remove(progress)
     log = folder / job.log
-    # A job that was interrupted goes on in the same log.
+    # A job that was interrupted continues in the same log.
     with log.open("a") as stream:
         stream.write(f"{CALL}{shlex.join(job.command)}\n")
         stream.flush()

@@ -191,13 +191,13 @@ class Study:
         """
         self._write_plan(self.members, self.members, ())
         remove(self.folder / LOG)
-        code, said = self._snakemake(until, lock)
-        failures = find_failures(self.folder, self.jobs, said)
+        code, written = self._snakemake(until, lock)
+        failures = find_failures(self.folder, self.jobs, written)
         write_failures(self.folder, failures)
         if code == 0:
             return None if until else self.folder / "report.html"
         if not failures:
-            raise self._stopped(said)
+            raise self._stopped(written)
         if until is None or until in JOINT_RULES:
             self._join(until, lock, failures)
         raise self._failed(failures, until)
@@ -215,9 +215,9 @@ class Study:
         if not offline:
             return
         self._write_plan(offline, online, failures)
-        code, said = self._snakemake(until, lock)
+        code, written = self._snakemake(until, lock)
         if code != 0:
-            raise self._stopped(said)
+            raise self._stopped(written)
 
     def _write_plan(
         self, offline: Sequence[str], online: Sequence[str], failures: Sequence[Failure]
@@ -284,7 +284,7 @@ class Study:
         return done
 
     def _snakemake(self, until: str | None, lock: int) -> tuple[int, str]:
-        """Run Snakemake, watched; return its exit code and what it said, also in a log."""
+        """Run Snakemake, watched; return its exit code and what it wrote, also in a log."""
         with (self.folder / LOG).open("a+") as log:
             start = log.tell()
             process = subprocess.Popen(
@@ -296,10 +296,10 @@ class Study:
                 process.wait()
                 raise
             log.seek(start)
-            said = log.read()
+            written = log.read()
         if code < 0 or code == 130:
             raise KeyboardInterrupt
-        return code, said
+        return code, written
 
     def _failed(self, failures: Sequence[Failure], until: str | None) -> ClimSimError:
         first = failures[0]
@@ -308,13 +308,13 @@ class Study:
         kept = f"; {report} shows the others" if not until and report.exists() else ""
         return ClimSimError(
             f"experiment {self.config.name!r}: a stage failed: {first.stage} of {first.member} "
-            f"({first.message}){others}: see {self.folder / first.log} and failures.json, mend it "
+            f"({first.message}){others}: see {self.folder / first.log} and failures.json, fix it "
             f"and run the same command again{kept}; what is complete is kept"
         )
 
-    def _stopped(self, said: str) -> ClimSimError:
+    def _stopped(self, written: str) -> ClimSimError:
         return ClimSimError(
-            f"experiment {self.config.name!r}: {_snakemake_error(said)}: see {self.folder / LOG}"
+            f"experiment {self.config.name!r}: {_snakemake_error(written)}: see {self.folder / LOG}"
         )
 
 
@@ -366,4 +366,4 @@ def _snakemake_error(text: str) -> str:
     for number, line in enumerate(lines):
         if line.startswith(("Error in rule", "WorkflowError", "MissingInputException")):
             return " ".join(lines[number : number + 2])
-    return last_line(text) or "Snakemake stopped without a word"
+    return last_line(text) or "Snakemake stopped without an error message"

@@ -1,4 +1,4 @@
-"""Checking raw step files: what is missing, double, damaged or implausible, month by month."""
+"""Checking raw step files: what is missing, duplicate, corrupt or implausible, month by month."""
 
 from __future__ import annotations
 

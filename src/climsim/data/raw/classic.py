@@ -23,7 +23,7 @@ _DTYPES = {
     9: np.dtype(">u4"), 10: np.dtype(">i8"), 11: np.dtype(">u8"),
 }  # fmt: skip
 _LARGEST_COUNT = 1 << 40
-_LARGEST_TOLD = 2**32 - 4
+_LARGEST_DECLARED = 2**32 - 4
 """Sizes from here on do not fit the header of the older formats."""
 _CACHED_HEADERS = 8
 
@@ -223,7 +223,7 @@ def _variables(
         axes = [cursor.count() for _ in range(rank)]
         units = cursor.attributes().get("units", "")
         dtype = cursor.dtype()
-        told = cursor.count()
+        declared = cursor.count()
         offset = cursor.offset()
         if any(axis >= len(names) for axis in axes):
             raise HeaderError(f"variable {name} with an unknown dimension")
@@ -240,8 +240,8 @@ def _variables(
             units if isinstance(units, str) else "",
         )
         # Narrow types are padded, in ways that writers disagree on.
-        if dtype.itemsize >= 4 and place.size != told < _LARGEST_TOLD:
-            raise HeaderError(f"variable {name} of {place.size} bytes, told as {told}")
+        if dtype.itemsize >= 4 and place.size != declared < _LARGEST_DECLARED:
+            raise HeaderError(f"variable {name} of {place.size} bytes, declared as {declared}")
         fixed[name] = place
     return fixed, along_records
 

@@ -59,8 +59,8 @@ class DownloadConfig:
         folder: where to; files lie below as in the data set (``train/0001-02/...``).
         repo: data set on the Hub, such as ``LEAP/ClimSim_low-res``.
         months: months such as ``0001-02``; empty for all.
-        stride: every how many-th step is taken, counted from the beginning of the calendar;
-            previous-step features need neighbouring steps, that is 1.
+        stride: every n-th step is taken, n being this number, counted from the beginning of the
+            calendar; previous-step features need neighbouring steps, that is 1.
         inside: folder of the data set that holds the months; empty for its root.
         revision: branch, tag or commit.
         endpoint: address of the Hub; empty for the public one.

@@ -1,6 +1,6 @@
 """One step file: its name, and reading variables from it with every check on the way.
 
-A classic file (as E3SM writes) is read with one system call after its header told that it is
+A classic file (as E3SM writes) is read with one system call after its header showed that it is
 whole; netCDF-4 files go through the netCDF library, which tells by itself.
 """
 

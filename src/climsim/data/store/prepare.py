@@ -1,7 +1,7 @@
 """Preparation: raw step pairs to a store, in parallel, restartable, memory flat.
 
 The work is cut into shards of time steps. Each is read, derived and written by one worker, then
-ticked off by a small file; a run that was killed finds the ticks and does the rest. The store gets
+noted in a small file; a run that was killed finds these notes and does the rest. The store gets
 its name only when every shard is written.
 """
 
@@ -79,7 +79,7 @@ def _prepare(config: PrepareConfig, folder: Path, progress: Progress | None) -> 
     written = shards_of_store(config.store)
     _begin(plan, folder, tasks, written)
     _take_over(config.store, tasks, written)
-    todo = [t for t in tasks if not t.tick.is_file()]
+    todo = [t for t in tasks if not t.done_note.is_file()]
     done = plan.selected.size - sum(len(t.windows) for t in todo)
     total = int(plan.selected.size)
     if progress is not None:
@@ -147,7 +147,7 @@ def _earlier(store: Path) -> Path:
 def _take_over(store: Path, tasks: list[ShardTask], written: dict[str, WrittenShard]) -> None:
     """Link the shards that the present store or an earlier run already has."""
     known = {**shards_of_run(_earlier(store)), **written}
-    taken = take_over([t for t in tasks if not t.tick.is_file()], known)
+    taken = take_over([t for t in tasks if not t.done_note.is_file()], known)
     if taken:
         logger.info("%s: %d of %d shards are there already", store, taken, len(tasks))
     remove(_earlier(store))
@@ -190,7 +190,7 @@ def _check_disk(plan: StorePlan, folder: Path, share: float) -> None:
 
 def _finish(plan: StorePlan, folder: Path, tasks: list[ShardTask]) -> None:
     """Seal the store: index of shards, fingerprint, provenance, name."""
-    shards = [ShardSums.of_note(read_json(task.tick)) for task in tasks]
+    shards = [ShardSums.of_note(read_json(task.done_note)) for task in tasks]
     settings = asdict(plan.config)
     inputs: dict[str, Any] = {"raw": plan.digest}
     seal_store(folder / "store", shards, {**provenance(settings, inputs), "plan": plan.digest})

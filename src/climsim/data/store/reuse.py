@@ -50,9 +50,9 @@ def shards_of_store(store: Path) -> dict[str, WrittenShard]:
 def shards_of_run(folder: Path) -> dict[str, WrittenShard]:
     """The finished shards of an interrupted preparation by key."""
     found = {}
-    for tick in sorted((folder / "done").glob("*.json")):
-        sums = ShardSums.of_note(read_json(tick))
-        found[sums.key] = WrittenShard(folder / "store", int(tick.stem), sums)
+    for note in sorted((folder / "done").glob("*.json")):
+        sums = ShardSums.of_note(read_json(note))
+        found[sums.key] = WrittenShard(folder / "store", int(note.stem), sums)
     return found
 
 
@@ -64,7 +64,7 @@ def take_over(tasks: Iterable[ShardTask], known: Mapping[str, WrittenShard]) -> 
         known: shards by key.
 
     Returns:
-        Number of tasks ticked off.
+        Number of tasks noted as done.
     """
     taken = 0
     for task in tasks:
@@ -77,7 +77,7 @@ def take_over(tasks: Iterable[ShardTask], known: Mapping[str, WrittenShard]) -> 
                     task.chunk_file(old.arrays, name, old.number),
                     task.chunk_file(task.arrays, name, task.number),
                 )
-            write_json(task.tick, old.sums.note())
+            write_json(task.done_note, old.sums.note())
             taken += 1
     return taken
 

@@ -64,7 +64,7 @@ class ShardTask:
         return self.grid.n_levels, self.grid.n_columns
 
     @property
-    def tick(self) -> Path:
+    def done_note(self) -> Path:
         """File that says the shard is written; it holds its `ShardSums`."""
         return self.folder / "done" / f"{self.number:06d}.json"
 
@@ -109,7 +109,7 @@ def write_shard(task: ShardTask) -> int:
             # A missing memory feature is NaN: a reader that takes it has ignored `memory`.
             array[row] = fields[name].T if name in fields else np.nan
     _check_finite(task, arrays)
-    write_json(task.tick, write_arrays(task.arrays, task.number, task.key, arrays).note())
+    write_json(task.done_note, write_arrays(task.arrays, task.number, task.key, arrays).note())
     return len(task.windows)
 
 

@@ -1,4 +1,4 @@
-"""What the confidence heads said along coupled runs."""
+"""What the confidence heads predicted along coupled runs."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ HISTORY_FIELDS = (
 CONFIDENCE_FIELDS = ("DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF")
 """Further fields under a model with a confidence head."""
 SURFACE_FIELDS = ("LANDFRAC", "ICEFRAC", "OCNFRAC")
-"""Fields beyond the published ones: what rain is told apart by."""
+"""Fields beyond the published ones: what separates the kinds of rain."""
 _HOURS = {"h0": 0, "h1": -24, "h2": -1}
 """Averaging of a stream as E3SM's ``nhtfrq`` counts it: 0 months, negative hours."""
 _AVERAGING = {"h0": "A", "h1": "A", "h2": "I"}

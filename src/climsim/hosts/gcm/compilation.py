@@ -51,7 +51,7 @@ def enable_compilation_cache(folder: Path) -> None:
 
 
 def limit_threads() -> None:
-    """Keep XLA to the threads of this process: it takes every core unless told before its start."""
+    """Keep XLA to the threads of this process: it takes every core unless limited at its start."""
     if THREADS in os.environ:
         os.environ.setdefault(XLA_THREADS, str(thread_count()))
 
