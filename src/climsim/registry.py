@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from climsim.errors import ClimSimError, unknown_name
@@ -38,6 +39,7 @@ class Registry(Generic[Entry]):
         package: str = "",
         entry_points: str = "",
         adapt: Callable[[str, object], Entry] | None = None,
+        entry_of: Callable[[ModuleType], tuple[str, Entry]] | None = None,
     ) -> None:
         """Say where entries come from; nothing is imported before the first look-up.
 
@@ -49,11 +51,14 @@ class Registry(Generic[Entry]):
             adapt: makes an entry from the name and the object of an entry point or of a reference
                 ``path/to/file.py:Name``, and raises `ClimSimError` for an object of another kind;
                 None where users cannot bring their own.
+            entry_of: name and entry of a module of the package; None where modules register what
+                they hold.
         """
         self.kind = kind
         self._package = package
         self._entry_points = entry_points
         self._adapt = adapt
+        self._entry_of = entry_of
         self._entries: dict[str, Entry] = {}
         self._origins: dict[str, str] = {}
         self._imported = False
@@ -70,7 +75,7 @@ class Registry(Generic[Entry]):
             ClimSimError: if the name is taken.
         """
         origin = origin or getattr(entry, "__module__", type(entry).__module__)
-        if name in self._entries:
+        if name in self._entries and self._entries[name] is not entry:
             raise ClimSimError(
                 f"{self.kind} {name!r}: registered twice, by {self._origins[name]} and {origin}: "
                 "give one of them another name"
@@ -98,6 +103,15 @@ class Registry(Generic[Entry]):
     def names(self) -> tuple[str, ...]:
         """Names of all entries, those of installed packages included, sorted."""
         return tuple(sorted({*self.shipped(), *self._offered()}))
+
+    def everything(self) -> dict[str, Entry]:
+        """All entries by name: of the package, then of installed packages.
+
+        Raises:
+            ClimSimError: if an entry of an installed package fails to load.
+        """
+        shipped = self.shipped()
+        return {**shipped, **{n: self.find(n) for n in self._offered() if n not in shipped}}
 
     def find(self, name: str) -> Entry:
         """Look an entry up.
@@ -135,6 +149,9 @@ class Registry(Generic[Entry]):
         if self._imported or not self._package:
             return
         package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+        for found in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{package.__name__}.{found.name}")
+            if self._entry_of is not None:
+                name, entry = self._entry_of(module)
+                self.add(name, entry, module.__name__)
         self._imported = True

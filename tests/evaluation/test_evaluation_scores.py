@@ -1,5 +1,7 @@
 """The registry of scores: what follows from a class, and that the documentation follows too."""
 
+from importlib import metadata
+
 import numpy as np
 import pytest
 import xarray
@@ -34,7 +36,7 @@ def block():
 @pytest.fixture
 def own_registry(monkeypatch):
     scores_of(OfflineScore)
-    monkeypatch.setattr(registry, "_REGISTERED", list(registry._REGISTERED))
+    monkeypatch.setattr(registry.SCORES, "_entries", registry.SCORES.shipped())
 
 
 def test_new_score_with_its_own_statistic_is_one_class(block, own_registry):
@@ -78,6 +80,21 @@ def test_second_score_of_a_name_is_refused(own_registry):
     (taken, *_) = (score for score in scores_of(OfflineScore) if score.name == "mae_{output}")
     with pytest.raises(ClimSimError, match=r"'mae_\{output\}': registered twice"):
         register(type(taken))
+
+
+def test_score_of_an_installed_package_is_one_of_its_family(own_registry, tmp_path, monkeypatch):
+    (tmp_path / "offered_scores.py").write_text(
+        "from climsim.evaluation.block import OUTPUT_PAIRS\n"
+        "from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore\n"
+        "class Offered(OfflineScore):\n"
+        "    name, long_name = 'offered_{output}', 'offered, {what}'\n"
+        "    subjects, statistics, weights = SCORED_OUTPUTS, (OUTPUT_PAIRS,), 'none'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = metadata.EntryPoint("offered", "offered_scores:Offered", "climsim.scores")
+    points = metadata.EntryPoints([point])
+    monkeypatch.setattr(metadata, "entry_points", lambda **which: points.select(**which))
+    assert "offered_{output}" in [score.name for score in scores_of(OfflineScore)]
 
 
 def test_equal_statistics_are_computed_once_and_different_ones_of_a_name_refused(block):

@@ -363,3 +363,17 @@ def test_whole_study_of_ninety_members_is_drawn(tmp_path):
     entries = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
     assert len(entries) >= 25
     assert not [e["missing"] for e in entries if "missing" in e]
+
+
+def test_figure_of_a_file_is_drawn_beside_those_of_the_package(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from matplotlib.figure import Figure\n"
+        "from climsim.figures.registry import FigureSpec\n"
+        "FIGURE = FigureSpec('mine', 0, 'Mine', 'A line.', lambda study, variant: Figure())\n"
+        "OTHER = 3\n"
+    )
+    assert list(figure_table(["stability", f"{path}:FIGURE"])) == ["mine", "stability"]
+    with pytest.raises(ClimSimError, match=r"own\.py:OTHER': expected a .*FigureSpec, found int"):
+        figure_table([f"{path}:OTHER"])
+    assert "mine" not in figure_table()

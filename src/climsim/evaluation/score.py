@@ -7,9 +7,7 @@ from the registered classes.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.sums import Statistic
+from climsim.registry import Registry
 from climsim.variables import variable
 
 UNDEFINED: Final = "NaN where undefined: the truth has no variance"
@@ -152,7 +151,25 @@ class Score(Generic[State]):
 
 
 AnyScore = TypeVar("AnyScore", bound=Score[Any])
-_REGISTERED: list[Score[Any]] = []
+
+
+def _of_user(name: str, score: object) -> Score[Any]:
+    """The score that an installed package brings."""
+    if not (isinstance(score, type) and issubclass(score, Score)):
+        raise ClimSimError(
+            f"score {name!r}: expected a subclass of climsim.evaluation.score.Score, found "
+            f"{getattr(score, '__name__', score)!r}: derive the class from one of its families"
+        )
+    return score()
+
+
+SCORES: Registry[Score[Any]] = Registry(
+    "score",
+    package="climsim.evaluation.scores",
+    entry_points="climsim.scores",
+    adapt=_of_user,
+)
+"""Every score, by the name of its saved variables."""
 
 
 def register(score: type[AnyScore]) -> type[AnyScore]:
@@ -161,22 +178,17 @@ def register(score: type[AnyScore]) -> type[AnyScore]:
     Raises:
         ClimSimError: if another score has its name.
     """
-    if any(known.name == score.name for known in _REGISTERED):
-        raise ClimSimError(f"score {score.name!r}: registered twice: give one another name")
-    _REGISTERED.append(score())
+    SCORES.add(score.name, score(), score.__module__)
     return score
 
 
 def scores_of(family: type[AnyScore]) -> list[AnyScore]:
     """All registered scores of a family, such as those of offline evaluation, in their order.
 
-    Every module of ``climsim.evaluation.scores`` is imported, so a new score is one class there.
+    Every module of ``climsim.evaluation.scores`` is imported, so a new score is one class there,
+    or one class of an installed package that offers it as an entry point in ``climsim.scores``.
     """
-    from climsim.evaluation import scores
-
-    for info in pkgutil.iter_modules(scores.__path__):
-        importlib.import_module(f"{scores.__name__}.{info.name}")
-    found = [score for score in _REGISTERED if isinstance(score, family)]
+    found = [score for score in SCORES.everything().values() if isinstance(score, family)]
     # Modules may have been imported in any order; that of the scores within one is kept.
     return sorted(found, key=lambda score: type(score).__module__)
 

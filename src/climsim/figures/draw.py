@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
-from climsim.figures.registry import FigureSpec, figure_table, find_figure, one_variant
+from climsim.figures.registry import FigureSpec, figure_table, one_variant
 from climsim.figures.style import styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
 from climsim.products import Kind, claim, noted
@@ -32,17 +33,20 @@ METADATA: dict[str, dict[str, Any]] = {
 _FORMATS = ("png", "pdf")
 
 
-def _is_figure(name: str) -> bool:
-    stem, _, ending = name.rpartition(".")
-    return ending in _FORMATS and stem.partition("-")[0] in figure_table()
+def _kind_of(figures: Collection[str]) -> Kind:
+    """A folder of these figures, by name."""
 
+    def owns(name: str) -> bool:
+        stem, _, ending = name.rpartition(".")
+        is_figure = ending in _FORMATS and stem.partition("-")[0] in figures
+        return name == INDEX_NAME or is_figure
 
-FIGURES = Kind(
-    "a folder of figures",
-    lambda path: noted(path / INDEX_NAME, "figures"),
-    is_folder=True,
-    owns=lambda name: name == INDEX_NAME or _is_figure(name),
-)
+    return Kind(
+        "a folder of figures",
+        lambda path: noted(path / INDEX_NAME, "figures"),
+        is_folder=True,
+        owns=owns,
+    )
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class FiguresConfig:
         out: folder of the figures.
         offline: files of offline metrics, one for each member.
         online: file of online metrics.
-        only: names of the figures to draw; empty for all.
+        only: names of the figures to draw, or ``path/to/file.py:FIGURE``; empty for all.
         formats: ``png``, ``pdf`` or both.
         dpi: resolution of the PNG files [pixels per inch]; a page of text is about 7 inches wide.
     """
@@ -71,8 +75,7 @@ class FiguresConfig:
         holds = bool(self.formats) and set(self.formats) <= set(METADATA)
         require("formats", list(self.formats), holds, "png, pdf or both")
         Checks(self).whole("dpi", least=1)
-        for name in self.only:
-            find_figure(name)
+        figure_table(self.only)
 
 
 def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Path:
@@ -89,18 +92,18 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
         ClimSimError: if a file of metrics is missing or is something else.
     """
     inputs = (*config.offline, *([config.online] if config.online else []))
-    claim(config.out, FIGURES, {str(path): path for path in inputs})
+    figures = figure_table(config.only)
+    claim(config.out, _kind_of({*figures, *figure_table()}), {str(path): path for path in inputs})
     study = Study.open(config.offline, config.online)
-    specs = [s for s in figure_table().values() if not config.only or s.name in config.only]
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, Any]] = []
     # Before the first figure: the folder says what it is from the beginning.
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
-    for done, spec in enumerate(specs, start=1):
+    for done, spec in enumerate(figures.values(), start=1):
         index += [_draw_one(spec, variant, study, config) for variant in _variants(spec, study)]
         if progress:
-            progress(done, len(specs))
+            progress(done, len(figures))
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     return config.out
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 from matplotlib.figure import Figure
 
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
+from climsim.registry import Registry
 from climsim.results.study import Study
 
 
@@ -47,30 +47,40 @@ class FigureSpec:
     remarks: Callable[[Study, str], list[str]] = no_remarks
 
 
-def figure_table() -> dict[str, FigureSpec]:
-    """Every figure by name, in the order of the report.
+def _of_user(name: str, spec: object) -> FigureSpec:
+    """The figure that a user brings."""
+    if not isinstance(spec, FigureSpec):
+        raise ClimSimError(
+            f"figure {name!r}: expected a climsim.figures.registry.FigureSpec, found "
+            f"{type(spec).__name__}: name the FigureSpec"
+        )
+    return spec
+
+
+def _of_module(module: ModuleType) -> tuple[str, FigureSpec]:
+    """The figure that a module of this package defines as ``FIGURE``."""
+    spec: FigureSpec = module.FIGURE
+    return spec.name, spec
+
+
+FIGURE_SPECS: Registry[FigureSpec] = Registry(
+    "figure",
+    package="climsim.figures.plots",
+    entry_points="climsim.figures",
+    adapt=_of_user,
+    entry_of=_of_module,
+)
+"""Every figure, by the name that users type."""
+
+
+def figure_table(only: Sequence[str] = ()) -> dict[str, FigureSpec]:
+    """Figures by name, in the order of the report.
+
+    Args:
+        only: names, or references ``path/to/file.py:FIGURE``; empty for all.
 
     Raises:
-        ClimSimError: if two modules define a figure of the same name.
+        ClimSimError: if one of them is unknown, or two figures have one name.
     """
-    from climsim.figures import plots
-
-    found: dict[str, FigureSpec] = {}
-    for info in pkgutil.iter_modules(plots.__path__):
-        spec: FigureSpec = importlib.import_module(f"{plots.__name__}.{info.name}").FIGURE
-        if spec.name in found:
-            raise ClimSimError(f"figure {spec.name!r} is defined twice: rename one of them")
-        found[spec.name] = spec
-    return dict(sorted(found.items(), key=lambda item: item[1].order))
-
-
-def find_figure(name: str) -> FigureSpec:
-    """One figure by name.
-
-    Raises:
-        ClimSimError: if there is no such figure.
-    """
-    table = figure_table()
-    if name not in table:
-        raise unknown_name("figure", name, table)
-    return table[name]
+    chosen = [FIGURE_SPECS.find(name) for name in only] or FIGURE_SPECS.everything().values()
+    return {spec.name: spec for spec in sorted(chosen, key=lambda spec: spec.order)}
