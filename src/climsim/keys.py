@@ -19,9 +19,13 @@ from climsim.data.store.address import StoreUrl
 MISSING = "???"
 """Default of a key that must be given."""
 _TYPE_NAMES: dict[Any, str] = {
-    bool: "true or false", int: "integer", float: "number", str: "text", Path: "path",
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    Path: "path",
     StoreUrl: "URL",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -123,13 +123,13 @@ class _Chain:
         hashes = _decoded(path, attributes.get("input_hashes"))
         links = [self._link(path, configuration, n, str(h)) for n, h in hashes.items()]
         return Product(
-            path,
-            kind,
-            str(attributes.get("climsim_version", "")),
-            str(attributes.get("git_revision", "")),
-            configuration,
-            _decoded(path, attributes.get("environment")),
-            tuple(links),
+            path=path,
+            kind=kind,
+            version=str(attributes.get("climsim_version", "")),
+            revision=str(attributes.get("git_revision", "")),
+            configuration=configuration,
+            environment=_decoded(path, attributes.get("environment")),
+            inputs=tuple(links),
         )
 
     def _link(

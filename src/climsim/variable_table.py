@@ -107,14 +107,14 @@ def variables_table(name: str, levels: int = N_LEVELS) -> list[VariableRow]:
     whole("levels", levels, least=1)
     return [
         VariableRow(
-            key,
-            variable(key).long_name,
-            variable(key).unit,
-            place.stop - place.start,
-            place.start,
-            place.stop - 1,
-            derivation(key),
-            normalization(key, name),
+            name=key,
+            meaning=variable(key).long_name,
+            unit=variable(key).unit,
+            levels=place.stop - place.start,
+            first=place.start,
+            last=place.stop - 1,
+            derived=derivation(key),
+            normalization=normalization(key, name),
         )
         for key, place in SETS[name].slices(levels).items()
     ]

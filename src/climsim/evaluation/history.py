@@ -41,9 +41,16 @@ __all__ = ["Array", "Period", "Place", "RunHistory", "date_of"]
 logger = logging.getLogger(__name__)
 _STREAMS = ("h0", "h1", "h2")
 _KNOWN: dict[str, type | UnionType] = {
-    "status": str, "days": int | float, "days_wanted": int | float, "sypd": int | float,
-    "model": str, "case": str, "message": str, "made_by": dict, "corrections": dict,
-}  # fmt: skip
+    "status": str,
+    "days": int | float,
+    "days_wanted": int | float,
+    "sypd": int | float,
+    "model": str,
+    "case": str,
+    "message": str,
+    "made_by": dict,
+    "corrections": dict,
+}
 """What a record says and the evaluation reads, with its types."""
 
 

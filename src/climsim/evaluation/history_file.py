@@ -33,8 +33,14 @@ _DATED = ("noleap", "365_day", "standard", "gregorian", "proleptic_gregorian", "
 """Calendars whose dates are those of `CALENDAR`, but for 29 February."""
 _BOUNDS = ("time_bnds", "time_bounds")
 _LIBRARY_ERRORS = (
-    OSError, RuntimeError, LookupError, AttributeError, ValueError, TypeError, ArithmeticError,
-)  # fmt: skip
+    OSError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+)
 """What netCDF4 and cftime raise for a file that is cut short, no netCDF, or of another form."""
 
 

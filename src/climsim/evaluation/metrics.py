@@ -67,18 +67,23 @@ class PairStatistics:
         if weights is None:
             weight, mean = np.full(t.shape[1:], float(t.shape[0])), t.mean(axis=0)
             return cls(
-                weight, mean, _squares(t - mean), e.sum(axis=0), np.abs(e).sum(axis=0), _squares(e)
+                weight=weight,
+                mean=mean,
+                deviation=_squares(t - mean),
+                error=e.sum(axis=0),
+                absolute=np.abs(e).sum(axis=0),
+                squared=_squares(e),
             )
         w = np.broadcast_to(np.asarray(weights, dtype=np.float64), t.shape)
         weight = w.sum(axis=0)
         mean = ratio((w * t).sum(axis=0), weight, empty=0.0)
         return cls(
-            weight,
-            mean,
-            (w * (t - mean) ** 2).sum(axis=0),
-            (w * e).sum(axis=0),
-            (w * np.abs(e)).sum(axis=0),
-            (w * e**2).sum(axis=0),
+            weight=weight,
+            mean=mean,
+            deviation=(w * (t - mean) ** 2).sum(axis=0),
+            error=(w * e).sum(axis=0),
+            absolute=(w * np.abs(e)).sum(axis=0),
+            squared=(w * e**2).sum(axis=0),
         )
 
     @classmethod
@@ -91,12 +96,12 @@ class PairStatistics:
         shift = other.mean - self.mean
         share = ratio(other.weight, weight, empty=0.0)
         return PairStatistics(
-            weight,
-            self.mean + shift * share,
-            self.deviation + other.deviation + shift**2 * self.weight * share,
-            self.error + other.error,
-            self.absolute + other.absolute,
-            self.squared + other.squared,
+            weight=weight,
+            mean=self.mean + shift * share,
+            deviation=self.deviation + other.deviation + shift**2 * self.weight * share,
+            error=self.error + other.error,
+            absolute=self.absolute + other.absolute,
+            squared=self.squared + other.squared,
         )
 
     def part(self, where: slice) -> PairStatistics:
@@ -123,12 +128,12 @@ class PairStatistics:
         label = np.maximum(np.asarray(groups), 0)
         between = self.weight * (self.mean - mean[label]) ** 2
         return PairStatistics(
-            weight,
-            mean,
-            total(self.deviation + between),
-            total(self.error),
-            total(self.absolute),
-            total(self.squared),
+            weight=weight,
+            mean=mean,
+            deviation=total(self.deviation + between),
+            error=total(self.error),
+            absolute=total(self.absolute),
+            squared=total(self.squared),
         )
 
     def pooled(self) -> PairStatistics:

@@ -14,9 +14,12 @@ from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.stability import UNSTABLE
 
 _OUTPUTS = {
-    "ptend_t": "heating", "ptend_q0001": "moistening", "ptend_qn": "cloud condensate",
-    "cam_out_NETSW": "surface net shortwave", "cam_out_PRECC": "rain",
-}  # fmt: skip
+    "ptend_t": "heating",
+    "ptend_q0001": "moistening",
+    "ptend_qn": "cloud condensate",
+    "cam_out_NETSW": "surface net shortwave",
+    "cam_out_PRECC": "rain",
+}
 _SHOWN_RUNS = 5
 _FIELDS = {"T": ("K", 1.0), "PRECT": ("mm/day", SECONDS_PER_DAY * 1000.0)}
 """Fields of the online line: unit, and its factor."""

@@ -28,9 +28,18 @@ from climsim.results.quantities import plain, quantity
 
 _HPA = 100.0
 _MARKERS: Final = {
-    "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle",
-    "P": "plus", "X": "x", "<": "star", ">": "hex", "p": "square_pin", "h": "hex",
-}  # fmt: skip
+    "o": "circle",
+    "s": "square",
+    "^": "triangle",
+    "D": "diamond",
+    "v": "inverted_triangle",
+    "P": "plus",
+    "X": "x",
+    "<": "star",
+    ">": "hex",
+    "p": "square_pin",
+    "h": "hex",
+}
 """Bokeh's name of each marker of the figures."""
 _DASHES: Final = {
     "conf_loss": "dashed",
@@ -137,25 +146,40 @@ def _pairs(drawn: Sequence[LayoutDOM]) -> list[LayoutDOM]:
 def _section(one: Section, scale: LinearColorMapper, picked: Selection, pressure: Array) -> figure:
     """One section: a box for each level and bin of latitude, and a line at the level picked."""
     plot = figure(
-        width=480, height=300, title=one.label, x_axis_label="latitude (degrees north)",
-        y_axis_label="pressure (hPa)", tools=_TOOLS, name="section", x_range=(-90, 90),
+        width=480,
+        height=300,
+        title=one.label,
+        x_axis_label="latitude (degrees north)",
+        y_axis_label="pressure (hPa)",
+        tools=_TOOLS,
+        name="section",
+        x_range=(-90, 90),
         y_range=(float(pressure.max()) / _HPA, 0),
-    )  # fmt: skip
+    )
     plot.toolbar.logo = None
     plot.background_fill_color = UNDEFINED_COLOUR
     left, right = _edges(one.latitude)
     top, bottom = _edges(pressure / _HPA)
     rows, columns = (i.ravel() for i in np.indices(one.values.shape))
     data = {
-        "left": left[columns], "right": right[columns], "top": top[rows], "bottom": bottom[rows],
-        "value": one.values.ravel(), "latitude": one.latitude[columns],
+        "left": left[columns],
+        "right": right[columns],
+        "top": top[rows],
+        "bottom": bottom[rows],
+        "value": one.values.ravel(),
+        "latitude": one.latitude[columns],
         "pressure": pressure[rows] / _HPA,
-    }  # fmt: skip
+    }
     known = np.isfinite(data["value"])
     plot.quad(
-        "left", "right", "top", "bottom", source={k: v[known] for k, v in data.items()},
-        fill_color={"field": "value", "transform": scale}, line_color=None,
-    )  # fmt: skip
+        "left",
+        "right",
+        "top",
+        "bottom",
+        source={k: v[known] for k, v in data.items()},
+        fill_color={"field": "value", "transform": scale},
+        line_color=None,
+    )
     plot.add_layout(
         Span(location=pressure[picked.level] / _HPA, dimension="width", line_dash="dashed")
     )
@@ -188,9 +212,16 @@ def _map(
 ) -> figure:
     """One map: each column as the part of the globe that is nearest to it."""
     plot = figure(
-        width=480, height=270, title=one.label, x_axis_label="longitude", y_axis_label="latitude",
-        x_range=(-180, 180), y_range=(-90, 90), tools=_TOOLS, name="map",
-    )  # fmt: skip
+        width=480,
+        height=270,
+        title=one.label,
+        x_axis_label="longitude",
+        y_axis_label="latitude",
+        x_range=(-180, 180),
+        y_range=(-90, 90),
+        tools=_TOOLS,
+        name="map",
+    )
     plot.toolbar.logo = None
     picture = plot.image([one.values[raster]], x=-180, y=-90, dw=360, dh=180, color_mapper=scale)
     if land is not None:

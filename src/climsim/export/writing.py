@@ -125,8 +125,12 @@ def export_model(
         worst = max(metadata["fast_form"].items(), key=lambda item: item[1])
         logger.warning(
             "%s: %s networks differ from float32 by up to %.2g (%s, r.m.s.): see fast_form in %s",
-            path, precision, worst[1], worst[0], METADATA_NAME,
-        )  # fmt: skip
+            path,
+            precision,
+            worst[1],
+            worst[0],
+            METADATA_NAME,
+        )
     _write(written, Path(path), metadata, probe)
     return Path(path)
 
@@ -216,9 +220,17 @@ def _training(models: list[TrainedModel]) -> TrainingCard:
 
 def _member_facts(model: TrainedModel) -> dict[str, Any]:
     keys = (
-        "network", "recipe", "seed", "statistics_hash", "config", "provenance", "step", "epoch",
-        "training_hours", "training_device",
-    )  # fmt: skip
+        "network",
+        "recipe",
+        "seed",
+        "statistics_hash",
+        "config",
+        "provenance",
+        "step",
+        "epoch",
+        "training_hours",
+        "training_device",
+    )
     facts = {k: model.about[k] for k in keys if k in model.about}
     return {**facts, "validation_loss": model.validation_loss}
 

@@ -37,9 +37,15 @@ _MEANS, _TABLE = "means.npz", "climate.md"
 _STATES: Final = ("state_0.npz", "state_1.npz")
 """Written in turn, so that the means always find the state that they belong to."""
 _MONTHLY: Final = (
-    "cam_out_PRECC", "pbuf_LHFLX", "pbuf_SHFLX", "cam_out_FLWDS", "cam_out_NETSW", "FSNT", "FLUT",
+    "cam_out_PRECC",
+    "pbuf_LHFLX",
+    "pbuf_SHFLX",
+    "cam_out_FLWDS",
+    "cam_out_NETSW",
+    "FSNT",
+    "FLUT",
     "CLDTOT",
-)  # fmt: skip
+)
 CLIMATE = Kind(
     "the folder of a measured climate",
     lambda folder: bool(archived(folder / _MEANS, ".npy")),
@@ -119,8 +125,9 @@ def run_climate(
     draw_sections(sums, reference, config.out / "climate.png")
     missed = [f"{row.aim} {row.found:.3g} (limit {row.limit})" for row in checked if not row.met]
     if config.gate and missed:
-        raise ClimSimError(f"{table}: {len(missed)} of {len(checked)} aims missed: "
-                           + "; ".join(missed))  # fmt: skip
+        raise ClimSimError(
+            f"{table}: {len(missed)} of {len(checked)} aims missed: " + "; ".join(missed)
+        )
     return table
 
 

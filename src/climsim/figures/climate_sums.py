@@ -21,8 +21,13 @@ from climsim.physics.condensate import total_water
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 
 PROFILES: Final = (
-    "state_t", "state_q0001", "state_q0002", "state_q0003", "state_u", "state_v",
-)  # fmt: skip
+    "state_t",
+    "state_q0001",
+    "state_q0002",
+    "state_q0003",
+    "state_u",
+    "state_v",
+)
 _INPUTS: Final = ("pbuf_LHFLX", "pbuf_SHFLX", "cam_in_LWUP", "pbuf_TAUX", "pbuf_SOLIN")
 _DIAGNOSTICS: Final = ("FLUT", "FSNT", "CLDTOT", "CLDLOW", "CLDHGH")
 _TROPICS: Final = 20.0

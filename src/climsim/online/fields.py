@@ -19,28 +19,49 @@ from climsim.physics.thermodynamics import midpoint_heights
 from climsim.runs.fields import HISTORY_FIELDS
 
 _STATE = {
-    "T": "state_t", "Q": "state_q0001", "U": "state_u", "V": "state_v",
-    "CLDLIQ": "state_q0002", "CLDICE": "state_q0003", "PS": "state_ps",
-    "LHFLX": "pbuf_LHFLX", "SHFLX": "pbuf_SHFLX", "TAUX": "pbuf_TAUX", "TAUY": "pbuf_TAUY",
-    "SOLIN": "pbuf_SOLIN", "LWUP": "cam_in_LWUP", "LANDFRAC": "cam_in_LANDFRAC",
-    "ICEFRAC": "cam_in_ICEFRAC", "OCNFRAC": "cam_in_OCNFRAC",
-}  # fmt: skip
+    "T": "state_t",
+    "Q": "state_q0001",
+    "U": "state_u",
+    "V": "state_v",
+    "CLDLIQ": "state_q0002",
+    "CLDICE": "state_q0003",
+    "PS": "state_ps",
+    "LHFLX": "pbuf_LHFLX",
+    "SHFLX": "pbuf_SHFLX",
+    "TAUX": "pbuf_TAUX",
+    "TAUY": "pbuf_TAUY",
+    "SOLIN": "pbuf_SOLIN",
+    "LWUP": "cam_in_LWUP",
+    "LANDFRAC": "cam_in_LANDFRAC",
+    "ICEFRAC": "cam_in_ICEFRAC",
+    "OCNFRAC": "cam_in_OCNFRAC",
+}
 NEEDED_FIELDS = frozenset((*_STATE.values(), "state_pmid"))
 """Fields of a host that every history is made of."""
 _TENDENCIES = {
-    "DTPHYS": "ptend_t", "DQ1PHYS": "ptend_q0001", "DQ2PHYS": "ptend_q0002",
-    "DQ3PHYS": "ptend_q0003", "DUPHYS": "ptend_u", "DVPHYS": "ptend_v",
-}  # fmt: skip
+    "DTPHYS": "ptend_t",
+    "DQ1PHYS": "ptend_q0001",
+    "DQ2PHYS": "ptend_q0002",
+    "DQ3PHYS": "ptend_q0003",
+    "DUPHYS": "ptend_u",
+    "DVPHYS": "ptend_v",
+}
 _FLUXES = {
-    "PRECT": "cam_out_PRECC", "PRECC": "cam_out_PRECC", "PRECSC": "cam_out_PRECSC",
-    "FSNS": "cam_out_NETSW", "FLDS": "cam_out_FLWDS",
-}  # fmt: skip
+    "PRECT": "cam_out_PRECC",
+    "PRECC": "cam_out_PRECC",
+    "PRECSC": "cam_out_PRECSC",
+    "FSNS": "cam_out_NETSW",
+    "FLDS": "cam_out_FLWDS",
+}
 _PATHS = {"TMQ": "state_q0001", "TGCLDLWP": "state_q0002", "TGCLDIWP": "state_q0003"}
 _PRESSURE_LEVELS = (850, 500)
 _PA_PER_HPA = 100.0
 _CONFIDENCE = {
-    "DTPHYS": "ptend_t", "DQ1PHYS": "ptend_q0001", "DQNPHYS": "ptend_qn", "DUPHYS": "ptend_u",
-}  # fmt: skip
+    "DTPHYS": "ptend_t",
+    "DQ1PHYS": "ptend_q0001",
+    "DQNPHYS": "ptend_qn",
+    "DUPHYS": "ptend_u",
+}
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,14 @@ CHECKPOINT = Kind(
 )
 FORMAT = 1
 _DAMAGED = (
-    RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    pickle.UnpicklingError,
     zipfile.BadZipFile,
-)  # fmt: skip
+)
 STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "positive_mean")
 """Rows of each table of statistics in a checkpoint."""
 

@@ -168,13 +168,13 @@ def _fit(
 def _result(folder: Path, values: Mapping[str, Any]) -> TrainResult:
     """The recorded result of a complete run."""
     return TrainResult(
-        folder / BEST_NAME,
-        folder / LAST_NAME,
-        values["validation_loss"],
-        values["epochs"],
-        values["steps"],
-        values.get("training_hours", math.nan),
-        values.get("training_device", ""),
+        best_checkpoint=folder / BEST_NAME,
+        last_checkpoint=folder / LAST_NAME,
+        validation_loss=values["validation_loss"],
+        epochs=values["epochs"],
+        steps=values["steps"],
+        training_hours=values.get("training_hours", math.nan),
+        training_device=values.get("training_device", ""),
     )
 
 
@@ -374,13 +374,13 @@ def _rank(trainer: lightning.Trainer) -> int:
 def _record(config: TrainConfig, trainer: lightning.Trainer, description: Describe) -> TrainResult:
     best = read_checkpoint(config.out / BEST_NAME)[KEY]
     result = TrainResult(
-        config.out / BEST_NAME,
-        config.out / LAST_NAME,
-        float(best["validation_loss"]),
-        trainer.current_epoch,
-        trainer.global_step,
-        description.training_hours,
-        device_name(trainer),
+        best_checkpoint=config.out / BEST_NAME,
+        last_checkpoint=config.out / LAST_NAME,
+        validation_loss=float(best["validation_loss"]),
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        training_hours=description.training_hours,
+        training_device=device_name(trainer),
     )
     if trainer.is_global_zero:
         record = {"status": "complete", "config": config.resolved(), "result": asdict(result)}

@@ -132,7 +132,9 @@ def _repeated(
         feature_vector(profiles, levels, column_div),
     )
     least = feature_vector(profiles, levels, minimum)
-    return MultirepInputs(chosen, levels, scaling, column, least, bounds)
+    return MultirepInputs(
+        encoding=chosen, n_levels=levels, level=scaling, column=column, minimum=least, bounds=bounds
+    )
 
 
 def from_published(folder: str | Path, inputs: str, levels: int = N_LEVELS) -> Transforms:

@@ -83,8 +83,12 @@ class _StudyCommand(click.Command):
 @click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage, such as train.")
 @click.option("--slurm", is_flag=True, help="Send the jobs to SLURM.")
-@click.option("--graph", metavar="FILE", type=click.Path(path_type=Path),
-              help="Draw the stages into an SVG, PNG or PDF file and stop.")  # fmt: skip
+@click.option(
+    "--graph",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw the stages into an SVG, PNG or PDF file and stop.",
+)
 @click.option("--config-dir", metavar="DIR", help="Folder of further configuration.")
 def run(
     name: str,

@@ -59,9 +59,11 @@ def draw_rules(graph: networkx.DiGraph, jobs: Mapping[str, int], title: str) -> 
     }
     for before, after in graph.edges:
         axes.annotate(
-            "", place[after], place[before],
+            "",
+            place[after],
+            place[before],
             arrowprops={"arrowstyle": "-|>", "color": "0.45", "shrinkA": 30, "shrinkB": 32},
-        )  # fmt: skip
+        )
     for rule, (x, y) in place.items():
         count = jobs.get(rule, 1)
         words = "\n".join(textwrap.wrap(rule.replace("_", " "), 10))

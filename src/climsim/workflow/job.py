@@ -29,12 +29,16 @@ _PATIENCE = 3.0
 FREE_KEYS: dict[str, tuple[str, ...]] = {
     "generate": ("days",),
     "train": (
-        "trainer.threads", "trainer.logger", "trainer.log_every_steps",
-        "trainer.save_every_steps", "trainer.keep_best", "data.prefetch",
+        "trainer.threads",
+        "trainer.logger",
+        "trainer.log_every_steps",
+        "trainer.save_every_steps",
+        "trainer.keep_best",
+        "data.prefetch",
     ),
     "online_reference": ("days", "restart_days"),
     "online_member": ("days", "restart_days"),
-}  # fmt: skip
+}
 """By rule, settings that may change while its product is continued."""
 
 
@@ -107,9 +111,13 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
         stream.flush()
         environment = {**os.environ, PROGRESS_VARIABLE: str(progress)}
         process = subprocess.Popen(
-            command, stdout=stream, stderr=subprocess.STDOUT, cwd=folder, env=environment,
+            command,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment,
             pass_fds=(lock,),
-        )  # fmt: skip
+        )
         # Terminals and SLURM signal the stage too: it ends in good order, and this with it.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)

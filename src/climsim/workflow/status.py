@@ -153,7 +153,7 @@ def job_status(folder: Path, job: Mapping[str, Any], experiment_runs: bool) -> J
         message = _instability(folder, job)
         return JobStatus(
             *common, RunStatus.UNSTABLE if message else DONE, None, None, seconds, message
-        )  # fmt: skip
+        )
     if not state:
         return JobStatus(*common, WAITING)
     code = state.get("code")

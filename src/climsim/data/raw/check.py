@@ -186,12 +186,12 @@ def check(config: CheckConfig, progress: Callable[[int, int], None] | None = Non
     if time_step:
         _find_missing(tasks, reports, time_step * config.stride)
     result = CheckReport(
-        Path(config.raw),
-        tuple(reports[m] for m in sorted(reports)),
-        time_step,
-        tuple(line for files in found for line in files.repeated),
-        tuple(line for files in found for line in files.unread),
-        problems,
+        raw=Path(config.raw),
+        months=tuple(reports[m] for m in sorted(reports)),
+        time_step=time_step,
+        notes=tuple(line for files in found for line in files.repeated),
+        unread=tuple(line for files in found for line in files.unread),
+        problems=problems,
     )
     if config.out:
         _write_report(result, config)

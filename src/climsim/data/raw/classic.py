@@ -18,10 +18,18 @@ import numpy as np
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _DIMENSION, _VARIABLE, _ATTRIBUTE = 10, 11, 12
 _DTYPES = {
-    1: np.dtype("i1"), 2: np.dtype("S1"), 3: np.dtype(">i2"), 4: np.dtype(">i4"),
-    5: np.dtype(">f4"), 6: np.dtype(">f8"), 7: np.dtype("u1"), 8: np.dtype(">u2"),
-    9: np.dtype(">u4"), 10: np.dtype(">i8"), 11: np.dtype(">u8"),
-}  # fmt: skip
+    1: np.dtype("i1"),
+    2: np.dtype("S1"),
+    3: np.dtype(">i2"),
+    4: np.dtype(">i4"),
+    5: np.dtype(">f4"),
+    6: np.dtype(">f8"),
+    7: np.dtype("u1"),
+    8: np.dtype(">u2"),
+    9: np.dtype(">u4"),
+    10: np.dtype(">i8"),
+    11: np.dtype(">u8"),
+}
 _LARGEST_COUNT = 1 << 40
 _LARGEST_DECLARED = 2**32 - 4
 """Sizes from here on do not fit the header of the older formats."""
@@ -184,12 +192,12 @@ def parse_header(data: bytes) -> ClassicHeader:
     variables, record_variables = _variables(cursor, names, lengths, scattered)
     _check_places(variables, cursor.position)
     return ClassicHeader(
-        dict(zip(names, lengths, strict=True)),
-        attributes,
-        variables,
-        tuple(record_variables),
-        records,
-        cursor.position,
+        dimensions=dict(zip(names, lengths, strict=True)),
+        attributes=attributes,
+        variables=variables,
+        record_variables=tuple(record_variables),
+        records=records,
+        length=cursor.position,
     )
 
 

@@ -150,7 +150,12 @@ def download(
     missing = [f for f in wanted if not _is_present(folder, f, verified)]
     needed, total = sum(f.size for f in missing), sum(f.size for f in wanted)
     report = DownloadReport(
-        config.repo, len(wanted), len(wanted) - len(missing), total, needed, config.dry_run
+        repo=config.repo,
+        files=len(wanted),
+        present=len(wanted) - len(missing),
+        bytes=total,
+        missing_bytes=needed,
+        dry_run=config.dry_run,
     )
     if config.dry_run:
         return report

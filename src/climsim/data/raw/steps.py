@@ -47,8 +47,11 @@ GRID_FILE = "ClimSim_low-res_grid-info.nc"
 
 _FORMAT: Literal["NETCDF3_64BIT_DATA"] = "NETCDF3_64BIT_DATA"
 _GRID_UNITS = {
-    "lat": "degrees_north", "lon": "degrees_east", "area": "steradian", "P0": "Pa",
-}  # fmt: skip
+    "lat": "degrees_north",
+    "lon": "degrees_east",
+    "area": "steradian",
+    "P0": "Pa",
+}
 
 
 @dataclass(frozen=True, order=True)

@@ -97,8 +97,10 @@ def _spacing(raw: Path, seconds: NDArray[np.int64], stride: int) -> int:
         logger.warning(
             "%s: the steps lie %d s apart, and no file declares its time step: tendencies are "
             "taken over %d s (give time_step= if the model's own step is shorter)",
-            raw, step, step,
-        )  # fmt: skip
+            raw,
+            step,
+            step,
+        )
     return step
 
 

@@ -60,7 +60,12 @@ def write_statistics(
         if (old.store, old.split) == (store.fingerprint, config.split):
             return config.out
     statistics = compute_statistics(
-        store, config.split, progress, config.workers, config.dask, config.slurm
+        store=store,
+        split=config.split,
+        progress=progress,
+        workers=config.workers,
+        dask=config.dask,
+        slurm=config.slurm,
     )
     statistics.save(config.out, config.store)
     return config.out

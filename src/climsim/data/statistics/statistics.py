@@ -316,13 +316,13 @@ def _summary(
     # No sample, no value: a previous-step feature of a record that has no such steps.
     known = moments.count > 0
     return VariableStatistics(
-        moments.count,
-        np.where(known, moments.mean, np.nan),
-        moments.std,
-        np.where(known, moments.min, np.nan),
-        np.where(known, moments.max, np.nan),
-        float(np.where(column.count > 0, column.mean, np.nan)),
-        float(column.std),
-        mean,
-        sketch.quantiles().reshape(-1, *moments.mean.shape),
+        count=moments.count,
+        mean=np.where(known, moments.mean, np.nan),
+        std=moments.std,
+        min=np.where(known, moments.min, np.nan),
+        max=np.where(known, moments.max, np.nan),
+        column_mean=float(np.where(column.count > 0, column.mean, np.nan)),
+        column_std=float(column.std),
+        positive_mean=mean,
+        quantiles=sketch.quantiles().reshape(-1, *moments.mean.shape),
     )

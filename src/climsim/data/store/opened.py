@@ -238,8 +238,13 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
             raise ClimSimError(f"{path}: no such store: run `climsim data prepare` first")
         store = _read_store(folder, read_documents(folder))
     except (
-        KeyError, ValueError, TypeError, AttributeError, RuntimeError, FileNotFoundError,
-    ) as error:  # fmt: skip
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        FileNotFoundError,
+    ) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     except OSError as error:
         raise refusal(error, path) or ClimSimError(

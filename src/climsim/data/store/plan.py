@@ -243,4 +243,12 @@ def make_plan(config: PrepareConfig) -> StorePlan:
     memory = memory_of(seconds, time_step)
     # An expanded input file brings the memory of two steps along, gaps or not.
     memory[[s.expanded for s in files]] = MEMORY
-    return StorePlan(config, grid, files, selected, codes[selected], memory[selected], time_step)
+    return StorePlan(
+        config=config,
+        grid=grid,
+        files=files,
+        selected=selected,
+        split=codes[selected],
+        memory=memory[selected],
+        time_step=time_step,
+    )
