@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from climsim.errors import ClimSimError
@@ -30,14 +31,14 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Lightning's way to files: a checkpoint appears whole or not at all."""
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+        self, checkpoint: dict[str, object], path: str | Path, storage_options: object | None = None
     ) -> None:
         """Write under a temporary name, then rename."""
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
 
     def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+        self, path: str | Path, map_location: object = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Read tensors and plain values only."""
         return read_checkpoint(path)
@@ -65,7 +66,7 @@ class BestCheckpoints(ModelCheckpoint):
         )
         self.link = folder / BEST_NAME
 
-    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Save, then point ``best.ckpt`` at the best."""
         super().on_validation_end(trainer, module)
         if trainer.is_global_zero and self.best_model_path:
@@ -99,7 +100,12 @@ class LastCheckpoint(Checkpoint):
         self._saved = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         """Save if it is time; the last batch of an epoch is saved after validation."""
         due = bool(self.every_steps) and trainer.global_step % self.every_steps == 0
@@ -109,11 +115,11 @@ class LastCheckpoint(Checkpoint):
         if due and not trainer.is_last_batch:
             self._save(trainer)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Save."""
         self._save(trainer)
 
-    def _save(self, trainer: lightning.Trainer) -> None:
+    def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.path)
         self._saved = time.monotonic()
 
@@ -137,12 +143,15 @@ class Describe(Callback):
         """Wall time spent on the weights so far, over all processes that resumed [h]."""
         return self._hours + (time.monotonic() - self._start) / 3600
 
-    def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Start the clock."""
         self._start = time.monotonic()
 
     def on_save_checkpoint(
-        self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        checkpoint: dict[str, object],
     ) -> None:
         """Add the ``climsim`` entry."""
         loss = trainer.callback_metrics.get(VALIDATION_LOSS)
@@ -158,7 +167,7 @@ class Describe(Callback):
         }
 
 
-def device_name(trainer: lightning.Trainer) -> str:
+def device_name(trainer: Trainer) -> str:
     """What a trainer runs on, such as ``4 x NVIDIA A100`` or ``2 threads of AMD EPYC``."""
     if trainer.strategy.root_device.type == "cuda":
         name = torch.cuda.get_device_name(trainer.strategy.root_device)
@@ -196,32 +205,41 @@ class StopAtNan(Callback):
         self._finite: Tensor | None = None
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         """Note whether the loss is finite."""
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        assert isinstance(loss, Tensor)
         finite = torch.isfinite(loss.detach())
         self._finite = finite if self._finite is None else self._finite & finite
         if loss.device.type == "cpu" or trainer.global_step % self.every_steps == 0:
             self._look(trainer)
 
-    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Look at the validation loss before a checkpoint is chosen by it."""
         loss = trainer.callback_metrics.get(VALIDATION_LOSS)
         if loss is not None and not torch.isfinite(loss):
             raise self._error(trainer, "validation loss")
 
     def on_save_checkpoint(
-        self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        checkpoint: dict[str, object],
     ) -> None:
         """Save nothing that follows a loss that is not finite."""
         self._look(trainer)
 
-    def _look(self, trainer: lightning.Trainer) -> None:
+    def _look(self, trainer: Trainer) -> None:
         if self._finite is not None and not bool(self._finite):
             raise self._error(trainer, "loss")
 
-    def _error(self, trainer: lightning.Trainer, what: str) -> ClimSimError:
+    def _error(self, trainer: Trainer, what: str) -> ClimSimError:
         last = self.folder / LAST_NAME
         kept = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
         return ClimSimError(
@@ -233,10 +251,10 @@ class StopAtNan(Callback):
 
 
 class ReportProgress(Callback):
-    """Tells a caller how many steps are done, of how many."""
+    """Reports to a caller how many steps are done, of how many."""
 
     def __init__(self, report: Callable[[int, int], None], epochs: int) -> None:
-        """Choose whom to tell.
+        """Choose whom to report to.
 
         Args:
             report: called with steps done and their total.
@@ -246,9 +264,14 @@ class ReportProgress(Callback):
         self.epochs = epochs
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: object,
+        batch_idx: int,
     ) -> None:
-        """Tell."""
+        """Report."""
         if trainer.is_global_zero:
             total = int(trainer.num_training_batches) * self.epochs
             self.report(min(trainer.global_step, total), total)

@@ -81,7 +81,7 @@ class EmulatorModule(lightning.LightningModule):
         self._proven = True
         return output
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: object, batch_idx: int) -> None:
         """Set the random stream and the learning rate of this step."""
         processes = self.trainer.world_size
         step = self.global_step * processes + self.global_rank

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import zarr.abc.store
 import zarr.storage
 from numpy.typing import NDArray
 
@@ -66,7 +67,7 @@ class StoreFolder(Protocol):
     def read_end(self, name: str, size: int) -> bytes:
         """The last bytes of a file."""
 
-    def zarr_store(self) -> Any:
+    def zarr_store(self) -> zarr.abc.store.Store:
         """The same folder for Zarr and xarray."""
 
 
@@ -97,7 +98,7 @@ class LocalFolder:
             stream.seek(-size, 2)
             return stream.read(size)
 
-    def zarr_store(self) -> Any:
+    def zarr_store(self) -> zarr.abc.store.Store:
         """The same folder for Zarr and xarray."""
         return zarr.storage.LocalStore(self.address, read_only=True)
 
@@ -135,11 +136,11 @@ class RemoteFolder:
         data = bytes(self._asked("cat_file", self._path(name), start=-size, end=None))
         return data[-size:]
 
-    def zarr_store(self) -> Any:
+    def zarr_store(self) -> zarr.abc.store.Store:
         """The same folder for Zarr and xarray."""
         return zarr.storage.FsspecStore.from_url(self.address, read_only=True)
 
-    def _asked(self, call: str, *arguments: Any, **options: Any) -> Any:
+    def _asked(self, call: str, *arguments: object, **options: object) -> Any:
         """Result of a call of the file system, whose errors become `OSError`."""
         files = self._located()[0]
         try:

@@ -171,7 +171,7 @@ class Store:
             vectors[..., where] = values if variable(name).profile else values[..., None]
         return vectors
 
-    def array(self, name: str) -> Any:
+    def array(self, name: str) -> zarr.Array:
         """One variable, (time, column, level) or (time, column), unread.
 
         Raises:

@@ -11,7 +11,6 @@ import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -192,7 +191,7 @@ def _finish(plan: StorePlan, folder: Path, tasks: list[ShardTask]) -> None:
     """Seal the store: index of shards, fingerprint, provenance, name."""
     shards = [ShardSums.of_note(read_json(task.done_note)) for task in tasks]
     settings = asdict(plan.config)
-    inputs: dict[str, Any] = {"raw": plan.digest}
+    inputs = {"raw": plan.digest}
     seal_store(folder / "store", shards, {**provenance(settings, inputs), "plan": plan.digest})
     with atomic_path(plan.config.store) as temporary:
         (folder / "store").rename(temporary)
