@@ -116,7 +116,7 @@ def test_pattern_in_a_list_of_paths_stands_for_what_is_there(tmp_path):
 
 def test_error_that_quotes_control_characters_does_not_steer_the_terminal(capsys):
     fail("a\x1b[2Jb\nc é")
-    assert capsys.readouterr().err == "climsim: error: a\\x1b[2Jb\\nc é\n"
+    assert capsys.readouterr().err == "climsim: error: a\\x1b[2Jb\n  c é\n"
 
 
 def test_brackets_in_a_table_are_no_markup():

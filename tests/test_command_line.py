@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -176,3 +177,28 @@ def test_error_in_code_of_the_user_names_its_line(monkeypatch, capsys, tmp_path)
     messages = " ".join(capsys.readouterr().err.split())
     assert "mine.py: KeyError at line 2, in restore: 'state': fix the code" in messages
     assert "unexpected" not in messages
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "mine.py: KeyError at line 2, in restore: 'state': fix the code" in said
+    assert "unexpected" not in said
+
+
+def test_code_of_the_user_that_exits_is_an_error_with_its_line(capsys, tmp_path):
+    (tmp_path / "leave.py").write_text("import sys\ndef restore(path):\n    sys.exit(0)\n")
+    restore = load_reference(f"{tmp_path / 'leave.py'}:restore", "host")
+    assert cli.guarded(lambda: restore("start.npz"), debug=False) == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "leave.py: SystemExit at line 3, in restore: it ends the program (exit code 0)" in shown
+    with pytest.raises(SystemExit):
+        cli.guarded(lambda: sys.exit(3), debug=False)
+
+
+def test_place_that_torchscript_marks_stays_below_its_line(capsys, tmp_path):
+    (tmp_path / "run.py").write_text("def run(model):\n    return model()\n")
+    run = load_reference(f"{tmp_path / 'run.py'}:run", "host")
+
+    def model():
+        raise RuntimeError("expected a tensor\n  x = f(y)\n      ~ <--- HERE\n")
+
+    assert cli.guarded(lambda: run(model), debug=False) == 1
+    assert "\n    x = f(y)\n        ~ <--- HERE: fix the code\n" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 import subprocess
 import sys
 
@@ -210,6 +211,30 @@ def test_file_never_raises_for_finite_inputs(name, make, tmp_path):
     extreme = np.zeros((4, emulator.n_inputs), np.float32)
     extreme[0], extreme[1], extreme[2], extreme[3, ::2] = 3e38, -3e38, 1e-38, 1e30
     assert emulator(extreme).shape == (4, emulator.n_outputs)
+
+
+def test_disk_that_fills_up_leaves_the_old_file_and_nothing_else(make, tmp_path):
+    checkpoint = make()
+    path = export_model(checkpoint, tmp_path / "model.pt")
+    before, entries = path.read_bytes(), sorted(p.name for p in tmp_path.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(
+            ClimSimError, match=r"model\.pt: the file would be larger than"
+        ) as error:
+            export_model(checkpoint, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == entries
+
+
+def test_name_without_an_ending_is_kept_and_read(make, tmp_path):
+    path = export_model(make(), tmp_path / "model")
+    assert path == tmp_path / "model"
+    assert load_emulator(path).interface is V2
 
 
 def test_file_holds_no_device_and_moves_whole(make, tmp_path):

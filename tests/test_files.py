@@ -52,6 +52,14 @@ def test_full_disk_is_found_out_however_a_library_words_it(tmp_path, monkeypatch
         raise error
 
 
+def test_write_of_torch_beyond_a_quota_says_what_to_look_at(tmp_path):
+    with (
+        pytest.raises(ClimSimError, match=r"a\.ckpt: could not be written \(.*your quota"),
+        files.atomic_path(tmp_path / "a.ckpt"),
+    ):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 142912")
+
+
 def test_killed_writer_leaves_the_old_product_and_the_next_write_cleans_up(tmp_path):
     target = tmp_path / "product.txt"
     target.write_text("old")

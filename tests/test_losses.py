@@ -128,6 +128,9 @@ def detached(prediction, target):
 def failing(prediction, target):
     return prediction - target[:, :7]
 
+def leaving(prediction, target):
+    raise SystemExit(3)
+
 power = 3
 """
 
@@ -159,8 +162,9 @@ def test_loss_of_a_file_stands_under_every_term(own):
         ("mean", r"one value per element, found shape \(\): do not take the mean"),
         ("detached", "without a gradient"),
         ("failing", "found RuntimeError: The size of tensor"),
+        ("leaving", r"found SystemExit: it ends the program \(exit code 3\)"),
         ("power", "expected a function of prediction and target, found int"),
-        ("square", "expected the loss 'square', found cubic, mean, detached, failing"),
+        ("square", "expected the loss 'square', found cubic, mean, detached, failing, lea"),
     ],
 )
 def test_loss_of_a_file_that_does_not_fit_is_one_line(name, message, own):

@@ -144,3 +144,14 @@ def test_marks_are_looked_for_in_anything(tmp_path):
     assert (noted(path, "x"), archived(path, "x"), mentions(path, b"x")) == (False, b"", False)
     path.write_text("{half")
     assert noted(path, "x")
+
+
+def test_nothing_is_written_inside_a_store_however_deep(tmp_path):
+    store = tmp_path / "data.zarr"
+    (store / "state_t").mkdir(parents=True)
+    for folder in (store, store / "state_t"):
+        (folder / "zarr.json").write_text("{}")
+    for path, kind in (("x.nc", FILE), ("d", FOLDER), ("state_t/x.nc", FILE)):
+        with pytest.raises(ClimSimError, match=r"lies inside the store .*data\.zarr, which holds"):
+            claim(store / path, kind)
+    assert claim(tmp_path / "x.nc", FILE) == tmp_path / "x.nc"

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from climsim.cli import main_group
 from climsim.errors import ClimSimError
 from climsim.files import environment, file_hash, provenance, write_json, write_netcdf
-from climsim.provenance import CHANGED, MISSING, UNCHANGED, as_json, trace, tree
+from climsim.provenance import CHANGED, MISSING, NOT_KEPT, UNCHANGED, as_json, trace, tree
 
 
 def netcdf(path, config, inputs, **attributes):
@@ -85,6 +85,12 @@ def test_missing_input_is_shown_and_is_no_change(study):
     product = trace(study / "offline" / "unet.nc")
     assert states(product)["models/unet.pt"] == MISSING
     assert product.ok
+
+
+def test_statistics_that_training_computed_are_not_called_missing(tmp_path):
+    config = {"data": {"statistics": None, "store": "gone.zarr"}}
+    netcdf(tmp_path / "made.nc", config, {"statistics": "abc", "store": "def"})
+    assert states(trace(tmp_path / "made.nc")) == {"statistics": NOT_KEPT, "store": MISSING}
 
 
 def test_json_holds_the_whole_chain(study):

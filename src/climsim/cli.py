@@ -223,8 +223,7 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
         0, 1 for an error, 130 when interrupted.
     """
     from climsim.console import fail
-    from climsim.plugins import error_of_user
-    from climsim.system import refusal
+    from climsim.plugins import clear_error, error_of_user
 
     try:
         action()
@@ -241,14 +240,21 @@ def guarded(action: Callable[[], Any], debug: bool) -> int:
             raise
         fail(str(error))
         return 1
+    except SystemExit as error:
+        # Ours ends the program as it says; that of a user's code is a fault of it.
+        known = error_of_user(error)
+        if known is None or debug:
+            raise
+        fail(str(known))
+        return 1
     except Exception as error:
         if debug:
             raise
         if isinstance(error, OSError) and error.filename is None:
             _drop_output()
         text = " ".join(str(error).split())
-        known = refusal(error) or error_of_user(error)
-        fail(str(known or f"unexpected {type(error).__name__}: {text} (--debug shows where)"))
+        unexpected = f"unexpected {type(error).__name__}: {text} (--debug shows where)"
+        fail(str(clear_error(error) or unexpected))
         return 1
     return 0
 

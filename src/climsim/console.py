@@ -124,12 +124,15 @@ def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool
 
 
 def fail(message: str) -> None:
-    """Print a one-line error to standard error.
+    """Print an error to standard error: one line, and below it, indented, what a compiler marked.
 
     What it quotes from a file may hold control characters, which would steer the terminal.
     """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    sys.stderr.write(f"climsim: error: {shown}\n")
+    lines = (
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        for line in message.split("\n")
+    )
+    sys.stderr.write("climsim: error: " + "\n  ".join(lines) + "\n")
 
 
 def peak_memory() -> int:

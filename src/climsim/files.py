@@ -25,6 +25,8 @@ _PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch",
 TEMPORARY_PREFIX = ".partial-"
 _FULL_DISK = 2**20
 """A write that failed with less than this free failed for want of space [bytes]."""
+_TORCH_WRITER = "enforce fail at inline_container"
+"""How torch words any write of its that failed."""
 
 
 @contextlib.contextmanager
@@ -79,6 +81,11 @@ def readable_error(error: Exception, path: Path) -> Exception:
         return ClimSimError(
             f"{path}: the disk is full ({free / 2**20:.0f} MiB free): free some space and run "
             "again; nothing already written was changed"
+        )
+    if isinstance(error, RuntimeError) and _TORCH_WRITER in str(error):
+        return ClimSimError(
+            f"{path}: could not be written ({free / 2**20:.0f} MiB free on the disk): free some "
+            "space, or look at your quota and at ulimit -f; nothing already written was changed"
         )
     if number in (errno.EACCES, errno.EROFS):
         return ClimSimError(f"{path}: cannot be written ({error}): choose another folder")

@@ -18,6 +18,7 @@ from climsim.arrays import Array
 from climsim.cards import ModelCard
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
+from climsim.plugins import reason
 from climsim.registry import Registry
 from climsim.variables import TARGETS
 
@@ -149,10 +150,9 @@ def _check_loss(name: str, loss: Elementwise, n_features: int) -> None:
         found = loss(prediction, torch.zeros(2, n_features))
         shape, differentiable = tuple(found.shape), found.requires_grad
     except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())
         raise ClimSimError(
             f"loss {name!r}: expected a loss of two tensors of shape {tuple(prediction.shape)}, "
-            f"found {type(error).__name__}: {text}: fix the function"
+            f"found {type(error).__name__}: {reason(error)}: fix the function"
         ) from error
     if shape != (2, n_features) or not differentiable:
         raise ClimSimError(

@@ -21,10 +21,13 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.files import file_hash
+from climsim.system import refusal
 
 logger = logging.getLogger(__name__)
 
 _MARK = ".py:"
+_PLACE = "<--- HERE"
+"""What TorchScript writes below the place of an error."""
 _MODULE = "climsim_user_"
 """Begin of the names of the modules that files of users become."""
 
@@ -195,12 +198,26 @@ def error_of_user(error: BaseException) -> ClimSimError | None:
         trace = trace.tb_next
     if place is None:
         return None
-    code = place.tb_frame.f_code
-    message = " ".join(str(error).split())
+    code, text = place.tb_frame.f_code, reason(error)
     return ClimSimError(
         f"{code.co_filename}: {type(error).__name__} at line {place.tb_lineno}, in {code.co_name}"
-        f"{f': {message}' if message else ''}: fix the code"
+        f"{f': {text}' if text else ''}: fix the code"
     )
+
+
+def clear_error(error: BaseException) -> ClimSimError | None:
+    """The clear line for an error of the operating system or of a user's code; None for others."""
+    return refusal(error) or error_of_user(error)
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, on one line; TorchScript's lines stay, for it marks a place below one."""
+    if isinstance(error, SystemExit):
+        return f"it ends the program (exit code {error.code or 0}): raise an error instead"
+    lines = [line.rstrip() for line in str(error).strip().splitlines() if line.strip()]
+    if any(_PLACE in line for line in lines):
+        return "\n".join(lines)
+    return " ".join(" ".join(lines).split())
 
 
 def _broken(where: str, error: BaseException) -> ClimSimError:
@@ -210,9 +227,7 @@ def _broken(where: str, error: BaseException) -> ClimSimError:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     line = getattr(error, "lineno", None) or (trace.tb_lineno if trace else 0)
-    text = " ".join(str(error).split())
-    if isinstance(error, SystemExit):
-        text = f"it ends the program (exit code {error.code or 0}); sys.exit is not for modules"
     return ClimSimError(
-        f"{where}: cannot be imported: {type(error).__name__} at line {line}: {text}: fix the code"
+        f"{where}: cannot be imported: {type(error).__name__} at line {line}: {reason(error)}: "
+        "fix the code"
     )

@@ -19,6 +19,7 @@ from climsim.errors import ClimSimError
 from climsim.files import TEMPORARY_PREFIX, stored_attributes
 from climsim.locks import LOCK_NAME
 
+_STORE_NOTE = "zarr.json"
 _SHOWN = 3
 """Foreign names that a message lists."""
 
@@ -64,10 +65,11 @@ def claim(
         The path.
 
     Raises:
-        ClimSimError: if the path holds something else or is an input, or if its folder cannot be
-            made or written.
+        ClimSimError: if the path holds something else, is an input or lies inside a store, or if
+            its folder cannot be made or written.
     """
     path = Path(path)
+    _refuse_inside_store(path, key)
     for name, source in (inputs or {}).items():
         if source is not None and _same(path, Path(source)):
             raise ClimSimError(
@@ -78,6 +80,20 @@ def claim(
         _refuse_foreign(path, kind, key)
     _require_writable(path, kind, key)
     return path
+
+
+def _refuse_inside_store(path: Path, key: str) -> None:
+    """A Zarr store holds its arrays alone: a further file would keep it from being prepared again.
+
+    Raises:
+        ClimSimError: if a folder above the path is a store.
+    """
+    for folder in reversed(path.resolve().parents):
+        if (folder / _STORE_NOTE).is_file():
+            raise ClimSimError(
+                f"{key}={path}: lies inside the store {folder}, which holds its arrays alone: "
+                "give a path outside it"
+            )
 
 
 def _same(path: Path, other: Path) -> bool:

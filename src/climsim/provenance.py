@@ -25,6 +25,7 @@ from climsim.files import file_hash, read_json, stored_attributes
 from climsim.plugins import is_reference, reference_file
 
 UNCHANGED, CHANGED, MISSING, UNCHECKED = "unchanged", "changed", "missing", "not checked"
+NOT_KEPT = "computed, not kept"
 _RECORD, _TRAINING, _FIGURES = "record.json", "training.json", "index.json"
 _EMBEDDED = re.compile(r'<script[^>]*id="provenance"[^>]*>(.*?)</script>', re.DOTALL)
 _LEVELS_UP = 4
@@ -37,7 +38,8 @@ class Link:
     Attributes:
         name: its role or path, as the product names it.
         recorded: the hash or fingerprint that the product names.
-        state: unchanged, changed, missing, or not checked where there is nothing to compare.
+        state: unchanged, changed, missing, not checked where there is nothing to compare, or not
+            kept where the command itself computed it.
         product: what it is itself; None where it is missing or says nothing.
         path: where it was found; None where it is missing.
     """
@@ -137,7 +139,7 @@ class _Chain:
     ) -> Link:
         path = self._find(product, configuration, name, recorded)
         if path is None:
-            return Link(name, recorded, MISSING)
+            return Link(name, recorded, NOT_KEPT if _unnamed(configuration, name) else MISSING)
         state = UNCHECKED
         now = _raw_identity(path, configuration) if name == "raw" else self._identity(path)
         if now is not None:
@@ -182,6 +184,13 @@ class _Chain:
                     if recorded in (self._identity(path) or ()):
                         return path
         return None
+
+
+def _unnamed(configuration: Mapping[str, Any], role: str) -> bool:
+    """Whether the settings have a key for an input and it is empty: the command computed it."""
+    flat = flatten(dict(configuration))
+    given = [v for key, v in flat.items() if key == role or key.endswith(f".{role}")]
+    return bool(given) and not any(given)
 
 
 def _code_files(flat: Mapping[str, Any], name: str) -> list[str]:
@@ -378,7 +387,7 @@ def as_json(product: Product) -> str:
     return json.dumps(asdict(product), indent=2, default=str)
 
 
-_STYLES = {UNCHANGED: "green", CHANGED: "red", MISSING: "yellow", UNCHECKED: "dim"}
+_STYLES = {UNCHANGED: "green", CHANGED: "red", MISSING: "yellow", UNCHECKED: "dim", NOT_KEPT: "dim"}
 _READERS: dict[str, Callable[[Path], tuple[str, dict[str, Any]]]] = {
     ".nc": _netcdf_kind,
     ".ckpt": _checkpoint,

@@ -140,3 +140,9 @@ def test_cut_arrays_are_refused(tmp_path):
     remove(path)
     with pytest.raises(ClimSimError, match="no such file"):
         open_stacked(path)
+
+
+def test_archive_in_place_of_a_stacked_array_lists_what_it_holds(tmp_path):
+    np.savez(tmp_path / "x.npz", inputs=np.zeros((4, 3)), outputs=np.zeros(2))
+    with pytest.raises(ClimSimError, match=r"x\.npz: .*found an archive \(\.npz\) of inputs, out"):
+        open_stacked(tmp_path / "x.npz")

@@ -149,3 +149,10 @@ def test_equal_data_have_equal_fingerprints_however_compressed(made, tmp_path):
     path = tmp_path / "plain.zarr"
     prepare(PrepareConfig(made.parent / "raw", path, workers=1, compression="none", **settings))
     assert open_store(path).fingerprint == open_store(made).fingerprint
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "state_t/zarr.json"])
+def test_metadata_that_are_no_json_are_named(copy, name):
+    (copy / name).write_text('{"attributes": [1,')
+    with pytest.raises(ClimSimError, match=rf"damaged store, .*\({name} is no JSON\): delete"):
+        open_store(copy)

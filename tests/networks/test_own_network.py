@@ -179,6 +179,10 @@ BROKEN = {
     "no body": ("own_network.py:LevelMLP", "(Body)", "(nn.Module)", "subclass of .*Body"),
     "shape": ("own_network.py:LevelMLP", "n_level_targets", "n_channels", "expected profiles"),
     "forward": ("own_network.py:LevelMLP", "tanh", "tang", "AttributeError"),
+    "exit": (
+        "own_network.py:LevelMLP", "return split", "raise SystemExit(3)\n        return split",
+        r"forward on .* found SystemExit: it ends the program \(exit code 3\)",
+    ),
     "script": (
         "own_network.py:LevelMLP", "return split", "print(*x.shape)\n        return split",
         "compiles with torch.jit.script",

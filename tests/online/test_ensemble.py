@@ -16,7 +16,7 @@ import xarray as xr
 from climsim.cli import main
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2
-from climsim.online.ensemble import EnsembleConfig, run_ensemble
+from climsim.online.ensemble import EnsembleConfig, _run_member, run_ensemble
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.record import RunRecord
 from climsim.variables import OUTPUTS
@@ -184,3 +184,43 @@ def test_command_runs_an_ensemble_of_the_shipped_configuration(capsys):
     text = capsys.readouterr().out
     assert "seeds:\n- 1" in text
     assert "spinup_steps: 5" in text
+
+
+def test_folder_of_the_user_is_refused_and_one_of_runs_is_taken(tmp_path):
+    (tmp_path / "thesis.tex").write_text("three years of work")
+    with pytest.raises(ClimSimError, match=r"folder=.* a folder of online runs, but it holds thes"):
+        run_ensemble(config(tmp_path, seeds=(1,)))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "mmf1").mkdir()
+    (tmp_path / "mmf1" / "record.json").write_text('{"case": "mmf1", "status": "complete"}')
+    with pytest.raises(ClimSimError, match="unknown host 'none'"):
+        run_ensemble(config(tmp_path, host="none"))
+
+
+class Teller:
+    """Keeps what a member reports."""
+
+    def send(self, text):
+        self.text = text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{}['warmth']", "host.py: KeyError at line 2, in build_host: 'warmth': fix the code"),
+        (
+            "raise SystemExit(0)",
+            "host.py: SystemExit at line 2, in build_host: it ends the program (exit c",
+        ),
+    ],
+)
+def test_fault_in_the_host_of_a_member_names_its_line(line, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "setpgrp", lambda: None)
+    host = tmp_path / "host.py"
+    host.write_text(f"def build_host(options):\n    {line}\n")
+    member = RunConfig("room", tmp_path / "room", 0.5, host=f"{host}:build_host")
+    teller = Teller()
+    with pytest.raises(SystemExit) as ended:
+        _run_member(member, 0, [0, 0], teller)
+    assert ended.value.code == 1
+    assert message in teller.text

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from climsim.cli import guarded
 from climsim.configuration import build_config, compose_config
 from climsim.data.reading.loader import BlockLoader, read_ahead
 from climsim.data.reading.reader import BlockReader
@@ -119,6 +120,40 @@ def test_loss_of_a_file_is_what_training_minimizes(configure, tmp_path):
     assert TrainingLoss.of(emulator) is None
     shipped = load_emulator(export_model(plain.best_checkpoint, tmp_path / "plain.pt"))
     assert TrainingLoss.of(shipped) is not None
+
+
+FAULTS = """
+import sys
+
+def leaving(prediction, target):
+    if len(prediction) > 2:
+        sys.exit(3)
+    return (prediction - target).square()
+
+def failing(prediction, target):
+    if len(prediction) > 2:
+        raise KeyError("weights")
+    return (prediction - target).square()
+"""
+
+
+def test_own_loss_that_fails_in_a_step_is_named(configure, tmp_path, capsys):
+    path = tmp_path / "own_loss.py"
+    path.write_text(FAULTS)
+    with pytest.raises(ClimSimError, match=r"own_loss\.py:leaving: its code ended the program .*3"):
+        train(configure("leaving", recipe={"loss": f"{path}:leaving"}))
+    failing = configure("failing", recipe={"loss": f"{path}:failing"})
+    assert guarded(lambda: train(failing), debug=False) == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "own_loss.py: KeyError at line 11, in failing: 'weights': fix the code" in shown
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there_is_refused_and_leaves_nothing(configure):
+    config = configure(accelerator="gpu")
+    with pytest.raises(ClimSimError, match=r"trainer\.accelerator=gpu: torch finds no usable GPU"):
+        train(config)
+    assert not config.out.exists()
 
 
 def test_shipped_configuration_builds_the_defaults():

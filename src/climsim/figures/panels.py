@@ -48,7 +48,12 @@ def panel_grid(
         height: of a row [inch].
         width: of the figure [inch]; chosen by the number of columns if not given.
         **options: for `Figure.subplots`.
+
+    Raises:
+        NothingToDrawError: if there is no panel to draw.
     """
+    if count == 0:
+        raise NothingToDrawError("no member or quantity has a defined value")
     columns = min(columns, count)
     rows = -(-count // columns)
     width = width or max(3.5, DOUBLE_WIDTH * min(1.0, columns / 3 + 0.1))

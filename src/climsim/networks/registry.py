@@ -20,7 +20,7 @@ from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.interfaces import encoding
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
-from climsim.plugins import absolute_reference
+from climsim.plugins import absolute_reference, reason
 from climsim.registry import Registry
 
 _Body = TypeVar("_Body", bound=Body)
@@ -180,10 +180,7 @@ def _check_body(name: str, body: nn.Module, layout: Layout) -> None:
 
 
 def _refused(name: str, expected: str, error: BaseException) -> ClimSimError:
-    # TorchScript marks the place below the line: its lines stay as they are.
-    lines = [line.rstrip() for line in str(error).strip().splitlines() if line.strip()]
-    text = "\n".join(lines) if any("<--- HERE" in line for line in lines) else " ".join(lines)
     return ClimSimError(
-        f"network {name!r}: expected {expected}, found {type(error).__name__}: {text}: "
+        f"network {name!r}: expected {expected}, found {type(error).__name__}: {reason(error)}: "
         "fix its forward"
     )

@@ -17,8 +17,10 @@ from climsim.errors import ClimSimError
 from climsim.hosts import batch_runner, require_taken
 from climsim.names import as_name
 from climsim.online.run import run_online
+from climsim.plugins import clear_error
+from climsim.products import Kind, claim
 from climsim.runs.config import RunConfig
-from climsim.runs.record import RunRecord
+from climsim.runs.record import RUN, RunRecord
 from climsim.stepping import Progress, on_interrupt
 from climsim.threads import THREADS, thread_count
 from climsim.validation import Checks
@@ -115,6 +117,7 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
         KeyboardInterrupt: after an interrupt, once every member can be continued.
     """
     members = config.members()
+    claim(config.folder, _ensemble_of(members), key="folder")
     require_taken(config.host, config)
     runner = batch_runner(config.host)
     if runner is not None:
@@ -128,6 +131,20 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
         failures = "; ".join(f"{name}: {text}" for name, text in errors.items())
         raise ClimSimError(f"{len(errors)} of {len(members)} members failed: {failures}")
     return EnsembleReport(tuple(RunRecord.open(member.folder) for member in members))
+
+
+def _ensemble_of(members: Sequence[RunConfig]) -> Kind:
+    """The folder of these members, or of other runs; a member that was cut off may have no record.
+
+    Args:
+        members: of the ensemble.
+    """
+    return Kind(
+        "a folder of online runs",
+        lambda path: any(RUN.recognizes(run) for run in path.iterdir() if run.is_dir()),
+        is_folder=True,
+        scaffold=tuple(member.folder.name for member in members),
+    )
 
 
 @dataclass(frozen=True)
@@ -228,8 +245,9 @@ def _run_member(config: RunConfig, index: int, counts: Any, teller: Connection) 
         run_online(config, progress)
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
-    except Exception as error:
-        teller.send(" ".join(str(error).split()) or type(error).__name__)
+    except (Exception, SystemExit) as error:
+        text = str(clear_error(error) or error)
+        teller.send(" ".join(text.split()) or type(error).__name__)
         raise SystemExit(1) from None
 
 

@@ -191,8 +191,9 @@ class RunRecord:
         try:
             return cls.from_dict(values)
         except (KeyError, TypeError, AttributeError, dacite.DaciteError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
             raise ClimSimError(
-                f"{path}: expected the record of a run, found something else ({error}): "
+                f"{path}: expected the record of a run, found something else ({reason}): "
                 "choose another folder or delete it"
             ) from error
 

@@ -152,7 +152,8 @@ def _fit(
     try:
         trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
     except SystemExit as error:
-        if trainer.interrupted:
+        # Lightning calls every ending but an error an interrupt; its own exit follows Ctrl-C.
+        if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         if type(error) is SystemExit:
             raise ClimSimError(

@@ -245,7 +245,8 @@ def open_store(path: str | Path, levels: int | None = None) -> Store:
         RuntimeError,
         FileNotFoundError,
     ) as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise _damaged(path, f"{kind}{error}") from error
     except OSError as error:
         raise refusal(error, path) or ClimSimError(
             f"{path}: the store cannot be read ({error})"
@@ -265,6 +266,14 @@ def _damaged(path: object, what: str) -> ClimSimError:
     )
 
 
+def _json(name: str, content: bytes) -> Document:
+    """The metadata in a file of a store; a damaged one is named."""
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{name} is no JSON") from error
+
+
 def read_documents(folder: StoreFolder) -> dict[str, Document]:
     """Metadata of a store and of all its arrays, by file.
 
@@ -273,7 +282,7 @@ def read_documents(folder: StoreFolder) -> dict[str, Document]:
         KeyError, TypeError, ValueError, OSError: if they cannot be read.
     """
     try:
-        root = json.loads(folder.read_all([METADATA])[METADATA])
+        root = _json(METADATA, folder.read_all([METADATA])[METADATA])
     except FileNotFoundError as error:
         raise ClimSimError(
             f"{folder.address}: not a Zarr store (no {METADATA}): prepare it again"
@@ -292,7 +301,7 @@ def read_documents(folder: StoreFolder) -> dict[str, Document]:
         )
     files = metadata_files((*attributes["variables"], *COORDINATES))
     read = folder.read_all(files)
-    return {METADATA: root} | {name: json.loads(read[name]) for name in files}
+    return {METADATA: root} | {name: _json(name, read[name]) for name in files}
 
 
 def _read_store(folder: StoreFolder, documents: dict[str, Document]) -> Store:
