@@ -64,6 +64,25 @@ def test_chain_goes_back_to_the_raw_data(study):
     assert "numpy" in model.environment
 
 
+def test_product_is_known_by_what_it_holds_whatever_its_name(study):
+    for path, kind in (
+        (study / "offline" / "unet.nc", "offline metrics"),
+        (study / "statistics.nc", "statistics"),
+        (study / "models" / "unet.pt", "exported model"),
+    ):
+        assert trace(path.rename(path.with_suffix(".saved"))).kind == kind
+
+
+def test_picture_beside_an_index_is_a_figure_and_any_other_file_is_none(tmp_path):
+    write_json(tmp_path / "index.json", {"figures": [], **provenance({}, {})})
+    (tmp_path / "map.png").write_bytes(b"\x89PNG and more")
+    (tmp_path / "notes.txt").write_text("not drawn")
+    assert trace(tmp_path / "map.png").kind == "figure"
+    assert trace(tmp_path / "index.json").kind == "figures"
+    with pytest.raises(ClimSimError, match="does not say what made it"):
+        trace(tmp_path / "notes.txt")
+
+
 def test_changed_input_is_seen_however_deep_it_lies(study):
     marks = {"store_fingerprint": "abc", "fingerprint": "other"}
     netcdf(study / "statistics.nc", {"split": "train"}, {"store": "abc"}, **marks)

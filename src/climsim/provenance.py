@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
 from climsim.configuration import build_config, flatten
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, read_json, stored_attributes
+from climsim.files import file_hash
+from climsim.lineage import Notes, decoded, source_of
 from climsim.plugins import is_reference, reference_file
 
 UNCHANGED, CHANGED, MISSING, UNCHECKED = "unchanged", "changed", "missing", "not checked"
 NOT_KEPT = "computed, not kept"
-_RECORD, _TRAINING, _FIGURES = "record.json", "training.json", "index.json"
-_EMBEDDED = re.compile(r'<script[^>]*id="provenance"[^>]*>(.*?)</script>', re.DOTALL)
 _LEVELS_UP = 4
 
 
@@ -69,7 +65,7 @@ class Product:
     kind: str
     version: str = ""
     revision: str = ""
-    configuration: dict[str, Any] = field(default_factory=dict)
+    configuration: dict[str, object] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     inputs: tuple[Link, ...] = ()
 
@@ -117,12 +113,13 @@ class _Chain:
         self._products: dict[Path, Product | None] = {}
         self._identities: dict[Path, tuple[str, ...] | None] = {}
 
-    def product(self, path: Path, kind: str, attributes: Mapping[str, Any]) -> Product:
+    def product(self, path: Path, kind: str, attributes: Notes) -> Product:
         """A product with its inputs, theirs, and so on."""
         # Known before its inputs are followed: a product that names itself is not followed again.
         self._products.setdefault(path.resolve(), None)
-        configuration = _decoded(path, attributes.get("configuration"))
-        hashes = _decoded(path, attributes.get("input_hashes"))
+        configuration = decoded(path, attributes.get("configuration"))
+        hashes = decoded(path, attributes.get("input_hashes"))
+        versions = attributes.get("environment")
         links = [self._link(path, configuration, n, str(h)) for n, h in hashes.items()]
         return Product(
             path=path,
@@ -130,12 +127,12 @@ class _Chain:
             version=str(attributes.get("climsim_version", "")),
             revision=str(attributes.get("git_revision", "")),
             configuration=configuration,
-            environment=_decoded(path, attributes.get("environment")),
+            environment={n: str(v) for n, v in decoded(path, versions).items()},
             inputs=tuple(links),
         )
 
     def _link(
-        self, product: Path, configuration: Mapping[str, Any], name: str, recorded: str
+        self, product: Path, configuration: Mapping[str, object], name: str, recorded: str
     ) -> Link:
         path = self._find(product, configuration, name, recorded)
         if path is None:
@@ -161,7 +158,7 @@ class _Chain:
         return self._identities[key]
 
     def _find(
-        self, product: Path, configuration: Mapping[str, Any], name: str, recorded: str
+        self, product: Path, configuration: Mapping[str, object], name: str, recorded: str
     ) -> Path | None:
         """An input by the path that the product names, from its folder up, or by its identity."""
         flat = flatten(dict(configuration))
@@ -186,14 +183,14 @@ class _Chain:
         return None
 
 
-def _unnamed(configuration: Mapping[str, Any], role: str) -> bool:
+def _unnamed(configuration: Mapping[str, object], role: str) -> bool:
     """Whether the settings have a key for an input and it is empty: the command computed it."""
     flat = flatten(dict(configuration))
     given = [v for key, v in flat.items() if key == role or key.endswith(f".{role}")]
     return bool(given) and not any(given)
 
 
-def _code_files(flat: Mapping[str, Any], name: str) -> list[str]:
+def _code_files(flat: Mapping[str, object], name: str) -> list[str]:
     """Files of a user's network or loss by the reference that the settings hold.
 
     Args:
@@ -213,32 +210,24 @@ def _code_files(flat: Mapping[str, Any], name: str) -> list[str]:
     return [str(file) for file in files] + [file.name for file in files]
 
 
-def _decoded(path: Path, value: object) -> dict[str, Any]:
-    """A mapping that a product holds as JSON, or as it is; empty where it holds none."""
-    if isinstance(value, str | bytes) and value:
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise ClimSimError(
-                f"{path}: what it says of its making is no JSON ({error}): it was damaged or edited"
-            ) from error
-    return dict(value) if isinstance(value, dict) else {}
+def _read(path: Path) -> tuple[str, Notes | None]:
+    """Kind of a product, and what it says about its making; None where it says nothing."""
+    source = source_of(path)
+    if source is None:
+        return "file", None
+    notes = source.made_by(path)
+    return source.label, notes if path.is_dir() or "git_revision" in notes else None
 
 
 def _identity(path: Path) -> tuple[str, ...] | None:
-    """The hashes that a product can be known by; None where there is none to compare."""
-    if path.is_file():
-        content = file_hash(path)
-        fingerprint = stored_attributes(path).get("fingerprint") if path.suffix == ".nc" else None
-        return (content, str(fingerprint)) if fingerprint else (content,)
-    if (path / "zarr.json").is_file():
-        return (str(stored_attributes(path).get("fingerprint", "")),)
-    if (path / _RECORD).is_file():
-        return _run_identity(path)
-    return None
+    """The hashes that an input can be known by; None where there is none to compare."""
+    source = source_of(path)
+    if source is not None:
+        return source.identity(path)
+    return (file_hash(path),) if path.is_file() else None
 
 
-def _raw_identity(path: Path, configuration: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _raw_identity(path: Path, configuration: Mapping[str, object]) -> tuple[str, ...] | None:
     """Identity of the step files as the preparation hashed them; None where it hashed less."""
     # Earlier versions hashed less: nothing of today compares with that.
     if "identity" not in configuration:
@@ -251,102 +240,6 @@ def _raw_identity(path: Path, configuration: Mapping[str, Any]) -> tuple[str, ..
         return (make_plan(config).digest,)
     except ClimSimError:
         return None
-
-
-def _run_identity(path: Path) -> tuple[str, ...] | None:
-    # Here, not above: reading histories needs more than reading attributes.
-    from climsim.evaluation.history import RunHistory
-    from climsim.evaluation.online import run_summary
-
-    try:
-        return (run_summary(RunHistory.open(path)),)
-    except ClimSimError:
-        return None
-
-
-def _read(path: Path) -> tuple[str, dict[str, Any] | None]:
-    """Kind of a product, and the attributes that say what made it; None where there are none."""
-    if path.is_dir():
-        return _read_folder(path)
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        return "file", None
-    kind, attributes = reader(path)
-    if "git_revision" not in attributes and (path.parent / _RECORD).is_file():
-        return "history", _record(path.parent / _RECORD)[1]
-    return kind, attributes if "git_revision" in attributes else None
-
-
-def _read_folder(path: Path) -> tuple[str, dict[str, Any] | None]:
-    if (path / "zarr.json").is_file():
-        return "store", stored_attributes(path)
-    if (path / _RECORD).is_file():
-        return _record(path / _RECORD)
-    if (path / _TRAINING).is_file() and (path / "best.ckpt").is_file():
-        return _checkpoint(path / "best.ckpt")
-    if (path / _FIGURES).is_file():
-        return "figures", _decoded(path, read_json(path / _FIGURES))
-    generated = path / ".generate" / _RECORD
-    if generated.is_file():
-        return "raw step pairs", _decoded(path, read_json(generated))
-    # Here, not above: most products are no raw data.
-    from climsim.data.raw.walk import iterate_step_files
-
-    steps = next((p for p in iterate_step_files(path) if ".mlo." in p.name), None)
-    return "raw step pairs", None if steps is None else {
-        **stored_attributes(steps),
-        "input_hashes": "{}",
-    }
-
-
-def _record(path: Path) -> tuple[str, dict[str, Any]]:
-    values = _decoded(path, read_json(path))
-    return "online run", _decoded(path, values.get("made_by", values))
-
-
-def _netcdf_kind(path: Path) -> tuple[str, dict[str, Any]]:
-    attributes = stored_attributes(path)
-    if "store_fingerprint" in attributes:
-        return "statistics", attributes
-    settings = _decoded(path, attributes.get("configuration"))
-    if "reference" in settings:
-        return "online metrics", attributes
-    return ("offline metrics" if "model" in settings else "netCDF file"), attributes
-
-
-def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
-    # Here, not above: it loads torch, which few products need.
-    from climsim.training.checkpoint import KEY, read_checkpoint
-
-    return "checkpoint", dict(read_checkpoint(path)[KEY]["provenance"])
-
-
-def _exported(path: Path) -> tuple[str, dict[str, Any]]:
-    """The metadata inside a TorchScript file, without loading its network."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if n.endswith("/extra/metadata.json")]
-            text = archive.read(names[0]) if names else b"{}"
-    except zipfile.BadZipFile as error:
-        raise ClimSimError(f"{path}: expected a TorchScript file, found something else") from error
-    return "exported model", _decoded(path, text)
-
-
-def _html(path: Path) -> tuple[str, dict[str, Any]]:
-    found = _EMBEDDED.search(path.read_text(errors="replace"))
-    return "report", _decoded(path, found[1]) if found else {}
-
-
-def _figure(path: Path) -> tuple[str, dict[str, Any]]:
-    index = path.parent / _FIGURES
-    return "figure", _decoded(index, read_json(index)) if index.is_file() else {}
-
-
-def _json(path: Path) -> tuple[str, dict[str, Any]]:
-    if path.name == _RECORD:
-        return _record(path)
-    kind = "figures" if path.name == _FIGURES else "file"
-    return kind, _decoded(path, read_json(path))
 
 
 def tree(product: Product) -> Tree:
@@ -388,12 +281,3 @@ def as_json(product: Product) -> str:
 
 
 _STYLES = {UNCHANGED: "green", CHANGED: "red", MISSING: "yellow", UNCHECKED: "dim", NOT_KEPT: "dim"}
-_READERS: dict[str, Callable[[Path], tuple[str, dict[str, Any]]]] = {
-    ".nc": _netcdf_kind,
-    ".ckpt": _checkpoint,
-    ".pt": _exported,
-    ".html": _html,
-    ".png": _figure,
-    ".pdf": _figure,
-    ".json": _json,
-}

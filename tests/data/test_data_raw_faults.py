@@ -441,7 +441,7 @@ def test_raw_data_hashed_by_an_earlier_version_are_not_checked(raw, monkeypatch)
     settings = json.loads(recorded["configuration"])
     del settings["identity"]
     attributes = {**recorded, "configuration": json.dumps(settings)}
-    monkeypatch.setattr("climsim.provenance.stored_attributes", lambda path: attributes)
+    monkeypatch.setattr("climsim.lineage.stored_attributes", lambda path: attributes)
     (link,) = trace(store).inputs
     assert link.state == "not checked"
 
