@@ -34,6 +34,7 @@ FOLDERS = {
     ("data", "download"): ("folder", ""),
     ("train",): ("out", "network=unet recipe=standard seed=1 data.store=none"),
     ("online", "run"): ("folder", "case=x days=1"),
+    ("online", "collect"): ("raw", "segments=1"),
     ("figures",): ("out", "offline=[none]"),
     ("host", "climate"): ("out", ""),
     ("report",): ("tables", "offline=[none] out=report.html"),

@@ -31,6 +31,7 @@ STAGES = (
     evaluation.EVALUATE_OFFLINE,
     online.ONLINE_RUN,
     online.ONLINE_ENSEMBLE,
+    online.COLLECT,
     gcm.SPINUP,
     gcm.FIT_RADIATION,
     figures.CLIMATE,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -442,3 +443,30 @@ def test_folders_that_are_no_store_are_refused(tmp_path):
     zarr.create_group(tmp_path / "other")
     with pytest.raises(ClimSimError, match="not a complete store"):
         open_store(tmp_path / "other")
+
+
+def test_steps_of_further_folders_join_the_record_and_train_alone(record, store, tmp_path):
+    later = START + 1000 * 365 * 86400
+    visited = write_record(tmp_path / "visited", [0, 1, 2, 9], seed=5, start=later)
+    split = replace(split_config(), training_only="0500-01/9999-12")
+    path = prepare(config(record, tmp_path / "both.zarr", also=[tmp_path / "visited"], split=split))
+    both = open_store(path)
+    n = store.times.size
+    assert both.times.tolist() == [*store.times, *(later + STEP * k for k in (0, 1, 2, 9))]
+    names = ("state_t", "ptend_t", "split")
+    for name in names:
+        np.testing.assert_array_equal(both.dataset[name].values[:n], store.dataset[name].values)
+    assert both.dataset["split"].values[n:].tolist() == [0, 0, 0, 0]
+    assert both.dataset["memory"].values[n:].tolist() == [0, 1, 2, 0]
+    for row, (before, _) in enumerate(visited, n):
+        np.testing.assert_array_equal(
+            both.dataset["state_t"].values[row], before["state_t"].T.astype("f4")
+        )
+
+
+def test_a_step_in_two_folders_is_refused(record, tmp_path):
+    write_record(tmp_path / "again", [3])
+    with pytest.raises(ClimSimError, match=r"again.*: the same step as .*: remove one of the two"):
+        prepare(config(record, tmp_path / "both.zarr", also=[tmp_path / "again"]))
+    with pytest.raises(ClimSimError, match=r"also=.*nowhere: no such folder"):
+        prepare(config(record, tmp_path / "both.zarr", also=[tmp_path / "nowhere"]))

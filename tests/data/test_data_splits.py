@@ -128,3 +128,19 @@ def test_split_outside_the_record_is_refused():
         assign_splits(days(2), SplitConfig("", "", "0001-02-01", test_start=72))
     with pytest.raises(ClimSimError, match="test=0005-01: no step"):
         assign_splits(days(2), SplitConfig("0001-02", "", "0005-01"))
+
+
+def test_a_period_of_training_alone_leaves_the_split_of_the_rest_as_it_is():
+    weather, visited = days(40), seconds_of(1001, 1, 1) + 1200 * np.arange(0, 600, 3)
+    config = SplitConfig(training_only="1001-01/9999-12", train_stride=2)
+    codes = assign_splits(np.concatenate([weather, visited]), config)
+    alone = assign_splits(weather, SplitConfig(train_stride=2))
+    np.testing.assert_array_equal(codes[: weather.size], alone)
+    np.testing.assert_array_equal(codes[weather.size :], np.where(np.arange(200) % 2, NO_SPLIT, 0))
+
+
+def test_a_period_of_training_alone_that_holds_nothing_or_all_is_refused():
+    weather = days(40)
+    for period, where in (("1001-01/9999-12", "in"), ("0001-01/9999-12", "outside")):
+        with pytest.raises(ClimSimError, match=rf"split.training_only.* lies {where} this period"):
+            assign_splits(weather, SplitConfig(training_only=period))

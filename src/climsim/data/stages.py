@@ -32,7 +32,7 @@ PREPARE = Stage(
     run="climsim.data.store.prepare:prepare",
     summary="Turn raw step pairs into a labelled Zarr store with derived features and splits.",
     example="raw=runs/raw store=runs/store.zarr",
-    needs=("raw", "outputs", "grid"),
+    needs=("raw", "outputs", "also", "grid"),
     makes="store",
     may_change=EVERYTHING,
 )

@@ -211,7 +211,4 @@ def _write_note(config: GenerateConfig, note: _Note) -> None:
 def _require_health(host: SteppedHost) -> None:
     report = host.health()
     if report is not None:
-        raise ClimSimError(
-            f"{host.name}: unstable at {host.date}: {report.variable} is {report.value:g} at "
-            f"column {report.column}, level {report.level}, expected {report.bounds}"
-        )
+        raise ClimSimError(f"{host.name}: unstable at {host.date}: {report}")

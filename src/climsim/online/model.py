@@ -16,6 +16,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport
 from climsim.interfaces import Interface
+from climsim.runs.coupling import CouplerOptions
 from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
 
@@ -94,6 +95,21 @@ def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int 
         return model
     torch.set_num_threads(1)
     return InBlocks(model, thread_count(threads))
+
+
+def require_spinup(model: Model, options: CouplerOptions) -> None:
+    """Make sure that a run makes the steps that a model's memory needs before it takes over.
+
+    Raises:
+        ClimSimError: if the options have fewer.
+    """
+    needed = max(1, model.interface.steps_of_memory)
+    if options.spinup_steps < needed:
+        raise ClimSimError(
+            f"coupler.spinup_steps: expected {needed} or more for the interface "
+            f"{model.interface.name} (surface fluxes and tendencies of earlier steps are inputs), "
+            f"found {options.spinup_steps}"
+        )
 
 
 def compare_time_step(model: Model, time_step: float) -> None:

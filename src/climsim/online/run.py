@@ -21,7 +21,7 @@ from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.loop import Loop
 from climsim.online.memory import needed_fields
-from climsim.online.model import Model, open_model
+from climsim.online.model import Model, open_model, require_spinup
 from climsim.online.restart import latest_restart
 from climsim.products import claim
 from climsim.runs.config import RESTART_DAYS, RunConfig
@@ -133,13 +133,7 @@ def _open_fitting_model(config: RunConfig, host: SteppedHost) -> Model | None:
     if config.model is None:
         return None
     model = open_model(config.model, host.grid, config.device, config.threads)
-    needed = max(1, model.interface.steps_of_memory)
-    if config.coupler.spinup_steps < needed:
-        raise ClimSimError(
-            f"coupler.spinup_steps: expected {needed} or more for the interface "
-            f"{model.interface.name} (surface fluxes and tendencies of earlier steps are inputs), "
-            f"found {config.coupler.spinup_steps}"
-        )
+    require_spinup(model, config.coupler)
     return model
 
 

@@ -41,3 +41,16 @@ ONLINE_ENSEMBLE = Stage(
     makes="folder",
     choices={"host": "gcm"},
 )
+
+COLLECT = Stage(
+    name="online_collect",
+    command="online collect",
+    config="climsim.online.collect:CollectConfig",
+    run="climsim.online.collect:collect",
+    summary="Write step pairs at the states that a model visits, labelled by the host's physics.",
+    example="raw=runs/visited segments=4 days=5 model=runs/unet.pt",
+    needs=("model", "starts"),
+    makes="raw",
+    may_change=("segments",),
+    choices={"host": "gcm"},
+)

@@ -73,22 +73,27 @@ class Stepper:
         if model is not None:
             compare_time_step(model, host.dt)
 
-    def step(self, number: int) -> StepOutcome:
+    def step(self, number: int, *, by_physics: bool = False) -> StepOutcome:
         """Advance the host one step.
 
         Args:
             number: of the step, counted from the start of the run.
+            by_physics: let the host's own physics make this step, whatever the options say.
 
         Raises:
             Unstable: if the model gives a value that is no number.
         """
         model = self.model
-        if model is None or number < self.options.spinup_steps:
+        if model is None or by_physics or number < self.options.spinup_steps:
             with self._time.part("host"):
                 result = self.host.step_physics()
             self._remember(result)
             return StepOutcome(result)
         return self._coupled_step(model, number)
+
+    def forget(self) -> None:
+        """Drop the memory: the host was brought to another state."""
+        self.memory = Memory(dt=self.host.dt)
 
     def _coupled_step(self, model: Model, number: int) -> StepOutcome:
         with self._time.part("host"):

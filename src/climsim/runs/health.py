@@ -22,3 +22,12 @@ class HealthReport:
     level: int | None
     value: float
     bounds: tuple[float, float]
+
+    def __str__(self) -> str:
+        """In words, such as ``T is 511.5 at column 2, level 3, expected 130 to 360``."""
+        level = "" if self.level is None else f", level {self.level}"
+        low, high = self.bounds
+        return (
+            f"{self.variable} is {self.value:g} at column {self.column}{level}, "
+            f"expected {low:g} to {high:g}"
+        )

@@ -7,7 +7,7 @@ with level 0 at the model top, scalars ``(ncol)``, all float64.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -194,13 +194,16 @@ def _write_fields(
             array[...] = value
 
 
-def list_steps(folder: str | Path, outputs: str | Path = "") -> list[StepFiles]:
+def list_steps(
+    folder: str | Path, outputs: str | Path = "", also: Sequence[str | Path] = ()
+) -> list[StepFiles]:
     """List the steps of a folder of monthly folders, in the order of time.
 
     Args:
         folder: raw data; step files may lie in it or anywhere below, in linked folders too.
         outputs: another folder with the output files, as for the published expanded inputs, whose
             outputs are those of the plain data set; empty where they lie in ``folder``.
+        also: further folders whose steps belong to the same record.
 
     Returns:
         One entry per input file; its ``after`` is None where the output file is missing.
@@ -213,18 +216,26 @@ def list_steps(folder: str | Path, outputs: str | Path = "") -> list[StepFiles]:
         raise ClimSimError(f"{folder}: no such folder: give the folder that holds YYYY-MM/")
     if outputs and not Path(outputs).is_dir():
         raise ClimSimError(f"outputs={outputs}: no such folder: give the one with the mlo files")
-    own = find_step_files(folder)
-    own.warn()
-    other = find_step_files(Path(outputs)) if outputs else own
-    if outputs:
-        other.warn()
-    inputs = _by_time(own.paths, INPUT_TAGS)
-    after = _by_time(other.paths, (OUTPUT_TAG,))
+    own, further = _found(folder), [path for more in also for path in _found(_existing(more))]
+    inputs = _by_time([*own, *further], INPUT_TAGS)
+    after = _by_time([*(_found(Path(outputs)) if outputs else own), *further], (OUTPUT_TAG,))
     if not inputs:
         raise ClimSimError(
             f"{folder}: no step files: expected YYYY-MM/E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc"
         )
     return [StepFiles(s, inputs[s], after.get(s)) for s in sorted(inputs)]
+
+
+def _existing(folder: str | Path) -> Path:
+    if not Path(folder).is_dir():
+        raise ClimSimError(f"also={folder}: no such folder: give one with step pairs")
+    return Path(folder)
+
+
+def _found(folder: Path) -> list[Path]:
+    found = find_step_files(folder)
+    found.warn()
+    return list(found.paths)
 
 
 def _by_time(paths: Iterable[Path], tags: tuple[str, ...]) -> dict[int, Path]:

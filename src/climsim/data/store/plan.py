@@ -42,6 +42,8 @@ class PrepareConfig:
         raw: folder with the raw step pairs (``YYYY-MM/E3SM-MMF.mli...``).
         store: the store to make.
         outputs: folder of the output files where they are not in `raw`; empty otherwise.
+        also: further folders with step pairs of the same grid and model, such as collected ones;
+            no step may be in two of them.
         grid: grid file; None for ``ClimSim_low-res_grid-info.nc`` in the raw folder.
         split: splits by time.
         memory: whether to store the previous-step features of the expanded set.
@@ -64,6 +66,7 @@ class PrepareConfig:
     raw: Path
     store: Path
     outputs: str | Path = ""
+    also: tuple[Path, ...] = ()
     grid: Path | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     memory: bool = True
@@ -84,6 +87,7 @@ class PrepareConfig:
                 "and copy it whole; it can be read by URL from there"
             )
         object.__setattr__(self, "raw", Path(self.raw))
+        object.__setattr__(self, "also", tuple(Path(folder) for folder in self.also))
         object.__setattr__(self, "store", Path(self.store))
         holds = isinstance(self.split, SplitConfig)
         require("split", self.split, holds, "the fields of SplitConfig")
@@ -152,7 +156,7 @@ class StorePlan:
     def digest(self) -> str:
         """Hash of what determines the store: configuration, identities of the files, grid."""
         settings = asdict(self.config)
-        for key in (*_ELSEWHERE, "raw", "outputs", "grid", "store"):
+        for key in (*_ELSEWHERE, "raw", "outputs", "also", "grid", "store"):
             settings.pop(key)
         settings["time_step"] = self.time_step
         made = json.dumps(settings, sort_keys=True)
@@ -227,7 +231,7 @@ def make_plan(config: PrepareConfig) -> StorePlan:
         ClimSimError: if the record, the grid file or the splits do not fit.
     """
     # Before the grid file, which lies in the raw folder: its absence says little.
-    steps = list_steps(config.raw, config.outputs)
+    steps = list_steps(config.raw, config.outputs, config.also)
     grid = read_grid_info(config.grid_file)
     files = [s for s in steps if s.after is not None]
     if len(files) < len(steps):

@@ -94,6 +94,7 @@ def _prepare(config: PrepareConfig, folder: Path, progress: Progress | None) -> 
 def _claim(config: PrepareConfig, folder: Path) -> None:
     """Claim the store, and the folders beside it that are removed on the way."""
     inputs = {"raw": config.raw, "grid": config.grid}
+    inputs |= {f"also[{number}]": folder for number, folder in enumerate(config.also)}
     claim(config.store, STORE, inputs, key="store")
     for beside in (folder, _earlier(config.store)):
         claim(beside, PREPARATION, inputs, key="store")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,9 @@ class SplitConfig:
         drop_last: whether the last step of each split is left out before its stride.
         name: ``published`` for the steps of the published online study, which sets every other
             field (no gap there: the published periods adjoin); empty for the fields above.
+        training_only: a period that belongs to training whole, such as ``1001-01/9999-12`` for
+            states that a model visited; the other fields then share out the steps outside it.
+            Empty for none.
     """
 
     train: str | float = 0.7
@@ -110,6 +113,7 @@ class SplitConfig:
     scoring_start: int = 0
     drop_last: bool = False
     name: str = ""
+    training_only: str = ""
 
     def __post_init__(self) -> None:
         if self.name:
@@ -208,6 +212,8 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
     Raises:
         ClimSimError: if the record is too short for the gaps or a wanted split would be empty.
     """
+    if config.training_only:
+        return _with_training_only(seconds, config)
     bounds = _share_bounds(seconds, config) if config.by_share else config.periods()
     if config.gap_days < 1 and not config.name:
         logger.warning(
@@ -245,6 +251,23 @@ def _mark(codes: NDArray[np.int8], steps: Mapping[str, NDArray[np.intp]]) -> Non
         if set(names) <= steps.keys():
             exactly = [belongs[name] if name in names else ~belongs[name] for name in steps]
             codes[np.logical_and.reduce(exactly)] = code
+
+
+def _with_training_only(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np.int8]:
+    """Give a period to training, and split the rest of the record as if it were all."""
+    start, stop = parse_period(config.training_only, "split.training_only")
+    inside = (seconds >= start) & (seconds < stop)
+    for mask, where in ((inside, "in"), (~inside, "outside")):
+        if not mask.any():
+            raise ClimSimError(
+                f"split.training_only={config.training_only}: no step of the record "
+                f"({to_date(seconds[0])} to {to_date(seconds[-1])}) lies {where} this period: "
+                "change it or leave it out"
+            )
+    codes = np.full(seconds.size, NO_SPLIT, dtype=np.int8)
+    _mark(codes, {"train": config.chosen("train", np.flatnonzero(inside))})
+    codes[~inside] = assign_splits(seconds[~inside], replace(config, training_only=""))
+    return codes
 
 
 def _share_bounds(seconds: NDArray[np.int64], config: SplitConfig) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,308 @@
+"""Step pairs at the states that a model visits, labelled by the host's own physics.
+
+A model trained on full-physics weather alone has never seen the states into which its own errors
+lead it. Here the model drives the host, the host's physics says at every kept step what it would
+have done, and the pair is ordinary training data (dataset aggregation, Ross et al. 2011,
+arXiv 1011.0686). With noise on the kept states the pairs show how perturbations of a profile decay.
+
+The record is made of segments, each from one of the start states. A model that makes the host
+unstable ends its segment, and what a killed process had begun is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from climsim.constants import SECONDS_PER_DAY
+from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
+from climsim.errors import ClimSimError
+from climsim.files import file_hash, provenance, read_json, write_json
+from climsim.hosts import build_host
+from climsim.hosts.base import SteppedHost, StepResult
+from climsim.online.generate import after_physics
+from climsim.online.model import Model, open_model, require_spinup
+from climsim.online.stepper import Stepper, Unstable
+from climsim.products import Kind, claim, noted
+from climsim.runs.config import DEVICES
+from climsim.runs.coupling import CouplerOptions
+from climsim.runs.health import HealthReport
+from climsim.runs.timing import DAYS_PER_YEAR, Stopwatch
+from climsim.stepping import Progress
+from climsim.validation import Checks, at_least, require
+
+__all__ = ["CollectConfig", "collect"]
+_log = logging.getLogger(__name__)
+_WORK_FOLDER = ".collect"
+_RECORD = "record.json"
+_LAST_YEAR = 9999
+_YEARS_APART = 2
+"""Between the dates of two segments: one may run over the end of its year."""
+COLLECTED = Kind(
+    "the folder of collected step pairs",
+    lambda path: noted(path / _WORK_FOLDER / _RECORD, "identity", "segments"),
+    is_folder=True,
+    scaffold=(_WORK_FOLDER,),
+)
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Which model drives which host from where, and which of the states are kept.
+
+    Attributes:
+        raw: folder of the step pairs.
+        segments: number of segments.
+        days: simulated days of a segment, the first steps with the host's own physics included.
+        model: exported model that drives; None lets the host's own physics drive.
+        starts: restart files of the host, taken in turn; empty takes the host's own start state.
+        start_amplitude: standard deviation of the noise on the temperature of a start, another one
+            in every segment [K].
+        stride: keep every n-th step.
+        physics_share: share of the steps that the host's own physics drives, chosen at random.
+        noise: standard deviations of noise on the temperature of the kept states, of which each
+            takes one at random [K]; the run itself does not see it. Empty adds none.
+        first_year: year in the dates of the first segment; the next has the second year after,
+            and so on, as a record holds every date once. Day and hour are those of the host.
+        seed: of all that is random.
+        host: name of the host, a module of `climsim.hosts`, or
+            ``path/to/file.py:build_host``.
+        host_options: settings of the host, by key.
+        device: where the model runs: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        threads: of the model on a CPU; 0 takes OMP_NUM_THREADS, or every core.
+        coupler: rules of the coupling.
+    """
+
+    raw: Path
+    segments: int
+    days: float = 5.0
+    model: Path | None = None
+    starts: tuple[Path, ...] = ()
+    start_amplitude: float = 1.0e-2
+    stride: int = 1
+    physics_share: float = 0.0
+    noise: tuple[float, ...] = ()
+    first_year: int = 1001
+    seed: int = 0
+    host: str = "gcm"
+    host_options: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    threads: int = 0
+    coupler: CouplerOptions = field(default_factory=CouplerOptions)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", Path(self.raw))
+        object.__setattr__(self, "model", None if self.model is None else Path(self.model))
+        object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
+        object.__setattr__(self, "noise", tuple(float(value) for value in self.noise))
+        check = Checks(self)
+        check.whole("segments", "stride", "first_year", least=1)
+        check.positive("days")
+        check.between(0.0, 1.0, "physics_share")
+        check.at_least(0.0, "start_amplitude", unit="K")
+        check.one_of(DEVICES, "device")
+        check.whole("threads", "seed")
+        for value in self.noise:
+            at_least("noise", value, 0.0, "K")
+        require("days", self.days, self.days <= DAYS_PER_YEAR, "at most a year")
+        last = self.first_year + _YEARS_APART * self.segments - 1
+        require(
+            "first_year",
+            self.first_year,
+            last <= _LAST_YEAR,
+            f"years up to {_LAST_YEAR} for {self.segments} segments",
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What has to stay the same for a record to grow."""
+        values = asdict(self)
+        for name in ("raw", "segments", "device", "threads"):
+            del values[name]
+        values["model"] = None if self.model is None else file_hash(self.model)
+        values["starts"] = [file_hash(path) for path in self.starts]
+        values["noise"] = list(self.noise)
+        values["host_options"] = {k: str(v) for k, v in sorted(self.host_options.items())}
+        values["coupler"]["partial_variables"] = list(self.coupler.partial_variables)
+        return values
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What became of one segment.
+
+    Attributes:
+        year: in the dates of its pairs.
+        pairs: written.
+        steps: made.
+        end: ``complete``, or which bound was left.
+    """
+
+    year: int
+    pairs: int
+    steps: int
+    end: str
+
+
+def collect(
+    config: CollectConfig, progress: Progress | None = None, host: SteppedHost | None = None
+) -> list[Segment]:
+    """Make what segments are missing of a record of visited states.
+
+    Args:
+        config: of the record; more segments may be asked for later.
+        progress: called with (steps done, steps in all).
+        host: one built before, at its start state; None builds it from the configuration.
+
+    Returns:
+        What became of each segment.
+
+    Raises:
+        ClimSimError: if the folder holds another record, a start or model does not fit the host,
+            or not one pair was written.
+    """
+    inputs: dict[str, Path | None] = {"model": config.model}
+    inputs |= {f"starts[{i}]": path for i, path in enumerate(config.starts)}
+    claim(config.raw, COLLECTED, inputs, key="raw")
+    segments = _previous(config)
+    if len(segments) >= config.segments:
+        _log.info("%s: nothing to do: %d segments are there", config.raw, len(segments))
+        return segments
+    host = build_host(config.host, config.host_options) if host is None else host
+    with TemporaryDirectory(prefix="climsim-") as folder:
+        _Collection(config, host, Path(folder), progress).extend(segments)
+    if not any(segment.pairs for segment in segments):
+        raise ClimSimError(
+            f"{config.raw}: not one state of {len(segments)} segments lay within its bounds "
+            f"(last: {segments[-1].end}): start from other states or take another model"
+        )
+    return segments
+
+
+class _Collection:
+    """Writes the segments of a record.
+
+    Args:
+        config: of the record.
+        host: the climate model, at its start state.
+        scratch: folder for restart files that are needed no longer than the process lives.
+        progress: called with (steps done, steps in all).
+    """
+
+    def __init__(
+        self, config: CollectConfig, host: SteppedHost, scratch: Path, progress: Progress | None
+    ) -> None:
+        self.config, self.host, self._scratch = config, host, scratch
+        self.progress = progress
+        model = _fitting_model(config, host)
+        self.stepper = Stepper(host, model, config.coupler, Stopwatch())
+        self.steps = max(1, round(config.days * SECONDS_PER_DAY / host.dt))
+        self.starts = config.starts
+        if not self.starts:
+            self.starts = (scratch / "start",)
+            host.save(self.starts[0])
+        self._random = np.random.default_rng()
+
+    def extend(self, segments: list[Segment]) -> None:
+        """Add the segments that are missing; the record is whole after each."""
+        config = self.config
+        _save(config, segments)
+        write_grid_info(config.raw / GRID_FILE, self.host.grid, self.host.source)
+        while len(segments) < config.segments:
+            segments.append(self._segment(len(segments)))
+            _save(config, segments)
+            _log.info("segment %d: %s", len(segments), segments[-1])
+
+    def _segment(self, index: int) -> Segment:
+        config, host = self.config, self.host
+        self._random = np.random.default_rng((config.seed, index))
+        host.restore(self.starts[index % len(self.starts)])
+        host.perturb(int(self._random.integers(2**31)), config.start_amplitude)
+        self.stepper.forget()
+        first, year, pairs = host.date.year, config.first_year + _YEARS_APART * index, 0
+        for step in range(self.steps):
+            trouble = host.health()
+            if trouble is None and step % config.stride == 0:
+                label = self._label()
+                date = label.date.replace(year=year + label.date.year - first)
+                after = after_physics(label, host.dt)
+                write_step_pair(
+                    config.raw,
+                    date,
+                    label.inputs,
+                    after,
+                    host.grid,
+                    source=self.source,
+                    time_step=host.dt,
+                )
+                pairs += 1
+            trouble = self._advance(step) if trouble is None else trouble
+            if self.progress is not None:
+                self.progress(index * self.steps + step + 1, config.segments * self.steps)
+            if trouble is not None:
+                return Segment(year, pairs, step, f"unstable: {trouble}")
+        return Segment(year, pairs, self.steps, "complete")
+
+    def _advance(self, step: int) -> HealthReport | None:
+        """Make a step; the value of the model that is no number, if there is one."""
+        by_physics = bool(self._random.random() < self.config.physics_share)
+        try:
+            self.stepper.step(step, by_physics=by_physics)
+        except Unstable as error:
+            return error.trouble
+        return None
+
+    @property
+    def source(self) -> str:
+        """What the files of the pairs say of their origin."""
+        by = "its own physics" if self.config.model is None else f"model {self.config.model.name}"
+        noise = f", noise of {list(self.config.noise)} K" if self.config.noise else ""
+        return f"{self.host.source}; states visited by {by}{noise}, labelled by its own physics"
+
+    def _label(self) -> StepResult:
+        """What the host's physics does at the present state, or at one with noise."""
+        if not self.config.noise:
+            return self.host.physics()
+        before = self._scratch / "before"
+        self.host.save(before)
+        amplitude = float(self._random.choice(self.config.noise))
+        self.host.perturb(int(self._random.integers(2**31)), amplitude)
+        label = self.host.physics()
+        self.host.restore(before)
+        return label
+
+
+def _fitting_model(config: CollectConfig, host: SteppedHost) -> Model | None:
+    if config.model is None:
+        return None
+    model = open_model(config.model, host.grid, config.device, config.threads)
+    require_spinup(model, config.coupler)
+    return model
+
+
+def _previous(config: CollectConfig) -> list[Segment]:
+    path = config.raw / _WORK_FOLDER / _RECORD
+    if not path.exists():
+        return []
+    record = read_json(path)
+    now = json.loads(json.dumps(config.identity()))
+    for key, value in now.items():
+        if record["identity"].get(key) != value:
+            raise ClimSimError(
+                f"{config.raw}: holds another record: {key} was {record['identity'].get(key)!r}, "
+                f"now {value!r}: choose another folder or delete this one"
+            )
+    return [Segment(**values) for values in record["segments"]]
+
+
+def _save(config: CollectConfig, segments: list[Segment]) -> None:
+    identity = config.identity()
+    files = (*config.starts, *(() if config.model is None else (config.model,)))
+    hashes = {str(path): file_hash(path) for path in files}
+    about = {"identity": identity, "segments": [asdict(segment) for segment in segments]}
+    write_json(config.raw / _WORK_FOLDER / _RECORD, {**about, **provenance(identity, hashes)})

@@ -1,0 +1,214 @@
+"""Pairs at visited states: what drives, what labels, segments, restarts, refusals."""
+
+import multiprocessing
+import signal
+from dataclasses import replace
+
+import netCDF4
+import numpy as np
+import pytest
+
+from climsim.cards import ModelCard
+from climsim.data.raw.steps import list_steps, read_step
+from climsim.errors import ClimSimError
+from climsim.interfaces import V2, V6
+from climsim.online import collect as collect_module
+from climsim.online.collect import CollectConfig, collect
+from climsim.online.coupler import CouplerOptions
+from climsim.variables import OUTPUTS
+
+from .toy_host import COLUMNS, DT, LEVELS, ToyHost
+
+OPEN = CouplerOptions(spinup_steps=2, strato_water=False, positivity=False, top_levels=0)
+STEPS = 12
+
+
+class Warming:
+    """A model that warms every cell by 0.6 K a step and leaves all else as it is."""
+
+    n_levels, confidence = LEVELS, False
+
+    def __init__(self, interface=V2, rate=0.6 / DT):
+        self.interface, self.rate, self.card = interface, rate, ModelCard()
+
+    def __call__(self, vector):
+        output = np.zeros((COLUMNS, OUTPUTS.size(LEVELS)))
+        output[:, OUTPUTS.slices(LEVELS)["ptend_t"]] = self.rate
+        return output
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"a model")
+    config = CollectConfig(
+        raw=tmp_path / "raw", segments=1, days=STEPS / 72, model=path, coupler=OPEN, host="toy",
+        start_amplitude=0.0,
+    )  # fmt: skip
+
+    def make(model=None, host=None, **changes):
+        monkeypatch.setattr(collect_module, "open_model", lambda *arguments: model or Warming())
+        changed = replace(config, **changes)
+        return collect(changed, host=host or ToyHost())
+
+    make.raw = config.raw
+    return make
+
+
+def pairs(folder):
+    return [read_step(step.before) for step in list_steps(folder)]
+
+
+def temperatures(folder):
+    return np.array([pair.before["state_t"] for pair in pairs(folder)])
+
+
+def test_the_model_drives_and_the_physics_labels(run):
+    (segment,) = run()
+    assert (segment.pairs, segment.steps, segment.end) == (STEPS, STEPS, "complete")
+    host = ToyHost()
+    for step, pair in enumerate(pairs(run.raw)):
+        np.testing.assert_allclose(pair.before["state_t"], host.inputs()["state_t"])
+        label = host.physics()
+        heating = (pair.after["state_t"] - pair.before["state_t"]) / DT
+        np.testing.assert_allclose(heating, label.tendencies["ptend_t"], atol=1e-8)
+        np.testing.assert_allclose(pair.after["cam_out_PRECC"], label.surface["cam_out_PRECC"])
+        if step < OPEN.spinup_steps:
+            host.step_physics()
+        else:
+            still = {name: 0.0 * value for name, value in label.tendencies.items()}
+            still["ptend_t"] = still["ptend_t"] + 0.6 / DT
+            host.step_emulated(still, {n: 0.0 * x for n, x in label.surface.items()})
+
+
+def test_files_say_who_drove_and_have_years_of_their_own(run):
+    run(segments=2, first_year=500)
+    found = list_steps(run.raw)
+    assert {read_step(step.before).date.year for step in found} == {500, 502}
+    first, second = (read_step(found[i].before).date for i in (0, STEPS))
+    assert (first.month, first.day, first.hour) == (second.month, second.day, second.hour)
+    with netCDF4.Dataset(found[0].before) as file:
+        assert "states visited by model model.pt, labelled by its own physics" in file.source
+
+
+def test_segments_start_from_the_given_states_in_turn_with_noise_of_their_own(run, tmp_path):
+    starts = []
+    for number in range(2):
+        host = ToyHost()
+        for _ in range(5 * number):
+            host.step_physics()
+        host.save(tmp_path / f"start{number}.npz")
+        starts.append((tmp_path / f"start{number}.npz", host.inputs()["state_t"]))
+    run(segments=3, starts=tuple(path for path, _ in starts), start_amplitude=0.01)
+    found = temperatures(run.raw).reshape(3, STEPS, LEVELS, COLUMNS)[:, 0]
+    for segment, start in enumerate((0, 1, 0)):
+        distance = np.abs(found[segment] - starts[start][1])
+        assert 0.001 < distance.max() < 0.05
+    assert not np.array_equal(found[0], found[2])
+
+
+def test_every_nth_step_is_kept_and_the_path_is_the_same(run, tmp_path):
+    run()
+    run(raw=tmp_path / "thin", stride=5)
+    np.testing.assert_array_equal(temperatures(tmp_path / "thin"), temperatures(run.raw)[::5])
+
+
+def test_noise_is_seen_by_the_label_alone(run, tmp_path):
+    run()
+    run(raw=tmp_path / "noisy", noise=(0.1, 1.0))
+    change = (temperatures(tmp_path / "noisy") - temperatures(run.raw)).std(axis=(1, 2))
+    assert sorted({round(float(np.log10(value))) for value in change}) == [-1, 0]
+    host = ToyHost()
+    for pair in pairs(tmp_path / "noisy"):
+        heating = (pair.after["state_t"] - pair.before["state_t"]) / DT
+        expected, _ = host._physics(pair.before)
+        np.testing.assert_allclose(heating, expected["ptend_t"], atol=1e-8)
+
+
+def test_physics_drives_its_share_of_the_steps(run):
+    host = ToyHost()
+    run(host=host, days=2.0, physics_share=0.25, stride=144)
+    emulated = 144 - 2 - (host.calls["step_physics"] - 2)
+    assert 142 * 0.6 < emulated < 142 * 0.9
+
+
+def test_a_segment_ends_before_the_state_is_absurd_and_the_next_one_begins(run):
+    first, second = run(Warming(rate=20.0 / DT), segments=2)
+    assert first.end.startswith("unstable: ")
+    assert "360" in first.end
+    assert first.pairs == second.pairs < STEPS
+    assert temperatures(run.raw).max() < 360.0
+
+
+def test_a_model_that_gives_what_is_no_number_ends_its_segment(run):
+    (segment,) = run(Warming(rate=np.nan))
+    assert segment.pairs == OPEN.spinup_steps + 1
+    assert "ptend_t" in segment.end
+
+
+def test_nothing_but_absurd_states_is_an_error(run):
+    host = ToyHost()
+    host.state["t"][3, 2] = 511.5
+    with pytest.raises(ClimSimError, match=r"not one state of 1 .* T is 511.5 at column 2"):
+        run(host=host)
+
+
+def test_a_model_with_memory_is_given_what_the_host_did(run):
+    seen = []
+
+    class Remembering(Warming):
+        def __call__(self, vector):
+            seen.append(vector[:, V6.variables.slices(LEVELS)["state_t_prvphy"]].copy())
+            return super().__call__(vector)
+
+    run(Remembering(V6), coupler=replace(OPEN, spinup_steps=3))
+    np.testing.assert_allclose(seen[1], 0.6 / DT, rtol=1e-5)
+    with pytest.raises(ClimSimError, match=r"coupler.spinup_steps: expected 2 or more"):
+        run(Remembering(V6), raw=run.raw.parent / "short", coupler=replace(OPEN, spinup_steps=1))
+
+
+def killed(folder, step):
+    collect(
+        CollectConfig(raw=folder, segments=3, days=STEPS / 72, host="toy", start_amplitude=0.1),
+        host=ToyHost(kill_at_step=step),
+    )
+
+
+def test_a_killed_record_is_completed_with_the_same_pairs(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=killed, args=(tmp_path / "a", 7))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(list_steps(tmp_path / "a")) == 8
+    for name in ("a", "b"):
+        killed(tmp_path / name, None)
+    np.testing.assert_array_equal(temperatures(tmp_path / "a"), temperatures(tmp_path / "b"))
+
+
+def test_more_segments_are_added_and_another_record_is_refused(run):
+    assert len(run()) == 1
+    before = temperatures(run.raw)
+    assert len(run(segments=2)) == 2
+    np.testing.assert_array_equal(temperatures(run.raw)[:STEPS], before)
+    with pytest.raises(ClimSimError, match=r"stride was 1, now 2: choose another folder"):
+        run(segments=3, stride=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segments": 0}, "segments: expected a whole number >= 1, found 0"),
+        ({"stride": 0}, "stride: expected a whole number >= 1, found 0"),
+        ({"days": 0.0}, "days: expected a positive number, found 0"),
+        ({"days": 400.0}, "days: expected at most a year, found 400"),
+        ({"physics_share": 1.5}, "physics_share: expected a number from 0 to 1, found 1.5"),
+        ({"noise": (-0.1,)}, "noise: expected a number >= 0 K, found -0.1"),
+        (
+            {"first_year": 9999, "segments": 2},
+            "first_year: expected years up to 9999 for 2",
+        ),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(run, changes, message):
+    with pytest.raises(ClimSimError, match=message):
+        run(**changes)
