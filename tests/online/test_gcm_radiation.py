@@ -218,6 +218,8 @@ def test_unresolved_wind_grows_with_the_cell_and_towards_the_storm_tracks(coordi
     found = gustiness.unresolved_wind(512, storms)
     np.testing.assert_allclose(found, np.hypot(gust, stormy), rtol=1e-3)
     assert gustiness.unresolved_wind(2048, storms).max() < 0.6 * found.max()
+    with pytest.raises(ClimSimError, match=r"unknown tuned parameter of gusts.*storm_wind"):
+        gustiness.Storms.tuned({"storm_winds": 3.0})
     with pytest.raises(ClimSimError, match="expected the columns of a whole globe, found 500"):
         gustiness.latitudes(500)
 

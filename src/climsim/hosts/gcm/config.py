@@ -24,7 +24,8 @@ class GcmConfig:
         radiation: `"reduced"` (RRTMGP on a few spectral points), `"rrtmgp"` or `"grey"`
             (idealized).
         radiation_interval: seconds between two calls of the radiation; 0 for every step.
-        tuning: parameters of jcm's schemes in place of the shipped ones, by `scheme.field`.
+        tuning: parameters of jcm's schemes and of the gusts in place of the shipped ones, by
+            `scheme.field`.
         diffusion_hours: damping time of vorticity at the truncation [h].
         advection: `"eulerian"` or `"semi_lagrangian"`.
         retain_turbulence: leave turbulence to the host's physics in the hybrid.

@@ -13,7 +13,8 @@ Meteorol. Soc. 121 (free convection, beta = 1.2, depth 1000 m).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ import jcm.constants as jcm_constants
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, unknown_name
 from climsim.hosts.gcm.tuning import GUSTS
 
 _MESOSCALE: Final = 0.32
@@ -52,6 +53,19 @@ class Storms:
 
     storm_wind: float
     storm_track_wind: float
+
+    @classmethod
+    def tuned(cls, values: Mapping[str, float]) -> Storms:
+        """From tuned values by field.
+
+        Raises:
+            ClimSimError: if a name is no field.
+        """
+        known = tuple(field.name for field in fields(cls))
+        for name in values:
+            if name not in known:
+                raise unknown_name(f"tuned parameter of {GUSTS}", name, known)
+        return cls(**values)
 
     def wind(self, columns: int) -> Array:
         """Of each column of a globe, (column,) [m/s]."""

@@ -73,8 +73,8 @@ def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
     parameters = RadiationParameters.default(
         radiation_interval=options.radiation_interval, **schemes.pop("radiation", {})
     )
+    gustiness.install(gustiness.Storms.tuned(schemes.pop(GUSTS)))
     try:
-        gustiness.install(gustiness.Storms(**schemes.pop(GUSTS)))
         composed = echam_physics(
             radiation_scheme=_radiation_term(options, parameters),
             coords=coordinates,
