@@ -57,3 +57,14 @@ def test_confidence_head_is_scored_against_its_own_loss(folder):
     assert (true.fillna(0) >= 0).all()
     assert float(true.max()) > 0
     assert float(np.abs(found["confidence_correlation_ptend_t"]).max()) <= 1
+
+
+def test_saved_predictions_are_scored_again_without_the_model(folder):
+    model, store = folder / "pao_model-conf_loss-7.pt", folder / "store.zarr"
+    kept = OfflineConfig(model, store, folder / "kept.nc", save_predictions=folder / "kept.zarr")
+    again = OfflineConfig(folder / "kept.zarr", store, folder / "again.nc")
+    first, second = (xarray.load_dataset(evaluate_offline(config)) for config in (kept, again))
+    xarray.testing.assert_equal(first, second)
+    assert "confidence_section_ptend_t" in second
+    for key in ("member", "parameters", "split"):
+        assert first.attrs[key] == second.attrs[key]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,13 @@ from climsim.evaluation.members import Member, member_of_model, training_of
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
+from climsim.evaluation.predictions import (
+    PredictionFile,
+    StoredPredictions,
+    is_predictions,
+    load_predictions,
+    saving,
+)
 from climsim.evaluation.regions import surface_members
 from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.sums import Accumulator
@@ -29,13 +37,22 @@ from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
 from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
-from climsim.products import Kind, attributes_of, claim
+from climsim.products import Kind, attributes_of, claim, noted
 from climsim.stepping import Progress
 from climsim.validation import Checks
 from climsim.variables import OUTPUTS, TARGETS
 
+if TYPE_CHECKING:
+    from climsim.export.loading import Emulator
+
 logger = logging.getLogger(__name__)
 
+PREDICTIONS = Kind(
+    "a folder of predictions",
+    lambda path: noted(path / "zarr.json", "attributes"),
+    is_folder=True,
+    owns=lambda name: name in ("zarr.json", "step", "prediction", "confidence"),
+)
 OFFLINE_METRICS = Kind(
     "a file of offline metrics",
     lambda path: {"member", "git_revision"} <= attributes_of(path).keys(),
@@ -60,18 +77,27 @@ class Model(Protocol):
         ...
 
 
+Source = Model | StoredPredictions
+"""Where outputs come from."""
+
+
 @dataclass(frozen=True)
 class OfflineConfig:
     """What is scored, on which data.
 
     Attributes:
-        model: exported model file.
+        model: exported model file, or predictions to be scored in its place: what
+            `save_predictions` wrote, or an ``.npy``, ``.npz`` or ``.h5`` array (time, column,
+            feature) of outputs in physical units, of the split's steps.
         store: prepared store: a folder, or a URL that fsspec reads.
         out: netCDF file to write.
         members: further model files; the mean of all is scored, and the ensemble by its CRPS.
         split: split that is scored.
         batch_columns: columns that the model sees at once.
         stride: every n-th step of the split is scored, n being this number.
+        save_predictions: Zarr folder for the predictions and confidences of the steps that are
+            scored; None keeps none.
+        predictions_key: name of the array where `model` is an ``.npz`` or ``.h5`` of several.
         allow_nan: whether scores that are NaN because the model or the store holds no finite
             numbers are accepted; otherwise they end in an error once the metrics are written.
     """
@@ -83,6 +109,8 @@ class OfflineConfig:
     split: str = "test"
     batch_columns: int = 4096
     stride: int = 1
+    save_predictions: Path | None = None
+    predictions_key: str = ""
     allow_nan: bool = False
 
     def __post_init__(self) -> None:
@@ -110,28 +138,85 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     store = open_store(config.store)
     # The path of the product is no property of it, so it stays out of what makes it equal.
     # Nor does it matter how they are described.
-    settings = {k: v for k, v in asdict(config).items() if k not in ("out", "allow_nan")}
+    unnamed = ("out", "allow_nan", "save_predictions")
+    settings = {k: v for k, v in asdict(config).items() if k not in unnamed}
     files = (config.model, *config.members)
-    hashes = {str(path): file_hash(path) for path in files} | {"store": store.fingerprint}
+    hashes = {str(path): _identity(path) for path in files} | {"store": store.fingerprint}
     attributes = provenance(settings, hashes)
-    if _is_current(config.out, attributes):
+    saved = config.save_predictions is None or config.save_predictions.exists()
+    if saved and _is_current(config.out, attributes):
         logger.info("%s: already there, made from the same model and data", config.out)
         require_finite(config)
         return config.out
-    from climsim.export.loading import load_emulator
-
-    models = [load_emulator(path) for path in files]
+    models = _load(files, store, config)
     check_models(models, store, config)
-    sums = stream(models, store, config, progress)
+    made_by = attributes | _model_attributes(models)
+    with _keeping(config, models, store, made_by) as keep:
+        sums = stream(models, store, config, progress, keep)
     found = [member_of_model(m.card, p.stem) for m, p in zip(models, files, strict=True)]
     dataset = offline_dataset(sums, store.grid)
     dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
-    dataset.attrs["parameters"] = sum(p.numel() for m in models for p in m.module.parameters())
+    dataset.attrs["parameters"] = _parameters(models)
     hours, device = training_of([m.card for m in models])
     dataset.attrs |= {"training_hours": hours, "training_device": device}
     write_netcdf(dataset, config.out, checked=True)
     require_finite(config)
     return config.out
+
+
+def _load(
+    files: Sequence[Path], store: Store, config: OfflineConfig
+) -> list[Emulator | StoredPredictions]:
+    """Models, or predictions in their place."""
+    from climsim.export.loading import load_emulator
+
+    steps, key = store.steps(config.split)[:: config.stride], config.predictions_key
+    return [
+        load_predictions(path, store, steps, key) if is_predictions(path) else load_emulator(path)
+        for path in files
+    ]
+
+
+def _identity(path: Path) -> str:
+    """Hash of a model, or of the document that says what predictions are of."""
+    return file_hash(path / "zarr.json" if path.is_dir() else path)
+
+
+def _parameters(models: Sequence[Emulator | StoredPredictions]) -> float:
+    """Trainable parameters of all models; NaN where one is unknown."""
+    return sum(
+        m.parameters
+        if isinstance(m, StoredPredictions)
+        else sum(p.numel() for p in m.module.parameters())
+        for m in models
+    )
+
+
+def _model_attributes(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Any]:
+    """What saved predictions say about the model, so that they can be scored in its place.
+
+    Those of an ensemble are of its mean, which has no confidence.
+    """
+    metadata = models[0].metadata if len(models) == 1 else {
+        **models[0].metadata, "confidence": False, "loss": None,
+    }  # fmt: skip
+    return {
+        "model_metadata": json.dumps(metadata, default=str),
+        "parameters": _parameters(models),
+    }
+
+
+@contextmanager
+def _keeping(
+    config: OfflineConfig, models: Sequence[Source], store: Store, made_by: dict[str, Any]
+) -> Iterator[PredictionFile | None]:
+    """Where predictions are kept while they are scored, if they are to be."""
+    if config.save_predictions is None:
+        yield None
+        return
+    claim(config.save_predictions, PREDICTIONS, {"store": config.store}, key="save_predictions")
+    with saving(config.save_predictions, scored_steps(models, store, config), made_by) as file:
+        yield file
 
 
 def require_finite(config: OfflineConfig) -> None:
@@ -152,7 +237,7 @@ def require_finite(config: OfflineConfig) -> None:
     logger.warning("%s", text)
 
 
-def check_models(models: Sequence[Model], store: Store, config: OfflineConfig) -> None:
+def check_models(models: Sequence[Source], store: Store, config: OfflineConfig) -> None:
     """Refuse models that do not fit the store or each other.
 
     Raises:
@@ -200,22 +285,11 @@ def describe(member: Member, metadata: dict[str, Any], config: OfflineConfig) ->
     }
 
 
-def stream(
-    models: Sequence[Model], store: Store, config: OfflineConfig, progress: Progress | None = None
-) -> Accumulator[Block]:
-    """Run models over a split block by block and accumulate the statistics of their mean.
-
-    Args:
-        models: what is evaluated; several make an ensemble.
-        store: the data.
-        config: split, stride and batch size.
-        progress: called with (steps done, steps in all).
-
-    Returns:
-        The sums that the registered scores are formulas on.
+def scored_steps(models: Sequence[Source], store: Store, config: OfflineConfig) -> NDArray[np.intp]:
+    """Indices of the steps in the store that are scored.
 
     Raises:
-        ClimSimError: if the split is empty or the model returns the wrong shape.
+        ClimSimError: if there are none.
     """
     memory = models[0].interface.steps_of_memory
     steps = store.steps(config.split, memory=memory)[:: config.stride]
@@ -224,12 +298,44 @@ def stream(
             f"{config.store}: the split {config.split!r} has no step with {memory} "
             "gapless steps before it: prepare a longer record or choose another split"
         )
+    return steps
+
+
+def stream(
+    models: Sequence[Source],
+    store: Store,
+    config: OfflineConfig,
+    progress: Progress | None = None,
+    keep: PredictionFile | None = None,
+) -> Accumulator[Block]:
+    """Run models over a split block by block and accumulate the statistics of their mean.
+
+    Args:
+        models: what is evaluated; several make an ensemble.
+        store: the data.
+        config: split, stride and batch size.
+        progress: called with (steps done, steps in all).
+        keep: where the predictions are kept.
+
+    Returns:
+        The sums that the registered scores are formulas on.
+
+    Raises:
+        ClimSimError: if the split is empty or the model returns the wrong shape.
+    """
+    steps = scored_steps(models, store, config)
     sums: Accumulator[Block] = Accumulator.zero()
     # Confidences are of single models: their mean says nothing about the loss of the mean.
     loss = loss_of_confidence(models[0]) if len(models) == 1 else None
     done = 0
     for indices in _blocks(steps, store):
-        sums = sums + _evaluate_block(models, store, indices, config, loss)
+        inputs = store.vectors(models[0].interface.variables, indices)
+        outputs = [_outputs(model, inputs, indices, config, store.n_levels) for model in models]
+        if keep is not None:
+            size = OUTPUTS.size(store.n_levels)
+            whole = outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)[..., :size]
+            keep.write(whole, size)
+        sums = sums + _evaluate_block(models, store, indices, (inputs, outputs), loss)
         done += indices.size
         if progress:
             progress(done, int(steps.size))
@@ -244,19 +350,16 @@ def _blocks(steps: NDArray[np.intp], store: Store) -> Iterator[NDArray[np.intp]]
 
 
 def _evaluate_block(
-    models: Sequence[Model],
+    models: Sequence[Source],
     store: Store,
     indices: NDArray[np.intp],
-    config: OfflineConfig,
+    seen: tuple[Array, list[Array]],
     loss: TrainingLoss | None,
 ) -> Accumulator[Block]:
-    interface = models[0].interface
-    inputs, truth = (
-        store.vectors(interface.variables, indices),
-        store.vectors(interface.outputs, indices),
-    )
+    """The sums of one block of steps, from the inputs and the outputs of each model."""
+    interface, (inputs, outputs) = models[0].interface, seen
+    truth = store.vectors(interface.outputs, indices)
     fields = interface.variables.fields(inputs, store.n_levels)
-    outputs = [_outputs(model, inputs, config.batch_columns, store.n_levels) for model in models]
     size = truth.shape[-1]
     members = np.stack([output[..., :size] for output in outputs])
     prediction = members.mean(axis=0)
@@ -279,8 +382,13 @@ def _evaluate_block(
     return accumulate(block)
 
 
-def _outputs(model: Model, inputs: Array, batch: int, levels: int) -> Array:
-    """Outputs (time, column, feature) of inputs (time, column, feature), batch by batch."""
+def _outputs(
+    model: Source, inputs: Array, indices: NDArray[np.intp], config: OfflineConfig, levels: int
+) -> Array:
+    """Outputs (time, column, feature): as stored, or of the inputs, batch by batch."""
+    if isinstance(model, StoredPredictions):
+        return model.outputs(indices)
+    batch = config.batch_columns
     samples = inputs.reshape(-1, inputs.shape[-1])
     starts = range(0, samples.shape[0], batch)
     parts = [predict(model, samples[start : start + batch], levels) for start in starts]

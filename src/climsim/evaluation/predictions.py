@@ -1,0 +1,218 @@
+"""Predictions of the steps of a split: saved as Zarr while they are scored, and read again.
+
+A saved file holds ``prediction`` (time, column, feature) in the layout of `OUTPUTS`, physical
+units, ``confidence`` (time, column, target feature) where the model has a head for it, and
+``step``, the indices of the steps in the store. Arrays of other programs are read in the same form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import netCDF4
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from climsim.arrays import Array
+from climsim.cards import ModelCard
+from climsim.data.store.opened import Store
+from climsim.errors import ClimSimError
+from climsim.files import atomic_path
+from climsim.interfaces import V2, Interface
+from climsim.variables import OUTPUTS
+
+FORMAT: Final = "climsim-predictions-1"
+ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
+"""Endings of files of plain arrays."""
+_CHUNK_STEPS = 8
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """Outputs of a model as they were saved, taken by the steps of the store.
+
+    Attributes:
+        path: of the file.
+        card: what the model said about itself.
+        metadata: all of it.
+        parameters: trainable parameters of the model; NaN where unknown.
+        steps: (time,) indices of the steps in the store.
+        arrays: predictions, and confidences if there are any, (time, column, feature) each.
+    """
+
+    path: Path
+    card: ModelCard
+    metadata: dict[str, Any]
+    parameters: float
+    steps: NDArray[np.intp]
+    arrays: tuple[Any, ...]
+
+    @property
+    def interface(self) -> Interface:
+        """What the model took and gave."""
+        return self.card.interface
+
+    @property
+    def n_levels(self) -> int:
+        """Levels of a profile."""
+        return self.card.n_levels
+
+    @property
+    def confidence(self) -> bool:
+        """Whether confidences were saved."""
+        return len(self.arrays) > 1
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        return {int(step): row for row, step in enumerate(self.steps)}
+
+    def outputs(self, steps: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Predictions, then confidences (time, column, feature) of some steps.
+
+        Raises:
+            ClimSimError: if a step was not saved.
+        """
+        missing = [int(step) for step in steps if int(step) not in self._rows]
+        if missing:
+            raise ClimSimError(
+                f"{self.path}: expected predictions of step {missing[0]} of the store, found "
+                f"{len(self.steps)} others: save them for the same split and stride"
+            )
+        rows = [self._rows[int(step)] for step in steps]
+        parts = [array[rows[0] : rows[-1] + 1][np.array(rows) - rows[0]] for array in self.arrays]
+        return np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
+
+
+class PredictionFile:
+    """A file of predictions that is being written, see `saving`."""
+
+    def __init__(self, group: zarr.Group, steps: NDArray[np.intp]) -> None:
+        """Keep the group; its arrays are made with the first block, which knows their sizes."""
+        self._group, self._steps, self._done = group, steps, 0
+        group.create_array("step", data=steps.astype(np.int64))
+
+    def write(self, outputs: Array, size: int) -> None:
+        """Write the outputs (time, column, feature) of the next steps.
+
+        Args:
+            outputs: predictions, then confidences if there are any.
+            size: number of predicted features.
+        """
+        parts = {"prediction": outputs[..., :size], "confidence": outputs[..., size:]}
+        end = self._done + len(outputs)
+        for name, values in parts.items():
+            if not values.shape[-1]:
+                continue
+            if name not in self._group:
+                shape = (self._steps.size, *values.shape[1:])
+                chunks = (min(_CHUNK_STEPS, self._steps.size), *values.shape[1:])
+                self._group.create_array(name, shape=shape, chunks=chunks, dtype="f4")
+            array: Any = self._group[name]
+            array[self._done : end] = values
+        self._done = end
+
+
+@contextmanager
+def saving(
+    path: Path, steps: NDArray[np.intp], attributes: Mapping[str, Any]
+) -> Iterator[PredictionFile]:
+    """Write predictions of some steps block by block; the file is there when all are written.
+
+    Args:
+        path: of the Zarr folder.
+        steps: (time,) indices of the steps in the store.
+        attributes: what says what made it.
+    """
+    with atomic_path(path) as temporary:
+        group = zarr.open_group(temporary, mode="w")
+        group.attrs.update({"format": FORMAT, **attributes})
+        yield PredictionFile(group, steps)
+
+
+def is_predictions(path: Path) -> bool:
+    """Whether a path holds predictions, by its form, and no model."""
+    return path.is_dir() or path.suffix in ARRAYS
+
+
+def load_predictions(
+    path: Path, store: Store, steps: NDArray[np.intp], key: str = ""
+) -> StoredPredictions:
+    """Open predictions that `saving` wrote, or an array of another program.
+
+    Args:
+        path: Zarr folder, or ``.npy``, ``.npz`` or ``.h5`` file with an array (time, column,
+            feature) or (sample, feature) of outputs in physical units.
+        store: the data that they are predictions of.
+        steps: (time,) steps of the store that an array of another program is of.
+        key: name of the array in an ``.npz`` or ``.h5`` file; not needed where it is the only one.
+
+    Raises:
+        ClimSimError: if it is neither, or of another size.
+    """
+    if path.is_dir():
+        return _stored(path)
+    values = _array(path, key)
+    size = OUTPUTS.size(store.n_levels)
+    expected = (steps.size, store.n_columns, size)
+    if values.size != np.prod(expected) or values.shape[-1] != size:
+        raise ClimSimError(
+            f"{path}: expected an array of shape {expected}, found {values.shape}: give the "
+            "predictions of the same split and stride"
+        )
+    card = ModelCard(interface=V2, n_levels=store.n_levels)
+    arrays = (values.reshape(expected),)
+    return StoredPredictions(path, card, {"source": path.name}, float("nan"), steps, arrays)
+
+
+def _stored(path: Path) -> StoredPredictions:
+    try:
+        group = zarr.open_group(path, mode="r")
+    except (OSError, ValueError, KeyError) as error:
+        raise ClimSimError(f"{path}: expected saved predictions, found no Zarr group") from error
+    if group.attrs.get("format") != FORMAT:
+        raise ClimSimError(
+            f"{path}: expected predictions of `evaluate offline save_predictions=`, found format "
+            f"{group.attrs.get('format')!r}"
+        )
+    metadata = json.loads(str(group.attrs["model_metadata"]))
+    names = [name for name in ("prediction", "confidence") if name in group]
+    held: Any = group
+    return StoredPredictions(
+        path,
+        ModelCard.from_json(metadata, str(path)),
+        metadata,
+        float(held.attrs["parameters"]),
+        held["step"][:].astype(np.intp),
+        tuple(held[name] for name in names),
+    )
+
+
+def _array(path: Path, key: str) -> Array:
+    """An array of a file that NumPy or netCDF4 reads, which HDF5 files are for."""
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, mmap_mode="r"))
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return np.asarray(arrays[_chosen(path, key, list(arrays.files))])
+        with netCDF4.Dataset(path) as file:
+            return np.ma.getdata(file[_chosen(path, key, list(file.variables))][:])
+    except (OSError, ValueError) as error:
+        raise ClimSimError(f"{path}: expected an array of predictions: {error}") from error
+
+
+def _chosen(path: Path, key: str, names: list[str]) -> str:
+    if key in names:
+        return key
+    if not key and len(names) == 1:
+        return names[0]
+    raise ClimSimError(
+        f"{path}: expected predictions_key to be one of {', '.join(names)}, found {key!r}"
+    )
