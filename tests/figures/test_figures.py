@@ -242,8 +242,9 @@ def with_deaths(study):
 
 
 def test_growth_marks_what_leaves_the_panel_and_who_died_before_the_first_day(study):
-    dead = with_deaths(study)
-    figure = draw(dead, "rmse_growth")
+    dead = replace(with_deaths(study), seed_lines=True)
+    with styled():
+        figure = figure_table()["rmse_growth"].draw(dead, "state")
     ax = figure.axes[0]
     arrow = next(x for x in ax.lines if x.get_marker() == "^" and len(x.get_xydata()) == 1)
     crosses = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "x"]

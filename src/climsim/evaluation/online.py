@@ -20,6 +20,7 @@ from climsim.evaluation.derived import with_sums
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online_dataset import (
     AXES,
+    EXTERNAL,
     FLOOR,
     MEMBER,
     REFERENCE,
@@ -69,6 +70,7 @@ class OnlineConfig:
         tropopause: ``coupler`` (the paper's: the coupler's rule, mean by mean) or ``wmo``.
         month_weights: ``equal`` (the paper's) or ``length``, of the means in a time mean.
         first_month: ``left_out`` of zonal biases over months (the paper's), or ``counted``.
+        external: folders of runs of other studies, which figures draw beside the members.
     """
 
     runs: tuple[Path, ...]
@@ -81,6 +83,7 @@ class OnlineConfig:
     tropopause: str = COUPLER
     month_weights: str = EQUAL
     first_month: str = LEFT_OUT
+    external: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         places = [folder.resolve() for folder in self.runs]
@@ -112,11 +115,13 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
         ClimSimError: if a folder is missing or a run lies on another grid than the reference.
     """
     references = {"reference": config.reference, "second_reference": config.second_reference}
-    claim(config.out, ONLINE_METRICS, references | {str(path): path for path in config.runs})
+    folders = (*config.runs, *config.external)
+    claim(config.out, ONLINE_METRICS, references | {str(path): path for path in folders})
     reference = RunHistory.open(config.reference)
     plan = make_plan(reference, config)
     rows = [Row(RunHistory.open(folder, allow_empty=True), MEMBER) for folder in config.runs]
     rows.append(Row(reference, REFERENCE))
+    rows += [Row(RunHistory.open(folder), EXTERNAL) for folder in config.external]
     if config.second_reference is not None:
         rows.append(Row(RunHistory.open(config.second_reference), FLOOR))
     for done, row in enumerate(rows, start=1):

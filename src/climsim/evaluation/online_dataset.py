@@ -23,9 +23,11 @@ from climsim.evaluation.precipitation import EDGES, QUANTILES, STEPS
 from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES
 from climsim.evaluation.score import Labelled, scores_of
 from climsim.evaluation.stability import alive_fraction, outcome_of
+from climsim.names import as_name
 
 MEMBER, REFERENCE, FLOOR = "member", "reference", "floor"
-"""Roles of a run: emulated physics, MMF1, MMF2."""
+EXTERNAL = "external"
+"""Roles of a run: emulated physics, MMF1, MMF2, another study's emulated physics."""
 AXES = {"h1": "day", "h0": "month"}
 """Axis of each history stream whose means are followed in time."""
 
@@ -100,6 +102,8 @@ class Row:
     def member(self) -> Member:
         """Name of the run."""
         names = {REFERENCE: "MMF1", FLOOR: "MMF2"}
+        if self.role == EXTERNAL:
+            return Member(as_name(self.run.folder.name), "", -1)
         return self.run.member if self.role == MEMBER else Member(names[self.role], "", -1)
 
 

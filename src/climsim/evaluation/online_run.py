@@ -44,6 +44,7 @@ PROFILES: Final[dict[str, tuple[str, str]]] = {
     "DQ3PHYS": ("kg kg-1 s-1", "physics tendency of cloud ice"),
     CONDENSATE_TENDENCY: ("kg kg-1 s-1", "physics tendency of cloud condensate"),
     "DUPHYS": ("m s-2", "physics tendency of zonal wind"),
+    "DVPHYS": ("m s-2", "physics tendency of meridional wind"),
 }
 """Compared fields with levels: unit and name in words, by their name in history files."""
 SURFACE: Final[dict[str, tuple[str, str]]] = {

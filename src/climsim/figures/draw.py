@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from climsim.figures.registry import FigureSpec, figure_table, one_variant
 from climsim.figures.style import styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
 from climsim.products import Kind, claim, noted
-from climsim.results.labels import recipe_label
-from climsim.results.quantities import QUANTITIES
+from climsim.results.filters import Filters, recipes_compared
 from climsim.results.study import NothingToDrawError, Study
 from climsim.stepping import Progress
-from climsim.validation import Checks, require
+from climsim.validation import Checks, one_of, require
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +59,14 @@ class FiguresConfig:
         only: names of the figures to draw, or ``path/to/file.py:FIGURE``; empty for all.
         formats: ``png``, ``pdf`` or both.
         dpi: resolution of the PNG files [pixels per inch]; a page of text is about 7 inches wide.
+        networks: networks that are drawn; empty for all.
+        recipes: recipes that are drawn; empty for all.
+        seeds: seeds that are drawn; empty for all.
+        years: first years of the coupled runs that are drawn; 0 for all. The online metrics must
+            hold time means over as many years.
+        compare: ``networks`` (a figure or panel for each recipe) or ``recipes`` (one for each
+            network).
+        seed_lines: whether a line is drawn for each seed instead of one for all with their range.
     """
 
     out: Path
@@ -68,6 +75,12 @@ class FiguresConfig:
     only: tuple[str, ...] = ()
     formats: tuple[str, ...] = ("png", "pdf")
     dpi: int = 200
+    networks: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    years: int = 0
+    compare: str = "networks"
+    seed_lines: bool = False
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
@@ -75,7 +88,20 @@ class FiguresConfig:
         holds = bool(self.formats) and set(self.formats) <= set(METADATA)
         require("formats", list(self.formats), holds, "png, pdf or both")
         Checks(self).whole("dpi", least=1)
+        one_of("compare", self.compare, ("networks", "recipes"))
+        _ = self.filters
         figure_table(self.only)
+
+    @property
+    def filters(self) -> Filters:
+        """Which part of the study is drawn."""
+        return Filters(self.networks, self.recipes, self.seeds, self.years)
+
+
+def shown_part(study: Study, config: FiguresConfig) -> Study:
+    """What of a study the figures show, and whether they compare networks or recipes."""
+    study = replace(config.filters.of(study), seed_lines=config.seed_lines)
+    return recipes_compared(study) if config.compare == "recipes" else study
 
 
 def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Path:
@@ -94,7 +120,7 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     inputs = (*config.offline, *([config.online] if config.online else []))
     figures = figure_table(config.only)
     claim(config.out, _kind_of({*figures, *figure_table()}), {str(path): path for path in inputs})
-    study = Study.open(config.offline, config.online)
+    study = shown_part(Study.open(config.offline, config.online), config)
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, Any]] = []
@@ -139,12 +165,7 @@ def heading(spec: FigureSpec, study: Study, variant: str) -> str:
     """Title of a figure with the name of its variant, where there is more than an unnamed one."""
     if spec.variants is one_variant or not any(spec.variants(study)):
         return spec.title
-    return f"{spec.title}: {variant_label(variant)}"
-
-
-def variant_label(variant: str) -> str:
-    """Name of a variant in words: a quantity, a recipe, or itself."""
-    return QUANTITIES[variant].symbol if variant in QUANTITIES else recipe_label(variant)
+    return f"{spec.title}: {spec.label(variant)}"
 
 
 def _save(figure: Figure, name: str, kind: str, config: FiguresConfig) -> str:

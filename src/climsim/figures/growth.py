@@ -9,7 +9,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from climsim.evaluation.stability import UNSTABLE
 from climsim.figures.panels import (
@@ -18,12 +18,14 @@ from climsim.figures.panels import (
     network_handles,
     network_line,
     panel_grid,
+    seed_band,
 )
-from climsim.figures.remarks import BEYOND, line_ends
+from climsim.figures.remarks import BEYOND, line_ends, not_shown
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
 from climsim.notation import written
 from climsim.results.labels import recipe_label
 from climsim.results.measures import Measure
+from climsim.results.seeds import groups_of
 from climsim.results.selection import defined, each, of_recipe, online_members
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import TimeAxis, time_axis
@@ -32,6 +34,11 @@ _FLOOR = (
     "Black, dashed: a second run with the full physics from a perturbed start (MMF2): its distance "
     "from MMF1 is internal variability, below which no difference means anything."
 )
+_BANDS = (
+    "Shading: range over seeds; lines: the seed nearest to their median{by}. Numbers: seeds that "
+    "survived, of all, in the colour of the network."
+)
+_BY_DISTANCE = " in mean distance from MMF2"
 Panel = tuple[str, str]
 """A field, and the recipe that the panel shows."""
 
@@ -51,23 +58,74 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         raise NothingToDrawError("no run shares a period with the reference")
     figure, axes = panel_grid(len(panels), columns, 1.75, width=7.2, sharex=True)
     x = axis.elapsed(members)
-    several = len({recipe for _, recipe in panels}) > 1
+    several, bands = len({recipe for _, recipe in panels}) > 1, seeds_as_band(study, members)
     for i, (ax, (name, recipe)) in enumerate(zip(axes, panels, strict=True)):
         shown, measure = of_recipe(members, recipe), axis.growth(name)
-        top = _top(shown, measure)
-        arrows = 0
-        for run in each(shown):
-            y = measure.shown(run).values
-            arrows += _run_line(ax, (x, y), run, axis, top, arrows)
+        top = None if bands else _top(shown, measure)
+        if bands:
+            _seed_bands(ax, x, study, shown, measure)
+        else:
+            _seed_lines(ax, x, shown, measure, axis, top)
         _floor_line(ax, x, study, measure)
         written = measure.quantity
         head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)
         ax.set_ylabel(f"RMSE ({written.unit})")
         ax.set_xlim(left=0)
-        ax.set_ylim(bottom=0, top=top)
+        if not bands:
+            ax.set_ylim(bottom=0, top=top)
     label_time(axes, columns, axis.name)
-    legend_below(figure, legend_handles(study))
+    legend_below(figure, legend_handles(study, crosses=not bands))
     return figure
+
+
+def seeds_as_band(study: Study, members: xarray.Dataset) -> bool:
+    """Whether seeds are drawn as one line with their range: where a network has several of them."""
+    return not study.seed_lines and len(groups_of(members)) < members.sizes["run"]
+
+
+def _seed_lines(
+    ax: Axes,
+    x: np.ndarray,
+    shown: xarray.Dataset,
+    measure: Measure,
+    axis: TimeAxis,
+    top: float | None,
+) -> None:
+    """Draw a line for each run."""
+    arrows = 0
+    for run in each(shown):
+        y = measure.shown(run).values
+        arrows += _run_line(ax, (x, y), run, axis, top, arrows)
+
+
+def _seed_bands(
+    ax: Axes, x: np.ndarray, study: Study, shown: xarray.Dataset, measure: Measure
+) -> None:
+    """Draw the range over the seeds of each network, a line for the median seed, and who survived.
+
+    A seed survived if it has a value for every period.
+    """
+    floor = study.floor()
+    against = measure.shown(floor).values if floor is not None and measure.key in floor else None
+    for i, group in enumerate(groups_of(shown)):
+        style = network_style(group[0])
+        chosen = np.flatnonzero(shown["network"].values == group[0])
+        values = measure.shown(shown.isel(run=chosen)).values
+        seed_band(ax, x, values, group[0], against)
+        alive = int(np.isfinite(values).all(axis=1).sum())
+        ax.text(
+            0.02 + 0.13 * i,
+            0.97,
+            f"{alive}/{len(values)}",
+            color=style.colour,
+            fontsize=6,
+            va="top",
+            transform=ax.transAxes,
+        )
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
@@ -79,7 +137,11 @@ def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     known = defined(shown, axis.growth(panels[0][0]).key)
     names = [(axis.growth(name), recipe) for name, recipe in panels]
     beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n.key in shown)
-    remarks = [*line_ends(study, shown, known, axis.name), *([BEYOND] if beyond else [])]
+    if seeds_as_band(study, members):
+        by = "" if study.floor() is None else _BY_DISTANCE
+        remarks = [_BANDS.format(by=by), *not_shown(study, shown, known)]
+    else:
+        remarks = [*line_ends(study, shown, known, axis.name), *([BEYOND] if beyond else [])]
     if study.floor() is None:
         return [
             *remarks,
@@ -192,12 +254,13 @@ def _floor_line(ax: Axes, x: np.ndarray, study: Study, measure: Measure) -> None
         ax.plot(x, measure.shown(floor), color=MMF_COLOUR, linestyle=FLOOR_DASHES, linewidth=1.4)
 
 
-def legend_handles(study: Study, reference: bool = False) -> list[Line2D]:
+def legend_handles(study: Study, reference: bool = False, crosses: bool = True) -> list[Line2D]:
     """Legend entries of the networks of the online members, and of the runs with full physics.
 
     Args:
         study: its metrics.
         reference: whether the reference run is drawn too.
+        crosses: whether the ends of unstable runs are marked, beside runs that are not.
     """
     members = online_members(study)
     handles = network_handles(members["network"].values.tolist())
@@ -206,7 +269,7 @@ def legend_handles(study: Study, reference: bool = False) -> list[Line2D]:
     if study.floor() is not None:
         label = network_style("MMF2").label
         handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
-    if not reference and (members["status"] == UNSTABLE).any():
+    if crosses and not reference and (members["status"] == UNSTABLE).any():
         cross = Line2D([], [], color="#444444", marker="x", ms=6, linestyle="", label="unstable")
         handles.append(cross)
     return handles

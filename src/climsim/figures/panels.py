@@ -26,6 +26,7 @@ from climsim.figures.style import (
     network_style,
 )
 from climsim.results.labels import label_of, recipe_label
+from climsim.results.seeds import median_seed
 from climsim.results.study import NothingToDrawError
 
 _HPA = 100.0
@@ -256,6 +257,32 @@ def network_line(network: str, size: int, **style: Any) -> dict[str, Any]:
     look = network_style(network)
     cue = {"marker": look.marker or None, "markevery": mark_every(size, network), "markersize": 2.8}
     return {"color": look.colour, "linewidth": 1.0} | cue | style
+
+
+def seed_band(
+    ax: Axes,
+    x: NDArray[np.floating],
+    values: NDArray[np.floating],
+    network: str,
+    floor: NDArray[np.floating] | None = None,
+) -> None:
+    """Draw the range over the seeds of a network, and the line of its median seed.
+
+    Args:
+        ax: panel.
+        x: (point,) horizontal coordinate.
+        values: (seed, point) in the display unit; NaN where a seed has none.
+        network: gives colour and marker.
+        floor: what the median seed is sought by, see `climsim.results.seeds.median_seed`.
+    """
+    seed = median_seed(values, floor)
+    if seed is None:
+        return
+    line = network_line(network, x.size)
+    known = np.isfinite(values).any(axis=0)
+    low, high = (f(values[:, known], axis=0) for f in (np.nanmin, np.nanmax))
+    ax.fill_between(x[known], low, high, color=line["color"], alpha=0.15, lw=0)
+    ax.plot(x, values[seed], **line)
 
 
 def unique(values: Iterable[str]) -> list[str]:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
 from climsim.registry import Registry
+from climsim.results.labels import recipe_label
+from climsim.results.quantities import QUANTITIES
 from climsim.results.study import Study
 
 
@@ -21,6 +23,11 @@ def one_variant(study: Study) -> tuple[str, ...]:
 def no_remarks(study: Study, variant: str) -> list[str]:
     """A caption that is the same for every study."""
     return []
+
+
+def variant_label(variant: str) -> str:
+    """Name of a variant in words: a quantity, a recipe, or itself."""
+    return QUANTITIES[variant].symbol if variant in QUANTITIES else recipe_label(variant)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class FigureSpec:
         variants: which versions a study asks for (such as one for each recipe).
         remarks: sentences that the caption has for this study and variant, once it is drawn: what
             its lines and marks are, and which members are missing.
+        label: name of a variant in words.
     """
 
     name: str
@@ -45,6 +53,7 @@ class FigureSpec:
     draw: Callable[[Study, str], Figure]
     variants: Callable[[Study], tuple[str, ...]] = one_variant
     remarks: Callable[[Study, str], list[str]] = no_remarks
+    label: Callable[[str], str] = variant_label
 
 
 def _of_user(name: str, spec: object) -> FigureSpec:

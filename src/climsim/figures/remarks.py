@@ -6,6 +6,7 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from climsim.evaluation.definitions import WMO
 from climsim.notation import days
 from climsim.results.labels import member_names
 from climsim.results.seeds import groups_of
@@ -108,15 +109,16 @@ def too_short(study: Study) -> list[str]:
     ]
 
 
-def seed_range(data: xarray.Dataset | None) -> list[str]:
+def seed_range(data: xarray.Dataset | None, lines: str = "means") -> list[str]:
     """That shading is the range over seeds, where any network and recipe has several."""
     if data is None or len(groups_of(data)) == data["network"].size:
         return []
-    return ["Lines are means over seeds, shading their range."]
+    return [f"Lines are {lines} over seeds, shading their range."]
 
 
 def tropopause(study: Study) -> list[str]:
     """What the line in sections is, where it is known."""
     if study.online is None or "tropopause" not in study.online:
         return []
-    return ["The line is the lapse-rate tropopause of MMF1 (zonal mean)."]
+    rule = "lapse-rate rule" if study.online.attrs.get("tropopause") == WMO else "coupler's rule"
+    return [f"The line is the tropopause of MMF1 (zonal mean, by the {rule})."]

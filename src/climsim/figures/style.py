@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import matplotlib
 
-from climsim.results.labels import network_label
+from climsim.results.labels import RECIPE_LABELS, network_label
 
 MMF_COLOUR: Final = "#000000"
 SINGLE_WIDTH: Final = 3.5
@@ -48,6 +48,22 @@ NETWORK_STYLES: Final[dict[str, LineStyle]] = {
     "MMF1": LineStyle(network_label("MMF1"), MMF_COLOUR, ""),
     "MMF2": LineStyle(network_label("MMF2"), MMF_COLOUR, ""),
 }
+RECIPE_MARKERS: Final = {
+    "standard": "o",
+    "conf_loss": "*",
+    "diff_loss": "^",
+    "multirep": "v",
+    "v6": "D",
+}
+"""Points of a figure whose colours are networks."""
+_RECIPE_COLOURS: Final = {
+    "standard": "#444444",
+    "conf_loss": "#1b9e77",
+    "diff_loss": "#d95f02",
+    "multirep": "#7570b3",
+    "v6": "#e7298a",
+}
+"""Lines of a figure that compares recipes."""
 RECIPE_DASHES: Final = {
     "standard": "-",
     "conf_loss": "--",
@@ -64,9 +80,14 @@ _SPARE_MARKERS = ("X", "<", ">", "p", "h")
 
 
 def network_style(name: str) -> LineStyle:
-    """Style of a network; one that is not in the table gets a spare colour by its name."""
+    """Style of a network, or of a recipe where figures compare these.
+
+    A name that is not in the tables gets a spare colour by its letters.
+    """
     if name in NETWORK_STYLES:
         return NETWORK_STYLES[name]
+    if name in _RECIPE_COLOURS:
+        return LineStyle(RECIPE_LABELS[name], _RECIPE_COLOURS[name], RECIPE_MARKERS[name])
     spare = sum(name.encode()) % len(_SPARE)
     return LineStyle(name, _SPARE[spare], _SPARE_MARKERS[spare])
 

@@ -34,12 +34,12 @@ RECIPE_LABELS: Final = {
 
 def network_label(name: str) -> str:
     """Name of a network in words; one that is not in the table goes by its own."""
-    return NETWORK_LABELS.get(name, name)
+    return (NETWORK_LABELS | RECIPE_LABELS).get(name, name) if name else name
 
 
 def recipe_label(name: str) -> str:
-    """Name of a recipe in words."""
-    return RECIPE_LABELS.get(name, name)
+    """Name of a recipe in words; of a network, where figures compare recipes."""
+    return (RECIPE_LABELS | NETWORK_LABELS).get(name, name)
 
 
 def member_label(network: str, recipe: str, seed: int | None = None) -> str:

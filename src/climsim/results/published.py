@@ -20,6 +20,30 @@ PUBLISHED: Final[dict[Measure, tuple[str, float]]] = {
 
 Source: Hu et al. 2025 (as cited by Lin et al. 2025).
 """
+STATE_OF_THE_ART: Final[dict[str, float]] = {
+    "T": 0.98,
+    "Q": 0.25,
+    "CLDLIQ": 5.39,
+    "CLDICE": 2.09,
+    "U": 1.68,
+    "V": 0.77,
+}
+"""Global RMSE of five-year means of the best run before the study, by field.
+
+In the units of `climsim.results.quantities`: K, g kg-1, mg kg-1, m s-1. Source: Lin et al. 2025,
+from the runs of Hu et al. 2025.
+"""
+
+
+def beats_state_of_the_art(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:
+    """Which members (run,) have a smaller RMSE of the time mean of a field, to two digits.
+
+    Args:
+        members: online metrics along ``run``.
+        name: one of `STATE_OF_THE_ART`.
+    """
+    rounded = np.round(Measure("rmse_mean", name).shown(members).values, 2)
+    return np.asarray(rounded < STATE_OF_THE_ART[name])
 
 
 def beats_published(members: xarray.Dataset) -> NDArray[np.bool_]:

@@ -61,7 +61,9 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "DQ1PHYS": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
     "DQ2PHYS": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
     "DQ3PHYS": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
+    "DQnPHYS": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
     "DUPHYS": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
+    "DVPHYS": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
     "PRECT": Quantity("precipitation", "mm day$^{-1}$", 1e3 * _DAY),
     "TMQ": Quantity("precipitable water", "kg m$^{-2}$"),
     "T_lowest": Quantity("T, lowest level", "K"),
@@ -72,6 +74,16 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "SHFLX": Quantity("sensible heat flux", "W m$^{-2}$"),
 }
 """By the name in the metrics."""
+FIELD_PAIRS: Final[dict[str, tuple[str, ...]]] = {
+    "state": ("T", "Q"),
+    "winds": ("U", "V"),
+    "clouds": ("CLDLIQ", "CLDICE"),
+    "tendencies": ("DTPHYS", "DQ1PHYS"),
+    "phases": ("DQ2PHYS", "DQ3PHYS"),
+    "momentum": ("DUPHYS", "DVPHYS"),
+    "condensate": ("DQnPHYS",),
+}
+"""Fields that are drawn together, by the name of the figure's variant."""
 
 
 def quantity(name: str) -> Quantity:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray
 
+from climsim.arrays import Array
 from climsim.evaluation.members import NETWORKS, RECIPES
 
 Group = tuple[str, str]
@@ -19,12 +20,14 @@ class SeedRange:
 
     Attributes:
         mean: mean over the seeds for which it is defined; NaN where it is for none.
+        median: median over these.
         low: smallest value.
         high: largest value.
         count: number of seeds.
     """
 
     mean: xarray.DataArray
+    median: xarray.DataArray
     low: xarray.DataArray
     high: xarray.DataArray
     count: int
@@ -35,10 +38,11 @@ def groups_of(data: xarray.Dataset | xarray.DataArray) -> list[Group]:
     pairs = dict.fromkeys(
         zip(data["network"].values.tolist(), data["recipe"].values.tolist(), strict=True)
     )
-    return sorted(pairs, key=lambda g: (_rank(g[1], RECIPES), g[1], _rank(g[0], NETWORKS), g[0]))
+    return sorted(pairs, key=lambda g: (_rank(g[1]), g[1], _rank(g[0]), g[0]))
 
 
-def _rank(name: str, order: tuple[str, ...]) -> int:
+def _rank(name: str) -> int:
+    order = (*NETWORKS, *RECIPES)
     return order.index(name) if name in order else len(order)
 
 
@@ -55,4 +59,33 @@ def over_seeds(values: xarray.DataArray, group: Group, floor: float | None = Non
     part = values.isel({axis: np.flatnonzero(chosen.values)})
     if floor is not None:
         part = part.where(~(part < floor), floor)
-    return SeedRange(part.mean(axis), part.min(axis), part.max(axis), part.sizes[axis])
+    return SeedRange(
+        part.mean(axis), part.median(axis), part.min(axis), part.max(axis), part.sizes[axis]
+    )
+
+
+def median_seed(values: Array, floor: Array | None = None) -> int | None:
+    """Position of the seed that stands for all of a group in a line.
+
+    Without a floor, the seed with the smallest mean distance from the median over seeds; with one,
+    the seed whose mean distance from the floor is nearest to the median of these distances.
+    Source: the figures of Lin et al. 2025.
+
+    Args:
+        values: (seed, ...) of the group.
+        floor: (...) of the second run with full physics.
+
+    Returns:
+        None where no seed has a value.
+    """
+    flat = values.reshape(len(values), -1)
+    known = np.flatnonzero(np.isfinite(flat).any(axis=1))
+    if not known.size:
+        return None
+    points = np.isfinite(flat).any(axis=0)
+    found = flat[np.ix_(known, points)]
+    about = np.nanmedian(found, axis=0) if floor is None else floor.ravel()[points]
+    distance = np.nanmean(np.abs(found - about), axis=1)
+    if floor is not None:
+        distance = np.abs(distance - np.nanmedian(distance))
+    return int(known[np.nanargmin(distance)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import xarray
@@ -19,6 +19,42 @@ def scored_profiles(study: Study) -> list[str]:
     """Tendencies that the offline metrics hold, in the order in which they are shown."""
     assert study.offline is not None
     return [name for name in SCORED_PROFILES if f"r2_{name}" in study.offline]
+
+
+def network_means(offline: xarray.Dataset, key: str, recipe: str) -> dict[str, xarray.DataArray]:
+    """A score of the seed-averaged prediction of each network under a recipe.
+
+    That of an ensemble over seeds where one was scored; else the mean over seeds, which is the same
+    for a bias over fixed samples.
+
+    Args:
+        offline: metrics joined along ``member``.
+        key: name of the saved variable.
+        recipe: name of the recipe.
+    """
+    found = {}
+    for network in dict.fromkeys(group[0] for group in groups_of(offline)):
+        chosen = (offline["network"] == network).values & (offline["recipe"] == recipe).values
+        ensembles = chosen & (offline["seed"] < 0).values
+        rows = np.flatnonzero(ensembles if ensembles.any() else chosen)
+        if rows.size:
+            found[str(network)] = offline[key].isel(member=rows).mean("member", keep_attrs=True)
+    return found
+
+
+def extremes(
+    means: Mapping[str, xarray.DataArray],
+) -> tuple[xarray.DataArray, xarray.DataArray]:
+    """Cell by cell the value of smallest and of largest magnitude over networks; NaN where none is.
+
+    Args:
+        means: values of each network, on the same axes.
+    """
+    stack = xarray.concat(list(means.values()), "network", coords="minimal", compat="override")
+    size = abs(stack)
+    known = size.notnull().any("network")
+    least, most = size.fillna(np.inf).argmin("network"), size.fillna(-np.inf).argmax("network")
+    return tuple(stack.isel(network=at).where(known) for at in (least, most))  # type: ignore
 
 
 def online_members(study: Study) -> xarray.Dataset:

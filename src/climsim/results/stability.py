@@ -31,16 +31,17 @@ def tests_survival(runs: xarray.Dataset) -> NDArray[np.bool_]:
 def comparable(runs: xarray.Dataset) -> NDArray[np.bool_]:
     """Which runs (run,) may be compared by their time means.
 
-    Those that stayed stable, or became unstable after all that the mean is over, and whose mean is
-    as long as the longest of these: shorter means are nearer to the start that all runs share,
-    which flatters them. None where every run died before.
+    Those that stayed stable, or became unstable after the years that the mean is over, and whose
+    mean is as long as the longest of these: shorter means are nearer to the start that all runs
+    share, which flatters them. None where every run died before.
 
     Args:
         runs: online metrics along ``run``.
     """
-    window = float(runs.attrs.get("mean_window", np.inf))
-    whole = runs["mean_days"].values >= window - _SAME_LENGTH
-    return _longest(runs, ~became_unstable(runs) | whole)
+    stable = ~became_unstable(runs)
+    if runs.attrs.get("years", 0):
+        stable |= runs["mean_days"].values >= runs.attrs["mean_window"] - _SAME_LENGTH
+    return _longest(runs, stable)
 
 
 def leading(runs: xarray.Dataset) -> NDArray[np.bool_]:

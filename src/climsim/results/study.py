@@ -12,7 +12,7 @@ import numpy as np
 import xarray
 
 from climsim.errors import ClimSimError
-from climsim.evaluation.online_dataset import FLOOR, MEMBER, REFERENCE
+from climsim.evaluation.online_dataset import EXTERNAL, FLOOR, MEMBER, REFERENCE
 from climsim.evaluation.saved import open_metrics
 from climsim.names import check_name
 from climsim.system import refusal
@@ -32,10 +32,12 @@ class Study:
     Attributes:
         offline: offline metrics joined along ``member``, or None.
         online: online metrics along ``run``, or None.
+        seed_lines: whether figures draw a line for each seed where they have one for all.
     """
 
     offline: xarray.Dataset | None
     online: xarray.Dataset | None
+    seed_lines: bool = False
 
     @classmethod
     def open(cls, offline: Sequence[Path], online: Path | None) -> Study:
@@ -64,6 +66,10 @@ class Study:
         """Online metrics of the second run with full physics, without the axis ``run``."""
         found = self._role(FLOOR)
         return None if found is None else found.isel(run=0)
+
+    def external(self) -> xarray.Dataset | None:
+        """Online metrics of runs of other studies; None where there are none."""
+        return self._role(EXTERNAL)
 
     def _role(self, role: str) -> xarray.Dataset | None:
         if self.online is None:

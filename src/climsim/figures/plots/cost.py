@@ -10,47 +10,103 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.panels import head, legend_below, panel_grid, unique
+from climsim.figures.panels import head, legend_below, unique
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown
-from climsim.figures.style import network_style
+from climsim.figures.style import RECIPE_MARKERS, network_style
 from climsim.results.cost import Cost, member_costs
-from climsim.results.quantities import quantity
+from climsim.results.labels import recipe_label
+from climsim.results.measures import Measure
+from climsim.results.published import STATE_OF_THE_ART
+from climsim.results.seeds import groups_of
 from climsim.results.selection import defined, each, online_members, with_mean
 from climsim.results.stability import comparable
 from climsim.results.study import NothingToDrawError, Study
 
-_NAMES = ("T", "Q")
-_AXES = {"sypd": "simulated years per day", "training_hours": "training time (h)"}
-_SIZES = (8.0, 70.0)
-"""Areas of the points of 1e5 and of 1e8 parameters [points squared]."""
-_LEAST, _MOST = 5, 8
-"""Powers of ten of the numbers of parameters that the areas tell apart."""
+_NAMES = tuple(STATE_OF_THE_ART)
+_BARS = {"parameters": "trainable parameters", "training_hours": "training time (h)"}
+_COLUMNS = 3
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw RMSE of the time mean against speed and, where known, training time."""
+    """Draw RMSE of the time mean against speed; below, parameters and training time by recipe."""
     members = with_mean(online_members(study), "rmse_mean_T")
     costs = member_costs(study)
-    shown = [(key, name) for key in _AXES for name in _NAMES if _known(members, costs, key)]
-    if not shown:
+    names = [n for n in _NAMES if defined(members, f"rmse_mean_{n}").any()]
+    scatter = names if np.isfinite(members["sypd"].values).any() else []
+    bars = [key for key in _BARS if any(np.isfinite(getattr(c, key)) for c in costs.values())]
+    if not scatter and not bars:
         raise NothingToDrawError("no run recorded its speed, and no model its training time")
-    figure, axes = panel_grid(len(shown), 2, 2.3, width=7.2)
-    for i, (ax, (key, name)) in enumerate(zip(axes, shown, strict=True)):
-        for run, leads in zip(each(members), comparable(members), strict=True):
-            _point(ax, run, name, key, costs, filled=bool(leads))
-        ax.set_xlim(left=0)
-        ax.set_ylim(bottom=0)
-        ax.set_xlabel(_AXES[key])
-        ax.set_ylabel(f"RMSE of {quantity(name).label}")
-        ax.grid(visible=True)
-        head(ax, quantity(name).symbol, i)
-    networks = unique(members["network"].values.tolist())
-    handles = [*_network_keys(networks), *_size_keys(costs)]
-    if not comparable(members).all():
-        handles.append(_key("unstable, or shorter mean", "#888888", "o", 5.0, filled=False))
-    legend_below(figure, handles, 5)
+    rows = -(-len(scatter) // _COLUMNS)
+    figure = Figure(figsize=(7.2, 2.1 * rows + 1.6 * len(bars) + 0.7), layout="constrained")
+    heights = [*[1.0] * rows, *[0.75] * len(bars)]
+    grid = figure.add_gridspec(len(heights), _COLUMNS, height_ratios=heights)
+    for i, name in enumerate(scatter):
+        _speed(figure.add_subplot(grid[divmod(i, _COLUMNS)]), study, members, name, i)
+    for i, key in enumerate(bars):
+        ax = figure.add_subplot(grid[rows + i, :])
+        _cost_bars(ax, study, costs, key)
+        head(ax, _BARS[key], len(scatter) + i)
+    legend_below(figure, _handles(members), 5)
     return figure
+
+
+def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: int) -> None:
+    """Draw speed against the error of one field: colours are networks, markers recipes."""
+    measure = Measure("rmse_mean", name)
+    for run, leads in zip(each(members), comparable(members), strict=True):
+        colour = network_style(str(run["network"].values)).colour
+        marker = RECIPE_MARKERS.get(str(run["recipe"].values), "o")
+        ax.scatter(
+            float(measure.shown(run)),
+            float(run["sypd"]),
+            s=44 if marker == "*" else 22,
+            marker=marker,
+            facecolor=colour if leads else "none",
+            edgecolor="white" if leads else colour,
+            linewidth=0.4 if leads else 0.9,
+        )
+    ax.axvline(STATE_OF_THE_ART[name], color="#888888", linestyle="--", linewidth=0.9)
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel(f"RMSE ({measure.quantity.unit})")
+    ax.set_ylabel("simulated years per day" if number % _COLUMNS == 0 else "")
+    ax.grid(visible=True)
+    head(ax, measure.quantity.symbol, number)
+
+
+def _cost_bars(ax: Axes, study: Study, costs: Mapping[str, Cost], key: str) -> None:
+    """Draw what a network costs under each recipe, mean over its seeds."""
+    assert study.offline is not None
+    groups = groups_of(study.offline)
+    recipes, networks = (unique(g[k] for g in groups) for k in (1, 0))
+    width = 0.8 / len(networks)
+    labels = study.offline["member"].values.astype(str)
+    for network, recipe in groups:
+        chosen = (study.offline["network"] == network) & (study.offline["recipe"] == recipe)
+        values = [getattr(costs[label], key) for label in labels[chosen.values]]
+        at = recipes.index(recipe) + (networks.index(network) - (len(networks) - 1) / 2) * width
+        ax.bar(at, np.mean(values), width, color=network_style(network).colour)
+    ax.set_xticks(range(len(recipes)), [recipe_label(name) for name in recipes])
+    ax.grid(visible=True, axis="y")
+
+
+def _handles(members: xarray.Dataset) -> list[Line2D]:
+    """Colours of networks, markers of recipes, the state of the art, and hollow points."""
+    networks, recipes = (unique(members[key].values.tolist()) for key in ("network", "recipe"))
+    handles = [_key(network_style(n).label, network_style(n).colour, "s") for n in networks]
+    handles += [_key(recipe_label(r), "#888888", RECIPE_MARKERS.get(r, "o")) for r in recipes]
+    handles.append(Line2D([], [], color="#888888", linestyle="--", label="state of the art"))
+    if not comparable(members).all():
+        handles.append(_key("unstable, or shorter mean", "#888888", "o", filled=False))
+    return handles
+
+
+def _key(label: str, colour: str, marker: str, filled: bool = True) -> Line2D:
+    line = Line2D([], [], color=colour, marker=marker, markersize=5, linestyle="", label=label)
+    line.set_markeredgewidth(0 if filled else 0.9)
+    line.set_markerfacecolor(colour if filled else "none")
+    return line
 
 
 def remarks(study: Study, variant: str) -> list[str]:
@@ -62,69 +118,13 @@ def remarks(study: Study, variant: str) -> list[str]:
     return [*found, *not_shown(study, members, known)]
 
 
-def _known(members: xarray.Dataset, costs: Mapping[str, Cost], key: str) -> bool:
-    return any(np.isfinite(_value(run, key, costs)) for run in each(members))
-
-
-def _value(run: xarray.Dataset, key: str, costs: Mapping[str, Cost]) -> float:
-    if key == "training_hours":
-        return costs[str(run["run"].values)].training_hours
-    return float(run[key])
-
-
-def _point(
-    ax: Axes, run: xarray.Dataset, name: str, key: str, costs: Mapping[str, Cost], *, filled: bool
-) -> None:
-    style = network_style(str(run["network"].values))
-    ax.scatter(
-        _value(run, key, costs),
-        float(quantity(name).shown(run[f"rmse_mean_{name}"])),
-        s=_area(costs[str(run["run"].values)].parameters),
-        facecolor=style.colour if filled else "none",
-        marker=style.marker,
-        edgecolor="white" if filled else style.colour,
-        linewidth=0.4 if filled else 0.9,
-    )
-
-
-def _area(parameters: float) -> float:
-    """Area of a point, by the logarithm of the number of parameters from 1e5 to 1e8."""
-    if not np.isfinite(parameters):
-        return _SIZES[0]
-    share = np.clip((np.log10(parameters) - _LEAST) / (_MOST - _LEAST), 0, 1)
-    return float(_SIZES[0] + share * (_SIZES[1] - _SIZES[0]))
-
-
-def _network_keys(networks: list[str]) -> list[Line2D]:
-    styles = [network_style(name) for name in networks]
-    return [_key(s.label, s.colour, s.marker, 5.0) for s in styles]
-
-
-def _size_keys(costs: Mapping[str, Cost]) -> list[Line2D]:
-    """What the areas of the points mean; nothing where no size is known."""
-    if not any(np.isfinite(cost.parameters) for cost in costs.values()):
-        return []
-    sizes = [cost.parameters for cost in costs.values() if np.isfinite(cost.parameters)]
-    low, high = np.floor(np.log10(min(sizes))), np.ceil(np.log10(max(sizes)))
-    powers = [int(p) for p in np.arange(low, high + 1) if _LEAST <= p <= _MOST]
-    return [_key(f"10$^{p}$ parameters", "#888888", "o", _area(10.0**p) ** 0.5) for p in powers]
-
-
-def _key(label: str, colour: str, marker: str, size: float, filled: bool = True) -> Line2D:
-    line = Line2D([], [], color=colour, marker=marker, markersize=size, linestyle="", label=label)
-    line.set_markeredgewidth(0 if filled else 0.9)
-    line.set_markerfacecolor(colour if filled else "none")
-    return line
-
-
 FIGURE = FigureSpec(
     "cost",
     60,
     "Error against speed and training time",
-    "Mass-weighted RMSE of the time mean against simulated years per day of wall time (of the "
-    "machine that each run was on) and, where the model files say it, against the wall time of "
-    "the training. The area of a point grows with the logarithm of the number of trainable "
-    "parameters.",
+    "Mass-weighted RMSE of the time mean of six fields, and simulated years per day of wall time "
+    "(of the machine that each run was on); dashed: the state of the art. Below, where the model "
+    "files say it, trainable parameters and wall time of the training, mean over seeds.",
     draw,
     remarks=remarks,
 )

@@ -1,69 +1,80 @@
-"""Offline bias of the moistening by percentile of precipitation."""
+"""Offline bias of the moistening without rain and by decile of predicted rain."""
 
 from __future__ import annotations
 
-import numpy as np
+import matplotlib
+import xarray
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from climsim.figures.panels import (
-    colour_bar,
-    head,
-    panel_grid,
-    pressure_axis,
-    symmetric_limit,
-)
+from climsim.figures.panels import head, legend_below, panel_grid, pressure_axis
+from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
-from climsim.figures.style import DIVERGING, UNDEFINED_COLOUR, literal
-from climsim.results.labels import label_of
+from climsim.figures.style import SEQUENTIAL, literal, network_style
 from climsim.results.quantities import quantity
-from climsim.results.ranking import smallest_and_largest
+from climsim.results.selection import extremes, network_means
 from climsim.results.study import NothingToDrawError, Study
 
 _NAME = "ptend_q0001"
+_KEY = f"bias_by_predicted_precipitation_{_NAME}"
 _HPA = 100.0
+_WORDS = ("smallest over networks", "largest over networks")
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw percentile-pressure sections of the bias for the smallest and the largest bias."""
+    """Draw the bias by level, a line for each decile: every network, then their extremes."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
-    chosen = smallest_and_largest(study.offline, _NAME)
-    if not chosen:
-        raise NothingToDrawError("no member has a defined bias of moistening")
-    written = quantity(_NAME)
-    biases = written.shown(study.offline[f"bias_by_precipitation_{_NAME}"]).isel(member=chosen)
-    limit = symmetric_limit(biases)
-    figure, axes = panel_grid(len(chosen), 2, 2.6, width=7.2 if len(chosen) > 1 else 4.5)
-    labels = [literal(str(p)) for p in biases["percentile"].values]
-    pressure = biases["pressure"].values
-    mesh = None
-    for i, ax in enumerate(axes):
-        bias = biases.isel(member=i)
-        ax.set_facecolor(UNDEFINED_COLOUR)
-        mesh = ax.pcolormesh(
-            np.arange(len(labels)),
-            pressure / _HPA,
-            np.ma.masked_invalid(bias.transpose("level", "percentile").values),
-            vmin=-limit,
-            vmax=limit,
-            cmap=DIVERGING,
-            shading="nearest",
-            rasterized=True,
-        )
-        ax.set_xticks(np.arange(len(labels)), labels, rotation=60, ha="right")
-        ax.set_xlabel("percentile of precipitation")
-        pressure_axis(ax, pressure, label=i == 0)
-        head(ax, label_of(bias), i)
-    colour_bar(figure, mesh, axes, f"bias of {written.label}")
+    means = network_means(study.offline, _KEY, variant)
+    panels = {network_style(network).label: values for network, values in means.items()}
+    if len(means) > 1:
+        panels |= dict(zip(_WORDS, extremes(means), strict=True))
+    figure, axes = panel_grid(len(panels), 4, 2.3, width=7.2, sharex=True)
+    for i, (ax, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
+        _deciles(ax, values)
+        pressure_axis(ax, values["pressure"].values, label=i % 4 == 0)
+        ax.set_xlabel(quantity(_NAME).unit)
+        ax.grid(visible=True)
+        head(ax, title, i)
+    labels = [literal(str(label)) for label in study.offline["rain_decile"].values]
+    legend_below(figure, [_key(i, label, len(labels)) for i, label in enumerate(labels)], 6)
     return figure
+
+
+def _deciles(ax: Axes, values: xarray.DataArray) -> None:
+    shown = quantity(_NAME).shown(values).transpose("rain_decile", "level")
+    for i, line in enumerate(shown):
+        ax.plot(line, values["pressure"] / _HPA, color=_colour(i, len(shown)), linewidth=1.0)
+
+
+def _colour(number: int, count: int) -> str:
+    return to_hex(matplotlib.colormaps[SEQUENTIAL](0.95 * number / max(count - 1, 1)))
+
+
+def _key(number: int, label: str, count: int) -> Line2D:
+    words = label if number == 0 else f"{label} %"
+    return Line2D([], [], color=_colour(number, count), label=words)
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """That the mean over seeds stands for an ensemble, where none was scored."""
+    assert study.offline is not None
+    if (study.offline["seed"] < 0).any():
+        return []
+    return ["Mean over the seeds, each binned by its own prediction: no ensemble was scored."]
 
 
 FIGURE = FigureSpec(
     "offline_by_precipitation",
     25,
-    "Offline bias of moistening by precipitation",
-    "Mean difference of predicted and true moistening over the samples of the test split in each "
-    "percentile of the true precipitation, for the members of smallest and largest zonal-mean "
-    "bias. Grey: no samples (many columns are dry, so low percentiles can share one bin).",
+    "Offline bias of moistening by predicted precipitation",
+    "Mean difference of predicted and true moistening on the test split, weighted by area: where "
+    "no rain is predicted, and in the deciles of active predicted rain, of the prediction averaged "
+    "over the seeds of each network; then level by level the value of smallest and of largest "
+    "magnitude over networks.",
     draw,
+    variants,
+    remarks,
 )

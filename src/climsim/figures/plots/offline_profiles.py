@@ -1,31 +1,34 @@
-"""Offline R2 by level: the standard recipe beside another one."""
+"""Offline R2 by level and of the fluxes: the standard recipe beside another one."""
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from climsim.evaluation.outputs import CONDENSATE
 from climsim.figures.panels import (
     dashes,
     head,
     legend_below,
     network_handles,
     network_line,
-    panel_grid,
     pressure_axis,
     recipe_handles,
     unique,
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
+from climsim.figures.style import network_style
 from climsim.results.quantities import quantity
 from climsim.results.seeds import Group, groups_of, over_seeds
 from climsim.results.selection import scored_profiles
 from climsim.results.study import NothingToDrawError, Study
+from climsim.variables import OUTPUTS
 
 _BASE = "standard"
 _HPA = 100.0
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def variants(study: Study) -> tuple[str, ...]:
@@ -37,15 +40,18 @@ def variants(study: Study) -> tuple[str, ...]:
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw R2 of the tendencies by level, networks as colours, seeds as range."""
+    """Draw R2 of the tendencies by level and of the fluxes as bars, seeds as range."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
     chosen = _groups(study, variant)
     recipes = unique(g[1] for g in chosen)
     several = len(recipes) > 1
-    names = scored_profiles(study)
-    figure, axes = panel_grid(len(names), _COLUMNS, 2.6, width=7.2, sharex=True)
-    for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
+    names = [name for name in scored_profiles(study) if name != CONDENSATE]
+    figure = Figure(figsize=(7.2, 7.6), layout="constrained")
+    rows = -(-len(names) // _COLUMNS)
+    grid = figure.add_gridspec(rows + 1, _COLUMNS, height_ratios=[*[1.0] * rows, 0.8])
+    for i, name in enumerate(names):
+        ax = figure.add_subplot(grid[divmod(i, _COLUMNS)])
         for group in chosen:
             _line(ax, study, name, group, several)
         head(ax, quantity(name).symbol, i)
@@ -53,20 +59,47 @@ def draw(study: Study, variant: str) -> Figure:
         ax.grid(visible=True)
         pressure_axis(ax, study.offline["pressure"].values, label=i % _COLUMNS == 0)
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        if i + _COLUMNS >= len(names):
-            ax.tick_params(labelbottom=True)
-        if i // _COLUMNS == (len(names) - 1) // _COLUMNS:
+        if i // _COLUMNS == rows - 1:
             ax.set_xlabel("R$^2$")
+    bars = figure.add_subplot(grid[rows, :])
+    _bars(bars, study, chosen, several)
+    head(bars, "surface fluxes", len(names))
     networks = [g[0] for g in chosen]
     legend_below(figure, [*network_handles(networks), *recipe_handles(recipes if several else [])])
     return figure
 
 
+def _bars(ax: Axes, study: Study, chosen: list[Group], several: bool) -> None:
+    """Draw R2 of each flux: a bar for each network and recipe, the standard recipe pale."""
+    assert study.offline is not None
+    names = [name for name in OUTPUTS.scalars if f"r2_{name}" in study.offline]
+    width = 0.8 / max(len(chosen), 1)
+    order = sorted(chosen, key=lambda group: [g[0] for g in chosen].index(group[0]))
+    for i, group in enumerate(order):
+        ranges = [over_seeds(study.offline[f"r2_{n}"], group, floor=0.0) for n in names]
+        middle, low, high = (
+            np.array([float(getattr(r, key)) for r in ranges]) for key in ("median", "low", "high")
+        )
+        ax.bar(
+            np.arange(len(names)) + (i - (len(order) - 1) / 2) * width,
+            middle,
+            width,
+            yerr=np.maximum([middle - low, high - middle], 0.0),
+            color=network_style(group[0]).colour,
+            alpha=0.45 if several and group[1] == _BASE else 1.0,
+            error_kw={"linewidth": 0.6},
+        )
+    ax.set_xticks(np.arange(len(names)), [quantity(name).symbol for name in names])
+    ax.set_ylim(0, 1)
+    ax.set_ylabel("R$^2$")
+    ax.grid(visible=True, axis="y")
+
+
 def remarks(study: Study, variant: str) -> list[str]:
     """What thin lines and shading are, where there are some."""
     recipes = unique(g[1] for g in _groups(study, variant))
-    beside = ["Thin, solid: the standard recipe."] if len(recipes) > 1 else []
-    return [*beside, *seed_range(study.offline)]
+    beside = ["Thin, solid, and pale bars: the standard recipe."] if len(recipes) > 1 else []
+    return [*beside, *seed_range(study.offline, "medians")]
 
 
 def _groups(study: Study, variant: str) -> list[Group]:
@@ -84,7 +117,7 @@ def _line(ax: Axes, study: Study, name: str, group: Group, several: bool) -> Non
     shape = {"linewidth": 0.8, "markersize": 2.2} if base else {"linewidth": 1.1}
     line = network_line(group[0], pressure.size, **shape)
     ax.plot(
-        found.mean,
+        found.median,
         pressure,
         linestyle=dashes(group[1]) if several else "-",
         zorder=2 if base else 3,
@@ -100,7 +133,7 @@ FIGURE = FigureSpec(
     20,
     "Offline R² by level",
     "Coefficient of determination of the predicted tendencies over all samples and columns of the "
-    "test split, by level (nominal pressure). Cloud is liquid plus ice. Negative values are drawn "
+    "test split, by level (nominal pressure), and of the surface fluxes. Negative values are drawn "
     "at 0, and levels on which the truth has no variance are left blank. 1 is perfect, 0 no better "
     "than predicting the mean.",
     draw,

@@ -33,7 +33,7 @@ def draw(study: Study, variant: str) -> Figure:
     mesh = None
     for i, ax in enumerate(axes):
         group, name = groups[i // len(names)], names[i % len(names)]
-        values = over_seeds(study.offline[f"r2_section_{name}"], group, floor=0.0).mean
+        values = over_seeds(study.offline[f"r2_section_columns_{name}"], group, floor=0.0).mean
         mesh = section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0)
         head(ax, quantity(name).symbol if i < columns or not by_row else "", i)
         ax.label_outer()
@@ -55,8 +55,8 @@ FIGURE = FigureSpec(
     "offline_sections",
     22,
     "Where the offline skill lies",
-    "Coefficient of determination in bins of 10 degrees of latitude, by level, mean over seeds; "
-    "variance is about the mean of each bin. Negative values are drawn at 0; grey cells have no "
+    "Coefficient of determination of each column over time, averaged by area in bins of 10 degrees "
+    "of latitude, by level, mean over seeds. Negative values are drawn at 0; grey cells have no "
     "variance in the truth, or no columns.",
     draw,
     variants,

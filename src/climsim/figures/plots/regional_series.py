@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import xarray
@@ -27,44 +28,74 @@ from climsim.results.selection import (
 from climsim.results.study import Study
 from climsim.results.time_axis import time_axis
 
-_QUANTITIES = ("TMQ", "T_lowest", "cloud_path")
+
+@dataclass(frozen=True)
+class _Series:
+    """What a figure shows.
+
+    Attributes:
+        name: quantity.
+        statistic: ``mean`` or ``deviation`` over the area of a region.
+    """
+
+    name: str
+    statistic: str
+
+    def key(self, word: str) -> str:
+        """Name of the saved variable for daily or monthly means."""
+        return f"series_{word}_{self.name}_{self.statistic}"
+
+    @property
+    def label(self) -> str:
+        """Name in words."""
+        what = quantity(self.name).symbol
+        return what if self.statistic == "mean" else f"{what}, standard deviation over the area"
+
+
+_SERIES: Final = {
+    name if statistic == "mean" else f"{name}_{statistic}": _Series(name, statistic)
+    for statistic in ("mean", "deviation")
+    for name in ("TMQ", "T_lowest", "cloud_path")
+}
+"""By the name of the variant."""
 
 
 def variants(study: Study) -> tuple[str, ...]:
-    """One figure for each quantity that the runs have."""
+    """One figure for each quantity that the runs have, of its mean and its standard deviation."""
     if study.online is None:
         return ()
     word = time_axis(study).word
-    series = {n: study.online.get(f"series_{word}_{n}_mean") for n in _QUANTITIES}
-    return tuple(n for n, a in series.items() if a is not None and bool(a.notnull().any()))
+    found = {name: study.online.get(series.key(word)) for name, series in _SERIES.items()}
+    return tuple(n for n, a in found.items() if a is not None and bool(a.notnull().any()))
 
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw the area mean of a quantity: a column for each region, a row for each recipe."""
     members, reference, floor = online_members(study), online_reference(study), study.floor()
-    axis = time_axis(study)
+    axis, series = time_axis(study), _SERIES[variant or "TMQ"]
     x = axis.elapsed(members)
     recipes, regions = recipe_variants(study), [str(r) for r in members["region"].values]
     columns = len(regions) if len(recipes) > 1 else 2
     panels = [(recipe, region) for recipe in recipes for region in regions]
     figure, axes = panel_grid(len(panels), columns, 1.6, width=7.2, sharex=True)
     for i, (ax, (recipe, region)) in enumerate(zip(axes, panels, strict=True)):
-        name = f"series_{axis.word}_{variant}_mean"
+        name = series.key(axis.word)
         for run in each(of_recipe(members, recipe)):
             line = network_line(str(run["network"].values), x.size, linewidth=0.9)
             values = run[name].sel(region=region)
-            _line(ax, x, values, variant, **line)
-            shown = quantity(variant).shown(values).values
+            _line(ax, x, values, series.name, **line)
+            shown = quantity(series.name).shown(values).values
             mark_end(ax, x, shown, run, line["color"], axis.days)
-        _line(ax, x, reference[name].sel(region=region), variant, color=MMF_COLOUR)
+        _line(ax, x, reference[name].sel(region=region), series.name, color=MMF_COLOUR)
         if floor is not None:
             second = floor[name].sel(region=region)
-            _line(ax, x, second, variant, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
+            _line(ax, x, second, series.name, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
         head(ax, literal(region), i)
         if i % columns == 0:
             ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")
     label_time(axes, columns, axis.name)
-    figure.supylabel(quantity(variant).label, fontsize=axes[0].yaxis.label.get_fontsize())
+    label = f"{series.label} ({quantity(series.name).unit})"
+    figure.supylabel(label, fontsize=axes[0].yaxis.label.get_fontsize())
     legend_below(figure, legend_handles(study, reference=True))
     return figure
 
@@ -72,7 +103,7 @@ def draw(study: Study, variant: str) -> Figure:
 def remarks(study: Study, variant: str) -> list[str]:
     """What the black lines and crosses are, and which members are missing."""
     members, axis = online_members(study), time_axis(study)
-    known = defined(members, f"series_{axis.word}_{variant}_mean")
+    known = defined(members, _SERIES[variant].key(axis.word))
     return [*runs_with_full_physics(study), *line_ends(study, members, known, axis.name)]
 
 
@@ -84,9 +115,10 @@ FIGURE = FigureSpec(
     "regional_series",
     50,
     "Regional means",
-    "Area mean over the globe, the tropics (30S-30N) and the rest of each hemisphere, period by "
-    "period. A line that ends is a run that did.",
+    "Area mean, or standard deviation over the area, of the globe, the tropics (30S-30N) and the "
+    "rest of each hemisphere, period by period. A line that ends is a run that did.",
     draw,
     variants,
     remarks,
+    lambda variant: _SERIES[variant].label,
 )

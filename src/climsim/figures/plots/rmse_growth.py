@@ -1,4 +1,4 @@
-"""Growth of the online error in temperature and humidity, recipe by recipe."""
+"""Growth of the online error of pairs of fields, recipe by recipe."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ from matplotlib.figure import Figure
 
 from climsim.figures.growth import Panel, draw_growth, growth_remarks
 from climsim.figures.registry import FigureSpec
+from climsim.results.quantities import FIELD_PAIRS
 from climsim.results.selection import recipe_variants
-from climsim.results.study import Study
+from climsim.results.study import NothingToDrawError, Study
+from climsim.results.time_axis import time_axis
 
-_NAMES = ("T", "Q")
+
+def variants(study: Study) -> tuple[str, ...]:
+    """Pairs of fields that the runs hold."""
+    members = study.members()
+    if members is None:
+        return ()
+    try:
+        axis = time_axis(study)
+    except NothingToDrawError:
+        return ()
+    return tuple(
+        pair
+        for pair, names in FIELD_PAIRS.items()
+        if any(axis.growth(name).known(members) for name in names)
+    )
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw the error of T and Q against time, a row for each recipe."""
-    return draw_growth(study, _panels(study), columns=2)
+    """Draw the error of a pair of fields against time, a row for each recipe."""
+    panels = _panels(study, variant)
+    return draw_growth(study, panels, columns=len(FIELD_PAIRS[variant or "state"]))
 
 
-def _panels(study: Study) -> list[Panel]:
-    return [(name, recipe) for recipe in recipe_variants(study) for name in _NAMES]
+def _panels(study: Study, variant: str) -> list[Panel]:
+    names = FIELD_PAIRS[variant or "state"]
+    return [(name, recipe) for recipe in recipe_variants(study) for name in names]
 
 
 def remarks(study: Study, variant: str) -> list[str]:
     """What is drawn beside the lines of stable runs."""
-    return growth_remarks(study, _panels(study))
+    return growth_remarks(study, _panels(study, variant))
 
 
 FIGURE = FigureSpec(
@@ -31,7 +49,8 @@ FIGURE = FigureSpec(
     40,
     "Growth of the online error",
     "Mass-weighted root mean squared difference from the reference run (MMF1), period by period "
-    "(days, or months where there are at least three). One line for each seed.",
+    "(days, or months where there are at least three).",
     draw,
-    remarks=remarks,
+    variants,
+    remarks,
 )

@@ -27,7 +27,7 @@ FIGURE = FigureSpec(
     "Growth of the online error of every field",
     "Mass-weighted root mean squared difference from the reference run (MMF1) in state, clouds and "
     "physics tendencies, period by period (days, or months where there are at least three), for "
-    "the members of one recipe. One line for each seed.",
+    "the members of one recipe.",
     draw,
     recipe_variants,
     remarks,

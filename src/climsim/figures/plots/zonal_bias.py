@@ -13,7 +13,7 @@ from climsim.results.quantities import quantity
 from climsim.results.selection import best_members
 from climsim.results.study import NothingToDrawError, Study
 
-_NAMES = ("T", "Q", "U", "V", "CLDLIQ", "CLDICE", "DTPHYS", "DQ1PHYS", "DQ2PHYS")
+_NAMES = ("T", "Q", "U", "CLDLIQ", "CLDICE", "DTPHYS", "DQ1PHYS", "DQnPHYS", "DUPHYS")
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -27,7 +27,7 @@ def draw(study: Study, variant: str) -> Figure:
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         run = best_members(study, name, count=1).isel(run=0)
         bias_panel(figure, ax, study, run, name, label=i % 3 == 0)
-        label = label_of(run)
+        label = label_of(run, seed=True)
         head(ax, f"{quantity(name).symbol}\n{label}", i)
     return figure
 

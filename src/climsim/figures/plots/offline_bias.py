@@ -1,0 +1,59 @@
+"""Zonal-mean offline bias of the seed-averaged predictions of every network."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from climsim.evaluation.outputs import CONDENSATE
+from climsim.figures.panels import colour_bar, head, panel_grid, section, symmetric_limit
+from climsim.figures.registry import FigureSpec
+from climsim.figures.style import DIVERGING, network_style
+from climsim.results.quantities import quantity
+from climsim.results.seeds import groups_of
+from climsim.results.selection import network_means, scored_profiles
+from climsim.results.study import NothingToDrawError, Study
+
+
+def variants(study: Study) -> tuple[str, ...]:
+    """Every recipe."""
+    if study.offline is None:
+        return ()
+    return tuple(dict.fromkeys(group[1] for group in groups_of(study.offline)))
+
+
+def draw(study: Study, variant: str) -> Figure:
+    """Draw sections of the bias: a row for each network, a column for each tendency."""
+    if study.offline is None:
+        raise NothingToDrawError("no offline metrics were given")
+    names = [name for name in scored_profiles(study) if name != CONDENSATE]
+    found = {n: network_means(study.offline, f"bias_section_{n}", variant) for n in names}
+    networks = list(found[names[0]])
+    figure, axes = panel_grid(len(networks) * len(names), len(names), 1.35, width=7.2)
+    for column, name in enumerate(names):
+        shown = quantity(name)
+        values = [shown.shown(found[name][network]) for network in networks]
+        limit = max(symmetric_limit(one) for one in values)
+        for row, (network, one) in enumerate(zip(networks, values, strict=True)):
+            ax = axes[row * len(names) + column]
+            mesh = section(ax, one, -limit, limit, DIVERGING, label=column == 0)
+            head(ax, shown.symbol if row == 0 else "", row * len(names) + column)
+            ax.label_outer()
+            if column == 0:
+                ax.set_ylabel(f"{network_style(network).label}\npressure (hPa)")
+        below = {"location": "bottom", "aspect": 12, "ticks": MaxNLocator(2)}
+        bar = colour_bar(figure, mesh, axes[column :: len(names)], shown.unit, **below)
+        bar.ax.tick_params(labelsize=5)
+    return figure
+
+
+FIGURE = FigureSpec(
+    "offline_bias",
+    23,
+    "Offline bias by network",
+    "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
+    "prediction averaged over the seeds of each network, weighted by area. One scale for each "
+    "tendency.",
+    draw,
+    variants,
+)

@@ -1,0 +1,137 @@
+"""A part of a study: some networks, recipes or seeds, or the first years of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.constants import DAYS_PER_YEAR
+from climsim.errors import ClimSimError
+from climsim.evaluation.members import Member
+from climsim.evaluation.online_dataset import MEMBER
+from climsim.evaluation.stability import Outcome, alive_fraction
+from climsim.results.study import Study
+from climsim.validation import refused, whole
+
+_MONTHS_PER_YEAR = 12
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is chosen of a study; empty for everything.
+
+    Attributes:
+        networks: names of networks.
+        recipes: names of recipes.
+        seeds: numbers of seeds.
+        years: first years of the coupled runs; 0 for all. Time means are not formed anew, so the
+            online metrics must be over as many years.
+    """
+
+    networks: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    years: int = 0
+
+    def __post_init__(self) -> None:
+        whole("years", self.years)
+
+    def of(self, study: Study) -> Study:
+        """The chosen part of a study.
+
+        Raises:
+            ClimSimError: if a name or seed occurs nowhere, or time means are over other years.
+        """
+        self._check(study)
+        offline, online = study.offline, study.online
+        if offline is not None:
+            offline = offline.isel(member=np.flatnonzero(self._chosen(offline)))
+        if online is not None:
+            full_physics = online["role"].values != MEMBER
+            online = online.isel(run=np.flatnonzero(self._chosen(online) | full_physics))
+            online = _with_survival(online)
+            online = self._first_years(online) if self.years else online
+        return replace(study, offline=offline, online=online)
+
+    def _chosen(self, data: xarray.Dataset) -> NDArray[np.bool_]:
+        chosen = np.ones(data["network"].size, dtype=bool)
+        for key, wanted in self._wanted().items():
+            if wanted:
+                chosen &= np.isin(data[key].values, wanted)
+        return chosen
+
+    def _wanted(self) -> dict[str, Sequence[str] | Sequence[int]]:
+        return {"network": self.networks, "recipe": self.recipes, "seed": self.seeds}
+
+    def _check(self, study: Study) -> None:
+        for key, wanted in self._wanted().items():
+            held = [d[key].values for d in (study.offline, study.members()) if d is not None]
+            known = sorted(set(np.concatenate(held).tolist())) if held else []
+            for one in wanted:
+                if one not in known:
+                    raise refused(f"{key}s", f"one of {', '.join(map(str, known))}", one)
+
+    def _first_years(self, online: xarray.Dataset) -> xarray.Dataset:
+        """The first years of every series; time means must be over these."""
+        length = self.years * DAYS_PER_YEAR
+        window = online.attrs.get("mean_window")
+        if window is not None and abs(float(window) - length) > 1:
+            raise ClimSimError(
+                f"years={self.years}: expected online metrics with time means of {length} days, "
+                f"found {float(window):g}: run `climsim evaluate online years={self.years}` first"
+            )
+        chosen: dict[str, slice | NDArray[np.intp]] = {}
+        if "month" in online.sizes:
+            chosen["month"] = slice(self.years * _MONTHS_PER_YEAR)
+        if "day" in online.sizes:
+            chosen["day"] = np.flatnonzero(online["day"].values <= length)
+        return online.isel(chosen)
+
+
+def _with_survival(online: xarray.Dataset) -> xarray.Dataset:
+    """Online metrics with the fraction of seeds alive among the runs that they hold."""
+    if "group" not in online.sizes:
+        return online
+    members = online.isel(run=np.flatnonzero(online["role"].values == MEMBER))
+    columns = [members[key].values.tolist() for key in ("network", "recipe", "seed")]
+    ends = [members[key].values.tolist() for key in ("status", "days", "days_wanted", "sypd")]
+    outcomes = [
+        (Member(*names), Outcome(*end))
+        for names, end in zip(zip(*columns, strict=True), zip(*ends, strict=True), strict=True)
+    ]
+    groups, fraction = alive_fraction(outcomes, online["elapsed"].values)
+    about = online["alive_fraction"].attrs
+    return online.drop_dims("group").assign(
+        alive_fraction=(("group", "elapsed"), fraction, about),
+        group_network=("group", [group[0] for group in groups]),
+        group_recipe=("group", [group[1] for group in groups]),
+    )
+
+
+def recipes_compared(study: Study) -> Study:
+    """The study with networks and recipes exchanged, so that figures compare recipes.
+
+    What a figure draws for each recipe it then draws for each network, with a line, colour and
+    name for each recipe.
+    """
+
+    def exchanged(data: xarray.Dataset | None) -> xarray.Dataset | None:
+        if data is None:
+            return None
+        names = {"network": "recipe", "recipe": "network"}
+        names |= {"group_network": "group_recipe", "group_recipe": "group_network"}
+        found = data.rename({old: new for old, new in names.items() if old in data.variables})
+        if "role" not in found:
+            return found
+        # The runs with full physics keep their names, by which they are drawn.
+        full_physics = data["role"] != MEMBER
+        return found.assign_coords(
+            network=found["network"].where(~full_physics, data["network"]),
+            recipe=found["recipe"].where(~full_physics, data["recipe"]),
+        )
+
+    return replace(study, offline=exchanged(study.offline), online=exchanged(study.online))

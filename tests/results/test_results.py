@@ -1,0 +1,113 @@
+"""What is chosen and ranked of saved metrics, worked by hand on a few numbers."""
+
+import numpy as np
+import pytest
+import xarray
+
+from climsim.errors import ClimSimError
+from climsim.results.filters import Filters, recipes_compared
+from climsim.results.measures import Measure
+from climsim.results.published import beats_state_of_the_art
+from climsim.results.seeds import median_seed
+from climsim.results.selection import extremes, network_means
+from climsim.results.study import Study
+
+
+def along(axis, networks, recipes, seeds, **values):
+    """Metrics along an axis, with what names the members."""
+    data = {name: (axis, found) for name, found in values.items()}
+    names = {"network": (axis, networks), "recipe": (axis, recipes), "seed": (axis, seeds)}
+    labels = [f"{n}-{r}-{s}" for n, r, s in zip(networks, recipes, seeds, strict=True)]
+    return xarray.Dataset(data, {axis: labels, **names})
+
+
+@pytest.fixture
+def study():
+    """Three runs of two networks over 26 months, one unstable, and the reference."""
+    online = along(
+        "run",
+        ["unet", "unet", "convnext", "MMF1"],
+        ["standard", "v6", "standard", ""],
+        [7, 7, 43, -1],
+        role=["member", "member", "member", "reference"],
+        status=["complete", "unstable", "complete", "complete"],
+        days=[790.0, 40.0, 790.0, 790.0],
+        days_wanted=[790.0] * 4,
+        sypd=[1.0] * 4,
+    )
+    online["growth_monthly_T"] = (("run", "month"), np.ones((4, 26)))
+    online = online.assign_coords(role=online["role"]).assign(
+        alive_fraction=(("group", "elapsed"), np.ones((3, 2))),
+        group_network=("group", ["unet", "unet", "convnext"]),
+        group_recipe=("group", ["standard", "v6", "standard"]),
+    )
+    online = online.assign_coords(elapsed=[0.0, 400.0])
+    online.attrs |= {"mean_window": 730.0, "mean_stream": "h0"}
+    offline = along("member", ["unet", "convnext"], ["standard", "standard"], [7, 43], r2=[1.0, 2])
+    return Study(offline, online)
+
+
+def test_state_of_the_art_is_beaten_to_two_digits():
+    members = along(
+        "run", ["unet"] * 3, ["v6"] * 3, [1, 2, 3], rmse_mean_Q=[2.449e-4, 2.451e-4, 2.4e-4]
+    )
+    assert beats_state_of_the_art(members, "Q").tolist() == [True, False, True]
+    # 0.2449 rounds to 0.24, 0.2451 to 0.25, which is no less than the 0.25 of the state of the art.
+    assert Measure("rmse_mean", "Q").shown(members).values[2] == pytest.approx(0.24)
+
+
+def test_median_seed_is_nearest_to_the_median_or_to_the_median_distance_from_the_floor():
+    values = np.array([[1.0, 1.0], [2.0, 2.0], [9.0, np.nan], [np.nan, np.nan]])
+    assert median_seed(values) == 1
+    # Mean distances from the floor are 0.5, 0.5 and 8: the median is 0.5, the first has it.
+    assert median_seed(values, np.array([1.0, 2.0])) == 0
+    assert median_seed(values[3:]) is None
+
+
+def test_seed_averaged_score_is_that_of_the_ensemble_where_one_was_scored():
+    offline = along(
+        "member",
+        ["unet", "unet", "convnext", "convnext", "convnext"],
+        ["v6", "v6", "v6", "v6", "standard"],
+        [7, 43, 7, -1, 7],
+        bias=[1.0, 3.0, 5.0, 4.0, 99.0],
+    )
+    means = network_means(offline, "bias", "v6")
+    assert {name: float(value) for name, value in means.items()} == {"unet": 2.0, "convnext": 4.0}
+
+
+def test_extremes_keep_the_sign_of_each_cell_and_leave_undefined_ones():
+    first = xarray.DataArray([-1.0, 3.0, np.nan, np.nan], dims="level")
+    second = xarray.DataArray([2.0, -4.0, -5.0, np.nan], dims="level")
+    least, most = extremes({"unet": first, "convnext": second})
+    np.testing.assert_array_equal(least, [-1.0, 3.0, -5.0, np.nan])
+    np.testing.assert_array_equal(most, [2.0, -4.0, -5.0, np.nan])
+
+
+def test_filters_choose_members_keep_full_physics_and_count_survival_anew(study):
+    found = Filters(recipes=("v6",)).of(study)
+    assert found.online["run"].values.tolist() == ["unet-v6-7", "MMF1---1"]
+    assert found.offline.sizes["member"] == 0
+    assert found.online["group_recipe"].values.tolist() == ["v6"]
+    assert found.online["alive_fraction"].values.tolist() == [[1.0, 0.0]]
+
+
+def test_years_end_the_months_and_ask_for_means_over_as_many(study):
+    assert Filters(years=2).of(study).online.sizes["month"] == 24
+    with pytest.raises(ClimSimError, match="time means of 1460 days, found 730: run `climsim eva"):
+        Filters(years=4).of(study)
+
+
+def test_name_that_occurs_nowhere_is_refused_with_those_that_do(study):
+    with pytest.raises(ClimSimError, match="networks: expected one of convnext, unet, found 'une'"):
+        Filters(networks=("une",)).of(study)
+    with pytest.raises(ClimSimError, match="seeds: expected one of 7, 43, found 8"):
+        Filters(seeds=(8,)).of(study)
+
+
+def test_comparing_recipes_exchanges_their_place_with_networks(study):
+    found = recipes_compared(study)
+    assert found.online["network"].values.tolist() == ["standard", "v6", "standard", "MMF1"]
+    assert found.online["recipe"].values.tolist() == ["unet", "unet", "convnext", ""]
+    assert found.online["group_network"].values.tolist() == ["standard", "v6", "standard"]
+    assert found.offline["recipe"].values.tolist() == ["unet", "convnext"]
