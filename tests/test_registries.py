@@ -100,3 +100,24 @@ def test_modules_of_a_package_are_imported_at_the_first_look_up(tmp_path, monkey
 
     assert THINGS._entries == {}
     assert THINGS.shipped() == {"a": "A", "b": "B"}
+
+
+def test_lazy_entry_is_imported_when_it_is_looked_up_and_no_other(tmp_path, monkeypatch):
+    folder = tmp_path / "lazy_things"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "a.py").write_text("THING = 1\n")
+    (folder / "broken.py").write_text("raise RuntimeError\n")
+    (folder / "base.py").write_text("raise RuntimeError\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry = Registry(
+        "thing",
+        package="lazy_things",
+        entry_of=lambda module: (module.__name__.rpartition(".")[2], module.THING),
+        leave_out=("base",),
+        lazy=True,
+    )
+    assert registry.names() == ("a", "broken")
+    assert registry.find("a") == registry.find("a") == 1
+    with pytest.raises(ClimSimError, match="unknown thing 'base': expected one of a, broken"):
+        registry.find("base")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import ModuleType
 from typing import Generic, TypeVar
 
@@ -40,6 +40,8 @@ class Registry(Generic[Entry]):
         entry_points: str = "",
         adapt: Callable[[str, object], Entry] | None = None,
         entry_of: Callable[[ModuleType], tuple[str, Entry]] | None = None,
+        leave_out: Collection[str] = (),
+        lazy: bool = False,
     ) -> None:
         """Say where entries come from; nothing is imported before the first look-up.
 
@@ -53,12 +55,17 @@ class Registry(Generic[Entry]):
                 None where users cannot bring their own.
             entry_of: name and entry of a module of the package; None where modules register what
                 they hold.
+            leave_out: modules of the package without an entry.
+            lazy: whether each entry has the name of its module, which is imported only when that
+                entry is looked up.
         """
         self.kind = kind
         self._package = package
         self._entry_points = entry_points
         self._adapt = adapt
         self._entry_of = entry_of
+        self._leave_out = frozenset(leave_out)
+        self._lazy = lazy
         self._entries: dict[str, Entry] = {}
         self._origins: dict[str, str] = {}
         self._imported = False
@@ -102,7 +109,8 @@ class Registry(Generic[Entry]):
 
     def names(self) -> tuple[str, ...]:
         """Names of all entries, those of installed packages included, sorted."""
-        return tuple(sorted({*self.shipped(), *self._offered()}))
+        shipped = self._modules() if self._lazy else self.shipped()
+        return tuple(sorted({*shipped, *self._offered()}))
 
     def everything(self) -> dict[str, Entry]:
         """All entries by name: of the package, then of installed packages.
@@ -123,7 +131,10 @@ class Registry(Generic[Entry]):
             ClimSimError: if the name is unknown (lists the known ones), its code fails to run, or
                 it names something of another kind.
         """
-        self._import_modules()
+        if not self._lazy:
+            self._import_modules()
+        elif name in self._modules():
+            self._import(name)
         if name in self._entries:
             return self._entries[name]
         if self._adapt is not None:
@@ -148,10 +159,18 @@ class Registry(Generic[Entry]):
     def _import_modules(self) -> None:
         if self._imported or not self._package:
             return
-        package = importlib.import_module(self._package)
-        for found in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{found.name}")
-            if self._entry_of is not None:
-                name, entry = self._entry_of(module)
-                self.add(name, entry, module.__name__)
+        for name in self._modules():
+            self._import(name)
         self._imported = True
+
+    def _modules(self) -> list[str]:
+        """Names of the modules that hold entries; importing none of them."""
+        package = importlib.import_module(self._package)
+        found = (module.name for module in pkgutil.iter_modules(package.__path__))
+        return [name for name in found if name not in self._leave_out]
+
+    def _import(self, module_name: str) -> None:
+        module = importlib.import_module(f"{self._package}.{module_name}")
+        if self._entry_of is not None:
+            name, entry = self._entry_of(module)
+            self.add(name, entry, module.__name__)

@@ -15,7 +15,7 @@ from cftime import DatetimeNoLeap
 
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
-from climsim.hosts import batch_runner, host_names
+from climsim.hosts import HOSTS, batch_runner
 from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.batch import advance, collect
@@ -650,7 +650,7 @@ REFUSED = {
 
 def test_every_key_of_a_run_is_either_acted_on_or_refused_by_each_batch_host(tmp_path):
     ensemble = EnsembleConfig(case="a", folder=tmp_path, days=1, host="e3sm")
-    batch = [name for name in host_names() if batch_runner(name) is not None]
+    batch = [name for name in HOSTS.names() if batch_runner(name) is not None]
     assert batch == ["e3sm"]
     for name in batch:
         declared = batch_runner(name).keys

@@ -9,22 +9,47 @@ On a host that is stepped the run loop acts on all of them.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from types import ModuleType
 
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.hosts.base import HostFactory, Options, SteppedHost
 from climsim.hosts.batch import BatchRunner
-from climsim.plugins import is_reference, load_reference
+from climsim.plugins import is_reference
+from climsim.registry import Registry
 
-_INTERFACES = frozenset({"base", "batch"})
+Host = HostFactory | BatchRunner
+"""What makes a host that is stepped, or runs one in batch."""
 
 
-def host_names() -> tuple[str, ...]:
-    """Names of the hosts, found by module; importing none of them."""
-    return tuple(
-        sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _INTERFACES)
-    )
+def _of_user(name: str, host: object) -> Host:
+    """The host that a user brings."""
+    if isinstance(host, BatchRunner):
+        return host
+    if not callable(host):
+        raise ClimSimError(
+            f"host {name!r}: expected a function of the host's settings, found "
+            f"{type(host).__name__}: name a function"
+        )
+    factory: HostFactory = host
+    return factory
+
+
+def _of_module(module: ModuleType) -> tuple[str, Host]:
+    """The host that a module of this folder offers as ``HOST``."""
+    host: Host = module.HOST
+    return module.__name__.rpartition(".")[2], host
+
+
+HOSTS: Registry[Host] = Registry(
+    "host",
+    package=__name__,
+    entry_points="climsim.hosts",
+    adapt=_of_user,
+    entry_of=_of_module,
+    leave_out=("base", "batch"),
+    lazy=True,
+)
+"""Every host, by the name that users type."""
 
 
 def batch_runner(name: str) -> BatchRunner | None:
@@ -36,7 +61,8 @@ def batch_runner(name: str) -> BatchRunner | None:
     Raises:
         ClimSimError: if there is no such host.
     """
-    host = None if is_reference(name) else _shipped(name)
+    # A file of a user holds hosts that are stepped; its code runs when such a host is built.
+    host = None if is_reference(name) else HOSTS.find(name)
     return host if isinstance(host, BatchRunner) else None
 
 
@@ -65,19 +91,9 @@ def build_host(name: str, options: Options) -> SteppedHost:
     Raises:
         ClimSimError: if there is no such host, or it runs in batch.
     """
-    if is_reference(name):
-        factory: HostFactory = load_reference(name, "host")
-        return factory(options)
-    host = _shipped(name)
+    host = HOSTS.find(name)
     if isinstance(host, BatchRunner):
         raise ClimSimError(
             f"host {name!r}: it runs in batch and is not stepped from here: use `online run`"
         )
     return host(options)
-
-
-def _shipped(name: str) -> HostFactory | BatchRunner:
-    if name not in host_names():
-        raise unknown_name("host", name, host_names())
-    host: HostFactory | BatchRunner = importlib.import_module(f"{__name__}.{name}").HOST
-    return host
