@@ -30,7 +30,8 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.figures.draw import FiguresConfig, draw_figures
 from climsim.interfaces import V2
 from climsim.variables import OUTPUTS, VariableSet
-from tests.evaluation_synthetic import make_globe, write_run, write_store, write_study
+from tests.evaluation_synthetic import write_run, write_store, write_study
+from tests.grids import make_globe
 
 COLUMNS, LEVELS, STEPS = 384, 60, 24
 GLOBE = (24, 16)

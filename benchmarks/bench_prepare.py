@@ -27,7 +27,8 @@ from climsim.physics.thermodynamics import liquid_fraction, relative_humidity
 from climsim.variables import STANDARD, TARGETS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.data.synthetic import make_grid, write_record
+from tests.data.synthetic import write_record
+from tests.grids import make_grid
 
 
 def plain_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,8 @@ from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.data.synthetic import make_grid, write_record
+from tests.data.synthetic import write_record
+from tests.grids import make_grid
 
 BATCH = 1024
 BLOCK_BYTES = 1 << 26

@@ -43,7 +43,8 @@ from climsim.training.optimization import build_optimizer
 from climsim.training.run import build_module, train
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.data.synthetic import make_grid, write_record
+from tests.data.synthetic import write_record
+from tests.grids import make_grid
 
 STATISTICS = "statistics.nc"
 WARM_STEPS = 5

@@ -35,25 +35,7 @@ from climsim.online.history import Sample, history_dataset
 from climsim.physics.columns import layer_mass
 from climsim.runs.streams import STREAMS
 from climsim.variables import OUTPUTS, SCALARS_OUT, TARGETS, variable
-
-
-def make_grid(columns: int = 11, levels: int = 6) -> ColumnGrid:
-    """Columns from pole to pole with unequal areas; levels from 2 hPa to the surface."""
-    sigma = np.linspace(0, 1, levels + 1) ** 1.5
-    hybi = np.maximum(0.0, sigma - 0.1) / 0.9 * sigma
-    hyai = np.maximum(sigma - hybi, 0.002 * (1 - sigma))
-    lat = np.linspace(-88, 86, columns)
-    area = np.cos(np.deg2rad(lat)) + 0.05 * np.random.default_rng(3).uniform(1, 2, columns)
-    return ColumnGrid(
-        lat=lat,
-        lon=np.mod(np.arange(columns) * 137.5, 360.0),
-        area=area / area.sum() * 4 * np.pi,
-        hyam=0.5 * (hyai[1:] + hyai[:-1]),
-        hybm=0.5 * (hybi[1:] + hybi[:-1]),
-        hyai=hyai,
-        hybi=hybi,
-    )
-
+from tests.grids import make_globe, make_grid
 
 SCALES = {
     "ptend_t": 5e-5, "ptend_q0001": 3e-8, "ptend_q0002": 1e-9, "ptend_q0003": 1e-9,
@@ -108,18 +90,6 @@ class LinearModel:
         for name, where in OUTPUTS.slices(self.n_levels).items():
             scale[where] = SCALES.get(name, 1.0)
         return (np.tanh(inputs @ matrix) * scale).astype(np.float32)
-
-
-def make_globe(longitudes: int = 16, latitudes: int = 12, levels: int = 20) -> ColumnGrid:
-    """A regular globe with areas, longitude-major, for fields that look like weather."""
-    base = make_grid(columns=2, levels=levels)
-    lat_1d = (np.arange(latitudes) + 0.5) * 180 / latitudes - 90
-    lon, lat = np.meshgrid(np.arange(longitudes) * 360 / longitudes, lat_1d, indexing="ij")
-    area = np.cos(np.deg2rad(lat)).ravel()
-    return ColumnGrid(
-        lat=lat.ravel(), lon=lon.ravel(), area=area / area.sum() * 4 * np.pi,
-        hyam=base.hyam, hybm=base.hybm, hyai=base.hyai, hybi=base.hybi,
-    )  # fmt: skip
 
 
 def weather(grid: ColumnGrid, day: float, seed: int, spread: float = 1.0, bias: float = 0.0):

@@ -11,10 +11,10 @@ from climsim.data.raw.steps import INPUT_VARIABLES, write_grid_info, write_step_
 from climsim.data.store.splits import SplitConfig
 from climsim.grid import ColumnGrid
 from climsim.variables import PROGNOSTIC, SCALARS_OUT
+from tests.grids import make_grid
 
 START = seconds_of(1, 2, 27)
 STEP = 1200
-N_COLUMNS, N_LEVELS = 7, 5
 GAP = 17
 """Step that is missing in the record of the fixtures."""
 OFFSETS = [i for i in range(48) if i != GAP]
@@ -24,24 +24,6 @@ def split_config(**changes) -> SplitConfig:
     """Three splits of a short record."""
     return SplitConfig(
         **{"train": 0.6, "validation": 0.2, "test": 0.2, "gap_days": 0.05, **changes}
-    )
-
-
-def make_grid(columns: int = N_COLUMNS, levels: int = N_LEVELS) -> ColumnGrid:
-    """Columns from pole to pole with unequal areas; levels from 2 hPa to the surface."""
-    sigma = np.linspace(0, 1, levels + 1) ** 1.5
-    hybi = np.maximum(0.0, sigma - 0.1) / 0.9 * sigma
-    hyai = np.maximum(sigma - hybi, 0.002 * (1 - sigma))
-    rng = np.random.default_rng(7)
-    area = rng.uniform(0.5, 1.5, columns)
-    return ColumnGrid(
-        lat=np.linspace(-85, 80, columns),
-        lon=np.linspace(3, 340, columns),
-        area=area / area.sum() * 4 * np.pi,
-        hyam=0.5 * (hyai[1:] + hyai[:-1]),
-        hybm=0.5 * (hybi[1:] + hybi[:-1]),
-        hyai=hyai,
-        hybi=hybi,
     )
 
 

@@ -130,7 +130,7 @@ def test_months_are_reported_apart(tmp_path):
 
 def test_other_grid_is_found(raw, tmp_path):
     from climsim.data.raw.steps import write_grid_info
-    from tests.data.synthetic import make_grid
+    from tests.grids import make_grid
 
     write_grid_info(tmp_path / "grid.nc", make_grid(levels=6), "synthetic")
     found, _ = counts(raw, grid=tmp_path / "grid.nc")

@@ -16,16 +16,8 @@ from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import remove
 from climsim.variables import STANDARD, TARGETS
-from tests.data.synthetic import (
-    GAP,
-    N_COLUMNS,
-    N_LEVELS,
-    OFFSETS,
-    START,
-    STEP,
-    make_grid,
-    write_record,
-)
+from tests.data.synthetic import GAP, OFFSETS, START, STEP, write_record
+from tests.grids import N_COLUMNS, N_LEVELS, make_grid
 
 ALL = SplitConfig(1.0, 0.0, 0.0)
 

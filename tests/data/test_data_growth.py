@@ -16,7 +16,8 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
-from tests.data.synthetic import N_COLUMNS, N_LEVELS, START, STEP, write_record
+from tests.data.synthetic import START, STEP, write_record
+from tests.grids import N_COLUMNS, N_LEVELS
 
 BY_DATE = SplitConfig("0001-02-28/0001-02-28", "0001-03-01/0001-03-01", "", gap_days=0)
 OPEN_ENDED = SplitConfig("0001-02-27/0001-03-05", "", "")

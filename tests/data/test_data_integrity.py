@@ -13,7 +13,8 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.verify import VerifyConfig, verify
 from climsim.errors import ClimSimError
-from tests.data.synthetic import make_grid, split_config, write_record
+from tests.data.synthetic import split_config, write_record
+from tests.grids import make_grid
 
 COORDINATES = ("lat", "lon", "area", "hyam", "hybm", "hyai", "hybi", "time", "split", "memory")
 

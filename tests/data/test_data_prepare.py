@@ -25,17 +25,8 @@ from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.variables import variable
 from tests import ROOT
-from tests.data.synthetic import (
-    GAP,
-    N_COLUMNS,
-    N_LEVELS,
-    OFFSETS,
-    START,
-    STEP,
-    make_grid,
-    split_config,
-    write_record,
-)
+from tests.data.synthetic import GAP, OFFSETS, START, STEP, split_config, write_record
+from tests.grids import N_COLUMNS, N_LEVELS, make_grid
 
 
 def config(record, path, **changes):

@@ -22,15 +22,8 @@ from climsim.data.raw.steps import (
     write_step_pair,
 )
 from climsim.errors import ClimSimError
-from tests.data.synthetic import (
-    N_COLUMNS,
-    N_LEVELS,
-    START,
-    STEP,
-    make_grid,
-    make_step,
-    write_record,
-)
+from tests.data.synthetic import START, STEP, make_step, write_record
+from tests.grids import N_COLUMNS, N_LEVELS, make_grid
 
 
 @pytest.fixture

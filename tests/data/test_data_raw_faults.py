@@ -33,7 +33,8 @@ from climsim.errors import ClimSimError
 from climsim.files import stored_attributes
 from climsim.provenance import trace
 from climsim.transforms import from_statistics
-from tests.data.synthetic import START, STEP, make_grid, write_record
+from tests.data.synthetic import START, STEP, write_record
+from tests.grids import make_grid
 
 ALL = SplitConfig(1.0, 0.0, 0.0)
 GRID = make_grid()

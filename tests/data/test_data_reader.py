@@ -15,7 +15,8 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
 from climsim.variables import EXPANDED, STANDARD, TARGETS
-from tests.data.synthetic import N_COLUMNS, N_LEVELS, split_config
+from tests.data.synthetic import split_config
+from tests.grids import N_COLUMNS, N_LEVELS
 
 
 def batches(reader, workers=0):

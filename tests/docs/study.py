@@ -15,8 +15,9 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.export.writing import ExportConfig, run_export
 from climsim.training.config import NetworkConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.run import train
-from tests.data.synthetic import STEP, make_grid, make_step, split_config
+from tests.data.synthetic import STEP, make_step, split_config
 from tests.evaluation_synthetic import write_run
+from tests.grids import make_grid
 
 COLUMNS, LEVELS, STEPS = 9, 60, 60
 TINY = {"model_channels": 8, "channel_mult": (1, 1), "num_blocks": 1}

@@ -10,7 +10,8 @@ import xarray
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online import OnlineConfig, evaluate_online
-from tests.evaluation_synthetic import make_grid, write_run
+from tests.evaluation_synthetic import write_run
+from tests.grids import make_grid
 
 NAME = "unet-standard-7"
 

@@ -20,7 +20,8 @@ from climsim.evaluation.precipitation import EDGES, PrecipitationCounts
 from climsim.evaluation.regions import N_BINS, band_members, zonal_mean
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.physics.columns import layer_mass
-from tests.evaluation_synthetic import make_globe, make_grid, write_run
+from tests.evaluation_synthetic import write_run
+from tests.grids import make_globe, make_grid
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from climsim.evaluation.score import ALL, register, score_table, scores_of
 from climsim.evaluation.sums import Accumulator, Statistic, Sums
 from climsim.variables import OUTPUTS
 from tests import ROOT
-from tests.evaluation_synthetic import make_globe, make_grid, write_run
+from tests.evaluation_synthetic import write_run
+from tests.grids import make_globe, make_grid
 
 DOCS = ROOT / "docs" / "evaluation.md"
 FAMILIES = {"OfflineScore": OfflineScore, "OnlineScore": OnlineScore}

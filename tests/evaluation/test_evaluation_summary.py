@@ -9,7 +9,8 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.summary import offline_lines, online_lines
 from climsim.files import write_netcdf
-from tests.evaluation_synthetic import make_globe, offline_metrics, write_run
+from tests.evaluation_synthetic import offline_metrics, write_run
+from tests.grids import make_globe
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from climsim.evaluation.metrics import crps_ensemble
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.variables import OUTPUTS, TARGETS
-from tests.evaluation_synthetic import make_grid
+from tests.grids import make_grid
 
 GRID = make_grid(columns=23, levels=5)
 STEPS, LEVELS = 9, GRID.n_levels

@@ -13,7 +13,8 @@ from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.evaluation.regions import N_BINS
 from climsim.physics.thermodynamics import midpoint_heights
 from climsim.results.stability import comparable
-from tests.evaluation_synthetic import make_grid, write_run
+from tests.evaluation_synthetic import write_run
+from tests.grids import make_grid
 
 GRID = make_grid(columns=11, levels=7)
 BIN = np.minimum((GRID.lat + 90) // 10, 17).astype(int)

@@ -24,8 +24,9 @@ from climsim.online.memory import Memory
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import OUTPUTS
 from tests import ROOT
-from tests.data.synthetic import make_grid, split_config, write_record
+from tests.data.synthetic import split_config, write_record
 from tests.docs.study import write_raw
+from tests.grids import make_grid
 from tests.online.toy_host import LEVELS, ToyHost
 
 EXAMPLES = ROOT / "examples"

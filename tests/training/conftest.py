@@ -17,7 +17,8 @@ from climsim.training.config import (
     TrainDataConfig,
     TrainerConfig,
 )
-from tests.data.synthetic import STEP, make_grid, make_step, split_config
+from tests.data.synthetic import STEP, make_step, split_config
+from tests.grids import make_grid
 
 N_LEVELS, N_COLUMNS, N_STEPS = 16, 11, 60
 TINY = {"model_channels": 8, "channel_mult": (1, 1), "num_blocks": 1}

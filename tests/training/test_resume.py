@@ -21,7 +21,8 @@ from climsim.files import read_json, write_json
 from climsim.training.checkpoint import read_checkpoint
 from climsim.training.held import HeldRun
 from climsim.training.run import train
-from tests.data.synthetic import make_grid, split_config, write_record
+from tests.data.synthetic import split_config, write_record
+from tests.grids import make_grid
 
 
 class Killed(BaseException):
