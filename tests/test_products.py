@@ -35,12 +35,13 @@ FOLDERS = {
     ("train",): ("out", "network=unet recipe=standard seed=1 data.store=none"),
     ("online", "run"): ("folder", "case=x days=1"),
     ("online", "collect"): ("raw", "segments=1"),
+    ("online", "ensemble"): ("folder", "case=x days=1"),
     ("figures",): ("out", "offline=[none]"),
     ("host", "climate"): ("out", ""),
     ("report",): ("tables", "offline=[none] out=report.html"),
 }
-WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",), ("online", "ensemble")}
-"""Commands that write nothing, and the ensemble, whose members are online runs."""
+WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",)}
+"""Commands that write nothing."""
 
 
 def _run(path, key, value, others):

@@ -152,7 +152,7 @@ def served(study, **options):
 
 @pytest.fixture(scope="module")
 def visit(study):
-    """A page in the browser, what its console said and what it asked for."""
+    """A page in the browser, what its console showed and what it asked for."""
     if BROWSER is None:
         pytest.skip("no Chromium")
     from playwright.sync_api import sync_playwright

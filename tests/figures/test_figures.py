@@ -1,5 +1,6 @@
 """Figures of frozen synthetic metrics: all are drawn, look as before, and say what they lack."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -93,6 +94,14 @@ def test_legend_of_long_names_stays_inside_its_figure(dpi):
             figure.canvas.draw()
         assert figure.legends[0].get_window_extent().width <= figure.bbox.width
         assert len(figure.legends) == 1
+
+
+@pytest.mark.parametrize("name", spec_and_variant())
+def test_figure_of_scores_that_are_no_numbers_is_drawn_or_says_why(study, name):
+    scores = {n: a.astype(float) * np.nan for n, a in study.offline.items() if a.dtype.kind == "f"}
+    undefined = Study(study.offline.assign(scores), None)
+    with contextlib.suppress(NothingToDrawError):
+        assert draw(undefined, name).axes
 
 
 @pytest.mark.parametrize("name", spec_and_variant())

@@ -131,7 +131,7 @@ def test_unstable_member_is_a_result(tmp_path):
 
 
 def test_members_share_the_cores(tmp_path):
-    host = tmp_path / "told.py"
+    host = tmp_path / "counted.py"
     host.write_text(
         Path(HOST.partition(":")[0]).read_text()
         + "\nimport os\nRoom.name = 'threads ' + os.environ['OMP_NUM_THREADS']\n"

@@ -206,7 +206,9 @@ class Cuda:
 def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, chosen):
     asked = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    monkeypatch.setattr("climsim.export.load_emulator", lambda path, d: asked.append(d) or Cuda())
+    monkeypatch.setattr(
+        "climsim.export.loading.load_emulator", lambda path, d: asked.append(d) or Cuda()
+    )
     model = open_model(tmp_path / "m.pt", toy_grid(), device)
     assert asked == [chosen]
     assert isinstance(model, InBlocks) == (chosen == "cpu")

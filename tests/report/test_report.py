@@ -401,7 +401,7 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 @pytest.fixture(scope="module")
 def opened(page):
-    """The page in a browser of a phone's width, and what its console said."""
+    """The page in a browser of a phone's width, and what its console showed."""
     if BROWSER is None:
         pytest.skip("no Chromium")
     from playwright.sync_api import sync_playwright

@@ -8,7 +8,7 @@ import pytest
 from climsim.workflow import run
 
 STAND_IN = '''#!{python}
-"""Record the call; make the product that the stage would make; fail or die when told to."""
+"""Record the call; make the product of the stage; fail, wait or die where a file asks for it."""
 import os, pathlib, signal, sys, time
 def wait():
     try:
@@ -21,14 +21,14 @@ keys = dict(a.split("=", 1) for a in sys.argv[3:] if "=" in a)
 with open("calls.txt", "a") as log:
     log.write(" ".join(sys.argv[3:]) + "\\n")
 member = keys.get("case") or pathlib.Path(keys.get("out", "")).stem
-for told in (words[-1], words[-1] + "-" + member):
-    if pathlib.Path("../fail-" + told).exists():
-        print("climsim: error: told to fail")
+for job in (words[-1], words[-1] + "-" + member):
+    if pathlib.Path("../fail-" + job).exists():
+        print("climsim: error: asked to fail")
         sys.exit(1)
-    if pathlib.Path("../wait-" + told).exists():
+    if pathlib.Path("../wait-" + job).exists():
         print("climsim: error: stopped", flush=True) if wait() else None
         sys.exit(130)
-    if pathlib.Path("../kill-" + told).exists():
+    if pathlib.Path("../kill-" + job).exists():
         os.killpg(os.getpgid(0), signal.SIGKILL)
 product = {{"generate": "raw", "prepare": "store", "train": "out"}}.get(words[-1])
 product = product or ("folder" if words[0] == "online" else "out")

@@ -139,7 +139,7 @@ def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
     folder.mkdir()
     (folder.parent / "fail-train-unet-v6-7").touch()
     (folder.parent / "fail-run-unet-multirep-7").touch()
-    with pytest.raises(ClimSimError, match=r"online of unet-multirep-7 \(told to fail\) and 1"):
+    with pytest.raises(ClimSimError, match=r"online of unet-multirep-7 \(asked to fail\) and 1"):
         start(folder, *three)
     made = calls(folder)
     assert (folder / "report.html").exists()
@@ -151,13 +151,13 @@ def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
         {
             "member": "unet-multirep-7",
             "stage": "online",
-            "message": "told to fail",
+            "message": "asked to fail",
             "log": "logs/online-unet-multirep-7.log",
         },
         {
             "member": "unet-v6-7",
             "stage": "train",
-            "message": "told to fail",
+            "message": "asked to fail",
             "log": "logs/train-unet-v6-7.log",
         },
     ]

@@ -55,7 +55,7 @@ def test_whole_study_runs_on_slurm_around_a_failed_and_a_killed_job(folder, slur
     (folder.parent / "fail-train-unet-standard-43").touch()
     (folder.parent / "kill-train-unet-standard-1024").touch()
     seeds = "members.seeds=[7,43,1024]"
-    with pytest.raises(ClimSimError, match=r"train of unet-standard-43 \(told to fail\) and 1"):
+    with pytest.raises(ClimSimError, match=r"train of unet-standard-43 \(asked to fail\) and 1"):
         start(folder, seeds)
     assert (folder / "report.html").exists()
     failures = json.loads((folder / "failures.json").read_text())
@@ -63,7 +63,7 @@ def test_whole_study_runs_on_slurm_around_a_failed_and_a_killed_job(folder, slur
         ("unet-standard-43", "train"),
         ("unet-standard-1024", "train"),
     ]
-    assert failures[0]["message"] == "told to fail"
+    assert failures[0]["message"] == "asked to fail"
     assert "OUT_OF_MEMORY" in failures[1]["message"]
     words = submitted(slurm)
     assert words["train"][words["train"].index("-p") :][:2] == ["-p", "gpu"]

@@ -33,6 +33,8 @@ def draw(study: Study, variant: str) -> Figure:
     if "confidence_true" not in study.offline:
         raise NothingToDrawError("no model with a confidence head was scored")
     known = study.offline["confidence_true"].notnull().any(["target", "loss_bin"]).values
+    if not known.any():
+        raise NothingToDrawError("no predicted loss is defined")
     offline = study.offline.isel(member=np.flatnonzero(known))
     figure, axes = panel_grid(2 * len(_TARGETS), len(_TARGETS), 2.1, width=7.2)
     for i, name in enumerate(_TARGETS):
