@@ -87,6 +87,12 @@ def test_file_without_the_host_is_named(tmp_path):
         run_online(RunConfig("x", tmp_path, 1, host=HOST.replace("build_host", "Flat")))
 
 
+def test_object_of_a_file_that_builds_no_host_is_refused(tmp_path):
+    host = f"{HOST.partition(':')[0]}:LEVELS"
+    with pytest.raises(ClimSimError, match=r"LEVELS': expected a function that builds a host.*int"):
+        run_online(RunConfig(case="a", folder=tmp_path, days=1, host=host))
+
+
 def test_members_are_every_model_from_every_start(tmp_path):
     models = [model(tmp_path, "cold", -1e-6), model(tmp_path, "warm", 1e-6)]
     whole = config(tmp_path / "all", models=models, seeds=(3, 4))

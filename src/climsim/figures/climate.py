@@ -25,10 +25,10 @@ from climsim.figures.climate_aims import (
 )
 from climsim.figures.climate_sums import DAYS_PER_YEAR, Sums
 from climsim.files import atomic_path
-from climsim.hosts import build_host
+from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
-from climsim.stepping import Progress
+from climsim.stepping import Progress, advance
 from climsim.validation import Checks
 
 __all__ = ["ClimateConfig", "run_climate"]
@@ -108,9 +108,7 @@ def run_climate(
     claim(config.out, CLIMATE, {"reference": config.reference})
     if config.reference is not None and not config.reference.is_file():
         raise ClimSimError(f"reference: {config.reference}: no such file")
-    if host is None:
-        host = build_host(HOST, config.host_options)  # type: ignore[assignment]
-    assert host is not None
+    host = build_host(config.host_options) if host is None else host
     config.out.mkdir(parents=True, exist_ok=True)
     sums, speed = Sums(host), None
     if (config.out / _MEANS).exists():
@@ -137,16 +135,40 @@ def _advance(config: ClimateConfig, host: GcmHost, sums: Sums, progress: Progres
     if sums.count:
         host.restore(config.out / _STATES[sums.checkpoints % 2])
     begun, first = time.perf_counter(), sums.count
-    while sums.count < total:
-        sums.add(host.step_physics())
-        if sums.count % interval == 0 or sums.count == total:
-            _refuse_unhealthy(host, sums.count)
-            sums.checkpoints += 1
-            host.save(config.out / _STATES[sums.checkpoints % 2])
-            sums.write(config.out / _MEANS)
-        if progress is not None:
-            progress(sums.count, total)
+    advance(_Measurement(config.out, host, sums), total, interval, progress)
     return (time.perf_counter() - begun) / (total - first)
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """Full physics whose steps are summed.
+
+    Attributes:
+        folder: of the means and the states.
+        host: at the state after the steps summed.
+        sums: over steps.
+    """
+
+    folder: Path
+    host: GcmHost
+    sums: Sums
+
+    @property
+    def steps_done(self) -> int:
+        """Steps summed."""
+        return self.sums.count
+
+    def step(self) -> bool:
+        """Sum one step."""
+        self.sums.add(self.host.step_physics())
+        return True
+
+    def save(self) -> None:
+        """Write the state, then the means that belong to it."""
+        _refuse_unhealthy(self.host, self.sums.count)
+        self.sums.checkpoints += 1
+        self.host.save(self.folder / _STATES[self.sums.checkpoints % 2])
+        self.sums.write(self.folder / _MEANS)
 
 
 def _refuse_unhealthy(host: GcmHost, steps: int) -> None:

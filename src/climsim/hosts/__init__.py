@@ -1,10 +1,11 @@
 """Climate models that an emulator can be coupled to, one adapter each.
 
-A host is one module or package in this folder, or one file of a user, named as
-``path/to/file.py:build_host``. Its module offers ``HOST``: for a host that is stepped from here a
-function that takes the host's settings and returns a `climsim.hosts.base.SteppedHost`, and for one
-that runs in batch a `climsim.hosts.batch.BatchRunner`, which says on which keys of a run it acts.
-On a host that is stepped the run loop acts on all of them.
+A host is one module or package in this folder, or what users bring: an entry point of an installed
+package, or an object of one file, named as ``path/to/file.py:build_host``. A module offers ``HOST``:
+for a host that is stepped from here a function that takes the host's settings and returns a
+`climsim.hosts.base.SteppedHost`, and for one that runs in batch a
+`climsim.hosts.batch.BatchRunner`, which says on which keys of a run it acts. On a host that is
+stepped the run loop acts on all of them.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def _of_user(name: str, host: object) -> Host:
         return host
     if not callable(host):
         raise ClimSimError(
-            f"host {name!r}: expected a function of the host's settings, found "
-            f"{type(host).__name__}: name a function"
+            f"host {name!r}: expected a function that builds a host from its settings, or a runner "
+            f"in batch, found {type(host).__name__}: name a function"
         )
     factory: HostFactory = host
     return factory

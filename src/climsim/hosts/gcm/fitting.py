@@ -13,8 +13,7 @@ import jax
 import numpy as np
 
 from climsim.constants import STEPS_PER_DAY
-from climsim.hosts import build_host
-from climsim.hosts.gcm import correlated_k, reduced
+from climsim.hosts.gcm import build_host, correlated_k, reduced
 from climsim.hosts.gcm.cloud_draw import stratified_numbers
 from climsim.hosts.gcm.columns import RadiationColumns
 from climsim.hosts.gcm.correlated_k import SpectralPoints
@@ -90,9 +89,7 @@ def fit_radiation(
         The file; its `notes` hold the errors on columns of later days, as they are and perturbed.
     """
     claim(config.out, POINTS)
-    if host is None:
-        host = build_host(HOST, config.host_options)  # type: ignore[assignment]
-    assert host is not None
+    host = build_host(config.host_options) if host is None else host
     seen = _columns_of(host, config.days, progress)
     last = max(1, len(seen) // 3)
     fitted = _some(joined(seen[:-last] or seen), config.columns, seed=1)
