@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from climsim.cards import TrainingProgress
 from climsim.configuration import compose_config
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
@@ -184,8 +185,8 @@ def test_ensemble_is_the_mean_of_its_members_and_obeys_the_constraint(make, tmp_
 
 
 def test_training_hours_of_an_ensemble_are_those_of_all_members(make, tmp_path):
-    first = make(file="a.ckpt", training_hours=1.5, training_device="2 x A")
-    second = make(file="b.ckpt", seed=43, training_hours=2.0, training_device="1 x B")
+    first = make(file="a.ckpt", progress=TrainingProgress(0, 9, 9, 1.5, "2 x A"))
+    second = make(file="b.ckpt", seed=43, progress=TrainingProgress(0, 9, 9, 2.0, "1 x B"))
     metadata = load_emulator(export_model((first, second), tmp_path / "both.pt")).metadata
     assert metadata["training_hours"] == 3.5
     assert metadata["training_device"] == "1 x B, 2 x A"
@@ -285,7 +286,7 @@ def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path, stati
         load_emulator(export_model(checkpoint, tmp_path / "a.pt")).metadata["probes"] == "training"
     )
     about = load_model(checkpoint).about
-    x = training_columns(V2.variables, about["statistics"], about["statistics_fields"], 4000)
+    x = training_columns(V2.variables, about.statistics, about.statistics_fields, 4000)
     for name, place in V2.variables.slices(LEVELS).items():
         known = statistics[name]
         low, high = (np.broadcast_to(b, x[0, place].shape) for b in (known.min, known.max))

@@ -96,7 +96,6 @@ def import_checkpoint(
         seed=None,
         statistics_hash=statistics_hash,
         parameters=sum(p.numel() for p in network.parameters()),
-        validation_loss=None,
         imported=True,
     )
     path = save_model(config.target, network, transforms, about)

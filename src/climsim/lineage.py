@@ -119,9 +119,9 @@ def _record(path: Path) -> Notes:
 
 def _checkpoint(path: Path) -> Notes:
     # Here, not above: it loads torch, which few products need.
-    from climsim.training.checkpoint import KEY, read_checkpoint
+    from climsim.training.checkpoint import read_entry
 
-    return decoded(path, read_checkpoint(path)[KEY]["provenance"])
+    return decoded(path, read_entry(path).card.provenance)
 
 
 def _exported(path: Path) -> Notes:

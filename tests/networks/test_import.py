@@ -64,8 +64,8 @@ def test_imported_model_predicts_with_the_published_statistics(tmp_path, recipe)
     torch.testing.assert_close(y, scaled / scale, rtol=1e-5, atol=0.0)
     assert y.shape == (3, TARGETS.size())
     assert (y != 0).float().mean() > 0.8
-    assert model.about["recipe"] == recipe
-    assert model.about["parameters"] == sum(p.numel() for p in model.network.parameters())
+    assert model.card.recipe == recipe
+    assert model.card.parameters == sum(p.numel() for p in model.network.parameters())
 
 
 @needs_statistics
@@ -88,7 +88,7 @@ def test_text_statistics_give_the_same_model(tmp_path, recipe):
         folder.mkdir(exist_ok=True)
         results.append(load_model(import_checkpoint(configuration(folder, recipe, statistics))))
     assert torch.equal(results[0].predict(x), results[1].predict(x))
-    hashes = [r.about["statistics_hash"] for r in results]
+    hashes = [r.card.statistics_hash for r in results]
     assert hashes[0] == hashes[1]
 
 

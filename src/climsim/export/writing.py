@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from climsim.cards import LossCard, ModelCard, TrainingCard
+from climsim.cards import Json, LossCard, ModelCard, TrainingCard
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.loading import METADATA_NAME
@@ -41,6 +41,20 @@ EXPORTED = Kind(
     "an exported model", lambda path: b"git_revision" in archived(path, f"/extra/{METADATA_NAME}")
 )
 PRECISIONS = ("float32", "bfloat16")
+_OF_A_MEMBER = (
+    "network",
+    "recipe",
+    "seed",
+    "statistics_hash",
+    "config",
+    "provenance",
+    "step",
+    "epoch",
+    "training_hours",
+    "training_device",
+    "validation_loss",
+)
+"""What an exported file keeps of the card of each checkpoint that it is made of."""
 _TOLERANCE = 1.0e-5
 """Largest difference between file and Python path, relative to the largest value per variable."""
 Probe = Callable[[int], Tensor]
@@ -113,14 +127,14 @@ def export_model(
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
     members = [Member(m.network, m.transforms) for m in models]
-    exact = build_emulation(members, models[0].confidence, models[0].time_step)
+    exact = build_emulation(members, models[0].confidence, models[0].card.time_step)
     kind, levels = members[0].inputs.encoding, members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
     written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
         again = [load_model(p, code) for p in paths]
         reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in again]
-        written = build_emulation(reduced, models[0].confidence, models[0].time_step)
+        written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
         metadata["fast_form"] = _deviation(exact, written, levels, probe)
         worst = max(metadata["fast_form"].items(), key=lambda item: item[1])
         logger.warning(
@@ -142,13 +156,13 @@ def _probe(model: TrainedModel, columns: int) -> Tensor:
     if not _knows_training(model):
         return probe_columns(given, inputs.n_levels, columns)
     about = model.about
-    return training_columns(given, about["statistics"], about["statistics_fields"], columns)
+    return training_columns(given, about.statistics, about.statistics_fields, columns)
 
 
 def _knows_training(model: TrainedModel) -> bool:
     """Whether the checkpoint holds the statistics of every input; an imported one does not."""
     given = model.transforms.inputs.encoding.interface.variables
-    return all(name in model.about["statistics"] for name in given.names)
+    return all(name in model.about.statistics for name in given.names)
 
 
 def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
@@ -157,7 +171,7 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
     def shape(model: TrainedModel) -> tuple[str, int, bool, float]:
         inputs = model.transforms.inputs
         interface = inputs.encoding.interface.name
-        return interface, inputs.n_levels, model.confidence, model.time_step
+        return interface, inputs.n_levels, model.confidence, model.card.time_step
 
     for path, model in zip(paths, models, strict=True):
         if shape(model) != shape(models[0]):
@@ -175,13 +189,13 @@ def _metadata(
     levels: int,
 ) -> dict[str, Any]:
     first = models[0]
-    losses = [m.validation_loss for m in models]
+    losses = [m.card.validation_loss for m in models]
     hashes = {str(p): file_hash(p) for p in paths}
     card = ModelCard(
         interface=kind.interface,
         n_levels=levels,
         confidence=first.confidence,
-        time_step=first.time_step,
+        time_step=first.card.time_step,
         loss=_training_loss(first),
         training=_training(models),
     )
@@ -194,10 +208,10 @@ def _metadata(
         "probes": "training" if _knows_training(first) else "synthetic",
         "encoding": kind.name,
         "inputs_bounded": first.transforms.inputs.bounded,
-        "network": {**first.about["network"], "name": card.training.network},
+        "network": {**first.card.network.to_json(), "name": card.training.network},
         "validation_loss": losses[0] if len(losses) == 1 else losses,
-        "statistics_hash": first.about.get("statistics_hash"),
-        "training_git_revision": first.about["provenance"].get("git_revision"),
+        "statistics_hash": first.card.statistics_hash,
+        "training_git_revision": first.card.provenance.get("git_revision"),
         "members": [_member_facts(m) for m in models],
         **provenance({"checkpoints": list(hashes), "precision": precision}, hashes),
     }
@@ -205,34 +219,20 @@ def _metadata(
 
 def _training(models: list[TrainedModel]) -> TrainingCard:
     """Training of all members together; hours and devices only where all are known."""
-    about = models[0].about
-    card = TrainingCard(
-        network=short_name(about["network"]["name"]),
-        recipe=about.get("recipe", ""),
-        seed=about.get("seed"),
-    )
-    if not all("training_hours" in m.about for m in models):
+    first = models[0].card
+    card = TrainingCard(short_name(first.network.name), first.recipe, first.seed)
+    trainings = [m.card.progress for m in models if m.card.progress is not None]
+    if len(trainings) < len(models):
         return card
-    devices = sorted({m.about["training_device"] for m in models})
-    hours = sum(m.about["training_hours"] for m in models)
+    devices = sorted({training.device for training in trainings})
+    hours = sum(training.hours for training in trainings)
     return replace(card, hours=hours, device=", ".join(devices))
 
 
-def _member_facts(model: TrainedModel) -> dict[str, Any]:
-    keys = (
-        "network",
-        "recipe",
-        "seed",
-        "statistics_hash",
-        "config",
-        "provenance",
-        "step",
-        "epoch",
-        "training_hours",
-        "training_device",
-    )
-    facts = {k: model.about[k] for k in keys if k in model.about}
-    return {**facts, "validation_loss": model.validation_loss}
+def _member_facts(model: TrainedModel) -> dict[str, Json]:
+    """What the card of a checkpoint says of a member, but for what the whole file says."""
+    values = model.card.to_json()
+    return {key: values[key] for key in _OF_A_MEMBER if key in values}
 
 
 def _training_loss(model: TrainedModel) -> LossCard | None:
@@ -240,7 +240,7 @@ def _training_loss(model: TrainedModel) -> LossCard | None:
 
     Nothing for a user's loss: its code is not in the file, which must run anywhere.
     """
-    recipe = model.about.get("config", {}).get("recipe", {})
+    recipe = model.card.config.get("recipe", {})
     name = recipe.get("loss", "huber")
     if name not in LOSSES:
         return None

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
+from climsim.cards import TrainingProgress
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
-from climsim.training.checkpoint import KEY, read_checkpoint
+from climsim.training.checkpoint import KEY, CheckpointEntry, read_checkpoint
 from climsim.training.module import VALIDATION_LOSS
 
 BEST_NAME = "best.ckpt"
@@ -127,7 +129,7 @@ class LastCheckpoint(Checkpoint):
 class Describe(Callback):
     """Adds what rebuilds the model, how far training had come and what it took, to checkpoints."""
 
-    def __init__(self, about: dict[str, Any], hours: float = 0.0) -> None:
+    def __init__(self, about: CheckpointEntry, hours: float = 0.0) -> None:
         """Take the description.
 
         Args:
@@ -155,16 +157,19 @@ class Describe(Callback):
     ) -> None:
         """Add the ``climsim`` entry."""
         loss = trainer.callback_metrics.get(VALIDATION_LOSS)
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        checkpoint[KEY] = {
-            **self.about,
-            "validation_loss": None if loss is None else float(loss),
-            "epoch": trainer.current_epoch,
-            "batches": progress.ready,
-            "step": trainer.global_step,
-            "training_hours": self.training_hours,
-            "training_device": device_name(trainer),
-        }
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current
+        card = replace(
+            self.about.card,
+            validation_loss=None if loss is None else float(loss),
+            progress=TrainingProgress(
+                epoch=trainer.current_epoch,
+                batches=batches.ready,
+                step=trainer.global_step,
+                hours=self.training_hours,
+                device=device_name(trainer),
+            ),
+        )
+        checkpoint[KEY] = replace(self.about, card=card).to_entry()
 
 
 def device_name(trainer: Trainer) -> str:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dacite
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from climsim.constants import TIME_STEP
+from climsim.cards import CheckpointCard, NetworkCard, Settings
+from climsim.data.statistics.statistics import VariableStatistics
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.integrity import check_zip
@@ -29,7 +29,7 @@ from climsim.plugins import allowed_reference
 from climsim.products import Kind, archived
 from climsim.system import refusal
 from climsim.transforms import Transforms
-from climsim.transforms.build import describe_transforms, empty_transforms
+from climsim.transforms.build import empty_transforms, transforms_card
 
 KEY = "climsim"
 _PICKLED_KEY = b"X" + len(KEY).to_bytes(4, "little") + KEY.encode()
@@ -38,7 +38,6 @@ CHECKPOINT = Kind(
     # The key as the pickle in the file spells it, behind its length.
     lambda path: _PICKLED_KEY in archived(path, "/data.pkl"),
 )
-FORMAT = 1
 _DAMAGED = (
     RuntimeError,
     EOFError,
@@ -53,33 +52,37 @@ STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "
 
 
 @dataclass(frozen=True)
-class _NetworkForm:
-    """What every checkpoint says of its network; hyperparameters stand beside it."""
+class CheckpointEntry:
+    """The ``climsim`` entry of a checkpoint.
 
-    name: str
-    inputs: str
-    confidence: bool
-    n_levels: int
+    Attributes:
+        card: what the checkpoint is and how it came about.
+        statistics: by variable, (field, level) or (field, 1), float64; empty where unknown.
+        statistics_fields: names of the rows.
+    """
 
+    card: CheckpointCard
+    statistics: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    statistics_fields: tuple[str, ...] = STATISTICS_FIELDS
 
-@dataclass(frozen=True)
-class _TransformsForm:
-    """What every checkpoint says of its transforms."""
+    @classmethod
+    def from_entry(cls, entry: Settings, where: str) -> CheckpointEntry:
+        """Read what `to_entry` gave.
 
-    kind: str
-    n_levels: int
-    bounded: bool
-    fill_to_zero: bool
+        Raises:
+            ClimSimError: if it is something else.
+        """
+        card = CheckpointCard.from_json(entry, where)
+        rows = tuple(entry.get("statistics_fields", STATISTICS_FIELDS))
+        return cls(card, entry.get("statistics", {}), rows)
 
-
-@dataclass(frozen=True)
-class _Form:
-    """What every checkpoint says of itself."""
-
-    network: _NetworkForm
-    transforms: _TransformsForm
-    config: dict[str, object]
-    provenance: dict[str, str]
+    def to_entry(self) -> dict[str, Any]:
+        """Plain values and tensors only."""
+        return {
+            **self.card.to_json(),
+            "statistics_fields": list(self.statistics_fields),
+            "statistics": dict(self.statistics),
+        }
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -105,44 +108,30 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint of this package, found a file without {KEY!r}: "
             "import published weights with `climsim checkpoint import`"
         )
-    about = content[KEY] if isinstance(content[KEY], dict) else {}
-    if about.get("format") != FORMAT:
-        raise ClimSimError(
-            f"{path}: expected checkpoint format {FORMAT}, found {about.get('format')!r}: "
-            "use the version of the package that wrote it"
-        )
-    _check_form(path, about, content["state_dict"])
-    return content
-
-
-def _check_form(path: Path, about: Mapping[str, object], state: object) -> None:
-    """Refuse a description or weights of another form than training writes."""
-    try:
-        form = dacite.from_dict(_Form, about)
-    except dacite.DaciteError as error:
-        raise ClimSimError(
-            f"{path}: expected the description of a checkpoint, found another form ({error}): use "
-            "another checkpoint"
-        ) from error
-    if min(form.network.n_levels, form.transforms.n_levels) < 1:
-        raise ClimSimError(
-            f"{path}: expected 1 or more levels, found fewer: use another checkpoint"
-        )
+    entry = content[KEY] if isinstance(content[KEY], dict) else {}
+    CheckpointCard.from_json(entry, str(path))
+    state = content["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ClimSimError(
             f"{path}: expected weights by name, found something else: use another checkpoint"
         )
+    return content
+
+
+def read_entry(path: str | Path) -> CheckpointEntry:
+    """Read what a checkpoint says about itself (see `read_checkpoint`)."""
+    return CheckpointEntry.from_entry(read_checkpoint(path)[KEY], str(path))
 
 
 def describe_model(
-    network: Mapping[str, Any],
+    network: Settings,
     transforms: Transforms,
-    config: Mapping[str, Any],
+    config: Settings,
     made_by: Mapping[str, str],
-    statistics: Mapping[str, Any] | None = None,
+    statistics: Mapping[str, VariableStatistics] | None = None,
     **facts: Any,
-) -> dict[str, Any]:
-    """The ``climsim`` entry of a checkpoint.
+) -> CheckpointEntry:
+    """Describe a model for its checkpoint.
 
     Args:
         network: arguments of `climsim.build_network`, ``name`` included.
@@ -150,24 +139,19 @@ def describe_model(
         config: resolved configuration of the run.
         made_by: provenance (see `climsim.files.provenance`).
         statistics: statistics by variable name, if known.
-        **facts: further plain values, such as ``seed``.
-
-    Returns:
-        Plain values and tensors only.
+        **facts: further fields of `CheckpointCard`, such as ``seed``.
     """
-    return {
-        "format": FORMAT,
-        "network": dict(network),
-        "transforms": describe_transforms(transforms),
-        "config": dict(config),
-        "provenance": dict(made_by),
-        "statistics_fields": list(STATISTICS_FIELDS),
-        "statistics": {n: _table(v) for n, v in statistics.items()} if statistics else {},
+    card = CheckpointCard(
+        network=NetworkCard.from_json(network),
+        transforms=transforms_card(transforms),
+        config=dict(config),
+        provenance=dict(made_by),
         **facts,
-    }
+    )
+    return CheckpointEntry(card, {n: _table(v) for n, v in (statistics or {}).items()})
 
 
-def _table(values: Any) -> Tensor:
+def _table(values: VariableStatistics) -> Tensor:
     """Statistics of one variable, (field, level) or (field, 1), float64.
 
     One tensor, not one per field: a checkpoint holds some seventy variables and is written often.
@@ -183,24 +167,22 @@ class TrainedModel:
     Attributes:
         network: from network input to scaled targets (and confidence).
         transforms: between physical vectors and the network.
-        about: the ``climsim`` entry of the checkpoint.
-        validation_loss: of the weights, None where unknown.
+        about: what the checkpoint says about itself.
     """
 
     network: nn.Module
     transforms: Transforms
-    about: dict[str, Any] = field(repr=False)
-    validation_loss: float | None = None
+    about: CheckpointEntry
 
     @property
-    def time_step(self) -> float:
-        """Physics time step of the data [s]; that of the published data where it is not known."""
-        return float(self.about.get("time_step_s", TIME_STEP))
+    def card(self) -> CheckpointCard:
+        """What the checkpoint is and how it came about."""
+        return self.about.card
 
     @property
     def confidence(self) -> bool:
         """Whether the network has a confidence head."""
-        return bool(self.about["network"].get("confidence", False))
+        return self.card.network.confidence
 
     def predict(self, physical: Tensor) -> Tensor:
         """Physical inputs (column, feature) to physical targets (column, feature)."""
@@ -210,7 +192,7 @@ class TrainedModel:
 
 
 def save_model(
-    path: str | Path, network: nn.Module, transforms: Transforms, about: dict[str, Any]
+    path: str | Path, network: nn.Module, transforms: Transforms, about: CheckpointEntry
 ) -> Path:
     """Write weights that were not trained here (imported ones) as a checkpoint to export.
 
@@ -225,7 +207,7 @@ def save_model(
     for prefix, module in parts:
         state |= {f"{prefix}.{k}": v for k, v in module.state_dict().items()}
     with atomic_path(path) as temporary:
-        torch.save({"state_dict": state, KEY: about}, temporary)
+        torch.save({"state_dict": state, KEY: about.to_entry()}, temporary)
     return Path(path)
 
 
@@ -242,15 +224,19 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
             code that may not be run.
     """
     content = read_checkpoint(path)
-    about = content[KEY]
-    hashes = json.loads(about.get("provenance", {}).get("input_hashes", "{}"))
-    arguments = dict(about["network"])
-    arguments["name"] = allowed_reference(
-        arguments["name"], code, str(path), hashes.get("network", "")
-    )
+    about = CheckpointEntry.from_entry(content[KEY], str(path))
+    card = about.card
+    hashes = json.loads(card.provenance.get("input_hashes", "{}"))
+    name = allowed_reference(card.network.name, code, str(path), hashes.get("network", ""))
     try:
-        network: nn.Module = build_network(**arguments)
-        transforms = empty_transforms(about["transforms"])
+        network: nn.Module = build_network(
+            name,
+            card.network.inputs,
+            confidence=card.network.confidence,
+            n_levels=card.network.n_levels,
+            **card.network.hyperparameters,
+        )
+        transforms = empty_transforms(card.transforms)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise ClimSimError(
             f"{path}: describes a network that cannot be built ({' '.join(str(error).split())}): "
@@ -262,7 +248,7 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
     load_weights(path, transforms.targets, _part(state, "targets"))
     for module in (network, transforms.inputs, transforms.targets):
         module.eval().requires_grad_(False)
-    return TrainedModel(network, transforms, about, about.get("validation_loss"))
+    return TrainedModel(network, transforms, about)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from climsim.files import file_hash, read_json
 from climsim.plugins import is_reference, reference_file
 from climsim.products import Kind, noted
 from climsim.training.callbacks import BEST_NAME, LAST_NAME
-from climsim.training.checkpoint import KEY, read_checkpoint
+from climsim.training.checkpoint import read_entry
 from climsim.training.config import TrainConfig
 from climsim.training.schedules import SCHEDULES
 
@@ -87,16 +87,16 @@ class HeldRun:
         found = [folder / name for name in (LAST_NAME, BEST_NAME) if (folder / name).exists()]
         if not found:
             return None
-        about = read_checkpoint(found[0])[KEY]
-        if "epoch" not in about or "input_hashes" not in about["provenance"]:
+        card = read_entry(found[0]).card
+        if card.progress is None or "input_hashes" not in card.provenance:
             raise ClimSimError(
                 f"{found[0]}: expected a checkpoint of a training, found one that was made "
                 "otherwise: choose another `out`"
             )
-        inputs = json.loads(about["provenance"]["input_hashes"])
+        inputs = json.loads(card.provenance["input_hashes"])
         record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}
         result = record["result"] if record.get("status") == "complete" else None
-        return cls(folder, about["config"], inputs, int(about["epoch"]) + 1, result)
+        return cls(folder, card.config, inputs, card.progress.epoch + 1, result)
 
     def check(self, config: TrainConfig, store: Store) -> None:
         """Refuse a configuration that would make another model.

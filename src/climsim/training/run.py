@@ -43,11 +43,11 @@ from climsim.training.callbacks import (
     device_name,
 )
 from climsim.training.checkpoint import (
-    KEY,
+    CheckpointEntry,
     describe_model,
     load_weights,
     network_weights,
-    read_checkpoint,
+    read_entry,
 )
 from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.held import RECORD_NAME, TRAINING, HeldRun, input_hashes
@@ -125,13 +125,13 @@ def _train(
     with _process_settings(config):
         last = config.out / LAST_NAME
         resume = last if last.exists() else None
-        at = read_checkpoint(resume)[KEY] if resume is not None else {}
-        description = Describe(about, at.get("training_hours", 0.0))
+        at = None if resume is None else read_entry(resume).card.progress
+        description = Describe(about, 0.0 if at is None else at.hours)
         trainer = _trainer(config, description, progress)
         loader, validation = _loaders(config, store, trainer)
-        if at:
-            loader.resume_at(at["epoch"], at["batches"])
-            logger.info("%s: continuing after step %d", resume, at["step"])
+        if at is not None:
+            loader.resume_at(at.epoch, at.batches)
+            logger.info("%s: continuing after step %d", resume, at.step)
         if trainer.is_global_zero:
             write_json(config.out / RECORD_NAME, {"status": "running", "config": config.resolved()})
         if trainer.logger is not None:
@@ -179,7 +179,7 @@ def _result(folder: Path, values: Mapping[str, Any]) -> TrainResult:
     )
 
 
-def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, dict[str, Any]]:
+def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, CheckpointEntry]:
     """Build the module with fresh (or warm) weights, and the description for its checkpoints.
 
     Args:
@@ -373,11 +373,11 @@ def _rank(trainer: lightning.Trainer) -> int:
 
 
 def _record(config: TrainConfig, trainer: lightning.Trainer, description: Describe) -> TrainResult:
-    best = read_checkpoint(config.out / BEST_NAME)[KEY]
+    best = read_entry(config.out / BEST_NAME).card
     result = TrainResult(
         best_checkpoint=config.out / BEST_NAME,
         last_checkpoint=config.out / LAST_NAME,
-        validation_loss=float(best["validation_loss"]),
+        validation_loss=math.nan if best.validation_loss is None else best.validation_loss,
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         training_hours=description.training_hours,

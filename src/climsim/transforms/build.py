@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from climsim.arrays import Double
+from climsim.cards import TransformsCard
 from climsim.constants import FILL_THRESHOLD, N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.interfaces import Encoding, encoding
@@ -180,29 +180,29 @@ def _infinite_where_zero(div: Double) -> Double:
     return np.where(div == 0, np.inf, div)
 
 
-def describe_transforms(transforms: Transforms) -> dict[str, bool | int | str]:
+def transforms_card(transforms: Transforms) -> TransformsCard:
     """What, with their buffers, rebuilds the transforms."""
     inputs = transforms.inputs
-    return {
-        "kind": inputs.encoding.name,
-        "n_levels": inputs.n_levels,
-        "bounded": inputs.bounded,
-        "fill_to_zero": inputs.fill_to_zero,
-    }
+    return TransformsCard(
+        kind=inputs.encoding.name,
+        n_levels=inputs.n_levels,
+        bounded=inputs.bounded,
+        fill_to_zero=inputs.fill_to_zero,
+    )
 
 
-def empty_transforms(description: Mapping[str, Any]) -> Transforms:
-    """Transforms of a description, their buffers yet to be loaded.
+def empty_transforms(card: TransformsCard) -> Transforms:
+    """Transforms of a card, their buffers yet to be loaded.
 
     Args:
-        description: made by `describe_transforms`.
+        card: made by `transforms_card`.
     """
-    chosen, levels = encoding(str(description["kind"])), int(description["n_levels"])
+    chosen, levels = encoding(card.kind), card.n_levels
     size = chosen.variables.size(levels)
     ones = np.ones(size)
     options: dict[str, Any] = {
-        "bounds": (-ones, ones) if description["bounded"] else None,
-        "fill_to_zero": bool(description["fill_to_zero"]),
+        "bounds": (-ones, ones) if card.bounded else None,
+        "fill_to_zero": card.fill_to_zero,
     }
     targets = TargetTransform(levels, np.ones(TARGETS.size(levels)))
     if chosen.repeated:
