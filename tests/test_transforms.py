@@ -17,7 +17,7 @@ from climsim.transforms import (
     from_statistics,
     liquid_fraction,
 )
-from climsim.transforms.build import describe_transforms, empty_transforms
+from climsim.transforms.build import empty_transforms, transforms_card
 from climsim.variables import EXPANDED, OUTPUTS, STANDARD, TARGETS
 from tests.physical_samples import samples, statistics_of, vector
 
@@ -273,7 +273,7 @@ def test_scripted_transforms_equal_eager_ones_for_strided_input(kind, values, st
 @pytest.mark.parametrize("kind", KINDS)
 def test_description_and_buffers_rebuild_the_transforms(kind, values, statistics):
     transforms = from_statistics(statistics, kind, LEVELS, clip_margin=0.1)
-    again = empty_transforms(describe_transforms(transforms))
+    again = empty_transforms(transforms_card(transforms))
     again.inputs.load_state_dict(transforms.inputs.state_dict())
     again.targets.load_state_dict(transforms.targets.state_dict())
     x = vector(values, encoding(kind).variables)
