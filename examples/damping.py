@@ -22,7 +22,7 @@ from climsim.hosts.gcm.config import GcmConfig
 from climsim.hosts.gcm.host import GcmHost
 from climsim.online.coupler import split_output
 from climsim.online.memory import Memory, assemble
-from climsim.online.model import Model, open_model
+from climsim.online.model import CoupledModel, open_model
 
 LOWEST = 16
 SEEDS = (1, 2, 3)
@@ -42,7 +42,7 @@ def look(host: GcmHost, start: Path, seed: int | None) -> tuple[dict, Memory, np
     return host.inputs(), memory, host.physics().tendencies["ptend_t"]
 
 
-def tendencies(model: Model, host: GcmHost, inputs: dict, memory: Memory) -> dict[str, Any]:
+def tendencies(model: CoupledModel, host: GcmHost, inputs: dict, memory: Memory) -> dict[str, Any]:
     """What a network answers, (level, column) each."""
     vector = assemble(model.interface, inputs, memory, host.grid)
     return split_output(model(vector), host.grid.n_levels).tendencies
@@ -60,7 +60,7 @@ def damping(change: np.ndarray, answer: np.ndarray, area: np.ndarray) -> float:
     return -SECONDS_PER_DAY * float((area * rough * smoothing).sum() / (area * rough**2).sum())
 
 
-def gain(model: Model, host: GcmHost, inputs: dict, memory: Memory) -> tuple[float, str]:
+def gain(model: CoupledModel, host: GcmHost, inputs: dict, memory: Memory) -> tuple[float, str]:
     """Largest part of a tendency of the step before that comes back, and where.
 
     Below 1 an error in the memory decays from step to step, above 1 it grows.

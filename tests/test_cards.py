@@ -1,11 +1,20 @@
-"""The card of an exported file: written, read back, and refused where it does not fit."""
+"""Cards of exported files and checkpoints: written, read back, refused where they do not fit."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from climsim.cards import LossCard, ModelCard, TrainingCard
+from climsim.cards import (
+    CheckpointCard,
+    LossCard,
+    ModelCard,
+    NetworkCard,
+    TrainingCard,
+    TrainingProgress,
+    TransformsCard,
+)
+from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.interfaces import V6
 
@@ -59,3 +68,63 @@ def test_file_without_a_needed_key_is_refused():
     del values["n_inputs"]
     with pytest.raises(ClimSimError, match=r"model\.pt: expected n_inputs in metadata\.json"):
         ModelCard.from_json(values, "model.pt")
+
+
+def checkpoint_card(**changes):
+    return replace(
+        CheckpointCard(
+            network=NetworkCard("unet", "standard", False, 7, {"depth": 3}),
+            transforms=TransformsCard("standard", 7, bounded=True, fill_to_zero=False),
+            config={"recipe": {"loss": "huber"}},
+            provenance={"git_revision": "cafe"},
+        ),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "recipe": "conf_loss",
+            "seed": 7,
+            "statistics_hash": "abc",
+            "time_step_s": 1800.0,
+            "parameters": 12,
+            "imported": True,
+            "validation_loss": 0.25,
+            "progress": TrainingProgress(3, 2, 41, 1.5, "2 x A100"),
+        },
+    ],
+)
+def test_card_of_a_checkpoint_is_the_same_after_json(changes):
+    card = checkpoint_card(**changes)
+    assert CheckpointCard.from_json(json.loads(json.dumps(card.to_json())), "a.ckpt") == card
+
+
+def test_entry_of_a_checkpoint_keeps_its_flat_form():
+    entry = checkpoint_card(progress=TrainingProgress(3, 2, 41, 1.5, "2 x A100")).to_json()
+    assert entry["network"]["depth"] == 3
+    assert (entry["format"], entry["epoch"], entry["training_hours"]) == (1, 3, 1.5)
+    assert entry["training_device"] == "2 x A100"
+    assert "statistics_hash" not in entry
+
+
+def test_time_step_of_a_checkpoint_is_that_of_the_published_data_where_it_is_not_known():
+    assert checkpoint_card().time_step == TIME_STEP
+    assert checkpoint_card(time_step_s=1800.0).time_step == 1800.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "a.ckpt: expected checkpoint format 1, found 2"),
+        ({"seed": "seven"}, 'wrong value type for field "seed"'),
+        ({"epoch": 3}, 'missing value for field "progress.batches"'),
+        ({"network": 5}, "wrong value type"),
+    ],
+)
+def test_card_of_a_checkpoint_of_another_form_is_refused(changes, message):
+    with pytest.raises(ClimSimError, match=message):
+        CheckpointCard.from_json(checkpoint_card().to_json() | changes, "a.ckpt")

@@ -9,7 +9,7 @@ import torch
 
 import climsim
 from climsim.configuration import compose_config
-from climsim.export.module import Member, build_emulation
+from climsim.export.module import EmulationMember, build_emulation
 from climsim.export.writing import export_model, relative_difference
 from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model
@@ -103,7 +103,7 @@ def check(checkpoints, columns, tmp_path):
     path = export_model(tuple(checkpoints), tmp_path / "model.pt")
     models = [load_model(c) for c in checkpoints]
     confidence = models[0].confidence
-    eager = build_emulation([Member(m.network, m.transforms) for m in models], confidence)
+    eager = build_emulation([EmulationMember(m.network, m.transforms) for m in models], confidence)
     encoding = models[0].transforms.inputs.encoding
     interface = encoding.interface.variables
     block = vector(samples(LEVELS, 384, seed=5), interface).numpy()

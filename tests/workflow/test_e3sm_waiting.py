@@ -83,6 +83,22 @@ def test_only_the_first_of_equal_cases_is_built(case, tmp_path):
         assert shared(changed) is None
 
 
+def test_case_keeps_the_executable_that_it_was_created_with(case, tmp_path):
+    executable = tmp_path / "unet_43" / "build" / "e3sm.exe"
+    created = dataclasses.replace(case, executable=executable)
+    write_json(case.folder / "case.json", describe_case(created))
+    assert shared(case) == executable
+    write_json(case.folder / "case.json", describe_case(case))
+    assert shared(case) is None
+
+
+def test_cases_that_need_different_executables_do_not_share_one(case):
+    wider = dataclasses.replace(case, case="wider", folder=case.folder.parent / "wider", tasks=32)
+    again = dataclasses.replace(case, case="again", folder=case.folder.parent / "again")
+    taken = [c.executable for c in with_shared_executables([case, wider, again])]
+    assert taken == [None, None, case.build_folder / "e3sm.exe"]
+
+
 def paper_jobs(tmp_path, *overrides):
     """Settings of the jobs of the published study, by name, for one member."""
     (tmp_path / "store.zarr").mkdir(exist_ok=True)

@@ -34,7 +34,7 @@ class _ConfidentHead(_Head):
         return prediction, confidence
 
 
-class Member(nn.Module):
+class EmulationMember(nn.Module):
     """One trained network between the interface and physical tendencies."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Emulation(nn.Module):
     The constraint follows the mean, so that an ensemble obeys it too.
     """
 
-    def __init__(self, members: list[Member], n_outputs: int, time_step: float) -> None:
+    def __init__(self, members: list[EmulationMember], n_outputs: int, time_step: float) -> None:
         """Join members under one constraint.
 
         Args:
@@ -127,7 +127,7 @@ def _mean(values: list[Tensor]) -> Tensor:
 
 
 def build_emulation(
-    members: list[Member], confidence: bool, time_step: float = TIME_STEP
+    members: list[EmulationMember], confidence: bool, time_step: float = TIME_STEP
 ) -> Emulation:
     """Build the module of an exported file.
 

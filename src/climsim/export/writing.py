@@ -24,7 +24,7 @@ from climsim.cards import Json, LossCard, ModelCard, TrainingCard
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.loading import METADATA_NAME
-from climsim.export.module import Emulation, Member, build_emulation
+from climsim.export.module import Emulation, EmulationMember, build_emulation
 from climsim.export.probe import probe_columns, training_columns
 from climsim.files import atomic_path, file_hash, provenance
 from climsim.interfaces import Encoding
@@ -126,14 +126,14 @@ def export_model(
     claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
-    members = [Member(m.network, m.transforms) for m in models]
+    members = [EmulationMember(m.network, m.transforms) for m in models]
     exact = build_emulation(members, models[0].confidence, models[0].card.time_step)
     kind, levels = members[0].inputs.encoding, members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
     written, probe = exact, partial(_probe, models[0])
     if precision != "float32":
         again = [load_model(p, code) for p in paths]
-        reduced = [Member(m.network, m.transforms, torch.bfloat16) for m in again]
+        reduced = [EmulationMember(m.network, m.transforms, torch.bfloat16) for m in again]
         written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
         metadata["fast_form"] = _deviation(exact, written, levels, probe)
         worst = max(metadata["fast_form"].items(), key=lambda item: item[1])

@@ -27,7 +27,7 @@ from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
 from climsim.online.generate import after_physics
-from climsim.online.model import Model, open_model, require_spinup
+from climsim.online.model import CoupledModel, open_model, require_spinup
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.config import DEVICES
@@ -277,7 +277,7 @@ class _Collection:
         return label
 
 
-def _fitting_model(config: CollectConfig, host: SteppedHost) -> Model | None:
+def _fitting_model(config: CollectConfig, host: SteppedHost) -> CoupledModel | None:
     if config.model is None:
         return None
     model = open_model(config.model, host.grid, config.device, config.threads)

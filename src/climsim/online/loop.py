@@ -8,7 +8,7 @@ from climsim.arrays import Fields
 from climsim.hosts.base import HealthReport, SteppedHost
 from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import HistoryWriter
-from climsim.online.model import Model
+from climsim.online.model import CoupledModel
 from climsim.online.recorder import Recorder
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
 from climsim.online.ring import LastDay
@@ -29,7 +29,7 @@ class Loop:
     """
 
     def __init__(
-        self, config: RunConfig, host: SteppedHost, model: Model | None, record: RunRecord
+        self, config: RunConfig, host: SteppedHost, model: CoupledModel | None, record: RunRecord
     ) -> None:
         self.config, self.host = config, host
         self._stopwatch = Stopwatch()

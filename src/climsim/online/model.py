@@ -26,7 +26,7 @@ BLOCK_COLUMNS = 128
 """Columns that one thread takes at a time: their activations stay in a core's cache."""
 
 
-class Model(Protocol):
+class CoupledModel(Protocol):
     """An exported model, as the run loop sees it."""
 
     interface: Interface
@@ -50,7 +50,7 @@ class InBlocks:
         threads: blocks that run at a time.
     """
 
-    def __init__(self, model: Model, threads: int) -> None:
+    def __init__(self, model: CoupledModel, threads: int) -> None:
         self.model, self.threads = model, threads
         self.interface, self.n_levels = model.interface, model.n_levels
         self.confidence, self.card = model.confidence, model.card
@@ -63,7 +63,9 @@ class InBlocks:
         return np.concatenate(list(self._pool.map(self.model, np.array_split(vector, count))))
 
 
-def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int = 0) -> Model:
+def open_model(
+    path: Path, grid: ColumnGrid, device: str = "auto", threads: int = 0
+) -> CoupledModel:
     """Load an exported model and check it against the columns of a host.
 
     Args:
@@ -97,7 +99,7 @@ def open_model(path: Path, grid: ColumnGrid, device: str = "auto", threads: int 
     return InBlocks(model, thread_count(threads))
 
 
-def require_spinup(model: Model, options: CouplerOptions) -> None:
+def require_spinup(model: CoupledModel, options: CouplerOptions) -> None:
     """Make sure that a run makes the steps that a model's memory needs before it takes over.
 
     Raises:
@@ -112,7 +114,7 @@ def require_spinup(model: Model, options: CouplerOptions) -> None:
         )
 
 
-def compare_time_step(model: Model, time_step: float) -> None:
+def compare_time_step(model: CoupledModel, time_step: float) -> None:
     """Warn of a model whose data have another physics time step than the host.
 
     Args:

@@ -21,7 +21,7 @@ from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.loop import Loop
 from climsim.online.memory import needed_fields
-from climsim.online.model import Model, open_model, require_spinup
+from climsim.online.model import CoupledModel, open_model, require_spinup
 from climsim.online.restart import latest_restart
 from climsim.products import claim
 from climsim.runs.config import RESTART_DAYS, RunConfig
@@ -129,7 +129,7 @@ def _start(config: RunConfig, loop: Loop) -> None:
     loop.record.save(config.folder)
 
 
-def _open_fitting_model(config: RunConfig, host: SteppedHost) -> Model | None:
+def _open_fitting_model(config: RunConfig, host: SteppedHost) -> CoupledModel | None:
     if config.model is None:
         return None
     model = open_model(config.model, host.grid, config.device, config.threads)
@@ -137,7 +137,7 @@ def _open_fitting_model(config: RunConfig, host: SteppedHost) -> Model | None:
     return model
 
 
-def _require_fit(host: SteppedHost, model: Model | None) -> None:
+def _require_fit(host: SteppedHost, model: CoupledModel | None) -> None:
     """Refuse a host that does not provide what the run takes, before the first step."""
     if model is None:
         require_fit(host, NEEDED_FIELDS, frozenset(), "its history and budgets")

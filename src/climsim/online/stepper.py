@@ -12,7 +12,7 @@ from climsim.hosts.base import HealthReport, SteppedHost, StepResult, declaratio
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
-from climsim.online.model import Model, compare_time_step, non_finite
+from climsim.online.model import CoupledModel, compare_time_step, non_finite
 from climsim.runs.coupling import CouplerOptions
 from climsim.runs.timing import Stopwatch
 
@@ -61,7 +61,7 @@ class Stepper:
     def __init__(
         self,
         host: SteppedHost,
-        model: Model | None,
+        model: CoupledModel | None,
         options: CouplerOptions,
         stopwatch: Stopwatch,
     ) -> None:
@@ -95,7 +95,7 @@ class Stepper:
         """Drop the memory: the host was brought to another state."""
         self.memory = Memory(dt=self.host.dt)
 
-    def _coupled_step(self, model: Model, number: int) -> StepOutcome:
+    def _coupled_step(self, model: CoupledModel, number: int) -> StepOutcome:
         with self._time.part("host"):
             inputs = self.host.inputs()
             beside = self.host.physics() if self.options.needs_physics else None
@@ -145,7 +145,7 @@ class Stepper:
                 self.memory = self.memory.advance(result.inputs, result.tendencies)
 
 
-def _training_loss(model: Model) -> TrainingLoss | None:
+def _training_loss(model: CoupledModel) -> TrainingLoss | None:
     # Imported here: a run without a model needs no torch.
     from climsim.losses import TrainingLoss
 
