@@ -1,7 +1,7 @@
 """Climate models that an emulator can be coupled to, one adapter each.
 
 A host is one module or package in this folder, or what users bring: an entry point of an installed
-package, or an object of one file, named as ``path/to/file.py:build_host``. A module offers ``HOST``:
+package, or an object of one file, named as ``path/to/file.py:build_host``. A module has ``HOST``:
 for a host that is stepped from here a function that takes the host's settings and returns a
 `climsim.hosts.base.SteppedHost`, and for one that runs in batch a
 `climsim.hosts.batch.BatchRunner`, which says on which keys of a run it acts. On a host that is
