@@ -195,7 +195,14 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     arrays = _period_arrays(run, plan)
     periods = plan.counted(plan.mean_stream)
     definitions, reference = plan.definitions, plan.reference
-    mean = time_mean(run, reference, plan.mean_stream, periods, definitions, fields_read())
+    mean = time_mean(
+        run=run,
+        reference=reference,
+        stream=plan.mean_stream,
+        periods=periods,
+        definitions=definitions,
+        names=fields_read(),
+    )
     if mean.days == 0:
         run.note(
             f"no mean of {plan.mean_stream} in common with the reference; no time mean of this run"

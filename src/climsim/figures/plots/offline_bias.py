@@ -48,12 +48,14 @@ def draw(study: Study, variant: str) -> Figure:
 
 
 FIGURE = FigureSpec(
-    "offline_bias",
-    23,
-    "Offline bias by network",
-    "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
-    "prediction averaged over the seeds of each network, weighted by area. One scale for each "
-    "tendency.",
-    draw,
-    variants,
+    name="offline_bias",
+    order=23,
+    title="Offline bias by network",
+    caption=(
+        "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
+        "prediction averaged over the seeds of each network, weighted by area. One scale for each "
+        "tendency."
+    ),
+    draw=draw,
+    variants=variants,
 )

@@ -67,14 +67,16 @@ def remarks(study: Study, variant: str) -> list[str]:
 
 
 FIGURE = FigureSpec(
-    "offline_by_precipitation",
-    25,
-    "Offline bias of moistening by predicted precipitation",
-    "Mean difference of predicted and true moistening on the test split, weighted by area: where "
-    "no rain is predicted, and in the deciles of active predicted rain, of the prediction averaged "
-    "over the seeds of each network; then level by level the value of smallest and of largest "
-    "magnitude over networks.",
-    draw,
-    variants,
-    remarks,
+    name="offline_by_precipitation",
+    order=25,
+    title="Offline bias of moistening by predicted precipitation",
+    caption=(
+        "Mean difference of predicted and true moistening on the test split, weighted by area: "
+        "where no rain is predicted, and in the deciles of active predicted rain, of the "
+        "prediction averaged over the seeds of each network; then level by level the value of "
+        "smallest and of largest magnitude over networks."
+    ),
+    draw=draw,
+    variants=variants,
+    remarks=remarks,
 )

@@ -36,12 +36,14 @@ def draw(study: Study, variant: str) -> Figure:
 
 
 FIGURE = FigureSpec(
-    "offline_moistening",
-    24,
-    "Smallest and largest offline bias over networks",
-    "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
-    "prediction averaged over the seeds of each network: in each cell the value of smallest and of "
-    "largest magnitude over networks.",
-    draw,
-    variants,
+    name="offline_moistening",
+    order=24,
+    title="Smallest and largest offline bias over networks",
+    caption=(
+        "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
+        "prediction averaged over the seeds of each network: in each cell the value of smallest "
+        "and of largest magnitude over networks."
+    ),
+    draw=draw,
+    variants=variants,
 )

@@ -129,14 +129,16 @@ def _line(ax: Axes, study: Study, name: str, group: Group, several: bool) -> Non
 
 
 FIGURE = FigureSpec(
-    "offline_profiles",
-    20,
-    "Offline R² by level",
-    "Coefficient of determination of the predicted tendencies over all samples and columns of the "
-    "test split, by level (nominal pressure), and of the surface fluxes. Negative values are drawn "
-    "at 0, and levels on which the truth has no variance are left blank. 1 is perfect, 0 no better "
-    "than predicting the mean.",
-    draw,
-    variants,
-    remarks,
+    name="offline_profiles",
+    order=20,
+    title="Offline R² by level",
+    caption=(
+        "Coefficient of determination of the predicted tendencies over all samples and columns of"
+        " the test split, by level (nominal pressure), and of the surface fluxes. Negative values"
+        " are drawn at 0, and levels on which the truth has no variance are left blank. 1 is "
+        "perfect, 0 no better than predicting the mean."
+    ),
+    draw=draw,
+    variants=variants,
+    remarks=remarks,
 )

@@ -52,12 +52,14 @@ def draw(study: Study, variant: str) -> Figure:
 
 
 FIGURE = FigureSpec(
-    "offline_sections",
-    22,
-    "Where the offline skill lies",
-    "Coefficient of determination of each column over time, averaged by area in bins of 10 degrees "
-    "of latitude, by level, mean over seeds. Negative values are drawn at 0; grey cells have no "
-    "variance in the truth, or no columns.",
-    draw,
-    variants,
+    name="offline_sections",
+    order=22,
+    title="Where the offline skill lies",
+    caption=(
+        "Coefficient of determination of each column over time, averaged by area in bins of 10 "
+        "degrees of latitude, by level, mean over seeds. Negative values are drawn at 0; grey "
+        "cells have no variance in the truth, or no columns."
+    ),
+    draw=draw,
+    variants=variants,
 )

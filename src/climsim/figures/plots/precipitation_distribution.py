@@ -81,13 +81,16 @@ def _end(*runs: xarray.Dataset) -> float:
 
 
 FIGURE = FigureSpec(
-    "precipitation_distribution",
-    54,
-    "Distribution of precipitation",
-    "Fraction of area and time per decade of precipitation, over all columns and over columns that "
-    "are more than half land, open ocean or sea ice. From the finest history stream that the "
-    "reference has (hourly, else daily); of runs that became unstable, over the time until then.",
-    draw,
-    recipe_variants,
-    remarks,
+    name="precipitation_distribution",
+    order=54,
+    title="Distribution of precipitation",
+    caption=(
+        "Fraction of area and time per decade of precipitation, over all columns and over columns"
+        " that are more than half land, open ocean or sea ice. From the finest history stream "
+        "that the reference has (hourly, else daily); of runs that became unstable, over the time"
+        " until then."
+    ),
+    draw=draw,
+    variants=recipe_variants,
+    remarks=remarks,
 )

@@ -86,14 +86,16 @@ def remarks(study: Study, variant: str) -> list[str]:
 
 
 FIGURE = FigureSpec(
-    "precipitation_surfaces",
-    53,
-    "Precipitation by surface type",
-    "Zonal mean of precipitation, and its density in bins of 4 mm/day from -2 to 178, over all "
-    "surfaces, land, open ocean and sea ice: columns count by their area times the fraction of the "
-    "surface, month by month in zonal means and by its time mean in densities. Shading: range over "
-    "seeds; lines: the seed nearest to their median.",
-    draw,
-    recipe_variants,
-    remarks,
+    name="precipitation_surfaces",
+    order=53,
+    title="Precipitation by surface type",
+    caption=(
+        "Zonal mean of precipitation, and its density in bins of 4 mm/day from -2 to 178, over "
+        "all surfaces, land, open ocean and sea ice: columns count by their area times the "
+        "fraction of the surface, month by month in zonal means and by its time mean in "
+        "densities. Shading: range over seeds; lines: the seed nearest to their median."
+    ),
+    draw=draw,
+    variants=recipe_variants,
+    remarks=remarks,
 )

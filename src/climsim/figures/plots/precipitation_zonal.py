@@ -65,12 +65,15 @@ def _line(ax: Axes, run: xarray.Dataset, name: str, **style: Any) -> None:
 
 
 FIGURE = FigureSpec(
-    "precipitation_zonal",
-    52,
-    "Zonal means of precipitation, water and radiation",
-    "Time and zonal mean of precipitation, precipitable water, and radiation at the model top, for "
-    "every member that has them. A member's mean is over the periods that it finished.",
-    draw,
-    recipe_variants,
-    remarks,
+    name="precipitation_zonal",
+    order=52,
+    title="Zonal means of precipitation, water and radiation",
+    caption=(
+        "Time and zonal mean of precipitation, precipitable water, and radiation at the model "
+        "top, for every member that has them. A member's mean is over the periods that it "
+        "finished."
+    ),
+    draw=draw,
+    variants=recipe_variants,
+    remarks=remarks,
 )

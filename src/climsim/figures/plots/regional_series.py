@@ -112,13 +112,15 @@ def _line(ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style:
 
 
 FIGURE = FigureSpec(
-    "regional_series",
-    50,
-    "Regional means",
-    "Area mean, or standard deviation over the area, of the globe, the tropics (30S-30N) and the "
-    "rest of each hemisphere, period by period. A line that ends is a run that did.",
-    draw,
-    variants,
-    remarks,
-    lambda variant: _SERIES[variant].label,
+    name="regional_series",
+    order=50,
+    title="Regional means",
+    caption=(
+        "Area mean, or standard deviation over the area, of the globe, the tropics (30S-30N) and "
+        "the rest of each hemisphere, period by period. A line that ends is a run that did."
+    ),
+    draw=draw,
+    variants=variants,
+    remarks=remarks,
+    label=lambda variant: _SERIES[variant].label,
 )

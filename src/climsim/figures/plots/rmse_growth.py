@@ -45,12 +45,14 @@ def remarks(study: Study, variant: str) -> list[str]:
 
 
 FIGURE = FigureSpec(
-    "rmse_growth",
-    40,
-    "Growth of the online error",
-    "Mass-weighted root mean squared difference from the reference run (MMF1), period by period "
-    "(days, or months where there are at least three).",
-    draw,
-    variants,
-    remarks,
+    name="rmse_growth",
+    order=40,
+    title="Growth of the online error",
+    caption=(
+        "Mass-weighted root mean squared difference from the reference run (MMF1), period by "
+        "period (days, or months where there are at least three)."
+    ),
+    draw=draw,
+    variants=variants,
+    remarks=remarks,
 )

@@ -22,13 +22,15 @@ def remarks(study: Study, variant: str) -> list[str]:
 
 
 FIGURE = FigureSpec(
-    "rmse_growth_all",
-    41,
-    "Growth of the online error of every field",
-    "Mass-weighted root mean squared difference from the reference run (MMF1) in state, clouds and "
-    "physics tendencies, period by period (days, or months where there are at least three), for "
-    "the members of one recipe.",
-    draw,
-    recipe_variants,
-    remarks,
+    name="rmse_growth_all",
+    order=41,
+    title="Growth of the online error of every field",
+    caption=(
+        "Mass-weighted root mean squared difference from the reference run (MMF1) in state, "
+        "clouds and physics tendencies, period by period (days, or months where there are at "
+        "least three), for the members of one recipe."
+    ),
+    draw=draw,
+    variants=recipe_variants,
+    remarks=remarks,
 )

@@ -43,13 +43,15 @@ def draw(study: Study, variant: str) -> Figure:
 
 
 FIGURE = FigureSpec(
-    "zonal_bias_networks",
-    47,
-    "Zonal-mean bias by network",
-    "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for the member "
-    "of each network with the smallest RMSE of the time mean of temperature among those that ran "
-    "longest and stayed stable. One colour scale for each field.",
-    draw,
-    variants,
-    lambda study, variant: [*tropopause(study), *all_unstable(study)],
+    name="zonal_bias_networks",
+    order=47,
+    title="Zonal-mean bias by network",
+    caption=(
+        "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for the "
+        "member of each network with the smallest RMSE of the time mean of temperature among "
+        "those that ran longest and stayed stable. One colour scale for each field."
+    ),
+    draw=draw,
+    variants=variants,
+    remarks=lambda study, variant: [*tropopause(study), *all_unstable(study)],
 )
