@@ -49,12 +49,14 @@ class NonFinite(Sums):
         bad = np.any([~np.isfinite(x.reshape(-1, x.shape[-1])) for x in outputs], axis=0)
         in_any = bad.any(axis=1)
         return cls(
-            bad.shape[0],
-            bad[:, :size].sum(axis=0),
-            (~np.isfinite(truth.reshape(-1, size))).sum(axis=0),
-            int(bad[:, size:].any(axis=1).sum()),
-            int(in_any.sum()),
-            int((~np.isfinite(inputs.reshape(bad.shape[0], -1)[in_any])).any(axis=1).sum()),
+            columns=bad.shape[0],
+            predicted=bad[:, :size].sum(axis=0),
+            true=(~np.isfinite(truth.reshape(-1, size))).sum(axis=0),
+            confidence=int(bad[:, size:].any(axis=1).sum()),
+            any_predicted=int(in_any.sum()),
+            any_given=int(
+                (~np.isfinite(inputs.reshape(bad.shape[0], -1)[in_any])).any(axis=1).sum()
+            ),
         )
 
     def problems(self, levels: int) -> list[str]:

@@ -152,7 +152,14 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
         stream = "h0" if len(full) >= 2 or not periods["h1"] else "h1"
     finest = [s for s in ("h2", "h1", "h0") if periods[s]]
     rain = next((s for s in finest if reference.holds(s, "PRECT")), finest[0])
-    return Plan(reference, periods, stream, rain, skip_before, config.definitions)
+    return Plan(
+        reference=reference,
+        periods=periods,
+        mean_stream=stream,
+        rain_stream=rain,
+        skip_before=skip_before,
+        definitions=config.definitions,
+    )
 
 
 def check_grid(run: RunHistory, reference: RunHistory) -> None:

@@ -95,7 +95,7 @@ def _seed_lines(
     arrows = 0
     for run in each(shown):
         y = measure.shown(run).values
-        arrows += _run_line(ax, (x, y), run, axis, top, arrows)
+        arrows += _run_line(ax=ax, line_at=(x, y), run=run, axis=axis, top=top, arrows=arrows)
 
 
 def _seed_bands(
@@ -187,10 +187,17 @@ def _run_line(
     x, y = line_at
     line = network_line(str(run["network"].values), x.size)
     ax.plot(x, y, **line)
-    mark_end(ax, x, np.where(y > top, top, y) if top else y, run, line["color"], axis.days)
+    mark_end(
+        ax=ax,
+        x=x,
+        y=np.where(y > top, top, y) if top else y,
+        run=run,
+        colour=line["color"],
+        unit=axis.days,
+    )
     if top is None or not (y > top).any():
         return 0
-    _mark_beyond(ax, x, y, top, line["color"], arrows)
+    _mark_beyond(ax=ax, x=x, y=y, top=top, colour=line["color"], before=arrows)
     return 1
 
 

@@ -39,7 +39,7 @@ def bias_panel(
     written = quantity(name)
     values = written.shown(run[f"zonal_bias_{name}"])
     limit = limit or symmetric_limit(values)
-    mesh = section(ax, values, -limit, limit, DIVERGING, label)
+    mesh = section(ax=ax, values=values, low=-limit, high=limit, colours=DIVERGING, label=label)
     assert study.online is not None
     if "tropopause" in study.online:
         line = study.online["tropopause"].values

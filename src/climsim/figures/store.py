@@ -163,7 +163,8 @@ def draw_profiles(
         other = reference.get(summary.name)
         if other is not None and other.median.size == pressure.size:
             axis.plot(other.median, level, "k", lw=0.9)
-            axis.plot(other.low, level, "k:", other.high, level, "k:", lw=0.8)
+            for decile in (other.low, other.high):
+                axis.plot(decile, level, "k:", lw=0.8)
         axis.set_yticks(ticks, [f"{p:g}" for p in shown])
         axis.invert_yaxis()
         axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)

@@ -166,7 +166,15 @@ def joint_jobs(
         values: dict[str, Any] = {"runs": runs, **references, "out": "online.nc"}
         jobs.append(stages.job("evaluate_online", job, values))
     inputs = (*files, *((metrics,) if metrics else ()))
-    job = Job("figures", "figures", "", (), "flags/figures.done", "figures", inputs)
+    job = Job(
+        name="figures",
+        rule="figures",
+        member="",
+        command=(),
+        output="flags/figures.done",
+        product="figures",
+        inputs=inputs,
+    )
     jobs.append(stages.job("figures", job, {**shared, "out": "figures"}))
     values = {**shared, "figures": "figures", "study": "experiment.json", "out": "report.html"}
     values["tables"] = "tables"
@@ -191,11 +199,26 @@ def _data_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
             "of step files or source.store=STORE, found neither"
         )
     if source.raw is None and source.store is None:
-        job = Job("generate", "generate", "", (), "flags/generate.done", RAW)
+        job = Job(
+            name="generate",
+            rule="generate",
+            member="",
+            command=(),
+            output="flags/generate.done",
+            product=RAW,
+        )
         yield stages.job("generate", job, {"raw": RAW})
     if source.store is None:
         raw = str(source.raw or RAW)
-        job = Job("prepare", "prepare", "", (), "flags/prepare.done", STORE, (raw,))
+        job = Job(
+            name="prepare",
+            rule="prepare",
+            member="",
+            command=(),
+            output="flags/prepare.done",
+            product=STORE,
+            inputs=(raw,),
+        )
         yield stages.job("prepare", job, {"raw": raw, "store": STORE})
     store = str(source.store or STORE)
     job = Job("statistics", "statistics", "", output=STATISTICS, inputs=(store,))
@@ -217,7 +240,15 @@ def _online_job(
         values["start"] = start
         inputs.append(start)
     flag = f"flags/online-{name}.done"
-    job = Job(f"online-{name}", rule, name, (), flag, folder, tuple(inputs))
+    job = Job(
+        name=f"online-{name}",
+        rule=rule,
+        member=name,
+        command=(),
+        output=flag,
+        product=folder,
+        inputs=tuple(inputs),
+    )
     shared = {key: v for key, v in flatten(config.online).items() if v is not None}
     return stages.job(stage, job, values, **{"host": config.host, **shared})
 
@@ -237,7 +268,15 @@ def _member_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
         label = short_name(network)
         member = f"{label}-{recipe}-{seed}"
         folder, flag = f"members/{member}", f"flags/train-{member}.done"
-        job = Job(f"train-{member}", "train", member, (), flag, folder, (store, STATISTICS))
+        job = Job(
+            name=f"train-{member}",
+            rule="train",
+            member=member,
+            command=(),
+            output=flag,
+            product=folder,
+            inputs=(store, STATISTICS),
+        )
         values = {"data.store": store, "data.statistics": STATISTICS, "seed": seed, "out": folder}
         own = {"network": network, "recipe": recipe, **_own_settings(config, label, recipe)}
         job = stages.job("train", job, values, **own)

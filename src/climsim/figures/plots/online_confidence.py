@@ -47,7 +47,9 @@ def draw(study: Study, variant: str) -> Figure:
             line = network_line(str(run["network"].values), x.size)
             predicted = f"confidence_{word}_{name}CONF"
             ax.plot(x, run[predicted], **line)
-            mark_end(ax, x, run[predicted].values, run, line["color"], axis.days)
+            mark_end(
+                ax=ax, x=x, y=run[predicted].values, run=run, colour=line["color"], unit=axis.days
+            )
             if f"confidence_{word}_{name}LOSS" in run:
                 true = line | {"linestyle": FLOOR_DASHES, "marker": None}
                 ax.plot(x, run[f"confidence_{word}_{name}LOSS"], **true)

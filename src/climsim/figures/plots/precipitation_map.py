@@ -33,12 +33,26 @@ def draw(study: Study, variant: str) -> Figure:
     count = members.sizes["run"] + 1
     figure, axes = panel_grid(count, 2, 2.0, width=7.2, subplot_kw={"projection": projection})
     top = float(np.nanquantile(truth, 0.98)) or 1.0
-    _map(figure, axes[0], truth, (0.0, top), RAIN, reference)
+    _map(
+        figure=figure,
+        ax=axes[0],
+        values=truth,
+        limits=(0.0, top),
+        colours=RAIN,
+        reference=reference,
+    )
     head(axes[0], "MMF1", 0)
     difference = written.shown(members["map_PRECT"]) - truth
     limit = symmetric_limit(difference, 0.98)
     for i, ax in enumerate(axes[1:]):
-        _map(figure, ax, difference.isel(run=i), (-limit, limit), DIVERGING, reference)
+        _map(
+            figure=figure,
+            ax=ax,
+            values=difference.isel(run=i),
+            limits=(-limit, limit),
+            colours=DIVERGING,
+            reference=reference,
+        )
         head(ax, f"{label_of(members.isel(run=i), seed=True)} minus MMF1", i + 1)
     return figure
 

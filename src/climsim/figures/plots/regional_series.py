@@ -85,7 +85,7 @@ def draw(study: Study, variant: str) -> Figure:
             values = run[name].sel(region=region)
             _line(ax, x, values, series.name, **line)
             shown = quantity(series.name).shown(values).values
-            mark_end(ax, x, shown, run, line["color"], axis.days)
+            mark_end(ax=ax, x=x, y=shown, run=run, colour=line["color"], unit=axis.days)
         _line(ax, x, reference[name].sel(region=region), series.name, color=MMF_COLOUR)
         if floor is not None:
             second = floor[name].sel(region=region)
