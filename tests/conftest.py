@@ -15,6 +15,7 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
 def pytest_collection_modifyitems(items):
     """Give the tests of the compiled embedded model to one worker: it is compiled once."""
     for item in items:
