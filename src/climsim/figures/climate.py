@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.figures.climate_aims import (
     Checked,
@@ -23,7 +23,7 @@ from climsim.figures.climate_aims import (
     read_statistics,
     shown_levels,
 )
-from climsim.figures.climate_sums import DAYS_PER_YEAR, Sums
+from climsim.figures.climate_sums import Sums
 from climsim.files import atomic_path
 from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.host import GcmHost

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from climsim.arrays import Array, Fields
-from climsim.constants import SECONDS_PER_DAY, TIME_STEP
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY, TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.hosts.base import StepResult
@@ -35,7 +35,6 @@ _TROPICS: Final = 20.0
 _HPA: Final = 100.0
 _MONTHS: Final = 12
 _COUNT, _CHECKPOINTS, _SOURCE, _FLUX = "count", "checkpoints", "source", "pending"
-DAYS_PER_YEAR: Final = 365.0
 
 
 @dataclass(frozen=True)
