@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
+from climsim.cards import Json
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
@@ -271,7 +272,7 @@ def ensemble_of(members: Sequence[Member]) -> Member:
     return Member(network, recipes.pop() if len(recipes) == 1 else "", -1)
 
 
-def describe(member: Member, metadata: dict[str, Any], config: OfflineConfig) -> dict[str, Any]:
+def describe(member: Member, metadata: Mapping[str, Json], config: OfflineConfig) -> dict[str, Any]:
     """Attributes that say which member the metrics belong to."""
     return {
         "Conventions": "CF-1.11",

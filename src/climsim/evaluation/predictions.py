@@ -21,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
-from climsim.cards import ModelCard
+from climsim.cards import Json, ModelCard
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
@@ -49,7 +49,7 @@ class StoredPredictions:
 
     path: Path
     card: ModelCard
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Json]
     parameters: float
     steps: NDArray[np.intp]
     arrays: tuple[Any, ...]

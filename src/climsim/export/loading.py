@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climsim.cards import ModelCard
+from climsim.cards import Json, ModelCard
 from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
@@ -40,7 +41,7 @@ class Emulator:
         n_outputs: features out.
     """
 
-    def __init__(self, path: Path, module: Any, metadata: dict[str, Any], device: str) -> None:
+    def __init__(self, path: Path, module: Any, metadata: Mapping[str, Json], device: str) -> None:
         """Keep the parts (see `load_emulator`)."""
         self.path = path
         self.metadata = metadata
@@ -197,14 +198,14 @@ def _holds_metadata(path: Path) -> bool:
         raise refusal(error, path) or _no_torchscript(path) from error
 
 
-def _read_metadata(path: Path, text: str | bytes) -> dict[str, Any]:
+def _read_metadata(path: Path, text: str | bytes) -> dict[str, Json]:
     try:
         return dict(json.loads(text))
     except (ValueError, TypeError) as error:
         raise ClimSimError(f"{path}: {METADATA_NAME} is no JSON: export it again") from error
 
 
-def _probe_foreign(path: Path, device: str) -> dict[str, Any]:
+def _probe_foreign(path: Path, device: str) -> dict[str, Json]:
     """Find the interface of a TorchScript file without metadata by trying it in another process.
 
     Raises:

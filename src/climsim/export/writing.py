@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,7 @@ _OF_A_MEMBER = (
 )
 """What an exported file keeps of the card of each checkpoint that it is made of."""
 _TOLERANCE = 1.0e-5
+_REDUCED_TOLERANCE = 1.0e-2
 """Largest difference between file and Python path, relative to the largest value per variable."""
 Probe = Callable[[int], Tensor]
 """Gives so many columns to try a model on."""
@@ -130,13 +131,21 @@ def export_model(
     exact = build_emulation(members, models[0].confidence, models[0].card.time_step)
     kind, levels = members[0].inputs.encoding, members[0].inputs.n_levels
     metadata = _metadata(paths, models, precision, kind, levels)
-    written, probe = exact, partial(_probe, models[0])
+    trial = _Trial(
+        probe=partial(_probe, models[0]),
+        n_outputs=exact.n_outputs,
+        n_levels=levels,
+        tolerance=_TOLERANCE if precision == "float32" else _REDUCED_TOLERANCE,
+        like_training=_knows_training(models[0]),
+    )
+    written = exact
     if precision != "float32":
         again = [load_model(p, code) for p in paths]
         reduced = [EmulationMember(m.network, m.transforms, torch.bfloat16) for m in again]
         written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
-        metadata["fast_form"] = _deviation(exact, written, levels, probe)
-        worst = max(metadata["fast_form"].items(), key=lambda item: item[1])
+        deviation = _deviation(exact, written, levels, trial.probe)
+        metadata["fast_form"] = deviation
+        worst = max(deviation.items(), key=lambda item: item[1])
         logger.warning(
             "%s: %s networks differ from float32 by up to %.2g (%s, r.m.s.): see fast_form in %s",
             path,
@@ -145,7 +154,7 @@ def export_model(
             worst[0],
             METADATA_NAME,
         )
-    _write(written, Path(path), metadata, probe)
+    _write(written, Path(path), metadata, trial)
     return Path(path)
 
 
@@ -187,7 +196,7 @@ def _metadata(
     precision: str,
     kind: Encoding,
     levels: int,
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     first = models[0]
     losses = [m.card.validation_loss for m in models]
     hashes = {str(p): file_hash(p) for p in paths}
@@ -256,10 +265,29 @@ def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:
     ]
 
 
-def _write(emulation: Emulation, path: Path, metadata: dict[str, Any], probe: Probe) -> None:
+@dataclass(frozen=True)
+class _Trial:
+    """How a file is compared with the Python path.
+
+    Attributes:
+        probe: columns to try it on.
+        n_outputs: features that it gives.
+        n_levels: levels of a profile.
+        tolerance: largest relative difference.
+        like_training: whether the columns are like those of training, where all is finite.
+    """
+
+    probe: Probe
+    n_outputs: int
+    n_levels: int
+    tolerance: float
+    like_training: bool
+
+
+def _write(emulation: Emulation, path: Path, metadata: Mapping[str, Json], trial: _Trial) -> None:
     """Script, try, save and try the saved file again."""
     scripted = torch.jit.script(emulation.eval())
-    _try(path, scripted, emulation, metadata, probe)
+    _try(path, scripted, emulation, trial)
     with atomic_path(path) as temporary:
         # Through memory: torch's own writer ends the whole program when the disk is full.
         content = io.BytesIO()
@@ -267,34 +295,28 @@ def _write(emulation: Emulation, path: Path, metadata: dict[str, Any], probe: Pr
         torch.jit.save(scripted, content, _extra_files=extra)
         temporary.write_bytes(content.getbuffer())
         loaded = torch.jit.load(str(temporary), map_location="cpu")
-        _try(path, loaded, emulation, metadata, probe)
+        _try(path, loaded, emulation, trial)
 
 
-def _try(
-    path: Path,
-    scripted: Callable[[Tensor], Tensor],
-    eager: Emulation,
-    metadata: dict[str, Any],
-    probe: Probe,
-) -> None:
+def _try(path: Path, scripted: Callable[[Tensor], Tensor], eager: Emulation, trial: _Trial) -> None:
     """Compare with the Python path: shape, type and values, columns first in memory and last."""
     for columns in _PROBES:
-        x = probe(columns)
+        x = trial.probe(columns)
         with torch.inference_mode():
             expected, found = eager(x), scripted(x.T.contiguous().T)
-        shape = (columns, metadata["n_outputs"])
+        shape = (columns, trial.n_outputs)
         if tuple(found.shape) != shape or found.dtype != torch.float32:
             raise ClimSimError(
                 f"{path}: expected output of shape {shape} float32, found {tuple(found.shape)} "
                 f"{found.dtype}: the network does not fit the interface"
             )
-        worst = relative_difference(expected, found, metadata["n_levels"])
-        if not worst <= (_TOLERANCE if metadata["precision"] == "float32" else 1e-2):
+        worst = relative_difference(expected, found, trial.n_levels)
+        if not worst <= trial.tolerance:
             raise ClimSimError(
-                f"{path}: expected the file to reproduce the Python path to {_TOLERANCE}, found "
-                f"{worst:.2g}: the network does not survive TorchScript"
+                f"{path}: expected the file to reproduce the Python path to {trial.tolerance:g}, "
+                f"found {worst:.2g}: the network does not survive TorchScript"
             )
-        if metadata["probes"] == "training" and not torch.isfinite(found).all():
+        if trial.like_training and not torch.isfinite(found).all():
             raise ClimSimError(
                 f"{path}: expected finite outputs on columns like those of training, found NaN or "
                 "infinity: the weights are broken, export another checkpoint"
