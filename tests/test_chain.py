@@ -23,9 +23,7 @@ OVERRIDES = (
     "+stages.prepare.split.validation=0.2",
     "+stages.prepare.split.test=0.2",
     "stages.train.trainer.epochs=1",
-    "stages.online_mmf1.days=0.25",
-    "stages.online_mmf2.days=0.25",
-    "stages.online_member.days=0.25",
+    "online.days=0.25",
 )
 
 

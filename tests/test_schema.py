@@ -57,10 +57,10 @@ def test_shipped_choice_states_only_what_it_changes(group, values):
 
 
 def test_choice_replaces_what_the_dataclass_says_and_nothing_else():
-    given = ["schedule=plateau", "data.store=x", "out=y"]
-    own = defaults(schema("train").cls)["schedule"]
-    schedule = compose_config("train", given)["schedule"]
-    assert schedule == {**own, "name": "plateau", "factor": 0.5}
+    given = ["optimizer=soap", "data.store=x", "out=y"]
+    own = defaults(schema("train").cls)["optimizer"]
+    optimizer = compose_config("train", given)["optimizer"]
+    assert optimizer == {**own, "name": "soap", "betas": [0.95, 0.95]}
 
 
 def test_recipe_of_a_user_needs_only_its_differences(tmp_path):

@@ -17,12 +17,13 @@ import click
 
 from climsim.errors import ClimSimError
 from climsim.help import StageCommand
+from climsim.keys import Values
 from climsim.options import LocalPath, Shown, add_common_options, explained, shown
 from climsim.stages import GROUPS, STAGES, Stage, load
 from climsim.workflow.commands import experiment
 
 
-def run_stage(stage: Stage, values: dict[str, Any], as_json: bool = False) -> Any:
+def run_stage(stage: Stage, values: Values, as_json: bool = False) -> Any:
     """Run a stage with a progress bar, say what it made and what that cost, return its result.
 
     Products go to standard output with their scores; a table that is the result alone goes there

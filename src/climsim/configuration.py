@@ -22,16 +22,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_address
 from climsim.errors import ClimSimError
-from climsim.keys import element, hints, is_list, is_text, members_of, nested, type_text
+from climsim.keys import (
+    Hint,
+    Value,
+    Values,
+    element,
+    hints,
+    is_list,
+    is_text,
+    members_of,
+    nested,
+    type_text,
+)
 from climsim.overrides import friendly
 from climsim.schema import CONFIG_MODULE, Schema, schema
 
 T = TypeVar("T")
 
 
-def compose_config(
-    name: str, overrides: Sequence[str] = (), folder: str | None = None
-) -> dict[str, Any]:
+def compose_config(name: str, overrides: Sequence[str] = (), folder: str | None = None) -> Values:
     """Compose and resolve a configuration.
 
     Args:
@@ -91,17 +100,17 @@ def one_line(error: Exception, wanted: Schema) -> ClimSimError:
     return ClimSimError(f"{wanted.command}: {' '.join(text.split())}")
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Value, prefix: str = "") -> Values:
     """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
     if not isinstance(value, dict) or (prefix and not value):
         return {prefix.removesuffix("."): value}
-    result: dict[str, Any] = {}
+    result: Values = {}
     for key, child in value.items():
         result |= flatten(child, f"{prefix}{key}.")
     return result
 
 
-def flat_defaults(name: str) -> dict[str, Any]:
+def flat_defaults(name: str) -> Values:
     """Dotted keys of a configuration and their values under the default choices.
 
     Args:
@@ -128,7 +137,7 @@ def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:
     return ClimSimError(f"unknown configuration key {key!r} of {where!r}: {hint}")
 
 
-def build_config(cls: type[T], values: dict[str, Any]) -> T:
+def build_config(cls: type[T], values: Values) -> T:
     """Build a configuration dataclass, nested ones included, from plain values.
 
     Args:
@@ -143,7 +152,7 @@ def build_config(cls: type[T], values: dict[str, Any]) -> T:
     """
     try:
         fitted = _fitted(cls, values, "")
-        hooks: dict[Any, Any] = {StoreAddress: store_address}
+        hooks: dict[Hint, Any] = {StoreAddress: store_address}
         settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
         return dacite.from_dict(cls, fitted, settings)
     except dacite.MissingValueError as error:
@@ -155,7 +164,7 @@ def build_config(cls: type[T], values: dict[str, Any]) -> T:
         ) from error
 
 
-def _fitted(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _fitted(cls: type, values: Mapping[str, Value], prefix: str) -> Values:
     """Values in the form that the fields of a dataclass want."""
     known = hints(cls)
     for key in values:
@@ -164,7 +173,7 @@ def _fitted(cls: type, values: Mapping[str, Any], prefix: str) -> dict[str, Any]
     return {key: _fit(known[key], value, f"{prefix}{key}") for key, value in values.items()}
 
 
-def _fit(hint: Any, value: Any, key: str) -> Any:
+def _fit(hint: Hint, value: Value, key: str) -> Value:
     inner = nested(hint)
     if inner is not None and isinstance(value, Mapping):
         return _fitted(inner, value, f"{key}.")
@@ -182,13 +191,13 @@ def _fit(hint: Any, value: Any, key: str) -> Any:
     return value
 
 
-def _fit_null(hint: Any, value: Any, key: str) -> Any:
+def _fit_null(hint: Hint, value: Value, key: str) -> Value:
     if value is None and hint is not Any and type(None) not in members_of(hint):
         raise ClimSimError(f"{key}: expected {type_text(hint)}, found null")
     return value
 
 
-def _fit_list(hint: Any, value: Any, key: str) -> Any:
+def _fit_list(hint: Hint, value: Value, key: str) -> Value:
     if isinstance(value, Mapping):
         return value
     kind = element(hint)

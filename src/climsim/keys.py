@@ -16,9 +16,15 @@ from typing import Any
 
 from climsim.data.store.address import StoreUrl
 
+Hint = Any
+"""The type of a field, as `typing.get_type_hints` gives it."""
+Value = Any
+"""Plain value of a key: text, number, truth, null, or a list or dictionary of those."""
+Values = dict[str, Value]
+"""Plain values of a configuration, nested or by dotted key."""
 MISSING = "???"
 """Default of a key that must be given."""
-_TYPE_NAMES: dict[Any, str] = {
+_TYPE_NAMES: dict[Hint, str] = {
     bool: "true or false",
     int: "integer",
     float: "number",
@@ -55,43 +61,43 @@ def meanings(cls: type) -> dict[str, str]:
     return found
 
 
-def members_of(hint: Any) -> tuple[Any, ...]:
+def members_of(hint: Hint) -> tuple[Hint, ...]:
     """The types that a value may have: those of a union, or the one; null is ``NoneType``."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return typing.get_args(hint)
     return (hint,)
 
 
-def is_list(hint: Any) -> bool:
+def is_list(hint: Hint) -> bool:
     """Whether a value of this type is a list; null may be allowed beside it."""
     return any(typing.get_origin(member) in (tuple, list) for member in members_of(hint))
 
 
-def element(hint: Any) -> Any:
+def element(hint: Hint) -> Hint:
     """Type of the elements of a list."""
     inner = next(m for m in members_of(hint) if typing.get_origin(m) in (tuple, list))
     return typing.get_args(inner)[0]
 
 
-def is_text(hint: Any) -> bool:
+def is_text(hint: Hint) -> bool:
     """Whether a value of this type is a text or path and nothing else but null."""
     kinds = set(members_of(hint)) - {type(None)}
     texts = [isinstance(kind, type) and issubclass(kind, str | Path) for kind in kinds]
     return bool(texts) and all(texts)
 
 
-def nested(hint: Any) -> type | None:
+def nested(hint: Hint) -> type | None:
     """The dataclass in a hint such as ``Config`` or ``Config | None``, if there is one."""
     return next((m for m in members_of(hint) if dataclasses.is_dataclass(m)), None)  # type: ignore[return-value]
 
 
-def hints(cls: type) -> dict[str, Any]:
+def hints(cls: type) -> dict[str, Hint]:
     """Type of every field of a dataclass."""
     known = typing.get_type_hints(cls)
     return {field.name: known[field.name] for field in dataclasses.fields(cls)}
 
 
-def hint_of(cls: type, name: str) -> Any:
+def hint_of(cls: type, name: str) -> Hint:
     """Type of a dotted key; None where it is unknown or lies in an open dictionary."""
     head, _, rest = name.partition(".")
     hint = hints(cls).get(head)
@@ -101,7 +107,7 @@ def hint_of(cls: type, name: str) -> Any:
     return None if inner is None else hint_of(inner, rest)
 
 
-def type_text(hint: Any) -> str:
+def type_text(hint: Hint) -> str:
     """A type as a reader writes it: ``list of text`` for ``tuple[str, ...]``."""
     kinds = members_of(hint)
     if len(kinds) > 1:
@@ -125,7 +131,7 @@ def describe_key(cls: type, name: str) -> tuple[str, str]:
     return type_text(hint), meanings(cls).get(head, "")
 
 
-def keys(cls: type, defaults: dict[str, Any]) -> list[Key]:
+def keys(cls: type, defaults: Values) -> list[Key]:
     """Every key of a configuration in the order of its fields.
 
     Args:
@@ -151,7 +157,7 @@ def dataclass_keys(cls: type, prefix: str) -> list[Key]:
     return found
 
 
-def default_text(value: Any) -> str:
+def default_text(value: Value) -> str:
     """A default as it is written on the command line."""
     if value == MISSING:
         return ""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.errors import HydraException
 
 from climsim.errors import ClimSimError
-from climsim.keys import element, hint_of, is_list, is_text, members_of, type_text
+from climsim.keys import Hint, element, hint_of, is_list, is_text, members_of, type_text
 from climsim.plugins import check_complete, entry_point_names, is_reference
 
 _OPEN = "network.hyperparameters"
@@ -143,7 +142,7 @@ def _many(override: str, expected: str) -> ClimSimError:
     )
 
 
-def _whole(override: str, value: str, hint: Any, one: Callable[[str], str]) -> str:
+def _whole(override: str, value: str, hint: Hint, one: Callable[[str], str]) -> str:
     """A value where no sweep was asked for: commas separate the elements of a list."""
     bracketed = value.startswith("[") or _FUNCTION.fullmatch(value) or value.startswith("${")
     if hint is None or not is_list(hint):
@@ -158,7 +157,7 @@ def _whole(override: str, value: str, hint: Any, one: Callable[[str], str]) -> s
     return f"[{','.join(map(one, split_values(value)))}]"
 
 
-def _value(override: str, text: str, hint: Any) -> str:
+def _value(override: str, text: str, hint: Hint) -> str:
     """One value; elements of a list in brackets one by one."""
     if hint is not None and is_list(hint):
         if text.startswith("[") and "]" not in text:
@@ -173,7 +172,7 @@ def _value(override: str, text: str, hint: Any) -> str:
     return _readable(override, text)
 
 
-def _stands(text: str, hint: Any) -> bool:
+def _stands(text: str, hint: Hint) -> bool:
     """Whether a value for a text means something in Hydra's grammar that the user wants."""
     if not text or text in ("???", "null") or _FUNCTION.fullmatch(text):
         return text != "null" or str not in members_of(hint) or type(None) in members_of(hint)

@@ -18,7 +18,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from climsim.errors import unknown_name
-from climsim.keys import MISSING, hints, nested
+from climsim.keys import MISSING, Hint, Value, Values, hints, nested
 from climsim.stages import STAGES, load
 
 CONFIG_MODULE = "climsim.conf"
@@ -74,13 +74,13 @@ SCHEMAS = {
 }
 
 
-def defaults(cls: type) -> dict[str, Any]:
+def defaults(cls: type) -> Values:
     """Plain nested values of a configuration, ``???`` for those the user must give."""
     known = hints(cls)
     return {field.name: _default(field, known[field.name]) for field in dataclasses.fields(cls)}
 
 
-def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
+def _default(field: dataclasses.Field[Any], hint: Hint) -> Value:
     inner = nested(hint)
     if inner is not None and field.default is dataclasses.MISSING:
         return defaults(inner)
@@ -91,7 +91,7 @@ def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
     return MISSING
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Value) -> Value:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -43,7 +43,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     makes: str = ""
     may_change: tuple[str, ...] = ()
-    choices: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict, hash=False)
     positional: str = ""
     scores: str = ""
 

@@ -10,12 +10,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from climsim.errors import ClimSimError
 from climsim.stage import Stage
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
@@ -42,7 +45,7 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     _check_products(stage, overrides)
     runs: dict[str, int] = {}
 
-    def job(config: Any) -> None:
+    def job(config: DictConfig) -> None:
         given = list(HydraConfig.get().overrides.task)
         runs[" ".join(given)] = code = _run(stage, given, folder)
         if code == -2 or code == 130:

@@ -15,7 +15,7 @@ from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import case_config
 from climsim.hosts.e3sm.namelist import user_nl_eam
 from climsim.runs.config import RunConfig
-from climsim.workflow.plan import Stages, joint_jobs, make_plan
+from climsim.workflow.plan import Jobs, joint_jobs, make_plan
 from climsim.workflow.run import experiment_config
 
 
@@ -109,28 +109,28 @@ def paper_jobs(tmp_path, *overrides):
         "members.networks=[unet]", "members.recipes=[standard]",
         *(f"online.host_options.{text}" for text in given), *overrides,
     ])  # fmt: skip
-    stages = Stages(config, None)
-    jobs = [*make_plan(config, stages), *joint_jobs(stages, ["unet-standard-7"], ["unet"])]
+    make = Jobs(config, None)
+    jobs = [*make_plan(config, make), *joint_jobs(make, ["unet-standard-7"], ["unet"])]
     return {job.name: job.settings for job in jobs}
 
 
 def test_paper_asks_e3sm_for_the_published_streams_and_leaves_two_days_of_december_out(tmp_path):
     jobs = paper_jobs(tmp_path)
-    run = build_config(RunConfig, jobs["online-mmf1"])
+    run = build_config(RunConfig, jobs["online_reference-mmf1"])
     history = f90nml.reads(user_nl_eam(case_config(run)))["cam_history_nl"]
     assert (history["nhtfrq"], history["mfilt"]) == ([0, -24, -1], [1, 1, 1])
     assert history["avgflag_pertape"] == ["A", "A", "I"]
     assert {"PRECT", "LANDFRAC", "ICEFRAC", "OCNFRAC", "CLDLIQ"} <= set(history["fincl3"])
     # The run begins on the 30th of December 0002: its second day is the last of the year.
-    assert jobs["online_metrics"]["skip_days"] == 2.0
-    second = build_config(RunConfig, jobs["online-mmf2"])
+    assert jobs["evaluate_online"]["skip_days"] == 2.0
+    second = build_config(RunConfig, jobs["online_reference-mmf2"])
     assert "cam_inparm" in f90nml.reads(user_nl_eam(case_config(second)))
 
 
 def test_hourly_fields_of_an_experiment_reach_the_namelist_of_every_run(tmp_path):
     jobs = paper_jobs(tmp_path, "online.hourly_fields=[PRECT,LANDFRAC]")
-    for name in ("online-mmf1", "online-mmf2"):
+    for name in ("online_reference-mmf1", "online_reference-mmf2"):
         case = case_config(build_config(RunConfig, jobs[name]))
         history = f90nml.reads(user_nl_eam(case))["cam_history_nl"]
         assert history["fincl3"] == ["PRECT", "LANDFRAC"]
-    assert jobs["online-unet-standard-7"]["hourly_fields"] == ["PRECT", "LANDFRAC"]
+    assert jobs["online_run-unet-standard-7"]["hourly_fields"] == ["PRECT", "LANDFRAC"]

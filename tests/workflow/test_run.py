@@ -67,7 +67,7 @@ def test_failed_stage_stops_only_what_needs_it_and_a_second_call_goes_on(folder)
 def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
     start(folder)
     calls(folder)
-    start(folder, "stages.online_member.days=9")
+    start(folder, "+stages.online_run.days=9")
     again = calls(folder)
     assert [c.split()[0] for c in again] == ["online", "evaluate", "figures", "report"]
     assert "days=9" in again[0]
@@ -94,7 +94,9 @@ def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
     assert not folder.exists()
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "generate"
-    assert {"online-mmf2", "train-unet-standard-7", "offline-unet-standard-7"} < set(shown)
+    assert {"online_reference-mmf2", "train-unet-standard-7", "online_run-unet-standard-7"} < set(
+        shown
+    )
     assert shown[-1] == f"{len(shown) - 1} jobs to run"
 
 
@@ -139,7 +141,7 @@ def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
     folder.mkdir()
     (folder.parent / "fail-train-unet-v6-7").touch()
     (folder.parent / "fail-run-unet-multirep-7").touch()
-    with pytest.raises(ClimSimError, match=r"online of unet-multirep-7 \(asked to fail\) and 1"):
+    with pytest.raises(ClimSimError, match=r"online_run of unet-multirep-7 .*fail\) and 1"):
         start(folder, *three)
     made = calls(folder)
     assert (folder / "report.html").exists()
@@ -150,9 +152,9 @@ def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
     assert json.loads((folder / "failures.json").read_text()) == [
         {
             "member": "unet-multirep-7",
-            "stage": "online",
+            "stage": "online_run",
             "message": "asked to fail",
-            "log": "logs/online-unet-multirep-7.log",
+            "log": "logs/online_run-unet-multirep-7.log",
         },
         {
             "member": "unet-v6-7",
@@ -215,14 +217,14 @@ def test_source_that_is_not_there_is_refused(folder):
 
 def test_wrong_setting_of_a_later_stage_is_found_before_anything_runs(folder):
     with pytest.raises(ClimSimError, match="unknown configuration key 'dayz'"):
-        start(folder, "+stages.online_member.dayz=3")
+        start(folder, "+stages.online_run.dayz=3")
     assert calls(folder) == []
 
 
 def test_unknown_stage_and_empty_members_are_refused(folder):
     with pytest.raises(ClimSimError, match=r"members\.seeds: expected at least one"):
         start(folder, "members.seeds=[]")
-    with pytest.raises(ClimSimError, match="unknown trian"):
+    with pytest.raises(ClimSimError, match="found 'trian'"):
         start(folder, "+stages.trian.days=3")
 
 

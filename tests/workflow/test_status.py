@@ -23,9 +23,9 @@ def study(tmp_path):
     for member in ("unet-v6-7", "unet-v6-43"):
         for rule, output in (
             ("train", f"flags/train-{member}.done"),
-            ("online_member", f"flags/online-{member}.done"),
+            ("online_run", f"flags/online-{member}.done"),
         ):
-            name = f"{rule.removesuffix('_member')}-{member}"
+            name = f"{rule}-{member}"
             job = Job(name, rule, member, output=output, product=f"online/{member}")
             jobs[name] = {**vars(job), "log": job.log}
     (tmp_path / "logs").mkdir()
@@ -56,14 +56,14 @@ def test_done_running_failed_and_waiting_are_told_apart(study):
     finish(study, "train-unet-v6-43", 5.0, 1)
     log = study / "logs" / "train-unet-v6-43.log"
     log.write_text("$ climsim train\nstep 3\nclimsim: error: the loss is not finite\ngoodbye\n")
-    with hold(lock_path(study, "online-unet-v6-7")):
+    with hold(lock_path(study, "online_run-unet-v6-7")):
         progress = {"done": 60, "total": 100, "first": 20, "seconds": 80.0}
-        progress_path(study, "online-unet-v6-7").write_text(json.dumps(progress))
+        progress_path(study, "online_run-unet-v6-7").write_text(json.dumps(progress))
         assert statuses(study) == {
             "train-unet-v6-7": "done",
-            "online-unet-v6-7": "running",
+            "online_run-unet-v6-7": "running",
             "train-unet-v6-43": "failed",
-            "online-unet-v6-43": "waiting",
+            "online_run-unet-v6-43": "waiting",
         }
         job = experiment_status(study).jobs[1]
         # 40 steps in 80 s, 40 to go.
@@ -75,7 +75,7 @@ def test_done_running_failed_and_waiting_are_told_apart(study):
 
 
 def test_time_left_counts_what_jobs_of_the_same_stage_took(study):
-    finish(study, "online-unet-v6-7", 40.0, 0)
+    finish(study, "online_run-unet-v6-7", 40.0, 0)
     (study / "flags" / "online-unet-v6-7.done").touch()
     assert experiment_status(study).seconds_left() == (140.0, True)
     (study / "flags" / "online-unet-v6-7.done").unlink()
@@ -83,11 +83,11 @@ def test_time_left_counts_what_jobs_of_the_same_stage_took(study):
 
 
 def test_job_that_was_killed_is_shown_as_stopped(study):
-    state_path(study, "online-unet-v6-7").write_text(json.dumps({"started": 1.0, "host": "x"}))
-    assert statuses(study)["online-unet-v6-7"] == "stopped"
+    state_path(study, "online_run-unet-v6-7").write_text(json.dumps({"started": 1.0, "host": "x"}))
+    assert statuses(study)["online_run-unet-v6-7"] == "stopped"
     with hold(study / ".lock"):
         # On a cluster it runs on another machine, as long as the experiment runs.
-        assert statuses(study)["online-unet-v6-7"] == "running"
+        assert statuses(study)["online_run-unet-v6-7"] == "running"
 
 
 def test_unstable_run_is_a_result_and_says_when(study):
@@ -95,14 +95,14 @@ def test_unstable_run_is_a_result_and_says_when(study):
     record = study / "online" / "unet-v6-7" / "record.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"status": "unstable", "message": "unstable after 3.2 days"}))
-    assert statuses(study)["online-unet-v6-7"] == "unstable"
-    assert "online-unet-v6-7: unstable after 3.2 days" in shown(study)
+    assert statuses(study)["online_run-unet-v6-7"] == "unstable"
+    assert "online_run-unet-v6-7: unstable after 3.2 days" in shown(study)
 
 
 def test_json_holds_every_job(study):
     values = json.loads(show_json([experiment_status(study)]))
     names = [job["name"] for job in values[0]["jobs"]]
-    assert names[:2] == ["train-unet-v6-7", "online-unet-v6-7"]
+    assert names[:2] == ["train-unet-v6-7", "online_run-unet-v6-7"]
 
 
 def test_experiment_is_found_by_folder_name_and_parent(study, monkeypatch):
@@ -137,7 +137,7 @@ def test_failures_are_what_snakemake_named_with_the_words_of_the_stage_or_of_slu
     (tmp_path / "logs").mkdir()
     jobs = [
         Job("train-unet-v6-7", "train", "unet-v6-7", output="flags/a.done"),
-        Job("online-unet-v6-7", "online_member", "unet-v6-7", output="flags/b.done"),
+        Job("online_run-unet-v6-7", "online_run", "unet-v6-7", output="flags/b.done"),
         Job("prepare", "prepare", "", output="flags/c.done"),
     ]
     (tmp_path / "logs" / "train-unet-v6-7.log").write_text("$ climsim train\nclimsim: error: no\n")

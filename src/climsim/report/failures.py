@@ -21,7 +21,7 @@ class Failure:
     Attributes:
         member: label of the member or reference run, or ``all members`` for a stage that all
             share.
-        stage: generate, prepare, statistics, train, export, offline or online.
+        stage: name of the step, such as ``train`` or ``online_run``.
         message: its error, in one line.
         log: its log, in the experiment's folder.
     """

@@ -122,7 +122,7 @@ def run(
 
 @experiment.command()
 @click.argument("which", default="runs", metavar="[NAME or FOLDER]")
-@click.option("--watch", "live", is_flag=True, help="Go on until nothing runs it any more.")
+@click.option("--watch", "live", is_flag=True, help="Continue until nothing runs it any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def status(which: str, live: bool, as_json: bool) -> None:
     """Show every member and stage of a study: progress, time left, last error lines.

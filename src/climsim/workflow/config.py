@@ -5,43 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from climsim.errors import ClimSimError, unknown_name
+from climsim.keys import Values
 from climsim.names import as_name, check_name
 from climsim.plugins import absolute_reference, short_name
-from climsim.validation import Checks, different
-
-STAGE_NAMES = (
-    "generate",
-    "prepare",
-    "statistics",
-    "train",
-    "export",
-    "evaluate_offline",
-    "online_mmf1",
-    "online_mmf2",
-    "online_member",
-    "evaluate_online",
-    "figures",
-    "report",
-)
-RULES = (
-    "generate",
-    "prepare",
-    "statistics",
-    "train",
-    "export",
-    "offline",
-    "online_reference",
-    "online_member",
-    "online_metrics",
-    "figures",
-    "report",
-)
-"""Rules of the Snakefile, in the order of the chain."""
-REFERENCES = ("mmf1", "mmf2")
-"""Runs with full physics that every study has."""
+from climsim.validation import Checks, different, each_of
+from climsim.workflow import former
+from climsim.workflow.steps import REFERENCES, STEPS
 
 
 @dataclass(frozen=True)
@@ -163,13 +134,14 @@ class Slurm:
     jobs: int = 100
     check_seconds: int = 40
     settle_seconds: int = 60
-    default: dict[str, Any] = field(default_factory=dict)
-    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    default: Values = field(default_factory=dict)
+    rules: dict[str, Values] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        former.check_settings(f"slurm.rules.{rule}" for rule in self.rules)
         for rule in self.rules:
-            if rule not in RULES:
-                raise unknown_name("slurm.rules", rule, RULES)
+            if rule not in STEPS:
+                raise unknown_name("slurm.rules", rule, STEPS)
         check = Checks(self, "slurm")
         check.whole("jobs", "check_seconds", least=1)
         check.whole("settle_seconds")
@@ -191,6 +163,7 @@ class ExperimentConfig:
         stages: for each stage, the configuration keys of its command that differ from the
             defaults, nested or dotted.
         online: keys of every online run that differ; null takes the default.
+        references: for the reference run ``mmf1`` or ``mmf2``, keys of `online run` that differ.
         networks: for the members of a network, keys of `train` that differ, nested or dotted.
         recipes: for the members of a recipe, likewise.
         slurm: resources on a cluster.
@@ -203,25 +176,24 @@ class ExperimentConfig:
     host: str = "gcm"
     cores: int = 0
     cores_per_member: int = 0
-    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    online: dict[str, Any] = field(default_factory=dict)
-    networks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stages: dict[str, Values] = field(default_factory=dict)
+    online: Values = field(default_factory=dict)
+    references: dict[str, Values] = field(default_factory=dict)
+    networks: dict[str, Values] = field(default_factory=dict)
+    recipes: dict[str, Values] = field(default_factory=dict)
     slurm: Slurm = field(default_factory=Slurm)
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")
-        unknown = sorted(set(self.stages) - set(STAGE_NAMES))
-        if unknown:
-            raise ClimSimError(
-                f"stages: unknown {', '.join(unknown)}: expected {', '.join(STAGE_NAMES)}"
-            )
+        former.check_settings(f"stages.{name}" for name in self.stages)
+        each_of("stages", tuple(self.stages), STEPS)
+        self._check_names("references", self.references, REFERENCES)
         self._check_names("networks", self.networks, self.members.labels())
         self._check_names("recipes", self.recipes, self.members.recipes)
         Checks(self).whole("cores", "cores_per_member")
 
     @staticmethod
-    def _check_names(key: str, given: Mapping[str, Any], members: tuple[str, ...]) -> None:
+    def _check_names(key: str, given: Mapping[str, Values], members: tuple[str, ...]) -> None:
         for name in given:
             if name not in members:
                 raise unknown_name(f"{key} (settings by member)", name, members)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from climsim.files import remove, write_text
 from climsim.report.failures import Failure
-from climsim.workflow.plan import FAILURES, Job
+from climsim.workflow.plan import Job
+from climsim.workflow.steps import FAILURES
 
 _ERROR = "climsim: error: "
 CALL = "$ climsim "
@@ -40,18 +41,16 @@ def find_failures(folder: Path, jobs: Sequence[Job], log: str) -> list[Failure]:
         if job.output in blocks and not (folder / job.output).exists():
             slurm = _SLURM_SAYS.search(blocks[job.output])
             message = _message(folder / job.log, slurm[1] if slurm else "")
-            stage = job.name.removesuffix(f"-{job.member}") if job.member else job.name
-            failures.append(Failure(job.member or SHARED, stage, message, job.log))
+            failures.append(Failure(job.member or SHARED, job.rule, message, job.log))
     return failures
 
 
 def _message(log: Path, slurm: str) -> str:
     """The error of a stage, else what SLURM wrote about it, else the last line of the stage."""
     text = _latest(log)
-    words = [_error(text), slurm, last_line(text)]
-    return next(
-        (line for line in words if line), "ended without an error message: it may have been killed"
-    )
+    lines = [_error(text), slurm, last_line(text)]
+    unknown = "ended without an error message: it may have been killed"
+    return next((line for line in lines if line), unknown)
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> None:

@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from climsim.errors import ClimSimError
 from climsim.figures.draw import METADATA
 from climsim.files import atomic_path
+from climsim.online.stages import ONLINE_RUN
 from climsim.products import Kind, claim, mentions
+from climsim.workflow.steps import JOINT, STEPS
 
 FORMATS = (".svg", ".png", ".pdf")
 GRAPH = Kind("a picture of this package", lambda path: mentions(path, b"climsim"))
@@ -58,12 +60,8 @@ def draw_rules(graph: networkx.DiGraph, jobs: Mapping[str, int], title: str) -> 
         for row, rule in enumerate(sorted(layer))
     }
     for before, after in graph.edges:
-        axes.annotate(
-            "",
-            place[after],
-            place[before],
-            arrowprops={"arrowstyle": "-|>", "color": "0.45", "shrinkA": 30, "shrinkB": 32},
-        )
+        style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 30, "shrinkB": 32}
+        axes.annotate("", place[after], place[before], arrowprops=style)
     for rule, (x, y) in place.items():
         count = jobs.get(rule, 1)
         words = "\n".join(textwrap.wrap(rule.replace("_", " "), 10))
@@ -77,11 +75,11 @@ def draw_rules(graph: networkx.DiGraph, jobs: Mapping[str, int], title: str) -> 
 
 
 def _color(rule: str) -> str:
-    if rule in ("generate", "prepare", "statistics"):
-        return _COLORS["data"]
-    if rule in ("online_reference", "online_member"):
+    if rule in JOINT:
+        return _COLORS["joint"]
+    if STEPS[rule].stage is ONLINE_RUN:
         return _COLORS["online"]
-    return _COLORS["member" if rule in ("train", "export", "offline") else "joint"]
+    return _COLORS["member" if STEPS[rule].of_members else "data"]
 
 
 def save_graph(dot: str, rules: list[str], title: str, path: Path) -> Path:

@@ -12,34 +12,21 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from climsim.configuration import flatten
 from climsim.console import PROGRESS_VARIABLE, fail
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, remove, stored_attributes, write_json, write_text
+from climsim.keys import Values
 from climsim.locks import LockedError, hold
+from climsim.stage import EVERYTHING, Stage
 from climsim.workflow.failures import CALL
-from climsim.workflow.plan import Job
+from climsim.workflow.plan import Job, read_jobs
+from climsim.workflow.steps import STEPS
 
-PLAN = "plan.json"
 REPLACED = "replaced"
 _PATIENCE = 3.0
 """Time that a stage of a killed call has to go [s]."""
-FREE_KEYS: dict[str, tuple[str, ...]] = {
-    "generate": ("days",),
-    "train": (
-        "trainer.threads",
-        "trainer.logger",
-        "trainer.log_every_steps",
-        "trainer.save_every_steps",
-        "trainer.keep_best",
-        "data.prefetch",
-    ),
-    "online_reference": ("days", "restart_days"),
-    "online_member": ("days", "restart_days"),
-}
-"""By rule, settings that may change while its product is continued."""
 
 
 def run_job(folder: Path, name: str, python: str) -> int:
@@ -59,8 +46,7 @@ def run_job(folder: Path, name: str, python: str) -> int:
     Raises:
         ClimSimError: if a process of an earlier call still runs it.
     """
-    values = read_json(folder / PLAN)["jobs"][name]
-    job = Job(**{key: values[key] for key in Job.__dataclass_fields__})
+    job = next(job for job in read_jobs(folder) if job.name == name)
     try:
         # The stage inherits the lock, so that one that outlives this process is not run twice.
         with hold(lock_path(folder, name), _PATIENCE) as lock:
@@ -159,11 +145,11 @@ def _fingerprint(path: Path) -> str:
         return file_hash(path)
 
 
-def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Any]) -> None:
+def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Values]) -> None:
     """Move a product of other settings or inputs to ``replaced/``, over the one before it."""
     note = folder / "logs" / f"{job.name}.made-from.json"
     product = folder / job.product
-    if note.exists() and product.exists() and _differs(read_json(note), now, job.rule):
+    if note.exists() and product.exists() and _differs(read_json(note), now, STEPS[job.rule].stage):
         aside = folder / REPLACED / job.product
         remove(aside)
         aside.parent.mkdir(parents=True, exist_ok=True)
@@ -172,26 +158,28 @@ def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Any]) -> None:
     write_json(note, now)
 
 
-def _differs(before: Mapping[str, Any], now: Mapping[str, Any], rule: str) -> bool:
-    if rule == "prepare":
+def _differs(before: Mapping[str, Values], now: Mapping[str, Values], stage: Stage) -> bool:
+    if stage.may_change == EVERYTHING:
         # The stage itself sees what is new and does only that.
         return False
     if before["inputs"] != now["inputs"]:
         return True
     old, new = before["settings"], now["settings"]
-    free = FREE_KEYS.get(rule, ())
     # A key that only one of them knows came or went with a version of the package.
-    return any(old[key] != new[key] for key in old.keys() & new.keys() if key not in free)
+    return any(
+        old[key] != new[key] for key in old.keys() & new.keys() if key not in stage.may_change
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of ``python -m climsim.workflow.job NAME --python PYTHON``."""
+    """Entry point of ``python -m climsim.workflow.job OUTPUT --python PYTHON``."""
     parser = argparse.ArgumentParser(description="Run one job of the experiment in this folder.")
-    parser.add_argument("name")
+    parser.add_argument("output", help="file that marks the job complete")
     parser.add_argument("--python", required=True)
     given = parser.parse_args(arguments)
     try:
-        return run_job(Path.cwd(), given.name, given.python)
+        jobs = {job.output: job.name for job in read_jobs(Path.cwd())}
+        return run_job(Path.cwd(), jobs[given.output], given.python)
     except ClimSimError as error:
         fail(str(error))
         return 1

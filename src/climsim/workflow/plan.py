@@ -6,22 +6,32 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from climsim.configuration import compose_config, flatten
+from climsim.data.stages import PREPARE, STATISTICS
 from climsim.errors import ClimSimError
+from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
+from climsim.export.stages import EXPORT
+from climsim.figures.stages import FIGURES
+from climsim.files import read_json
 from climsim.hosts import batch_runner
+from climsim.keys import Value, Values
+from climsim.online.stages import GENERATE, ONLINE_RUN
 from climsim.overrides import quoted
 from climsim.plugins import is_reference, reference_file, short_name
-from climsim.workflow.config import REFERENCES, ExperimentConfig
+from climsim.report.stages import REPORT
+from climsim.stage import Stage
+from climsim.training.stages import TRAIN
+from climsim.workflow.config import ExperimentConfig
+from climsim.workflow.steps import FAILURES, REFERENCE_STEP, REFERENCES, STEPS, path_of
 
-STORE, STATISTICS, RAW = "store.zarr", "statistics.nc", "raw"
-GENERATED_START = "raw/.generate/restart.npz"
-FAILURES = "failures.json"
-JOINT_RULES = ("online_metrics", "figures", "report")
+PLAN = "plan.json"
+"""File that holds the jobs, in the folder of the experiment."""
+GENERATED_START = f"{path_of(GENERATE)}/.generate/restart.npz"
+_STORE_MARK = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,8 @@ class Job:
 
     Attributes:
         name: rule, and member where it has one, joined by ``-``.
-        rule: rule of the Snakefile.
-        member: member or reference run; empty for a stage that all share.
+        rule: of the step (`climsim.workflow.steps`).
+        member: member or reference run; empty for a step that all share.
         command: words of the command line and its overrides.
         output: file that marks the job complete, in the experiment's folder.
         product: folder that the stage can resume; empty where the output is the product.
@@ -46,7 +56,7 @@ class Job:
     output: str = ""
     product: str = ""
     inputs: tuple[str, ...] = ()
-    settings: dict[str, Any] | None = None
+    settings: Values | None = None
 
     @property
     def log(self) -> str:
@@ -60,63 +70,61 @@ class Job:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_STAGES = {
-    "generate": ("data generate", "generate"),
-    "prepare": ("data prepare", "prepare"),
-    "statistics": ("data statistics", "statistics"),
-    "train": ("train", "train"),
-    "export": ("export", "export"),
-    "evaluate_offline": ("evaluate offline", "evaluate_offline"),
-    "online_mmf1": ("online run", "online_run"),
-    "online_mmf2": ("online run", "online_run"),
-    "online_member": ("online run", "online_run"),
-    "evaluate_online": ("evaluate online", "evaluate_online"),
-    "figures": ("figures", "figures"),
-    "report": ("report", "report"),
-}
-
-
-class Stages:
-    """How the stages of a study are called; settings that members share are composed once."""
+class Jobs:
+    """Makes the jobs of a study; settings that members share are composed once."""
 
     def __init__(self, config: ExperimentConfig, config_dir: str | None) -> None:
         self._config = config
         self._folder = None if config_dir is None else str(Path(config_dir).resolve())
-        self._composed: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._composed: dict[tuple[str, ...], Values] = {}
 
-    def job(self, stage: str, job: Job, values: Mapping[str, Any], **choices: Any) -> Job:
-        """Complete a job by its command and settings.
+    def make(
+        self,
+        rule: str,
+        values: Mapping[str, Value],
+        member: str = "",
+        *,
+        shared: Mapping[str, Value] | None = None,
+        special: Mapping[str, Value] | None = None,
+    ) -> Job:
+        """Make a job of a step.
 
         Args:
-            stage: name of the stage.
-            job: name, rule, products and inputs.
-            values: keys that differ from job to job, dotted.
-            **choices: further settings; those of a network or recipe in `train` go before those
-                of the stage where both set a key, others after.
+            rule: of the step.
+            values: keys that differ from job to job, dotted; what the stage makes follows.
+            member: member or reference run; empty for a step that all share.
+            shared: further settings, which those of ``stages`` replace.
+            special: further settings, which replace those.
 
         Raises:
             ClimSimError: for a setting that the stage does not know.
         """
-        words, name = _STAGES[stage]
-        given = flatten(self._config.stages.get(stage, {}))
-        first, last = (given, choices) if stage == "train" else (choices, given)
-        overrides = override_texts({**first, **last})
-        own = override_texts(values)
+        step = STEPS[rule]
+        stage, product = step.stage, step.product.format(member=member)
+        values = {**values, stage.makes: product}
+        given = flatten(self._config.stages.get(rule, {}))
+        overrides = override_texts({**(shared or {}), **given, **(special or {})})
         folder = () if self._folder is None else ("--config-dir", self._folder)
-        settings = self._settings(stage, name, overrides, values)
-        command = (*words.split(), *overrides, *own, *folder)
-        return replace(job, command=command, settings=settings)
+        return Job(
+            name=f"{rule}-{member}" if member else rule,
+            rule=rule,
+            member=member,
+            command=(*stage.path, *overrides, *override_texts(values), *folder),
+            output=step.output.format(member=member),
+            product=product if step.mark else "",
+            inputs=tuple(_inputs(stage, values)),
+            settings=self._settings(rule, overrides, values),
+        )
 
-    def _settings(
-        self, stage: str, name: str, overrides: Sequence[str], values: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _settings(self, rule: str, overrides: Sequence[str], values: Mapping[str, Value]) -> Values:
+        name = STEPS[rule].stage.name
         key = (name, *overrides, *values)
         if key not in self._composed:
             given = [*overrides, *override_texts(values)]
             try:
                 self._composed[key] = compose_config(name, given, self._folder)
             except ClimSimError as error:
-                raise ClimSimError(f"stages.{stage}: {error}") from error
+                raise ClimSimError(f"stages.{rule}: {error}") from error
         settings = copy.deepcopy(self._composed[key])
         for path, value in values.items():
             *groups, last = path.split(".")
@@ -127,12 +135,43 @@ class Stages:
         return settings
 
 
-def make_plan(config: ExperimentConfig, stages: Stages) -> list[Job]:
+def _inputs(stage: Stage, values: Mapping[str, Value]) -> Iterator[str]:
+    """What a stage reads, of the values that a study sets."""
+    for key in stage.needs:
+        value = values.get(key)
+        if isinstance(value, str):
+            yield value
+        elif value is not None:
+            yield from value
+
+
+def awaited(folder: Path, jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """Files that each job waits for: marks of what other jobs make, and files that are there.
+
+    Args:
+        folder: of the experiment.
+        jobs: all of them.
+
+    Returns:
+        Paths by the name of the job, in the experiment's folder or absolute.
+    """
+    marks = {Path(job.product or job.output): job.output for job in jobs}
+
+    def mark(path: Path) -> str | None:
+        made = next((marks[p] for p in (path, *path.parents) if p in marks), None)
+        there = (path, path / _STORE_MARK)
+        return made or next((str(p) for p in there if (folder / p).is_file()), None)
+
+    found = {job.name: [mark(Path(path)) for path in job.inputs] for job in jobs}
+    return {name: sorted({path for path in paths if path}) for name, paths in found.items()}
+
+
+def make_plan(config: ExperimentConfig, jobs: Jobs) -> list[Job]:
     """List every job of a study but the joint ones, which depend on how the others end.
 
     Args:
         config: the study.
-        stages: how its stages are called.
+        jobs: makes them.
 
     Returns:
         The jobs in the order of the chain.
@@ -140,52 +179,40 @@ def make_plan(config: ExperimentConfig, stages: Stages) -> list[Job]:
     Raises:
         ClimSimError: for a setting that a stage does not know.
     """
-    references = [_online_job(config, stages, f"online_{name}", name, None) for name in REFERENCES]
-    return [*_data_jobs(config, stages), *references, *_member_jobs(config, stages)]
+    references = [_online_job(config, jobs, name, None) for name in REFERENCES]
+    return [*_data_jobs(config, jobs), *references, *_member_jobs(config, jobs)]
 
 
 def joint_jobs(
-    stages: Stages, offline: Sequence[str], online: Sequence[str], failures: bool = False
+    jobs: Jobs, offline: Sequence[str], online: Sequence[str], failures: bool = False
 ) -> list[Job]:
     """List the jobs that bring members together.
 
     Args:
-        stages: how they are called.
+        jobs: makes them.
         offline: members with offline metrics.
         online: members with an online run; empty where there are none or no reference.
         failures: whether the report shows the list of failures.
     """
-    files = [f"offline/{member}.nc" for member in offline]
-    runs = [f"online/{member}" for member in online]
-    metrics = "online.nc" if online else None
-    shared = {"offline": files, "online": metrics}
-    jobs = []
+    files = [path_of(EVALUATE_OFFLINE, member) for member in offline]
+    metrics = path_of(EVALUATE_ONLINE) if online else None
+    shared: Values = {"offline": files, "online": metrics}
+    made = []
     if online:
-        job = Job("online_metrics", "online_metrics", "", output="online.nc", inputs=tuple(runs))
-        references = {"reference": "online/mmf1", "second_reference": "online/mmf2"}
-        values: dict[str, Any] = {"runs": runs, **references, "out": "online.nc"}
-        jobs.append(stages.job("evaluate_online", job, values))
-    inputs = (*files, *((metrics,) if metrics else ()))
-    job = Job(
-        name="figures",
-        rule="figures",
-        member="",
-        command=(),
-        output="flags/figures.done",
-        product="figures",
-        inputs=inputs,
-    )
-    jobs.append(stages.job("figures", job, {**shared, "out": "figures"}))
-    values = {**shared, "figures": "figures", "study": "experiment.json", "out": "report.html"}
+        first, second = (path_of(ONLINE_RUN, name) for name in REFERENCES)
+        runs = [path_of(ONLINE_RUN, member) for member in online]
+        values = {"runs": runs, "reference": first, "second_reference": second}
+        made.append(jobs.make(EVALUATE_ONLINE.name, values))
+    made.append(jobs.make(FIGURES.name, shared))
+    values = {**shared, "figures": path_of(FIGURES), "study": "experiment.json"}
     values["tables"] = "tables"
     if failures:
         values["failures"] = FAILURES
-    job = Job("report", "report", "", output="report.html", inputs=inputs)
-    jobs.append(stages.job("report", job, values))
-    return jobs
+    made.append(jobs.make(REPORT.name, values))
+    return made
 
 
-def _data_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
+def _data_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:
     source = config.source
     batch = batch_runner(config.host) is not None
     if source.start is not None and batch:
@@ -199,58 +226,29 @@ def _data_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
             "of step files or source.store=STORE, found neither"
         )
     if source.raw is None and source.store is None:
-        job = Job(
-            name="generate",
-            rule="generate",
-            member="",
-            command=(),
-            output="flags/generate.done",
-            product=RAW,
-        )
-        yield stages.job("generate", job, {"raw": RAW})
+        yield jobs.make(GENERATE.name, {})
     if source.store is None:
-        raw = str(source.raw or RAW)
-        job = Job(
-            name="prepare",
-            rule="prepare",
-            member="",
-            command=(),
-            output="flags/prepare.done",
-            product=STORE,
-            inputs=(raw,),
-        )
-        yield stages.job("prepare", job, {"raw": raw, "store": STORE})
-    store = str(source.store or STORE)
-    job = Job("statistics", "statistics", "", output=STATISTICS, inputs=(store,))
-    yield stages.job("statistics", job, {"store": store, "out": STATISTICS})
+        yield jobs.make(PREPARE.name, {"raw": str(source.raw or path_of(GENERATE))})
+    yield jobs.make(STATISTICS.name, {"store": _store(config)})
 
 
-def _online_job(
-    config: ExperimentConfig, stages: Stages, stage: str, name: str, model: str | None
-) -> Job:
-    folder, rule = f"online/{name}", "online_member" if model else "online_reference"
-    values: dict[str, Any] = {"case": name, "folder": folder}
-    inputs = []
+def _store(config: ExperimentConfig) -> str:
+    return str(config.source.store or path_of(PREPARE))
+
+
+def _online_job(config: ExperimentConfig, jobs: Jobs, name: str, model: str | None) -> Job:
+    values: Values = {"case": name}
     if model:
         values["model"] = model
-        inputs.append(model)
     if batch_runner(config.host) is not None:
         values["host_options.wait"] = True
     elif start := online_start(config):
         values["start"] = start
-        inputs.append(start)
-    flag = f"flags/online-{name}.done"
-    job = Job(
-        name=f"online-{name}",
-        rule=rule,
-        member=name,
-        command=(),
-        output=flag,
-        product=folder,
-        inputs=tuple(inputs),
-    )
     shared = {key: v for key, v in flatten(config.online).items() if v is not None}
-    return stages.job(stage, job, values, **{"host": config.host, **shared})
+    shared = {"host": config.host, **shared}
+    rule = ONLINE_RUN.name if model else REFERENCE_STEP
+    special = flatten(config.references.get(name, {}))
+    return jobs.make(rule, values, name, shared=shared, special=special)
 
 
 def online_start(config: ExperimentConfig) -> str | None:
@@ -261,63 +259,47 @@ def online_start(config: ExperimentConfig) -> str | None:
     return GENERATED_START if generates else None
 
 
-def _member_jobs(config: ExperimentConfig, stages: Stages) -> Iterator[Job]:
-    store = str(config.source.store or STORE)
-    members = config.members
+def _member_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:
+    store, members = _store(config), config.members
     for network, recipe, seed in product(members.networks, members.recipes, members.seeds):
         label = short_name(network)
         member = f"{label}-{recipe}-{seed}"
-        folder, flag = f"members/{member}", f"flags/train-{member}.done"
-        job = Job(
-            name=f"train-{member}",
-            rule="train",
-            member=member,
-            command=(),
-            output=flag,
-            product=folder,
-            inputs=(store, STATISTICS),
-        )
-        values = {"data.store": store, "data.statistics": STATISTICS, "seed": seed, "out": folder}
-        own = {"network": network, "recipe": recipe, **_own_settings(config, label, recipe)}
-        job = stages.job("train", job, values, **own)
-        yield job
-        yield _export_job(stages, job)
-        yield from _scoring_jobs(config, stages, member, f"models/{member}.pt", store)
+        data = {"data.store": store, "data.statistics": path_of(STATISTICS)}
+        special = {"network": network, "recipe": recipe, **_of_member(config, label, recipe)}
+        trained = jobs.make(TRAIN.name, {**data, "seed": seed}, member, special=special)
+        yield trained
+        yield _export_job(jobs, trained)
+        yield from _scoring_jobs(config, jobs, member, path_of(EXPORT, member))
     for member, path in members.files().items():
-        yield from _scoring_jobs(config, stages, member, str(path), store)
+        yield from _scoring_jobs(config, jobs, member, str(path))
 
 
-def _own_settings(config: ExperimentConfig, network: str, recipe: str) -> dict[str, Any]:
+def _of_member(config: ExperimentConfig, network: str, recipe: str) -> Values:
     """Settings of `train` that a member's network and recipe ask for, dotted."""
-    own = (config.networks.get(network, {}), config.recipes.get(recipe, {}))
-    return {key: value for settings in own for key, value in flatten(settings).items()}
+    given = (config.networks.get(network, {}), config.recipes.get(recipe, {}))
+    return {key: value for settings in given for key, value in flatten(settings).items()}
 
 
-def _export_job(stages: Stages, trained: Job) -> Job:
-    member, network = trained.member, str((trained.settings or {})["network"]["name"])
+def _export_job(jobs: Jobs, trained: Job) -> Job:
+    network = str((trained.settings or {})["network"]["name"])
     # The study names that code itself, so that its export may run it.
     code = {"code": [str(reference_file(network))]} if is_reference(network) else {}
-    best, model = f"members/{member}/best.ckpt", f"models/{member}.pt"
-    job = Job(f"export-{member}", "export", member, output=model, inputs=(best,))
-    return stages.job("export", job, {"checkpoint": best, "out": model, **code})
+    best = f"{trained.product}/best.ckpt"
+    return jobs.make(EXPORT.name, {"checkpoint": best, **code}, trained.member)
 
 
-def _scoring_jobs(
-    config: ExperimentConfig, stages: Stages, member: str, model: str, store: str
-) -> Iterator[Job]:
+def _scoring_jobs(config: ExperimentConfig, jobs: Jobs, member: str, model: str) -> Iterator[Job]:
     """What is done with a model file, whoever trained it."""
-    metrics = f"offline/{member}.nc"
-    job = Job(f"offline-{member}", "offline", member, output=metrics, inputs=(model, store))
-    yield stages.job("evaluate_offline", job, {"model": model, "store": store, "out": metrics})
-    yield _online_job(config, stages, "online_member", member, model)
+    yield jobs.make(EVALUATE_OFFLINE.name, {"model": model, "store": _store(config)}, member)
+    yield _online_job(config, jobs, member, model)
 
 
-def override_texts(values: Mapping[str, Any]) -> list[str]:
+def override_texts(values: Mapping[str, Value]) -> list[str]:
     """Write nested configuration values as Hydra overrides, ``a.b=value``."""
     return [f"{key}={_hydra_value(value)}" for key, value in flatten(values).items()]
 
 
-def _hydra_value(value: Any) -> str:
+def _hydra_value(value: Value) -> str:
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
@@ -327,6 +309,27 @@ def _hydra_value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def plan_values(jobs: Sequence[Job]) -> dict[str, Any]:
-    """Plain values of the jobs, by name."""
-    return {job.name: {**asdict(job), "digest": job.digest, "log": job.log} for job in jobs}
+def plan_values(folder: Path, jobs: Sequence[Job]) -> Values:
+    """Plain values of the jobs, by name.
+
+    Args:
+        folder: of the experiment.
+        jobs: all of them.
+    """
+    after = awaited(folder, jobs)
+    return {
+        job.name: {
+            **asdict(job),
+            "digest": job.digest,
+            "log": job.log,
+            "after": after[job.name],
+        }
+        for job in jobs
+    }
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of the plan in the folder of an experiment."""
+    known = Job.__dataclass_fields__
+    planned = read_json(folder / PLAN)["jobs"].values()
+    return [Job(**{key: job[key] for key in known if key in job}) for job in planned]

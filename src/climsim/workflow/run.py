@@ -10,37 +10,42 @@ import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
+from climsim.evaluation.stages import EVALUATE_OFFLINE
+from climsim.export.stages import EXPORT
 from climsim.files import remove, write_json
 from climsim.hosts import batch_runner
+from climsim.keys import Values
 from climsim.locks import LOCK_NAME, LockedError, hold
+from climsim.online.stages import ONLINE_RUN
 from climsim.products import Kind, claim, noted
 from climsim.report.failures import Failure
 from climsim.schema import EXPERIMENT
-from climsim.workflow import watch
-from climsim.workflow.config import REFERENCES, RULES, ExperimentConfig
+from climsim.training.stages import TRAIN
+from climsim.validation import one_of
+from climsim.workflow import former, watch
+from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.failures import SHARED, find_failures, last_line, write_failures
-from climsim.workflow.job import PLAN
 from climsim.workflow.plan import (
-    JOINT_RULES,
+    PLAN,
     Job,
-    Stages,
+    Jobs,
     joint_jobs,
     make_plan,
     override_texts,
     plan_values,
+    read_jobs,
 )
 from climsim.workflow.slurm import PROFILE, write_profile
+from climsim.workflow.steps import JOINT, REFERENCE_STEP, REFERENCES, STEPS, Step
 
 LOG = "logs/snakemake.log"
 _CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
 """The call of a job among what Snakemake prints."""
 _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
-_STORE_MARK = "zarr.json"
 _FOLDER = Kind(
     "the folder of an experiment",
     lambda path: noted(path / PLAN, "members", "jobs"),
@@ -78,8 +83,9 @@ def run_experiment(
         ClimSimError: if another process runs the same experiment, or a stage fails.
     """
     config = experiment_config(name, overrides, config_dir)
-    if until is not None and until not in RULES:
-        raise ClimSimError(f"--until: unknown stage {until!r}: expected one of {', '.join(RULES)}")
+    if until is not None:
+        former.check_step(until, "--until")
+        one_of("--until", until, STEPS)
     folder = config.folder.resolve()
     claim(folder, _FOLDER, key="folder")
     study = Study(config, folder, config_dir, slurm)
@@ -89,6 +95,7 @@ def run_experiment(
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     try:
         with hold(folder / LOCK_NAME, _PATIENCE) as lock:
+            _adopt_former_names(folder)
             _forget_lost_products(folder)
             return study.run(until, lock)
     except LockedError as error:
@@ -136,14 +143,13 @@ def experiment_config(
     return build_config(ExperimentConfig, study_values(name, overrides, config_dir))
 
 
-def study_values(
-    name: str, overrides: Sequence[str] = (), config_dir: str | None = None
-) -> dict[str, Any]:
+def study_values(name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> Values:
     """Compose the configuration of a study, as plain values.
 
     Raises:
         ClimSimError: for an unknown study or key.
     """
+    former.check_settings(word.partition("=")[0].lstrip("+~") for word in overrides)
     given = [f"experiment={name}", *overrides]
     return compose_config(EXPERIMENT, given, config_dir)
 
@@ -160,8 +166,8 @@ class Study:
         self, config: ExperimentConfig, folder: Path, config_dir: str | None, slurm: bool
     ) -> None:
         self.config, self.folder, self.slurm = config, folder, slurm
-        self.stages = Stages(config, config_dir)
-        self.jobs = make_plan(config, self.stages)
+        self._make = Jobs(config, config_dir)
+        self.jobs = make_plan(config, self._make)
         self.members = config.members.names()
         self.cores = config.cores or os.cpu_count() or 1
 
@@ -171,10 +177,13 @@ class Study:
             folder = self.folder if self.folder.exists() else Path(temporary)
             _forget_lost_products(folder)
             plan = Path(temporary) / PLAN
-            write_json(plan, self._plan(self._all_jobs(), self.members, self.members))
+            jobs = self._all_jobs()
+            write_json(plan, self._plan(jobs, self.members))
             command = [*_snakemake_command(folder, plan, until), "--cores", str(self.cores)]
             done = self._ask([*command, "--dry-run", "--printshellcmds"])
-        names = list(dict.fromkeys(_CALL.findall(f"{done.stdout}\n{done.stderr}")))
+        names_of = {job.output: job.name for job in jobs}
+        called = dict.fromkeys(_CALL.findall(f"{done.stdout}\n{done.stderr}"))
+        names = [names_of[output] for output in called]
         total = f"{len(names)} job{'' if len(names) == 1 else 's'} to run"
         sys.stdout.write("\n".join([*names, total if names else "nothing to do"]) + "\n")
 
@@ -198,7 +207,7 @@ class Study:
             return None if until else self.folder / "report.html"
         if not failures:
             raise self._stopped(written)
-        if until is None or until in JOINT_RULES:
+        if until is None or until in JOINT:
             self._join(until, lock, failures)
         raise self._failed(failures, until)
 
@@ -207,10 +216,10 @@ class Study:
         failed = {(failure.member, failure.stage) for failure in failures}
         if any(member == SHARED for member, _ in failed):
             return
-        trained = [m for m in self.members if not {(m, "train"), (m, "export")} & failed]
-        offline = [m for m in trained if (m, "offline") not in failed]
-        online = [m for m in trained if (m, "online") not in failed]
-        if any((reference, "online") in failed for reference in REFERENCES):
+        trained = [m for m in self.members if not {(m, TRAIN.name), (m, EXPORT.name)} & failed]
+        offline = [m for m in trained if (m, EVALUATE_OFFLINE.name) not in failed]
+        online = [m for m in trained if (m, ONLINE_RUN.name) not in failed]
+        if any((reference, REFERENCE_STEP) in failed for reference in REFERENCES):
             online = []
         if not offline:
             return
@@ -224,7 +233,7 @@ class Study:
     ) -> list[Job]:
         jobs = self._all_jobs(offline, online, bool(failures))
         write_json(self.folder / "experiment.json", _summary(self.config))
-        write_json(self.folder / PLAN, self._plan(jobs, offline, online, bool(failures)))
+        write_json(self.folder / PLAN, self._plan(jobs, offline, bool(failures)))
         if self.slurm:
             write_profile(self.folder, self.config.slurm)
         return jobs
@@ -238,33 +247,51 @@ class Study:
         """Every job, the joint ones over these members; over all where none are given."""
         offline = self.members if offline is None else offline
         online = self.members if online is None else online
-        return [*self.jobs, *joint_jobs(self.stages, offline, online, failures)]
+        return [*self.jobs, *joint_jobs(self._make, offline, online, failures)]
 
     def _plan(
         self,
         jobs: Sequence[Job],
         offline: Sequence[str],
-        online: Sequence[str],
         failures: bool = False,
-    ) -> dict[str, Any]:
+    ) -> Values:
+        """What Snakemake reads: jobs, the rules that they belong to, and the files to make."""
         config = self.config
-        store = config.source.store
+        rules = {job.rule: STEPS[job.rule] for job in jobs}
+        wanted = {
+            EXPORT.name: offline if failures else self.members,
+            EVALUATE_OFFLINE.name: offline,
+        }
+        targets = [j for j in jobs if j.rule in JOINT or j.member in wanted.get(j.rule, ())]
         return {
             "name": config.name,
             "runner": sys.executable,
             "python": stage_interpreter(),
             "cores": self.cores,
             "cores_per_member": config.cores_per_member,
-            "batch": batch_runner(config.host) is not None,
-            "store_mark": "" if store is None else str(store / _STORE_MARK),
+            "waiting": [rule for rule, step in rules.items() if self._waits(step)],
             "members": self.members,
-            "models": {name: str(path) for name, path in config.members.files().items()},
-            "wanted": list(offline) if failures else self.members,
-            "offline": list(offline),
-            "online": list(online),
-            "failures": failures,
-            "jobs": plan_values(jobs),
+            "targets": [job.output for job in targets],
+            "rules": {
+                rule: {
+                    "output": step.output,
+                    "members": [job.member for job in jobs if job.rule == rule and job.member],
+                    "threads": self._threads(step),
+                    "priority": step.priority,
+                }
+                for rule, step in rules.items()
+            },
+            "jobs": plan_values(self.folder, jobs),
         }
+
+    def _waits(self, step: Step) -> bool:
+        """Whether jobs of a step only wait for those that a climate model's scripts submit."""
+        return step.stage is ONLINE_RUN and batch_runner(self.config.host) is not None
+
+    def _threads(self, step: Step) -> int:
+        if self._waits(step):
+            return 1
+        return (step.of_members and self.config.cores_per_member) or self.cores
 
     def _command(self, until: str | None) -> list[str]:
         where = ["--cores", str(self.cores)]
@@ -331,7 +358,7 @@ def _snakemake_command(folder: Path, plan: Path, until: str | None) -> list[str]
     ]
 
 
-def _summary(config: ExperimentConfig) -> dict[str, Any]:
+def _summary(config: ExperimentConfig) -> Values:
     """What the report shows of a study."""
     members = config.members
     source = {k: str(v) for k, v in vars(config.source).items() if v is not None}
@@ -350,6 +377,12 @@ def _summary(config: ExperimentConfig) -> dict[str, Any]:
         "networks": {name: override_texts(values) for name, values in config.networks.items()},
         "recipes": {name: override_texts(values) for name, values in config.recipes.items()},
     }
+
+
+def _adopt_former_names(folder: Path) -> None:
+    """Give the logs of a study that was begun under former names of its steps the present ones."""
+    for job in read_jobs(folder) if (folder / PLAN).is_file() else ():
+        former.adopt_files(folder / "logs", job.name, job.rule, job.member)
 
 
 def _forget_lost_products(folder: Path) -> None:

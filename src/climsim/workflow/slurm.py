@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from climsim.errors import ClimSimError, missing_extra
 from climsim.files import write_text
+from climsim.keys import Values
 from climsim.workflow.config import Slurm
 
 PROFILE = "profile"
@@ -37,7 +37,7 @@ def write_profile(folder: Path, slurm: Slurm) -> Path:
     return path.parent
 
 
-def profile(slurm: Slurm) -> dict[str, Any]:
+def profile(slurm: Slurm) -> Values:
     """Options of Snakemake for the executor ``slurm``, by name."""
     default = _given(slurm.default)
     if slurm.account is not None:
@@ -46,7 +46,7 @@ def profile(slurm: Slurm) -> dict[str, Any]:
     resources = {rule: _given(values) for rule, values in slurm.rules.items()}
     for values in (default, *resources.values()):
         values.pop("threads", None)
-    options: dict[str, Any] = {
+    options: Values = {
         "executor": "slurm",
         "jobs": slurm.jobs,
         "latency-wait": slurm.settle_seconds,
@@ -61,11 +61,11 @@ def profile(slurm: Slurm) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value not in ({}, [], False)}
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: Values) -> Values:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _texts(values: dict[str, Any]) -> dict[str, Any]:
+def _texts(values: Values) -> Values:
     """Words in quotes: Snakemake takes resources for Python expressions."""
     return {k: v if isinstance(v, int) else repr(str(v)) for k, v in values.items()}
 

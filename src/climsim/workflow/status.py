@@ -13,11 +13,15 @@ from typing import Any
 from climsim.errors import ClimSimError
 from climsim.files import read_json
 from climsim.locks import LOCK_NAME, held
+from climsim.online.stages import ONLINE_RUN
 from climsim.runs.record import RECORD_NAME
 from climsim.runs.status import RunStatus
 from climsim.workflow.failures import log_message
-from climsim.workflow.job import PLAN, lock_path, progress_path, state_path
+from climsim.workflow.former import present_rule
+from climsim.workflow.job import lock_path, progress_path, state_path
+from climsim.workflow.plan import PLAN, Job, read_jobs
 from climsim.workflow.remaining import Work, remaining
+from climsim.workflow.steps import STEPS
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 _INTERRUPTED = 130
@@ -103,7 +107,7 @@ def experiment_status(folder: Path) -> ExperimentStatus:
         )
     plan = read_json(folder / PLAN)
     running = held(folder / LOCK_NAME)
-    jobs = tuple(job_status(folder, values, running) for values in plan["jobs"].values())
+    jobs = tuple(job_status(folder, job, running) for job in read_jobs(folder))
     return ExperimentStatus(str(plan["name"]), folder, running, jobs, _slots(plan, jobs))
 
 
@@ -136,24 +140,23 @@ def find_experiments(which: str) -> list[Path]:
     )
 
 
-def job_status(folder: Path, job: Mapping[str, Any], experiment_runs: bool) -> JobStatus:
+def job_status(folder: Path, job: Job, experiment_runs: bool) -> JobStatus:
     """Read the status of one job.
 
     Args:
         folder: of the experiment.
-        job: its entry in the plan.
+        job: as planned.
         experiment_runs: whether a process runs the experiment.
     """
-    name, common = job["name"], (job["name"], job["rule"], job["member"])
+    name, common = job.name, (job.name, present_rule(job.rule), job.member)
     state = _read(state_path(folder, name))
     if _runs(folder, name, state, experiment_runs):
         return JobStatus(*common, RUNNING, *_progress(folder, name))
     seconds = state["finished"] - state["started"] if "finished" in state else None
-    if (folder / job["output"]).exists():
+    if (folder / job.output).exists():
         message = _instability(folder, job)
-        return JobStatus(
-            *common, RunStatus.UNSTABLE if message else DONE, None, None, seconds, message
-        )
+        ended = RunStatus.UNSTABLE if message else DONE
+        return JobStatus(*common, ended, seconds=seconds, message=message)
     if not state:
         return JobStatus(*common, WAITING)
     code = state.get("code")
@@ -161,7 +164,7 @@ def job_status(folder: Path, job: Mapping[str, Any], experiment_runs: bool) -> J
         return JobStatus(*common, WAITING)
     if code in (None, _INTERRUPTED):
         return JobStatus(*common, STOPPED)
-    return JobStatus(*common, FAILED, None, None, seconds, log_message(folder / job["log"]))
+    return JobStatus(*common, FAILED, None, None, seconds, log_message(folder / job.log))
 
 
 def _runs(folder: Path, name: str, state: Mapping[str, Any], experiment_runs: bool) -> bool:
@@ -182,11 +185,11 @@ def _progress(folder: Path, name: str) -> tuple[float | None, float | None, floa
     return done / total, left, seconds
 
 
-def _instability(folder: Path, job: Mapping[str, Any]) -> str:
+def _instability(folder: Path, job: Job) -> str:
     """How an online run ended that became unstable; empty for every other job."""
-    if job["rule"] not in ("online_member", "online_reference"):
+    if STEPS[present_rule(job.rule)].stage is not ONLINE_RUN:
         return ""
-    record = _read(folder / job["product"] / RECORD_NAME)
+    record = _read(folder / job.product / RECORD_NAME)
     return str(record["message"]) if record.get("status") == RunStatus.UNSTABLE else ""
 
 
@@ -199,9 +202,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def by_member(jobs: Sequence[JobStatus]) -> dict[str, dict[str, JobStatus]]:
-    """Jobs by member and rule, in their order; those of all members under the empty name."""
+    """Jobs by member and stage, in their order; those of all members under the empty name."""
     table: dict[str, dict[str, JobStatus]] = defaultdict(dict)
     for job in jobs:
-        rule = "online" if job.rule.startswith("online_") and job.member else job.rule
-        table[job.member][rule] = job
+        table[job.member][STEPS[job.rule].stage.name] = job
     return dict(table)

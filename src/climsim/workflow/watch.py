@@ -28,8 +28,10 @@ from climsim.workflow.status import (
     by_member,
     experiment_status,
 )
+from climsim.workflow.steps import STEPS
 
-_COLUMNS = ("train", "export", "offline", "online")
+_COLUMNS = tuple(dict.fromkeys(s.stage for s in STEPS.values() if s.of_members))
+"""Stages of which every member has a job."""
 _STYLES = {
     RUNNING: "cyan",
     DONE: "green",
@@ -149,10 +151,11 @@ def _members(table: dict[str, dict[str, JobStatus]], height: int | None) -> Tabl
         shown = [m for m in shown if any(job.status in alive for job in table[m].values())]
     left_out = len(table) - len(shown[:height])
     caption = f"{left_out} more: climsim experiment status shows all" if left_out else None
-    members = Table(whole_column("member"), *_COLUMNS, caption=caption)
+    members = Table(whole_column("member"), *(s.command for s in _COLUMNS), caption=caption)
     for member in shown[:height]:
         jobs = table[member]
-        members.add_row(member, *(_cell(jobs[c]) if c in jobs else Text("") for c in _COLUMNS))
+        cells = (_cell(jobs[s.name]) if s.name in jobs else Text("") for s in _COLUMNS)
+        members.add_row(member, *cells)
     return members
 
 

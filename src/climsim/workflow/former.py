@@ -1,0 +1,71 @@
+"""Names that steps and settings of a study had before they were those of its stages.
+
+A study that was begun then is readable and continues; a former name that is typed is answered by
+the present one. To be removed after one release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from climsim.errors import ClimSimError
+
+_RULES = {
+    "offline": "evaluate_offline",
+    "online_member": "online_run",
+    "online_metrics": "evaluate_online",
+}
+_SETTINGS = {
+    "stages.online_member": "stages.online_run",
+    "stages.online_mmf1": "references.mmf1",
+    "stages.online_mmf2": "references.mmf2",
+    **{f"slurm.rules.{old}": f"slurm.rules.{new}" for old, new in _RULES.items()},
+}
+_FILES = ("json", "log", "made-from.json", "progress")
+
+
+def present_rule(rule: str) -> str:
+    """The present name of a rule."""
+    return _RULES.get(rule, rule)
+
+
+def check_settings(keys: Iterable[str]) -> None:
+    """Refuse former keys of a study.
+
+    Args:
+        keys: dotted.
+
+    Raises:
+        ClimSimError: naming the present key.
+    """
+    for key in keys:
+        for old, new in _SETTINGS.items():
+            if key == old or key.startswith(f"{old}."):
+                raise ClimSimError(f"{key}: renamed: write {new}{key.removeprefix(old)}")
+
+
+def check_step(name: str, where: str) -> None:
+    """Refuse the former name of a step.
+
+    Raises:
+        ClimSimError: naming the present one.
+    """
+    if name in _RULES:
+        raise ClimSimError(f"{where}: {name!r} was renamed: write {_RULES[name]}")
+
+
+def adopt_files(logs: Path, name: str, rule: str, member: str) -> None:
+    """Rename what a job of a study begun before left behind.
+
+    Args:
+        logs: folder of its files.
+        name: former name of the job.
+        rule: former name of its step.
+        member: its member; empty where it has none.
+    """
+    present = f"{present_rule(rule)}-{member}" if member else present_rule(rule)
+    for ending in _FILES if present != name else ():
+        path = logs / f"{name}.{ending}"
+        if path.exists():
+            path.rename(logs / f"{present}.{ending}")

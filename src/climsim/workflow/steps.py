@@ -1,0 +1,84 @@
+"""The steps of a study: which stages it has, and where the product of each goes in its folder.
+
+A step is a rule of the graph and bears the name of its stage. The reference runs are a second step
+of the stage ``online_run``, as they need other resources than the coupled ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from climsim.data.stages import PREPARE, STATISTICS
+from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
+from climsim.export.stages import EXPORT
+from climsim.figures.stages import FIGURES
+from climsim.online.stages import GENERATE, ONLINE_RUN
+from climsim.report.stages import REPORT
+from climsim.stage import Stage
+from climsim.training.stages import TRAIN
+
+REFERENCES = ("mmf1", "mmf2")
+"""Runs with full physics that every study has."""
+REFERENCE_STEP = "online_reference"
+FAILURES = "failures.json"
+_MEMBER = "{member}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage of a study.
+
+    Attributes:
+        stage: what is run.
+        product: what it makes, in the folder of the study; ``{member}`` stands for the member or
+            reference run.
+        mark: file that marks a folder as complete, which the stage can resume; empty where the
+            product is a file.
+        name: of the rule; empty for that of the stage.
+        priority: of its jobs among those that could start.
+    """
+
+    stage: Stage
+    product: str
+    mark: str = ""
+    name: str = ""
+    priority: int = 0
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule."""
+        return self.name or self.stage.name
+
+    @property
+    def output(self) -> str:
+        """File that says that it is complete."""
+        return self.mark or self.product
+
+    @property
+    def of_members(self) -> bool:
+        """Whether each member has a job of its own."""
+        return _MEMBER in self.product
+
+
+_ALL = (
+    Step(GENERATE, "raw", "flags/generate.done", priority=10),
+    Step(PREPARE, "store.zarr", "flags/prepare.done"),
+    Step(STATISTICS, "statistics.nc"),
+    Step(TRAIN, "members/{member}", "flags/train-{member}.done", priority=5),
+    Step(EXPORT, "models/{member}.pt"),
+    Step(EVALUATE_OFFLINE, "offline/{member}.nc"),
+    Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done", REFERENCE_STEP),
+    Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done"),
+    Step(EVALUATE_ONLINE, "online.nc"),
+    Step(FIGURES, "figures", "flags/figures.done"),
+    Step(REPORT, "report.html"),
+)
+STEPS = {step.rule: step for step in _ALL}
+"""Steps by rule, in the order of the chain."""
+JOINT = ("evaluate_online", "figures", "report")
+"""Those that bring members together."""
+
+
+def path_of(stage: Stage, member: str = "") -> str:
+    """Where the product of a stage goes, in the folder of the study."""
+    return STEPS[stage.name].product.replace(_MEMBER, member)
