@@ -40,6 +40,7 @@ def begun(tmp_path):
         (tmp_path / "logs" / f"{name}.json").write_text(json.dumps(state))
         (tmp_path / "logs" / f"{name}.log").write_text(f"climsim: error: {name} failed\n")
         (tmp_path / "logs" / f"{name}.made-from.json").write_text("{}")
+        (tmp_path / "logs" / f"{name}.lock").touch()
     (tmp_path / PLAN).write_text(json.dumps({"name": "small", "jobs": jobs}))
     return tmp_path
 
@@ -54,7 +55,7 @@ def test_status_of_a_study_begun_before_is_readable(begun):
 def test_files_of_a_study_begun_before_get_the_names_of_its_present_jobs(begun):
     run._adopt_former_names(begun)
     names = {path.name for path in (begun / "logs").iterdir()}
-    assert names == {f"{n}.{e}" for n in PRESENT for e in ("json", "log", "made-from.json")}
+    assert names == {f"{n}.{e}" for n in PRESENT for e in ("json", "lock", "log", "made-from.json")}
     assert "online-mmf1" in (begun / "logs" / "online_reference-mmf1.log").read_text()
     run._adopt_former_names(begun)
     assert {path.name for path in (begun / "logs").iterdir()} == names

@@ -22,7 +22,8 @@ _SETTINGS = {
     "stages.online_mmf2": "references.mmf2",
     **{f"slurm.rules.{old}": f"slurm.rules.{new}" for old, new in _RULES.items()},
 }
-_FILES = ("json", "log", "made-from.json", "progress")
+_FILES = ("json", "lock", "log", "made-from.json", "progress")
+"""What a job leaves behind; a lock that a process still holds stays held under its new name."""
 
 
 def present_rule(rule: str) -> str:
