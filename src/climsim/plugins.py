@@ -113,11 +113,11 @@ def load_reference(name: str, kind: str) -> Any:
         )
     module = _run(path)
     if not hasattr(module, attribute):
-        own = [
+        defined = [
             n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
         ]
         raise ClimSimError(
-            f"{path}: expected the {kind} {attribute!r}, found {', '.join(own) or 'nothing'}: "
+            f"{path}: expected the {kind} {attribute!r}, found {', '.join(defined) or 'nothing'}: "
             "give the name of a class or function of the file after the colon"
         )
     return getattr(module, attribute)
@@ -189,18 +189,18 @@ def error_of_user(error: BaseException) -> ClimSimError | None:
         error: as it was caught.
     """
     modules = (module for name, module in sys.modules.items() if name.startswith(_MODULE))
-    own = {module.__file__ for module in modules}
-    place = None
+    user_files = {module.__file__ for module in modules}
+    frame = None
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename in own:
-            place = trace
+        if trace.tb_frame.f_code.co_filename in user_files:
+            frame = trace
         trace = trace.tb_next
-    if place is None:
+    if frame is None:
         return None
-    code, text = place.tb_frame.f_code, reason(error)
+    code, text = frame.tb_frame.f_code, reason(error)
     return ClimSimError(
-        f"{code.co_filename}: {type(error).__name__} at line {place.tb_lineno}, in {code.co_name}"
+        f"{code.co_filename}: {type(error).__name__} at line {frame.tb_lineno}, in {code.co_name}"
         f"{f': {text}' if text else ''}: fix the code"
     )
 

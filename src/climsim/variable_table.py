@@ -110,13 +110,13 @@ def variables_table(name: str, levels: int = N_LEVELS) -> list[VariableRow]:
             name=key,
             meaning=variable(key).long_name,
             unit=variable(key).unit,
-            levels=place.stop - place.start,
-            first=place.start,
-            last=place.stop - 1,
+            levels=where.stop - where.start,
+            first=where.start,
+            last=where.stop - 1,
             derived=derivation(key),
             normalization=normalization(key, name),
         )
-        for key, place in SETS[name].slices(levels).items()
+        for key, where in SETS[name].slices(levels).items()
     ]
 
 

@@ -116,20 +116,20 @@ def published_names(network: Network) -> dict[str, tuple[str, ...]]:
     prefixes = network.body.published_prefixes()
     longest_first = sorted(prefixes, key=len, reverse=True)
     result = {}
-    for own in network.body.state_dict():
-        prefix = next((p for p in longest_first if own == p or own.startswith(p + ".")), "")
+    for name in network.body.state_dict():
+        prefix = next((p for p in longest_first if name == p or name.startswith(p + ".")), "")
         published = prefixes.get(prefix, "")
         parts = (published,) if isinstance(published, str) else published
-        result[own] = tuple(part + own[len(prefix) :] for part in parts)
+        result[name] = tuple(part + name[len(prefix) :] for part in parts)
     return result
 
 
 def published_tensors(network: Network) -> dict[str, Tensor]:
     """The state of a network as a published checkpoint holds it (without its constants)."""
-    own = network.body.state_dict()
+    tensors = network.body.state_dict()
     result = dict[str, Tensor]()
     for key, names in published_names(network).items():
-        parts = own[key].chunk(len(names)) if len(names) > 1 else (own[key],)
+        parts = tensors[key].chunk(len(names)) if len(names) > 1 else (tensors[key],)
         result.update(zip(names, parts, strict=True))
     return result
 

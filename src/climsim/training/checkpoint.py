@@ -267,13 +267,13 @@ def load_weights(path: str | Path, module: nn.Module, state: Mapping[str, Tensor
     Raises:
         ClimSimError: listing missing, extra and misshapen tensors.
     """
-    own = module.state_dict()
-    problems = [f"missing {k}" for k in own if k not in state]
-    problems += [f"extra {k}" for k in state if k not in own]
+    expected = module.state_dict()
+    problems = [f"missing {k}" for k in expected if k not in state]
+    problems += [f"extra {k}" for k in state if k not in expected]
     problems += [
-        f"{k} of shape {tuple(v.shape)} instead of {tuple(own[k].shape)}"
+        f"{k} of shape {tuple(v.shape)} instead of {tuple(expected[k].shape)}"
         for k, v in state.items()
-        if k in own and v.shape != own[k].shape
+        if k in expected and v.shape != expected[k].shape
     ]
     if problems:
         raise ClimSimError(

@@ -246,6 +246,6 @@ def feature_vector(
         (feature,) float64.
     """
     result = np.empty(variables.size(n_levels))
-    for name, place in variables.slices(n_levels).items():
-        result[place] = values[name]
+    for name, where in variables.slices(n_levels).items():
+        result[where] = values[name]
     return result

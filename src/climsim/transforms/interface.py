@@ -53,17 +53,17 @@ class InterfaceTransform(nn.Module):
         index = np.zeros(self.n_outputs, dtype=np.int64)
         sums = []
         places = given.slices(n_levels)
-        for name, place in variables.slices(n_levels).items():
+        for name, where in variables.slices(n_levels).items():
             if name == _LIQUID_FRACTION:
                 source = places["state_t"]
-                self._liquid = (place.start, place.stop)
+                self._liquid = (where.start, where.stop)
             elif (parts := phases(name)) is not None:
                 liquid, ice = parts
                 source = places[liquid]
-                sums.append((place.start, place.stop, places[ice].start))
+                sums.append((where.start, where.stop, places[ice].start))
             else:
                 source = places[name]
-            index[place] = np.arange(source.start, source.stop)
+            index[where] = np.arange(source.start, source.stop)
         self._sums = sums
         self.register_buffer("index", torch.as_tensor(index))
 

@@ -240,7 +240,7 @@ def _variables(
             continue
         if name in fixed:
             raise HeaderError(f"variable {name} twice")
-        place = ClassicVariable(
+        found = ClassicVariable(
             tuple(names[a] for a in axes),
             tuple(lengths[a] for a in axes),
             dtype,
@@ -248,16 +248,16 @@ def _variables(
             units if isinstance(units, str) else "",
         )
         # Narrow types are padded, in ways that writers disagree on.
-        if dtype.itemsize >= 4 and place.size != declared < _LARGEST_DECLARED:
-            raise HeaderError(f"variable {name} of {place.size} bytes, declared as {declared}")
-        fixed[name] = place
+        if dtype.itemsize >= 4 and found.size != declared < _LARGEST_DECLARED:
+            raise HeaderError(f"variable {name} of {found.size} bytes, declared as {declared}")
+        fixed[name] = found
     return fixed, along_records
 
 
 def _check_places(variables: dict[str, ClassicVariable], header: int) -> None:
     """Refuse arrays that overlap the header or each other: a damaged offset would shift values."""
     end = header
-    for name, place in sorted(variables.items(), key=lambda item: item[1].offset):
-        if place.offset < end:
-            raise HeaderError(f"variable {name} at byte {place.offset}, expected {end} or later")
-        end = place.end
+    for name, found in sorted(variables.items(), key=lambda item: item[1].offset):
+        if found.offset < end:
+            raise HeaderError(f"variable {name} at byte {found.offset}, expected {end} or later")
+        end = found.end

@@ -228,7 +228,7 @@ def _list(config: DownloadConfig, inside: str) -> list[RepoFile | RepoFolder]:
 @contextmanager
 def _readable_errors(config: DownloadConfig, what: str) -> Iterator[None]:
     """Turn the Hub's errors into one line each."""
-    place = config.endpoint or "huggingface.co"
+    hub = config.endpoint or "huggingface.co"
     try:
         yield
     except GatedRepoError as error:
@@ -237,10 +237,10 @@ def _readable_errors(config: DownloadConfig, what: str) -> Iterator[None]:
         ) from error
     except RepositoryNotFoundError as error:
         raise ClimSimError(
-            f"repo={config.repo}: no such data set at {place}: is the name right?"
+            f"repo={config.repo}: no such data set at {hub}: is the name right?"
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise _unreachable(place) from error
+        raise _unreachable(hub) from error
     except EntryNotFoundError as error:
         raise ClimSimError(
             f"{config.repo}: it has no {what}: is the month there, and inside={config.inside!r} "
@@ -248,17 +248,17 @@ def _readable_errors(config: DownloadConfig, what: str) -> Iterator[None]:
         ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        raise ClimSimError(f"{config.repo}: {place} answered {status} for {what}") from error
+        raise ClimSimError(f"{config.repo}: {hub} answered {status} for {what}") from error
     except Exception as error:
         # The transport's own errors have no common base with the Hub's.
         if isinstance(error, OSError) or type(error).__module__.startswith("http"):
-            raise _unreachable(place) from error
+            raise _unreachable(hub) from error
         raise
 
 
-def _unreachable(place: str) -> ClimSimError:
+def _unreachable(hub: str) -> ClimSimError:
     return ClimSimError(
-        f"{place} cannot be reached: check the network or proxy, or copy the data by hand; what "
+        f"{hub} cannot be reached: check the network or proxy, or copy the data by hand; what "
         "was downloaded stays, and the same command continues"
     )
 

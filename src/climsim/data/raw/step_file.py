@@ -196,31 +196,31 @@ def _read_classic(
     problems += _stamp_problems(path, _classic_stamp(header, data))
     fields = {}
     for name in names:
-        place = header.variables.get(name)
+        found = header.variables.get(name)
         if name in header.record_variables:
             problems.append(_several_times(path, name, header.records))
             continue
-        if place is None:
+        if found is None:
             problems.append(missing_variable(path, name, header.variables))
             continue
-        problems += _unit_problems(path, name, place.units)
-        wrong = _layout_problems(path, name, place.dimensions, place.shape, place.dtype)
+        problems += _unit_problems(path, name, found.units)
+        wrong = _layout_problems(path, name, found.dimensions, found.shape, found.dtype)
         problems += wrong
-        if wrong or place.end > len(data):
+        if wrong or found.end > len(data):
             continue
-        shape = _shape_at_a_time(name, place.shape)
+        shape = _shape_at_a_time(name, found.shape)
         count = int(np.prod(shape))
-        value = np.frombuffer(data, place.dtype, count, place.offset).reshape(shape)
-        fields[name] = value.astype(place.dtype.newbyteorder("="))
+        value = np.frombuffer(data, found.dtype, count, found.offset).reshape(shape)
+        fields[name] = value.astype(found.dtype.newbyteorder("="))
     return fields
 
 
 def _classic_stamp(header: classic.ClassicHeader, data: bytes) -> dict[str, int]:
     stamp = {}
     for name in ("ymd", "tod"):
-        place = header.variables.get(name)
-        if place is not None and np.prod(place.shape) == 1 and place.end <= len(data):
-            stamp[name] = int(np.frombuffer(data, place.dtype, 1, place.offset)[0])
+        found = header.variables.get(name)
+        if found is not None and np.prod(found.shape) == 1 and found.end <= len(data):
+            stamp[name] = int(np.frombuffer(data, found.dtype, 1, found.offset)[0])
     return stamp
 
 

@@ -216,9 +216,9 @@ def list_steps(
         raise ClimSimError(f"{folder}: no such folder: give the folder that holds YYYY-MM/")
     if outputs and not Path(outputs).is_dir():
         raise ClimSimError(f"outputs={outputs}: no such folder: give the one with the mlo files")
-    own, further = _found(folder), [path for more in also for path in _found(_existing(more))]
-    inputs = _by_time([*own, *further], INPUT_TAGS)
-    after = _by_time([*(_found(Path(outputs)) if outputs else own), *further], (OUTPUT_TAG,))
+    found, further = _found(folder), [path for more in also for path in _found(_existing(more))]
+    inputs = _by_time([*found, *further], INPUT_TAGS)
+    after = _by_time([*(_found(Path(outputs)) if outputs else found), *further], (OUTPUT_TAG,))
     if not inputs:
         raise ClimSimError(
             f"{folder}: no step files: expected YYYY-MM/E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc"

@@ -57,10 +57,10 @@ def iterate_step_files(folder: Path, notes: RawFiles | None = None) -> Iterator[
     """
     notes = RawFiles() if notes is None else notes
     seen: dict[tuple[int, int], Path] = {}
-    own, linked = deque([folder]), deque[Path]()
-    while own or linked:
+    folders, linked = deque([folder]), deque[Path]()
+    while folders or linked:
         # A link to a folder that also lies here itself must not take its place.
-        here = own.popleft() if own else linked.popleft()
+        here = folders.popleft() if folders else linked.popleft()
         try:
             about = here.stat()
             earlier = seen.setdefault((about.st_dev, about.st_ino), here)
@@ -75,7 +75,7 @@ def iterate_step_files(folder: Path, notes: RawFiles | None = None) -> Iterator[
         for entry in entries:
             path = here / entry.name
             if entry.is_dir(follow_symlinks=False):
-                own.append(path)
+                folders.append(path)
             elif entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
                 yield path
             elif entry.is_symlink() and (_is_folder(entry) or not path.exists()):

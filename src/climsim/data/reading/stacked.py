@@ -67,8 +67,8 @@ def open_stacked(
         )
     steps = array.reshape(-1, columns, array.shape[1])
     data: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {}
-    for name, place in layout.slices(levels).items():
-        values = steps[:, :, place]
+    for name, where in layout.slices(levels).items():
+        values = steps[:, :, where]
         attributes = {"long_name": variable(name).long_name}
         if variable(name).profile:
             data[name] = (("time", "column", "level"), values, attributes)

@@ -260,12 +260,12 @@ class BlockFiles:
 
     def _place(self, path: str, block: int) -> NDArray[np.uint64]:
         """Offset and length of a chunk in its shard."""
-        number, place = divmod(block, self.layout.shard_blocks)
+        number, position = divmod(block, self.layout.shard_blocks)
         if number not in self._indices:
             size = 16 * self.layout.shard_blocks
             end = self.folder.read_end(path, size + _CHECKSUM.size)
             self._indices[number] = np.frombuffer(end[:size], "<u8").reshape(-1, 2)
-        found = self._indices[number][place]
+        found = self._indices[number][position]
         if found[0] == _ABSENT:
             raise ValueError("the shard lacks this block")
         return found

@@ -231,12 +231,12 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
                 "change it or set it to '' (period) or 0 (share)"
             )
         names = (name, _SCORING) if name == "validation" and config.scoring else (name,)
-        steps = {one: config.chosen(one, inside) for one in names}
-        for one, kept in steps.items():
+        steps = {split: config.chosen(split, inside) for split in names}
+        for split, kept in steps.items():
             if not kept.size:
                 raise ClimSimError(
-                    f"{one}: none of the {inside.size} steps of this split is left after "
-                    f"{one}_start and drop_last: use a longer period or leave fewer out"
+                    f"{split}: none of the {inside.size} steps of this split is left after "
+                    f"{split}_start and drop_last: use a longer period or leave fewer out"
                 )
         _mark(codes, steps)
     return codes

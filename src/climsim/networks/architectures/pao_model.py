@@ -162,9 +162,11 @@ class PaoModel(Body):
             "scalar_norm": "scalar_layer_norm",
         }
         for i in range(len(self.blocks)):
-            own, published = f"blocks.{i}", f"cnn1.{i}.transformer.layers.0"
-            result |= SelfAttention.published_prefixes(f"{own}.attention", f"{published}.self_attn")
-            result |= {f"{own}.conv": f"cnn1.{i}.conv", own: published}
+            name, published = f"blocks.{i}", f"cnn1.{i}.transformer.layers.0"
+            result |= SelfAttention.published_prefixes(
+                f"{name}.attention", f"{published}.self_attn"
+            )
+            result |= {f"{name}.conv": f"cnn1.{i}.conv", name: published}
         for i, role in enumerate(("output", "conf")):
             result[f"profile_heads.{i}"] = f"profile_{role}_mlp"
             result[f"scalar_heads.{i}"] = f"scalar_{role}_mlp"

@@ -163,21 +163,21 @@ class Squeezeformer(Body):
         result |= _published_mlp("mlp", "ffn")
         for i in range(len(self.blocks)):
             kind = "transformer_encoders" if i % 2 else "conv_blocks"
-            own, published = f"blocks.{i}", f"{kind}.{i // 2}"
-            result |= _published_mlp(f"{own}.mlp", f"{published}.ffn")
-            result |= SelfAttention.published_prefixes(f"{own}.attention", f"{published}.att")
+            name, published = f"blocks.{i}", f"{kind}.{i // 2}"
+            result |= _published_mlp(f"{name}.mlp", f"{published}.ffn")
+            result |= SelfAttention.published_prefixes(f"{name}.attention", f"{published}.att")
             result |= {
-                f"{own}.depthwise": f"{published}.dwconv",
-                f"{own}.level_attention": f"{published}.eca_layer.conv",
-                f"{own}.norm": f"{published}.layer_norm_2",
-                f"{own}.norm_1": f"{published}.layer_norm_1",
-                f"{own}.norm_2": f"{published}.layer_norm_2",
-                own: published,
+                f"{name}.depthwise": f"{published}.dwconv",
+                f"{name}.level_attention": f"{published}.eca_layer.conv",
+                f"{name}.norm": f"{published}.layer_norm_2",
+                f"{name}.norm_1": f"{published}.layer_norm_1",
+                f"{name}.norm_2": f"{published}.layer_norm_2",
+                name: published,
             }
         for i, role in enumerate(("pred", "conf")):
             result[f"heads.{i}.linear"] = f"final_dense_{role}"
         return result
 
 
-def _published_mlp(own: str, published: str) -> dict[str, str]:
-    return {f"{own}.expand": f"{published}.dense_1", f"{own}.project": f"{published}.dense_2"}
+def _published_mlp(name: str, published: str) -> dict[str, str]:
+    return {f"{name}.expand": f"{published}.dense_1", f"{name}.project": f"{published}.dense_2"}

@@ -208,12 +208,12 @@ class UNet(Body):
 
     def _add(self, part: str, published: str, block: _Block) -> None:
         blocks = self.encoder if part == "encoder" else self.decoder
-        own = f"{part}.{len(blocks)}"
+        name = f"{part}.{len(blocks)}"
         self.names += [
-            (f"{own}.attention.norm", f"{published}.norm2"),
-            (f"{own}.attention.qkv", f"{published}.qkv"),
-            (f"{own}.attention.projection", f"{published}.proj"),
-            (own, published),
+            (f"{name}.attention.norm", f"{published}.norm2"),
+            (f"{name}.attention.qkv", f"{published}.qkv"),
+            (f"{name}.attention.projection", f"{published}.proj"),
+            (name, published),
         ]
         blocks.append(block)
 
