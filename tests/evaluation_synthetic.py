@@ -270,7 +270,11 @@ def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Datase
         base: online metrics with one member first, then the reference and the floor.
         members: what the result holds; every seventh one becomes unstable half-way.
     """
-    names = [n for n, a in base.items() if "run" in a.dims and a.dtype.kind == "f"]
+    names = [
+        n
+        for n, a in base.items()
+        if "run" in a.dims and a.dtype.kind == "f" and not n.startswith("first_month")
+    ]
     parts = []
     reference = base.isel(run=1)
     for i, member in enumerate(members):

@@ -167,6 +167,16 @@ def test_part_of_a_month_is_no_month_and_years_end_the_mean(tmp_path):
     assert comparable(scored(replace(config, years=0)).isel(run=[0])).tolist() == [False]
 
 
+def test_bias_of_the_first_month_is_an_area_mean_by_day_and_level(metrics, folders):
+    run, truth = (months(folders / name, "Q", "h1") for name in ("unet-v6-7", "mmf1"))
+    tropics = (GRID.lat >= -30) & (GRID.lat < 30)
+    expected = np.average((run - truth)[..., tropics], axis=-1, weights=GRID.area[tropics])
+    found = metrics["first_month_bias_Q"].sel(run="unet-v6-7", region="tropics")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
+    assert metrics["first_day"].values.tolist() == [1, 2]
+    assert np.isnan(metrics["first_month_bias_Q"].sel(run="MMF1")).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

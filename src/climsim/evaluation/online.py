@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ from climsim.evaluation.online_dataset import (
 )
 from climsim.evaluation.online_run import precipitation, time_mean
 from climsim.evaluation.online_score import (
+    FIRST_DAYS,
+    FirstMonthScore,
     OnlineScore,
     PeriodMeans,
     PeriodScore,
@@ -199,7 +202,7 @@ def run_summary(run: RunHistory) -> str:
 
 def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """All measures of one run, without the axis ``run``."""
-    arrays = _period_arrays(run, plan)
+    arrays = _period_arrays(run, plan) | _first_month_arrays(run, plan)
     periods = plan.counted(plan.mean_stream)
     definitions, reference = plan.definitions, plan.reference
     mean = time_mean(
@@ -264,6 +267,23 @@ def _period_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
                 dims = tuple(AXES[stream] if dim == "time" else dim for dim in labelled.dims)
                 arrays[score.variable_of(subject, mean=word)] = labelled._replace(dims=dims)
     return arrays
+
+
+def _first_month_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
+    """Scores of every daily mean of the first month; NaN where there is no matching mean."""
+    days, scores = plan.periods["h1"][:FIRST_DAYS], scores_of(FirstMonthScore)
+    found: dict[str, Labelled] = {}
+    for i, means in takewhile(lambda one: one[0] < len(days), _matching(run, plan, "h1")):
+        for score, subject in by_quantity(scores):
+            values = score.values(means, subject)
+            if values is None:
+                continue
+            name = score.variable_of(subject)
+            if name not in found:
+                blank = np.full((len(days), *np.shape(values)), np.nan)
+                found[name] = score.labelled(blank, subject)
+            np.asarray(found[name].values)[i] = values
+    return found
 
 
 def _matching(run: RunHistory, plan: Plan, stream: str) -> Iterator[tuple[int, PeriodMeans]]:

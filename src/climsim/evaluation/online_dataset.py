@@ -18,7 +18,7 @@ from climsim.evaluation.derived import FRACTIONS
 from climsim.evaluation.history import Period, RunHistory, date_of
 from climsim.evaluation.members import Member
 from climsim.evaluation.online_run import mean_fractions
-from climsim.evaluation.online_score import OnlineScore
+from climsim.evaluation.online_score import FIRST_DAYS, OnlineScore
 from climsim.evaluation.precipitation import EDGES, QUANTILES, STEPS
 from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES
 from climsim.evaluation.score import Labelled, scores_of
@@ -208,6 +208,10 @@ def _coordinates(rows: list[Row], plan: Plan) -> dict[str, Any]:
         "lon": ("column", grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
         "area": ("column", grid.area, {"units": "steradian"}),
     }
+    first = plan.periods["h1"][:FIRST_DAYS]
+    if first:
+        ends = [(p[1] - start) / SECONDS_PER_DAY for p in first]
+        coordinates["first_day"] = ("first_day", ends, {"units": "d"})
     for stream, axis in AXES.items():
         periods = plan.periods[stream]
         if periods:

@@ -24,6 +24,8 @@ from climsim.grid import ColumnGrid
 
 Fields = dict[str, Array]
 
+FIRST_DAYS: Final = 31
+"""Daily means that count as the first month [1]."""
 PROFILE_FIELDS: Final = Subjects(
     "profile", tuple(Subject(name, *words, profile=True) for name, words in PROFILES.items())
 )
@@ -130,6 +132,10 @@ class PeriodScore(OnlineScore[PeriodMeans]):
 
     shape: ClassVar[tuple[int, ...]] = ()
     saved_if_empty: ClassVar[bool] = True
+
+
+class FirstMonthScore(OnlineScore[PeriodMeans]):
+    """A score of each daily mean of the first month; ``first_day`` is the first of its axes."""
 
 
 class TimeMeanScore(OnlineScore[TimeMeans]):

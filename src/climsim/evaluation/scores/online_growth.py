@@ -11,11 +11,12 @@ from climsim.evaluation.online_score import (
     LOSSES,
     PROFILE_FIELDS,
     QUANTITIES,
+    FirstMonthScore,
     PeriodMeans,
     PeriodScore,
 )
 from climsim.evaluation.regions import REGIONS, band_members
-from climsim.evaluation.score import Subject, register
+from climsim.evaluation.score import Subject, Subjects, register
 
 
 @register
@@ -33,6 +34,27 @@ class Growth(PeriodScore):
         if weights is None or subject.name not in state.run.keys() & state.reference.keys():
             return None
         return mass_weighted_rmse(state.run[subject.name], state.reference[subject.name], weights)
+
+
+@register
+class FirstMonthBias(FirstMonthScore):
+    """Area-mean difference from the reference by level, day by day of the first month."""
+
+    name = "first_month_bias_{profile}"
+    long_name = "area-mean bias of {what}, daily means of the first month"
+    subjects = Subjects(
+        "profile",
+        tuple(x for x in PROFILE_FIELDS.members if x.name in ("T", "Q", "CLDLIQ", "CLDICE")),
+    )
+    dims = ("first_day", "region", "level")
+    weights = "area"
+
+    def values(self, state: PeriodMeans, subject: Subject) -> Array | None:
+        if subject.name not in state.run.keys() & state.reference.keys():
+            return None
+        bias = state.run[subject.name] - state.reference[subject.name]
+        area = band_members(state.grid.lat, REGIONS) * state.grid.area
+        return weighted_mean(bias, area[:, None, :])
 
 
 class _Series(PeriodScore):
