@@ -145,13 +145,12 @@ def export_model(
         written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
         deviation = _deviation(exact, written, levels, trial.probe)
         metadata["fast_form"] = deviation
-        worst = max(deviation.items(), key=lambda item: item[1])
+        name, most = max(deviation.items(), key=lambda item: item[1])
         logger.warning(
-            "%s: %s networks differ from float32 by up to %.2g (%s, r.m.s.): see fast_form in %s",
+            "%s: %s networks differ from float32 by up to %s: see fast_form in %s",
             path,
             precision,
-            worst[1],
-            worst[0],
+            f"{most:.2g} ({name}, r.m.s.)",
             METADATA_NAME,
         )
     _write(written, Path(path), metadata, trial)

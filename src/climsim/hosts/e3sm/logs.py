@@ -24,9 +24,14 @@ _STAMP = re.compile(
 )
 _EVENT = re.compile(r"(case\.submit|case\.run) (starting|success|error)")
 _INSTABILITY = (
-    "NaN produced in physics_state", "invalid value", "negative layer thickness",
-    "CFL condition", "temperature is out of range", "vertical remap", "Inf produced",
-)  # fmt: skip
+    "NaN produced in physics_state",
+    "invalid value",
+    "negative layer thickness",
+    "CFL condition",
+    "temperature is out of range",
+    "vertical remap",
+    "Inf produced",
+)
 """Words of E3SM's logs that tell an instability from other failures."""
 _CORRECTIONS = {
     "positivity:ptend_t": "made a negative absolute temperature",
