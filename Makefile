@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # Processes that run tests: one a core, each with one thread (WORKERS=0: none but pytest itself).
 WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc)
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile
 STYLED := src tests benchmarks scripts examples docs/conf.py docs/_extensions
 
 .PHONY: demo test test-slow test-long lint docs fresh clean

@@ -1,5 +1,7 @@
 """What all tests share, and how parallel workers share them out."""
 
+import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,22 +17,21 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.hookimpl(tryfirst=True)  # Before xdist reads the marks.
-def pytest_collection_modifyitems(items):
-    """Give the tests of the compiled embedded model to one worker: it is compiled once."""
-    for item in items:
-        if "gcm_session" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("embedded_model"))
+@cache
+def takes_embedded_model(path: Path) -> bool:
+    """Whether a test or a fixture of a file takes the compiled embedded model."""
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    return any(a.arg in ("gcm", "gcm_session") for f in functions for a in f.args.args)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A worker takes whole files, so that what a file or a folder shares is made once or twice."""
-    from xdist.scheduler import LoadGroupScheduling
+    """A worker takes whole files, and one takes all that need the embedded model compiled."""
+    from xdist.scheduler import LoadFileScheduling
 
-    class FilesAndGroups(LoadGroupScheduling):
+    class FilesAndModel(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            group = super()._split_scope(nodeid)
-            return nodeid.partition("::")[0] if group == nodeid else group
+            file = super()._split_scope(nodeid)
+            return "embedded model" if takes_embedded_model(config.rootpath / file) else file
 
-    return FilesAndGroups(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return FilesAndModel(config, log) if config.getvalue("dist") == "loadfile" else None
