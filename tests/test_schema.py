@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from climsim.configuration import compose_config
 from climsim.errors import ClimSimError
+from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.gcm.config import GcmConfig
 from climsim.schema import CONFIG_MODULE, defaults, schema
 from climsim.stages import STAGES, stage
 
@@ -70,6 +73,15 @@ def test_recipe_of_a_user_needs_only_its_differences(tmp_path):
     recipe = compose_config("train", given, str(tmp_path))["recipe"]
     own = defaults(schema("train").cls)["recipe"]
     assert recipe == {**own, "name": "mine", "delta": 2.0, "loss": "mse"}
+
+
+@pytest.mark.parametrize(("host", "cls"), [("gcm", GcmConfig), ("e3sm", E3smConfig)])
+def test_options_shown_for_a_host_have_the_defaults_of_its_dataclass(host, cls):
+    text = (resources.files(CONFIG_MODULE) / "host" / f"{host}.yaml").read_text()
+    shown, own = OmegaConf.to_container(OmegaConf.create(text))["host_options"], defaults(cls)
+    given = {key: value for key, value in shown.items() if value not in (None, "???")}
+    other = {key: (value, own[key]) for key, value in given.items() if own.get(key, value) != value}
+    assert other == {}
 
 
 def test_only_groups_of_choices_are_shipped_as_files():
