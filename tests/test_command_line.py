@@ -143,7 +143,9 @@ def test_refused_command_leaves_nothing_behind(words, climsim, tmp_path):
 
 def test_scores_follow_the_product(monkeypatch, climsim):
     stage = dataclasses.replace(
-        find_stage("variables"), run="test_command_line:product", scores="test_command_line:scores"
+        find_stage("variables"),
+        run="tests.test_command_line:product",
+        scores="tests.test_command_line:scores",
     )
     result = CliRunner().invoke(cli._stage_command(stage), [])
     lines = result.output.splitlines()
