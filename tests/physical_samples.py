@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from climsim.interfaces import V6
+from climsim.interfaces import ENCODINGS, V6
 from climsim.physics.thermodynamics import liquid_fraction
 from climsim.variables import EXPANDED, TARGETS, variable
 
@@ -23,6 +23,19 @@ class One:
     positive_mean: np.ndarray
 
 
+def _of_other_sets(known, levels, n, seed):
+    """Values of the variables that only other sets than those of the study hold."""
+    rng = np.random.default_rng(seed + 1)
+    sets = [(*row.variables.names, *row.targets.names) for row in ENCODINGS.values()]
+    result = {}
+    for name in dict.fromkeys(name for names in sets for name in names):
+        if name not in known:
+            shape = (n, levels) if variable(name).profile else (n,)
+            scale = 1e-8 if name.startswith("ptend_") else 1.0
+            result[name] = scale * rng.normal(1.0, 0.5, shape)
+    return result
+
+
 def samples(levels, n=50, seed=0):
     """Values by variable, (sample, level) or (sample,); scales differ by variable and level."""
     rng = np.random.default_rng(seed)
@@ -33,6 +46,7 @@ def samples(levels, n=50, seed=0):
     for name in ("ptend_qn", "ptend_q0001"):
         result[name] *= 1e-8
     result["ptend_t"] *= 1e-4
+    result |= _of_other_sets(result, levels, n, seed)
     result["state_t"] = rng.uniform(200, 300, (n, levels))
     result["liq_partition"] = liquid_fraction(result["state_t"])
     result["state_rh"] = rng.uniform(-0.1, 1.5, (n, levels))

@@ -8,7 +8,10 @@ import torch
 
 from climsim.errors import ClimSimError
 from climsim.interfaces import ENCODINGS, V2, V6, encoding
+from climsim.networks import build_network
 from climsim.physics.thermodynamics import liquid_fraction as numpy_liquid_fraction
+from climsim.pruning import PruningConfig
+from climsim.training.checkpoint import load_weights
 from climsim.transforms import (
     InterfaceTransform,
     MicrophysicsConstraint,
@@ -374,3 +377,89 @@ def test_condensate_is_split_over_the_time_step_of_the_data():
     liquid = out[:, OUTPUTS.slice("ptend_q0002", LEVELS)]
     expected = ((269.0 - 253.16) / 20 * 2e-5 - 1e-5) / 900
     torch.testing.assert_close(liquid, torch.full_like(liquid, expected), rtol=2e-4, atol=0)
+
+
+def pruned(values, inputs, **settings):
+    """Network inputs under a pruning, and where each variable lies."""
+    made = from_statistics(statistics_of(values), inputs, LEVELS, pruning=PruningConfig(**settings))
+    variables = ENCODINGS[inputs].variables
+    return parts(made.inputs(vector(values, variables)), variables), made
+
+
+def test_published_pruning_keys_zero_the_published_ranges():
+    values = {name: x + 0.1 for name, x in samples(LEVELS).items()}
+    free, _ = pruned(values, "standard", qinput_prune=False)
+    assert (free["state_qn"] != 0).any(axis=0).all()
+    plain, _ = pruned(values, "standard", strato_lev=4)
+    assert (plain["state_qn"][:, :4] == 0).all()
+    assert (plain["state_qn"][:, 4:] == free["state_qn"][:, 4:]).all()
+    z, _ = pruned(
+        values, "standard", aggressive_pruning=True, strato_lev=3, strato_lev_qinput=5,
+        strato_lev_qc=7, strato_lev_tinput=2,
+    )  # fmt: skip
+    empty = {name: int((x == 0).all(axis=0).sum()) for name, x in z.items() if x.ndim == 2}
+    assert empty == {
+        "state_t": 2, "state_rh": 5, "state_qn": 7, "liq_partition": 5, "state_u": 3, "state_v": 3,
+        "pbuf_ozone": 0, "pbuf_CH4": 0, "pbuf_N2O": 0,
+    }  # fmt: skip
+    assert (z["cam_in_SNOWHICE"] == 0).all()
+    cloudless, _ = pruned(values, "expanded", decouple_cloud=True)
+    gone = {name for name, x in cloudless.items() if x.ndim == 2 and (x == 0).all()}
+    assert gone == {"state_qn", "liq_partition", "state_qn_prvphy", "tm_state_qn_prvphy"}
+
+
+def test_published_clipping_keys_clip_to_the_published_ranges():
+    values = samples(LEVELS)
+    for name in ("state_t_dyn", "state_t_prvphy", "state_rh"):
+        values[name] = 50.0 * (values[name] - values[name].mean(0))
+    rh, _ = pruned(values, "expanded")
+    assert (rh["state_rh"].min(), rh["state_rh"].max()) == (0.0, pytest.approx(1.2))
+    assert rh["state_t_prvphy"].max() > 3
+    every, _ = pruned(values, "expanded", input_clip_rhonly=False)
+    assert every["state_t_prvphy"].max() <= 3
+    assert np.abs(every["state_t_dyn"]).max() <= 0.5
+    none, _ = pruned(values, "expanded", input_clip=False)
+    assert none["state_rh"].min() < 0
+
+
+def test_output_pruning_follows_its_keys_in_targets_and_network():
+    values = samples(LEVELS)
+    ones = torch.ones(1, TARGETS.size(LEVELS))
+    for settings, zeros in (({"strato_lev_out": 5}, 5), ({"output_prune": False}, 0)):
+        _, made = pruned(values, "multirep", **settings)
+        kept = TARGETS.fields(made.targets.encode(ones).numpy(), LEVELS)
+        assert int((kept["ptend_u"] == 0).sum()) == zeros
+        assert (kept["ptend_t"] != 0).all()
+        levels = PruningConfig(**settings).pruned_outputs
+        network = build_network("unet", "multirep", preset="small", n_levels=LEVELS,
+                                pruned_levels=levels)  # fmt: skip
+        assert network.config["pruned_levels"] == zeros
+        assert int((network.mask == 0).sum()) == 4 * zeros
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strato_lev": 30}, r"pruning\.strato_lev_qinput: expected at least strato_lev=30"),
+        ({"strato_lev_out": -1}, r"pruning\.strato_lev_out: expected a whole number"),
+    ],
+)
+def test_pruning_that_cannot_be_is_refused(settings, message):
+    with pytest.raises(ClimSimError, match=message):
+        PruningConfig(**settings)
+
+
+def test_inputs_in_three_representations_are_not_pruned():
+    with pytest.raises(ClimSimError, match=r"recipe\.inputs=multirep, found others"):
+        pruned(samples(LEVELS), "multirep", strato_lev=3)
+
+
+def test_checkpoint_of_before_pruning_was_a_setting_is_read_with_the_published_one():
+    values = samples(LEVELS)
+    known = from_statistics(statistics_of(values), "standard", LEVELS)
+    state = {k: v for k, v in known.inputs.state_dict().items()
+             if k not in ("kept", "lowest", "highest")}  # fmt: skip
+    again = empty_transforms(describe_transforms(known))
+    load_weights("old.ckpt", again.inputs, state)
+    x = vector(values, STANDARD)
+    assert torch.equal(again.inputs(x), known.inputs(x))

@@ -10,7 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from climsim.errors import unknown_name
-from climsim.variables import EXPANDED, OUTPUTS, STANDARD, VariableSet, liquid_and_ice
+from climsim.variables import (
+    EXPANDED,
+    OUTPUTS,
+    STANDARD,
+    TARGETS,
+    V1,
+    V1_TARGETS,
+    V2_RH,
+    V3,
+    V4,
+    V5,
+    V7,
+    VariableSet,
+    liquid_and_ice,
+)
+from climsim.variables import V2 as V2_RAW
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,12 @@ V2 = Interface("v2", VariableSet("v2", liquid_and_ice(STANDARD.names)), OUTPUTS,
 V6 = Interface("v6", VariableSet("v6", liquid_and_ice(EXPANDED.names)), OUTPUTS, 2)
 """With the two steps before and the latitude: 1519 values."""
 
-INTERFACES: dict[str, Interface] = {i.name: i for i in (V2, V6)}
+_RAW = Interface("raw", V2_RAW, OUTPUTS, 0)
+_FORCED = Interface("forced", V3, OUTPUTS, 1)
+_LOCATED = Interface("located", V4, OUTPUTS, 2)
+_PREVIOUS = Interface("previous", VariableSet("previous", liquid_and_ice(V7.names)), OUTPUTS, 1)
+
+INTERFACES: dict[str, Interface] = {i.name: i for i in (V2, V6, _RAW, _FORCED, _LOCATED, _PREVIOUS)}
 """Every interface, by the name that stands in exported files."""
 
 
@@ -49,6 +69,7 @@ class Encoding:
         interface: through which that vector is reached.
         published_tag: part of the names of the published statistics.
         repeated: profiles that the network sees in three representations instead of one.
+        targets: layout of the vector that the network predicts.
     """
 
     name: str
@@ -56,6 +77,7 @@ class Encoding:
     interface: Interface
     published_tag: str
     repeated: tuple[str, ...] = field(default=())
+    targets: VariableSet = TARGETS
 
     @property
     def profiles(self) -> int:
@@ -76,9 +98,20 @@ ENCODINGS: dict[str, Encoding] = {
         Encoding("standard", STANDARD, V2, "v2_rh_mc"),
         Encoding("multirep", STANDARD, V2, "v2_rh_mc", _BUT_LIQUID_FRACTION),
         Encoding("expanded", EXPANDED, V6, "v6"),
+        Encoding("v1", V1, _RAW, "v1", targets=V1_TARGETS),
+        Encoding("v2", V2_RAW, _RAW, "v2", targets=OUTPUTS),
+        Encoding("v2_rh", V2_RH, V2, "v2_rh", targets=OUTPUTS),
+        Encoding("v3", V3, _FORCED, "v3", targets=OUTPUTS),
+        Encoding("v4", V4, _LOCATED, "v4", targets=OUTPUTS),
+        Encoding("v5", V5, _LOCATED, "v5"),
+        Encoding("v7", V7, _PREVIOUS, "v7"),
     )
 }
-"""Every encoding, by the name that stands in recipes."""
+"""Every encoding, by the name that stands in recipes.
+
+The published sets by their published names, but ``v2_rh_mc``, which is ``standard``, and ``v6``,
+which is ``expanded``.
+"""
 
 
 def encoding(name: str) -> Encoding:

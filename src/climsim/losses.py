@@ -20,7 +20,7 @@ from climsim.constants import N_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.plugins import reason
 from climsim.registry import Registry
-from climsim.variables import TARGETS
+from climsim.variables import TARGETS, VariableSet
 
 Elementwise = Callable[[Tensor, Tensor], Tensor]
 
@@ -191,6 +191,7 @@ class RecipeLoss(nn.Module):
         difference: bool = False,
         confidence: bool = False,
         n_levels: int = N_LEVELS,
+        targets: VariableSet = TARGETS,
     ) -> None:
         """Choose the terms.
 
@@ -200,15 +201,16 @@ class RecipeLoss(nn.Module):
             difference: whether to add the difference term.
             confidence: whether to add the confidence term.
             n_levels: levels of a profile.
+            targets: what is predicted.
         """
         super().__init__()
         self.elementwise = elementwise_loss(loss, delta)
         if loss not in LOSSES:
-            _check_loss(loss, self.elementwise, TARGETS.size(n_levels))
+            _check_loss(loss, self.elementwise, targets.size(n_levels))
         self.difference = difference
         self.confidence = confidence
         self.n_levels = n_levels
-        self._profiles = len(TARGETS.profiles) * n_levels
+        self._profiles = len(targets.profiles) * n_levels
 
     def level_differences(self, values: Tensor) -> Tensor:
         """First differences along levels, (column, profile, level - 1), downward."""

@@ -14,19 +14,22 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Double
 from climsim.constants import PRUNED_LEVELS, QN_ZERO_LEVELS
+from climsim.errors import ClimSimError
 from climsim.interfaces import Encoding
-from climsim.variables import PRUNED_TARGETS, TARGETS, variable
+from climsim.pruning import HUMIDITY_RANGE, PruningConfig
+from climsim.variables import TARGETS, VariableSet, pruned_targets, variable
 
 RESOLUTION = 1.0e-6
 """A spread below this share of a feature's magnitude is rounding, not variance [1]."""
 EMPTY_QN_RATE = 1.0e7
 """Exponent of condensate on levels where training saw none [kg kg-1]^-1."""
-HUMIDITY_RANGE = (0.0, 1.2)
-"""Bounds of the relative humidity input [1] (Hu et al. 2025)."""
+POSITIVE_THRESHOLD = 1.0e-7
+"""Condensate above this counts as cloud in the mean that squashes it [kg kg-1]."""
 _AS_IS = frozenset(
     ("liq_partition", "clat", "slat", *(f"cam_in_{n}FRAC" for n in ("ICE", "LAND", "OCN")))
 )
 _UNCENTERED = frozenset({"pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX"})
+_SQUASHED = ("state_qn", "state_q0002", "state_q0003")
 _PREVIOUS_FLOORS = {"kg kg-1 s-1": 1.0e-12, "m s-2": 2.0e-7}
 """Least divisors of previous tendencies by unit, those of the published statistics."""
 _TARGET_FLOORS = {
@@ -166,6 +169,11 @@ class Squashed(AsItIs):
     def rate(self, s: VariableStatisticsLike, levels: int) -> Double:
         """Exponents (level,) in the inverse unit of the variable."""
         positive = np.asarray(s.positive_mean, dtype=np.float64)
+        if np.isnan(positive).all() and np.max(s.max) > POSITIVE_THRESHOLD:
+            raise ClimSimError(
+                "statistics: expected the mean of the cloudy values of every condensate, found "
+                "statistics of an earlier version without it: compute the statistics again"
+            )
         rate = np.where(positive > 0, 1.0 / np.where(positive > 0, positive, 1.0), EMPTY_QN_RATE)
         return self.without_top(rate, levels)
 
@@ -225,17 +233,24 @@ def input_rule(name: str, encoding: Encoding) -> InputRule:
         return AsItIs() if name == "liq_partition" else Standardized(name in encoding.repeated)
     if name == "state_rh":
         return AsItIs(HUMIDITY_RANGE)
-    if name == "state_qn":
+    if name in _SQUASHED:
         return CONDENSATE
     if name in _AS_IS:
         return AsItIs()
     if name.endswith("_prvphy"):
         return BySpread(_PREVIOUS_FLOORS.get(variable(name).unit, 0.0))
-    return ByRange(centered=name not in _UNCENTERED and not name.endswith("_dyn"))
+    centered = name.removeprefix("tm_") not in _UNCENTERED and not name.endswith("_dyn")
+    return ByRange(centered)
 
 
 CONDENSATE = Squashed()
 """The rule of cloud condensate where it has one representation."""
+
+
+def squashed(encoding: Encoding) -> tuple[str, ...]:
+    """Inputs that are squashed, in the order of the vector; they lie side by side."""
+    names = encoding.variables.profiles
+    return () if encoding.repeated else tuple(n for n in names if n in _SQUASHED)
 
 
 @dataclass(frozen=True)
@@ -262,22 +277,64 @@ class TargetRule:
 
 def target_rule(name: str) -> TargetRule:
     """The rule that a target follows."""
-    pruned = PRUNED_LEVELS if name in PRUNED_TARGETS else 0
+    pruned = PRUNED_LEVELS if pruned_targets(VariableSet("one", (name,))) else 0
     return TargetRule(_TARGET_FLOORS[variable(name).unit], pruned)
 
 
-def kept_targets(levels: int, pruned_levels: int = PRUNED_LEVELS) -> NDArray[np.float32]:
+def kept_targets(
+    levels: int, pruned_levels: int = PRUNED_LEVELS, targets: VariableSet = TARGETS
+) -> NDArray[np.float32]:
     """Factor 1 of each target, 0 where it is pruned: moisture and wind in the top levels.
 
     Args:
         levels: levels of a profile.
         pruned_levels: top levels without moisture and wind tendencies.
+        targets: what is predicted.
 
     Returns:
         (feature,) in the layout of the targets.
     """
-    kept = np.ones(TARGETS.size(levels), dtype=np.float32)
-    for name in PRUNED_TARGETS:
-        start = TARGETS.slice(name, levels).start
+    kept = np.ones(targets.size(levels), dtype=np.float32)
+    for name in pruned_targets(targets):
+        start = targets.slice(name, levels).start
         kept[start : start + min(pruned_levels, levels)] = 0.0
     return kept
+
+
+def kept_inputs(encoding: Encoding, levels: int, pruning: PruningConfig) -> NDArray[np.float32]:
+    """Factor 1 of each input, 0 where it is pruned.
+
+    Args:
+        encoding: what the network sees.
+        levels: levels of a profile.
+        pruning: how much is pruned.
+
+    Returns:
+        (feature,) in the layout of the encoding's variables.
+    """
+    kept = np.ones(encoding.variables.size(levels), dtype=np.float32)
+    for name, place in encoding.variables.slices(levels).items():
+        count = pruning.levels_of(name, levels) if variable(name).profile else 0
+        kept[place.start : place.start + min(count, levels)] = 0.0
+        if not variable(name).profile and pruning.drops(name):
+            kept[place] = 0.0
+    return kept
+
+
+def input_limits(
+    encoding: Encoding, levels: int, pruning: PruningConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Least and greatest normalized value of each input, each (feature,); infinite for none.
+
+    Args:
+        encoding: what the network sees.
+        levels: levels of a profile.
+        pruning: which inputs are clipped.
+    """
+    size = encoding.variables.size(levels)
+    low, high = (np.full(size, sign * np.inf, dtype=np.float32) for sign in (-1, 1))
+    for name, place in encoding.variables.slices(levels).items():
+        limits = pruning.limits_of(name)
+        if limits is not None:
+            low[place], high[place] = limits
+    return low, high

@@ -7,24 +7,26 @@ from dataclasses import astuple, dataclass, fields
 
 from climsim.constants import N_LEVELS
 from climsim.errors import unknown_name
-from climsim.interfaces import ENCODINGS, INTERFACES, V2, V6
+from climsim.interfaces import ENCODINGS, INTERFACES
 from climsim.normalization import input_rule, target_rule
 from climsim.notation import text_table
 from climsim.validation import Checks, whole
 from climsim.variables import (
+    EARLIER_SCALARS,
     EXPANDED,
     KAGGLE_INPUTS,
     OUTPUTS,
     STANDARD,
     TARGETS,
+    V1_TARGETS,
     VariableSet,
     variable,
 )
 
 SETS: dict[str, VariableSet] = {
     **{name: e.variables for name, e in ENCODINGS.items()},
-    **{s.name: s for s in (TARGETS, KAGGLE_INPUTS)},
-    **{name: i.variables for name, i in INTERFACES.items()},
+    **{s.name: s for s in (TARGETS, KAGGLE_INPUTS, V1_TARGETS)},
+    **{f"interface_{name}": i.variables for name, i in INTERFACES.items()},
     OUTPUTS.name: OUTPUTS,
 }
 """Sets that a table can be made of, by name."""
@@ -129,6 +131,8 @@ def derivation(name: str) -> str:
         return f"(mlo.{key} - mli.{key}) / dt"
     if name.endswith(("_dyn", "_prvphy")):
         return _previous_step(name)
+    if name in EARLIER_SCALARS:
+        return f"mli(t-1).{name.removeprefix('tm_')}"
     return f"as in {'mlo' if name.startswith('cam_out_') else 'mli'}"
 
 
@@ -138,6 +142,7 @@ _FORMULAS = {
     "liq_partition": "clip((T - 253.16 K) / 20 K, 0, 1)",
     "clat": "cos(lat)",
     "slat": "sin(lat)",
+    "icol": "number of the column in the file, from 1",
     "ptend_qn": "(mlo.(q0002 + q0003) - mli.(q0002 + q0003)) / dt",
     "cam_in_SNOWHICE": "as in mli, fill values (1e30, off sea ice) set to 0",
     "cam_in_SNOWHLAND": "as in mli, fill values set to 0",
@@ -158,7 +163,7 @@ def _previous_step(name: str) -> str:
 
 def normalization(name: str, variables: str) -> str:
     """How a network sees a variable of a set, with statistics of the training split."""
-    if variables == TARGETS.name:
+    if variables in (TARGETS.name, V1_TARGETS.name):
         return target_rule(name).describe(variable(name).profile)
     if variables not in ENCODINGS:
         return _PHYSICAL
@@ -206,8 +211,20 @@ _ABOUT = {
     EXPANDED.name: "Inputs of the recipe v6: with the two previous steps and latitude.",
     TARGETS.name: "What networks predict.",
     KAGGLE_INPUTS.name: "Inputs of the Kaggle competition, as they are in its files.",
-    V2.variables.name: "What the climate model hands to an exported model of the standard set.",
-    V6.variables.name: "What the climate model hands to an exported model of the expanded set.",
+    "v1": "Inputs of the first ClimSim networks, which predict two profiles.",
+    "v2": "Raw inputs of the present step, for targets with liquid and ice apart.",
+    "v2_rh": "The same with relative humidity.",
+    "v3": "Raw inputs and the large-scale forcing, for targets with liquid and ice apart.",
+    "v4": "Inputs with two previous steps and the place, liquid and ice apart in the targets too.",
+    "v5": "The inputs of v4 with condensate and its liquid fraction, for the targets of the study.",
+    "v7": "The standard inputs and what physics did in the previous step.",
+    "v1_targets": "What a network with the inputs v1 predicts.",
+    "interface_v2": "What the climate model hands to an exported model of the standard set.",
+    "interface_v6": "What the climate model hands to an exported model of the expanded set.",
+    "interface_raw": "The same of v2.",
+    "interface_forced": "The same of v3.",
+    "interface_located": "The same of v4 and v5.",
+    "interface_previous": "The same of v7.",
     OUTPUTS.name: "What an exported model hands back.",
 }
 

@@ -115,6 +115,12 @@ _LOCATION = (
     _scalar("clat", "1", "cosine of latitude"),
     _scalar("slat", "1", "sine of latitude"),
 )
+_COLUMN_NUMBER = (_scalar("icol", "1", "number of the column, from 1", True),)
+_EARLIER_SCALARS = tuple(
+    _scalar(f"tm_{v.name}", v.unit, f"{v.long_name}, previous step", v.non_negative)
+    for v in _SCALARS_IN
+    if v.name.partition("_")[2] in ("ps", "SOLIN", "LHFLX", "SHFLX", "COSZRS")
+)
 _TENDENCIES = (
     _profile("ptend_t", "K s-1", "physics tendency of temperature"),
     _profile("ptend_q0001", "kg kg-1 s-1", "physics tendency of specific humidity"),
@@ -142,7 +148,9 @@ VARIABLES: dict[str, Variable] = {
         *_DERIVED,
         *_previous_step_variables(),
         *_SCALARS_IN,
+        *_EARLIER_SCALARS,
         *_LOCATION,
+        *_COLUMN_NUMBER,
         *_TENDENCIES,
         *_SCALARS_OUT,
     )
@@ -241,6 +249,8 @@ def _earlier(names: tuple[str, ...]) -> tuple[str, ...]:
 _COLUMN_STATE = ("state_t", "state_rh", "state_qn", "liq_partition", "state_u", "state_v")
 _PREVIOUS = (*_FORCINGS, *_earlier(_FORCINGS), *_PHYSICS, *_earlier(_PHYSICS))
 LOCATION = tuple(v.name for v in _LOCATION)
+EARLIER_SCALARS = tuple(v.name for v in _EARLIER_SCALARS)
+COLUMN_NUMBER = tuple(v.name for v in _COLUMN_NUMBER)
 
 STANDARD = VariableSet("standard", (*_COLUMN_STATE, *TRACE_GASES, *SCALARS_IN))
 """Inputs of the standard set, published tag ``v2_rh_mc``: 557 values at 60 levels."""
@@ -248,6 +258,16 @@ EXPANDED = VariableSet(
     "expanded", (*_COLUMN_STATE, *_PREVIOUS, *TRACE_GASES, *SCALARS_IN, *LOCATION)
 )
 """Inputs with the memory of two steps, published tag ``v6``: 1399 values."""
+V5 = VariableSet(
+    "v5",
+    (
+        *_COLUMN_STATE, *_PREVIOUS, *TRACE_GASES, *SCALARS_IN, *EARLIER_SCALARS, *LOCATION,
+        *COLUMN_NUMBER,
+    ),
+)  # fmt: skip
+"""The expanded inputs, five scalars of the previous step and the column: 1405 values."""
+V7 = VariableSet("v7", (*_COLUMN_STATE, *_PHYSICS, *TRACE_GASES, *SCALARS_IN))
+"""The standard inputs and what physics did in the previous step: 797 values."""
 TARGETS = VariableSet(
     "targets", ("ptend_t", "ptend_q0001", "ptend_qn", "ptend_u", "ptend_v", *SCALARS_OUT)
 )
@@ -292,9 +312,33 @@ def liquid_and_ice(names: tuple[str, ...]) -> tuple[str, ...]:
 OUTPUTS = VariableSet("outputs", liquid_and_ice(TARGETS.names))
 """What an exported model returns, and Kaggle's targets: 368 values."""
 
+V1 = VariableSet(
+    "v1",
+    ("state_t", "state_q0001", "state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX"),
+)
+"""Inputs of the first ClimSim networks: 124 values."""
+V1_TARGETS = VariableSet("v1_targets", ("ptend_t", "ptend_q0001", *SCALARS_OUT))
+"""What they predict: 128 values."""
+V2 = VariableSet("v2", (*PROGNOSTIC, *TRACE_GASES, *SCALARS_IN))
+"""Raw inputs of the present step, liquid and ice apart: 557 values."""
+V2_RH = VariableSet("v2_rh", liquid_and_ice(STANDARD.names))
+"""The same with relative in place of specific humidity: 557 values."""
+V3 = VariableSet("v3", (*PROGNOSTIC, *_FORCINGS, *TRACE_GASES, *SCALARS_IN))
+"""The raw inputs and the large-scale forcing: 737 values."""
+V4 = VariableSet("v4", liquid_and_ice(V5.names))
+"""The inputs of ``v5`` with liquid and ice apart: 1525 values."""
+
 RAW_PROFILES = tuple(v.name for v in _STATE)
 """Profiles of a raw input file (``mli``)."""
-PRUNED_TARGETS = ("ptend_q0001", "ptend_qn", "ptend_u", "ptend_v")
-"""Targets that are zero in the top levels."""
+_PRUNED = ("ptend_q0001", "ptend_qn", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
+
+
+def pruned_targets(targets: VariableSet) -> tuple[str, ...]:
+    """Targets that are zero in the top levels: moisture and wind."""
+    return tuple(name for name in targets.profiles if name in _PRUNED)
+
+
+PRUNED_TARGETS = pruned_targets(TARGETS)
+"""Those of what the networks of the study predict."""
 NIGHT_ZERO = tuple(f"cam_out_{n}" for n in ("NETSW", "SOLS", "SOLL", "SOLSD", "SOLLD"))
 """Surface scalars that vanish where the sun is below the horizon."""

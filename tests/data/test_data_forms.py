@@ -15,7 +15,7 @@ from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import remove
-from climsim.variables import STANDARD, TARGETS
+from climsim.variables import STANDARD, TARGETS, variable
 from tests.data.synthetic import GAP, OFFSETS, START, STEP, write_record
 from tests.grids import N_COLUMNS, N_LEVELS, make_grid
 
@@ -40,7 +40,8 @@ def expand(source, target, store, tag, offsets):
         row = int(np.flatnonzero(store.times == step.seconds)[0])
         with netCDF4.Dataset(path, "a") as file:
             for name in EXPANDED_FILE:
-                file.createVariable(name, "f8", ("lev", "ncol"))[...] = store.array(name)[row].T
+                axes = ("lev", "ncol") if variable(name).profile else ("ncol",)
+                file.createVariable(name, "f8", axes)[...] = store.array(name)[row].T
 
 
 @pytest.mark.parametrize("tag", ["mlexpand", "ml2steploc"])

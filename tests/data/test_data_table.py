@@ -107,7 +107,7 @@ def test_target_rules():
         "x / max(std, 1e-6) per level, 0 in the top 12 levels"
     )
     assert normalization("cam_out_PRECC", "targets") == "x / max(std, 1e-12)"
-    assert normalization("state_t", "v2") == "none: physical values"
+    assert normalization("state_t", "interface_v2") == "none: physical values"
 
 
 def test_renderings_hold_every_variable():
@@ -118,8 +118,8 @@ def test_renderings_hold_every_variable():
 
 
 def test_unknown_set_lists_the_known():
-    with pytest.raises(ClimSimError, match="unknown variable set 'v7': expected one of"):
-        variables_table("v7")
+    with pytest.raises(ClimSimError, match="unknown variable set 'v8': expected one of"):
+        variables_table("v8")
 
 
 def test_documentation_holds_the_tables():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from climsim.errors import ClimSimError
-from climsim.interfaces import V2, V6
+from climsim.interfaces import INTERFACES, V2, V6
 from climsim.online.memory import Memory, assemble
 from climsim.physics.thermodynamics import relative_humidity
+from climsim.variables import EARLIER_SCALARS
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 
 
@@ -38,7 +39,30 @@ def test_features_are_those_of_the_data_set_two_steps_back():
     after = total_water(second.inputs, "state_") + DT * total_water(second.tendencies, "ptend_")
     earlier = (total_water(third.inputs, "state_") - after) / DT
     np.testing.assert_allclose(features["tm_state_q0_dyn"], earlier, rtol=1e-9, atol=1e-20)
-    assert set(features) == {n for n in V6.variables.profiles if n.endswith(("_dyn", "_prvphy"))}
+    profiles = {n for n in V6.variables.profiles if n.endswith(("_dyn", "_prvphy"))}
+    assert set(features) == {*profiles, *EARLIER_SCALARS}
+    for name in EARLIER_SCALARS:
+        np.testing.assert_array_equal(features[name], third.inputs[name.removeprefix("tm_")])
+
+
+def test_vectors_of_the_other_published_sets_hold_the_step_before_and_the_column():
+    host, memory, (_, second) = run_steps(2)
+    located = INTERFACES["located"]
+    vector = assemble(located, host.inputs(), memory, toy_grid())
+    values = located.variables.fields(vector, LEVELS)
+    np.testing.assert_array_equal(values["icol"], np.arange(1, COLUMNS + 1))
+    expected = second.inputs["pbuf_SOLIN"].astype(np.float32)
+    np.testing.assert_array_equal(values["tm_pbuf_SOLIN"], expected)
+    # One step of memory is enough where the set looks back no further.
+    host, memory, (first,) = run_steps(1)
+    previous = INTERFACES["previous"]
+    values = previous.variables.fields(
+        assemble(previous, host.inputs(), memory, toy_grid()), LEVELS
+    )
+    expected = first.tendencies["ptend_u"].T.astype(np.float32)
+    np.testing.assert_array_equal(values["state_u_prvphy"], expected)
+    with pytest.raises(ClimSimError, match="interface located needs 2 earlier steps, found 1"):
+        assemble(located, host.inputs(), memory, toy_grid())
 
 
 def test_the_step_before_the_two_remembered_ones_is_forgotten():

@@ -18,8 +18,9 @@ from climsim.errors import ClimSimError
 from climsim.export.loading import load_emulator
 from climsim.export.writing import export_model
 from climsim.files import file_hash
-from climsim.interfaces import V2, V6
+from climsim.interfaces import ENCODINGS, V2, V6
 from climsim.losses import TrainingLoss
+from climsim.pruning import PruningConfig
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.optimization import build_optimizer
@@ -86,6 +87,33 @@ def test_shipped_recipe_trains_and_exports(recipe, configure, tmp_path):
     assert emulator.metadata["recipe"] == recipe
     assert emulator.metadata["validation_loss"] == result.validation_loss
     assert emulator(np.zeros((2, emulator.n_inputs), np.float32)).shape == (2, emulator.n_outputs)
+
+
+@pytest.mark.parametrize("inputs", ["v2", "v2_rh", "v3", "v4", "v5", "v7"])
+def test_published_set_of_inputs_trains_and_exports(inputs, configure, tmp_path):
+    pruning = PruningConfig(strato_lev=2, strato_lev_out=3)
+    config = replace(configure(epochs=1, recipe={"inputs": inputs}), pruning=pruning)
+    result = train(config)
+    emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "model.pt"))
+    row = ENCODINGS[inputs]
+    assert emulator.interface == row.interface
+    outputs = emulator(np.ones((2, emulator.n_inputs), np.float32))
+    assert outputs.shape == (2, row.interface.outputs.size(emulator.n_levels))
+    kept = load_model(result.best_checkpoint).transforms.targets.kept.numpy()
+    wind = row.targets.slice("ptend_u", emulator.n_levels)
+    assert int((kept[wind] == 0).sum()) == 3
+
+
+def test_first_set_trains_but_serves_no_climate_model(configure, tmp_path):
+    result = train(configure(epochs=1, recipe={"inputs": "v1", "difference": True}))
+    message = r"its inputs v1 predict 128 values, expected 368: a climate model needs"
+    with pytest.raises(ClimSimError, match=message):
+        export_model(result.best_checkpoint, tmp_path / "model.pt")
+
+
+def test_confidence_is_refused_where_liquid_and_ice_are_predicted_apart(configure):
+    with pytest.raises(ClimSimError, match=r"recipe\.confidence: expected false with .*=v2_rh"):
+        configure(recipe={"inputs": "v2_rh", "confidence": True})
 
 
 def test_losses_and_inputs_compose(configure, tmp_path):

@@ -5,7 +5,12 @@ from torch import Tensor, nn
 
 from climsim.constants import TIME_STEP
 from climsim.networks import Network
-from climsim.transforms import InterfaceTransform, MicrophysicsConstraint, Transforms
+from climsim.transforms import (
+    InterfaceTransform,
+    MicrophysicsConstraint,
+    PhasesApart,
+    Transforms,
+)
 from climsim.variables import OUTPUTS, TARGETS
 
 
@@ -90,7 +95,12 @@ class Emulation(nn.Module):
         self.members = nn.ModuleList(members)
         inputs = members[0].inputs
         interface = inputs.encoding.interface
-        self.constraint = MicrophysicsConstraint(interface, inputs.n_levels, time_step=time_step)
+        if inputs.encoding.targets == interface.outputs:
+            self.constraint: nn.Module = PhasesApart(interface, inputs.n_levels)
+        else:
+            self.constraint = MicrophysicsConstraint(
+                interface, inputs.n_levels, time_step=time_step
+            )
         self.n_outputs = n_outputs
 
     def forward(self, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from climsim.plugins import short_name
 from climsim.products import Kind, archived, claim
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.validation import Checks, one_of
-from climsim.variables import OUTPUTS, VariableSet, variable
+from climsim.variables import OUTPUTS, TARGETS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
 
@@ -176,16 +176,24 @@ def _knows_training(model: TrainedModel) -> bool:
 def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
     """Members of an ensemble must share the interface, levels, confidence head and time step."""
 
-    def shape(model: TrainedModel) -> tuple[str, int, bool, float]:
+    def shape(model: TrainedModel) -> tuple[str, str, int, bool, float]:
         inputs = model.transforms.inputs
-        interface = inputs.encoding.interface.name
-        return interface, inputs.n_levels, model.confidence, model.card.time_step
+        interface, targets = inputs.encoding.interface.name, inputs.encoding.targets.name
+        return interface, targets, inputs.n_levels, model.confidence, model.card.time_step
 
     for path, model in zip(paths, models, strict=True):
+        kind = model.transforms.inputs.encoding
+        if kind.targets not in (TARGETS, kind.interface.outputs):
+            raise ClimSimError(
+                f"{path}: its inputs {kind.name} predict {kind.targets.size()} values, expected "
+                f"{kind.interface.outputs.size()}: a climate model needs those of another set of "
+                "inputs, such as standard"
+            )
         if shape(model) != shape(models[0]):
             raise ClimSimError(
-                f"{path}: expected interface, levels, confidence and time step {shape(models[0])} "
-                f"as in {paths[0]}, found {shape(model)}: export members of one kind together"
+                f"{path}: expected interface, targets, levels, confidence and time step "
+                f"{shape(models[0])} as in {paths[0]}, found {shape(model)}: export members of "
+                "one kind together"
             )
 
 
@@ -246,11 +254,12 @@ def _member_facts(model: TrainedModel) -> dict[str, Json]:
 def _training_loss(model: TrainedModel) -> LossCard | None:
     """The elementwise loss and the scale of each target (0 where pruned): units of confidence.
 
-    Nothing for a user's loss: its code is not in the file, which must run anywhere.
+    Nothing where liquid and ice are predicted apart, which has no confidence, and for a user's
+    loss: its code is not in the file, which must run anywhere.
     """
     recipe = model.card.config.get("recipe", {})
     name = recipe.get("loss", "huber")
-    if name not in LOSSES:
+    if name not in LOSSES or model.transforms.inputs.encoding.targets is not TARGETS:
         return None
     targets = model.transforms.targets
     scale = (targets.scale * targets.kept).tolist()

@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from climsim.constants import N_LEVELS
+from climsim.constants import N_LEVELS, PRUNED_LEVELS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.interfaces import encoding
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.plugins import absolute_reference, reason
 from climsim.registry import Registry
+from climsim.variables import pruned_targets
 
 _Body = TypeVar("_Body", bound=Body)
 PUBLISHED = "published"
@@ -111,6 +112,7 @@ def build_network(
     confidence: bool = False,
     preset: str = PUBLISHED,
     n_levels: int = N_LEVELS,
+    pruned_levels: int = PRUNED_LEVELS,
     **hyperparameters: Any,
 ) -> Network:
     """Build a network with fresh weights.
@@ -121,6 +123,7 @@ def build_network(
         confidence: whether to add the confidence head.
         preset: ``published`` or ``small``.
         n_levels: levels of a profile.
+        pruned_levels: top levels without moisture and wind tendencies in the prediction.
         **hyperparameters: override those of the preset.
 
     Returns:
@@ -133,18 +136,22 @@ def build_network(
     entry = NETWORKS.find(name)
     seen = encoding(inputs)
     heads = 2 if confidence else 1
-    layout = Layout(seen.profiles, seen.scalars, n_levels, n_heads=heads)
+    targets = seen.targets
+    sizes = len(targets.profiles), len(targets.scalars)
+    layout = Layout(seen.profiles, seen.scalars, n_levels, *sizes, n_heads=heads)
     resolved = entry.resolve(preset, hyperparameters)
     wrapper = ConfidentNetwork if confidence else Network
     body = entry.body(layout, **resolved)
     if name not in NETWORKS:
         _check_body(name, body, layout)
-    network = wrapper(body, layout)
+    places = tuple(targets.profiles.index(target) for target in pruned_targets(targets))
+    network = wrapper(body, layout, pruned_levels=pruned_levels, pruned_targets=places)
     network.config = {
         "name": absolute_reference(name),
         "inputs": inputs,
         "confidence": confidence,
         "n_levels": n_levels,
+        "pruned_levels": pruned_levels,
         **resolved,
     }
     return network

@@ -17,6 +17,7 @@ from climsim.interfaces import V6, Interface
 from climsim.physics.derived import derived_inputs
 from climsim.physics.previous_steps import (
     EARLIER,
+    earlier_scalars,
     large_scale_forcing,
     large_scale_state,
     one_step_earlier,
@@ -35,6 +36,7 @@ class Memory:
         steps: number of steps remembered: 0, 1 or 2.
         physics: ``state_*_prvphy`` and ``tm_state_*_prvphy``, (level, column).
         forcing: ``state_*_dyn`` of the previous step (its ``tm_`` form for the coming one).
+        scalars: ``tm_*`` boundary inputs of the previous step, (column,).
         after: t, total water and u after the physics of the previous step.
         dt: time step [s].
     """
@@ -42,28 +44,31 @@ class Memory:
     steps: int = 0
     physics: Fields = field(default_factory=dict)
     forcing: Fields = field(default_factory=dict)
+    scalars: Fields = field(default_factory=dict)
     after: Fields = field(default_factory=dict)
     dt: float = TIME_STEP
 
-    def features(self, inputs: Fields) -> Fields:
+    def features(self, inputs: Fields, interface: Interface = V6) -> Fields:
         """Features of the coming step that come from earlier ones.
 
         Args:
             inputs: state before physics of the coming step.
+            interface: that they are for.
 
         Returns:
-            The forcings and physics tendencies of t-1 and t-2, (level, column).
+            The forcings and physics tendencies of t-1 and t-2, (level, column), and scalars of t-1.
 
         Raises:
-            ClimSimError: if fewer than two steps are remembered.
+            ClimSimError: if fewer steps are remembered than the interface looks back.
         """
-        needed = V6.steps_of_memory
+        needed = interface.steps_of_memory
         if self.steps < needed:
             raise ClimSimError(
-                f"memory: the interface {V6.name} needs {needed} earlier steps, found "
+                f"memory: the interface {interface.name} needs {needed} earlier steps, found "
                 f"{self.steps}: set coupler.spinup_steps to {needed} or more"
             )
-        return {**self._forcing(inputs), **one_step_earlier(self.forcing), **self.physics}
+        earlier = {**one_step_earlier(self.forcing), **self.physics, **self.scalars}
+        return {**self._forcing(inputs), **earlier}
 
     def advance(self, inputs: Fields, tendencies: Fields) -> Memory:
         """Remember one more step.
@@ -79,6 +84,7 @@ class Memory:
             steps=min(self.steps + 1, 2),
             physics={**previous, **one_step_earlier(last)},
             forcing=forcing,
+            scalars=earlier_scalars(inputs),
             after=_after(inputs, tendencies, self.dt),
             dt=self.dt,
         )
@@ -88,14 +94,17 @@ class Memory:
 
     def to_arrays(self) -> dict[str, Array]:
         """Flatten into named arrays, for a restart file."""
-        parts = {"physics": self.physics, "forcing": self.forcing, "after": self.after}
+        parts = {
+            "physics": self.physics, "forcing": self.forcing, "scalars": self.scalars,
+            "after": self.after,
+        }  # fmt: skip
         arrays = {f"{part}/{n}": x for part, fields in parts.items() for n, x in fields.items()}
         return {**arrays, "steps": np.array(self.steps), "dt": np.array(self.dt)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> Memory:
         """Rebuild what `to_arrays` flattened."""
-        parts: dict[str, Fields] = {"physics": {}, "forcing": {}, "after": {}}
+        parts: dict[str, Fields] = {"physics": {}, "forcing": {}, "scalars": {}, "after": {}}
         for key, value in arrays.items():
             part, _, name = key.partition("/")
             if name:
@@ -131,7 +140,7 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
     """
     fields = {**inputs, **derived_inputs(inputs, grid.lat)}
     if interface.steps_of_memory:
-        fields.update(memory.features(inputs))
+        fields.update(memory.features(inputs, interface))
     vector = np.empty((grid.n_columns, interface.variables.size(grid.n_levels)), dtype=np.float32)
     for name, where in interface.variables.slices(grid.n_levels).items():
         value = fields[name]

@@ -19,7 +19,8 @@ def derived_inputs(fields: Mapping[str, Array], latitude: Array) -> Fields:
         latitude: (column,) [degrees north].
 
     Returns:
-        ``state_rh`` [1], ``state_qn`` [kg kg-1], ``liq_partition`` [1], ``clat`` and ``slat`` [1].
+        ``state_rh`` [1], ``state_qn`` [kg kg-1], ``liq_partition`` [1], ``clat`` and ``slat`` [1],
+        ``icol``, the number of the column from 1.
     """
     radians = np.deg2rad(latitude)
     return {
@@ -30,4 +31,5 @@ def derived_inputs(fields: Mapping[str, Array], latitude: Array) -> Fields:
         "liq_partition": liquid_fraction(fields["state_t"]),
         "clat": np.cos(radians),
         "slat": np.sin(radians),
+        "icol": np.arange(1, np.size(latitude) + 1, dtype=np.float64),
     }

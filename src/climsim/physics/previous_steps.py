@@ -13,6 +13,7 @@ import numpy as np
 
 from climsim.arrays import Array, Fields
 from climsim.physics.condensate import quantity, total_water
+from climsim.variables import EARLIER_SCALARS
 
 WATER = ("q0001", "q0002", "q0003")
 """Vapour, cloud liquid, cloud ice."""
@@ -60,6 +61,15 @@ def physics_features(tendencies: Fields, names: tuple[str, ...], prefix: str = "
         ``state_*_prvphy`` in the unit of the tendencies.
     """
     return {f"state_{k}_prvphy": np.asarray(quantity(tendencies, prefix + k)) for k in names}
+
+
+def earlier_scalars(inputs: Mapping[str, Array]) -> Fields:
+    """Boundary inputs of a step as features of the next, ``tm_state_ps`` and so on.
+
+    Args:
+        inputs: of the step, by name.
+    """
+    return {name: np.asarray(inputs[name.removeprefix(EARLIER)]) for name in EARLIER_SCALARS}
 
 
 def one_step_earlier(features: Fields) -> Fields:

@@ -267,8 +267,8 @@ def load_weights(path: str | Path, module: nn.Module, state: Mapping[str, Tensor
     Raises:
         ClimSimError: listing missing, extra and misshapen tensors.
     """
-    expected = module.state_dict()
-    problems = [f"missing {k}" for k in expected if k not in state]
+    expected, later = module.state_dict(), getattr(module, "later_buffers", ())
+    problems = [f"missing {k}" for k in expected if k not in state and k not in later]
     problems += [f"extra {k}" for k in state if k not in expected]
     problems += [
         f"{k} of shape {tuple(v.shape)} instead of {tuple(expected[k].shape)}"

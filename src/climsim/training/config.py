@@ -12,8 +12,10 @@ from climsim.data.store.address import StoreAddress
 from climsim.interfaces import ENCODINGS
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
+from climsim.pruning import PruningConfig
 from climsim.training.schedules import SCHEDULES
 from climsim.validation import Checks, require
+from climsim.variables import TARGETS
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
@@ -44,7 +46,9 @@ class RecipeConfig:
 
     Attributes:
         name: name of the recipe.
-        inputs: ``"standard"``, ``"multirep"`` or ``"expanded"``.
+        inputs: ``"standard"`` (published as v2_rh_mc), ``"multirep"``, ``"expanded"`` (v6), or one
+            of the other published sets: ``"v1"``, ``"v2"``, ``"v2_rh"``, ``"v3"``, ``"v4"``,
+            ``"v5"``, ``"v7"``.
         loss: elementwise loss under every term: a name, or ``path/to/file.py:function``.
         delta: of Huber, in scaled units.
         difference: whether to add the loss of vertical differences.
@@ -63,6 +67,12 @@ class RecipeConfig:
         check = Checks(self, "recipe")
         check.one_of(ENCODINGS, "inputs")
         check.positive("delta")
+        require(
+            "recipe.confidence", self.confidence,
+            not self.confidence or ENCODINGS[self.inputs].targets is TARGETS,
+            f"false with recipe.inputs={self.inputs}",
+            "a climate model takes confidences of liquid and ice together only",
+        )  # fmt: skip
         object.__setattr__(self, "loss", absolute_reference(self.loss))
 
 
@@ -228,6 +238,7 @@ class TrainConfig:
         optimizer: how weights move.
         schedule: how the learning rate changes.
         trainer: how long, where and how exactly.
+        pruning: what is zero near the model top, and how inputs are clipped.
     """
 
     data: TrainDataConfig
@@ -239,6 +250,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    pruning: PruningConfig = field(default_factory=PruningConfig)
 
     def __post_init__(self) -> None:
         Checks(self).whole("seed")

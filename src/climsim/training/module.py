@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from climsim.data.reading.loader import Batch
 from climsim.errors import ClimSimError
+from climsim.interfaces import encoding
 from climsim.losses import LossTerms, RecipeLoss
 from climsim.training.config import TrainConfig
 from climsim.training.optimization import build_optimizer
@@ -51,6 +52,7 @@ class EmulatorModule(lightning.LightningModule):
             recipe.difference,
             recipe.confidence,
             transforms.targets.n_levels,
+            encoding(recipe.inputs).targets,
         )
         self.schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
         # In a list, so that the network is registered, and saved, once and under its own name.

@@ -195,6 +195,7 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, Che
         recipe.confidence,
         config.preset,
         store.n_levels,
+        config.pruning.pruned_outputs,
         **config.network.hyperparameters,
     )
     warm = config.trainer.warm_start
@@ -236,10 +237,13 @@ def _transforms(
                 f"data.clip_margin={config.data.clip_margin}: published statistics ({path}) hold "
                 "no range of the training data: leave it out, or compute statistics of the store"
             )
-        return from_published(path, inputs, store.n_levels), file_hash(path), {}
+        published = from_published(path, inputs, store.n_levels, config.pruning)
+        return published, file_hash(path), {}
     statistics = compute_statistics(store) if path is None else Statistics.open(path)
     statistics.check_store(store)
-    transforms = from_statistics(statistics, inputs, store.n_levels, config.data.clip_margin)
+    transforms = from_statistics(
+        statistics, inputs, store.n_levels, config.data.clip_margin, config.pruning
+    )
     return transforms, statistics.fingerprint, dict(statistics)
 
 

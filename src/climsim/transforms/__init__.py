@@ -9,6 +9,7 @@ from climsim.transforms.inputs import InputTransform, MultirepInputs, Normalized
 from climsim.transforms.interface import (
     InterfaceTransform,
     MicrophysicsConstraint,
+    PhasesApart,
     liquid_fraction,
 )
 from climsim.transforms.targets import TargetTransform
@@ -19,6 +20,7 @@ __all__ = [
     "MicrophysicsConstraint",
     "MultirepInputs",
     "NormalizedInputs",
+    "PhasesApart",
     "TargetTransform",
     "Transforms",
     "from_published",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +15,16 @@ from climsim.constants import FILL_THRESHOLD, N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.interfaces import Encoding, encoding
 from climsim.normalization import (
-    CONDENSATE,
     RESOLUTION,
+    Squashed,
     Standardized,
     VariableStatisticsLike,
     input_rule,
+    kept_inputs,
+    squashed,
     target_rule,
 )
+from climsim.pruning import PruningConfig
 from climsim.transforms.inputs import (
     InputTransform,
     MultirepInputs,
@@ -29,7 +33,7 @@ from climsim.transforms.inputs import (
 )
 from climsim.transforms.published import read_published
 from climsim.transforms.targets import TargetTransform
-from climsim.variables import TARGETS, VariableSet, variable
+from climsim.variables import VariableSet, variable
 
 
 class StatisticsLike(Protocol):
@@ -56,6 +60,7 @@ def from_statistics(
     inputs: str,
     levels: int = N_LEVELS,
     clip_margin: float | None = None,
+    pruning: PruningConfig | None = None,
 ) -> Transforms:
     """Build the transforms from statistics of the training split.
 
@@ -64,17 +69,19 @@ def from_statistics(
 
     Args:
         statistics: by variable name.
-        inputs: ``"standard"``, ``"multirep"`` or ``"expanded"``.
+        inputs: name of an encoding, such as ``"standard"``, ``"multirep"`` or ``"expanded"``.
         levels: levels of a profile.
         clip_margin: if given, physical inputs are moved into the training range, widened on each
             side by this share of it; ``None`` lets every value through.
+        pruning: what is pruned and clipped; None for the published choice.
 
     Raises:
-        ClimSimError: for an unknown kind of input or a variable without statistics.
+        ClimSimError: for an unknown kind of input, a variable without statistics, or a pruning that
+            the inputs do not know.
     """
-    chosen = encoding(inputs)
-    variables = chosen.variables
-    _check_statistics(statistics, (*variables.names, *TARGETS.names), levels)
+    chosen, pruned = encoding(inputs), _fitting(encoding(inputs), pruning)
+    variables, targets = chosen.variables, chosen.targets
+    _check_statistics(statistics, (*variables.names, *targets.names), levels)
     bounds = None if clip_margin is None else _bounds(statistics, variables, levels, clip_margin)
     rules = {n: input_rule(n, chosen) for n in variables.names}
     sub = {n: rule.subtracted(statistics[n]) for n, rule in rules.items()}
@@ -83,10 +90,42 @@ def from_statistics(
     if chosen.repeated:
         encoder: InputTransform = _repeated(chosen, statistics, levels, scaling, bounds)
     else:
-        rate = CONDENSATE.rate(statistics["state_qn"], levels)
-        encoder = NormalizedInputs(chosen, levels, scaling, rate, bounds)
-    scale = {n: target_rule(n).scale(statistics[n]) for n in TARGETS.names}
-    return Transforms(encoder, TargetTransform(levels, feature_vector(TARGETS, levels, scale)))
+        rule = Squashed(zero_levels=0)
+        rates = [rule.rate(statistics[name], levels) for name in squashed(chosen)]
+        rate = _kept_rate(chosen, levels, rates, pruned)
+        encoder = NormalizedInputs(chosen, levels, scaling, rate, bounds, pruning=pruned)
+    scale = {n: target_rule(n).scale(statistics[n]) for n in targets.names}
+    scaled = feature_vector(targets, levels, scale)
+    return Transforms(encoder, TargetTransform(levels, scaled, pruned.pruned_outputs, targets))
+
+
+def _fitting(chosen: Encoding, pruning: PruningConfig | None) -> PruningConfig:
+    """The pruning of an encoding.
+
+    Raises:
+        ClimSimError: if inputs in several representations, which are not pruned, shall be.
+    """
+    published = PruningConfig()
+    if pruning is None:
+        return published
+    if chosen.repeated and pruning.of_inputs != published.of_inputs:
+        raise ClimSimError(
+            f"pruning: expected its defaults but for output_prune and strato_lev_out under "
+            f"recipe.inputs={chosen.name}, found others: inputs in three representations are "
+            "neither pruned nor clipped"
+        )
+    return pruning
+
+
+def _kept_rate(
+    chosen: Encoding, levels: int, rates: Sequence[Double], pruning: PruningConfig
+) -> Double:
+    """Exponents of all squashed profiles, 0 where they are pruned."""
+    if not rates:
+        return np.zeros(0)
+    names, places = squashed(chosen), chosen.variables.slices(levels)
+    kept = kept_inputs(chosen, levels, pruning)
+    return np.concatenate(rates) * np.concatenate([kept[places[name]] for name in names])
 
 
 def _check_statistics(statistics: StatisticsLike, names: tuple[str, ...], levels: int) -> None:
@@ -137,7 +176,12 @@ def _repeated(
     )
 
 
-def from_published(folder: str | Path, inputs: str, levels: int = N_LEVELS) -> Transforms:
+def from_published(
+    folder: str | Path,
+    inputs: str,
+    levels: int = N_LEVELS,
+    pruning: PruningConfig | None = None,
+) -> Transforms:
     """Build the transforms from the statistics published with ClimSim.
 
     Reads the netCDF files (``input_mean_*``, ``input_max_*``, ``input_min_*``,
@@ -147,16 +191,18 @@ def from_published(folder: str | Path, inputs: str, levels: int = N_LEVELS) -> T
 
     Args:
         folder: where the files are.
-        inputs: ``"standard"``, ``"multirep"`` or ``"expanded"``.
+        inputs: name of an encoding, such as ``"standard"``, ``"multirep"`` or ``"expanded"``.
         levels: levels of a profile.
+        pruning: what is pruned and clipped; None for the published choice.
 
     Raises:
-        ClimSimError: naming the file that is missing or of the wrong size.
+        ClimSimError: naming the file that is missing or of the wrong size, or a pruning that the
+            inputs do not know.
     """
-    chosen = encoding(inputs)
+    chosen, pruned = encoding(inputs), _fitting(encoding(inputs), pruning)
     found = read_published(Path(folder), chosen, levels)
-    filled = chosen.variables.slice("cam_in_SNOWHICE", levels).start
-    fill_to_zero = bool(np.abs(found.sub[filled]) < FILL_THRESHOLD * RESOLUTION)
+    snow = chosen.variables.slices(levels).get("cam_in_SNOWHICE", slice(0))
+    fill_to_zero = bool(np.all(np.abs(found.sub[snow]) < FILL_THRESHOLD * RESOLUTION))
     scaling = found.sub, _infinite_where_zero(found.div)
     if chosen.repeated:
         assert found.column is not None
@@ -170,10 +216,12 @@ def from_published(folder: str | Path, inputs: str, levels: int = N_LEVELS) -> T
             fill_to_zero=fill_to_zero,
         )
     else:
-        assert found.rate is not None
-        rate = CONDENSATE.without_top(found.rate, levels)
-        encoder = NormalizedInputs(chosen, levels, scaling, rate, fill_to_zero=fill_to_zero)
-    return Transforms(encoder, TargetTransform(levels, found.scale))
+        rate = _kept_rate(chosen, levels, found.rates, pruned)
+        encoder = NormalizedInputs(
+            chosen, levels, scaling, rate, fill_to_zero=fill_to_zero, pruning=pruned
+        )
+    targets = TargetTransform(levels, found.scale, pruned.pruned_outputs, chosen.targets)
+    return Transforms(encoder, targets)
 
 
 def _infinite_where_zero(div: Double) -> Double:
@@ -204,10 +252,10 @@ def empty_transforms(card: TransformsCard) -> Transforms:
         "bounds": (-ones, ones) if card.bounded else None,
         "fill_to_zero": card.fill_to_zero,
     }
-    targets = TargetTransform(levels, np.ones(TARGETS.size(levels)))
+    targets = TargetTransform(levels, np.ones(chosen.targets.size(levels)), targets=chosen.targets)
     if chosen.repeated:
         encoded = np.ones(levels * len(chosen.repeated))
         pairs = (ones, ones), (encoded, encoded)
         return Transforms(MultirepInputs(chosen, levels, *pairs, encoded, **options), targets)
-    rate = np.ones(levels)
+    rate = np.ones(levels * len(squashed(chosen)))
     return Transforms(NormalizedInputs(chosen, levels, (ones, ones), rate, **options), targets)

@@ -5,6 +5,7 @@ TorchScript-able, device-neutral and indifferent to memory layout.
 """
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from climsim.arrays import Double
 from climsim.constants import FILL_THRESHOLD
 from climsim.interfaces import Encoding
-from climsim.normalization import HUMIDITY_RANGE
+from climsim.normalization import input_limits, kept_inputs, squashed
+from climsim.pruning import PruningConfig
 from climsim.variables import VariableSet
 
 _FILLED = "cam_in_SNOWHICE"
@@ -62,9 +64,10 @@ class InputTransform(nn.Module):
         self.n_inputs = encoding.variables.size(n_levels)
         self.n_outputs = self.n_inputs
         self.bounded = bounds is not None
-        self.fill_to_zero = fill_to_zero
+        filled = encoding.variables.slices(n_levels).get(_FILLED)
+        self.fill_to_zero = fill_to_zero and filled is not None
         self._fill = FILL_THRESHOLD
-        self._filled = encoding.variables.slice(_FILLED, n_levels).start
+        self._filled = 0 if filled is None else filled.start
         limit = np.full(self.n_inputs, np.inf)
         lower, upper = bounds if bounds is not None else (-limit, limit)
         self.register_buffer("lower", as_float32(lower))
@@ -102,16 +105,22 @@ def finite_or_zero(z: Tensor) -> Tensor:
 
 
 class NormalizedInputs(InputTransform):
-    """Standard and expanded inputs: ``(x - sub) / div``, humidity limited, condensate squashed.
+    """Inputs seen once: ``(x - sub) / div``, clipped and pruned, condensate squashed.
 
-    Cloud condensate becomes ``1 - exp(-rate * qn)``; a rate of 0 (top levels) makes it 0.
-    Non-finite results become 0. A ``div`` of infinity makes a feature 0: that is how features
-    without variance in training are kept from blowing up.
+    Cloud condensate becomes ``1 - exp(-rate * x)``; humidity and what else is clipped is moved into
+    its limits, what is pruned (condensate in the top levels) is 0. Non-finite results become 0. A
+    ``div`` of infinity makes a feature 0: that is how features without variance in training are
+    kept from blowing up.
     """
 
     sub: Tensor
     div: Tensor
     rate: Tensor
+    kept: Tensor
+    lowest: Tensor
+    highest: Tensor
+    later_buffers: ClassVar[tuple[str, ...]] = ("kept", "lowest", "highest")
+    """Buffers that checkpoints of an earlier version do not hold; the published choice then."""
 
     def __init__(
         self,
@@ -121,6 +130,7 @@ class NormalizedInputs(InputTransform):
         rate: Double,
         bounds: tuple[Double, Double] | None = None,
         fill_to_zero: bool = True,
+        pruning: PruningConfig | None = None,
     ) -> None:
         """Store the statistics.
 
@@ -129,15 +139,20 @@ class NormalizedInputs(InputTransform):
             n_levels: levels of a profile.
             scaling: what is subtracted and what is divided by, each (feature,), in the unit of
                 the feature.
-            rate: (level,) exponents of cloud condensate [kg kg-1]^-1.
+            rate: (level,) exponents of cloud condensate [kg kg-1]^-1; those of liquid, then those
+                of ice where the network sees them apart.
             bounds: see `InputTransform`.
             fill_to_zero: see `InputTransform`.
+            pruning: what is clipped and pruned; None for the published choice.
         """
         super().__init__(encoding, n_levels, bounds, fill_to_zero)
-        slices = encoding.variables.slices(n_levels)
-        self._qn = (slices["state_qn"].start, slices["state_qn"].stop)
-        self._rh = (slices["state_rh"].start, slices["state_rh"].stop)
-        self._rh_range = HUMIDITY_RANGE
+        slices, names = encoding.variables.slices(n_levels), squashed(encoding)
+        self._condensate = (slices[names[0]].start, slices[names[-1]].stop) if names else (0, 0)
+        pruned = PruningConfig() if pruning is None else pruning
+        lowest, highest = input_limits(encoding, n_levels, pruned)
+        self.register_buffer("kept", torch.from_numpy(kept_inputs(encoding, n_levels, pruned)))
+        self.register_buffer("lowest", torch.from_numpy(lowest))
+        self.register_buffer("highest", torch.from_numpy(highest))
         self.register_buffer("sub", as_float32(scaling[0]))
         self.register_buffer("div", as_float32(scaling[1]))
         self.register_buffer("rate", as_float32(rate))
@@ -153,10 +168,14 @@ class NormalizedInputs(InputTransform):
         """
         x = self.guard(x)
         z = (x - self.sub) / self.div
-        qn, rh = self._qn, self._rh
-        z[:, qn[0] : qn[1]] = 1.0 - torch.exp(-self.rate * x[:, qn[0] : qn[1]])
-        z[:, rh[0] : rh[1]] = torch.clamp(z[:, rh[0] : rh[1]], self._rh_range[0], self._rh_range[1])
-        return finite_or_zero(z)
+        first, last = self._condensate
+        z[:, first:last] = 1.0 - torch.exp(-self.rate * x[:, first:last])
+        return finite_or_zero(torch.clamp(z, self.lowest, self.highest)) * self.kept
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name in self.later_buffers:
+            state.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 class MultirepInputs(InputTransform):

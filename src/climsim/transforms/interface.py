@@ -38,6 +38,7 @@ class InterfaceTransform(nn.Module):
     """
 
     index: Tensor
+    _sums: list[tuple[int, int, int]]
 
     def __init__(self, encoding: Encoding, n_levels: int) -> None:
         """Find where each feature comes from.
@@ -52,6 +53,7 @@ class InterfaceTransform(nn.Module):
         self.n_outputs = variables.size(n_levels)
         index = np.zeros(self.n_outputs, dtype=np.int64)
         sums = []
+        self._liquid = (0, 0)
         places = given.slices(n_levels)
         for name, where in variables.slices(n_levels).items():
             if name == _LIQUID_FRACTION:
@@ -82,6 +84,38 @@ class InterfaceTransform(nn.Module):
         first, last = self._liquid
         result[:, first:last] = liquid_fraction(result[:, first:last])
         return result
+
+
+class PhasesApart(nn.Module):
+    """Tendencies of a network that predicts liquid and ice itself, zero in the top levels."""
+
+    kept: Tensor
+
+    def __init__(
+        self, interface: Interface, n_levels: int, zero_levels: int = EXPORT_ZERO_LEVELS
+    ) -> None:
+        """Find the pruned tendencies.
+
+        Args:
+            interface: through which the climate model is reached.
+            n_levels: levels of a profile.
+            zero_levels: top levels without moisture, condensate and wind tendencies.
+        """
+        super().__init__()
+        kept = kept_targets(n_levels, zero_levels, interface.outputs)
+        self.register_buffer("kept", torch.from_numpy(kept))
+
+    def forward(self, x: Tensor, tendencies: Tensor) -> Tensor:
+        """Set the top levels to zero.
+
+        Args:
+            x: (column, interface feature), not looked at.
+            tendencies: (column, output feature) physical.
+
+        Returns:
+            The same, pruned.
+        """
+        return tendencies * self.kept
 
 
 class MicrophysicsConstraint(nn.Module):

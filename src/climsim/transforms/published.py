@@ -12,10 +12,15 @@ from climsim.arrays import Double
 from climsim.errors import ClimSimError
 from climsim.integrity import check_file_size
 from climsim.interfaces import Encoding
+from climsim.normalization import squashed
 from climsim.transforms.inputs import feature_vector
-from climsim.variables import TARGETS, VariableSet, variable
+from climsim.variables import VariableSet, variable
 
-_RATE_FILE = "qn_exp_lambda_large.txt"
+_RATE_FILES = {
+    "state_qn": "qn_exp_lambda_large.txt",
+    "state_q0002": "qc_exp_lambda_large.txt",
+    "state_q0003": "qi_exp_lambda_large.txt",
+}
 _MULTIREP_FOLDER = "multirepresentation"
 
 
@@ -27,7 +32,7 @@ class PublishedStatistics:
         sub: (feature,) subtracted from inputs.
         div: (feature,) inputs are divided by it.
         scale: (target feature,) targets are multiplied by it.
-        rate: (level,) exponents of condensate; None for multirep.
+        rates: (level,) exponents of each squashed profile; none for multirep.
         column: sub and div of the second encoding, each (encoded feature,); multirep only.
         minimum: (encoded feature,) of the third encoding; multirep only.
     """
@@ -35,7 +40,7 @@ class PublishedStatistics:
     sub: Double
     div: Double
     scale: Double
-    rate: Double | None = None
+    rates: tuple[Double, ...] = ()
     column: tuple[Double, Double] | None = None
     minimum: Double | None = None
 
@@ -58,9 +63,13 @@ def _read_text(folder: Path, encoding: Encoding, levels: int) -> PublishedStatis
     return PublishedStatistics(
         _vector(folder / "inp_sub.txt", size),
         _vector(folder / "inp_div.txt", size),
-        _vector(folder / "out_scale.txt", TARGETS.size(levels)),
-        _vector(folder / _RATE_FILE, levels),
+        _vector(folder / "out_scale.txt", encoding.targets.size(levels)),
+        _read_rates(folder, encoding, levels),
     )
+
+
+def _read_rates(folder: Path, encoding: Encoding, levels: int) -> tuple[Double, ...]:
+    return tuple(_vector(folder / _RATE_FILES[name], levels) for name in squashed(encoding))
 
 
 def _vector(path: Path, size: int) -> Double:
@@ -81,14 +90,16 @@ def _read_netcdf(folder: Path, encoding: Encoding, levels: int) -> PublishedStat
         _file_vector(folder / f"input_{kind}_{tag}_pervar.nc", variables, levels)
         for kind in ("mean", "max", "min")
     )
-    rate = _vector(folder / _RATE_FILE, levels)
-    return PublishedStatistics(mean, high - low, _read_scale(folder, tag, levels), rate)
+    rates = _read_rates(folder, encoding, levels)
+    return PublishedStatistics(mean, high - low, _read_scale(folder, encoding, levels), rates)
 
 
-def _read_scale(folder: Path, tag: str, levels: int) -> Double:
+def _read_scale(folder: Path, encoding: Encoding, levels: int) -> Double:
+    targets = encoding.targets
     if (folder / "out_scale.txt").exists():
-        return _vector(folder / "out_scale.txt", TARGETS.size(levels))
-    return _file_vector(folder / f"output_scale_std_lowerthred_{tag}.nc", TARGETS, levels)
+        return _vector(folder / "out_scale.txt", targets.size(levels))
+    name = f"output_scale_std_lowerthred_{encoding.published_tag}.nc"
+    return _file_vector(folder / name, targets, levels)
 
 
 def _read_repeated(folder: Path, encoding: Encoding, levels: int) -> PublishedStatistics:
@@ -98,7 +109,7 @@ def _read_repeated(folder: Path, encoding: Encoding, levels: int) -> PublishedSt
     return PublishedStatistics(
         _file_vector(inner / "per_lev_sub.nc", encoding.variables, levels),
         _file_vector(inner / "per_lev_div.nc", encoding.variables, levels),
-        _read_scale(folder, encoding.published_tag, levels),
+        _read_scale(folder, encoding, levels),
         column=(
             _file_vector(inner / "per_col_sub.nc", encoded, levels),
             _file_vector(inner / "per_col_div.nc", encoded, levels),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from climsim.constants import PRUNED_LEVELS
 from climsim.normalization import kept_targets
 from climsim.transforms.inputs import as_float32
-from climsim.variables import TARGETS
+from climsim.variables import TARGETS, VariableSet
 
 
 class TargetTransform(nn.Module):
@@ -26,7 +26,11 @@ class TargetTransform(nn.Module):
     kept: Tensor
 
     def __init__(
-        self, n_levels: int, scale: NDArray[np.float64], pruned_levels: int = PRUNED_LEVELS
+        self,
+        n_levels: int,
+        scale: NDArray[np.float64],
+        pruned_levels: int = PRUNED_LEVELS,
+        targets: VariableSet = TARGETS,
     ) -> None:
         """Store the scales.
 
@@ -34,12 +38,14 @@ class TargetTransform(nn.Module):
             n_levels: levels of a profile.
             scale: (feature,) inverse of the unit of each target, finite and positive.
             pruned_levels: top levels without moisture and wind tendencies.
+            targets: what is predicted.
         """
         super().__init__()
         self.n_levels = n_levels
-        self.n_features = TARGETS.size(n_levels)
+        self.n_features = targets.size(n_levels)
         self.register_buffer("scale", as_float32(scale))
-        self.register_buffer("kept", torch.from_numpy(kept_targets(n_levels, pruned_levels)))
+        kept = kept_targets(n_levels, pruned_levels, targets)
+        self.register_buffer("kept", torch.from_numpy(kept))
 
     def decode(self, scaled: Tensor) -> Tensor:
         """Scaled prediction to physical units; both (column, feature) in the target layout."""

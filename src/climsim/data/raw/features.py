@@ -15,23 +15,24 @@ from climsim.arrays import Fields
 from climsim.constants import FILL_THRESHOLD
 from climsim.data.raw.step_file import FILLED_VARIABLES
 from climsim.data.raw.steps import RawStep
-from climsim.interfaces import V2, V6
+from climsim.interfaces import ENCODINGS, INTERFACES
 from climsim.physics.condensate import quantity
 from climsim.physics.derived import derived_inputs
 from climsim.physics.previous_steps import (
     EARLIER,
+    earlier_scalars,
     large_scale_forcing,
     large_scale_state,
     one_step_earlier,
     physics_features,
 )
 from climsim.variables import (
-    EXPANDED,
+    EARLIER_SCALARS,
     OUTPUTS,
     PROGNOSTIC,
     SCALARS_OUT,
-    STANDARD,
     TARGETS,
+    V4,
     VARIABLES,
 )
 
@@ -42,8 +43,9 @@ _PHYSICS = ("t", "q0001", "q0002", "q0003", "qn", "u")
 
 
 def _stored() -> tuple[str, ...]:
-    sets = (STANDARD, EXPANDED, TARGETS, V2.variables, V6.variables, OUTPUTS)
-    wanted = {"state_q0001"}.union(*(s.names for s in sets))
+    seen = (row.variables for row in ENCODINGS.values())
+    given = (row.variables for row in INTERFACES.values())
+    wanted = {"state_q0001"}.union(*(s.names for s in (*seen, *given, TARGETS, OUTPUTS)))
     return tuple(name for name in VARIABLES if name in wanted)
 
 
@@ -53,6 +55,8 @@ STORED = _stored()
 
 def memory_needed(name: str) -> int:
     """Number of gapless previous steps that a variable is made of (0, 1 or 2)."""
+    if name in EARLIER_SCALARS:
+        return 1
     if not name.endswith(("_dyn", "_prvphy")):
         return 0
     return 2 if name.startswith("tm_") else 1
@@ -155,6 +159,7 @@ def memory_features(
     result: Fields = {}
     if previous is not None:
         result |= _features_of(now, previous)
+        result |= earlier_scalars(without_fill(previous.before))
     if previous is not None and earlier is not None:
         result |= one_step_earlier(_features_of(previous, earlier))
     return result
@@ -169,7 +174,9 @@ def _features_of(step: StepTerms, previous: StepTerms) -> Fields:
     }
 
 
-EXPANDED_FILE = tuple(n for n in V6.variables.names if n.endswith(("_dyn", "_prvphy")))
+EXPANDED_FILE = tuple(
+    n for n in V4.names if n.endswith(("_dyn", "_prvphy")) or n in EARLIER_SCALARS
+)
 """Previous-step features that an expanded input file holds."""
 
 

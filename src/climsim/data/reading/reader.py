@@ -25,7 +25,6 @@ from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.interfaces import encoding
 from climsim.validation import between, whole
-from climsim.variables import TARGETS
 
 Matrices = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -35,7 +34,7 @@ def check_inputs(store: Store, inputs: str, split: str = "train") -> None:
 
     Args:
         store: the store.
-        inputs: ``standard``, ``multirep`` or ``expanded``.
+        inputs: name of an encoding, such as ``standard``, ``multirep`` or ``expanded``.
         split: ``train``, ``validation`` or ``test``.
 
     Raises:
@@ -82,8 +81,8 @@ class Pool:
 class BlockReader(IterableDataset[Batch]):
     """Yields (inputs, targets) batches of one split.
 
-    Inputs are (sample, feature) float32 in the layout of the set (`STANDARD` also for multirep, or
-    `EXPANDED`), targets (sample, feature) in the layout of `TARGETS`; physical units, profiles with
+    Inputs are (sample, feature) float32 in the layout of the encoding's variables (`STANDARD` also
+    for multirep), targets (sample, feature) in that of its targets; physical units, profiles with
     level 0 at the model top. Each sample of the split comes once per epoch; with ``drop_last`` the
     remainder of each pool is left out, another one each epoch.
 
@@ -125,7 +124,7 @@ class BlockReader(IterableDataset[Batch]):
             whole(key, value, least=1)
         between("rank", rank, 0, world_size - 1)
         chosen = encoding(inputs)
-        self.set = chosen.variables
+        self.set, self.targets = chosen.variables, chosen.targets
         self.batch_size, self.seed = batch_size, seed
         self.shuffle, self.drop_last = shuffle, drop_last
         self.rank, self.world_size = rank, world_size
@@ -142,7 +141,7 @@ class BlockReader(IterableDataset[Batch]):
                 f"{world_size} processes: prepare with smaller block_steps"
             )
         self.pool_blocks = pool_blocks if shuffle else 1
-        self._files = {n: opened.blocks(n) for n in (*self.set.names, *TARGETS.names)}
+        self._files = {n: opened.blocks(n) for n in (*self.set.names, *self.targets.names)}
 
     @property
     def n_samples(self) -> int:
@@ -240,7 +239,7 @@ class BlockReader(IterableDataset[Batch]):
 
     def _memory(self, samples: int) -> Matrices:
         """Uninitialized (sample, feature) matrices for inputs and targets."""
-        sizes = (variables.size(self.levels) for variables in (self.set, TARGETS))
+        sizes = (variables.size(self.levels) for variables in (self.set, self.targets))
         inputs, targets = (np.empty((samples, size), dtype=np.float32) for size in sizes)
         return inputs, targets
 
@@ -259,7 +258,7 @@ class BlockReader(IterableDataset[Batch]):
         """The matrices of a pool, in the memory given, and the copies that fill them."""
         inputs, targets = (whole[: pool.samples] for whole in memory)
         copies: list[Callable[[], None]] = []
-        for variables, matrix in ((self.set, inputs), (TARGETS, targets)):
+        for variables, matrix in ((self.set, inputs), (self.targets, targets)):
             places = variables.slices(self.levels)
             copies += [
                 partial(self._fill, name, pool.blocks, matrix[:, places[name]])

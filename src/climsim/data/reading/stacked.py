@@ -20,22 +20,16 @@ from climsim.variables import (
     EXPANDED,
     KAGGLE_INPUTS,
     OUTPUTS,
-    SCALARS_OUT,
     STANDARD,
     TARGETS,
+    V1,
+    V1_TARGETS,
     VariableSet,
     variable,
 )
 
-V1_INPUTS = VariableSet(
-    "v1_inputs",
-    ("state_t", "state_q0001", "state_ps", "pbuf_SOLIN", "pbuf_LHFLX", "pbuf_SHFLX"),
-)
-"""Inputs of the first benchmark: 124 values."""
-V1_TARGETS = VariableSet("v1_targets", ("ptend_t", "ptend_q0001", *SCALARS_OUT))
-"""Targets of the first benchmark: 128 values."""
 STACKED_SETS: dict[str, VariableSet] = {
-    s.name: s for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, OUTPUTS, V1_INPUTS, V1_TARGETS)
+    s.name: s for s in (STANDARD, EXPANDED, TARGETS, KAGGLE_INPUTS, OUTPUTS, V1, V1_TARGETS)
 }
 """Sets that published stacked arrays follow, by name."""
 

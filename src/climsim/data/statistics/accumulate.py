@@ -14,8 +14,8 @@ from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 
-POSITIVE_NAME = "state_qn"
-"""Variable of which the positive values are averaged apart."""
+POSITIVE_NAMES = ("state_qn", "state_q0002", "state_q0003")
+"""Variables of which the positive values are averaged apart."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class VariablePart:
     Attributes:
         moments: count, mean, deviations, extremes; (level,) or ().
         sketch: quantiles.
-        positive: count and mean of the values above the threshold, for `POSITIVE_NAME` alone.
+        positive: count and mean of the values above the threshold, for `POSITIVE_NAMES` alone.
     """
 
     moments: Moments
@@ -81,7 +81,7 @@ def summarize_blocks(task: PartTask) -> tuple[int, dict[str, VariablePart]]:
                 store, files.read(block, memory), name, steps - block * store.block_steps
             )
             positive = part.positive
-            if name == POSITIVE_NAME:
+            if name in POSITIVE_NAMES:
                 positive = positive + positive_moments(samples)
             part.sketch.update(samples.reshape(samples.shape[0], part.sketch.positions))
             part = VariablePart(part.moments + Moments.of(samples), part.sketch, positive)

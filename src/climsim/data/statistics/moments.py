@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Double
+from climsim.normalization import POSITIVE_THRESHOLD
 
-POSITIVE_THRESHOLD = 1.0e-7
-"""Condensate above counts in the mean that sets the exponent of the qn transform [kg/kg]."""
 _CACHED_SAMPLES = 2048
 """Samples taken at once: few enough for their float64 copies to stay in the cache."""
 

@@ -17,7 +17,7 @@ from climsim.cluster import SlurmConfig
 from climsim.constants import TIME_STEP
 from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
 from climsim.data.statistics.accumulate import (
-    POSITIVE_NAME,
+    POSITIVE_NAMES,
     PartTask,
     VariablePart,
     summarize_blocks,
@@ -53,7 +53,7 @@ class VariableStatistics:
         max: maximum.
         column_mean: one mean over all levels.
         column_std: one standard deviation over all levels.
-        positive_mean: for ``state_qn`` the mean of values above `POSITIVE_THRESHOLD`, nan in levels
+        positive_mean: for condensate the mean of values above `POSITIVE_THRESHOLD`, nan in levels
             without one; nan for other variables.
         quantiles: (percentile, level) or (percentile,) for `PERCENTS`, within the error of the
             sketch; empty where not known.
@@ -310,7 +310,7 @@ def _summary(
     moments = reduce(Moments.__add__, (m for m, _ in parts))
     column = moments.over_levels() if variable(name).profile else moments
     mean = np.full(moments.mean.shape, np.nan)
-    if name == POSITIVE_NAME:
+    if name in POSITIVE_NAMES:
         positive = reduce(Moments.__add__, (p for _, p in parts))
         mean = np.where(positive.count > 0, positive.mean, np.nan)
     # No sample, no value: a previous-step feature of a record that has no such steps.

@@ -20,9 +20,9 @@ from climsim.networks.registry import register
 class _Block(nn.Module):
     """Depthwise convolution, batch norm, inverted bottleneck, layer scale, residual."""
 
-    def __init__(self, width: int, layer_scale: float) -> None:
+    def __init__(self, width: int, layer_scale: float, kernel: int) -> None:
         super().__init__()
-        self.depthwise = LevelConv(width, width, 7, groups=width)
+        self.depthwise = LevelConv(width, width, kernel, groups=width)
         self.norm = nn.BatchNorm2d(width)
         self.expand = LevelLinear(width, 4 * width)
         self.project = LevelLinear(4 * width, width)
@@ -60,6 +60,8 @@ class ConvNeXt(Body):
         depths: Sequence[int] = (3, 3, 9, 3),
         dims: Sequence[int] = (96, 192, 384, 768),
         layer_scale: float = 1e-6,
+        kernel_sizes: Sequence[int] = (4, 2, 2, 2),
+        block_kernel_size: int = 7,
     ) -> None:
         """Build the body.
 
@@ -68,21 +70,25 @@ class ConvNeXt(Body):
             depths: blocks of each stage.
             dims: features of each stage.
             layer_scale: initial factor of every residual branch.
+            kernel_sizes: levels that the convolution before each stage spans.
+            block_kernel_size: levels that the depthwise convolution of every block spans.
         """
         super().__init__()
-        if len(depths) != len(dims):
+        if not len(depths) == len(dims) == len(kernel_sizes):
             raise ClimSimError(
-                f"depths, dims: expected one width per stage, got {len(depths)} depths and "
-                f"{len(dims)} dims"
+                f"depths, dims, kernel_sizes: expected one width and kernel per stage, got "
+                f"{len(depths)} depths, {len(dims)} dims and {len(kernel_sizes)} kernel_sizes"
             )
-        self.stem = nn.Sequential(LevelConv(layout.n_channels, dims[0], 4), nn.BatchNorm2d(dims[0]))
+        stem = LevelConv(layout.n_channels, dims[0], kernel_sizes[0])
+        self.stem = nn.Sequential(stem, nn.BatchNorm2d(dims[0]))
         self.transitions = nn.ModuleList([nn.Identity()])
         self.stages = nn.ModuleList()
         for i, (depth, width) in enumerate(zip(depths, dims, strict=True)):
             if i:
-                norm, conv = nn.BatchNorm2d(dims[i - 1]), LevelConv(dims[i - 1], width, 2)
-                self.transitions.append(nn.Sequential(norm, conv))
-            self.stages.append(nn.Sequential(*(_Block(width, layer_scale) for _ in range(depth))))
+                conv = LevelConv(dims[i - 1], width, kernel_sizes[i])
+                self.transitions.append(nn.Sequential(nn.BatchNorm2d(dims[i - 1]), conv))
+            blocks = (_Block(width, layer_scale, block_kernel_size) for _ in range(depth))
+            self.stages.append(nn.Sequential(*blocks))
         self.heads = nn.ModuleList(_Head(dims[-1], layout) for _ in range(layout.n_heads))
         self.apply(_initialize)
 

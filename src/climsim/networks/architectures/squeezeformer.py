@@ -57,9 +57,9 @@ class _ScaleBias(nn.Module):
 class _ConvBlock(nn.Module):
     """Depthwise convolution over levels, level attention, gated MLP."""
 
-    def __init__(self, width: int, kernel: int = 15) -> None:
+    def __init__(self, width: int, kernel: int, expand_ratio: int) -> None:
         super().__init__()
-        inner = 2 * width
+        inner = expand_ratio * width // 2
         self.expand = LevelLinear(width, 2 * inner)
         self.gate = _Gate()
         self.depthwise = LevelConv(inner, inner, kernel, groups=inner, bias=False)
@@ -111,6 +111,8 @@ class Squeezeformer(Body):
         head_dim: int = 2048,
         num_heads: int = 4,
         num_blocks: int = 12,
+        conv_filter: int = 15,
+        expand_ratio: int = 4,
     ) -> None:
         """Build the body.
 
@@ -120,6 +122,8 @@ class Squeezeformer(Body):
             head_dim: features on each level before the targets.
             num_heads: attention heads.
             num_blocks: pairs of a convolution and a transformer block.
+            conv_filter: levels that the depthwise convolutions span.
+            expand_ratio: factor by which a convolution block widens its features; even.
         """
         super().__init__()
         self.n_profile_targets = layout.n_profile_targets
@@ -127,7 +131,7 @@ class Squeezeformer(Body):
         self.norm = nn.LayerNorm(embed_dim, eps=_EPSILON)
         self.blocks = nn.ModuleList()
         for _ in range(num_blocks):
-            self.blocks.append(_ConvBlock(embed_dim))
+            self.blocks.append(_ConvBlock(embed_dim, conv_filter, expand_ratio))
             self.blocks.append(_TransformerBlock(embed_dim, num_heads))
         self.expand = LevelLinear(embed_dim, head_dim)
         self.mlp = _GatedMLP(head_dim, 4 * embed_dim)
