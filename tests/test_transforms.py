@@ -434,7 +434,7 @@ def test_output_pruning_follows_its_keys_in_targets_and_network():
         network = build_network("unet", "multirep", preset="small", n_levels=LEVELS,
                                 pruned_levels=levels)  # fmt: skip
         assert network.config["pruned_levels"] == zeros
-        assert int((network.mask == 0).sum()) == 4 * zeros
+        assert int((network.kept == 0).sum()) == 4 * zeros
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from climsim.constants import N_LEVELS, PRUNED_LEVELS
 from climsim.errors import ClimSimError
 from climsim.normalization import kept_targets
 from climsim.validation import whole
-from climsim.variables import TARGETS
+from climsim.variables import TARGETS, VariableSet
 
 PublishedNames = dict[str, str | tuple[str, ...]]
 """Prefixes of tensor names, each with its published spelling or spellings."""
@@ -109,13 +109,20 @@ class Network(nn.Module):
 
     kept: Tensor
 
-    def __init__(self, body: Body, layout: Layout, pruned_levels: int = PRUNED_LEVELS) -> None:
+    def __init__(
+        self,
+        body: Body,
+        layout: Layout,
+        pruned_levels: int = PRUNED_LEVELS,
+        targets: VariableSet = TARGETS,
+    ) -> None:
         """Wrap a body.
 
         Args:
             body: maps ``(column, level, feature)`` to profiles and scalars of every head.
             layout: sizes of both vectors.
             pruned_levels: top levels without moisture and wind tendencies.
+            targets: what is predicted.
         """
         super().__init__()
         self.body = body
@@ -128,7 +135,7 @@ class Network(nn.Module):
         self.n_outputs = layout.n_outputs
         self.confidence = False
         self.config = dict[str, Any]()
-        kept = torch.from_numpy(kept_targets(layout.n_levels, pruned_levels))
+        kept = torch.from_numpy(kept_targets(layout.n_levels, pruned_levels, targets))
         self.register_buffer("kept", kept, persistent=False)
 
     def __call__(self, x: Tensor) -> Any:
@@ -180,9 +187,15 @@ class Network(nn.Module):
 class ConfidentNetwork(Network):
     """A network whose second head predicts the loss of the first."""
 
-    def __init__(self, body: Body, layout: Layout, pruned_levels: int = PRUNED_LEVELS) -> None:
+    def __init__(
+        self,
+        body: Body,
+        layout: Layout,
+        pruned_levels: int = PRUNED_LEVELS,
+        targets: VariableSet = TARGETS,
+    ) -> None:
         """Wrap a body with two heads (arguments as `Network`)."""
-        super().__init__(body, layout, pruned_levels)
+        super().__init__(body, layout, pruned_levels, targets)
         self.confidence = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]

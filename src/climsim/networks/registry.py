@@ -22,7 +22,6 @@ from climsim.interfaces import encoding
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.plugins import absolute_reference, reason
 from climsim.registry import Registry
-from climsim.variables import pruned_targets
 
 _Body = TypeVar("_Body", bound=Body)
 PUBLISHED = "published"
@@ -144,8 +143,7 @@ def build_network(
     body = entry.body(layout, **resolved)
     if name not in NETWORKS:
         _check_body(name, body, layout)
-    places = tuple(targets.profiles.index(target) for target in pruned_targets(targets))
-    network = wrapper(body, layout, pruned_levels=pruned_levels, pruned_targets=places)
+    network = wrapper(body, layout, pruned_levels, targets)
     network.config = {
         "name": absolute_reference(name),
         "inputs": inputs,
