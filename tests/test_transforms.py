@@ -459,7 +459,7 @@ def test_checkpoint_of_before_pruning_was_a_setting_is_read_with_the_published_o
     known = from_statistics(statistics_of(values), "standard", LEVELS)
     state = {k: v for k, v in known.inputs.state_dict().items()
              if k not in ("kept", "lowest", "highest")}  # fmt: skip
-    again = empty_transforms(describe_transforms(known))
+    again = empty_transforms(transforms_card(known))
     load_weights("old.ckpt", again.inputs, state)
     x = vector(values, STANDARD)
     assert torch.equal(again.inputs(x), known.inputs(x))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import dacite
 
-from climsim.constants import N_LEVELS, TIME_STEP
+from climsim.constants import N_LEVELS, PRUNED_LEVELS, TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.interfaces import INTERFACES, V2, Interface
 from climsim.validation import whole
@@ -196,6 +196,7 @@ class NetworkCard:
         inputs: name of the encoding.
         confidence: whether it has a confidence head.
         n_levels: levels of a profile.
+        pruned_levels: top levels without moisture and wind tendencies in the prediction.
         hyperparameters: of the network itself.
     """
 
@@ -203,6 +204,7 @@ class NetworkCard:
     inputs: str
     confidence: bool
     n_levels: int
+    pruned_levels: int = PRUNED_LEVELS
     hyperparameters: Settings = field(default_factory=dict)
 
     @classmethod

@@ -234,6 +234,7 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
             card.network.inputs,
             confidence=card.network.confidence,
             n_levels=card.network.n_levels,
+            pruned_levels=card.network.pruned_levels,
             **card.network.hyperparameters,
         )
         transforms = empty_transforms(card.transforms)
