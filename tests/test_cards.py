@@ -54,7 +54,7 @@ def test_names_may_stand_alone_or_in_a_part_of_their_own():
     ("changes", "message"),
     [
         ({"format": 2}, "expected format 1 in metadata.json, found 2: use the version"),
-        ({"door": "v9"}, "expected a model with the interface v2 or v6, found 'v9'"),
+        ({"door": "v9"}, "expected a model with the interface v2 or v6 or raw.*found 'v9'"),
         ({"n_levels": "many"}, "n_levels in metadata.json: expected a whole number >= 1"),
     ],
 )

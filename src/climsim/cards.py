@@ -196,16 +196,16 @@ class NetworkCard:
         inputs: name of the encoding.
         confidence: whether it has a confidence head.
         n_levels: levels of a profile.
-        pruned_levels: top levels without moisture and wind tendencies in the prediction.
         hyperparameters: of the network itself.
+        pruned_levels: top levels without moisture and wind tendencies in the prediction.
     """
 
     name: str
     inputs: str
     confidence: bool
     n_levels: int
-    pruned_levels: int = PRUNED_LEVELS
     hyperparameters: Settings = field(default_factory=dict)
+    pruned_levels: int = PRUNED_LEVELS
 
     @classmethod
     def from_json(cls, values: Settings) -> NetworkCard:

@@ -19,7 +19,7 @@ from climsim.errors import ClimSimError
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.integrity import check_zip
-from climsim.interfaces import INTERFACES, Interface
+from climsim.interfaces import V2, V6, Interface
 from climsim.system import refusal
 from climsim.variables import OUTPUTS, TARGETS, VariableSet
 
@@ -205,6 +205,10 @@ def _read_metadata(path: Path, text: str | bytes) -> dict[str, Json]:
         raise ClimSimError(f"{path}: {METADATA_NAME} is no JSON: export it again") from error
 
 
+_FOREIGN = {interface.name: interface for interface in (V2, V6)}
+"""Interfaces that a file of other origin may have: those that E3SM's emulator knows."""
+
+
 def _probe_foreign(path: Path, device: str) -> dict[str, Json]:
     """Find the interface of a TorchScript file without metadata by trying it in another process.
 
@@ -212,7 +216,7 @@ def _probe_foreign(path: Path, device: str) -> dict[str, Json]:
         ClimSimError: if it fits no interface, or does not answer.
     """
     size = OUTPUTS.size()
-    inputs = {i.name: probe_columns(i.variables, N_LEVELS, 2).numpy() for i in INTERFACES.values()}
+    inputs = {i.name: probe_columns(i.variables, N_LEVELS, 2).numpy() for i in _FOREIGN.values()}
     outcomes = try_file(path, inputs, device)
     if isinstance(outcomes, str):
         raise ClimSimError(
@@ -230,16 +234,16 @@ def _probe_foreign(path: Path, device: str) -> dict[str, Json]:
                 "door": name,
                 "confidence": outcome.shape[1] != size,
                 "n_levels": N_LEVELS,
-                "n_inputs": INTERFACES[name].variables.size(),
+                "n_inputs": _FOREIGN[name].variables.size(),
                 "n_outputs": outcome.shape[1],
                 "source": "TorchScript file without metadata",
             }
     found = "; ".join(
-        f"{INTERFACES[n].variables.size()} inputs: {o.found}" for n, o in outcomes.items()
+        f"{_FOREIGN[n].variables.size()} inputs: {o.found}" for n, o in outcomes.items()
     )
     raise ClimSimError(
         f"{path}: expected one float32 tensor of {size} or {size + TARGETS.size()} outputs from "
-        f"{' or '.join(str(i.variables.size()) for i in INTERFACES.values())} inputs, found a "
+        f"{' or '.join(str(i.variables.size()) for i in _FOREIGN.values())} inputs, found a "
         f"TorchScript file that fits neither ({found}): export a model with an interface"
     )
 
