@@ -173,6 +173,72 @@ def test_share_mixes_tendencies_and_scalars():
     np.testing.assert_allclose(result.surface["cam_out_FLWDS"], 0.25 * 5.0 + 0.75 * 9.0)
 
 
+def confident(*losses):
+    """An output whose confidence of every target is one number a column."""
+    profiles = {n: np.tile(losses, (LEVELS, 1)) for n in TARGETS.profiles}
+    scalars = {n: np.array(losses) for n in TARGETS.scalars}
+    plain = output(profiles=1.0)
+    return ModelOutput(plain.tendencies, plain.surface, profiles | scalars)
+
+
+def test_expected_error_moves_a_column_from_network_to_physics():
+    options = bare(mixing="confidence", mixing_low=0.1, mixing_high=0.3, ramp_factor=0.5)
+    assert options.needs_physics
+    result = handed(confident(0.1, 0.25, 0.4), options, physics=output(profiles=3.0))
+    np.testing.assert_allclose(result.share, [0.5, 0.125, 0.0])
+    for level in result.tendencies["ptend_t"]:
+        np.testing.assert_allclose(level, [2.0, 2.75, 3.0])
+
+
+def test_mean_of_all_targets_of_a_column_counts():
+    network = confident(0.0, 0.0, 0.0)
+    network.confidence["ptend_t"][:, 1] = 1.0
+    features = len(TARGETS.profiles) * LEVELS + len(TARGETS.scalars)
+    options = bare(mixing="confidence", mixing_low=0.0, mixing_high=1.0)
+    share = handed(network, options, physics=output()).share
+    np.testing.assert_allclose(share, [1.0, 1.0 - LEVELS / features, 1.0])
+
+
+def test_equal_bounds_are_a_threshold_and_full_share_is_exact():
+    options = bare(mixing="confidence", mixing_low=0.25, mixing_high=0.25)
+    network = confident(0.25, 0.26, 0.0)
+    network.tendencies["ptend_t"][2, 0] = 0.1 + 0.2
+    result = handed(network, options, physics=output(profiles=np.inf))
+    np.testing.assert_array_equal(result.share, [1.0, 0.0, 1.0])
+    assert result.tendencies["ptend_t"][2, 0] == 0.1 + 0.2
+    assert np.isinf(result.tendencies["ptend_t"][:, 1]).all()
+
+
+def test_a_share_that_follows_what_is_not_there_is_refused():
+    options = bare(mixing="confidence", mixing_high=0.2)
+    with pytest.raises(ClimSimError, match=r"coupler.mixing=confidence: .* recipe=conf_loss"):
+        handed(output(), options, physics=output())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixing": "luck"}, "coupler.mixing: expected one of none, confidence, novelty"),
+        ({"mixing": "confidence"}, "coupler.mixing_high: expected a positive number"),
+        (
+            {"mixing": "confidence", "mixing_low": 2.0, "mixing_high": 1.0},
+            "coupler.mixing_low: expected a number up to mixing_high=1, found 2.0",
+        ),
+        (
+            {"mixing": "novelty", "mixing_high": 1.0},
+            "coupler.mixing_statistics: expected a file of statistics",
+        ),
+        (
+            {"mixing": "confidence", "mixing_high": 1.0, "mixing_statistics": "x.nc"},
+            "coupler.mixing_statistics: expected none .only novelty",
+        ),
+    ],
+)
+def test_mixing_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises(ClimSimError, match=message):
+        bare(**options)
+
+
 def test_ramp_leaves_variables_outside_the_partial_choice_to_physics():
     options = bare(ramp_factor=0.5, partial_variables=("ptend_u",))
     result = handed(output(1.0), options, physics=output(3.0))

@@ -19,7 +19,7 @@ from climsim.errors import ClimSimError
 from climsim.physics.columns import Columns
 from climsim.physics.previous_steps import WATER
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
-from climsim.runs.coupling import CouplerOptions
+from climsim.runs.coupling import CONFIDENCE, NO_MIXING, CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
@@ -65,13 +65,13 @@ class Coupled:
         tendencies: ``ptend_*`` of t, q0001, q0002, q0003, u, v, (level, column).
         surface: the eight ``cam_out_*`` scalars, (column,).
         corrections: what the rules changed.
-        share: the share r of the network in this step.
+        share: the share r of the network in this step, (column,).
     """
 
     tendencies: Fields
     surface: Fields
     corrections: Corrections
-    share: float
+    share: Array
 
 
 def network_share(options: CouplerOptions, step: int) -> float:
@@ -91,6 +91,40 @@ def network_share(options: CouplerOptions, step: int) -> float:
         period = options.ramp_step_1steps + options.ramp_step_0steps
         return options.ramp_factor if step % period < options.ramp_step_1steps else 0.0
     return options.ramp_factor
+
+
+def column_share(
+    options: CouplerOptions, network: ModelOutput, novelty: Array | None = None
+) -> Array:
+    """Share of the network in each column, (column,), 1 where the options mix nothing.
+
+    The idea to let the physics take over where the expected error is large: Heuer et al. 2025
+    (arXiv 2510.08107); where the inputs are novel: Sanford et al. 2023.
+
+    Args:
+        options: of the coupler.
+        network: the model's output, with its confidence.
+        novelty: (column,) of the inputs.
+
+    Raises:
+        ClimSimError: if the share follows what is not there.
+    """
+    columns = next(iter(network.surface.values())).shape[0]
+    if options.mixing == NO_MIXING:
+        return np.ones(columns)
+    score = novelty
+    if options.mixing == CONFIDENCE:
+        rows = [np.atleast_2d(loss) for loss in network.confidence.values()]
+        score = np.concatenate(rows).mean(axis=0) if rows else None
+    if score is None:
+        raise ClimSimError(
+            f"coupler.mixing={options.mixing}: expected a model with a confidence head, found one "
+            "without: train with recipe=conf_loss, or set mixing=novelty"
+        )
+    low, high = options.mixing_low, options.mixing_high
+    if low == high:
+        return np.where(score <= low, 1.0, 0.0)
+    return np.clip((high - score) / (high - low), 0.0, 1.0)
 
 
 def split_output(output: Array, levels: int) -> ModelOutput:
@@ -139,6 +173,7 @@ def couple(
     physics: ModelOutput | None = None,
     dt: float = TIME_STEP,
     constants: PhysicalConstants = E3SM,
+    novelty: Array | None = None,
 ) -> Coupled:
     """Turn a model's output into what the host is handed.
 
@@ -156,6 +191,7 @@ def couple(
         physics: the host's own tendencies and scalars; needed where `options.blends`.
         dt: time step [s].
         constants: the host's.
+        novelty: (column,) of the inputs; needed where the share follows it.
 
     Returns:
         Tendencies, surface scalars and the corrections made.
@@ -177,7 +213,7 @@ def couple(
         content = _content(inputs, heights, constants)
         tendencies = _keep_positive(tendencies, content, columns, dt, corrections)
     tendencies = _uncouple_top(tendencies, options.top_levels)
-    share = network_share(options, step)
+    share = network_share(options, step) * column_share(options, network, novelty)
     if options.blends:
         own = _required(physics)
         tendencies = _mix(tendencies, own.tendencies, options, share)
@@ -284,7 +320,7 @@ def _required(physics: ModelOutput | None) -> ModelOutput:
 
 
 def _surface_share(
-    network: Fields, physics: Fields, inputs: Fields, options: CouplerOptions, share: float
+    network: Fields, physics: Fields, inputs: Fields, options: CouplerOptions, share: Array
 ) -> Fields:
     """Mix the scalars as the tendencies; where asked for, off open ocean from physics alone."""
     surface = _mix(network, physics, options, share)
@@ -294,13 +330,14 @@ def _surface_share(
     return {n: np.where(ocean, x, physics[n]) for n, x in surface.items()}
 
 
-def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: float) -> Fields:
+def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: Array) -> Fields:
     """Take the chosen variables by share from the network, the others from the physics."""
     chosen = options.partial_variables or OUTPUTS.names
     result = {}
     for name, value in network.items():
         own = np.asarray(physics[name], dtype=np.float64)
         # share * a + (1 - share) * b would not return `a` exactly at share 1 for infinite b
-        mixed = value if share == 1.0 else share * value + (1.0 - share) * own
+        with np.errstate(invalid="ignore"):
+            mixed = np.where(share == 1.0, value, share * value + (1.0 - share) * own)
         result[name] = mixed if name in chosen else own
     return result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from climsim.arrays import Fields
 from climsim.hosts.base import HealthReport, SteppedHost
 from climsim.online.fields import confidence_fields, history_fields
@@ -14,6 +16,7 @@ from climsim.online.restart import FOLDER, RestartState, load_restart, save_rest
 from climsim.online.ring import LastDay
 from climsim.online.stepper import StepOutcome, Stepper, Unstable
 from climsim.runs.config import RunConfig
+from climsim.runs.coupling import NO_MIXING
 from climsim.runs.record import RunRecord
 from climsim.runs.timing import Stopwatch
 
@@ -76,11 +79,16 @@ class Loop:
     def _keep(self, outcome: StepOutcome) -> None:
         """Add a step to the history, the last day and the record."""
         result, record = outcome.result, self.record
-        losses: Fields = {}
+        extra: Fields = {}
         for by_target, suffix in ((outcome.predicted_loss, "CONF"), (outcome.true_loss, "LOSS")):
-            losses |= confidence_fields(by_target, suffix) if by_target else {}
+            extra |= confidence_fields(by_target, suffix) if by_target else {}
+        if self.config.coupler.mixing != NO_MIXING:
+            handed = outcome.handed
+            extra["NNSHARE"] = (
+                np.zeros(self.host.grid.n_columns) if handed is None else handed.share
+            )
         with self._stopwatch.part("history"):
-            fields = history_fields(result, self.host.grid, self._stepper.constants, losses)
+            fields = history_fields(result, self.host.grid, self._stepper.constants, extra)
             self._history.add(fields, result.date, self.host.dt)
             self._last_day.write(record.steps, result)
         with self._stopwatch.part("coupler"):

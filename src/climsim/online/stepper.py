@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import CoupledModel, compare_time_step, non_finite
-from climsim.runs.coupling import CouplerOptions
+from climsim.online.novelty import Novelty
+from climsim.runs.coupling import NOVELTY, CouplerOptions
 from climsim.runs.timing import Stopwatch
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Stepper:
         self.memory = Memory(dt=host.dt)
         self._time = stopwatch
         self._loss = None if model is None else _training_loss(model)
+        self._novelty = None if model is None else _novelty(model, options)
         if model is not None:
             compare_time_step(model, host.dt)
 
@@ -106,7 +109,8 @@ class Stepper:
         with self._time.part("coupler"):
             network = self._checked(output)
             physics = None if beside is None else ModelOutput(beside.tendencies, beside.surface)
-            handed = self._couple(network, inputs, physics, number)
+            novelty = None if self._novelty is None else self._novelty(vector)
+            handed = self._couple(network, inputs, physics, number, novelty)
             true = self._true_loss(network, physics)
         with self._time.part("host"):
             result = self.host.step_emulated(handed.tendencies, handed.surface)
@@ -120,7 +124,12 @@ class Stepper:
         return split_output(output, self.host.grid.n_levels)
 
     def _couple(
-        self, network: ModelOutput, inputs: Fields, physics: ModelOutput | None, number: int
+        self,
+        network: ModelOutput,
+        inputs: Fields,
+        physics: ModelOutput | None,
+        number: int,
+        novelty: Array | None,
     ) -> Coupled:
         pressure = np.asarray(inputs["state_ps"], dtype=np.float64)
         return couple(
@@ -132,6 +141,7 @@ class Stepper:
             physics=physics,
             dt=self.host.dt,
             constants=self.constants,
+            novelty=novelty,
         )
 
     def _true_loss(self, network: ModelOutput, physics: ModelOutput | None) -> Fields:
@@ -150,3 +160,9 @@ def _training_loss(model: CoupledModel) -> TrainingLoss | None:
     from climsim.losses import TrainingLoss
 
     return TrainingLoss.of(model)
+
+
+def _novelty(model: CoupledModel, options: CouplerOptions) -> Novelty | None:
+    if options.mixing != NOVELTY:
+        return None
+    return Novelty.from_file(Path(options.mixing_statistics), model.interface, model.n_levels)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from climsim.constants import PRUNED_LEVELS
-from climsim.validation import Checks
+from climsim.validation import Checks, positive, require
 from climsim.variables import OUTPUTS
 
 RAMPS = ("constant", "linear", "step")
 """Schedules of the share that the network has in the tendencies."""
+NO_MIXING, CONFIDENCE, NOVELTY = "none", "confidence", "novelty"
+MIXINGS = (NO_MIXING, CONFIDENCE, NOVELTY)
+"""What a column's share of the network follows."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,13 @@ class CouplerOptions:
         ramp_linear_steps: steps of the linear ramp.
         ramp_step_1steps: steps with r = ramp_factor in the step pattern.
         ramp_step_0steps: steps with r = 0 that follow them.
+        mixing: what the share of the network follows column by column, on top of the ramp:
+            ``confidence`` the mean loss that the model predicts for the column, ``novelty`` how far
+            its inputs lie from the training data (see `climsim.online.novelty`), or ``none``.
+        mixing_low: value up to which the network has its full share.
+        mixing_high: value from which the physics does all; between the two the share falls
+            linearly. The same number twice is a threshold.
+        mixing_statistics: file of statistics of the training data, for ``novelty``.
         watch_physics: also run the host's physics on every step, without using it, so that the
             true loss can be recorded beside the confidence.
     """
@@ -44,6 +54,10 @@ class CouplerOptions:
     ramp_linear_steps: int = 72
     ramp_step_1steps: int = 20
     ramp_step_0steps: int = 10
+    mixing: str = NO_MIXING
+    mixing_low: float = 0.0
+    mixing_high: float = 0.0
+    mixing_statistics: str = ""
     watch_physics: bool = False
 
     def __post_init__(self) -> None:
@@ -54,12 +68,27 @@ class CouplerOptions:
         check.between(0, 1, "ramp_factor")
         check.whole("spinup_steps", "top_levels", "ramp_step_0steps")
         check.whole("ramp_linear_steps", "ramp_step_1steps", least=1)
+        check.one_of(MIXINGS, "mixing")
+        self._check_mixing()
+
+    def _check_mixing(self) -> None:
+        if self.mixing == NO_MIXING:
+            return
+        high, low = self.mixing_high, self.mixing_low
+        positive("coupler.mixing_high", high)
+        require("coupler.mixing_low", low, low <= high, f"a number up to mixing_high={high:g}")
+        given = bool(self.mixing_statistics) == (self.mixing == NOVELTY)
+        wanted = (
+            "a file of statistics" if self.mixing == NOVELTY else "none (only novelty takes it)"
+        )
+        require("coupler.mixing_statistics", self.mixing_statistics, given, wanted)
 
     @property
     def blends(self) -> bool:
         """Whether the host's physics takes part in coupled steps."""
         full = self.ramp == "constant" and self.ramp_factor == 1.0
-        return bool(self.partial_variables) or self.ocean_only or not full
+        mixes = self.mixing != NO_MIXING
+        return bool(self.partial_variables) or self.ocean_only or mixes or not full
 
     @property
     def needs_physics(self) -> bool:

@@ -64,6 +64,7 @@ _SURFACE = (
     ("FSNS", "W/m2", "Net solar flux at surface"),
     ("FLDS", "W/m2", "Downwelling longwave flux at surface"),
     ("LWUP", "W/m2", "Upwelling longwave flux at surface"),
+    ("NNSHARE", "fraction", "Share of the network in the tendencies, where it varies by column"),
     ("LANDFRAC", "fraction", "Fraction of sfc area covered by land"),
     ("ICEFRAC", "fraction", "Fraction of sfc area covered by sea-ice"),
     ("OCNFRAC", "fraction", "Fraction of sfc area covered by ocean"),

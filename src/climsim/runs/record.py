@@ -69,6 +69,7 @@ class RunRecord:
         losses: by kind (predicted, true) and target, sum over steps of the mean over cells, and
             the number of steps.
         files: what else the run wrote, by role.
+        share_sum: global mean of the network's share in the tendencies, summed over coupled steps.
     """
 
     case: str
@@ -94,6 +95,7 @@ class RunRecord:
     instability: dict[str, Any] | None = None
     losses: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    share_sum: float = 0.0
 
     @property
     def days(self) -> float:
@@ -115,6 +117,11 @@ class RunRecord:
     def sypd(self) -> float | None:
         """Simulated years per day."""
         return self.timing.years_per_day(self.dt)
+
+    @property
+    def mean_share(self) -> float | None:
+        """Mean share of the network in coupled steps; None before the first."""
+        return self.share_sum / self.coupled_steps if self.coupled_steps else None
 
     def drift(self) -> dict[str, float]:
         """Trends per day of the global means over the last 30 days at most."""
@@ -155,6 +162,7 @@ class RunRecord:
             **values,
             "drift": self.drift(),
             "mean_losses": self.mean_losses(),
+            "mean_share": self.mean_share,
             "timing": timing,
             "budgets": self.budgets.summary(),
             "budget_sums": budget_sums,

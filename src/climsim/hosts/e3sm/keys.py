@@ -38,6 +38,11 @@ RUN_KEYS = RunKeys(
         "reference_folder",
         "coupler.positivity": "E3SM always keeps water and energy positive",
         "coupler.top_levels": "E3SM fixes it in its code",
+        **dict.fromkeys(
+            ("coupler.mixing", "coupler.mixing_low", "coupler.mixing_high",
+             "coupler.mixing_statistics"),
+            "E3SM couples all columns alike",
+        ),
         "parallel": "the jobs of all members are submitted, and the queue decides",
     },
 )  # fmt: skip
