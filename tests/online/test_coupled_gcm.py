@@ -74,17 +74,22 @@ def test_true_tendencies_through_the_coupler_reproduce_full_physics(
     record = replay(gcm, truth, tmp_path, monkeypatch, EXACT)
     assert (record.status, record.coupled_steps) == ("complete", STEPS - SPINUP)
     expected, found = daily(truth[0]), daily(tmp_path / "run")
-    limits = {"T": 1e-3, "U": 3e-3, "Q": 1e-6, "PS": 0.5, "LHFLX": 0.02, "LWUP": 0.02, "TMQ": 1e-3}
+    # In the storm tracks a thousandth of a kelvin changes LHFLX by nearly a tenth of a W/m2.
+    limits = {"T": 1e-3, "U": 3e-3, "Q": 1e-6, "PS": 0.5, "LHFLX": 0.08, "LWUP": 0.02, "TMQ": 1e-3}
     for name, limit in limits.items():
         assert float(abs(found[name] - expected[name]).max()) < limit, name
+    # Vapour that the surface hands to an empty lowest layer is mixed upward in the same step: the
+    # emulated term alone then takes more than the layer held, and the coupler raises it.
+    short = [overdrawn(result) for result in truth[1][SPINUP:]]
+    raised = np.any(short, axis=0)
+    gaps = {}
     for name in ("DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS", "PRECT"):
-        scale = float(abs(expected[name]).max())
-        assert float(abs(found[name] - expected[name]).max()) < 1e-3 * scale, name
+        gap, scale = abs(found[name] - expected[name]).values, float(abs(expected[name]).max())
+        compared = gap[:, ~raised] if name == "DQ1PHYS" else gap
+        gaps[name] = float(compared.max()) / scale
+    assert max(gaps.values()) < 1e-3, gaps
     for rule in ("floor:cam_out_PRECC", "night:cam_out_NETSW"):
         assert record.corrections[rule] == 0
-    # Vapour that the surface hands to an empty lowest layer is mixed upward in the same step: the
-    # emulated term alone then takes more than the layer held.
-    short = [overdrawn(result) for result in truth[1][SPINUP:]]
     assert record.corrections["positivity:ptend_q0001"] == sum(mask.sum() for mask in short)
     for result, mask in zip(truth[1][SPINUP:], short, strict=True):
         assert not mask[:-1].any()
