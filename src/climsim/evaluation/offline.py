@@ -25,20 +25,24 @@ from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.predictions import (
+    PREDICTIONS,
     PredictionFile,
     StoredPredictions,
+    described,
+    identity_of,
     is_predictions,
     load_predictions,
+    parameters_of,
     saving,
 )
 from climsim.evaluation.regions import surface_members
 from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.sums import Accumulator
-from climsim.files import file_hash, provenance, stored_attributes, write_netcdf
+from climsim.files import provenance, stored_attributes, write_netcdf
 from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
-from climsim.products import Kind, attributes_of, claim, noted
+from climsim.products import Kind, attributes_of, claim
 from climsim.stepping import Progress
 from climsim.validation import Checks
 from climsim.variables import OUTPUTS, TARGETS
@@ -48,12 +52,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS = Kind(
-    "a folder of predictions",
-    lambda path: noted(path / "zarr.json", "attributes"),
-    is_folder=True,
-    owns=lambda name: name in ("zarr.json", "step", "prediction", "confidence"),
-)
 OFFLINE_METRICS = Kind(
     "a file of offline metrics",
     lambda path: {"member", "git_revision"} <= attributes_of(path).keys(),
@@ -142,7 +140,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     unnamed = ("out", "allow_nan", "save_predictions")
     settings = {k: v for k, v in asdict(config).items() if k not in unnamed}
     files = (config.model, *config.members)
-    hashes = {str(path): _identity(path) for path in files} | {"store": store.fingerprint}
+    hashes = {str(path): identity_of(path) for path in files} | {"store": store.fingerprint}
     attributes = provenance(settings, hashes)
     saved = config.save_predictions is None or config.save_predictions.exists()
     if saved and _is_current(config.out, attributes):
@@ -151,13 +149,13 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
         return config.out
     models = _load(files, store, config)
     check_models(models, store, config)
-    made_by = attributes | _model_attributes(models)
+    made_by = attributes | described(models)
     with _keeping(config, models, store, made_by) as keep:
         sums = stream(models, store, config, progress, keep)
     found = [member_of_model(m.card, p.stem) for m, p in zip(models, files, strict=True)]
     dataset = offline_dataset(sums, store.grid)
     dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
-    dataset.attrs["parameters"] = _parameters(models)
+    dataset.attrs["parameters"] = parameters_of(models)
     hours, device = training_of([m.card for m in models])
     dataset.attrs |= {"training_hours": hours, "training_device": device}
     write_netcdf(dataset, config.out, checked=True)
@@ -176,35 +174,6 @@ def _load(
         load_predictions(path, store, steps, key) if is_predictions(path) else load_emulator(path)
         for path in files
     ]
-
-
-def _identity(path: Path) -> str:
-    """Hash of a model, or of the document that says what predictions are of."""
-    return file_hash(path / "zarr.json" if path.is_dir() else path)
-
-
-def _parameters(models: Sequence[Emulator | StoredPredictions]) -> float:
-    """Trainable parameters of all models; NaN where one is unknown."""
-    return sum(
-        m.parameters
-        if isinstance(m, StoredPredictions)
-        else sum(p.numel() for p in m.module.parameters())
-        for m in models
-    )
-
-
-def _model_attributes(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Any]:
-    """What saved predictions say about the model, so that they can be scored in its place.
-
-    Those of an ensemble are of its mean, which has no confidence.
-    """
-    metadata = models[0].metadata if len(models) == 1 else {
-        **models[0].metadata, "confidence": False, "loss": None,
-    }  # fmt: skip
-    return {
-        "model_metadata": json.dumps(metadata, default=str),
-        "parameters": _parameters(models),
-    }
 
 
 @contextmanager

@@ -8,12 +8,12 @@ units, ``confidence`` (time, column, target feature) where the model has a head 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import netCDF4
 import numpy as np
@@ -24,14 +24,26 @@ from climsim.arrays import Array
 from climsim.cards import Json, ModelCard
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
-from climsim.files import atomic_path
+from climsim.files import atomic_path, file_hash
 from climsim.interfaces import V2, Interface
+from climsim.products import Kind, noted
 from climsim.variables import OUTPUTS
+
+if TYPE_CHECKING:
+    from climsim.export.loading import Emulator
 
 FORMAT: Final = "climsim-predictions-1"
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
 _CHUNK_STEPS = 8
+
+
+PREDICTIONS = Kind(
+    "a folder of predictions",
+    lambda path: noted(path / "zarr.json", "attributes"),
+    is_folder=True,
+    owns=lambda name: name in ("zarr.json", "step", "prediction", "confidence"),
+)
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,35 @@ def saving(
 def is_predictions(path: Path) -> bool:
     """Whether a path holds predictions, by its form, and no model."""
     return path.is_dir() or path.suffix in ARRAYS
+
+
+def identity_of(path: Path) -> str:
+    """Hash of a model, or of the document that says what predictions are of."""
+    return file_hash(path / "zarr.json" if path.is_dir() else path)
+
+
+def parameters_of(models: Sequence[Emulator | StoredPredictions]) -> float:
+    """Trainable parameters of all models; NaN where one is unknown."""
+    return sum(
+        m.parameters
+        if isinstance(m, StoredPredictions)
+        else sum(p.numel() for p in m.module.parameters())
+        for m in models
+    )
+
+
+def described(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Any]:
+    """What saved predictions say about the model, so that they can be scored in its place.
+
+    Those of an ensemble are of its mean, which has no confidence.
+    """
+    metadata = models[0].metadata if len(models) == 1 else {
+        **models[0].metadata, "confidence": False, "loss": None,
+    }  # fmt: skip
+    return {
+        "model_metadata": json.dumps(metadata, default=str),
+        "parameters": parameters_of(models),
+    }
 
 
 def load_predictions(
