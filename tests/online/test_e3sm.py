@@ -644,6 +644,10 @@ REFUSED = {
     "start": {"start": Path("start.npz")},
     "coupler.positivity": {"coupler": CouplerOptions(positivity=False)},
     "coupler.top_levels": {"coupler": CouplerOptions(top_levels=15)},
+    "coupler.mixing": {"coupler": CouplerOptions(mixing="confidence", mixing_high=1.0)},
+    "coupler.mixing_low": {"coupler": CouplerOptions(mixing_low=1.0)},
+    "coupler.mixing_high": {"coupler": CouplerOptions(mixing_high=1.0)},
+    "coupler.mixing_statistics": {"coupler": CouplerOptions(mixing_statistics="x.nc")},
     "parallel": {"parallel": 2},
 }
 
