@@ -131,7 +131,7 @@ def test_link_to_nowhere_is_named_and_fails_the_check(raw, caplog):
 
 
 def test_tendencies_are_taken_over_the_spacing_of_the_files(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("synthetic.STEP", 900)
+    monkeypatch.setattr("tests.data.synthetic.STEP", 900)
     fields = write_record(tmp_path / "raw", 4, GRID, time_step=None)
     store = open_store(prepare(config(tmp_path / "raw")))
     assert store.time_step == 900
@@ -147,7 +147,7 @@ def test_tendencies_are_taken_over_the_spacing_of_the_files(tmp_path, monkeypatc
 
 
 def test_spacing_that_contradicts_the_declared_step_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("synthetic.STEP", 900)
+    monkeypatch.setattr("tests.data.synthetic.STEP", 900)
     write_record(tmp_path / "raw", 4, GRID, time_step=1200)
     message = r"900 s apart, which is no multiple .* 1200 s: correct time_step_s in the files"
     with pytest.raises(ClimSimError, match=message):
