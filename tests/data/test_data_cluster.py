@@ -150,5 +150,5 @@ def test_a_machine_without_slurm_is_told(record, tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", [{"jobs": 0}, {"cores": -2}])
 def test_bad_numbers_are_named(changes):
     (key,) = changes
-    with pytest.raises(ClimSimError, match=rf"slurm\.{key}="):
+    with pytest.raises(ClimSimError, match=rf"slurm\.{key}: expected a whole number >= 1, found"):
         SlurmConfig(**changes)

@@ -245,7 +245,10 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"months": ("1-2",)}, "'1-2' is no month"), ({"stride": 0}, "stride=0")],
+    [
+        ({"months": ("1-2",)}, "months: expected months such as 0001-02, found '1-2'"),
+        ({"stride": 0}, "stride: expected a whole number >= 1"),
+    ],
 )
 def test_bad_configuration_names_the_key(tmp_path, changes, message):
     with pytest.raises(ClimSimError, match=message):

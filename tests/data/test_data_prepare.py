@@ -408,11 +408,11 @@ def test_too_small_a_disk_is_noticed_before_the_work(record, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"block_steps": -1}, "block_steps=-1"),
-        ({"shard_blocks": 0}, "shard_blocks=0"),
-        ({"compression": "gzip"}, "compression=gzip"),
-        ({"workers": -1}, "workers=-1"),
-        ({"split": 0.7}, "split=0.7"),
+        ({"block_steps": -1}, "block_steps: expected a whole number >= 0, found -1"),
+        ({"shard_blocks": 0}, "shard_blocks: expected a whole number >= 1, found 0"),
+        ({"compression": "gzip"}, "compression: expected one of lz4, zstd, none, found 'gzip'"),
+        ({"workers": -1}, "workers: expected a whole number >= 0, found -1"),
+        ({"split": 0.7}, "split: expected the fields of SplitConfig, found 0.7"),
     ],
 )
 def test_bad_configuration_names_the_key(record, tmp_path, changes, message):

@@ -230,7 +230,7 @@ def test_neighbours_in_a_batch_are_hardly_correlated(store):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": "v7"}, "unknown inputs 'v7'"),
+        ({"inputs": "v9"}, "unknown inputs 'v9'"),
         ({"split": "dev"}, "unknown split 'dev'"),
         ({"batch_size": 0}, "batch_size: expected a whole number >= 1, found 0"),
         ({"rank": 2, "world_size": 2}, "rank: expected"),

@@ -78,7 +78,7 @@ def test_text_statistics_give_the_same_model(tmp_path, recipe):
         ("inp_sub.txt", found.sub),
         ("inp_div.txt", found.div),
         ("out_scale.txt", found.scale),
-        ("qn_exp_lambda_large.txt", found.rate),
+        ("qn_exp_lambda_large.txt", found.rates[0]),
     ):
         np.savetxt(text / name, values, delimiter=",")
     x = physical_columns(INPUTS[recipe])

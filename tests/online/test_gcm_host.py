@@ -385,7 +385,7 @@ def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(gcm, gcm_session, t
 
 
 def test_spin_up_of_another_host_is_refused(tmp_path):
-    with pytest.raises(ClimSimError, match="host: expected gcm, which alone is spun up"):
+    with pytest.raises(ClimSimError, match="host: expected one of gcm, found 'e3sm'"):
         SpinupConfig(tmp_path / "x.npz", host="e3sm")
 
 

@@ -73,7 +73,7 @@ class Links(HTMLParser):
 def test_page_needs_nothing_from_elsewhere(page):
     found = Links()
     found.feed(page.read_text())
-    assert len(found.sources) == 3
+    assert len(found.sources) == len(list((page.parent / "figures").glob("*.png"))) >= 3
     assert all(source.startswith("data:image/png;base64,") for source in found.sources)
     for link in found.links:
         assert not link.startswith(("http", "//", "/")), link
