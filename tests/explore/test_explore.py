@@ -119,7 +119,10 @@ def test_page_is_given_only_to_those_who_ask_for_this_machine(study):
     [
         ({"hosts": ("node",)}, "hosts: expected name:port, such as node:5006, found 'node'"),
         ({"hosts": ("*:80",)}, "hosts: expected name:port"),
-        ({"hosts": ("node:1",), "port": 0}, "port=0: expected the number of a port"),
+        (
+            {"hosts": ("node:1",), "port": 0},
+            "port: expected the number of a port beside hosts, found 0",
+        ),
     ],
 )
 def test_other_names_of_the_page_are_names_with_a_port(files, changes, message):
