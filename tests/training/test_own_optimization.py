@@ -65,7 +65,9 @@ def test_keys_take_an_optimizer_and_a_schedule_of_a_file(own, monkeypatch):
 
 
 def test_unknown_optimizer_and_schedule_list_the_known_ones():
-    with pytest.raises(ClimSimError, match=r"unknown optimizer 'sgd': expected one of adamw, soap"):
+    with pytest.raises(
+        ClimSimError, match=r"unknown optimizer 'sgd': expected one of adam, adamw, soap"
+    ):
         build_optimizer(weights(), OptimizerConfig("sgd"))
     with pytest.raises(ClimSimError, match=r"schedule\.name: expected one of constant, cosine"):
         ScheduleConfig("linear")
