@@ -144,18 +144,19 @@ def test_examples_run_coupled_to_the_embedded_model(relaxation, tmp_path):
         "network.hyperparameters.width=16",
         code=NETWORK.rpartition(":")[0],
     )
+    online = tmp_path / "online"
     runs = {"own": own, "relaxation": relaxation, "mmf1": None}
     for case, model in runs.items():
         given = [f"model={model}"] if model else []
         climsim_command(
-            "online", "run", f"case={case}", f"folder={tmp_path / case}", "days=0.25", *given
+            "online", "run", f"case={case}", f"folder={online / case}", "days=0.25", *given
         )
-        record = read_json(tmp_path / case / "record.json")
+        record = read_json(online / case / "record.json")
         assert record["status"] in ("complete", "unstable")
         assert record["steps"] > 5
-    members = f"runs=[{tmp_path / 'own'},{tmp_path / 'relaxation'}]"
+    members = f"runs=[{online / 'own'},{online / 'relaxation'}]"
     out = tmp_path / "online.nc"
-    climsim_command("evaluate", "online", members, f"reference={tmp_path / 'mmf1'}", f"out={out}")
+    climsim_command("evaluate", "online", members, f"reference={online / 'mmf1'}", f"out={out}")
     with xarray.open_dataset(out) as metrics:
         names = {str(run).split("-")[0] for run in metrics.run.values}
     assert {"LevelConvolution", "relaxation"} <= names
