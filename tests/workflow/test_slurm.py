@@ -49,7 +49,8 @@ def submitted(slurm):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_whole_study_runs_on_slurm_around_a_failed_and_a_killed_job(folder, slurm):
     folder.mkdir()
     (folder.parent / "fail-train-unet-standard-43").touch()
@@ -78,7 +79,7 @@ def test_whole_study_runs_on_slurm_around_a_failed_and_a_killed_job(folder, slur
     assert status["train-unet-standard-7"] == "done"
 
     before = len(list(slurm.glob("job-*.json")))
-    for path in folder.glob("*-train-*"):
+    for path in folder.parent.glob("*-train-*"):
         path.unlink()
     assert start(folder, seeds) == folder / "report.html"
     # Two members with four jobs each, and the three joint jobs: nothing else runs again.
