@@ -51,8 +51,7 @@ class Recorder:
         if outcome.handed is not None:
             self._add_corrections(outcome.handed.corrections)
             record.coupled_steps += 1
-            weights = self.grid.area_weights()
-            record.share_sum += float(np.mean(weights * outcome.handed.share))
+            record.share_sum += float(np.mean(self.grid.area_weights() * outcome.handed.share))
         if with_budgets:
             budgets = step_budgets(result, self.grid, self.constants)
             record.budgets.add(budgets, self.grid.area_weights())

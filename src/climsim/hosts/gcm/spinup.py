@@ -124,10 +124,7 @@ def _report(host: GcmHost, result: StepResult, day: int) -> None:
     """Log global means of a day's last step; refuse a state out of its bounds."""
     trouble = host.health()
     if trouble is not None:
-        raise ClimSimError(
-            f"spin-up: unstable on day {day}: {trouble.variable} is {trouble.value:g} in column "
-            f"{trouble.column}, expected {trouble.bounds}"
-        )
+        raise ClimSimError(f"spin-up: unstable on day {day}: {trouble}")
     inputs, weights = result.inputs, host.grid.area_weights()
 
     def mean(values: Any) -> float:
