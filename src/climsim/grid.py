@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climsim.arrays import Array
+from climsim.arrays import Array, as_array, like
 from climsim.constants import REFERENCE_PRESSURE
 from climsim.errors import ClimSimError
 
@@ -122,5 +122,5 @@ class ColumnGrid:
 
 
 def _hybrid(a: Array, b: Array, p0: float, surface_pressure: Array) -> Array:
-    ps = np.asarray(surface_pressure)[..., None, :]
-    return a[:, None] * p0 + b[:, None] * ps
+    ps = as_array(surface_pressure)[..., None, :]
+    return like(a[:, None] * p0, ps) + like(b[:, None], ps) * ps

@@ -50,7 +50,7 @@ def handed(network, options=None, step=0, physics=None, **changes):
 def test_all_eight_scalars_are_floored_at_zero_and_counted():
     result = handed(output(scalars=-3.0))
     assert all((x == 0).all() for x in result.surface.values())
-    assert all(result.corrections.counts[f"floor:{n}"] == COLUMNS for n in OUTPUTS.scalars)
+    assert all(result.corrections.counts[f"floor:{n}"].sum() == COLUMNS for n in OUTPUTS.scalars)
 
 
 def test_shortwave_vanishes_where_the_sun_is_at_or_below_the_horizon():
@@ -58,7 +58,7 @@ def test_shortwave_vanishes_where_the_sun_is_at_or_below_the_horizon():
     for name in OUTPUTS.scalars:
         expected = [7.0, 0.0, 7.0] if name in NIGHT_ZERO else [7.0, 7.0, 7.0]
         np.testing.assert_array_equal(result.surface[name], expected)
-    assert result.corrections.counts["night:cam_out_SOLSD"] == 1
+    assert result.corrections.counts["night:cam_out_SOLSD"].sum() == 1
     assert "night:cam_out_FLWDS" not in result.corrections.counts
 
 
@@ -76,7 +76,7 @@ def test_stratosphere_keeps_its_vapour_and_loses_its_cloud():
     )
     np.testing.assert_allclose(result.tendencies["ptend_q0003"][:2], ice, rtol=1e-12)
     np.testing.assert_array_equal(result.tendencies["ptend_t"], 1e-9)
-    assert result.corrections.counts["strato_water:ptend_q0001"] == 2 * COLUMNS
+    assert result.corrections.counts["strato_water:ptend_q0001"].sum() == 2 * COLUMNS
 
 
 def test_tropopause_is_the_lowest_stable_level_not_the_highest():
@@ -102,7 +102,7 @@ def test_water_that_would_turn_negative_ends_at_zero(name, content):
     new = state()[f"state_{name}"] + DT * result.tendencies[f"ptend_{name}"]
     assert abs(new[3, 2]) < 1e-18
     assert new[4, 0] == pytest.approx(0.5 * content)
-    assert result.corrections.counts[f"positivity:ptend_{name}"] == 1
+    assert result.corrections.counts[f"positivity:ptend_{name}"].sum() == 1
     mass = (INTERFACES[4] - INTERFACES[3])[2] / GRAVITY
     added = result.corrections.added[f"ptend_{name}"]
     np.testing.assert_allclose(added, [0.0, 0.0, content / DT * mass], rtol=1e-12)
@@ -115,7 +115,7 @@ def test_water_that_ends_at_zero_exactly_is_no_correction():
     result = couple(
         network, state(state_q0001=humidity), INTERFACES, bare(positivity=True), 0, None, 1024.0
     )
-    assert result.corrections.counts["positivity:ptend_q0001"] == 0
+    assert result.corrections.counts["positivity:ptend_q0001"].sum() == 0
     np.testing.assert_array_equal(result.tendencies["ptend_q0001"], exact)
 
 
@@ -128,7 +128,7 @@ def test_dry_static_energy_cannot_turn_negative():
     assert (
         -GRAVITY * 1000.0 / DRY_AIR_HEAT_CAPACITY < left < -GRAVITY * 880.0 / DRY_AIR_HEAT_CAPACITY
     )
-    assert result.corrections.counts["positivity:ptend_t"] == 1
+    assert result.corrections.counts["positivity:ptend_t"].sum() == 1
 
 
 def test_top_levels_receive_heat_but_no_water_and_no_wind():
@@ -147,7 +147,7 @@ def test_top_levels_win_over_the_removal_of_stratospheric_cloud():
 def test_positivity_acts_on_what_the_stratosphere_rule_left():
     network = output(ptend_q0001=np.full((LEVELS, COLUMNS), -1.0))
     result = handed(network, bare(strato_water=True, positivity=True))
-    assert result.corrections.counts["positivity:ptend_q0001"] == 3 * COLUMNS
+    assert result.corrections.counts["positivity:ptend_q0001"].sum() == 3 * COLUMNS
     np.testing.assert_array_equal(result.tendencies["ptend_q0001"][:2], 0.0)
 
 

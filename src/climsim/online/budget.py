@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, double
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
@@ -46,11 +46,11 @@ def step_budgets(
 
 
 def _interfaces(inputs: Fields, grid: ColumnGrid) -> Array:
-    return grid.interface_pressure(np.asarray(inputs["state_ps"], dtype=np.float64))
+    return grid.interface_pressure(double(inputs["state_ps"]))
 
 
 def _doubles(fields: Fields) -> Fields:
-    return {name: np.asarray(values, dtype=np.float64) for name, values in fields.items()}
+    return {name: double(values) for name, values in fields.items()}
 
 
 def global_means(

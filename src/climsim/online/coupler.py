@@ -1,7 +1,8 @@
 """The coupler: between the output of an exported model and the state of a climate model.
 
 One algorithm of arrays, `couple`, used by every host and testable without one. It follows E3SM's
-neural-network emulator (Hu et al. 2025). Fields are (level, column) or (column,), level 0 at the
+neural-network emulator (Hu et al. 2025), and runs on arrays of NumPy or of torch, wherever those
+lie (`climsim.arrays`). Fields are (level, column) or (column,), level 0 at the
 model top; vectors that a model takes and gives are (column, feature).
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, as_array, at_least, double, like, namespace
 from climsim.constants import E3SM, TIME_STEP, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.physics.columns import Columns
@@ -24,6 +25,8 @@ from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
 """Tendencies that the top levels do not receive."""
+Counts = dict[str, NDArray[np.integer]]
+"""Numbers of values by name, (column,)."""
 _ROUNDING = 1.0e-6
 """Share of a content that a deficit must exceed to count as a correction."""
 
@@ -49,11 +52,11 @@ class Corrections:
     """What the rules changed in one step.
 
     Attributes:
-        counts: by rule and variable, number of values changed.
+        counts: by rule and variable, number of values changed, (column,).
         added: by variable, mass [kg m-2 s-1] or energy [W m-2] that positivity added, (column,).
     """
 
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
     added: dict[str, Array] = field(default_factory=dict)
 
 
@@ -109,13 +112,15 @@ def column_share(
     Raises:
         ClimSimError: if the share follows what is not there.
     """
-    columns = next(iter(network.surface.values())).shape[0]
+    flux = double(next(iter(network.surface.values())))
+    xp = namespace(flux)
+    ones: Array = xp.ones_like(flux)
     if options.mixing == NO_MIXING:
-        return np.ones(columns)
+        return ones
     score = novelty
     if options.mixing == CONFIDENCE:
-        rows = [np.atleast_2d(loss) for loss in network.confidence.values()]
-        score = np.concatenate(rows).mean(axis=0) if rows else None
+        rows = [loss if loss.ndim == 2 else loss[None, :] for loss in network.confidence.values()]
+        score = xp.mean(xp.concat(rows), axis=0) if rows else None
     if score is None:
         raise ClimSimError(
             f"coupler.mixing={options.mixing}: expected a model with a confidence head, found one "
@@ -123,8 +128,8 @@ def column_share(
         )
     low, high = options.mixing_low, options.mixing_high
     if low == high:
-        return np.where(score <= low, 1.0, 0.0)
-    return np.clip((high - score) / (high - low), 0.0, 1.0)
+        return xp.where(score <= low, ones, 0.0 * ones)
+    return xp.clip((high - score) / (high - low), 0.0, 1.0)
 
 
 def split_output(output: Array, levels: int) -> ModelOutput:
@@ -159,9 +164,27 @@ def split_output(output: Array, levels: int) -> ModelOutput:
 def _fields(vector: Array, slices: Mapping[str, slice]) -> Fields:
     result: Fields = {}
     for name, where in slices.items():
-        block = np.asarray(vector[:, where], dtype=np.float64)
-        result[name] = block[:, 0] if where.stop - where.start == 1 else block.T.copy()
+        block = double(vector[:, where])
+        scalar = where.stop - where.start == 1
+        result[name] = block[:, 0] if scalar else _contiguous(block.T)
     return result
+
+
+def _contiguous(values: Array) -> Array:
+    """The values in the order of the array's axes, which every rule then runs through."""
+    result: Array = namespace(values).asarray(values, copy=True)
+    return result if not isinstance(result, np.ndarray) else np.ascontiguousarray(result)
+
+
+def _count(changed: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Number of values in each column, (column,), of (level, column) or (column,)."""
+    xp = namespace(changed)
+    numbers: NDArray[np.integer]
+    if changed.ndim == 1:
+        numbers = xp.astype(changed, xp.int64)
+    else:
+        numbers = xp.count_nonzero(changed, axis=0)
+    return numbers
 
 
 def couple(
@@ -223,14 +246,15 @@ def couple(
 
 def _limit_surface(surface: Fields, cosine: Array, counts: dict[str, int]) -> Fields:
     """Floor the scalars at 0; no shortwave where the sun is at or below the horizon."""
-    night = np.asarray(cosine) <= 0.0
+    night = as_array(cosine) <= 0.0
+    xp = namespace(night)
     result = {}
     for name, value in surface.items():
-        counts[f"floor:{name}"] = int(np.count_nonzero(value < 0))
-        limited = np.maximum(value, 0.0)
+        counts[f"floor:{name}"] = _count(value < 0)
+        limited = at_least(value, 0.0)
         if name in NIGHT_ZERO:
-            counts[f"night:{name}"] = int(np.count_nonzero(night & (limited > 0)))
-            limited = np.where(night, 0.0, limited)
+            counts[f"night:{name}"] = _count(night & (limited > 0))
+            limited = xp.where(night, 0.0, limited)
         result[name] = limited
     return result
 
@@ -239,9 +263,10 @@ def _stratosphere(
     inputs: Fields, heights: Array, constants: PhysicalConstants
 ) -> NDArray[np.bool_]:
     """Which values (level, column) lie at or above the tropopause."""
-    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
+    temperature = double(inputs["state_t"])
     tropopause = tropopause_level(temperature, heights, inputs["state_pmid"], constants)
-    return np.arange(temperature.shape[0])[:, None] <= tropopause
+    above: NDArray[np.bool_] = like(np.arange(temperature.shape[0])[:, None], heights) <= tropopause
+    return above
 
 
 def _dry(
@@ -252,25 +277,25 @@ def _dry(
     counts: dict[str, int],
 ) -> Fields:
     """At and above the tropopause: no vapour tendency, all cloud removed."""
+    xp = namespace(above)
+    liquid, ice = double(inputs["state_q0002"]), double(inputs["state_q0003"])
     removal = {
-        "ptend_q0001": np.zeros(above.shape),
-        "ptend_q0002": -np.asarray(inputs["state_q0002"], dtype=np.float64) / dt,
-        "ptend_q0003": -np.asarray(inputs["state_q0003"], dtype=np.float64) / dt,
+        "ptend_q0001": xp.zeros_like(liquid),
+        "ptend_q0002": -liquid / dt,
+        "ptend_q0003": -ice / dt,
     }
     result = dict(tendencies)
     for name, value in removal.items():
         changed = above & (tendencies[name] != value)
-        counts[f"strato_water:{name}"] = int(np.count_nonzero(changed))
-        result[name] = np.where(above, value, tendencies[name])
+        counts[f"strato_water:{name}"] = _count(changed)
+        result[name] = xp.where(above, value, tendencies[name])
     return result
 
 
 def _content(inputs: Fields, heights: Array, constants: PhysicalConstants) -> Fields:
     """What must not become negative, by the name of its tendency: dry static energy is in K."""
-    content: Fields = {
-        f"ptend_{k}": np.asarray(inputs[f"state_{k}"], dtype=np.float64) for k in WATER
-    }
-    temperature = np.asarray(inputs["state_t"], dtype=np.float64)
+    content: Fields = {f"ptend_{k}": double(inputs[f"state_{k}"]) for k in WATER}
+    temperature = double(inputs["state_t"])
     lapse = constants.gravity / constants.dry_air_heat_capacity
     return content | {"ptend_t": temperature + lapse * heights}
 
@@ -283,11 +308,11 @@ def _keep_positive(
     for name, state in content.items():
         result[name], deficit = _raise_to_zero(state, tendencies[name], dt)
         if name == "ptend_t":
-            counts[f"positivity:{name}"] = int(np.count_nonzero(deficit))
+            counts[f"positivity:{name}"] = _count(deficit != 0)
             added[name] = columns.integral(columns.constants.dry_air_heat_capacity * deficit)
         else:
             # A tendency in single precision that empties a layer misses zero by rounding.
-            counts[f"positivity:{name}"] = int(np.count_nonzero(dt * deficit > _ROUNDING * state))
+            counts[f"positivity:{name}"] = _count(dt * deficit > _ROUNDING * state)
             added[name] = columns.integral(deficit)
     return result
 
@@ -298,16 +323,17 @@ def _raise_to_zero(state: Array, tendency: Array, dt: float) -> tuple[Array, Arr
     Returns:
         The tendency, and what was added to it (0 where nothing was).
     """
+    xp = namespace(state)
     negative = state + dt * tendency < 0.0
-    raised = np.where(negative, -state / dt, tendency)
-    return raised, np.where(negative, raised - tendency, 0.0)
+    raised = xp.where(negative, -state / dt, tendency)
+    return raised, xp.where(negative, raised - tendency, 0.0)
 
 
 def _uncouple_top(tendencies: Fields, levels: int) -> Fields:
     result = dict(tendencies)
     for name in UNCOUPLED_AT_TOP:
-        result[name] = tendencies[name].copy()
-        result[name][:levels] = 0.0
+        result[name] = namespace(tendencies[name]).asarray(tendencies[name], copy=True)
+        result[name][:levels, :] = 0.0
     return result
 
 
@@ -327,7 +353,8 @@ def _surface_share(
     if not options.ocean_only:
         return surface
     ocean = inputs["cam_in_OCNFRAC"] >= 1.0
-    return {n: np.where(ocean, x, physics[n]) for n, x in surface.items()}
+    xp = namespace(ocean)
+    return {n: xp.where(ocean, x, physics[n]) for n, x in surface.items()}
 
 
 def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: Array) -> Fields:
@@ -335,9 +362,10 @@ def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: Array
     chosen = options.partial_variables or OUTPUTS.names
     result = {}
     for name, value in network.items():
-        own = np.asarray(physics[name], dtype=np.float64)
+        own = double(physics[name])
+        xp = namespace(own)
         # share * a + (1 - share) * b would not return `a` exactly at share 1 for infinite b
         with np.errstate(invalid="ignore"):
-            mixed = np.where(share == 1.0, value, share * value + (1.0 - share) * own)
+            mixed = xp.where(share == 1.0, value, share * value + (1.0 - share) * own)
         result[name] = mixed if name in chosen else own
     return result

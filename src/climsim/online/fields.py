@@ -6,11 +6,10 @@ tendencies, precipitation and radiation are those of the step.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, at_least, namespace
 from climsim.constants import PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
@@ -81,18 +80,23 @@ class PressureInterpolation:
     @classmethod
     def to(cls, pressure: float, midpoints: Array) -> PressureInterpolation:
         """Find the levels around a pressure [Pa] in (level, column) midpoint pressures [Pa]."""
-        above = np.count_nonzero(midpoints <= pressure, axis=0) - 1
-        above = np.clip(above, 0, midpoints.shape[0] - 2)
-        column = np.arange(midpoints.shape[1])
-        upper, lower = np.log(midpoints[above, column]), np.log(midpoints[above + 1, column])
-        weight = np.clip((np.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
+        xp = namespace(midpoints)
+        above = xp.count_nonzero(midpoints <= pressure, axis=0) - 1
+        above = xp.clip(above, 0, midpoints.shape[0] - 2)
+        upper, lower = xp.log(_level(midpoints, above)), xp.log(_level(midpoints, above + 1))
+        weight = xp.clip((math.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
         return cls(above, weight)
 
     def __call__(self, profile: Array) -> Array:
         """Interpolate (level, column) to (column,)."""
-        column = np.arange(profile.shape[1])
-        upper, lower = profile[self.above, column], profile[self.above + 1, column]
+        upper, lower = _level(profile, self.above), _level(profile, self.above + 1)
         return upper + self.weight * (lower - upper)
+
+
+def _level(profile: Array, levels: Array) -> Array:
+    """Values (column,) of a profile (level, column), each at its column's level."""
+    taken: Array = namespace(profile).take_along_axis(profile, levels[None, :], axis=0)
+    return taken[0, :]
 
 
 def history_fields(
@@ -146,6 +150,7 @@ def _on_pressure(inputs: Fields, heights: Array | None, constants: PhysicalConst
     Below the lowest midpoint the height continues as in an isothermal layer.
     """
     temperature, midpoints = inputs["state_t"], inputs["state_pmid"]
+    xp = namespace(midpoints)
     profiles = {"T": temperature, "U": inputs["state_u"], "V": inputs["state_v"]}
     result: Fields = {}
     for level in _PRESSURE_LEVELS:
@@ -153,7 +158,7 @@ def _on_pressure(inputs: Fields, heights: Array | None, constants: PhysicalConst
         interpolate = PressureInterpolation.to(pressure, midpoints)
         result |= {f"{name}{level}": interpolate(x) for name, x in profiles.items()}
         if heights is not None:
-            scale_height = constants.dry_air_gas_constant * temperature[-1] / constants.gravity
-            drop = scale_height * np.log(np.maximum(pressure / midpoints[-1], 1.0))
+            scale_height = constants.dry_air_gas_constant * temperature[-1, :] / constants.gravity
+            drop = scale_height * xp.log(at_least(pressure / midpoints[-1, :], 1.0))
             result[f"Z{level}"] = interpolate(heights) - drop
     return result

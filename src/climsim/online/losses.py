@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, double, to_numpy
 from climsim.online.coupler import ModelOutput
 from climsim.physics.condensate import quantity
 from climsim.variables import TARGETS
@@ -38,8 +38,7 @@ def true_losses(
 
 def _targets(output: ModelOutput) -> Array:
     """Targets (column, feature) of an output, float64."""
-    fields = {
-        n: np.asarray(x, np.float64) for n, x in {**output.tendencies, **output.surface}.items()
-    }
+    both = {**output.tendencies, **output.surface}
+    fields = {name: to_numpy(double(values)) for name, values in both.items()}
     rows = [np.atleast_2d(quantity(fields, name)) for name in TARGETS.names]
     return np.concatenate(rows, axis=0).T

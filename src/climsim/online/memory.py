@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from array_api_compat import device
 
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, as_array, namespace
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
@@ -141,7 +142,10 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
     fields = {**inputs, **derived_inputs(inputs, grid.lat)}
     if interface.steps_of_memory:
         fields.update(memory.features(inputs, interface))
-    vector = np.empty((grid.n_columns, interface.variables.size(grid.n_levels)), dtype=np.float32)
+    state = as_array(inputs["state_t"])
+    xp = namespace(state)
+    shape = (state.shape[1], interface.variables.size(grid.n_levels))
+    vector: Array = xp.empty(shape, dtype=xp.float32, device=device(state))
     for name, where in interface.variables.slices(grid.n_levels).items():
         value = fields[name]
         vector[:, where] = value.T if variable(name).profile else value[:, None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from climsim.arrays import Array
+from climsim.arrays import Array, double, like
 from climsim.data.statistics.statistics import Statistics, VariableStatistics
 from climsim.errors import ClimSimError
 from climsim.interfaces import Interface
@@ -68,7 +68,8 @@ class Novelty:
         Args:
             vector: (column, feature) that the model takes.
         """
-        distance = np.asarray(vector, np.float64) - self.mean
-        varied = self.std > 0
-        squares = (distance[:, varied] / self.std[varied]) ** 2
+        values = double(vector)
+        varied = np.flatnonzero(self.std > 0)
+        distance = values[:, like(varied, values)] - like(self.mean[varied], values)
+        squares: Array = (distance / like(self.std[varied], values)) ** 2
         return squares.mean(axis=1)

@@ -63,7 +63,7 @@ class Recorder:
     def _add_corrections(self, corrections: Corrections) -> None:
         counts, added = self.record.corrections, self.record.added
         for name, count in corrections.counts.items():
-            counts[name] = counts.get(name, 0) + count
+            counts[name] = counts.get(name, 0) + int(count.sum())
         weights = self.grid.area_weights()
         for name, value in corrections.added.items():
             added[name] = added.get(name, 0.0) + float(np.mean(weights * value))

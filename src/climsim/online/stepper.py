@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, double
 from climsim.hosts.base import HealthReport, SteppedHost, StepResult, declaration_of
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.losses import true_losses
@@ -131,7 +129,7 @@ class Stepper:
         number: int,
         novelty: Array | None,
     ) -> Coupled:
-        pressure = np.asarray(inputs["state_ps"], dtype=np.float64)
+        pressure = double(inputs["state_ps"])
         return couple(
             network,
             inputs,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from climsim.arrays import Array
+from climsim.arrays import Array, namespace
 from climsim.constants import PhysicalConstants
 
 
@@ -20,7 +18,7 @@ def layer_mass(interfaces: Array, constants: PhysicalConstants) -> Array:
     Returns:
         (..., level, column) [kg m-2].
     """
-    return np.diff(interfaces, axis=-2) / constants.gravity
+    return (interfaces[..., 1:, :] - interfaces[..., :-1, :]) / constants.gravity
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Columns:
 
     def levels_last(self) -> Columns:
         """The same columns for profiles (..., column, level)."""
-        return Columns(np.moveaxis(self.mass, self.level_axis, -1), self.constants, -1)
+        moved = namespace(self.mass).moveaxis(self.mass, self.level_axis, -1)
+        return Columns(moved, self.constants, -1)
 
     def integral(self, profiles: Array) -> Array:
         """Column integral ``sum(x dp / g)``, (..., column) [unit of the profiles kg m-2]."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from climsim.arrays import Array
+from climsim.arrays import Array, namespace
 from climsim.variables import VariableSet, phases
 
 
@@ -41,4 +39,7 @@ def rearrange(values: Array, source: VariableSet, target: VariableSet, levels: i
         (..., feature) of the same type.
     """
     fields = {name: values[..., where] for name, where in source.slices(levels).items()}
-    return np.concatenate([quantity(fields, name) for name in target.names], axis=-1)
+    result: Array = namespace(values).concat(
+        [quantity(fields, name) for name in target.names], axis=-1
+    )
+    return result

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, as_array, double
 from climsim.physics.condensate import quantity, total_water
 from climsim.variables import EARLIER_SCALARS
 
@@ -31,7 +29,7 @@ def large_scale_state(fields: Mapping[str, Array], prefix: str = "state_") -> Fi
     Returns:
         ``t``, ``q0``, ``u`` in float64: the differences of states cancel most digits.
     """
-    found = {k: np.asarray(fields[prefix + k], dtype=np.float64) for k in ("t", *WATER, "u")}
+    found = {k: double(fields[prefix + k]) for k in ("t", *WATER, "u")}
     return {"t": found["t"], "q0": total_water(found, ""), "u": found["u"]}
 
 
@@ -60,7 +58,7 @@ def physics_features(tendencies: Fields, names: tuple[str, ...], prefix: str = "
     Returns:
         ``state_*_prvphy`` in the unit of the tendencies.
     """
-    return {f"state_{k}_prvphy": np.asarray(quantity(tendencies, prefix + k)) for k in names}
+    return {f"state_{k}_prvphy": as_array(quantity(tendencies, prefix + k)) for k in names}
 
 
 def earlier_scalars(inputs: Mapping[str, Array]) -> Fields:
@@ -69,7 +67,7 @@ def earlier_scalars(inputs: Mapping[str, Array]) -> Fields:
     Args:
         inputs: of the step, by name.
     """
-    return {name: np.asarray(inputs[name.removeprefix(EARLIER)]) for name in EARLIER_SCALARS}
+    return {name: as_array(inputs[name.removeprefix(EARLIER)]) for name in EARLIER_SCALARS}
 
 
 def one_step_earlier(features: Fields) -> Fields:

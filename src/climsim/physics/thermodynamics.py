@@ -8,10 +8,9 @@ model's own atmosphere (heights, potential temperature) takes its constants.
 from __future__ import annotations
 
 import numpy as np
-from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
 
-from climsim.arrays import Array
+from climsim.arrays import Array, as_array, at_least, double, like, namespace
 from climsim.constants import (
     ALL_ICE_TEMPERATURE,
     DRY_AIR_GAS_CONSTANT,
@@ -60,14 +59,24 @@ def liquid_fraction(temperature: ArrayLike) -> Array:
     Returns:
         Fraction [1], same shape.
     """
-    t = np.asarray(temperature)
-    return np.clip((t - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
+    t = as_array(temperature)
+    fraction: Array = namespace(t).clip((t - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
+    return fraction
+
+
+def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
+    """Value of a polynomial, the coefficient of the lowest power first (Horner's scheme)."""
+    value = coefficients[-1] + 0.0 * x
+    for coefficient in coefficients[-2::-1]:
+        value = coefficient + value * x
+    return value
 
 
 def saturation_pressure_liquid(temperature: ArrayLike) -> Array:
     """Saturation vapour pressure over liquid [Pa] (SAM polynomial, T - 273.16 K floored at -80)."""
-    d = np.maximum(-80.0, np.asarray(temperature, dtype=np.float64) - FREEZING_TEMPERATURE)
-    return _PA_PER_HPA * polynomial.polyval(d, _LIQUID)
+    t = double(temperature)
+    d = at_least(t - FREEZING_TEMPERATURE, -80.0)
+    return _PA_PER_HPA * _polynomial(d, _LIQUID)
 
 
 def saturation_pressure_ice(temperature: ArrayLike) -> Array:
@@ -75,12 +84,16 @@ def saturation_pressure_ice(temperature: ArrayLike) -> Array:
 
     SAM's polynomial between 185 K and 273.15 K, a parabola below, the liquid value above.
     """
-    t = np.asarray(temperature, dtype=np.float64)
+    t = double(temperature)
+    xp = namespace(t)
     d = t - FREEZING_TEMPERATURE
-    cold = np.maximum(-100.0, d)
+    cold = at_least(d, -100.0)
     parabola = 0.00763685 + cold * (0.000151069 + cold * 7.48215e-7)
-    ice = np.where(t > _ICE_POLYNOMIAL_BOTTOM, polynomial.polyval(d, _ICE), parabola)
-    return np.where(t > _ICE_POLYNOMIAL_TOP, saturation_pressure_liquid(t), _PA_PER_HPA * ice)
+    ice = xp.where(t > _ICE_POLYNOMIAL_BOTTOM, _polynomial(d, _ICE), parabola)
+    pressure: Array = xp.where(
+        t > _ICE_POLYNOMIAL_TOP, saturation_pressure_liquid(t), _PA_PER_HPA * ice
+    )
+    return pressure
 
 
 def saturation_humidity(temperature: ArrayLike, pressure: ArrayLike) -> Array:
@@ -93,9 +106,10 @@ def saturation_humidity(temperature: ArrayLike, pressure: ArrayLike) -> Array:
     Returns:
         [kg kg-1].
     """
-    w = liquid_fraction(np.asarray(temperature, dtype=np.float64))
-    e = w * saturation_pressure_liquid(temperature) + (1 - w) * saturation_pressure_ice(temperature)
-    return DRY_AIR_GAS_CONSTANT * e / (VAPOUR_GAS_CONSTANT * np.asarray(pressure))
+    t = double(temperature)
+    w = liquid_fraction(t)
+    e = w * saturation_pressure_liquid(t) + (1 - w) * saturation_pressure_ice(t)
+    return DRY_AIR_GAS_CONSTANT * e / (VAPOUR_GAS_CONSTANT * as_array(pressure))
 
 
 def relative_humidity(humidity: ArrayLike, temperature: ArrayLike, pressure: ArrayLike) -> Array:
@@ -106,7 +120,7 @@ def relative_humidity(humidity: ArrayLike, temperature: ArrayLike, pressure: Arr
         temperature: [K].
         pressure: [Pa].
     """
-    return np.asarray(humidity) / saturation_humidity(temperature, pressure)
+    return as_array(humidity) / saturation_humidity(temperature, pressure)
 
 
 def potential_temperature(
@@ -114,7 +128,7 @@ def potential_temperature(
 ) -> Array:
     """Potential temperature ``T (P0 / p)^(Rd / cp)`` [K]."""
     kappa = constants.dry_air_gas_constant / constants.dry_air_heat_capacity
-    return np.asarray(temperature) * (REFERENCE_PRESSURE / np.asarray(pressure)) ** kappa
+    return as_array(temperature) * (REFERENCE_PRESSURE / as_array(pressure)) ** kappa
 
 
 def midpoint_heights(
@@ -135,10 +149,13 @@ def midpoint_heights(
     """
     dry, vapour = constants.dry_air_gas_constant, constants.vapour_gas_constant
     virtual = temperature * (1 + (vapour / dry - 1) * humidity)
-    top = np.maximum(interfaces[:-1], 1.0e-3)
-    depth = dry * virtual / constants.gravity * np.log(interfaces[1:] / top)
-    below = np.cumsum(depth[::-1], axis=0)[::-1] - depth
-    return below + 0.5 * depth
+    xp = namespace(interfaces)
+    top = at_least(interfaces[:-1, ...], 1.0e-3)
+    depth = dry * virtual / constants.gravity * xp.log(interfaces[1:, ...] / top)
+    upwards = xp.cumulative_sum(xp.flip(depth, axis=0), axis=0)
+    below = xp.flip(upwards, axis=0) - depth
+    heights: Array = below + 0.5 * depth
+    return heights
 
 
 def tropopause_level(
@@ -166,5 +183,7 @@ def tropopause_level(
     theta = potential_temperature(temperature, pressure, constants)
     gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
     stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
-    levels = np.arange(1, temperature.shape[0] - 1)[:, None]
-    return np.where(stable, levels, -1).max(axis=0)
+    xp = namespace(theta)
+    levels = like(np.arange(1, temperature.shape[0] - 1)[:, None], theta)
+    lowest: NDArray[np.intp] = xp.max(xp.where(stable, levels, -1), axis=0)
+    return lowest

@@ -1,0 +1,113 @@
+"""What a coupled step computes, on torch's arrays instead of NumPy's: the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from climsim.arrays import as_array, at_least, double, like, namespace, to_numpy
+from climsim.constants import E3SM
+from climsim.interfaces import INTERFACES
+from climsim.online.budget import step_budgets
+from climsim.online.coupler import ModelOutput, couple, split_output
+from climsim.online.fields import history_fields
+from climsim.online.memory import Memory, assemble
+from climsim.online.novelty import Novelty
+from climsim.runs.coupling import CouplerOptions
+from climsim.variables import OUTPUTS, TARGETS
+from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
+
+GRID = toy_grid()
+OPTIONS = (
+    CouplerOptions(),
+    CouplerOptions(ramp_factor=0.5, partial_variables=("ptend_t", "cam_out_PRECC"), ocean_only=True),
+    CouplerOptions(mixing="confidence", mixing_low=0.9, mixing_high=1.1),
+)
+
+
+def tensors(fields):
+    return {name: torch.as_tensor(np.array(values)) for name, values in fields.items()}
+
+
+def steps(count):
+    """Results of the first steps of the toy."""
+    host = ToyHost()
+    return [host.step_physics() for _ in range(count)]
+
+
+def as_tensors(result):
+    return type(result)(
+        result.date,
+        tensors(result.inputs),
+        tensors(result.tendencies),
+        tensors(result.surface),
+        tensors(result.diagnostics),
+    )
+
+
+def assert_equal_fields(found, expected):
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert isinstance(found[name], torch.Tensor), name
+        np.testing.assert_allclose(found[name], values, rtol=1e-12, atol=1e-30, err_msg=name)
+
+
+@pytest.mark.parametrize("name", list(INTERFACES))
+def test_vectors_of_every_interface_are_assembled_where_the_state_is(name):
+    vectors = []
+    for convert in (lambda result: result, as_tensors):
+        memory, results = Memory(dt=DT), [convert(result) for result in steps(3)]
+        for result in results[:2]:
+            memory = memory.advance(result.inputs, result.tendencies)
+        vectors.append(assemble(INTERFACES[name], results[2].inputs, memory, GRID))
+    assert isinstance(vectors[1], torch.Tensor)
+    np.testing.assert_array_equal(vectors[1], vectors[0])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_coupler_applies_its_rules_where_the_output_is(options):
+    random = np.random.default_rng(1)
+    size = OUTPUTS.size(LEVELS) + TARGETS.size(LEVELS)
+    output = random.normal(0, 1, (COLUMNS, size)).astype(np.float32)
+    output[:, : 6 * LEVELS] *= 1e-5
+    output[:, OUTPUTS.size(LEVELS) :] = random.uniform(0.5, 1.5, (COLUMNS, TARGETS.size(LEVELS)))
+    (result,) = steps(1)
+    handed = []
+    for convert, values in ((lambda fields: fields, output), (tensors, torch.as_tensor(output))):
+        inputs = convert(result.inputs)
+        physics = ModelOutput(convert(result.tendencies), convert(result.surface))
+        interfaces = GRID.interface_pressure(inputs["state_ps"])
+        network = split_output(values, LEVELS)
+        handed.append(couple(network, inputs, interfaces, options, 3, physics, DT, E3SM))
+    expected, found = handed
+    assert_equal_fields(found.tendencies, expected.tendencies)
+    assert_equal_fields(found.surface, expected.surface)
+    assert_equal_fields(found.corrections.counts, expected.corrections.counts)
+    assert_equal_fields(found.corrections.added, expected.corrections.added)
+    np.testing.assert_array_equal(found.share, expected.share)
+    assert sum(int(n.sum()) for n in expected.corrections.counts.values()) > 0
+
+
+def test_history_fields_and_budgets_are_computed_where_the_step_is():
+    (result,) = steps(1)
+    there = as_tensors(result)
+    assert_equal_fields(history_fields(there, GRID, E3SM), history_fields(result, GRID, E3SM))
+    assert_equal_fields(step_budgets(there, GRID, E3SM), step_budgets(result, GRID, E3SM))
+
+
+def test_novelty_is_computed_where_the_vector_is():
+    vector = np.random.default_rng(2).normal(size=(COLUMNS, 4))
+    novelty = Novelty(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 0.0, 2.0, 0.5]))
+    np.testing.assert_allclose(novelty(torch.as_tensor(vector)), novelty(vector), rtol=1e-12)
+
+
+def test_arrays_stay_in_their_library():
+    tensor = torch.tensor([1.0, -2.0, float("nan")], dtype=torch.float32)
+    assert double(tensor).dtype == torch.float64
+    assert double([1, 2]).dtype == np.float64
+    assert isinstance(like(np.ones(2), tensor), torch.Tensor)
+    assert isinstance(like(tensor, np.ones(2)), np.ndarray)
+    assert isinstance(as_array([1.0]), np.ndarray)
+    np.testing.assert_array_equal(at_least(tensor, 0.0), [1.0, 0.0, np.nan])
+    np.testing.assert_array_equal(to_numpy(tensor), np.array([1.0, -2.0, np.nan], np.float32))
+    with pytest.raises(TypeError):
+        namespace(tensor, np.ones(2))
