@@ -1,13 +1,14 @@
 """Names of the array types that every layer shares, and arrays of other libraries than NumPy.
 
 What a coupled run computes at every step follows the array API standard
-(https://data-apis.org/array-api), so that the same lines run on NumPy's arrays and on torch's,
-wherever those lie. Arrays of two libraries do not mix.
+(https://data-apis.org/array-api), so that the same lines run on NumPy's arrays and on those of
+other libraries, wherever they lie. Arrays of two libraries do not mix.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import array_api_compat
 import array_api_compat.numpy
@@ -22,7 +23,7 @@ Fields = dict[str, Array]
 """Arrays by variable name: profiles (level, column), scalars (column,); level 0 at the top."""
 
 
-def namespace(*arrays: Array) -> ModuleType:
+def namespace(*arrays: NDArray[Any]) -> ModuleType:
     """The functions of the library that made the arrays, by the names of the array API standard.
 
     Raises:

@@ -19,7 +19,8 @@ from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 GRID = toy_grid()
 OPTIONS = (
     CouplerOptions(),
-    CouplerOptions(ramp_factor=0.5, partial_variables=("ptend_t", "cam_out_PRECC"), ocean_only=True),
+    CouplerOptions(ramp_factor=0.5, partial_variables=("ptend_t", "cam_out_PRECC")),
+    CouplerOptions(ramp_factor=0.5, ocean_only=True),
     CouplerOptions(mixing="confidence", mixing_low=0.9, mixing_high=1.1),
 )
 

@@ -244,7 +244,7 @@ def couple(
     return Coupled(tendencies, surface, corrections, share)
 
 
-def _limit_surface(surface: Fields, cosine: Array, counts: dict[str, int]) -> Fields:
+def _limit_surface(surface: Fields, cosine: Array, counts: Counts) -> Fields:
     """Floor the scalars at 0; no shortwave where the sun is at or below the horizon."""
     night = as_array(cosine) <= 0.0
     xp = namespace(night)
@@ -274,7 +274,7 @@ def _dry(
     inputs: Fields,
     above: NDArray[np.bool_],
     dt: float,
-    counts: dict[str, int],
+    counts: Counts,
 ) -> Fields:
     """At and above the tropopause: no vapour tendency, all cloud removed."""
     xp = namespace(above)
