@@ -205,8 +205,8 @@ def test_fast_radiation_closes_energy_and_is_near_to_the_whole(some_columns):
     night = np.asarray(some_columns.cos_zenith) <= 0.0
     assert (np.asarray(fast.shortwave_absorbed)[:, night] == 0.0).all()
     found = reduced.errors(fast, whole, some_columns)
-    assert found["longwave_out"]["rmse"] < 8.0
-    assert found["surface_shortwave_down"]["rmse"] < 25.0
+    assert found.fluxes["longwave_out"].rmse < 8.0
+    assert found.fluxes["surface_shortwave_down"].rmse < 25.0
 
 
 def test_unresolved_wind_grows_with_the_cell_and_towards_the_storm_tracks(coordinates):

@@ -11,12 +11,16 @@ stepped the run loop acts on all of them.
 from __future__ import annotations
 
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError
 from climsim.hosts.base import HostFactory, Options, SteppedHost
 from climsim.hosts.batch import BatchRunner
 from climsim.plugins import is_reference
 from climsim.registry import Registry
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Host = HostFactory | BatchRunner
 """What makes a host that is stepped, or runs one in batch."""
@@ -67,7 +71,7 @@ def batch_runner(name: str) -> BatchRunner | None:
     return host if isinstance(host, BatchRunner) else None
 
 
-def require_taken(name: str, config: object) -> None:
+def require_taken(name: str, config: DataclassInstance) -> None:
     """Refuse a configuration with a key that its host would silently drop.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import cftime
 
@@ -29,7 +29,7 @@ __all__ = [
     "declaration_of",
     "require_fit",
 ]
-Options: TypeAlias = Mapping[str, Any]
+Options: TypeAlias = Mapping[str, object]
 """Settings of a host, by key."""
 
 

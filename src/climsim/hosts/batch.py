@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from climsim.errors import ClimSimError
 from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
 from climsim.stepping import Progress
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class RunKeys:
     taken: frozenset[str]
     refused: Mapping[str, str]
 
-    def require(self, config: object, host: str) -> None:
+    def require(self, config: DataclassInstance, host: str) -> None:
         """Refuse a configuration that sets what the host does not act on.
 
         Args:
@@ -43,7 +46,7 @@ class RunKeys:
             )
 
 
-def leaf_keys(config: Any, prefix: str = "") -> dict[str, tuple[object, object]]:
+def leaf_keys(config: DataclassInstance, prefix: str = "") -> dict[str, tuple[object, object]]:
     """Value and default of every key of a configuration, nested ones by dotted name.
 
     Args:
@@ -53,7 +56,7 @@ def leaf_keys(config: Any, prefix: str = "") -> dict[str, tuple[object, object]]
     found: dict[str, tuple[object, object]] = {}
     for key in fields(config):
         value, name = getattr(config, key.name), f"{prefix}{key.name}"
-        if is_dataclass(value):
+        if is_dataclass(value) and not isinstance(value, type):
             found |= leaf_keys(value, f"{name}.")
         else:
             made = None if key.default_factory is MISSING else key.default_factory()

@@ -91,7 +91,7 @@ class CollectConfig:
     first_year: int = 1001
     seed: int = 0
     host: str = "gcm"
-    host_options: dict[str, Any] = field(default_factory=dict)
+    host_options: dict[str, object] = field(default_factory=dict)
     device: str = "auto"
     threads: int = 0
     coupler: CouplerOptions = field(default_factory=CouplerOptions)

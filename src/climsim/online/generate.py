@@ -54,7 +54,7 @@ class GenerateConfig:
     raw: Path
     days: float
     host: str = "gcm"
-    host_options: dict[str, Any] = field(default_factory=dict)
+    host_options: dict[str, object] = field(default_factory=dict)
     start: Path | None = None
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ class RunConfig:
     folder: Path
     days: float
     host: str = "gcm"
-    host_options: dict[str, Any] = field(default_factory=dict)
+    host_options: dict[str, object] = field(default_factory=dict)
     model: Path | None = None
     device: str = "auto"
     threads: int = 0

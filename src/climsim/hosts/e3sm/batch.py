@@ -16,7 +16,7 @@ from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.case import create_case, dry_run, require_same_case, submit_case
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.executables import with_shared_executables
-from climsim.hosts.e3sm.keys import RUN_KEYS, case_config
+from climsim.hosts.e3sm.keys import RUN_KEYS, call_options, case_config
 from climsim.hosts.e3sm.waiting import wait_for
 from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
@@ -45,17 +45,15 @@ class E3smRunner:
         from its last restart; the history of one that is complete or unstable is collected.
 
         Args:
-            config: of the run; `host_options` holds keys of `E3smConfig`, and ``dry_run``;
-                ``build_only`` to create and build without submitting; ``wait`` to stay until the
-                case ends, ``poll_minutes`` between two looks at it, and ``resubmissions`` of a
-                job that failed before giving up.
+            config: of the run; `host_options` holds keys of `E3smConfig` and of `CallOptions`.
             progress: called with (stages done, stages in all).
 
         Returns:
             The record, also in ``record.json``. A dry run only logs the commands.
         """
         case = case_config(config)
-        if config.host_options.get("dry_run", False):
+        options = call_options(config)
+        if options.dry_run:
             commands = dry_run(case)
             for command in commands:
                 _log.info("%s", command)
@@ -71,13 +69,12 @@ class E3smRunner:
                 progress(round(state.days), max(1, round(logs.days_wanted(case))))
             return record
 
-        options = config.host_options
-        if options.get("build_only", False):
-            return report(_built(case, bool(options.get("wait", False))))
-        if not options.get("wait", False):
+        if options.build_only:
+            return report(_built(case, options.wait))
+        if not options.wait:
             return report(advance(case))
-        poll, tries = 60 * options.get("poll_minutes", 10.0), options.get("resubmissions", 3)
-        return report(wait_for(case, advance, report, poll, tries))
+        poll_seconds = 60 * options.poll_minutes
+        return report(wait_for(case, advance, report, poll_seconds, options.resubmissions))
 
     def run_members(self, configs: Sequence[RunConfig]) -> list[RunRecord]:
         """Bring the case of each run one stage further; those of a kind share one executable.

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -25,8 +24,9 @@ _log = logging.getLogger(__name__)
 CREATE, SUBMIT, NAMELIST, ABOUT = "create_case.sh", "submit_case.sh", "user_nl_eam", CASE_NOTE
 BUILT = "built"
 _OF_A_JOB = (
-    "queue", "account", "months_per_job", "minutes_per_month", "executable", "mail", "mail_types",
-)  # fmt: skip
+    *("queue", "account", "mail", "mail_types"),
+    *("months_per_job", "minutes_per_month", "executable"),
+)
 """Settings that may change from one job of a case to the next."""
 _COMMAND = re.compile(r"^\s*(\./\S+|\S*/create_newcase)\s")
 
@@ -34,15 +34,19 @@ _COMMAND = re.compile(r"^\s*(\./\S+|\S*/create_newcase)\s")
 def _render(name: str, config: E3smConfig) -> str:
     text = resources.files(__package__).joinpath(f"{name}.j2").read_text()
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False, finalize=_quoted,
-    )  # fmt: skip
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+        finalize=_quoted,
+    )
     template = environment.from_string(text)
     definitions = " ".join(f"-D{name}" for name in config.definitions)
     return template.render(c=config, definitions=definitions)
 
 
-def _quoted(value: Any) -> str:
+def _quoted(value: object) -> str:
     """What a template puts into a script: one word of the shell, whatever is in it."""
     return shlex.quote(str(value))
 
@@ -182,8 +186,10 @@ def _execute(folder: Path, script: str, *arguments: str) -> None:
     with log.open("a") as stream:
         result = subprocess.run(
             ["bash", str(folder / script), *arguments],
-            stdout=stream, stderr=subprocess.STDOUT, check=False,
-        )  # fmt: skip
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
     if result.returncode:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1] if lines else "no output"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from climsim.constants import STEPS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.hosts.settings import GROUP
 from climsim.names import check_name
 from climsim.runs.coupling import CouplerOptions
 from climsim.runs.streams import STREAMS
@@ -21,13 +22,19 @@ _OCEAN_ONLY = "MMF_NN_EMULATOR_OCN_ONLY"
 """Macro of a build that takes the surface scalars from the network over open ocean alone."""
 COMBINATIONS = ("v2", "v2_conf", "v6")
 RUN_TYPES = ("branch", "hybrid", "startup")
-_PATHS = (
-    "folder", "source", "model", "reference_folder", "executable", "ftorch", "source_mods",
-)  # fmt: skip
+OF_THE_RUN = {
+    **{key: key for key in ("case", "folder", "model", "streams", "hourly_fields", "coupler")},
+    **{key: key for key in ("days", "restart_days")},
+    "seed": "perturbation_seed",
+    "cuda": "device",
+}
+"""Settings of a case that keys of the run decide, and those keys."""
+_PATHS = ("folder", "source", "model", "reference_folder", "executable", "ftorch", "source_mods")
 _COUNTS = (
-    "months", "days", "months_per_job", "tasks", "threads", "tasks_per_node", "steps_per_day",
-    "restart_days", "hourly_samples",
-)  # fmt: skip
+    *("months", "months_per_job", "hourly_samples", "steps_per_day"),
+    *("tasks", "threads", "tasks_per_node"),
+)
+_COUNTS_OF_THE_RUN = ("days", "restart_days")
 GPU_LAYOUT = {"tasks": 8, "threads": 8, "tasks_per_node": 4}
 """Process layout of the published cases on GPU nodes: two nodes of four tasks."""
 CPU_LAYOUT = {"tasks": 64, "threads": 1, "tasks_per_node": 64}
@@ -54,6 +61,11 @@ _LIST_PATTERNS = {
 _DAYS_PER_MONTH = 365.0 / 12.0
 _UNFIT = re.compile(r"[^\w@%+=:./~^-]")
 """What CIME, whose own scripts do not quote paths, would take for more than a path."""
+
+
+def user_key(name: str) -> str:
+    """The key of a run that a user sets a setting of a case by."""
+    return OF_THE_RUN.get(name, f"{GROUP}.{name}")
 
 
 @dataclass(frozen=True)
@@ -173,57 +185,60 @@ class E3smConfig:
         for name, count in layout.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, count)
-        check = Checks(self, "e3sm")
+        check = Checks(self, GROUP)
         check.one_of(CPP_DEFINITIONS, "purpose")
         check.one_of(COMBINATIONS, "combination")
         check.one_of(RUN_TYPES, "run_type")
-        check.each_of(STREAMS, "streams")
         check.whole(*_COUNTS, least=1)
+        of_the_run = Checks(self)
+        of_the_run.each_of(STREAMS, "streams")
+        of_the_run.whole(*_COUNTS_OF_THE_RUN, least=1)
         self._check_what_belongs_together()
 
     def _check_texts(self) -> None:
         """Refuse what would be more than one value in the scripts of CIME."""
-        check_name(self.case, "e3sm.case")
-        check_name(self.reference_case, "e3sm.reference_case")
+        check_name(self.case, "case")
+        check_name(self.reference_case, f"{GROUP}.reference_case")
         for key, (pattern, words) in _PATTERNS.items():
             value = getattr(self, key)
-            require(f"e3sm.{key}", value, bool(pattern.fullmatch(str(value))), words)
+            require(user_key(key), value, bool(pattern.fullmatch(str(value))), words)
         for key, (pattern, words) in _LIST_PATTERNS.items():
             for value in getattr(self, key) or ():
-                require(f"e3sm.{key}", value, bool(pattern.fullmatch(str(value))), words)
+                require(user_key(key), value, bool(pattern.fullmatch(str(value))), words)
         paths = [(key, getattr(self, key)) for key in _PATHS]
         for key, path in (*paths, *(("case_files", path) for path in self.case_files)):
             unfit = _UNFIT.search(str(path))
             if unfit:
                 raise ClimSimError(
-                    f"e3sm.{key}: expected a path that E3SM's own scripts can take, found "
+                    f"{user_key(key)}: expected a path that E3SM's own scripts can take, found "
                     f"{unfit[0]!r} in {str(path)!r}: choose or link another folder"
                 )
 
     def _check_what_belongs_together(self) -> None:
         if self.purpose == HYBRID and self.model is None:
-            raise ClimSimError("e3sm.model: a hybrid case needs an exported model")
+            raise ClimSimError("model: a hybrid case needs an exported model")
         if self.run_type != "startup" and self.reference_folder is None:
             raise ClimSimError(
-                f"e3sm.reference_folder: a {self.run_type} run needs the folder of the restart"
+                f"{GROUP}.reference_folder: a {self.run_type} run needs the folder of the restart"
             )
         if self.perturbation and self.run_type == "branch":
             raise ClimSimError(
-                "e3sm.perturbation: a branch run repeats its restart exactly: set run_type=hybrid"
+                f"{GROUP}.perturbation: a branch run repeats its restart exactly: set "
+                f"{GROUP}.run_type=hybrid"
             )
         if self.seed is not None and not self.perturbation:
             raise ClimSimError(
-                "e3sm.perturbation: expected an amplitude > 0 beside a perturbation seed, found 0: "
-                "set host_options.perturbation and run_type=hybrid"
+                f"{GROUP}.perturbation: expected an amplitude > 0 beside a perturbation seed, "
+                "found 0: set it and host_options.run_type=hybrid"
             )
         if self.seed is not None and self.seed < 1:
             raise ClimSimError(
-                f"e3sm.seed: expected 1 or more, found {self.seed}: E3SM takes 0 for no seed, and "
-                "every member would get the same noise"
+                f"perturbation_seed: expected 1 or more, found {self.seed}: E3SM takes 0 for no "
+                "seed, and every member would get the same noise"
             )
         if self.coupler.watch_physics and not self.coupler.blends:
             raise ClimSimError(
-                "e3sm.coupler.watch_physics: E3SM runs its physics beside the network only under "
+                "coupler.watch_physics: E3SM runs its physics beside the network only under "
                 "partial coupling: use ramp_factor or partial_variables"
             )
 

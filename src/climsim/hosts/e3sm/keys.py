@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from climsim.constants import MEAN_TEMPERATURE
 from climsim.errors import ClimSimError
 from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
-from climsim.hosts.e3sm.config import HYBRID, MMF, E3smConfig
+from climsim.hosts.e3sm.config import HYBRID, MMF, OF_THE_RUN, E3smConfig
+from climsim.hosts.settings import build_settings
 from climsim.runs.config import RunConfig
 
-_OWN_KEYS = ("dry_run", "build_only", "wait", "poll_minutes", "resubmissions")
-OF_THE_RUN = {
-    "case": "case", "folder": "folder", "model": "model", "streams": "streams",
-    "hourly_fields": "hourly_fields", "coupler": "coupler", "days": "days", "cuda": "device",
-    "restart_days": "restart_days", "seed": "perturbation_seed",
-}  # fmt: skip
-"""Settings of a case that keys of the run decide."""
 _HALF_A_MONTH = 16.0
+_COUPLING = (
+    *("spinup_steps", "strato_water", "partial_variables", "ocean_only", "watch_physics"),
+    *("ramp", "ramp_factor", "ramp_linear_steps", "ramp_step_1steps", "ramp_step_0steps"),
+)
+_OF_THE_RUN = (
+    *("case", "folder", "days", "host", "host_options", "model", "device", "streams"),
+    *("perturbation_seed", "perturbation_amplitude", "hourly_fields", "restart_days"),
+)
+_OF_AN_ENSEMBLE = ("models", "seeds")
 RUN_KEYS = RunKeys(
-    taken=frozenset(
-        {
-            "case", "folder", "days", "host", "host_options", "model", "device",
-            "perturbation_seed", "perturbation_amplitude", "streams", "hourly_fields",
-            "restart_days", "coupler.spinup_steps", "coupler.strato_water",
-            "coupler.partial_variables", "coupler.ocean_only", "coupler.ramp",
-            "coupler.ramp_factor", "coupler.ramp_linear_steps", "coupler.ramp_step_1steps",
-            "coupler.ramp_step_0steps", "coupler.watch_physics", "models", "seeds",
-        }
-    ),
+    taken=frozenset((*_OF_THE_RUN, *_OF_AN_ENSEMBLE, *(f"coupler.{name}" for name in _COUPLING))),
     refused={
         "threads": "host_options.threads is the number of OpenMP threads of a task",
         "start": "E3SM starts from host_options.reference_case, reference_date and "
@@ -39,14 +33,45 @@ RUN_KEYS = RunKeys(
         "coupler.positivity": "E3SM always keeps water and energy positive",
         "coupler.top_levels": "E3SM fixes it in its code",
         **dict.fromkeys(
-            ("coupler.mixing", "coupler.mixing_low", "coupler.mixing_high",
-             "coupler.mixing_statistics"),
+            (f"coupler.mixing{part}" for part in ("", "_low", "_high", "_statistics")),
             "E3SM couples all columns alike",
         ),
         "parallel": "the jobs of all members are submitted, and the queue decides",
     },
-)  # fmt: skip
+)
 """Keys of a run that E3SM acts on."""
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """Options of the host that say what one call does, and are no part of the case.
+
+    Attributes:
+        dry_run: only show the commands.
+        build_only: create and build the case without submitting it.
+        wait: stay until the case ends.
+        poll_minutes: between two looks at a case that is waited for [min].
+        resubmissions: of a job that failed before giving up.
+    """
+
+    dry_run: bool = False
+    build_only: bool = False
+    wait: bool = False
+    poll_minutes: float = 10.0
+    resubmissions: int = 3
+
+
+_OWN_KEYS = tuple(key.name for key in fields(CallOptions))
+
+
+def call_options(config: RunConfig) -> CallOptions:
+    """What a call of a run does.
+
+    Raises:
+        ClimSimError: naming an option of the wrong type.
+    """
+    given = {key: value for key, value in config.host_options.items() if key in _OWN_KEYS}
+    return build_settings(CallOptions, given)
 
 
 def case_config(config: RunConfig) -> E3smConfig:
@@ -66,12 +91,16 @@ def case_config(config: RunConfig) -> E3smConfig:
         options["restart_days"] = _whole(config.restart_days, "restart_days")
     if "months" not in options:
         options["days"] = _whole(config.days, "days")
-    values: dict[str, Any] = {
-        "case": config.case, "folder": config.folder, "model": config.model,
-        "streams": config.streams, "hourly_fields": config.hourly_fields,
-        "coupler": config.coupler, "cuda": config.device != "cpu", **options,
-    }  # fmt: skip
-    case = E3smConfig(**values)
+    of_the_run = {
+        "case": config.case,
+        "folder": config.folder,
+        "model": config.model,
+        "streams": config.streams,
+        "hourly_fields": config.hourly_fields,
+        "coupler": config.coupler,
+        "cuda": config.device != "cpu",
+    }
+    case = build_settings(E3smConfig, {**of_the_run, **options})
     wanted = logs.days_wanted(case)
     if abs(wanted - config.days) > _HALF_A_MONTH:
         raise ClimSimError(
@@ -81,7 +110,7 @@ def case_config(config: RunConfig) -> E3smConfig:
     return case
 
 
-def _options(config: RunConfig) -> dict[str, Any]:
+def _options(config: RunConfig) -> dict[str, object]:
     """Settings of the case that were given for this host.
 
     Raises:
@@ -109,7 +138,7 @@ def _whole(days: float, key: str) -> int:
     return round(days)
 
 
-def _perturbation(config: RunConfig, given: float) -> float:
+def _perturbation(config: RunConfig, given: object) -> object:
     """E3SM's ``pertlim``: the option of the host, else from the amplitude of the run.
 
     E3SM multiplies the temperature by 1 + x, x uniform between -p and p, whose standard deviation
@@ -119,7 +148,7 @@ def _perturbation(config: RunConfig, given: float) -> float:
     if given and own:
         raise ClimSimError(
             f"perturbation_amplitude={config.perturbation_amplitude:g}: given together with "
-            f"host_options.perturbation={given:g}: keep one of the two"
+            f"host_options.perturbation={given}: keep one of the two"
         )
     return given or math.sqrt(3.0) * config.perturbation_amplitude / MEAN_TEMPERATURE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Sequence
 
 import f90nml
 
@@ -12,11 +12,14 @@ from climsim.hosts.e3sm.config import HYBRID, E3smConfig
 from climsim.interfaces import V2, V6
 from climsim.variables import OUTPUTS, TARGETS
 
+Value = bool | int | float | str
+Group = dict[str, Value | Sequence[Value]]
+"""A group of a namelist: values and lists by name."""
 HISTORY_FIELDS = (
-    "PRECT", "PRECC", "FLUT", "CLOUD", "CLDTOT", "CLDLOW", "CLDMED", "CLDHGH", "LWCF", "SWCF",
-    "LHFLX", "SHFLX", "TMQ", "U850", "T850", "Z850", "U500", "T500", "Z500", "T", "Q", "U", "V",
-    "PS", "CLDICE", "CLDLIQ", "DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS",
-)  # fmt: skip
+    *("PRECT", "PRECC", "FLUT", "CLOUD", "CLDTOT", "CLDLOW", "CLDMED", "CLDHGH", "LWCF", "SWCF"),
+    *("LHFLX", "SHFLX", "TMQ", "U850", "T850", "Z850", "U500", "T500", "Z500", "T", "Q", "U", "V"),
+    *("PS", "CLDICE", "CLDLIQ", "DTPHYS", "DQ1PHYS", "DQ2PHYS", "DQ3PHYS", "DUPHYS"),
+)
 """Fields of every stream, as in the published namelist."""
 CONFIDENCE_FIELDS = ("DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF")
 """Further fields under a model with a confidence head."""
@@ -37,7 +40,7 @@ def _output_length(combination: str) -> int:
     return size + TARGETS.size() if combination.endswith("_conf") else size
 
 
-def emulator_group(config: E3smConfig) -> dict[str, Any]:
+def emulator_group(config: E3smConfig) -> Group:
     """The group ``mmf_nn_emulator_nl``: the model and the rules of its coupling.
 
     E3SM ramps only under partial coupling, and runs its physics only there, which coupling over
@@ -65,26 +68,26 @@ def emulator_group(config: E3smConfig) -> dict[str, Any]:
     }
 
 
-def perturbation_group(config: E3smConfig) -> dict[str, Any]:
+def perturbation_group(config: E3smConfig) -> Group:
     """Noise on the start temperature, by seed where one is given; of the group ``cam_inparm``.
 
     Source: E3SM, ``components/eam/src/control/runtime_opts.F90`` and
     ``dynamics/se/inidat.F90``: T (1 + x), x uniform between -pertlim and pertlim; the generator
     is seeded with the number of the element, exclusive-or ``seed_custom`` where that is above 0.
     """
-    group: dict[str, Any] = {"pertlim": config.perturbation}
+    group: Group = {"pertlim": config.perturbation}
     if config.seed is not None:
         # E3SM's own generator: the noise of a seed is the same on every machine and compiler.
         group |= {"new_random": True, "seed_custom": config.seed, "seed_clock": False}
     return group
 
 
-def history_group(config: E3smConfig) -> dict[str, Any]:
+def history_group(config: E3smConfig) -> Group:
     """The group ``cam_history_nl``: fields, averaging and files of the streams."""
     full = [*HISTORY_FIELDS, *SURFACE_FIELDS]
     if config.purpose == HYBRID and config.combination.endswith("_conf"):
         full += CONFIDENCE_FIELDS
-    group: dict[str, Any] = {}
+    group: Group = {}
     for number, stream in enumerate(config.streams, start=1):
         chosen = config.hourly_fields if stream == "h2" else ()
         group[f"fincl{number}"] = list(chosen) or full
@@ -96,7 +99,7 @@ def history_group(config: E3smConfig) -> dict[str, Any]:
 
 def namelists(config: E3smConfig) -> f90nml.Namelist:
     """Every group of ``user_nl_eam``."""
-    groups: dict[str, Any] = {
+    groups: dict[str, Group] = {
         "phys_ctl_nl": {"state_debug_checks": config.debug_checks},
         "radiation": {"do_aerosol_rad": False},
     }

@@ -17,12 +17,13 @@ def build_host(options: Options) -> GcmHost:
     # Here, not above: planning a run needs none of jax.
     from climsim.hosts.gcm.config import GcmConfig
     from climsim.hosts.gcm.host import GcmHost
+    from climsim.hosts.settings import build_settings
 
     known = [field.name for field in fields(GcmConfig)]
     for key in options:
         if key not in known:
             raise unknown_name("host option", str(key), known)
-    return GcmHost(GcmConfig(**options))
+    return GcmHost(build_settings(GcmConfig, options))
 
 
 HOST: Final[HostFactory] = build_host

@@ -11,11 +11,16 @@ import os
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from climsim.errors import ClimSimError
+
+if TYPE_CHECKING:
+    from dinosaur.coordinate_systems import CoordinateSystem
+    from jcm.forcing import ForcingData, TimeSeries
+    from jcm.terrain import TerrainData
 
 DAYS_IN_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LAND_MASK_THRESHOLD = 0.1
@@ -201,7 +206,7 @@ def load_boundary_data(
     return data
 
 
-def forcing_data(data: BoundaryData) -> Any:
+def forcing_data(data: BoundaryData) -> ForcingData:
     """jcm's `ForcingData` with a daily climatology that repeats every year."""
     import jax.numpy as jnp
     from jcm.forcing import WRAP_YEAR, ForcingData, make_time_series
@@ -210,7 +215,7 @@ def forcing_data(data: BoundaryData) -> Any:
     days = np.arange("2001-01-01", "2002-01-01", dtype="datetime64[D]").astype("datetime64[s]")
     months = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[s]")
 
-    def daily(values: np.ndarray) -> Any:
+    def daily(values: np.ndarray) -> TimeSeries:
         return make_time_series(jnp.asarray(daily_table(values)), days, align_mode=WRAP_YEAR)
 
     count, levels = data.ozone.shape[:2]
@@ -231,7 +236,7 @@ def forcing_data(data: BoundaryData) -> Any:
     )
 
 
-def terrain_data(data: BoundaryData, coordinates: Any) -> Any:
+def terrain_data(data: BoundaryData, coordinates: CoordinateSystem) -> TerrainData:
     """jcm's `TerrainData` on the given dinosaur coordinates."""
     import jax.numpy as jnp
     from jcm.terrain import TerrainData

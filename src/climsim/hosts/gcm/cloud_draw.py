@@ -5,8 +5,6 @@ Source: overlap maximum-random (Geleyn and Hollingsworth 1979) sampled as in jcm
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +32,7 @@ def stratified_numbers(points: int, levels: int, seed: int = _SEED) -> np.ndarra
     return numbers.reshape(levels, points).astype(np.float32)
 
 
-def cloudy_points(cover: Any, numbers: Any) -> Any:
+def cloudy_points(cover: jax.Array, numbers: np.ndarray) -> jax.Array:
     """Whether each spectral point sees cloud, (level, point, column).
 
     Maximum overlap of neighbouring cloudy layers, random overlap across a clear one: from the
@@ -44,13 +42,13 @@ def cloudy_points(cover: Any, numbers: Any) -> Any:
         cover: (level, column) [1].
         numbers: (level, point) in (0, 1).
     """
-    numbers = jnp.asarray(numbers)[:, :, None]
+    drawn_numbers = jnp.asarray(numbers)[:, :, None]
 
-    def step(rank: Any, level: tuple[Any, Any]) -> tuple[Any, Any]:
+    def step(rank: jax.Array, level: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         drawn, below = level
         rank = jnp.where(rank < below, rank, below + drawn * (1.0 - below))
         return rank, rank
 
-    lowest = jnp.broadcast_to(numbers[-1], (numbers.shape[1], cover.shape[1]))
-    _, above = jax.lax.scan(step, lowest, (numbers[:-1], cover[1:]), reverse=True)
+    lowest = jnp.broadcast_to(drawn_numbers[-1], (numbers.shape[1], cover.shape[1]))
+    _, above = jax.lax.scan(step, lowest, (drawn_numbers[:-1], cover[1:]), reverse=True)
     return jnp.concatenate([above, lowest[None]]) < cover[:, None, :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,13 @@ from jcm.physics.radiation.radiation_types import (
     lagged_convection_type,
     liquid_inhomogeneity,
 )
+
+if TYPE_CHECKING:
+    from jcm.forcing import ForcingData
+    from jcm.physics_interface import PhysicsState
+    from jcm.terrain import TerrainData
+
+from climsim.hosts.gcm.state import Diagnostics
 
 MICRON = 1.0e-6
 
@@ -58,28 +65,28 @@ class RadiationColumns:
         nitrous_oxide: (column,) [mol/mol].
     """
 
-    temperature: Any
-    humidity: Any
-    ozone: Any
-    methane: Any
-    pressure: Any
-    interfaces: Any
-    cover: Any
-    liquid_path: Any
-    ice_path: Any
-    liquid_radius: Any
-    ice_radius: Any
-    aerosol_depth: Any
-    aerosol_albedo: Any
-    aerosol_asymmetry: Any
-    surface_temperature: Any
-    albedo_visible: Any
-    albedo_near_infrared: Any
-    emissivity: Any
-    cos_zenith: Any
-    irradiance: Any
-    carbon_dioxide: Any
-    nitrous_oxide: Any
+    temperature: jax.Array
+    humidity: jax.Array
+    ozone: jax.Array
+    methane: jax.Array
+    pressure: jax.Array
+    interfaces: jax.Array
+    cover: jax.Array
+    liquid_path: jax.Array
+    ice_path: jax.Array
+    liquid_radius: jax.Array
+    ice_radius: jax.Array
+    aerosol_depth: jax.Array
+    aerosol_albedo: jax.Array
+    aerosol_asymmetry: jax.Array
+    surface_temperature: jax.Array
+    albedo_visible: jax.Array
+    albedo_near_infrared: jax.Array
+    emissivity: jax.Array
+    cos_zenith: jax.Array
+    irradiance: jax.Array
+    carbon_dioxide: jax.Array
+    nitrous_oxide: jax.Array
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields by name, as numpy arrays."""
@@ -109,19 +116,19 @@ class RadiationFluxes:
         diffuse_near_infrared: (column,).
     """
 
-    shortwave_absorbed: Any
-    longwave_absorbed: Any
-    shortwave_in: Any
-    shortwave_out: Any
-    longwave_out: Any
-    surface_shortwave_down: Any
-    surface_shortwave_up: Any
-    surface_longwave_down: Any
-    surface_longwave_up: Any
-    direct_visible: Any
-    direct_near_infrared: Any
-    diffuse_visible: Any
-    diffuse_near_infrared: Any
+    shortwave_absorbed: jax.Array
+    longwave_absorbed: jax.Array
+    shortwave_in: jax.Array
+    shortwave_out: jax.Array
+    longwave_out: jax.Array
+    surface_shortwave_down: jax.Array
+    surface_shortwave_up: jax.Array
+    surface_longwave_down: jax.Array
+    surface_longwave_up: jax.Array
+    direct_visible: jax.Array
+    direct_near_infrared: jax.Array
+    diffuse_visible: jax.Array
+    diffuse_near_infrared: jax.Array
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields by name, as numpy arrays."""
@@ -129,13 +136,14 @@ class RadiationFluxes:
 
 
 def gather_columns(
-    state: Any,
-    diagnostics: dict[str, Any],
-    forcing: Any,
-    terrain: Any,
+    state: PhysicsState,
+    diagnostics: Diagnostics,
+    forcing: ForcingData,
+    terrain: TerrainData,
+    *,
     parameters: RadiationParameters,
-    cos_zenith: Any,
-) -> tuple[RadiationColumns, tuple[Any, Any]]:
+    cos_zenith: jax.Array,
+) -> tuple[RadiationColumns, tuple[jax.Array, jax.Array]]:
     """Columns of the coming radiation step, and the effective radii [um] of its clouds.
 
     Condensate and cover are those that jcm hands to RRTMGP; the factors of inhomogeneity scale
@@ -144,13 +152,20 @@ def gather_columns(
     levels, columns = state.temperature.shape
     liquid, ice, cover = radiation_cloud_fields(state, diagnostics)
     radii = radiation_effective_radii(
-        state, diagnostics, forcing, terrain, liquid, ice, cover, parameters.cld_frac_min
+        state,
+        diagnostics,
+        forcing,
+        terrain,
+        cloud_water=liquid,
+        cloud_ice=ice,
+        cloud_fraction=cover,
+        cld_frac_min=parameters.cld_frac_min,
     )
     interfaces = diagnostics["pressure_half"].reshape(levels + 1, columns)
     mass = jnp.diff(interfaces, axis=0) / jcm_constants.grav
     shallow = liquid_inhomogeneity(lagged_convection_type(diagnostics, columns), parameters)
 
-    def path(condensate: Any, factor: Any) -> Any:
+    def path(condensate: jax.Array, factor: jax.Array) -> jax.Array:
         inside = in_cloud_condensate(condensate, cover, eps=parameters.cld_frac_min)
         return resolvable_path(inside * mass * factor)
 
@@ -186,7 +201,7 @@ def gather_columns(
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), seen), radii
 
 
-def heating(absorbed: Any, interfaces: Any) -> Any:
+def heating(absorbed: jax.Array, interfaces: jax.Array) -> jax.Array:
     """Heating of the layers by what they absorb, `g / c_p  absorbed / dp` [K/s].
 
     Args:

@@ -1,9 +1,11 @@
-"""Where compiled programs are kept between processes."""
+"""What the embedded model needs of a machine: packages, a device, a cache of programs."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -48,6 +50,21 @@ def enable_compilation_cache(folder: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@contextlib.contextmanager
+def needs_rrtmgp() -> Iterator[None]:
+    """Import inside what needs RRTMGP; jcm's ECHAM physics does, whatever its radiation.
+
+    Raises:
+        ClimSimError: if the package jax-rrtmgp is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ClimSimError(
+            "embedded model: expected the package jax-rrtmgp, found none: pip install jax-rrtmgp"
+        ) from error
 
 
 def limit_threads() -> None:

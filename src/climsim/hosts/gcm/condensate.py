@@ -9,11 +9,15 @@ vertical mass fluxes from continuity in the hybrid coordinate.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from climsim.constants import REFERENCE_PRESSURE
+
+if TYPE_CHECKING:
+    import jax
+    from dinosaur.coordinate_systems import CoordinateSystem
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class CellGeometry:
     delta_b: np.ndarray
 
 
-def cell_geometry(coordinates: Any) -> CellGeometry:
+def cell_geometry(coordinates: CoordinateSystem) -> CellGeometry:
     """Geometry of dinosaur's coordinate system: cell areas are the Gaussian weights."""
     horizontal, vertical = coordinates.horizontal, coordinates.vertical
     radius = float(horizontal.radius)
@@ -57,20 +61,22 @@ def cell_geometry(coordinates: Any) -> CellGeometry:
     )
 
 
-def layer_thickness(geometry: CellGeometry, surface_pressure: Any) -> Any:
+def layer_thickness(geometry: CellGeometry, surface_pressure: jax.Array) -> jax.Array:
     """Pressure thickness of the layers, (level, lon, lat) [Pa]."""
-    a = geometry.delta_a.astype(np.float32)[:, None, None]
-    b = geometry.delta_b.astype(np.float32)[:, None, None]
+    import jax.numpy as jnp
+
+    a = jnp.asarray(geometry.delta_a, jnp.float32)[:, None, None]
+    b = jnp.asarray(geometry.delta_b, jnp.float32)[:, None, None]
     return a + b * surface_pressure
 
 
 def transport(
-    tracers: dict[str, Any],
-    wind: tuple[Any, Any],
-    normalized_surface_pressure: tuple[Any, Any],
+    tracers: dict[str, jax.Array],
+    wind: tuple[jax.Array, jax.Array],
+    normalized_surface_pressure: tuple[jax.Array, jax.Array],
     geometry: CellGeometry,
     time_step: float,
-) -> dict[str, Any]:
+) -> dict[str, jax.Array]:
     """Move mixing ratios over one step.
 
     Args:
@@ -92,13 +98,13 @@ def transport(
     area = jnp.asarray(geometry.area, jnp.float32)
     delta_b = jnp.asarray(geometry.delta_b, jnp.float32)[:, None, None]
 
-    def to_face(values: Any, axis: int) -> Any:
+    def to_face(values: jax.Array, axis: int) -> jax.Array:
         return 0.5 * (values + jnp.roll(values, -1, axis))
 
     mass_east = to_face(u, 1) * to_face(before, 1) * jnp.asarray(geometry.east_face, jnp.float32)
     mass_north = to_face(v, 2) * to_face(before, 2) * jnp.asarray(geometry.north_face, jnp.float32)
 
-    def outflow(east: Any, north: Any) -> Any:
+    def outflow(east: jax.Array, north: jax.Array) -> jax.Array:
         return (east - jnp.roll(east, 1, 1) + north - jnp.roll(north, 1, 2)) / area
 
     divergence = outflow(mass_east, mass_north)
@@ -107,10 +113,10 @@ def transport(
     down = jnp.cumsum(-divergence - delta_b * pressure_tendency, axis=0)
     new_mass = before + time_step * delta_b * pressure_tendency
 
-    def donor(flux: Any, values: Any, following: Any) -> Any:
+    def donor(flux: jax.Array, values: jax.Array, following: jax.Array) -> jax.Array:
         return jnp.maximum(flux, 0.0) * values + jnp.minimum(flux, 0.0) * following
 
-    def move(values: Any) -> Any:
+    def move(values: jax.Array) -> jax.Array:
         east = donor(mass_east, values, jnp.roll(values, -1, 1))
         north = donor(mass_north, values, jnp.roll(values, -1, 2))
         below = jnp.concatenate([values[1:], values[-1:]])

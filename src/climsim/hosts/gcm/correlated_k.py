@@ -13,19 +13,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from climsim.errors import ClimSimError
 from climsim.hosts.gcm.cloud_draw import cloudy_points, stratified_numbers
-from climsim.hosts.gcm.columns import MICRON, RadiationColumns, RadiationFluxes
+from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes
+from climsim.hosts.gcm.compilation import needs_rrtmgp
+from climsim.hosts.gcm.medium import Medium, aerosol_of, medium_of, paths_by_point
 from climsim.hosts.gcm.pace import in_blocks, pace, sunlit_columns
+
+if TYPE_CHECKING:
+    from jcm.physics.radiation.band_config import RadiationBandConfig
+    from rrtmgp.rrtmgp import RRTMGP
 
 _VISIBLE_WAVENUMBER = 14286.0
 """Where visible light begins [1/cm]: 0.7 um."""
+PointSolver = Callable[[jax.Array], dict[str, jax.Array]]
+"""Weighted fluxes of a spectral point by its number, in the library's layout."""
 _GRAZING = 1.0e-4
 """Smallest cosine of the zenith angle that is solved [1]."""
 _MIXED_BAND = (12850.0, 16000.0)
@@ -33,24 +41,20 @@ _MIXED_BAND = (12850.0, 16000.0)
 
 
 @functools.cache
-def tables() -> Any:
+def tables() -> RRTMGP:
     """RRTMGP's tables with 128 longwave and 112 shortwave spectral points.
 
     Raises:
         ClimSimError: if the package jax-rrtmgp is missing.
     """
-    try:
+    with needs_rrtmgp():
         from jcm.physics.radiation.rrtmgp import _ensure_rrtmgp
-    except ModuleNotFoundError as error:
-        raise ClimSimError(
-            "radiation 'rrtmgp': expected the package jax-rrtmgp, found none: "
-            "pip install jax-rrtmgp, or choose another radiation"
-        ) from error
-    return _ensure_rrtmgp()
+    loaded: RRTMGP = _ensure_rrtmgp()
+    return loaded
 
 
 @functools.cache
-def band_config() -> Any:
+def band_config() -> RadiationBandConfig:
     """jcm's description of RRTMGP's bands, which its aerosol follows."""
     from jcm.physics.radiation.band_config import RadiationBandConfig
 
@@ -63,23 +67,6 @@ def visible_share() -> np.ndarray:
     share = (limits[:, 0] >= _VISIBLE_WAVENUMBER).astype(np.float32)
     share[np.isclose(limits[:, 0], _MIXED_BAND[0])] = 0.5
     return share
-
-
-def _profile(values: Any) -> Any:
-    """(level, column), top first, to the library's (1, column, level + 2), surface first."""
-    upward = jnp.pad(values[::-1].T, ((0, 0), (1, 1)), mode="edge")
-    return upward[None]
-
-
-def _with_linear_halo(values: Any) -> Any:
-    bottom, top = 2.0 * values[..., 1] - values[..., 2], 2.0 * values[..., -2] - values[..., -3]
-    return values.at[..., 0].set(bottom).at[..., -1].set(top)
-
-
-def _paths_by_point(path: Any, cloudy: Any) -> Any:
-    """(point, 1, column, level + 2) path of the condensate that each spectral point sees."""
-    seen = jnp.where(cloudy, path[:, None, :], 0.0)[::-1]
-    return jnp.pad(jnp.moveaxis(seen, 0, -1), ((0, 0), (0, 0), (1, 1)))[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,89 +105,63 @@ def all_points(levels: int) -> SpectralPoints:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Medium:
-    """The columns in the library's layout."""
-
-    pressure: Any
-    temperature: Any
-    molecules: Any
-    gases: dict[str, Any]
-    liquid_radius: Any
-    ice_radius: Any
-
-
-def _medium(columns: RadiationColumns) -> _Medium:
-    from rrtmgp import constants
-
-    vapour = columns.humidity / (1.0 - columns.humidity) * (constants.R_V / constants.R_D)
-    moles = constants.DRY_AIR_MOL_MASS + constants.WATER_MOL_MASS * vapour
-    mass = jnp.diff(columns.interfaces, axis=0) / constants.G
-    well_mixed = jnp.ones_like(columns.temperature)
-    gases = {
-        "h2o": vapour,
-        "o3": columns.ozone,
-        "ch4": columns.methane,
-        "co2": well_mixed * columns.carbon_dioxide,
-        "n2o": well_mixed * columns.nitrous_oxide,
-    }
-    return _Medium(
-        pressure=_profile(columns.pressure),
-        temperature=_with_linear_halo(_profile(columns.temperature)),
-        molecules=_profile(mass / moles * constants.AVOGADRO),
-        gases={name: _profile(value) for name, value in gases.items()},
-        liquid_radius=_profile(columns.liquid_radius * MICRON),
-        ice_radius=_profile(columns.ice_radius * MICRON),
-    )
-
-
-def _sum_over_points(point: Any, count: int) -> Any:
+def _sum_over_points(point: PointSolver, count: int) -> dict[str, jax.Array]:
     """Sum of what each point gives; a few points are solved at a time."""
     chunk = min(pace().chunk, count)
     first = jax.eval_shape(point, jnp.int32(0))
     total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), first)
 
-    def step(index: Any, total: Any) -> Any:
+    def step(index: jax.Array, total: dict[str, jax.Array]) -> dict[str, jax.Array]:
         if chunk == 1:
-            return jax.tree.map(jnp.add, total, point(index))
+            added: dict[str, jax.Array] = jax.tree.map(jnp.add, total, point(index))
+            return added
         chosen = index * chunk + jnp.arange(chunk)
         parts = jax.vmap(point)(jnp.minimum(chosen, count - 1))
         used = chosen < count
 
-        def add(whole: Any, part: Any) -> Any:
+        def add(whole: jax.Array, part: jax.Array) -> jax.Array:
             mask = used.reshape(-1, *(1 for _ in whole.shape))
             return whole + jnp.sum(jnp.where(mask, part, 0.0), axis=0)
 
-        return jax.tree.map(add, total, parts)
+        whole: dict[str, jax.Array] = jax.tree.map(add, total, parts)
+        return whole
 
-    return jax.lax.fori_loop(0, -(-count // chunk), step, total)
+    summed: dict[str, jax.Array] = jax.lax.fori_loop(0, -(-count // chunk), step, total)
+    return summed
 
 
-def _longwave_point(columns: RadiationColumns, medium: _Medium, points: SpectralPoints) -> Any:
+def longwave_point(
+    columns: RadiationColumns, medium: Medium, points: SpectralPoints
+) -> PointSolver:
     """Function from the number of a longwave point to its two weighted fluxes."""
     from rrtmgp.rte import monochromatic_two_stream as transfer
     from rrtmgp.rte import two_stream
 
     optics = tables().optics_lib
     gas_table = optics.gas_optics_lw
-    gases = {gas_table.idx_gases[name]: value for name, value in medium.gases.items()}
     cloudy = cloudy_points(columns.cover, points.longwave_numbers)
-    liquid = _paths_by_point(columns.liquid_path, cloudy)
-    ice = _paths_by_point(columns.ice_path, cloudy)
+    liquid = paths_by_point(columns.liquid_path, cloudy)
+    ice = paths_by_point(columns.ice_path, cloudy)
     indices = jnp.asarray(points.longwave, jnp.int32)
     weights = jnp.asarray(points.longwave_weight)
     emissivity = columns.emissivity[None]
 
-    def point(number: Any) -> dict[str, Any]:
+    def point(number: jax.Array) -> dict[str, jax.Array]:
         cells = two_stream._compute_local_properties_lw(
-            medium.pressure, medium.temperature, medium.molecules, indices[number], optics, gases,
-            columns.surface_temperature[None], medium.liquid_radius, liquid[number],
-            medium.ice_radius, ice[number],
-        )  # fmt: skip
+            **medium.arguments(indices[number], gas_table.idx_gases, liquid[number], ice[number]),
+            optics_lib=optics,
+            sfc_temperature=columns.surface_temperature[None],
+        )
         fluxes = transfer.lw_transport(
-            cells["t_diff"], cells["r_diff"], cells["src_up"], cells["src_down"],
-            jnp.zeros_like(emissivity), cells["sfc_src"], emissivity, use_scan=pace().scan,
-        )  # fmt: skip
+            t_diff=cells["t_diff"],
+            r_diff=cells["r_diff"],
+            src_up=cells["src_up"],
+            src_down=cells["src_down"],
+            toa_flux_down=jnp.zeros_like(emissivity),
+            sfc_src=cells["sfc_src"],
+            sfc_emissivity=emissivity,
+            use_scan=pace().scan,
+        )
         return {
             "up": weights[number] * fluxes["flux_up"],
             "down": weights[number] * fluxes["flux_down"],
@@ -209,40 +170,35 @@ def _longwave_point(columns: RadiationColumns, medium: _Medium, points: Spectral
     return point
 
 
-def _interfaces(flux: Any) -> Any:
+def _interfaces(flux: jax.Array) -> jax.Array:
     """The library's faces, (1, column, level + 2), as (level + 1, column), top first."""
     return flux[0, :, 1:].T[::-1]
 
 
-def _shortwave_point(columns: RadiationColumns, medium: _Medium, points: SpectralPoints) -> Any:
+def shortwave_point(
+    columns: RadiationColumns, medium: Medium, points: SpectralPoints
+) -> PointSolver:
     """Function from the number of a shortwave point to its weighted fluxes, in sunlight."""
     from rrtmgp.rte import monochromatic_two_stream as transfer
 
     optics = tables().optics_lib
     gas_table = optics.gas_optics_sw
-    gases = {gas_table.idx_gases[name]: value for name, value in medium.gases.items()}
     cloudy = cloudy_points(columns.cover, points.shortwave_numbers)
-    liquid = _paths_by_point(columns.liquid_path, cloudy)
-    ice = _paths_by_point(columns.ice_path, cloudy)
-    aerosol = {
-        "optical_depth": columns.aerosol_depth,
-        "ssa": columns.aerosol_albedo,
-        "asymmetry_factor": columns.aerosol_asymmetry,
-    }
-    aerosol = {name: jax.vmap(_profile)(value) for name, value in aerosol.items()}
+    liquid = paths_by_point(columns.liquid_path, cloudy)
+    ice = paths_by_point(columns.ice_path, cloudy)
+    aerosol = aerosol_of(columns)
     share = jnp.asarray(visible_share())[:, None]
     albedo = share * columns.albedo_visible + (1.0 - share) * columns.albedo_near_infrared
     zenith = jnp.arccos(jnp.clip(columns.cos_zenith, _GRAZING, 1.0 - 1.0e-7))
     indices = jnp.asarray(points.shortwave, jnp.int32)
     weights = jnp.asarray(points.shortwave_weight)
 
-    def point(number: Any) -> dict[str, Any]:
+    def point(number: jax.Array) -> dict[str, jax.Array]:
         index = indices[number]
         band = gas_table.g_point_to_bnd[index]
         properties = optics.compute_sw_optical_properties(
-            medium.pressure, medium.temperature, medium.molecules, index, gases,
-            medium.liquid_radius, liquid[number], medium.ice_radius, ice[number],
-        )  # fmt: skip
+            **medium.arguments(index, gas_table.idx_gases, liquid[number], ice[number])
+        )
         properties = optics.combine_optical_properties(
             properties, {name: value[band] for name, value in aerosol.items()}
         )
@@ -254,10 +210,15 @@ def _shortwave_point(columns: RadiationColumns, medium: _Medium, points: Spectra
         beam = _beam(depth, sun, zenith)
         reflected = albedo[band][None]
         solved = transfer.sw_transport(
-            cells["t_diff"], cells["r_diff"], cells["r_dir"] * _layer_top(beam),
-            cells["t_dir"] * _layer_top(beam), reflected * beam[..., 1], reflected, beam,
+            t_diff=cells["t_diff"],
+            r_diff=cells["r_diff"],
+            src_up=cells["r_dir"] * _layer_top(beam),
+            src_down=cells["t_dir"] * _layer_top(beam),
+            sfc_src=reflected * beam[..., 1],
+            sfc_albedo=reflected,
+            flux_down_dir=beam,
             use_scan=pace().scan,
-        )  # fmt: skip
+        )
         direct = beam[0, :, 1]
         diffuse = solved["flux_down"][0, :, 1] - direct
         seen = jnp.stack([share[band, 0], 1.0 - share[band, 0]])[:, None]
@@ -270,12 +231,12 @@ def _shortwave_point(columns: RadiationColumns, medium: _Medium, points: Spectra
     return point
 
 
-def _layer_top(beam: Any) -> Any:
+def _layer_top(beam: jax.Array) -> jax.Array:
     """Flux at the upper face of each layer, from the flux at lower faces."""
     return jnp.roll(beam, -1, axis=-1)
 
 
-def _beam(depth: Any, irradiance: Any, zenith: Any) -> Any:
+def _beam(depth: jax.Array, irradiance: jax.Array, zenith: jax.Array) -> jax.Array:
     """Direct beam through the lower faces of the layers, (1, column, level + 2) [W/m2].
 
     Args:
@@ -291,7 +252,7 @@ def _beam(depth: Any, irradiance: Any, zenith: Any) -> Any:
     return jnp.concatenate([jnp.zeros_like(top), beam, top], axis=1)[None]
 
 
-def longwave_fields(fluxes: dict[str, Any]) -> dict[str, Any]:
+def longwave_fields(fluxes: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Longwave fields of `RadiationFluxes` from fluxes in the library's layout."""
     up, down = _interfaces(fluxes["up"]), _interfaces(fluxes["down"])
     return {
@@ -302,7 +263,7 @@ def longwave_fields(fluxes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def shortwave_fields(fluxes: dict[str, Any]) -> dict[str, Any]:
+def shortwave_fields(fluxes: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Shortwave fields of `RadiationFluxes` from fluxes in the library's layout."""
     up, down = _interfaces(fluxes["up"]), _interfaces(fluxes["down"])
     surface = fluxes["surface"]
@@ -319,13 +280,13 @@ def shortwave_fields(fluxes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _longwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[str, Any]:
-    point = _longwave_point(columns, _medium(columns), points)
+def _longwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[str, jax.Array]:
+    point = longwave_point(columns, medium_of(columns), points)
     return longwave_fields(_sum_over_points(point, len(points.longwave)))
 
 
-def _shortwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[str, Any]:
-    point = _shortwave_point(columns, _medium(columns), points)
+def _shortwave_block(columns: RadiationColumns, points: SpectralPoints) -> dict[str, jax.Array]:
+    point = shortwave_point(columns, medium_of(columns), points)
     total = _sum_over_points(point, len(points.shortwave))
     total = jax.tree.map(lambda flux: jnp.maximum(flux, 0.0), total)
     day = columns.cos_zenith > 0.0
@@ -345,7 +306,7 @@ def solve(columns: RadiationColumns, points: SpectralPoints | None = None) -> Ra
     light = in_blocks(functools.partial(_shortwave_block, points=chosen), some)
     count = columns.cos_zenith.shape[-1]
 
-    def spread(values: Any) -> Any:
+    def spread(values: jax.Array) -> jax.Array:
         dark = jnp.zeros((*values.shape[:-1], count), values.dtype)
         return dark.at[..., sunlit].set(values)
 

@@ -12,9 +12,12 @@ divergence damped five times faster than vorticity, temperature 2.5 times slower
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jcm.diffusion import DiffusionFilter
 
 TRANSITIONS: Final = (23.0, 122.0, 296.0)
 """Pressure below which the order of the Laplacian rises by one [Pa]."""
@@ -24,7 +27,7 @@ _DIVERGENCE, _TEMPERATURE = 5.0, 0.4
 _SECONDS = 3600.0
 
 
-def echam_diffusion(middle_pressure: np.ndarray, hours: float = HOURS) -> Any:
+def echam_diffusion(middle_pressure: np.ndarray, hours: float = HOURS) -> DiffusionFilter:
     """jcm's description of the filter.
 
     Args:

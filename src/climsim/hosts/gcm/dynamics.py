@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import cftime
 import numpy as np
+from numpy.typing import ArrayLike
 
 from climsim.constants import REFERENCE_PRESSURE, TIME_STEP
 from climsim.hosts.gcm.boundary import (
@@ -26,6 +27,19 @@ from climsim.hosts.gcm.grid import interface_coefficients, model_coordinates
 from climsim.hosts.gcm.positivity import with_fill_tendency, with_filled_water
 from climsim.hosts.gcm.restart import Restart
 
+if TYPE_CHECKING:
+    import jax
+    from dinosaur.coordinate_systems import CoordinateSystem
+    from jcm.date import DateData
+    from jcm.forcing import ForcingData
+    from jcm.model import Model
+    from jcm.physics.composable_physics import ComposablePhysics
+    from jcm.physics_interface import PhysicsState, PhysicsTendency
+
+    from climsim.hosts.gcm.state import Diagnostics, ModelState, SpectralState
+
+Tree = TypeVar("Tree")
+"""Nested dictionaries and dataclasses with arrays as leaves."""
 EULERIAN = "eulerian"
 ADVECTION_SCHEMES = (EULERIAN, "semi_lagrangian")
 CONDENSATE = ("qc", "qi")
@@ -57,9 +71,9 @@ class Core:
             dynamical core carries condensate itself.
     """
 
-    model: Any
-    forcing: Any
-    coordinates: Any
+    model: Model
+    forcing: ForcingData
+    coordinates: CoordinateSystem
     geometry: CellGeometry | None
 
 
@@ -82,10 +96,10 @@ def quiet_jcm() -> Iterator[None]:
 
 def build_core(
     resolution: str,
-    physics: Any,
+    physics: ComposablePhysics,
     advection: str,
     cache_folder: Path,
-    coordinates: Any = None,
+    coordinates: CoordinateSystem | None = None,
     diffusion_hours: float = HOURS,
 ) -> Core:
     """Assemble jcm's model on a resolution with the packaged geography.
@@ -126,7 +140,9 @@ def build_core(
     )
 
 
-def boundary_data(resolution: str, coordinates: Any, cache_folder: Path) -> BoundaryData:
+def boundary_data(
+    resolution: str, coordinates: CoordinateSystem, cache_folder: Path
+) -> BoundaryData:
     """Geography and climatology on a resolution's grid."""
     horizontal = coordinates.horizontal
     return load_boundary_data(
@@ -145,7 +161,7 @@ def middle_pressure() -> np.ndarray:
     return 0.5 * (interfaces[1:] + interfaces[:-1])
 
 
-def modal_orography(orography: Any, coordinates: Any) -> Any:
+def modal_orography(orography: jax.Array | np.ndarray, coordinates: CoordinateSystem) -> jax.Array:
     """Height of the ground as the dynamical core sees it: jcm clips its shortest waves.
 
     Args:
@@ -161,7 +177,7 @@ def modal_orography(orography: Any, coordinates: Any) -> Any:
     return truncated_modal_orography(orography, coordinates, wavenumbers_to_clip=_CLIPPED_WAVES)
 
 
-def with_physics(core: Core, physics: Any) -> Core:
+def with_physics(core: Core, physics: ComposablePhysics) -> Core:
     """The same model with another composition of physics on the same dynamical core."""
     import copy
 
@@ -185,40 +201,54 @@ def with_advection(stored: Restart, advection: str) -> Restart:
     return replace(stored, arrays=arrays)
 
 
-def initial_state(core: Core) -> tuple[Any, Any]:
+def initial_state(core: Core) -> tuple[ModelState, Diagnostics]:
     """Analytic moist start state and a fresh cross-step carry, in float32.
 
     The state is a dictionary: `dynamics` is the spectral state, `clouds` holds liquid and ice
     (level, lon, lat) where they live on the grid.
     """
-    import numpy as np
+    import jax.numpy as jnp
     from jcm.initial_states import jw_state
 
     with quiet_jcm():
         spectral = jw_state(core.model, START_HUMIDITY)
         carry = core.model.initial_physics_carry()
-    clouds = {}
+    clouds: dict[str, jax.Array] = {}
     if core.geometry is not None:
         spectral.tracers = {"specific_humidity": spectral.tracers["specific_humidity"]}
         shape = core.coordinates.nodal_shape
-        clouds = {name: np.zeros(shape, np.float32) for name in CONDENSATE}
-    return strong_types({"dynamics": spectral, "clouds": clouds}), strong_types(carry)
+        clouds = {name: jnp.zeros(shape, jnp.float32) for name in CONDENSATE}
+    state: ModelState = {"dynamics": spectral, "clouds": clouds}
+    return strong_types(state), strong_types(carry)
 
 
-def strong_types(tree: Any) -> Any:
+def strong_types(tree: Tree) -> Tree:
     """Give every leaf a plain dtype, float32 for reals, so that a step compiles only once."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    def fix(leaf: Any) -> Any:
+    def fix(leaf: ArrayLike) -> jax.Array:
         array = np.asarray(leaf)
         return jnp.asarray(array, np.float32 if array.dtype.kind == "f" else array.dtype)
 
-    return jax.tree_util.tree_map(fix, tree)
+    fixed: Tree = jax.tree_util.tree_map(fix, tree)
+    return fixed
 
 
-def clock(date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
+class DeviceClock(NamedTuple):
+    """A date as the compiled programs take it.
+
+    Attributes:
+        day: since 1970.
+        second: of the day.
+    """
+
+    day: np.int32 | jax.Array
+    second: np.int32 | jax.Array
+
+
+def clock(date: cftime.DatetimeNoLeap) -> DeviceClock:
     """Days since 1970 and seconds of day of a noleap date, as int32 arrays.
 
     The year is replaced by a year without a leap day: the boundary climatology
@@ -230,16 +260,16 @@ def clock(date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
 
     day = datetime.date(_REFERENCE_YEAR, date.month, date.day) - datetime.date(1970, 1, 1)
     seconds = date.hour * 3600 + date.minute * 60 + date.second
-    return np.int32(day.days), np.int32(seconds)
+    return DeviceClock(np.int32(day.days), np.int32(seconds))
 
 
-def date_data(days: Any, seconds: Any) -> Any:
-    """jcm's per-step date from the integers of `clock`."""
+def date_data(clock: DeviceClock) -> DateData:
+    """jcm's per-step date from the integers of a clock."""
     import jax.numpy as jnp
     import jax_datetime
     from jcm.date import DateData
 
-    moment = jax_datetime.Datetime(jax_datetime.Timedelta(days=days, seconds=seconds))
+    moment = jax_datetime.Datetime(jax_datetime.Timedelta(days=clock.day, seconds=clock.second))
     return DateData(dt=moment, model_step=jnp.int32(0), dt_seconds=TIME_STEP)
 
 
@@ -255,21 +285,25 @@ class PhysicsStep:
         carry: new cross-step carry of the physics.
     """
 
-    raw: Any
-    state: Any
-    tendency: Any
-    applied: Any
-    carry: Any
+    raw: PhysicsState
+    state: PhysicsState
+    tendency: PhysicsTendency
+    applied: PhysicsTendency
+    carry: Diagnostics
 
 
-def grid_state(core: Core, state: Any) -> Any:
+def grid_state(core: Core, state: ModelState) -> PhysicsState:
     """jcm's gridpoint state of a model state, as the dynamics left it."""
     spectral = core.model.dycore.to_physics_state(state["dynamics"])
     return spectral.copy(tracers={**spectral.tracers, **state["clouds"]})
 
 
 def run_physics(
-    core: Core, state: Any, carry: Any, forcing: Any, extra_fields: dict[str, Any] | None = None
+    core: Core,
+    state: ModelState,
+    carry: Diagnostics,
+    forcing: ForcingData,
+    extra_fields: Mapping[str, jax.Array] | None = None,
 ) -> PhysicsStep:
     """Run the physics of one step on a model state, without advancing.
 
@@ -299,7 +333,7 @@ def run_physics(
     return PhysicsStep(raw, seen, tendency, applied, new_carry)
 
 
-def advance(core: Core, state: Any, step: PhysicsStep) -> tuple[Any, Any]:
+def advance(core: Core, state: ModelState, step: PhysicsStep) -> tuple[ModelState, PhysicsState]:
     """Apply the tendency of a step and run the dynamics.
 
     Returns:
@@ -307,7 +341,7 @@ def advance(core: Core, state: Any, step: PhysicsStep) -> tuple[Any, Any]:
         its cloud scheme compares the next state with.
     """
     dycore, tendency = core.model.dycore, step.applied
-    clouds: dict[str, Any] = {}
+    clouds: dict[str, jax.Array] = {}
     moist = dict(tendency.tracers)
     if core.geometry is not None:
         import jax.numpy as jnp
@@ -332,7 +366,9 @@ def advance(core: Core, state: Any, step: PhysicsStep) -> tuple[Any, Any]:
     return {"dynamics": spectral, "clouds": clouds}, with_filled_water(between, mass)
 
 
-def _with_humidity_mass(core: Core, spectral: Any, before: Any, pressure: Any) -> Any:
+def _with_humidity_mass(
+    core: Core, spectral: SpectralState, before: jax.Array, pressure: jax.Array
+) -> SpectralState:
     """Scale humidity by one factor so that transport keeps its global mass.
 
     jcm does the same after semi-Lagrangian transport; the Eulerian core advects humidity in
@@ -352,7 +388,7 @@ def _with_humidity_mass(core: Core, spectral: Any, before: Any, pressure: Any) -
     return spectral.replace(tracers={**spectral.tracers, "specific_humidity": modal * factor})
 
 
-def cell_mass(model: Any, normalized_surface_pressure: Any) -> Any:
+def cell_mass(model: Model, normalized_surface_pressure: jax.Array) -> jax.Array:
     """Area-weighted pressure thickness of each cell, (level, lon, lat) [Pa]."""
     import jax.numpy as jnp
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from climsim.constants import STEPS_PER_DAY
 from climsim.hosts.gcm import build_host, correlated_k, reduced
 from climsim.hosts.gcm.cloud_draw import stratified_numbers
-from climsim.hosts.gcm.columns import RadiationColumns
+from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes
 from climsim.hosts.gcm.correlated_k import SpectralPoints
 from climsim.hosts.gcm.harvest import joined, perturbed
 from climsim.hosts.gcm.host import GcmHost
@@ -66,7 +66,7 @@ class FitConfig:
     shortwave: int = reduced.SHORTWAVE_POINTS
     draws: int = 6
     host: str = HOST
-    host_options: dict[str, Any] = field(default_factory=dict)
+    host_options: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
@@ -97,9 +97,9 @@ def fit_radiation(
     points = reduced.fit_points(
         joined([_sunlit(fitted), _sunlit(perturbed(fitted, 3))]), config.longwave, config.shortwave
     )
-    points, notes = best_draw(points, natural, config.draws)
-    reduced.save_points(config.out, points, notes | {"made_by": host.source})
-    _log.info("%s: heating within %.2f K/day", config.out, notes["natural"]["heating"])
+    drawn = best_draw(points, natural, config.draws)
+    reduced.save_points(config.out, drawn.points, drawn.notes() | {"made_by": host.source})
+    _log.info("%s: heating within %.2f K/day", config.out, drawn.natural.heating)
     return config.out
 
 
@@ -128,10 +128,33 @@ def _sunlit(columns: RadiationColumns) -> RadiationColumns:
     return dataclasses.replace(columns, cos_zenith=sun.astype(np.float32))
 
 
-def best_draw(
-    points: SpectralPoints, columns: RadiationColumns, draws: int
-) -> tuple[SpectralPoints, dict[str, Any]]:
-    """The points with the draw of clouds that errs least, and the errors.
+@dataclass(frozen=True)
+class Drawn:
+    """Spectral points with their draw of clouds.
+
+    Attributes:
+        points: with the draw.
+        seed: of the draw.
+        natural: errors on states of a run.
+        perturbed: errors on states around them.
+    """
+
+    points: SpectralPoints
+    seed: int
+    natural: reduced.FitErrors
+    perturbed: reduced.FitErrors
+
+    def notes(self) -> dict[str, object]:
+        """Plain values, as the file of the points notes them."""
+        return {
+            "seed": self.seed,
+            "natural": self.natural.to_dict(),
+            "perturbed": self.perturbed.to_dict(),
+        }
+
+
+def best_draw(points: SpectralPoints, columns: RadiationColumns, draws: int) -> Drawn:
+    """Give the points the draw of clouds that errs least.
 
     Args:
         points: to be given a draw.
@@ -143,13 +166,15 @@ def best_draw(
     levels = columns.temperature.shape[0]
 
     @jax.jit
-    def solved(seen: Any, longwave: Any, shortwave: Any) -> Any:
+    def solved(
+        seen: RadiationColumns, longwave: np.ndarray, shortwave: np.ndarray
+    ) -> RadiationFluxes:
         return correlated_k.solve(
             seen,
             dataclasses.replace(points, longwave_numbers=longwave, shortwave_numbers=shortwave),
         )
 
-    def draw(seed: int) -> tuple[Any, Any]:
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
         return (
             stratified_numbers(len(points.longwave), levels, seed),
             stratified_numbers(len(points.shortwave), levels, seed + 1),
@@ -158,11 +183,12 @@ def best_draw(
     tried = {}
     for seed in range(0, 2 * draws, 2):
         made = reduced.errors(solved(columns, *draw(seed)), truth, columns)
-        score = sum(made[name]["rmse"] + 2.0 * abs(made[name]["bias"]) for name in _COMPARED)
+        compared = [made.fluxes[name] for name in _COMPARED]
+        score = sum(error.rmse + 2.0 * abs(error.bias) for error in compared)
         tried[score] = (seed, made)
     seed, natural = tried[min(tried)]
     longwave, shortwave = draw(seed)
     other = perturbed(columns, seed=11)
     strained = reduced.errors(solved(other, longwave, shortwave), whole(other), other)
     chosen = dataclasses.replace(points, longwave_numbers=longwave, shortwave_numbers=shortwave)
-    return chosen, {"seed": seed, "natural": natural, "perturbed": strained}
+    return Drawn(chosen, seed, natural, strained)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from climsim.constants import REFERENCE_PRESSURE, PhysicalConstants
 from climsim.grid import ColumnGrid
+
+if TYPE_CHECKING:
+    from dinosaur.coordinate_systems import CoordinateSystem
 
 RESOLUTIONS: Final = {"T10": (10, 8), "T21": (21, 16), "T31": (31, 24)}
 """Largest wavenumber and Gaussian latitudes per hemisphere of each resolution."""
@@ -39,7 +42,7 @@ def physical_constants() -> PhysicalConstants:
     )
 
 
-def model_coordinates(resolution: str) -> Any:
+def model_coordinates(resolution: str) -> CoordinateSystem:
     """dinosaur's coordinate system of a resolution (see `RESOLUTIONS`)."""
     from dinosaur.coordinate_systems import CoordinateSystem
     from dinosaur.hybrid_coordinates import HybridCoordinates
@@ -58,7 +61,7 @@ def model_coordinates(resolution: str) -> Any:
     )
 
 
-def column_grid(coordinates: Any) -> ColumnGrid:
+def column_grid(coordinates: CoordinateSystem) -> ColumnGrid:
     """The columns of a coordinate system, flattened longitude-major."""
     horizontal = coordinates.horizontal
     longitude = np.rad2deg(np.asarray(horizontal.longitudes, dtype=np.float64))

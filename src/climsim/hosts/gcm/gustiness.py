@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
+import jax
 import jax.numpy as jnp
 import jcm.constants as jcm_constants
 import numpy as np
@@ -24,6 +25,12 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.errors import ClimSimError, unknown_name
 from climsim.hosts.gcm.tuning import GUSTS
+
+if TYPE_CHECKING:
+    from jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion_types import (
+        VDiffParameters,
+        VDiffState,
+    )
 
 _MESOSCALE: Final = 0.32
 """Gust of a cell of ten kilometres [m/s]."""
@@ -96,7 +103,9 @@ def unresolved_wind(columns: int, storms: Storms) -> Array:
     return np.hypot(gust, storms.wind(columns) * size / _STORM_CELL).astype(np.float32)
 
 
-def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
+def convective_gust(
+    state: VDiffState, wind: jax.Array, surface_temperature: jax.Array
+) -> jax.Array:
     """Gust of dry convection, (column,) [m/s].
 
     Args:
@@ -118,7 +127,9 @@ def convective_gust(state: Any, wind: Any, surface_temperature: Any) -> Any:
     return _CONVECTIVE * jnp.cbrt(jcm_constants.grav / air * _DEPTH * flux)
 
 
-def gusty_wind(state: Any, wind: Any, surface_temperature: Any, storms: Storms) -> Any:
+def gusty_wind(
+    state: VDiffState, wind: jax.Array, surface_temperature: jax.Array, storms: Storms
+) -> jax.Array:
     """Wind speed that exchanges with the surface, (column,) [m/s]."""
     windy = jnp.sqrt(wind**2 + unresolved_wind(wind.shape[0], storms) ** 2)
     return jnp.sqrt(windy**2 + convective_gust(state, windy, surface_temperature) ** 2)
@@ -144,8 +155,16 @@ def install(storms: Storms) -> None:
             f"process, found {storms}: run each in a process of its own"
         )
 
-    def exchange(state: Any, params: Any, wind: Any, surface: Any, air: Any) -> Any:
-        return plain(state, params, gusty_wind(state, wind, surface, storms), surface, air)
+    def exchange(
+        state: VDiffState,
+        params: VDiffParameters,
+        wind: jax.Array,
+        surface: jax.Array,
+        air: jax.Array,
+    ) -> tuple[jax.Array, ...]:
+        gusty: jax.Array = gusty_wind(state, wind, surface, storms)
+        exchanged: tuple[jax.Array, ...] = plain(state, params, gusty, surface, air)
+        return exchanged
 
     setattr(exchange, GUSTS, storms)
     surface_layer.compute_surface_exchange_coefficients_echam_louis = exchange

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
+import jax
 import numpy as np
 
-from climsim.hosts.gcm.columns import RadiationColumns
+from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes
 
 _CORRELATED_LEVELS: Final = 6.0
 """Levels over which a perturbation is alike."""
 _SMALLEST_HUMIDITY: Final = 1.0e-7
+Batch = TypeVar("Batch", RadiationColumns, RadiationFluxes)
 
 
 def _smooth(draw: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -71,11 +74,7 @@ def perturbed(columns: RadiationColumns, seed: int) -> RadiationColumns:
     return dataclasses.replace(columns, **changes)
 
 
-def joined(parts: list[Any]) -> Any:
+def joined(parts: Sequence[Batch]) -> Batch:
     """Columns or fluxes of several solves as one, on the host side."""
-    names = [item.name for item in dataclasses.fields(parts[0])]
-    arrays = {
-        name: np.concatenate([np.asarray(getattr(part, name)) for part in parts], axis=-1)
-        for name in names
-    }
-    return type(parts[0])(**arrays)
+    whole: Batch = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1), *parts)
+    return whole

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import replace
 from importlib import metadata, resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cftime
 import numpy as np
@@ -39,13 +40,16 @@ from climsim.hosts.gcm.tuning import TUNING
 from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
 if TYPE_CHECKING:
+    import jax
+
     from climsim.hosts.gcm.columns import RadiationColumns
+    from climsim.hosts.gcm.state import Diagnostics, Excess, ModelState, Outputs
 
 ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
 _STREAMS = ("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD")
 
 
-def shipped_start() -> Any:
+def shipped_start() -> Traversable:
     """The start state that is shipped, on the coarsest grid."""
     return resources.files(__package__) / "assets" / "start_T10.npz"
 
@@ -73,15 +77,15 @@ class GcmHost:
             full,
             config.advection,
             config.cache_folder,
-            coordinates,
-            config.diffusion_hours,
+            coordinates=coordinates,
+            diffusion_hours=config.diffusion_hours,
         )
         self._programs = Programs(self._core, config, self.grid)
         self._state, self._carry = dynamics.initial_state(self._core)
         self._template = (self._state, self._carry)
         self._date, self._step = ANALYTIC_START_DATE, 0
-        self._observed: tuple[Fields, dict[str, Any]] | None = None
-        self._advanced: tuple[Any, Any, StepResult] | None = None
+        self._observed: tuple[Fields, dict[str, Excess]] | None = None
+        self._advanced: tuple[ModelState, Diagnostics, StepResult] | None = None
         if config.start == SHIPPED:
             with resources.as_file(shipped_start()) as path:
                 self._start_from(read_restart(path), path)
@@ -121,17 +125,16 @@ class GcmHost:
         """The worst violation of bounds in the present state, or None."""
         from climsim.hosts.gcm.observe import BOUNDS
 
-        worst, excess = None, 0.0
-        for name, (size, index, value) in self._observe()[1].items():
-            if float(size) > excess:
-                worst, excess = (name, int(index), float(value)), float(size)
-        if worst is None:
+        excesses = self._observe()[1]
+        name = max(excesses, key=lambda name: float(excesses[name].size))
+        worst = excesses[name]
+        if not float(worst.size) > 0.0:
             return None
-        name, index, value = worst
+        level, column = divmod(int(worst.cell), self.grid.n_columns)
         profile = name in ("state_t", "state_u", "state_v")
-        level = index // self.grid.n_columns if profile else None
-        column = index % self.grid.n_columns
-        return HealthReport(name, column, level, value, BOUNDS[name])
+        return HealthReport(
+            name, column, level if profile else None, float(worst.value), BOUNDS[name]
+        )
 
     def physics(self) -> StepResult:
         """The host's own physics at the present state, without advancing."""
@@ -180,8 +183,7 @@ class GcmHost:
 
     def radiation_columns(self) -> RadiationColumns:
         """What a radiation scheme would see of the columns now."""
-        columns: RadiationColumns = self._programs.columns(self._state, self._carry, self._date)
-        return columns
+        return self._programs.columns(self._state, self._carry, self._date)
 
     def perturb(self, seed: int, amplitude: float) -> None:
         """Add Gaussian noise to the temperature of every cell.
@@ -195,7 +197,8 @@ class GcmHost:
         spectral = self._state["dynamics"]
         change = horizontal.to_modal((amplitude * noise).astype(np.float32))
         spectral = spectral.replace(temperature_variation=spectral.temperature_variation + change)
-        self._set(dynamics.strong_types({**self._state, "dynamics": spectral}), self._carry)
+        state: ModelState = {**self._state, "dynamics": spectral}
+        self._set(dynamics.strong_types(state), self._carry)
 
     def save(self, path: Path) -> None:
         """Write a restart file atomically."""
@@ -252,8 +255,8 @@ class GcmHost:
         arrays = leaves_on(state_only, old, new)
         height = np.asarray(new.to_nodal(padded(ground, tuple(new.modal_shape))), np.float64)
         self._load(replace(stored, arrays=arrays), path, strict=False)
-        self._set(dynamics.strong_types(over_new_ground(self._core, self._state, height)),
-                  self._carry)  # fmt: skip
+        fitted = over_new_ground(self._core, self._state, height)
+        self._set(dynamics.strong_types(fitted), self._carry)
 
     def _load(self, stored: Restart, path: Path, *, strict: bool) -> None:
         try:
@@ -264,13 +267,13 @@ class GcmHost:
         self._set(dynamics.strong_types(state), dynamics.strong_types(carry))
         self._date = stored.date
 
-    def _observe(self) -> tuple[Fields, dict[str, Any]]:
+    def _observe(self) -> tuple[Fields, dict[str, Excess]]:
         if self._observed is None:
             inputs, worst = self._programs.observe(self._state, self._carry, self._date)
             self._observed = _numpy(inputs), worst
         return self._observed
 
-    def _result(self, inputs: Fields, out: dict[str, Any], surface: Fields) -> StepResult:
+    def _result(self, inputs: Fields, out: Outputs, surface: Fields) -> StepResult:
         return StepResult(
             date=self._date,
             inputs=inputs,
@@ -279,17 +282,17 @@ class GcmHost:
             diagnostics=_numpy(out["diagnostics"]),
         )
 
-    def _set(self, state: Any, carry: Any) -> None:
+    def _set(self, state: ModelState, carry: Diagnostics) -> None:
         self._state, self._carry = state, carry
         self._observed = self._advanced = None
 
-    def _commit(self, state: Any, carry: Any) -> None:
+    def _commit(self, state: ModelState, carry: Diagnostics) -> None:
         self._set(state, carry)
         self._date += datetime.timedelta(seconds=TIME_STEP)
         self._step += 1
 
 
-def _numpy(fields: dict[str, Any]) -> Fields:
+def _numpy(fields: dict[str, jax.Array]) -> Fields:
     return {name: np.asarray(value) for name, value in fields.items()}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
+import jax
 import jax.numpy as jnp
 import jcm.constants as jcm_constants
 from jax_solar import OrbitalTime, get_solar_sin_altitude, radiation_flux
@@ -11,9 +12,15 @@ from jcm.forcing import land_snow_cover
 from jcm.physics.forcing.echam_boundary_conditions import sea_ice_surface_temperature
 from jcm.physics.surface.echam import albedo as jcm_albedo
 
+from climsim.arrays import Array
 from climsim.constants import REFERENCE_PRESSURE
 from climsim.hosts.gcm.dynamics import Core, cell_mass, grid_state
 from climsim.hosts.gcm.positivity import with_filled_water
+from climsim.hosts.gcm.state import Diagnostics, Excess, ModelState
+
+if TYPE_CHECKING:
+    from jcm.forcing import ForcingData
+    from jcm.terrain import TerrainData
 
 SOLAR_CONSTANT: Final = 1361.0
 """Insolation at the mean distance of the sun [W m-2] (jcm)."""
@@ -31,19 +38,21 @@ BOUNDS: Final = {
 """Range that a healthy state stays in, by variable [K, m/s, m/s, Pa, K]."""
 
 
-def _tiles(forcing: Any, terrain: Any) -> tuple[Any, Any, Any]:
+def _tiles(forcing: ForcingData, terrain: TerrainData) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Fractions of land, sea ice and open water, (column,), summing to one."""
     land = terrain.fmask.reshape(-1)
     ice = jnp.clip(forcing.sice_am.reshape(-1), 0.0, 1.0 - land)
     return land, ice, 1.0 - land - ice
 
 
-def _land_temperature(carry: dict[str, Any], forcing: Any) -> Any:
+def _land_temperature(carry: Diagnostics, forcing: ForcingData) -> jax.Array:
     carried = carry["surface"].land_surface_temperature.reshape(-1)
     return jnp.where(carried > 0.0, carried, forcing.stl_am.reshape(-1))
 
 
-def albedos(forcing: Any, terrain: Any, carry: dict[str, Any], cos_zenith: Any) -> dict[str, Any]:
+def albedos(
+    forcing: ForcingData, terrain: TerrainData, carry: Diagnostics, cos_zenith: jax.Array
+) -> dict[str, jax.Array]:
     """The four albedos of ClimSim [1], (column,): tile averages of ECHAM's schemes.
 
     Land and sea ice reflect all light alike; open water has a direct-beam albedo that
@@ -72,8 +81,14 @@ def albedos(forcing: Any, terrain: Any, carry: dict[str, Any], cos_zenith: Any) 
 
 
 def observe(
-    core: Core, state: Any, carry: dict[str, Any], forcing: Any, longitude: Any, latitude: Any
-) -> tuple[dict[str, Any], dict[str, tuple[Any, Any, Any]]]:
+    core: Core,
+    state: ModelState,
+    carry: Diagnostics,
+    forcing: ForcingData,
+    *,
+    longitude: Array,
+    latitude: Array,
+) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
     """Inputs of the coming step and the worst violation of each bound.
 
     Args:
@@ -86,13 +101,13 @@ def observe(
 
     Returns:
         Every variable of a raw input file, profiles (level, column), scalars (column,); and per
-        variable of `BOUNDS` the largest excess, its flat index and the value there.
+        variable of `BOUNDS` the `Excess`.
     """
     model, raw = core.model, grid_state(core, state)
     seen = with_filled_water(raw, cell_mass(model, raw.normalized_surface_pressure))
     levels = seen.temperature.shape[0]
 
-    def profile(values: Any) -> Any:
+    def profile(values: jax.Array) -> jax.Array:
         return values.reshape(levels, -1)
 
     vertical = model.coords.vertical
@@ -143,14 +158,14 @@ def observe(
     return inputs, {name: _worst(checked[name], *BOUNDS[name]) for name in BOUNDS}
 
 
-def _worst(values: Any, low: float, high: float) -> tuple[Any, Any, Any]:
+def _worst(values: jax.Array, low: float, high: float) -> Excess:
     """Largest excess over a range relative to its width, its flat index, the value there."""
     excess = jnp.maximum(low - values, values - high) / (high - low)
     excess = jnp.where(jnp.isfinite(values), excess, jnp.inf).reshape(-1)
     index = jnp.argmax(excess)
-    return excess[index], index, values.reshape(-1)[index]
+    return Excess(excess[index], index, values.reshape(-1)[index])
 
 
-def freezing(temperature: Any) -> Any:
+def freezing(temperature: jax.Array) -> jax.Array:
     """Whether precipitation falls as snow at a temperature of the lowest level [K]."""
     return temperature < jcm_constants.tmelt

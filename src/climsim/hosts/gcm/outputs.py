@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 import jcm.constants as jcm_constants
 
@@ -11,8 +10,8 @@ from climsim.constants import TIME_STEP, WATER_DENSITY
 from climsim.hosts.gcm.dynamics import PhysicsStep
 from climsim.hosts.gcm.observe import freezing
 from climsim.hosts.gcm.positivity import water_fields
-from climsim.hosts.gcm.radiation import STREAMS, STREAMS_KEY
-from climsim.hosts.gcm.terms import RETAINED_KEY
+from climsim.hosts.gcm.radiation import STREAMS
+from climsim.hosts.gcm.state import RETAINED_KEY, STREAMS_KEY
 
 TENDENCY_NAMES = {
     "ptend_t": "temperature",
@@ -26,7 +25,7 @@ TENDENCY_NAMES = {
 _LOW_CLOUD, _HIGH_CLOUD, _TOP_CLOUD = 70000.0, 40000.0, 5000.0
 
 
-def emulated_tendencies(step: PhysicsStep) -> dict[str, Any]:
+def emulated_tendencies(step: PhysicsStep) -> dict[str, jax.Array]:
     """Applied tendency less the retained one, (level, column): what an emulator has to give."""
     applied = step.tendency
     fields = {
@@ -44,7 +43,7 @@ def emulated_tendencies(step: PhysicsStep) -> dict[str, Any]:
     }
 
 
-def physics_surface(step: PhysicsStep) -> dict[str, Any]:
+def physics_surface(step: PhysicsStep) -> dict[str, jax.Array]:
     """The eight surface fields of full physics, (column,).
 
     jcm does not tell convective rain from snow: it is snow where the lowest level is below
@@ -66,7 +65,7 @@ def physics_surface(step: PhysicsStep) -> dict[str, Any]:
     return {name: jnp.maximum(value.reshape(-1), 0.0) for name, value in surface.items()}
 
 
-def common_diagnostics(step: PhysicsStep, surface_geopotential: Any) -> dict[str, Any]:
+def common_diagnostics(step: PhysicsStep, surface_geopotential: jax.Array) -> dict[str, jax.Array]:
     """History fields that full physics and the hybrid both have.
 
     Args:
@@ -80,10 +79,11 @@ def common_diagnostics(step: PhysicsStep, surface_geopotential: Any) -> dict[str
     levels = cover.shape[0]
     added = carry["water_positivity_correction"]["column_water_source"] * TIME_STEP
     before, after = water_fields(step.raw), water_fields(step.state)
-    filled = sum(jnp.maximum(after[name] - before[name], 0.0) for name in after)
-    net = sum(after[name] - before[name] for name in after)
+    changes = [after[name] - before[name] for name in after]
+    filled = sum((jnp.maximum(change, 0.0) for change in changes), jnp.float32(0.0))
+    net = sum(changes, jnp.float32(0.0))
 
-    def column(values: Any) -> Any:
+    def column(values: jax.Array) -> jax.Array:
         return jnp.sum(values.reshape(levels, -1) * thickness, axis=0) / jcm_constants.grav
 
     return {
@@ -105,7 +105,7 @@ def common_diagnostics(step: PhysicsStep, surface_geopotential: Any) -> dict[str
     }
 
 
-def radiation_diagnostics(step: PhysicsStep, *, clear_sky: bool) -> dict[str, Any]:
+def radiation_diagnostics(step: PhysicsStep, *, clear_sky: bool) -> dict[str, jax.Array]:
     """History fields that only full physics has: fluxes at the model top.
 
     Args:
@@ -129,7 +129,7 @@ def radiation_diagnostics(step: PhysicsStep, *, clear_sky: bool) -> dict[str, An
     return {name: value.reshape(-1) for name, value in fields.items()}
 
 
-def _overlapped(cover: Any, pressure: Any, low: float, high: float) -> Any:
+def _overlapped(cover: jax.Array, pressure: jax.Array, low: float, high: float) -> jax.Array:
     """Cover of the layers with `low <= p < high` [Pa] under maximum-random overlap, (column,).
 
     `1 - prod (1 - max(c_k, c_{k-1})) / (1 - c_{k-1})`. Source: Geleyn and Hollingsworth 1979.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def pace() -> Pace:
     return _ON_CPU if jax.default_backend() == "cpu" else _ON_GPU
 
 
-def sunlit_columns(cos_zenith: Any, block: int) -> Any:
+def sunlit_columns(cos_zenith: jax.Array, block: int) -> jax.Array:
     """Indices of the columns nearest to the sun, enough for half a globe.
 
     Args:
@@ -53,18 +53,22 @@ def sunlit_columns(cos_zenith: Any, block: int) -> Any:
     return jnp.argsort(-cos_zenith)[:room]
 
 
-def in_blocks(solver: Any, columns: RadiationColumns) -> Any:
+def in_blocks(
+    solver: Callable[[RadiationColumns], dict[str, jax.Array]], columns: RadiationColumns
+) -> dict[str, jax.Array]:
     """A solver on all columns, in blocks that bound the memory."""
     count, block = columns.temperature.shape[-1], pace().block
     if count <= block or count % block:
         return solver(columns)
 
-    def split(values: Any) -> Any:
+    def split(values: jax.Array) -> jax.Array:
         parts = values.reshape(*values.shape[:-1], count // block, block)
         return jnp.moveaxis(parts, -2, 0)
 
-    def join(values: Any) -> Any:
+    def join(values: jax.Array) -> jax.Array:
         whole = jnp.moveaxis(values, 0, -2)
         return whole.reshape(*whole.shape[:-2], count)
 
-    return jax.tree.map(join, jax.lax.map(solver, jax.tree.map(split, columns)))
+    solved = jax.lax.map(solver, jax.tree.map(split, columns))
+    fields: dict[str, jax.Array] = jax.tree.map(join, solved)
+    return fields

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError, unknown_name
+from climsim.hosts.gcm.compilation import needs_rrtmgp
 from climsim.hosts.gcm.tuning import GUSTS, scheme_parameters
+
+if TYPE_CHECKING:
+    from dinosaur.coordinate_systems import CoordinateSystem
+    from jcm.physics.composable_physics import ComposablePhysics
+    from jcm.physics.physics_term import PhysicsTerm
+    from jcm.physics.radiation.band_config import RadiationBandConfig
+    from jcm.physics.radiation.radiation_types import RadiationParameters
 
 REDUCED, RRTMGP, GREY = "reduced", "rrtmgp", "grey"
 RADIATION_SCHEMES = (REDUCED, RRTMGP, GREY)
@@ -44,7 +52,7 @@ class PhysicsOptions:
     tuning: Mapping[str, float] = field(default_factory=dict)
 
 
-def _radiation_term(options: PhysicsOptions, parameters: Any) -> Any:
+def _radiation_term(options: PhysicsOptions, parameters: RadiationParameters) -> PhysicsTerm:
     if options.radiation == GREY:
         from jcm.physics.radiation.grey_two_stream import GreyTwoStreamRadiation
 
@@ -60,9 +68,12 @@ def _radiation_term(options: PhysicsOptions, parameters: Any) -> Any:
     return FluxRadiation(correlated_k.solve, parameters)
 
 
-def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
+def _echam(
+    coordinates: CoordinateSystem, options: PhysicsOptions
+) -> tuple[ComposablePhysics, RadiationParameters]:
     """jcm's composition of ECHAM physics and the parameters of its radiation."""
-    from jcm.physics.echam.echam_terms import echam_physics
+    with needs_rrtmgp():
+        from jcm.physics.echam.echam_terms import echam_physics
     from jcm.physics.radiation.radiation_types import RadiationParameters
 
     from climsim.hosts.gcm import gustiness
@@ -86,7 +97,7 @@ def _echam(coordinates: Any, options: PhysicsOptions) -> tuple[Any, Any]:
     return composed, parameters
 
 
-def _compose(terms: list[Any], band_config: Any) -> Any:
+def _compose(terms: list[PhysicsTerm], band_config: RadiationBandConfig) -> ComposablePhysics:
     from jcm.physics.composable_physics import ComposablePhysics
 
     return ComposablePhysics(
@@ -94,7 +105,7 @@ def _compose(terms: list[Any], band_config: Any) -> Any:
     )
 
 
-def full_physics(coordinates: Any, options: PhysicsOptions) -> Any:
+def full_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> ComposablePhysics:
     """jcm's ECHAM physics with taps for the emulated and the retained tendency.
 
     Args:
@@ -102,19 +113,13 @@ def full_physics(coordinates: Any, options: PhysicsOptions) -> Any:
         options: what it is made of.
     """
     from climsim.hosts.gcm.streams import SurfaceStreams
-    from climsim.hosts.gcm.terms import (
-        TURBULENCE_KEY,
-        CondensateSplit,
-        RetainedTap,
-        TargetTap,
-        Wrapped,
-    )
+    from climsim.hosts.gcm.terms import CondensateSplit, RetainedTap, TargetTap, Wrapped
 
     echam, parameters = _echam(coordinates, options)
-    terms: list[Any] = []
+    terms: list[PhysicsTerm] = []
     for term in echam.terms:
         if term.name == _TURBULENCE and options.retain_turbulence:
-            terms.append(Wrapped(term, keep=True, key=TURBULENCE_KEY))
+            terms.append(Wrapped(term, keep=True, publish=True))
         else:
             terms.append(term)
         if term.category == "radiation" and options.radiation == GREY:
@@ -126,7 +131,7 @@ def full_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     return _compose([*terms, RetainedTap()], _bands(options, echam))
 
 
-def _bands(options: PhysicsOptions, echam: Any) -> Any:
+def _bands(options: PhysicsOptions, echam: ComposablePhysics) -> RadiationBandConfig:
     """Bands that the aerosol describes itself in."""
     if options.radiation == GREY:
         return echam.band_config
@@ -135,7 +140,7 @@ def _bands(options: PhysicsOptions, echam: Any) -> Any:
     return band_config()
 
 
-def hybrid_physics(coordinates: Any, options: PhysicsOptions) -> Any:
+def hybrid_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> ComposablePhysics:
     """The retained processes around the emulated term.
 
     Order: column state, boundary conditions, cloud cover (diagnostic), the emulated term,
@@ -164,13 +169,13 @@ def hybrid_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     return _compose(terms, _bands(options, echam))
 
 
-def columns_physics(coordinates: Any, options: PhysicsOptions) -> Any:
+def columns_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> ComposablePhysics:
     """The terms before the radiation, and a tap that publishes what a scheme would see."""
     from climsim.hosts.gcm.correlated_k import band_config
     from climsim.hosts.gcm.radiation import ColumnsTap
 
     echam, parameters = _echam(coordinates, options)
-    terms: list[Any] = []
+    terms: list[PhysicsTerm] = []
     for term in echam.terms:
         if term.category == "radiation":
             break
@@ -178,7 +183,7 @@ def columns_physics(coordinates: Any, options: PhysicsOptions) -> Any:
     return _compose([*terms, ColumnsTap(parameters)], band_config())
 
 
-def hybrid_slots(physics: Any) -> frozenset[str]:
+def hybrid_slots(physics: ComposablePhysics) -> frozenset[str]:
     """Slots of the cross-step carry that a composition of physics writes itself."""
     written = (slot for term in physics.terms for slot in term.provides)
     return frozenset(written) | {_PREVIOUS_STEP}

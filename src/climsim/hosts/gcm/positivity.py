@@ -8,12 +8,17 @@ is added to the tendency that the dynamical core applies.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import jax
+    from jcm.physics_interface import PhysicsState, PhysicsTendency
+
 
 WATER = ("specific_humidity", "qc", "qi")
 
 
-def fill_holes(values: Any, mass: Any) -> Any:
+def fill_holes(values: jax.Array, mass: jax.Array) -> jax.Array:
     """Set negative values to zero and rescale the rest of their level.
 
     `x' = max(x, 0) * max(M, 0) / M_+` with `M` and `M_+` the global mass of the level
@@ -35,14 +40,14 @@ def fill_holes(values: Any, mass: Any) -> Any:
     return positive * scale
 
 
-def water_fields(grid_state: Any) -> dict[str, Any]:
+def water_fields(grid_state: PhysicsState) -> dict[str, jax.Array]:
     """The three water fields of jcm's gridpoint state by name."""
     return {"specific_humidity": grid_state.specific_humidity} | {
         name: grid_state.tracers[name] for name in WATER[1:]
     }
 
 
-def with_filled_water(grid_state: Any, mass: Any) -> Any:
+def with_filled_water(grid_state: PhysicsState, mass: jax.Array) -> PhysicsState:
     """jcm's gridpoint state with non-negative water."""
     filled = {name: fill_holes(value, mass) for name, value in water_fields(grid_state).items()}
     return grid_state.copy(
@@ -51,7 +56,9 @@ def with_filled_water(grid_state: Any, mass: Any) -> Any:
     )
 
 
-def with_fill_tendency(tendency: Any, raw: Any, filled: Any, time_step: float) -> Any:
+def with_fill_tendency(
+    tendency: PhysicsTendency, raw: PhysicsState, filled: PhysicsState, time_step: float
+) -> PhysicsTendency:
     """Add `(filled - raw) / dt` to a tendency, so that the core advances from `filled`."""
     before, after = water_fields(raw), water_fields(filled)
     extra = {name: (after[name] - before[name]) / time_step for name in WATER}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import cftime
 import numpy as np
@@ -17,6 +17,14 @@ from climsim.hosts.gcm.physics import (
     hybrid_physics,
     hybrid_slots,
 )
+from climsim.hosts.gcm.state import Advanced, Diagnostics, Excess, ModelState, Outputs
+
+if TYPE_CHECKING:
+    import jax
+    from jcm.forcing import ForcingData
+    from jcm.physics.radiation.radiation_types import RadiationData
+
+    from climsim.hosts.gcm.columns import RadiationColumns
 
 
 class Programs:
@@ -37,15 +45,20 @@ class Programs:
         self._columns = jax.jit(self._see_columns)
         self._hybrid = jax.jit(self._hybrid_step)
 
-    def full(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any, Any]:
-        """Advance with full physics: new state, new carry, outputs."""
+    def full(self, state: ModelState, carry: Diagnostics, date: cftime.DatetimeNoLeap) -> Advanced:
+        """Advance with full physics."""
         with dynamics.quiet_jcm():
-            done = self._full(state, carry, self._core.forcing, *dynamics.clock(date))
-        return _triple(done)
+            done: Advanced = self._full(state, carry, self._core.forcing, dynamics.clock(date))
+        return done
 
     def hybrid(
-        self, state: Any, carry: Any, latest: Any, date: cftime.DatetimeNoLeap, fields: Fields
-    ) -> tuple[Any, Any, Any]:
+        self,
+        state: ModelState,
+        carry: Diagnostics,
+        latest: Diagnostics,
+        date: cftime.DatetimeNoLeap,
+        fields: Fields,
+    ) -> Advanced:
         """Advance with the emulated term given.
 
         Args:
@@ -57,43 +70,64 @@ class Programs:
             fields: the emulated term.
 
         Returns:
-            New state, new carry, outputs.
+            The new state, the new carry and what the step did.
         """
         with dynamics.quiet_jcm():
             if self._hybrid_core is None:
                 physics = hybrid_physics(self._core.coordinates, self._config.physics_options())
                 self._hybrid_core = dynamics.with_physics(self._core, physics)
             now = dynamics.clock(date)
-            done = self._hybrid(state, carry, latest, self._core.forcing, *now, fields)
-        return _triple(done)
+            done: Advanced = self._hybrid(
+                state, carry, latest, self._core.forcing, clock=now, fields=fields
+            )
+        return done
 
-    def observe(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> tuple[Any, Any]:
+    def observe(
+        self, state: ModelState, carry: Diagnostics, date: cftime.DatetimeNoLeap
+    ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         """Inputs of the coming step and the worst violation of each bound."""
-        inputs, worst = self._observe(state, carry, self._core.forcing, *dynamics.clock(date))
+        inputs, worst = self._observe(state, carry, self._core.forcing, dynamics.clock(date))
         return inputs, worst
 
-    def columns(self, state: Any, carry: Any, date: cftime.DatetimeNoLeap) -> Any:
+    def columns(
+        self, state: ModelState, carry: Diagnostics, date: cftime.DatetimeNoLeap
+    ) -> RadiationColumns:
         """What a radiation scheme would see of the columns now."""
         with dynamics.quiet_jcm():
             if self._columns_core is None:
                 physics = columns_physics(self._core.coordinates, self._config.physics_options())
                 self._columns_core = dynamics.with_physics(self._core, physics)
-            return self._columns(state, carry, self._core.forcing, *dynamics.clock(date))
+            seen: RadiationColumns = self._columns(
+                state, carry, self._core.forcing, dynamics.clock(date)
+            )
+        return seen
 
-    def _see_columns(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+    def _see_columns(
+        self,
+        state: ModelState,
+        carry: Diagnostics,
+        forcing: ForcingData,
+        clock: dynamics.DeviceClock,
+    ) -> RadiationColumns:
         from climsim.hosts.gcm.radiation import COLUMNS_KEY
 
         assert self._columns_core is not None
-        now = forcing.select(dynamics.date_data(day, second))
+        now = forcing.select(dynamics.date_data(clock))
         return dynamics.run_physics(self._columns_core, state, carry, now).carry[COLUMNS_KEY]
 
-    def _full_step(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+    def _full_step(
+        self,
+        state: ModelState,
+        carry: Diagnostics,
+        forcing: ForcingData,
+        clock: dynamics.DeviceClock,
+    ) -> Advanced:
         from climsim.hosts.gcm import outputs
 
         core = self._core
-        now = forcing.select(dynamics.date_data(day, second))
+        now = forcing.select(dynamics.date_data(clock))
         done = dynamics.run_physics(core, state, carry, now)
-        out = {
+        out: Outputs = {
             "tendencies": outputs.emulated_tendencies(done),
             "surface": outputs.physics_surface(done),
             "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
@@ -101,48 +135,61 @@ class Programs:
         }
         state, between = dynamics.advance(core, state, done)
         physics = core.model.physics
-        return state, physics.record_post_physics_state(done.carry, between), out
+        return Advanced(state, physics.record_post_physics_state(done.carry, between), out)
 
     def _hybrid_step(
         self,
-        state: Any,
-        carry: Any,
-        latest: Any,
-        forcing: Any,
-        day: Any,
-        second: Any,
-        fields: Fields,
-    ) -> Any:
+        state: ModelState,
+        carry: Diagnostics,
+        latest: Diagnostics,
+        forcing: ForcingData,
+        clock: dynamics.DeviceClock,
+        fields: dict[str, jax.Array],
+    ) -> Advanced:
         from climsim.hosts.gcm import outputs
 
         core = self._hybrid_core
         assert core is not None
-        now = forcing.select(dynamics.date_data(day, second))
+        now = forcing.select(dynamics.date_data(clock))
         shape = core.coordinates.horizontal.nodal_shape
         on_grid = {key: value.reshape(*value.shape[:-1], *shape) for key, value in fields.items()}
         done = dynamics.run_physics(core, state, carry, now, on_grid)
-        out = {
+        out: Outputs = {
             "tendencies": outputs.emulated_tendencies(done),
             "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0),
         }
         state, between = dynamics.advance(core, state, done)
         # Slots that only full physics writes keep its last value, so that it can resume.
         written = hybrid_slots(core.model.physics)
-        merged = {k: done.carry[k] if k in written else v for k, v in latest.items()}
+        new = {key: value for key, value in done.carry.items() if key in written and key in latest}
+        merged = cast(Diagnostics, {**latest, **new})
         merged["radiation"] = _radiation_after_hybrid(carry, latest, done.carry)
         physics = self._core.model.physics
-        return state, physics.record_post_physics_state(merged, between), out
+        return Advanced(state, physics.record_post_physics_state(merged, between), out)
 
-    def _observe_state(self, state: Any, carry: Any, forcing: Any, day: Any, second: Any) -> Any:
+    def _observe_state(
+        self,
+        state: ModelState,
+        carry: Diagnostics,
+        forcing: ForcingData,
+        clock: dynamics.DeviceClock,
+    ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         from climsim.hosts.gcm.observe import observe
 
-        now = forcing.select(dynamics.date_data(day, second))
-        return observe(self._core, state, carry, now, self._longitude, self._latitude)
+        now = forcing.select(dynamics.date_data(clock))
+        return observe(
+            self._core,
+            state,
+            carry,
+            now,
+            longitude=self._longitude,
+            latitude=self._latitude,
+        )
 
 
 def _radiation_after_hybrid(
-    before: dict[str, Any], latest: dict[str, Any], after: dict[str, Any]
-) -> Any:
+    before: Diagnostics, latest: Diagnostics, after: Diagnostics
+) -> RadiationData:
     """What the radiation remembers after a hybrid step.
 
     Where full physics ran at this state too, its memory counts, so that the times of its calls
@@ -156,8 +203,3 @@ def _radiation_after_hybrid(
         surface_lw_up=after["radiation"].surface_lw_up,
         step=jnp.where(ran, remembered.step, 0),
     )
-
-
-def _triple(done: Any) -> tuple[Any, Any, Any]:
-    state, carry, out = done
-    return state, carry, out

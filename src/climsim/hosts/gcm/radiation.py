@@ -7,7 +7,7 @@ Between two calls the longwave keeps and the shortwave follows the height of the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from jcm.physics.radiation import (
     rescale_cached_radiation,
 )
 from jcm.physics.radiation.mcica import column_total_cover
-from jcm.physics.radiation.radiation_types import RadiationParameters
+from jcm.physics.radiation.radiation_types import RadiationData, RadiationParameters
 from jcm.physics_interface import PhysicsTendency
 
 from climsim.hosts.gcm.columns import (
@@ -31,9 +31,15 @@ from climsim.hosts.gcm.columns import (
     gather_columns,
     heating,
 )
+from climsim.hosts.gcm.state import COLUMNS_KEY, STREAMS_KEY, Diagnostics
 from climsim.hosts.gcm.terms import grey_body
 
-STREAMS_KEY = "surface_streams"
+if TYPE_CHECKING:
+    from dinosaur.coordinate_systems import CoordinateSystem
+    from jcm.forcing import ForcingData
+    from jcm.physics_interface import PhysicsState
+    from jcm.terrain import TerrainData
+
 STREAMS = {
     "SOLS": "direct_visible",
     "SOLL": "direct_near_infrared",
@@ -41,8 +47,9 @@ STREAMS = {
     "SOLLD": "diffuse_near_infrared",
 }
 """ClimSim's four streams of light at the surface and their field of `RadiationFluxes`."""
-COLUMNS_KEY = "radiation_columns"
 Scheme = Callable[[RadiationColumns], RadiationFluxes]
+_Published = tuple[RadiationData, dict[str, jax.Array]]
+"""jcm's record of the radiation, and the four surface streams by name, (column,) [W/m2]."""
 _DARK = 1.0e-3
 """Cosine of the zenith angle below which a stored flux is not rescaled [1] (jcm's)."""
 
@@ -50,13 +57,13 @@ _DARK = 1.0e-3
 class SunlitTerm(PhysicsTerm):
     """A term that knows where its columns are and how high the sun stands over them."""
 
-    def cache_coords(self, coords: Any) -> None:
+    def cache_coords(self, coords: CoordinateSystem) -> None:
         """Keep latitude and longitude of the columns."""
         lat, lon = column_lat_lon(coords.horizontal)
         self._lats = nnx.Variable(lat * 180.0 / jnp.pi)
         self._lons = nnx.Variable(lon * 180.0 / jnp.pi)
 
-    def cos_zenith(self, forcing: Any) -> Any:
+    def cos_zenith(self, forcing: ForcingData) -> jax.Array:
         """Cosine of the sun's zenith angle now, negative at night, (column,) [1]."""
         return current_cos_zenith(forcing.solar, self._lons.get_value(), self._lats.get_value())
 
@@ -89,22 +96,28 @@ class FluxRadiation(SunlitTerm):
         self.params = nnx.Param(params)
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Solve, or follow the sun."""
         parameters = self.params.get_value()
         dark = {name: jnp.zeros(state.temperature.shape[1]) for name in STREAMS}
         before = diagnostics["radiation"], diagnostics.get(STREAMS_KEY, dark)
         sun = self.cos_zenith(forcing)
         clouds = diagnostics["clouds"]
-        seen, radii = gather_columns(state, diagnostics, forcing, terrain, parameters, sun)
+        seen, radii = gather_columns(
+            state, diagnostics, forcing, terrain, parameters=parameters, cos_zenith=sun
+        )
 
-        def solved() -> tuple[Any, Any]:
+        def solved() -> _Published:
             fluxes = self.scheme(seen)
             record = _published(before[0], fluxes, seen, parameters)
             return record, _streams(fluxes)
 
-        def followed() -> tuple[Any, Any]:
+        def followed() -> _Published:
             return _following(*before, sun)
 
         due = radiation_should_compute(diagnostics, parameters)
@@ -151,25 +164,36 @@ class ColumnsTap(SunlitTerm):
         self.params = nnx.Param(params)
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Gather the columns."""
         sun = self.cos_zenith(forcing)
         parameters = self.params.get_value()
-        seen, _ = gather_columns(state, diagnostics, forcing, terrain, parameters, sun)
+        seen, _ = gather_columns(
+            state, diagnostics, forcing, terrain, parameters=parameters, cos_zenith=sun
+        )
         zero = PhysicsTendency.zeros(state.temperature.shape)
         return zero, {**diagnostics, COLUMNS_KEY: seen}
 
 
-def _like(tree: Any, template: Any) -> Any:
-    return jax.tree.map(lambda new, old: new.astype(old.dtype).reshape(old.shape), tree, template)
+def _like(tree: _Published, template: _Published) -> _Published:
+    shaped: _Published = jax.tree.map(
+        lambda new, old: new.astype(old.dtype).reshape(old.shape), tree, template
+    )
+    return shaped
 
 
-def _streams(fluxes: RadiationFluxes) -> dict[str, Any]:
+def _streams(fluxes: RadiationFluxes) -> dict[str, jax.Array]:
     return {name: getattr(fluxes, field) for name, field in STREAMS.items()}
 
 
-def _following(radiation: Any, streams: dict[str, Any], sun: Any) -> tuple[Any, Any]:
+def _following(
+    radiation: RadiationData, streams: dict[str, jax.Array], sun: jax.Array
+) -> _Published:
     ratio = jnp.where(
         radiation.cos_zenith > _DARK,
         jnp.maximum(sun, 0.0) / jnp.maximum(radiation.cos_zenith, _DARK),
@@ -179,7 +203,7 @@ def _following(radiation: Any, streams: dict[str, Any], sun: Any) -> tuple[Any, 
     return rescaled, {name: value * ratio for name, value in streams.items()}
 
 
-def _with_grey_surface(radiation: Any, columns: RadiationColumns) -> Any:
+def _with_grey_surface(radiation: RadiationData, columns: RadiationColumns) -> RadiationData:
     """The same record with the surface emitting as a grey body at its present temperature.
 
     RRTMGP's bands hold a part in a thousand less, and between two calls the surface changes its
@@ -199,11 +223,11 @@ def _with_grey_surface(radiation: Any, columns: RadiationColumns) -> Any:
 
 
 def _published(
-    radiation: Any,
+    radiation: RadiationData,
     fluxes: RadiationFluxes,
     columns: RadiationColumns,
     parameters: RadiationParameters,
-) -> Any:
+) -> RadiationData:
     """jcm's record of a radiation step; flux profiles, which nothing reads, stay zero."""
     return radiation.copy(
         lw_flux_up=jnp.zeros_like(radiation.lw_flux_up),

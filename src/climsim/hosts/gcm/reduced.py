@@ -14,9 +14,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from climsim.hosts.gcm import correlated_k
 from climsim.hosts.gcm.cloud_draw import stratified_numbers
 from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes, heating
 from climsim.hosts.gcm.correlated_k import SpectralPoints
+from climsim.hosts.gcm.medium import medium_of
 
 LONGWAVE_POINTS: Final = 20
 SHORTWAVE_POINTS: Final = 20
@@ -49,7 +51,7 @@ def with_whole_clouds(columns: RadiationColumns) -> RadiationColumns:
     Which points see a cloud of part cover is a matter of the draw; here all do or none.
     """
 
-    def both(values: Any) -> Any:
+    def both(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, values], axis=-1)
 
     count = columns.cover.shape[-1]
@@ -63,27 +65,27 @@ def with_whole_clouds(columns: RadiationColumns) -> RadiationColumns:
     return dataclasses.replace(doubled, cover=cover, **paths)
 
 
-def point_fluxes(columns: RadiationColumns) -> tuple[dict[str, Any], dict[str, Any]]:
+def point_fluxes(columns: RadiationColumns) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """Longwave and shortwave fields of `RadiationFluxes` for each point, (point, ...)."""
     points = correlated_k.all_points(columns.temperature.shape[0])
 
     @functools.partial(jax.jit, static_argnums=0)
-    def longwave(size: int, part: Any) -> Any:
-        medium = correlated_k._medium(part)
-        point = correlated_k._longwave_point(part, medium, points)
+    def longwave(size: int, part: RadiationColumns) -> dict[str, jax.Array]:
+        medium = medium_of(part)
+        point = correlated_k.longwave_point(part, medium, points)
         return jax.lax.map(lambda n: correlated_k.longwave_fields(point(n)), jnp.arange(size))
 
     @functools.partial(jax.jit, static_argnums=0)
-    def shortwave(size: int, part: Any) -> Any:
-        medium = correlated_k._medium(part)
-        point = correlated_k._shortwave_point(part, medium, points)
+    def shortwave(size: int, part: RadiationColumns) -> dict[str, jax.Array]:
+        medium = medium_of(part)
+        point = correlated_k.shortwave_point(part, medium, points)
         return jax.lax.map(lambda n: correlated_k.shortwave_fields(point(n)), jnp.arange(size))
 
     columns = jax.tree.map(jnp.asarray, columns)
     return longwave(len(points.longwave), columns), shortwave(len(points.shortwave), columns)
 
 
-def _rows(fields: dict[str, Any], interfaces: Any, entering: str) -> np.ndarray:
+def _rows(fields: dict[str, jax.Array], interfaces: jax.Array, entering: str) -> np.ndarray:
     """What the fit compares, (row, point)."""
     absorbed = next(name for name in fields if name.endswith("_absorbed"))
     rate = np.asarray(
@@ -158,35 +160,78 @@ def fit_points(
     )
 
 
-def errors(
-    made: RadiationFluxes, truth: RadiationFluxes, columns: RadiationColumns
-) -> dict[str, Any]:
-    """Errors of fluxes against RRTMGP's: per level [K/day] and per flux [W/m2].
+@dataclasses.dataclass(frozen=True)
+class FluxError:
+    """Error of one flux.
 
-    Returns:
-        `longwave`, `shortwave`: root mean square error of heating per level; `heating`: of their
-        sum, over all levels; per flux `bias` and `rmse`.
+    Attributes:
+        bias: mean error [W/m2].
+        rmse: root mean square error [W/m2].
     """
-    result: dict[str, Any] = {"columns": int(columns.temperature.shape[-1])}
-    both: Any = 0.0
+
+    bias: float
+    rmse: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FitErrors:
+    """Errors of fluxes against RRTMGP's.
+
+    Attributes:
+        columns: how many were compared.
+        longwave: root mean square error of the heating at each level [K/day].
+        shortwave: likewise [K/day].
+        heating: root mean square error of their sum, over all levels [K/day].
+        fluxes: errors by name of the flux.
+    """
+
+    columns: int
+    longwave: tuple[float, ...]
+    shortwave: tuple[float, ...]
+    heating: float
+    fluxes: Mapping[str, FluxError]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as the file of the points notes them."""
+        values = dataclasses.asdict(self)
+        return {**values, **values.pop("fluxes")}
+
+
+def errors(made: RadiationFluxes, truth: RadiationFluxes, columns: RadiationColumns) -> FitErrors:
+    """Compare fluxes with RRTMGP's.
+
+    Args:
+        made: fluxes of the points.
+        truth: RRTMGP's of the same columns.
+        columns: what both were computed for.
+    """
+    by_band = {}
+    both: np.ndarray = np.zeros(1, np.float32)
     for name in ("longwave", "shortwave"):
         error = np.asarray(getattr(made, f"{name}_absorbed")) - np.asarray(
             getattr(truth, f"{name}_absorbed")
         )
         error = np.asarray(heating(error, columns.interfaces)) * SECONDS_PER_DAY
         both = both + error
-        result[name] = [round(float(value), 3) for value in np.sqrt((error**2).mean(axis=1))]
-    result["heating"] = round(float(np.sqrt((both**2).mean())), 3)
+        rmse = np.sqrt((error**2).mean(axis=1))
+        by_band[name] = tuple(round(float(value), 3) for value in rmse)
+    fluxes = {}
     for name in FLUXES:
         error = np.asarray(getattr(made, name)) - np.asarray(getattr(truth, name))
-        result[name] = {
-            "bias": round(float(error.mean()), 3),
-            "rmse": round(float(np.sqrt((error**2).mean())), 3),
-        }
-    return result
+        fluxes[name] = FluxError(
+            bias=round(float(error.mean()), 3),
+            rmse=round(float(np.sqrt((error**2).mean())), 3),
+        )
+    return FitErrors(
+        columns=int(columns.temperature.shape[-1]),
+        longwave=by_band["longwave"],
+        shortwave=by_band["shortwave"],
+        heating=round(float(np.sqrt((both**2).mean())), 3),
+        fluxes=fluxes,
+    )
 
 
-def save_points(path: Path, points: SpectralPoints, notes: dict[str, Any]) -> None:
+def save_points(path: Path, points: SpectralPoints, notes: Mapping[str, object]) -> None:
     """Write points as one file.
 
     Args:

@@ -7,13 +7,20 @@ humidity and cloud water keep their values at a pressure.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
 from climsim.arrays import Array
 from climsim.constants import REFERENCE_PRESSURE, PhysicalConstants
+
+if TYPE_CHECKING:
+    import jax
+    from dinosaur.spherical_harmonic import Grid
+
+    from climsim.hosts.gcm.dynamics import Core
+    from climsim.hosts.gcm.state import ModelState
 
 LAPSE_RATE = 6.5e-3
 """Temperature below the old ground rises by so much with depth [K m-1]."""
@@ -110,7 +117,7 @@ def moved_surface_pressure(
     return result * warmer ** (1.0 / _lapse_exponent(constants))
 
 
-def leaves_on(arrays: dict[str, Array], old: Any, new: Any) -> dict[str, Array]:
+def leaves_on(arrays: dict[str, Array], old: Grid, new: Grid) -> dict[str, Array]:
     """Arrays of a stored state on another grid.
 
     Args:
@@ -130,7 +137,7 @@ def leaves_on(arrays: dict[str, Array], old: Any, new: Any) -> dict[str, Array]:
     return result
 
 
-def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
+def over_new_ground(core: Core, state: ModelState, old_height: Array) -> ModelState:
     """Fit a state to the orography of its grid.
 
     Args:
@@ -141,6 +148,8 @@ def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
     Returns:
         The state above the orography of the core.
     """
+    import jax.numpy as jnp
+
     from climsim.hosts.gcm.dynamics import grid_state, modal_orography
     from climsim.hosts.gcm.grid import physical_constants
 
@@ -148,7 +157,7 @@ def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
     raw = grid_state(core, state)
     levels = raw.temperature.shape[0]
 
-    def columns(values: Any) -> Array:
+    def columns(values: jax.Array | Array) -> Array:
         return np.asarray(values, np.float64).reshape(levels, -1)
 
     def to_modal(values: Array) -> Array:
@@ -179,7 +188,7 @@ def over_new_ground(core: Any, state: Any, old_height: Array) -> Any:
         tracers={**spectral.tracers, "specific_humidity": vapour},
     )
     clouds = {
-        name: at_pressure(columns(value), old, new).reshape(value.shape).astype(np.float32)
+        name: jnp.asarray(at_pressure(columns(value), old, new).reshape(value.shape), jnp.float32)
         for name, value in state["clouds"].items()
     }
     return {"dynamics": spectral, "clouds": clouds}

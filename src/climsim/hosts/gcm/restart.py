@@ -7,10 +7,11 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar, cast
 
 import cftime
 import numpy as np
+from numpy.typing import ArrayLike
 
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
@@ -20,6 +21,8 @@ from climsim.system import refusal
 FORMAT: Final = "climsim-gcm-restart"
 FORMAT_VERSION: Final = 1
 _HEADER = "header"
+Tree = TypeVar("Tree")
+"""Nested dictionaries and dataclasses with arrays as leaves."""
 RESTART = Kind(
     "a restart file of the embedded model",
     # NumPy stores text as UTF-32.
@@ -62,15 +65,15 @@ class Restart:
     arrays: dict[str, np.ndarray]
     date: cftime.DatetimeNoLeap
     step_number: int
-    configuration: dict[str, Any]
+    configuration: dict[str, str]
 
 
-def named_leaves(tree: Any, prefix: str) -> dict[str, Any]:
+def named_leaves(tree: object, prefix: str) -> dict[str, ArrayLike]:
     """Leaves of nested dictionaries and dataclasses, keyed by their path."""
     return dict(_walk(tree, prefix))
 
 
-def _walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _walk(node: object, path: str) -> Iterator[tuple[str, ArrayLike]]:
     if node is None:
         return
     if isinstance(node, dict):
@@ -80,10 +83,10 @@ def _walk(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         for field in dataclasses.fields(node):
             yield from _walk(getattr(node, field.name), f"{path}/{field.name}")
     elif not isinstance(node, str):
-        yield path, node
+        yield path, cast(ArrayLike, node)
 
 
-def with_leaves(tree: Any, prefix: str, arrays: dict[str, np.ndarray], strict: bool) -> Any:
+def with_leaves(tree: Tree, prefix: str, arrays: dict[str, np.ndarray], strict: bool) -> Tree:
     """Copy of a tree with its leaves replaced by stored arrays.
 
     Args:
@@ -98,7 +101,8 @@ def with_leaves(tree: Any, prefix: str, arrays: dict[str, np.ndarray], strict: b
     if tree is None or isinstance(tree, str):
         return tree
     if isinstance(tree, dict):
-        return {k: with_leaves(v, f"{prefix}/{k}", arrays, strict) for k, v in tree.items()}
+        leaves = {k: with_leaves(v, f"{prefix}/{k}", arrays, strict) for k, v in tree.items()}
+        return cast(Tree, leaves)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         changes = {
             f.name: with_leaves(getattr(tree, f.name), f"{prefix}/{f.name}", arrays, strict)
@@ -109,10 +113,11 @@ def with_leaves(tree: Any, prefix: str, arrays: dict[str, np.ndarray], strict: b
         if strict:
             raise ClimSimError(f"restart: {prefix} is missing; the file is from another version")
         return tree
-    stored, expected = arrays[prefix], tuple(np.shape(tree))
+    stored, template = arrays[prefix], np.asarray(tree)
+    expected = template.shape
     if stored.shape != expected:
         raise ClimSimError(f"restart: {prefix} has shape {stored.shape}, expected {expected}")
-    return stored.astype(np.asarray(tree).dtype)
+    return cast(Tree, stored.astype(template.dtype))
 
 
 def essential(restart: Restart) -> Restart:
@@ -142,9 +147,9 @@ def write_restart(path: Path, restart: Restart, *, compress: bool = False) -> No
         "configuration": restart.configuration,
     }
     save = np.savez_compressed if compress else np.savez
-    payload: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **restart.arrays}
+    payload = {_HEADER: np.array(json.dumps(header)), **restart.arrays}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        save(stream, **payload)
+        save(stream, allow_pickle=False, **payload)
 
 
 def read_restart(path: Path) -> Restart:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import remove
@@ -44,7 +44,7 @@ class SpinupConfig:
     out: Path
     days: int = 275
     host: str = HOST
-    host_options: dict[str, Any] = field(default_factory=lambda: {"start": ANALYTIC})
+    host_options: dict[str, object] = field(default_factory=lambda: {"start": ANALYTIC})
     checkpoint_days: int = 10
 
     def __post_init__(self) -> None:
@@ -127,15 +127,15 @@ def _report(host: GcmHost, result: StepResult, day: int) -> None:
         raise ClimSimError(f"spin-up: unstable on day {day}: {trouble}")
     inputs, weights = result.inputs, host.grid.area_weights()
 
-    def mean(values: Any) -> float:
+    def mean(values: Array) -> float:
         return float(np.mean(weights * values))
 
     columns = Columns.between(host.grid.interface_pressure(inputs["state_ps"]), host.constants)
     water = columns.integral(inputs["state_q0001"])
-    _log.info(
-        "day %d: water %.2f kg/m2, lowest temperature %.2f K, precipitation %.2f mm/day, "
-        "outgoing longwave %.1f W/m2",
-        day, mean(water), mean(inputs["state_t"][-1]),
-        mean(result.surface["cam_out_PRECC"]) * _MM_PER_DAY,
-        mean(result.diagnostics["FLUT"]),
-    )  # fmt: skip
+    means = (
+        f"water {mean(water):.2f} kg/m2",
+        f"lowest temperature {mean(inputs['state_t'][-1]):.2f} K",
+        f"precipitation {mean(result.surface['cam_out_PRECC']) * _MM_PER_DAY:.2f} mm/day",
+        f"outgoing longwave {mean(result.diagnostics['FLUT']):.1f} W/m2",
+    )
+    _log.info("day %d: %s", day, ", ".join(means))

@@ -7,14 +7,13 @@ The grey scheme has no Rayleigh scattering, so in clear sky its diffuse part is 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax_solar import OrbitalTime, get_solar_sin_altitude, radiation_flux
 from jcm.physics.clouds.cloud_data import radiation_cloud_fields
-from jcm.physics.radiation import SURFACE_OPTICS_KEY
 from jcm.physics.radiation.cloud_optics import cloud_optics, surface_albedo_by_sw_band
 from jcm.physics.radiation.grey_two_stream.gas_optics import gas_optical_depth_sw
 from jcm.physics.radiation.grey_two_stream.radiation_scheme import (
@@ -36,7 +35,13 @@ from jcm.physics.radiation.radiation_types import (
 )
 from jcm.physics_interface import PhysicsTendency
 
-from climsim.hosts.gcm.radiation import STREAMS_KEY, SunlitTerm
+from climsim.hosts.gcm.radiation import SunlitTerm
+from climsim.hosts.gcm.state import OPTICS_KEY, STREAMS_KEY, Diagnostics
+
+if TYPE_CHECKING:
+    from jcm.forcing import ForcingData
+    from jcm.physics_interface import PhysicsState
+    from jcm.terrain import TerrainData
 
 _NEAR_INFRARED, _VISIBLE = 0, 1
 _BANDS, _LONGWAVE_BANDS = 2, 3
@@ -44,8 +49,11 @@ _VAPOUR_TO_DRY_MOLES = 1.608
 
 
 def _column_streams(
-    column: dict[str, Any], cos_zenith: Any, insolation: Any, parameters: RadiationParameters
-) -> Any:
+    column: dict[str, jax.Array],
+    cos_zenith: jax.Array,
+    insolation: jax.Array,
+    parameters: RadiationParameters,
+) -> jax.Array:
     """Direct and diffuse flux at the surface of one column, (2, band) [W/m2].
 
     Args:
@@ -68,7 +76,7 @@ def _column_streams(
     )
     cover = jnp.clip(column["cover"], 0.0, 1.0)
 
-    def path(condensate: Any) -> Any:
+    def path(condensate: jax.Array) -> jax.Array:
         grid_mean = jnp.maximum(condensate, 0.0) * density * thickness
         return resolvable_path(in_cloud_path(grid_mean, cover, eps=parameters.cld_frac_min))
 
@@ -90,7 +98,7 @@ def _column_streams(
     albedo = surface_albedo_by_sw_band(column["albedo_vis"], column["albedo_nir"])
     top = jnp.full((_BANDS,), insolation / _BANDS)
 
-    def solve(clouds: OpticalProperties) -> Any:
+    def solve(clouds: OpticalProperties) -> jax.Array:
         optics = combine_optical_properties(gas, clouds, *aerosol)
         _, _, direct, diffuse = shortwave_fluxes(optics, cos_zenith, top, albedo, _BANDS)
         return jnp.stack([direct[-1], diffuse[-1]])
@@ -123,13 +131,17 @@ class SurfaceStreams(SunlitTerm):
         self.parameters = nnx.Param(parameters)
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Solve the shortwave of every column and keep the split at the surface."""
         columns = state.temperature.shape[1]
         parameters = self.parameters.get_value()
         liquid, ice, cover = radiation_cloud_fields(state, diagnostics)
-        optics, aerosol = diagnostics[SURFACE_OPTICS_KEY], diagnostics["aerosol"]
+        optics, aerosol = diagnostics[OPTICS_KEY], diagnostics["aerosol"]
         orbit = OrbitalTime(
             orbital_phase=forcing.solar.orbital_phase, synodic_phase=forcing.solar.synodic_phase
         )

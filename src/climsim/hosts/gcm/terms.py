@@ -7,29 +7,42 @@ The hybrid physics replaces those processes by one term that takes its tendency 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax.numpy as jnp
 import jcm.constants as jcm_constants
 from jcm.physics.physics_term import PhysicsTerm, TracerSpec
-from jcm.physics.radiation import SURFACE_OPTICS_KEY, hold_land_albedo
+from jcm.physics.radiation import hold_land_albedo
 from jcm.physics.radiation.grey_two_stream.planck import planck_bands_lw
 from jcm.physics.radiation.radiation_types import RadiationParameters
 from jcm.physics_interface import PhysicsTendency
 
 from climsim.constants import ALL_ICE_TEMPERATURE, MIXED_PHASE_RANGE
+from climsim.hosts.gcm.state import (
+    OPTICS_KEY,
+    RETAINED_KEY,
+    TARGET_KEY,
+    TURBULENCE_KEY,
+    Diagnostics,
+    RunningTendency,
+)
+
+if TYPE_CHECKING:
+    import jax
+    from dinosaur.coordinate_systems import CoordinateSystem
+    from jcm.forcing import ForcingData
+    from jcm.physics.radiation.band_config import RadiationBandConfig
+    from jcm.physics_interface import PhysicsState
+    from jcm.terrain import TerrainData
 
 PREFIX = "emulated_"
 """Prefix of the fields that carry the emulated term into the physics."""
 PROFILES = ("temperature", "specific_humidity", "qc", "qi", "u_wind", "v_wind")
-TARGET_KEY = "tap_target"
-RETAINED_KEY = "tap_retained"
-TURBULENCE_KEY = "tap_turbulence"
 FUSION_OVER_CP = float(jcm_constants.alhs - jcm_constants.alhc) / float(jcm_constants.cpd)
 """Warming by the freezing of a unit of condensate [K]."""
 
 
-def _flat(tendency: Any) -> dict[str, Any]:
+def _flat(tendency: RunningTendency) -> dict[str, jax.Array]:
     """The six emulated fields of jcm's running tendency."""
     return {
         "temperature": tendency["temperature"],
@@ -41,7 +54,7 @@ def _flat(tendency: Any) -> dict[str, Any]:
     }
 
 
-def _tendency(fields: dict[str, Any]) -> PhysicsTendency:
+def _tendency(fields: dict[str, jax.Array]) -> PhysicsTendency:
     return PhysicsTendency(
         u_wind=fields["u_wind"],
         v_wind=fields["v_wind"],
@@ -51,7 +64,7 @@ def _tendency(fields: dict[str, Any]) -> PhysicsTendency:
     )
 
 
-def delivered_fluxes(diagnostics: dict[str, Any], like: Any) -> dict[str, Any]:
+def delivered_fluxes(diagnostics: Diagnostics, like: jax.Array) -> dict[str, jax.Array]:
     """Tendency of the surface fluxes of heat, moisture and momentum in the lowest layer.
 
     `dT = SHF / (c_p m)`, `dq = E / m`, `du = -tau / m` with `m = dp / g` the layer's mass.
@@ -64,7 +77,7 @@ def delivered_fluxes(diagnostics: dict[str, Any], like: Any) -> dict[str, Any]:
     mass = diagnostics["pressure_thickness"][-1] / jcm_constants.grav
     zero = jnp.zeros_like(like)
 
-    def lowest(flux: Any) -> Any:
+    def lowest(flux: jax.Array) -> jax.Array:
         return zero.at[-1].set(flux.reshape(mass.shape) / mass)
 
     return {
@@ -77,7 +90,7 @@ def delivered_fluxes(diagnostics: dict[str, Any], like: Any) -> dict[str, Any]:
     }
 
 
-def grey_emission(temperature: Any) -> Any:
+def grey_emission(temperature: jax.Array) -> jax.Array:
     """Black-body emission in the bands of the grey scheme, (column,) [W/m2].
 
     Its bands leave out the ends of the spectrum: some 1 % less than `sigma T^4`.
@@ -86,7 +99,7 @@ def grey_emission(temperature: Any) -> Any:
     return jnp.pi * jnp.sum(planck_bands_lw(temperature, limits), axis=-1)
 
 
-def grey_body(temperature: Any, emissivity: Any, down: Any) -> Any:
+def grey_body(temperature: jax.Array, emissivity: jax.Array, down: jax.Array) -> jax.Array:
     """Longwave that leaves a surface, `e sigma T^4 + (1 - e) down`, (column,) [W/m2]."""
     return emissivity * jcm_constants.sbc * temperature**4 + (1.0 - emissivity) * down
 
@@ -107,8 +120,12 @@ class TargetTap(PhysicsTerm):
         self.retain_turbulence = retain_turbulence
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Subtract the retained part from the running tendency."""
         running = _flat(diagnostics["_tendency_run"])
         kept = _kept(state, diagnostics, self.retain_turbulence)
@@ -116,7 +133,9 @@ class TargetTap(PhysicsTerm):
         return PhysicsTendency.zeros(state.temperature.shape), {**diagnostics, TARGET_KEY: target}
 
 
-def split_condensate(temperature: Any, liquid: Any, ice: Any) -> tuple[Any, Any]:
+def split_condensate(
+    temperature: jax.Array, liquid: jax.Array, ice: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Liquid [kg/kg] and temperature [K] once condensate is split by temperature alone.
 
     `c_p T' + L_f ql' = c_p T + L_f ql` with `ql' = w(T') (ql + qi)` and
@@ -155,8 +174,12 @@ class CondensateSplit(PhysicsTerm):
         self.retain_turbulence = retain_turbulence
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Tendency that moves condensate between its phases, and the heat of fusion."""
         running = _flat(diagnostics["_tendency_run"])
         kept = _kept(state, diagnostics, self.retain_turbulence)
@@ -178,11 +201,12 @@ class CondensateSplit(PhysicsTerm):
         return _tendency(fields), diagnostics
 
 
-def _kept(state: Any, diagnostics: dict[str, Any], retain_turbulence: bool) -> dict[str, Any]:
+def _kept(
+    state: PhysicsState, diagnostics: Diagnostics, retain_turbulence: bool
+) -> dict[str, jax.Array]:
     """What of the running tendency the hybrid retains."""
     if retain_turbulence:
-        kept: dict[str, Any] = diagnostics[TURBULENCE_KEY]
-        return kept
+        return diagnostics[TURBULENCE_KEY]
     return delivered_fluxes(diagnostics, state.temperature)
 
 
@@ -195,8 +219,12 @@ class RetainedTap(PhysicsTerm):
     provides: ClassVar[tuple[str, ...]] = (RETAINED_KEY,)
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Subtract the target from the running tendency."""
         running, target = _flat(diagnostics["_tendency_run"]), diagnostics[TARGET_KEY]
         retained = {name: running[name] - target[name] for name in PROFILES}
@@ -226,15 +254,19 @@ class EmulatedTerm(PhysicsTerm):
         return (TracerSpec("qc", units="kg/kg"), TracerSpec("qi", units="kg/kg"))
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Return the given tendency and publish the surface radiation."""
         fields = diagnostics.get("_dycore_fields", {})
         zero = jnp.zeros_like(state.temperature)
         column = jnp.zeros_like(state.temperature[0])
         given = {name: fields.get(PREFIX + name, zero) for name in PROFILES}
         lw_down = fields.get(PREFIX + "lw_down", column)
-        optics = diagnostics[SURFACE_OPTICS_KEY]
+        optics = diagnostics[OPTICS_KEY]
         emissivity = optics["emissivity"]
         temperature = diagnostics["surface"].surface_temperature.reshape(column.shape)
         # Emission at the surface temperature the step began with: the surface term
@@ -259,23 +291,23 @@ class EmulatedTerm(PhysicsTerm):
 
 
 class Wrapped(PhysicsTerm):
-    """Run another term, publish its tendency under a key, and keep or drop it."""
+    """Run another term, publish its tendency or not, and keep or drop it."""
 
     category: ClassVar[str] = "diagnostics"
 
-    def __init__(self, term: PhysicsTerm, *, keep: bool, key: str | None = None) -> None:
+    def __init__(self, term: PhysicsTerm, *, keep: bool, publish: bool = False) -> None:
         """Wrap a term.
 
         Args:
             term: the term to run.
             keep: whether its tendency counts.
-            key: where its tendency is published, if anywhere.
+            publish: whether its tendency is published under `TURBULENCE_KEY`.
         """
         self.term = term
         self.keep = keep
-        self.key = key
+        self.publish = publish
         self.requires = tuple(term.requires)
-        self.provides = (*term.provides, *((key,) if key else ()))
+        self.provides = (*term.provides, *((TURBULENCE_KEY,) if publish else ()))
         self.carry_slots = dict(term.carry_slots)
 
     @property
@@ -287,24 +319,28 @@ class Wrapped(PhysicsTerm):
         """Tracers of the wrapped term."""
         return tuple(self.term.required_tracers())
 
-    def initial_carry_state(self, coords: Any) -> dict[str, Any]:
+    def initial_carry_state(self, coords: CoordinateSystem) -> dict[str, object]:
         """Carry of the wrapped term."""
         return dict(self.term.initial_carry_state(coords))
 
-    def cache_coords(self, coords: Any) -> None:
+    def cache_coords(self, coords: CoordinateSystem) -> None:
         """Pass the coordinates on."""
         self.term.cache_coords(coords)
 
-    def cache_band_config(self, band_config: Any) -> None:
+    def cache_band_config(self, band_config: RadiationBandConfig) -> None:
         """Pass the band configuration on."""
         self.term.cache_band_config(band_config)
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Run the wrapped term."""
         tendency, published = self.term(state, diagnostics, forcing, terrain)
-        if self.key is not None:
+        if self.publish:
             fields = {
                 "temperature": tendency.temperature,
                 "specific_humidity": tendency.specific_humidity,
@@ -313,7 +349,7 @@ class Wrapped(PhysicsTerm):
                 "u_wind": tendency.u_wind,
                 "v_wind": tendency.v_wind,
             }
-            published = {**published, self.key: fields}
+            published = {**published, TURBULENCE_KEY: fields}
         if not self.keep:
             tendency = PhysicsTendency.zeros(state.temperature.shape)
         return tendency, published
@@ -328,7 +364,11 @@ class DeliveredFluxes(PhysicsTerm):
     provides: ClassVar[tuple[str, ...]] = ()
 
     def __call__(
-        self, state: Any, diagnostics: dict[str, Any], forcing: Any, terrain: Any
-    ) -> tuple[PhysicsTendency, dict[str, Any]]:
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
         """Tendency in the lowest layer."""
         return _tendency(delivered_fluxes(diagnostics, state.temperature)), diagnostics

@@ -6,7 +6,7 @@ Nothing here is a flux correction: each key is a parameter of a jcm scheme or of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from climsim.errors import unknown_name
 from climsim.validation import require
@@ -41,7 +41,7 @@ SCHEMES: Final = (
 """Schemes of `echam_physics` whose parameters can be set, and the gusts."""
 
 
-def scheme_parameters(overrides: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def scheme_parameters(overrides: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """The tuned parameters by scheme, those given over the shipped ones.
 
     Args:
@@ -50,7 +50,7 @@ def scheme_parameters(overrides: Mapping[str, float]) -> dict[str, dict[str, Any
     Raises:
         ClimSimError: if a key names no scheme, or its value is no number.
     """
-    chosen: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, dict[str, float]] = {}
     for key, value in {**TUNING, **overrides}.items():
         scheme, _, field = key.partition(".")
         if scheme not in SCHEMES or not field:

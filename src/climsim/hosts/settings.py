@@ -1,0 +1,50 @@
+"""From the options of a host, as a user types them, to the dataclass that the host takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar, get_origin, get_type_hints
+
+import dacite
+
+from climsim.validation import refused
+
+GROUP = "host_options"
+"""Key of a run, and of what else takes a host, that holds the options."""
+T = TypeVar("T")
+
+
+def _number(value: object) -> object:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _text(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+_PLAIN = dacite.Config(cast=[Path, tuple], type_hooks={float: _number, str: _text})
+
+
+def build_settings(cls: type[T], options: Mapping[str, object]) -> T:
+    """Build the dataclass of a host's options.
+
+    Args:
+        cls: the dataclass.
+        options: values by field; text becomes a path, a list a tuple, one value a tuple of one and
+            a whole number a number where the field wants it.
+
+    Raises:
+        ClimSimError: naming the option of the wrong type, or what the dataclass refuses.
+    """
+    hints = get_type_hints(cls)
+    values = {
+        key: (value,) if isinstance(value, str) and get_origin(hints[key]) is tuple else value
+        for key, value in options.items()
+    }
+    try:
+        return dacite.from_dict(cls, values, _PLAIN)
+    except dacite.WrongTypeError as error:
+        wanted = getattr(error.field_type, "__name__", str(error.field_type))
+        raise refused(f"{GROUP}.{error.field_path}", wanted, error.value) from error
