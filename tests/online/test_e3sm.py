@@ -496,16 +496,25 @@ def test_case_says_what_made_it(tmp_path, cime):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": None}, "e3sm.model: a hybrid case needs"),
-        ({"combination": "v4"}, "e3sm.combination: expected one of .*, found 'v4'"),
-        ({"perturbation": 1e-14}, "e3sm.perturbation: a branch run"),
-        ({"reference_folder": None}, "e3sm.reference_folder: a branch run needs"),
-        ({"seed": 0, "perturbation": 1e-9, "run_type": "hybrid"}, "e3sm.seed: expected 1 or more"),
-        ({"mail": "a b@c"}, "e3sm.mail: expected an address"),
-        ({"mail_types": ["often"]}, "e3sm.mail_types: expected never, all, begin, end or fail"),
-        ({"environment_lines": ["A B"]}, "e3sm.environment_lines: expected lines as NAME=VALUE"),
-        ({"months": 0}, "e3sm.months: expected a whole number >= 1"),
-        ({"coupler": CouplerOptions(watch_physics=True)}, "e3sm.coupler.watch_physics"),
+        ({"model": None}, "^model: a hybrid case needs"),
+        ({"combination": "v4"}, "host_options.combination: expected one of .*, found 'v4'"),
+        ({"perturbation": 1e-14}, "host_options.perturbation: a branch run"),
+        ({"reference_folder": None}, "host_options.reference_folder: a branch run needs"),
+        (
+            {"seed": 0, "perturbation": 1e-9, "run_type": "hybrid"},
+            "^perturbation_seed: expected 1 or more",
+        ),
+        ({"mail": "a b@c"}, "host_options.mail: expected an address"),
+        (
+            {"mail_types": ["often"]},
+            "host_options.mail_types: expected never, all, begin, end or fail",
+        ),
+        (
+            {"environment_lines": ["A B"]},
+            "host_options.environment_lines: expected lines as NAME=VALUE",
+        ),
+        ({"months": 0}, "host_options.months: expected a whole number >= 1"),
+        ({"coupler": CouplerOptions(watch_physics=True)}, "^coupler.watch_physics"),
     ],
 )
 def test_case_that_cannot_work_is_refused(tmp_path, changes, message):
@@ -724,7 +733,7 @@ def test_keys_of_a_run_reach_e3sm_in_its_own_words(tmp_path):
         ),
         (
             {"host_options": {"cpp_definitions": ["A B"]}},
-            "e3sm.cpp_definitions: expected macros as NAME",
+            "host_options.cpp_definitions: expected macros as NAME",
         ),
     ],
 )

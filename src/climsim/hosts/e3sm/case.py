@@ -106,11 +106,11 @@ def _require_files(config: E3smConfig) -> None:
     """
     for path in config.case_files:
         if not path.is_file():
-            raise ClimSimError(f"e3sm.case_files: {path}: no such file: give its path")
+            raise ClimSimError(f"host_options.case_files: {path}: no such file: give its path")
     folder = config.source_mods
     if folder is not None and not any(folder.glob("*.F90")):
         raise ClimSimError(
-            f"e3sm.source_mods: {folder}: expected a folder with *.F90 files, found none"
+            f"host_options.source_mods: {folder}: expected a folder with *.F90 files, found none"
         )
 
 
