@@ -502,7 +502,7 @@ def test_case_says_what_made_it(tmp_path, cime):
         ({"reference_folder": None}, "host_options.reference_folder: a branch run needs"),
         (
             {"seed": 0, "perturbation": 1e-9, "run_type": "hybrid"},
-            "^perturbation_seed: expected 1 or more",
+            "^perturbation_seed: expected 1",
         ),
         ({"mail": "a b@c"}, "host_options.mail: expected an address"),
         (
