@@ -105,6 +105,8 @@ def test_every_command_has_the_common_options():
         (("train", "--network", "unet"), "write network=unet"),
         (("train", "--epochs", "3"), "write trainer.epochs=3"),
         (("train", "network", "=", "unet"), "write network=unet without spaces"),
+        (("data", "verify", "x.zarr"), "'x.zarr': expected key=value: write store=x.zarr"),
+        (("train", "seed=1", "x.zarr"), "'x.zarr': expected key=value: name its key, or quote"),
         (("train", "newtork=unet"), "did you mean network"),
         (("evaluate", "offline", "modle=x"), "of 'evaluate offline': did you mean model"),
         (("evaluate", "offline"), "evaluate offline: no value for model"),

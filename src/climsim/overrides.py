@@ -67,7 +67,7 @@ def check_words(words: Sequence[str]) -> None:
         after = bool(place) and words[place - 1].endswith("=")
         near = words[place - 1 : place + 1] if after else words[place : place + 3]
         meant = re.match(r"[\w.+]+=[^=]+", "".join(near))
-        hint = f"write {meant[0]} without spaces" if meant else "quote a value with spaces"
+        hint = f"write {meant[0]} without spaces" if meant else "name its key, or quote spaces"
         raise ClimSimError(f"{word!r}: expected key=value: {hint}")
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from climsim.errors import ClimSimError
+
 EVERYTHING = ("*",)
 """Keys that may change where a stage compares its product with its settings and inputs itself."""
 
@@ -53,12 +55,18 @@ class Stage:
         return tuple(self.command.split())
 
     def overrides(self, words: Sequence[str]) -> list[str]:
-        """The words of a call as ``key=value``, the bare first one included."""
+        """The words of a call as ``key=value``, the bare first one included.
+
+        Raises:
+            ClimSimError: if the first word is bare and every key is to be named.
+        """
         first = words[0] if words else "="
         second = words[1] if len(words) > 1 else ""
-        named = "=" in first or first.startswith("~") or second.startswith("=")
-        if not self.positional or named:
+        if "=" in first or first.startswith("~") or second.startswith("="):
             return list(words)
+        if not self.positional:
+            meant = next(key for key in (*self.needs, self.makes) if key)
+            raise ClimSimError(f"{first!r}: expected key=value: write {meant}={first}")
         return [f"{self.positional}={first}", *words[1:]]
 
 
