@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError
 
@@ -32,7 +32,7 @@ _PUBLIC = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import the public functions when they are first used: torch and xarray load slowly."""
     if name == "__version__":
         return importlib.metadata.version("climsim-kaggle-edition")

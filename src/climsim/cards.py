@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import dacite
 
@@ -20,13 +20,21 @@ from climsim.variables import TARGETS
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | int | bool | None"
 
-Settings: TypeAlias = Mapping[str, Any]
+Settings: TypeAlias = Mapping[str, object]
 """Resolved settings, by key."""
 CHECKPOINT_FORMAT = 1
 """Number of the format of the entry of a checkpoint."""
 FORMAT = 1
 """Number of the format of ``metadata.json``; a file made elsewhere needs none."""
 _NEEDED = ("door", "confidence", "n_levels", "n_inputs", "n_outputs")
+
+
+def setting(values: Settings, key: str) -> object:
+    """Value of a dotted key of nested settings; None where there is none."""
+    found: object = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 @dataclass(frozen=True)

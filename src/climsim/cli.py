@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,7 +22,7 @@ from climsim.stages import GROUPS, STAGES, Stage, load
 from climsim.workflow.commands import experiment
 
 
-def run_stage(stage: Stage, values: Values, as_json: bool = False) -> Any:
+def run_stage(stage: Stage, values: Values, as_json: bool = False) -> object:
     """Run a stage with a progress bar, say what it made and what that cost, return its result.
 
     Products go to standard output with their scores; a table that is the result alone goes there
@@ -53,16 +52,16 @@ def run_stage(stage: Stage, values: Values, as_json: bool = False) -> Any:
     return result
 
 
-def _as_json(title: str, result: Any, scores: Sequence[str], seconds: float) -> str:
+def _as_json(title: str, result: object, scores: Sequence[str], seconds: float) -> str:
     values = dict(vars(result)) if dataclasses.is_dataclass(result) else result
     content = {"command": title, "result": values, "scores": list(scores), "seconds": seconds}
     return json.dumps(content, default=str)
 
 
-def _as_list(rows: Sequence[Any]) -> str:
+def _as_list(rows: Sequence[object]) -> str:
     """Dataclasses as JSON; what is unknown is null there, which has no NaN."""
 
-    def known(value: Any) -> Any:
+    def known(value: object) -> object:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     content = [{key: known(value) for key, value in vars(row).items()} for row in rows]
@@ -213,7 +212,7 @@ def provenance(file: Path, as_text: bool) -> None:
 add_common_options(main_group)
 
 
-def guarded(action: Callable[[], Any], debug: bool) -> int:
+def guarded(action: Callable[[], object], debug: bool) -> int:
     """Run an action and turn its errors into one line and an exit code.
 
     Args:

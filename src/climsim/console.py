@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -53,6 +54,22 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed else "", style="dim")
 
 
+class ProgressNote(TypedDict):
+    """How far a command is, as the file that `PROGRESS_VARIABLE` names says it.
+
+    Attributes:
+        done: of the total.
+        total: of everything.
+        first: what was done when the command began.
+        seconds: since then.
+    """
+
+    done: int
+    total: int
+    first: int
+    seconds: float
+
+
 class _ProgressFile:
     """Progress in a JSON file: done, total, where it began, and the seconds since then."""
 
@@ -69,7 +86,7 @@ class _ProgressFile:
             return
         self._written = now
         first, since = self._began
-        values = {"done": done, "total": total, "first": first, "seconds": now - since}
+        values = ProgressNote(done=done, total=total, first=first, seconds=now - since)
         # Progress is no product: a disk that is full must not stop the work.
         with contextlib.suppress(OSError, ClimSimError):
             write_json(self._path, values)

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -48,7 +47,7 @@ class ImportConfig:
         """The checkpoint that is written."""
         return Path(self.out) if self.out else Path(self.file).with_suffix(".ckpt")
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self) -> dict[str, object]:
         """Every setting as plain values, for the record in the checkpoint."""
         plain = dataclasses.asdict(self)
         paths = {"file": self.file, "statistics": self.source, "out": self.target}

@@ -11,11 +11,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from climsim.errors import ClimSimError
 from climsim.integrity import add_checksum
@@ -128,7 +128,7 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: object) -> None:
     """Write a JSON file atomically, indented, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, default=str) + "\n")
 
@@ -147,21 +147,36 @@ def read_json(path: str | Path) -> Any:
         raise ClimSimError(f"{path}: expected JSON, found something else ({error})") from error
 
 
-def write_netcdf(dataset: Any, path: str | Path, checked: bool = False, **options: Any) -> None:
+class Dataset(Protocol):
+    """An `xarray.Dataset`, which this layer does not know."""
+
+    def to_netcdf(
+        self, path: Path, *, engine: Literal["netcdf4"], unlimited_dims: Sequence[str] | None
+    ) -> object:
+        """Write to a file."""
+        ...
+
+
+def write_netcdf(
+    dataset: Dataset,
+    path: str | Path,
+    checked: bool = False,
+    unlimited_dims: Sequence[str] | None = None,
+) -> None:
     """Write an xarray dataset to a netCDF-4 file atomically.
 
     Args:
         dataset: what to write.
         path: where.
         checked: whether the file gets a checksum (see `climsim.integrity.check_netcdf`).
-        **options: passed on to `xarray.Dataset.to_netcdf`.
+        unlimited_dims: axes that can grow.
 
     Raises:
         ClimSimError: if the disk is full or the folder cannot be written.
     """
     try:
         with atomic_path(path) as temporary:
-            dataset.to_netcdf(temporary, engine="netcdf4", **options)
+            dataset.to_netcdf(temporary, engine="netcdf4", unlimited_dims=unlimited_dims)
             if checked:
                 add_checksum(temporary)
     except RuntimeError as error:
@@ -189,7 +204,7 @@ def file_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def stored_attributes(path: str | Path) -> dict[str, Any]:
+def stored_attributes(path: str | Path) -> dict[str, object]:
     """Global attributes of a netCDF file or of a Zarr store.
 
     Raises:
@@ -232,7 +247,7 @@ def environment() -> dict[str, str]:
     return found
 
 
-def provenance(config: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, str]:
+def provenance(config: Mapping[str, object], inputs: Mapping[str, str]) -> dict[str, str]:
     """Attributes that say what made a product.
 
     Args:

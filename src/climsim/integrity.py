@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -119,7 +119,7 @@ def check_netcdf(path: str | Path) -> None:
         )
 
 
-def _content_hash(file: Any) -> str:
+def _content_hash(file: netCDF4.Dataset) -> str:
     """Hash of the variables, with their axes and attributes, and of the attributes of the file."""
     digest = hashlib.sha256()
     file.set_auto_maskandscale(False)
@@ -137,5 +137,5 @@ def _content_hash(file: Any) -> str:
     return digest.hexdigest()
 
 
-def _attributes(holder: Any) -> dict[str, Any]:
+def _attributes(holder: netCDF4.Dataset | netCDF4.Variable) -> dict[str, object]:
     return {name: np.asarray(holder.getncattr(name)).tolist() for name in sorted(holder.ncattrs())}

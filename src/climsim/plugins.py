@@ -17,7 +17,6 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.files import file_hash
@@ -94,7 +93,7 @@ def allowed_reference(name: str, code: Sequence[Path], holder: str, recorded: st
     return f"{allowed[0].resolve()}:{attribute}"
 
 
-def load_reference(name: str, kind: str) -> Any:
+def load_reference(name: str, kind: str) -> object:
     """Load the object that a reference names.
 
     Args:
@@ -169,7 +168,7 @@ def check_complete(name: str, kind: str) -> None:
     )
 
 
-def load_entry_point(group: str, name: str) -> Any:
+def load_entry_point(group: str, name: str) -> object:
     """Load what an installed package offers under a name.
 
     Raises:

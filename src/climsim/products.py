@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.files import TEMPORARY_PREFIX, stored_attributes
@@ -158,7 +157,7 @@ def _require_writable(path: Path, kind: Kind, key: str) -> None:
         )
 
 
-def attributes_of(path: Path) -> Mapping[str, Any]:
+def attributes_of(path: Path) -> Mapping[str, object]:
     """Attributes of a netCDF file or a store; none where it is neither."""
     try:
         return stored_attributes(path)

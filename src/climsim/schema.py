@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -80,7 +79,7 @@ def defaults(cls: type) -> Values:
     return {field.name: _default(field, known[field.name]) for field in dataclasses.fields(cls)}
 
 
-def _default(field: dataclasses.Field[Any], hint: Hint) -> Value:
+def _default(field: dataclasses.Field[object], hint: Hint) -> Value:
     inner = nested(hint)
     if inner is not None and field.default is dataclasses.MISSING:
         return defaults(inner)

@@ -124,7 +124,7 @@ class RunHistory:
             return {}
         return {k: value for k, value in values.items() if self._understood(k, value)}
 
-    def _understood(self, key: str, value: Any) -> bool:
+    def _understood(self, key: str, value: object) -> bool:
         if value is None or isinstance(value, _KNOWN.get(key, object)):
             return True
         self.note(f"{RECORD_NAME}: {key} is {value!r}; left out")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,7 +178,7 @@ def _load(
 
 @contextmanager
 def _keeping(
-    config: OfflineConfig, models: Sequence[Source], store: Store, made_by: dict[str, Any]
+    config: OfflineConfig, models: Sequence[Source], store: Store, made_by: Mapping[str, Json]
 ) -> Iterator[PredictionFile | None]:
     """Where predictions are kept while they are scored, if they are to be."""
     if config.save_predictions is None:
@@ -195,7 +195,7 @@ def require_finite(config: OfflineConfig) -> None:
     Raises:
         ClimSimError: naming the outputs and how many columns are affected.
     """
-    problems = json.loads(stored_attributes(config.out).get("problems", "[]"))
+    problems = json.loads(str(stored_attributes(config.out).get("problems", "[]")))
     if not problems:
         return
     text = f"{config.out}: {'; '.join(problems)}"
@@ -241,7 +241,9 @@ def ensemble_of(members: Sequence[Member]) -> Member:
     return Member(network, recipes.pop() if len(recipes) == 1 else "", -1)
 
 
-def describe(member: Member, metadata: Mapping[str, Json], config: OfflineConfig) -> dict[str, Any]:
+def describe(
+    member: Member, metadata: Mapping[str, Json], config: OfflineConfig
+) -> dict[str, object]:
     """Attributes that say which member the metrics belong to."""
     return {
         "Conventions": "CF-1.11",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import xarray
@@ -55,7 +55,7 @@ def _arrays(scores: Sequence[OfflineScore], totals: Totals) -> dict[str, Labelle
     return arrays
 
 
-def _coordinates(grid: ColumnGrid) -> dict[str, Any]:
+def _coordinates(grid: ColumnGrid) -> dict[str, object]:
     pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
     labels = [f"{low:g}-{high:g}" for low, high in pairwise(PERCENTILE_EDGES)]
     return {

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import xarray
@@ -185,11 +184,11 @@ def _record_arrays(rows: list[Row]) -> dict[str, Labelled]:
     }
 
 
-def _coordinates(rows: list[Row], plan: Plan) -> dict[str, Any]:
+def _coordinates(rows: list[Row], plan: Plan) -> dict[str, object]:
     grid = plan.reference.grid
     start = plan.reference.start
     pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
-    coordinates: dict[str, Any] = {
+    coordinates: dict[str, object] = {
         "run": ("run", labels_of(rows)),
         "role": ("run", [row.role for row in rows]),
         "network": ("run", [row.member.network for row in rows]),

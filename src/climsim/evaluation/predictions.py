@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import netCDF4
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.cards import Json, ModelCard
 from climsim.data.store.opened import Store
+from climsim.data.store.seal import array_of, values_of
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash
 from climsim.interfaces import V2, Interface
@@ -64,7 +65,7 @@ class StoredPredictions:
     metadata: Mapping[str, Json]
     parameters: float
     steps: NDArray[np.intp]
-    arrays: tuple[Any, ...]
+    arrays: tuple[zarr.Array | Array, ...]
 
     @property
     def interface(self) -> Interface:
@@ -98,7 +99,8 @@ class StoredPredictions:
                 f"{len(self.steps)} others: save them for the same split and stride"
             )
         rows = [self._rows[int(step)] for step in steps]
-        parts = [array[rows[0] : rows[-1] + 1][np.array(rows) - rows[0]] for array in self.arrays]
+        first, chosen = rows[0], np.array(rows) - rows[0]
+        parts = [np.asarray(a[first : rows[-1] + 1])[chosen] for a in self.arrays]
         return np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
 
 
@@ -126,14 +128,13 @@ class PredictionFile:
                 shape = (self._steps.size, *values.shape[1:])
                 chunks = (min(_CHUNK_STEPS, self._steps.size), *values.shape[1:])
                 self._group.create_array(name, shape=shape, chunks=chunks, dtype="f4")
-            array: Any = self._group[name]
-            array[self._done : end] = values
+            array_of(self._group, name)[self._done : end] = values
         self._done = end
 
 
 @contextmanager
 def saving(
-    path: Path, steps: NDArray[np.intp], attributes: Mapping[str, Any]
+    path: Path, steps: NDArray[np.intp], attributes: Mapping[str, Json]
 ) -> Iterator[PredictionFile]:
     """Write predictions of some steps block by block; the file is there when all are written.
 
@@ -168,14 +169,14 @@ def parameters_of(models: Sequence[Emulator | StoredPredictions]) -> float:
     )
 
 
-def described(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Any]:
+def described(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Json]:
     """What saved predictions say about the model, so that they can be scored in its place.
 
     Those of an ensemble are of its mean, which has no confidence.
     """
-    metadata = models[0].metadata if len(models) == 1 else {
-        **models[0].metadata, "confidence": False, "loss": None,
-    }  # fmt: skip
+    metadata = dict(models[0].metadata)
+    if len(models) > 1:
+        metadata |= {"confidence": False, "loss": None}
     return {
         "model_metadata": json.dumps(metadata, default=str),
         "parameters": parameters_of(models),
@@ -209,7 +210,14 @@ def load_predictions(
         )
     card = ModelCard(interface=V2, n_levels=store.n_levels)
     arrays = (values.reshape(expected),)
-    return StoredPredictions(path, card, {"source": path.name}, float("nan"), steps, arrays)
+    return StoredPredictions(
+        path=path,
+        card=card,
+        metadata={"source": path.name},
+        parameters=float("nan"),
+        steps=steps,
+        arrays=arrays,
+    )
 
 
 def _stored(path: Path) -> StoredPredictions:
@@ -224,14 +232,13 @@ def _stored(path: Path) -> StoredPredictions:
         )
     metadata = json.loads(str(group.attrs["model_metadata"]))
     names = [name for name in ("prediction", "confidence") if name in group]
-    held: Any = group
     return StoredPredictions(
-        path,
-        ModelCard.from_json(metadata, str(path)),
-        metadata,
-        float(held.attrs["parameters"]),
-        held["step"][:].astype(np.intp),
-        tuple(held[name] for name in names),
+        path=path,
+        card=ModelCard.from_json(metadata, str(path)),
+        metadata=metadata,
+        parameters=float(str(group.attrs["parameters"])),
+        steps=values_of(group, "step").astype(np.intp),
+        arrays=tuple(array_of(group, name) for name in names),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from bokeh.document import Document
 from bokeh.layouts import column, row
@@ -82,7 +81,7 @@ class Page:
         self.layout = row(column(head, *widgets), self._body)
         self._draw()
 
-    def _changed(self, attribute: str, old: Any, new: Any) -> None:
+    def _changed(self, attribute: str, old: object, new: object) -> None:
         # Offering other choices changes the widgets below, which would draw once for each.
         if self._busy:
             return

@@ -7,11 +7,10 @@ import logging
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from climsim.cards import Json, ModelCard
 from climsim.constants import N_LEVELS
@@ -41,7 +40,9 @@ class Emulator:
         n_outputs: features out.
     """
 
-    def __init__(self, path: Path, module: Any, metadata: Mapping[str, Json], device: str) -> None:
+    def __init__(
+        self, path: Path, module: torch.jit.ScriptModule, metadata: Mapping[str, Json], device: str
+    ) -> None:
         """Keep the parts (see `load_emulator`)."""
         self.path = path
         self.metadata = metadata
@@ -93,7 +94,7 @@ class Emulator:
             )
         return output.cpu().numpy()
 
-    def _checked(self, vector: Any) -> NDArray[np.float32]:
+    def _checked(self, vector: ArrayLike) -> NDArray[np.float32]:
         expected = (
             f"{self.path}: expected input of shape (column, {self.n_inputs}) for interface "
             f"{self.interface.name} at {self.n_levels} levels"

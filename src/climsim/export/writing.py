@@ -15,12 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from climsim.cards import Json, LossCard, ModelCard, TrainingCard
+from climsim.cards import Json, LossCard, ModelCard, TrainingCard, setting
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.loading import METADATA_NAME
@@ -257,16 +256,17 @@ def _training_loss(model: TrainedModel) -> LossCard | None:
     Nothing where liquid and ice are predicted apart, which has no confidence, and for a user's
     loss: its code is not in the file, which must run anywhere.
     """
-    recipe = model.card.config.get("recipe", {})
-    name = recipe.get("loss", "huber")
+    settings = model.card.config
+    name = str(setting(settings, "recipe.loss") or "huber")
     if name not in LOSSES or model.transforms.inputs.encoding.targets is not TARGETS:
         return None
     targets = model.transforms.targets
     scale = (targets.scale * targets.kept).tolist()
-    return LossCard(name, recipe.get("delta", 1.0), tuple(scale))
+    delta = setting(settings, "recipe.delta")
+    return LossCard(name, delta if isinstance(delta, int | float) else 1.0, tuple(scale))
 
 
-def _layout(variables: VariableSet, levels: int) -> list[dict[str, Any]]:
+def _layout(variables: VariableSet, levels: int) -> list[Json]:
     return [
         {"name": n, "units": variable(n).unit, "levels": levels if variable(n).profile else 1}
         for n in variables.names

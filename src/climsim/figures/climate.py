@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class ClimateConfig:
     reference: Path | None = None
     gate: bool = False
     host: str = HOST
-    host_options: dict[str, Any] = field(default_factory=dict)
+    host_options: dict[str, object] = field(default_factory=dict)
     checkpoint_days: int = 10
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -23,7 +22,7 @@ from climsim.validation import Checks, one_of, require
 logger = logging.getLogger(__name__)
 
 INDEX_NAME = "index.json"
-METADATA: dict[str, dict[str, Any]] = {
+METADATA: dict[str, dict[str, object]] = {
     "png": {"Software": "climsim"},
     # Without dates, so that equal metrics give equal files.
     "pdf": {"Creator": "climsim", "CreationDate": None},
@@ -123,7 +122,7 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     study = shown_part(Study.open(config.offline, config.online), config)
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
-    index: list[dict[str, Any]] = []
+    index: list[dict[str, object]] = []
     # Before the first figure: the folder says what it is from the beginning.
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     for done, spec in enumerate(figures.values(), start=1):
@@ -141,10 +140,10 @@ def _variants(spec: FigureSpec, study: Study) -> tuple[str, ...]:
 
 def _draw_one(
     spec: FigureSpec, variant: str, study: Study, config: FiguresConfig
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Draw one figure and describe it for the index."""
     name = f"{spec.name}-{variant}" if variant else spec.name
-    entry: dict[str, Any] = {
+    entry: dict[str, object] = {
         "name": name,
         "title": heading(spec, study, variant),
         "caption": spec.caption,

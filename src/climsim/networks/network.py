@@ -19,6 +19,8 @@ from climsim.normalization import kept_targets
 from climsim.validation import whole
 from climsim.variables import TARGETS, VariableSet
 
+NetworkOutput = Tensor | tuple[Tensor, Tensor]
+"""Scaled targets (column, feature), and their confidence where there is a head for it."""
 PublishedNames = dict[str, str | tuple[str, ...]]
 """Prefixes of tensor names, each with its published spelling or spellings."""
 
@@ -134,11 +136,11 @@ class Network(nn.Module):
         self.n_inputs = layout.n_inputs
         self.n_outputs = layout.n_outputs
         self.confidence = False
-        self.config = dict[str, Any]()
+        self.config = dict[str, object]()
         kept = torch.from_numpy(kept_targets(layout.n_levels, pruned_levels, targets))
         self.register_buffer("kept", kept, persistent=False)
 
-    def __call__(self, x: Tensor) -> Any:
+    def __call__(self, x: Tensor) -> NetworkOutput:
         """Predict (see `forward`), once the input is known to fit.
 
         Raises:
@@ -154,7 +156,8 @@ class Network(nn.Module):
                 f"network: expected normalized inputs of shape (column, {self.n_inputs}) in "
                 f"floating point, found {tuple(x.shape)} of {x.dtype}"
             )
-        return super().__call__(x)
+        output: NetworkOutput = super().__call__(x)
+        return output
 
     def heads(self, x: Tensor) -> Tensor:
         """Run the body.

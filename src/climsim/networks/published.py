@@ -91,7 +91,7 @@ def _open_weights(path: Path) -> io.BytesIO:
     return io.BytesIO(path.read_bytes())
 
 
-def _tensors(path: Path, loaded: Any) -> dict[str, Tensor]:
+def _tensors(path: Path, loaded: object) -> dict[str, Tensor]:
     """The state dict inside what was loaded, wrappers' prefixes removed."""
     for key in ("state_dict", "model_state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -42,14 +42,14 @@ class Architecture:
 
     name: str
     body: type[Body]
-    presets: Mapping[str, Mapping[str, Any]]
+    presets: Mapping[str, Mapping[str, object]]
 
-    def hyperparameters(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, object]:
         """Every hyperparameter with its default."""
         parameters = inspect.signature(self.body).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
-    def resolve(self, preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    def resolve(self, preset: str, given: Mapping[str, object]) -> dict[str, object]:
         """Hyperparameters in force: defaults, then the preset, then what is given.
 
         Raises:
@@ -86,7 +86,7 @@ NETWORKS: Registry[Architecture] = Registry(
 """Every network, by the name that users type."""
 
 
-def register(name: str, **presets: Mapping[str, Any]) -> Callable[[type[_Body]], type[_Body]]:
+def register(name: str, **presets: Mapping[str, object]) -> Callable[[type[_Body]], type[_Body]]:
     """Register a body under a name (class decorator).
 
     Args:
@@ -112,7 +112,7 @@ def build_network(
     preset: str = PUBLISHED,
     n_levels: int = N_LEVELS,
     pruned_levels: int = PRUNED_LEVELS,
-    **hyperparameters: Any,
+    **hyperparameters: object,
 ) -> Network:
     """Build a network with fresh weights.
 

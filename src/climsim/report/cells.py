@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import SupportsFloat
 
 from climsim.notation import UNKNOWN, written
 
@@ -66,13 +66,13 @@ class Table:
         return stream.getvalue()
 
 
-def number(value: Any, digits: int = 3) -> Cell:
+def number(value: SupportsFloat, digits: int = 3) -> Cell:
     """Cell of a number with a few significant digits; a dash where it is not known."""
-    value = float(value)
-    known = math.isfinite(value)
-    return Cell(written(value, digits), value if known else None, f"{value:.6g}" if known else "")
+    exact = float(value)
+    known = math.isfinite(exact)
+    return Cell(written(exact, digits), exact if known else None, f"{exact:.6g}" if known else "")
 
 
-def text(value: Any) -> Cell:
+def text(value: object) -> Cell:
     """Cell of a text."""
     return Cell(str(value), str(value).lower())

@@ -8,7 +8,6 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import jinja2
@@ -114,7 +113,7 @@ def _claim(config: ReportConfig) -> None:
         claim(config.tables, TABLES, inputs, key="tables")
 
 
-def load_figures(config: ReportConfig) -> list[dict[str, Any]]:
+def load_figures(config: ReportConfig) -> list[dict[str, object]]:
     """Figures in the order of the page, each with its PNG as text and links to its files.
 
     Raises:
@@ -127,7 +126,7 @@ def load_figures(config: ReportConfig) -> list[dict[str, Any]]:
         return _read_figures(draw_figures(settings), None)
 
 
-def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, Any]]:
+def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, object]]:
     if not (folder / INDEX_NAME).exists():
         raise ClimSimError(f"{folder}: no {INDEX_NAME}: run `climsim figures out={folder}` first")
     figures = []
@@ -168,7 +167,7 @@ def _tables(study: Study, failures: list[Failure]) -> dict[str, Table | None]:
 
 def render(
     study: Study,
-    figures: list[dict[str, Any]],
+    figures: list[dict[str, object]],
     tables: dict[str, Table | None],
     failures: list[Failure],
     config: ReportConfig,

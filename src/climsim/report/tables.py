@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray
@@ -62,7 +61,7 @@ def undefined_table(study: Study) -> Table | None:
     return Table(("member", "what is no number"), rows, note) if rows else None
 
 
-def _trouble(instability: dict[str, Any] | None) -> str:
+def _trouble(instability: Mapping[str, object] | None) -> str:
     """What made a run unstable, in words."""
     if not instability:
         return ""
@@ -73,7 +72,8 @@ def _trouble(instability: dict[str, Any] | None) -> str:
     if isinstance(lat, (int, float)) and isinstance(lon, (int, float)):
         where += f" ({place(lat, lon)})"
     name, unit = _watched(str(instability.get("variable")))
-    low, high = (_with_unit(x) for x in instability.get("bounds") or ("–", "–"))
+    bounds = instability.get("bounds")
+    low, high = map(_with_unit, bounds) if isinstance(bounds, list | tuple) else ("–", "–")
     value = _with_unit(instability.get("value"), unit)
     return (
         f"{name} {value}, outside {low} to {high} {unit}".rstrip()
@@ -89,10 +89,11 @@ def _watched(name: str) -> tuple[str, str]:
     return words, _OTHER_UNITS.get(words.split()[-1], "")
 
 
-def _with_unit(value: Any, unit: str = "") -> str:
+def _with_unit(value: object, unit: str = "") -> str:
     """A recorded number with its unit; what JSON cannot hold as a number is a text."""
-    known = isinstance(value, (int, float))
-    return written(value, 4, unit) if known else f"{value} {unit}".rstrip()
+    if isinstance(value, int | float):
+        return written(value, 4, unit)
+    return f"{value} {unit}".rstrip()
 
 
 def best_members_table(study: Study) -> Table | None:
@@ -176,7 +177,7 @@ def published_table(study: Study) -> Table | None:
     return Table(heads, rows, note) if rows else None
 
 
-def provenance_rows(datasets: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+def provenance_rows(datasets: Sequence[tuple[str, dict[str, object]]]) -> Table:
     """What made each file of metrics."""
     keys = ("git_revision", "climsim_version", "input_hashes", "configuration")
     rows = [
@@ -186,9 +187,9 @@ def provenance_rows(datasets: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     return Table(("file", "revision", "version", "inputs", "configuration"), rows)
 
 
-def _readable(value: Any) -> str:
+def _readable(value: object) -> str:
     try:
-        decoded = json.loads(value)
+        decoded = json.loads(str(value))
     except (TypeError, ValueError):
         return str(value)
     if isinstance(decoded, dict):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning import LightningModule, Trainer
@@ -41,9 +40,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def load_checkpoint(
         self, path: str | Path, map_location: object = "cpu", weights_only: bool | None = True
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Read tensors and plain values only."""
-        return read_checkpoint(path)
+        return dict(read_checkpoint(path))
 
 
 class BestCheckpoints(ModelCheckpoint):

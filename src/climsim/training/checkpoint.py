@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.integrity import check_zip
 from climsim.networks import build_network
+from climsim.networks.registry import PUBLISHED
 from climsim.plugins import allowed_reference
 from climsim.products import Kind, archived
 from climsim.system import refusal
@@ -73,10 +74,14 @@ class CheckpointEntry:
             ClimSimError: if it is something else.
         """
         card = CheckpointCard.from_json(entry, where)
-        rows = tuple(entry.get("statistics_fields", STATISTICS_FIELDS))
-        return cls(card, entry.get("statistics", {}), rows)
+        rows, tables = entry.get("statistics_fields"), entry.get("statistics")
+        return cls(
+            card,
+            tables if isinstance(tables, Mapping) else {},
+            tuple(map(str, rows)) if isinstance(rows, list | tuple) else STATISTICS_FIELDS,
+        )
 
-    def to_entry(self) -> dict[str, Any]:
+    def to_entry(self) -> dict[str, object]:
         """Plain values and tensors only."""
         return {
             **self.card.to_json(),
@@ -85,7 +90,19 @@ class CheckpointEntry:
         }
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+class CheckpointContent(TypedDict):
+    """What of a checkpoint this package reads; Lightning keeps more in it.
+
+    Attributes:
+        climsim: entry of this package.
+        state_dict: weights by name.
+    """
+
+    climsim: dict[str, object]
+    state_dict: dict[str, Tensor]
+
+
+def read_checkpoint(path: str | Path) -> CheckpointContent:
     """Read a checkpoint without running code from it.
 
     Raises:
@@ -115,12 +132,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ClimSimError(
             f"{path}: expected weights by name, found something else: use another checkpoint"
         )
-    return content
+    return cast(CheckpointContent, content)
 
 
 def read_entry(path: str | Path) -> CheckpointEntry:
     """Read what a checkpoint says about itself (see `read_checkpoint`)."""
-    return CheckpointEntry.from_entry(read_checkpoint(path)[KEY], str(path))
+    return CheckpointEntry.from_entry(read_checkpoint(path)["climsim"], str(path))
+
+
+class Facts(TypedDict, total=False):
+    """Fields of `CheckpointCard` beside what every model has.
+
+    Attributes:
+        recipe: name of the recipe.
+        seed: of initialization and shuffling.
+        statistics_hash: of the statistics that normalize.
+        time_step_s: physics time step of the data [s].
+        parameters: trainable parameters of the network.
+        imported: whether the weights were trained elsewhere.
+        validation_loss: of the weights.
+    """
+
+    recipe: str
+    seed: int | None
+    statistics_hash: str | None
+    time_step_s: float | None
+    parameters: int | None
+    imported: bool
+    validation_loss: float | None
 
 
 def describe_model(
@@ -129,7 +168,7 @@ def describe_model(
     config: Settings,
     made_by: Mapping[str, str],
     statistics: Mapping[str, VariableStatistics] | None = None,
-    **facts: Any,
+    **facts: Unpack[Facts],
 ) -> CheckpointEntry:
     """Describe a model for its checkpoint.
 
@@ -224,7 +263,7 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
             code that may not be run.
     """
     content = read_checkpoint(path)
-    about = CheckpointEntry.from_entry(content[KEY], str(path))
+    about = CheckpointEntry.from_entry(content["climsim"], str(path))
     card = about.card
     hashes = json.loads(card.provenance.get("input_hashes", "{}"))
     name = allowed_reference(card.network.name, code, str(path), hashes.get("network", ""))
@@ -233,6 +272,7 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
             name,
             card.network.inputs,
             confidence=card.network.confidence,
+            preset=PUBLISHED,
             n_levels=card.network.n_levels,
             pruned_levels=card.network.pruned_levels,
             **card.network.hyperparameters,

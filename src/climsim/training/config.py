@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from climsim.data.store.address import StoreAddress
 from climsim.interfaces import ENCODINGS
@@ -32,7 +31,7 @@ class NetworkConfig:
     """
 
     name: str = "unet"
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    hyperparameters: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not is_reference(self.name):
@@ -256,12 +255,12 @@ class TrainConfig:
         Checks(self).whole("seed")
         require("seed", self.seed, self.seed < 2**31, "a whole number below 2^31")
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self) -> dict[str, object]:
         """Every setting as plain nested values (paths and URLs as text), for records."""
-        return _plain(dataclasses.asdict(self))
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

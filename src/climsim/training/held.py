@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from climsim.cards import Settings, setting
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
@@ -21,6 +21,7 @@ from climsim.products import Kind, noted
 from climsim.training.callbacks import BEST_NAME, LAST_NAME
 from climsim.training.checkpoint import read_entry
 from climsim.training.config import TrainConfig
+from climsim.training.result import TrainResult
 from climsim.training.schedules import SCHEDULES
 
 RECORD_NAME = "training.json"
@@ -72,10 +73,10 @@ class HeldRun:
     """
 
     folder: Path
-    config: Mapping[str, Any]
+    config: Settings
     inputs: Mapping[str, str]
     epochs: int
-    result: Mapping[str, Any] | None
+    result: TrainResult | None
 
     @classmethod
     def read(cls, folder: Path) -> HeldRun | None:
@@ -95,8 +96,14 @@ class HeldRun:
             )
         inputs = json.loads(card.provenance["input_hashes"])
         record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}
-        result = record["result"] if record.get("status") == "complete" else None
+        complete = record.get("status") == "complete"
+        result = TrainResult.from_json(record.get("result"), folder) if complete else None
         return cls(folder, card.config, inputs, card.progress.epoch + 1, result)
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs that the run was asked for."""
+        return int(str(setting(self.config, "trainer.epochs")))
 
     def check(self, config: TrainConfig, store: Store) -> None:
         """Refuse a configuration that would make another model.
@@ -128,7 +135,7 @@ class HeldRun:
     def _statistics_now(self, config: TrainConfig, store: Store) -> str:
         """Hash of the statistics; not computed where they follow from the store as before."""
         path = config.data.statistics
-        if path is None and self.config["data"]["statistics"] is None:
+        if path is None and setting(self.config, "data.statistics") is None:
             return self.inputs["statistics"]
         if path is not None and path.is_dir():
             return file_hash(path)
@@ -140,19 +147,19 @@ class HeldRun:
         if self.result is None:
             return False
         # A run that stopped early would stop there again.
-        stopped = self.result["epochs"] < self.config["trainer"]["epochs"]
-        return bool(stopped or config.trainer.epochs <= self.result["epochs"])
+        stopped = self.result.epochs < self.planned_epochs
+        return stopped or config.trainer.epochs <= self.result.epochs
 
     def _other_inputs(self, config: TrainConfig, inputs: Mapping[str, str]) -> Iterator[str]:
         values = config.resolved()
         for role, key in _BY_CONTENT.items():
             before, now = self.inputs.get(role, "none"), inputs.get(role, "none")
             if before != now:
-                section, name = key.split(".")
-                yield f"{key}={values[section][name]} is {now[:12]} instead of {before[:12]}"
+                given = setting(values, key)
+                yield f"{key}={given} is {now[:12]} instead of {before[:12]}"
 
     def _check_epochs(self, config: TrainConfig) -> None:
-        before, now = self.config["trainer"]["epochs"], config.trainer.epochs
+        before, now = self.planned_epochs, config.trainer.epochs
         if now < before and now < self.epochs:
             raise ClimSimError(
                 f"{self.folder}: trainer.epochs={now}, but {self.epochs} epochs are trained "
@@ -181,8 +188,7 @@ def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str
     inputs = {"store": store.fingerprint, "statistics": statistics}
     values = config.resolved()
     for role in _CODE:
-        section, key = _BY_CONTENT[role].split(".")
-        name = str(values[section][key])
+        name = str(setting(values, _BY_CONTENT[role]))
         if is_reference(name):
             inputs[role] = file_hash(reference_file(name))
     warm = config.trainer.warm_start
@@ -193,16 +199,17 @@ def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str
     return inputs
 
 
-def _completed(held: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _completed(held: Settings, defaults: Settings) -> dict[str, object]:
     """Settings with those that are missing, at any depth, from the defaults."""
     result = {**defaults, **held}
     for key, value in defaults.items():
-        if isinstance(value, Mapping) and isinstance(held.get(key), Mapping):
-            result[key] = _completed(held[key], value)
+        known = held.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            result[key] = _completed(known, value)
     return result
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _differences(old: Settings, new: Settings, prefix: str = "") -> list[str]:
     result = []
     for key in sorted(old.keys() | new.keys()):
         name, before, after = f"{prefix}{key}", old.get(key), new.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import lightning
 import torch
@@ -13,6 +13,7 @@ from climsim.data.reading.loader import Batch
 from climsim.errors import ClimSimError
 from climsim.interfaces import encoding
 from climsim.losses import LossTerms, RecipeLoss
+from climsim.networks.network import NetworkOutput
 from climsim.training.config import TrainConfig
 from climsim.training.optimization import build_optimizer
 from climsim.training.schedules import build_schedule
@@ -51,12 +52,12 @@ class EmulatorModule(lightning.LightningModule):
             recipe.delta,
             recipe.difference,
             recipe.confidence,
-            transforms.targets.n_levels,
-            encoding(recipe.inputs).targets,
+            n_levels=transforms.targets.n_levels,
+            targets=encoding(recipe.inputs).targets,
         )
         self.schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
         # In a list, so that the network is registered, and saved, once and under its own name.
-        self._call: list[Any] = [network]
+        self._call: list[Callable[[Tensor], NetworkOutput]] = [network]
         self._proven = True
         if config.trainer.compile:
             self._call, self._proven = [torch.compile(network, dynamic=False)], False
@@ -67,10 +68,10 @@ class EmulatorModule(lightning.LightningModule):
             x = self.inputs.encode(batch[0])
             y = self.targets.encode(batch[1])
         output = self._run_network(x)
-        prediction, confidence = output if self.config.recipe.confidence else (output, None)
+        prediction, confidence = output if isinstance(output, tuple) else (output, None)
         return self.loss(prediction.float(), y, None if confidence is None else confidence.float())
 
-    def _run_network(self, x: Tensor) -> Any:
+    def _run_network(self, x: Tensor) -> NetworkOutput:
         if self._proven:
             return self._call[0](x)
         try:
@@ -125,10 +126,12 @@ class EmulatorModule(lightning.LightningModule):
             raise ClimSimError(f"network {self.config.network.name}: nothing to train")
         return build_optimizer(trainable, self.config.optimizer)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Add the state of the schedule."""
         checkpoint["plateau"] = self.schedule.state()
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Take the state of the schedule over."""
-        self.schedule.restore(checkpoint["plateau"])
+        state = checkpoint["plateau"]
+        assert isinstance(state, Mapping)
+        self.schedule.restore(state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from pytorch_optimizer import SOAP
@@ -16,6 +15,7 @@ from climsim.training.config import OptimizerConfig
 Parameters = Iterable[nn.Parameter]
 Builder = Callable[[Parameters, OptimizerConfig], torch.optim.Optimizer]
 """Makes an optimizer of parameters and the settings of all optimizers."""
+_ADAM_BETAS = (0.9, 0.999)
 _SOAP_BETAS = (0.95, 0.95)
 
 
@@ -47,17 +47,21 @@ OPTIMIZERS: Registry[Builder] = Registry(
 
 @OPTIMIZERS.register("adam")
 def _adam(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"betas": config.betas} if config.betas else {}
     return torch.optim.Adam(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, **options
+        parameters,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        betas=config.betas or _ADAM_BETAS,
     )
 
 
 @OPTIMIZERS.register("adamw")
 def _adamw(parameters: Parameters, config: OptimizerConfig) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"betas": config.betas} if config.betas else {}
     return torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, **options
+        parameters,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        betas=config.betas or _ADAM_BETAS,
     )
 
 

@@ -12,9 +12,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -52,41 +52,12 @@ from climsim.training.checkpoint import (
 from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.held import RECORD_NAME, TRAINING, HeldRun, input_hashes
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
+from climsim.training.result import TrainResult
 from climsim.transforms import Transforms, from_published, from_statistics
 
 __all__ = ["TrainConfig", "TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training run made.
-
-    Attributes:
-        best_checkpoint: checkpoint of the lowest validation loss.
-        last_checkpoint: checkpoint at the end.
-        validation_loss: of the best checkpoint.
-        epochs: epochs trained.
-        steps: optimizer steps taken.
-        training_hours: wall time, over all processes that resumed [h]; NaN where not recorded.
-        training_device: what it ran on.
-    """
-
-    best_checkpoint: Path
-    last_checkpoint: Path
-    validation_loss: float
-    epochs: int
-    steps: int
-    training_hours: float = math.nan
-    training_device: str = ""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.best_checkpoint} (validation loss {self.validation_loss:.5g}, "
-            f"{self.epochs} epochs, {self.steps} steps, {self.training_hours:.2g} h on "
-            f"{self.training_device or 'an unknown device'})"
-        )
 
 
 def train(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainResult:
@@ -120,7 +91,7 @@ def _train(
     if held is not None:
         held.check(config, store)
         if held.result is not None and held.is_complete(config):
-            return _result(config.out, held.result)
+            return held.result
     module, about = build_module(config, store)
     with _process_settings(config):
         last = config.out / LAST_NAME
@@ -166,19 +137,6 @@ def _fit(
             signal.signal(signal.SIGINT, handler)
 
 
-def _result(folder: Path, values: Mapping[str, Any]) -> TrainResult:
-    """The recorded result of a complete run."""
-    return TrainResult(
-        best_checkpoint=folder / BEST_NAME,
-        last_checkpoint=folder / LAST_NAME,
-        validation_loss=values["validation_loss"],
-        epochs=values["epochs"],
-        steps=values["steps"],
-        training_hours=values.get("training_hours", math.nan),
-        training_device=values.get("training_device", ""),
-    )
-
-
 def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, CheckpointEntry]:
     """Build the module with fresh (or warm) weights, and the description for its checkpoints.
 
@@ -193,9 +151,9 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, Che
         config.network.name,
         recipe.inputs,
         recipe.confidence,
-        config.preset,
-        store.n_levels,
-        config.pruning.pruned_outputs,
+        preset=config.preset,
+        n_levels=store.n_levels,
+        pruned_levels=config.pruning.pruned_outputs,
         **config.network.hyperparameters,
     )
     warm = config.trainer.warm_start
@@ -353,14 +311,16 @@ def _loaders(
     config: TrainConfig, store: Store, trainer: lightning.Trainer
 ) -> tuple[BlockLoader, BlockLoader]:
     """Batches of the training and of the validation split for this process."""
-    shared: dict[str, Any] = {
-        "inputs": config.recipe.inputs,
-        "batch_size": config.data.batch_size,
-        "rank": _rank(trainer),
-        "world_size": trainer.world_size,
-    }
-    training = BlockReader(store, split="train", seed=config.seed, drop_last=True, **shared)
-    validation = BlockReader(store, split="validation", shuffle=False, **shared)
+    reader = partial(
+        BlockReader,
+        store,
+        inputs=config.recipe.inputs,
+        batch_size=config.data.batch_size,
+        rank=_rank(trainer),
+        world_size=trainer.world_size,
+    )
+    training = reader(split="train", seed=config.seed, drop_last=True)
+    validation = reader(split="validation", shuffle=False)
     prefetch = config.data.prefetch
     return TrainingLoader(training, prefetch=prefetch), TrainingLoader(
         validation, prefetch=prefetch

@@ -5,7 +5,7 @@ TorchScript-able, device-neutral and indifferent to memory layout.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -172,7 +172,7 @@ class NormalizedInputs(InputTransform):
         z[:, first:last] = 1.0 - torch.exp(-self.rate * x[:, first:last])
         return finite_or_zero(torch.clamp(z, self.lowest, self.highest)) * self.kept
 
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         for name in self.later_buffers:
             state.setdefault(prefix + name, getattr(self, name))
         super()._load_from_state_dict(state, prefix, *rest)

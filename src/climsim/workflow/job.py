@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from climsim.configuration import flatten
 from climsim.console import PROGRESS_VARIABLE, fail
@@ -27,6 +28,24 @@ from climsim.workflow.steps import STEPS
 REPLACED = "replaced"
 _PATIENCE = 3.0
 """Time that a stage of a killed call has to go [s]."""
+
+
+class JobState(TypedDict, total=False):
+    """How a job began and ended, as the file at `state_path` says it.
+
+    Attributes:
+        started: seconds since 1970.
+        host: machine it runs on.
+        pid: of its process.
+        finished: seconds since 1970.
+        code: exit code.
+    """
+
+    started: float
+    host: str
+    pid: int
+    finished: float
+    code: int
 
 
 def run_job(folder: Path, name: str, python: str) -> int:
@@ -61,7 +80,7 @@ def _run(folder: Path, job: Job, python: str, lock: int) -> int:
     now = {"settings": flatten(job.settings), "inputs": _identities(folder, job)}
     if job.product:
         _put_aside_if_other(folder, job, now)
-    state = {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+    state: JobState = {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
     write_json(state_path(folder, job.name), state)
     code = _call(folder, job, python, lock)
     if code == 0 and job.product:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import TypedDict
 
 from climsim.configuration import compose_config, flatten
 from climsim.data.stages import PREPARE, STATISTICS
@@ -32,6 +33,22 @@ PLAN = "plan.json"
 """File that holds the jobs, in the folder of the experiment."""
 GENERATED_START = f"{path_of(GENERATE)}/.generate/restart.npz"
 _STORE_MARK = "zarr.json"
+
+
+class PlanNote(TypedDict, total=False):
+    """What of a plan is read back, beside what Snakemake reads.
+
+    Attributes:
+        name: of the study.
+        cores: for all jobs together.
+        cores_per_member: of a job of a member; 0 for all.
+        jobs: fields of every job, by its name.
+    """
+
+    name: str
+    cores: int
+    cores_per_member: int
+    jobs: Mapping[str, Values]
 
 
 @dataclass(frozen=True)
@@ -331,5 +348,6 @@ def plan_values(folder: Path, jobs: Sequence[Job]) -> Values:
 def read_jobs(folder: Path) -> list[Job]:
     """The jobs of the plan in the folder of an experiment."""
     known = Job.__dataclass_fields__
-    planned = read_json(folder / PLAN)["jobs"].values()
+    plan: PlanNote = read_json(folder / PLAN)
+    planned = plan["jobs"].values()
     return [Job(**{key: job[key] for key in known if key in job}) for job in planned]

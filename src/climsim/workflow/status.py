@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from climsim.console import ProgressNote
 from climsim.errors import ClimSimError
 from climsim.files import read_json
 from climsim.locks import LOCK_NAME, held
@@ -18,8 +19,8 @@ from climsim.runs.record import RECORD_NAME
 from climsim.runs.status import RunStatus
 from climsim.workflow.failures import log_message
 from climsim.workflow.former import present_rule
-from climsim.workflow.job import lock_path, progress_path, state_path
-from climsim.workflow.plan import PLAN, Job, read_jobs
+from climsim.workflow.job import JobState, lock_path, progress_path, state_path
+from climsim.workflow.plan import PLAN, Job, PlanNote, read_jobs
 from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.steps import STEPS
 
@@ -105,16 +106,16 @@ def experiment_status(folder: Path) -> ExperimentStatus:
             f"{folder}: holds no {PLAN}: expected the folder of an experiment that was started: "
             "give its name or folder"
         )
-    plan = read_json(folder / PLAN)
+    plan: PlanNote = read_json(folder / PLAN)
     running = held(folder / LOCK_NAME)
     jobs = tuple(job_status(folder, job, running) for job in read_jobs(folder))
     return ExperimentStatus(str(plan["name"]), folder, running, jobs, _slots(plan, jobs))
 
 
-def _slots(plan: Mapping[str, Any], jobs: Sequence[JobStatus]) -> int:
+def _slots(plan: PlanNote, jobs: Sequence[JobStatus]) -> int:
     """Jobs side by side: as many as find room here, or more where a cluster runs them."""
-    cores = int(plan.get("cores", 1))
-    room = cores // (int(plan.get("cores_per_member", 0)) or cores)
+    cores = plan.get("cores", 1)
+    room = cores // (plan.get("cores_per_member", 0) or cores)
     return max(1, room, sum(job.status == RUNNING for job in jobs))
 
 
@@ -149,7 +150,7 @@ def job_status(folder: Path, job: Job, experiment_runs: bool) -> JobStatus:
         experiment_runs: whether a process runs the experiment.
     """
     name, common = job.name, (job.name, present_rule(job.rule), job.member)
-    state = _read(state_path(folder, name))
+    state: JobState = _read(state_path(folder, name))
     if _runs(folder, name, state, experiment_runs):
         return JobStatus(*common, RUNNING, *_progress(folder, name))
     seconds = state["finished"] - state["started"] if "finished" in state else None
@@ -167,7 +168,7 @@ def job_status(folder: Path, job: Job, experiment_runs: bool) -> JobStatus:
     return JobStatus(*common, FAILED, None, None, seconds, log_message(folder / job.log))
 
 
-def _runs(folder: Path, name: str, state: Mapping[str, Any], experiment_runs: bool) -> bool:
+def _runs(folder: Path, name: str, state: JobState, experiment_runs: bool) -> bool:
     if held(lock_path(folder, name)):
         return True
     # Locks do not always reach from one machine of a cluster to another.
@@ -176,7 +177,7 @@ def _runs(folder: Path, name: str, state: Mapping[str, Any], experiment_runs: bo
 
 
 def _progress(folder: Path, name: str) -> tuple[float | None, float | None, float | None]:
-    values = _read(progress_path(folder, name))
+    values: ProgressNote = _read(progress_path(folder, name))
     if not values or not values["total"]:
         return None, None, None
     done, total, seconds = values["done"], values["total"], values["seconds"]
@@ -193,7 +194,7 @@ def _instability(folder: Path, job: Job) -> str:
     return str(record["message"]) if record.get("status") == RunStatus.UNSTABLE else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     """A small JSON file; empty where there is none."""
     try:
         return dict(json.loads(path.read_text()))

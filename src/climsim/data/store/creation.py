@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import zarr
@@ -31,6 +31,9 @@ from climsim.data.store.splits import CODES
 from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.validation import Checks
 from climsim.variables import variable
+
+if TYPE_CHECKING:
+    from zarr.core.common import JSON
 
 _GRID_UNITS = {"lat": "degrees_north", "lon": "degrees_east", "area": "steradian"}
 
@@ -131,7 +134,7 @@ def create_arrays(
 
 
 def _write_coordinates(group: zarr.Group, coordinates: StoreCoordinates) -> None:
-    notes: dict[str, dict[str, Any]] = {
+    notes: dict[str, dict[str, JSON]] = {
         "time": {"units": TIME_UNITS, "calendar": CALENDAR, "long_name": "beginning of the step"},
         "split": {
             "long_name": "split of the step",
@@ -175,8 +178,10 @@ def seal_store(path: Path, shards: Sequence[ShardSums], attributes: Mapping[str,
     """
     index = StoreIndex.of(shards)
     index.write(path)
-    group: Any = zarr.open_group(path, mode="r+")
-    p0, names = float(group.attrs["p0"]), group.attrs["variables"]
-    identity = fingerprint(read_coordinates(group), p0, names, index)
+    group = zarr.open_group(path, mode="r+")
+    p0, names = group.attrs["p0"], group.attrs["variables"]
+    assert isinstance(p0, float)
+    assert isinstance(names, Sequence)
+    identity = fingerprint(read_coordinates(group), p0, [str(name) for name in names], index)
     group.attrs.update({**attributes, "fingerprint": identity, "index": index.hash})
     group.attrs["checksum"] = metadata_checksum(read_documents(LocalFolder(path)))

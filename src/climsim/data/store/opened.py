@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray
@@ -29,9 +28,11 @@ from climsim.data.store.chunks import BlockFiles, BlockLayout, Document
 from climsim.data.store.seal import (
     METADATA,
     StoreIndex,
+    array_of,
     fingerprint,
     metadata_checksum,
     metadata_files,
+    values_of,
 )
 from climsim.data.store.splits import SPLITS, split_codes
 from climsim.errors import ClimSimError
@@ -43,8 +44,7 @@ from climsim.variables import VariableSet, variable
 FORMAT, _BEFORE = "climsim-store-2", "climsim-store-1"
 _COMPLETE = ("fingerprint", "index", "checksum")
 """Attributes that preparation adds when every shard is written."""
-_BY_TIME = ("time", "split", "memory")
-COORDINATES = (*_BY_TIME, *GRID_AXES)
+COORDINATES = ("time", "split", "memory", *GRID_AXES)
 """Arrays of a store that are no variables."""
 _ENTRIES = frozenset({"zarr.json", "shards", *COORDINATES, *STORED})
 STORE = Kind(
@@ -75,13 +75,19 @@ class Store:
     """
 
     path: StoreAddress
-    group: Any = field(repr=False)
+    group: zarr.Group = field(repr=False)
     documents: Mapping[str, Document] = field(repr=False)
     index: StoreIndex = field(repr=False)
     grid: ColumnGrid = field(repr=False)
     times: NDArray[np.int64] = field(repr=False)
     split: NDArray[np.int8] = field(repr=False)
     memory: NDArray[np.int8] = field(repr=False)
+
+    @property
+    def _attributes(self) -> Document:
+        """What the store says about itself."""
+        found: Document = self.documents[METADATA]["attributes"]
+        return found
 
     @property
     def n_levels(self) -> int:
@@ -101,22 +107,22 @@ class Store:
     @property
     def fingerprint(self) -> str:
         """Hash of the content: equal for equal data in equal shards, whatever prepared them."""
-        return str(self.group.attrs["fingerprint"])
+        return str(self._attributes["fingerprint"])
 
     @property
     def time_step(self) -> float:
         """Physics time step over which tendencies are taken [s]."""
-        return float(self.group.attrs[TIME_STEP_ATTRIBUTE])
+        return float(self._attributes[TIME_STEP_ATTRIBUTE])
 
     @cached_property
     def block_steps(self) -> int:
         """Time steps in a chunk."""
-        return int(self.group["state_ps"].chunks[0])
+        return int(array_of(self.group, "state_ps").chunks[0])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Variables that the store holds."""
-        return tuple(str(n) for n in self.group.attrs["variables"])
+        return tuple(str(n) for n in self._attributes["variables"])
 
     @cached_property
     def dataset(self) -> xarray.Dataset:
@@ -178,7 +184,7 @@ class Store:
             ClimSimError: if the store does not hold it.
         """
         self._require(name)
-        return self.group[name]
+        return array_of(self.group, name)
 
     def blocks(self, name: str) -> BlockFiles:
         """One variable by blocks of time steps, every chunk compared with the index.
@@ -327,11 +333,18 @@ def _read_store(folder: StoreFolder, documents: dict[str, Document]) -> Store:
     p0, names = float(attributes["p0"]), attributes["variables"]
     if attributes["fingerprint"] != fingerprint(coordinates, p0, names, index):
         raise _damaged(folder.address, "its coordinates do not fit its fingerprint")
-    grid = ColumnGrid(**{name: coordinates[name] for name in GRID_AXES}, p0=p0)
-    by_time = [coordinates[name] for name in _BY_TIME]
-    return Store(folder.address, group, documents, index, grid, *by_time)
+    return Store(
+        path=folder.address,
+        group=group,
+        documents=documents,
+        index=index,
+        grid=ColumnGrid(**{n: coordinates[n].astype(np.float64) for n in GRID_AXES}, p0=p0),
+        times=coordinates["time"].astype(np.int64),
+        split=coordinates["split"].astype(np.int8),
+        memory=coordinates["memory"].astype(np.int8),
+    )
 
 
-def read_coordinates(group: Any) -> dict[str, NDArray[Any]]:
+def read_coordinates(group: zarr.Group) -> dict[str, NDArray[np.generic]]:
     """Values of the coordinates of a store."""
-    return {name: np.asarray(group[name][...]) for name in COORDINATES}
+    return {name: values_of(group, name) for name in COORDINATES}

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import zarr
@@ -30,6 +30,14 @@ CHECKSUM = (Crc32cCodec(),)
 """Codecs of a small Zarr array that ends in its checksum."""
 
 
+class ShardNote(TypedDict):
+    """A `ShardSums` as JSON."""
+
+    key: str
+    content: str
+    chunks: Sequence[Sequence[int]]
+
+
 @dataclass(frozen=True)
 class ShardSums:
     """What the files of a shard are made of and hold.
@@ -44,15 +52,14 @@ class ShardSums:
     content: str
     chunks: tuple[tuple[int, ...], ...]
 
-    def note(self) -> dict[str, Any]:
+    def note(self) -> ShardNote:
         """The same as plain values for JSON."""
         return {"key": self.key, "content": self.content, "chunks": self.chunks}
 
     @classmethod
-    def of_note(cls, note: Mapping[str, Any]) -> ShardSums:
+    def of_note(cls, note: ShardNote) -> ShardSums:
         """Read what `note` gave."""
-        chunks = tuple(tuple(int(c) for c in row) for row in note["chunks"])
-        return cls(str(note["key"]), str(note["content"]), chunks)
+        return cls(note["key"], note["content"], tuple(tuple(row) for row in note["chunks"]))
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,16 @@ class StoreIndex:
         return cls(_bytes(s.key for s in shards), _bytes(s.content for s in shards), chunks)
 
     @classmethod
-    def read(cls, group: Any) -> StoreIndex:
+    def read(cls, group: zarr.Group) -> StoreIndex:
         """Read the index of an open Zarr group."""
-        return cls(*(np.asarray(group[f"{INDEX}/{name}"][...]) for name in _ARRAYS))
+        keys, contents, chunks = (values_of(group, f"{INDEX}/{name}") for name in _ARRAYS)
+        return cls(keys.astype(np.uint8), contents.astype(np.uint8), chunks.astype(np.uint32))
 
     def write(self, store: Path) -> None:
         """Add the index to the folder of a store."""
         group = zarr.create_group(store / INDEX, overwrite=True)
         axes = (("shard", "byte"), ("shard", "byte"), ("shard", "variable", "block"))
-        values: tuple[NDArray[Any], ...] = (self.keys, self.contents, self.chunks)
+        values: tuple[NDArray[np.generic], ...] = (self.keys, self.contents, self.chunks)
         for name, data, names in zip(_ARRAYS, values, axes, strict=True):
             group.create_array(name, data=data, dimension_names=names, compressors=CHECKSUM)
 
@@ -96,7 +104,7 @@ class StoreIndex:
         """Hash of all of it."""
         digest = hashlib.sha256()
         for values in (self.keys, self.contents, self.chunks):
-            _add(digest, values)
+            digest.update(_content(values))
         return digest.hexdigest()
 
     def shards(self) -> list[ShardSums]:
@@ -117,11 +125,21 @@ def _bytes(hashes: Iterable[str]) -> NDArray[np.uint8]:
     return np.array([list(bytes.fromhex(value)) for value in hashes], dtype=np.uint8)
 
 
-def _add(digest: Any, values: NDArray[Any]) -> None:
-    """Add numbers with their type and shape, so that two arrays never look like one."""
-    values = np.ascontiguousarray(values)
-    digest.update(f"{values.dtype.str} {values.shape}\n".encode())
-    digest.update(values.tobytes())
+def array_of(group: zarr.Group, name: str) -> zarr.Array:
+    """An array of a Zarr group, unread."""
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def values_of(group: zarr.Group, name: str) -> NDArray[np.generic]:
+    """All values of an array of a Zarr group."""
+    return np.asarray(array_of(group, name)[...])
+
+
+def _content(values: NDArray[np.generic]) -> bytes:
+    """Numbers with their type and shape, so that two arrays never look like one."""
+    return f"{values.dtype.str} {values.shape}\n".encode() + values.tobytes()
 
 
 def content_hash(sums: Iterable[tuple[str, int]]) -> str:
@@ -135,7 +153,10 @@ def content_hash(sums: Iterable[tuple[str, int]]) -> str:
 
 
 def fingerprint(
-    coordinates: Mapping[str, NDArray[Any]], p0: float, names: Sequence[str], index: StoreIndex
+    coordinates: Mapping[str, NDArray[np.generic]],
+    p0: float,
+    names: Sequence[str],
+    index: StoreIndex,
 ) -> str:
     """Hash of the data of a store, equal for equal data in equal shards, whatever prepared them.
 
@@ -148,8 +169,8 @@ def fingerprint(
     digest = hashlib.sha256(f"{p0!r} {' '.join(names)}\n".encode())
     for name in sorted(coordinates):
         digest.update(name.encode())
-        _add(digest, coordinates[name])
-    _add(digest, index.contents)
+        digest.update(_content(coordinates[name]))
+    digest.update(_content(index.contents))
     return digest.hexdigest()
 
 
