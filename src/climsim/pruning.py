@@ -116,7 +116,13 @@ class PruningConfig:
     def of_inputs(self) -> tuple[bool | int, ...]:
         """The settings that act on inputs."""
         return (
-            self.qinput_prune, self.strato_lev, self.aggressive_pruning, self.strato_lev_qinput,
-            self.strato_lev_qc, self.strato_lev_tinput, self.decouple_cloud, self.input_clip,
+            self.qinput_prune,
+            self.strato_lev,
+            self.aggressive_pruning,
+            self.strato_lev_qinput,
+            self.strato_lev_qc,
+            self.strato_lev_tinput,
+            self.decouple_cloud,
+            self.input_clip,
             self.input_clip_rhonly,
-        )  # fmt: skip
+        )

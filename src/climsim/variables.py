@@ -261,10 +261,15 @@ EXPANDED = VariableSet(
 V5 = VariableSet(
     "v5",
     (
-        *_COLUMN_STATE, *_PREVIOUS, *TRACE_GASES, *SCALARS_IN, *EARLIER_SCALARS, *LOCATION,
+        *_COLUMN_STATE,
+        *_PREVIOUS,
+        *TRACE_GASES,
+        *SCALARS_IN,
+        *EARLIER_SCALARS,
+        *LOCATION,
         *COLUMN_NUMBER,
     ),
-)  # fmt: skip
+)
 """The expanded inputs, five scalars of the previous step and the column: 1405 values."""
 V7 = VariableSet("v7", (*_COLUMN_STATE, *_PHYSICS, *TRACE_GASES, *SCALARS_IN))
 """The standard inputs and what physics did in the previous step: 797 values."""

@@ -31,7 +31,7 @@ class Sums:
 
 
 Part = TypeVar("Part")
-Kind = TypeVar("Kind", bound=Mergeable)
+Kind = TypeVar("Kind", bound=Mergeable, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Accumulator(Generic[Part]):
         return cls({})
 
     @classmethod
-    def of(cls, part: Part, statistics: Iterable[Statistic[Part, Any]]) -> Accumulator[Part]:
+    def of(cls, part: Part, statistics: Iterable[Statistic[Part, Mergeable]]) -> Accumulator[Part]:
         """The sums of one part of the data, each statistic computed once.
 
         Raises:
             ClimSimError: if two different statistics have one name.
         """
-        by_name: dict[str, Statistic[Part, Any]] = {}
+        by_name: dict[str, Statistic[Part, Mergeable]] = {}
         for statistic in statistics:
             if by_name.setdefault(statistic.name, statistic) != statistic:
                 raise ClimSimError(
@@ -84,7 +84,7 @@ class Accumulator(Generic[Part]):
             merged[name] = merged[name] + value if name in merged else value
         return Accumulator(merged)
 
-    def __contains__(self, statistic: Statistic[Part, Any]) -> bool:
+    def __contains__(self, statistic: Statistic[Part, Mergeable]) -> bool:
         return statistic.name in self.sums
 
     def __getitem__(self, statistic: Statistic[Part, Kind]) -> Kind:

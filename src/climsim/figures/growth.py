@@ -65,7 +65,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         if bands:
             _seed_bands(ax, x, study, shown, measure)
         else:
-            _seed_lines(ax, x, shown, measure, axis, top)
+            _seed_lines(ax, x, shown, measure, axis=axis, top=top)
         _floor_line(ax, x, study, measure)
         written = measure.quantity
         head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)

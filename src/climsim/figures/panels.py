@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import LineStyleType
 from numpy.typing import NDArray
 
 from climsim.evaluation.members import NETWORKS
@@ -139,7 +142,7 @@ def latitude_axis(ax: Axes, few: bool = False) -> None:
 
 def section(
     ax: Axes, values: xarray.DataArray, low: float, high: float, colours: str, label: bool = True
-) -> Any:
+) -> QuadMesh:
     """Latitude-pressure section in colours; undefined cells are grey.
 
     Bins of latitude without columns (coarse grids have some) are bridged by their neighbours.
@@ -184,7 +187,7 @@ def symmetric_limit(values: xarray.DataArray, quantile: float = 0.99) -> float:
 
 
 def colour_bar(
-    figure: Figure, mesh: Any, axes: Sequence[Axes] | Axes, label: str, **options: Any
+    figure: Figure, mesh: ScalarMappable, axes: Sequence[Axes] | Axes, label: str, **options: Any
 ) -> Colorbar:
     """Colour bar beside its panels, with arrows where values lie beyond it."""
     shape: dict[str, Any] = {"extend": "both", "pad": 0.02, "aspect": 25}
@@ -216,7 +219,7 @@ def recipe_handles(recipes: Iterable[str]) -> list[Line2D]:
     ]
 
 
-def dashes(recipe: str) -> Any:
+def dashes(recipe: str) -> LineStyleType:
     """Line style of a recipe."""
     return RECIPE_DASHES.get(recipe, OTHER_DASHES)
 

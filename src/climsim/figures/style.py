@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib
+from matplotlib.typing import LineStyleType
 
 from climsim.results.labels import RECIPE_LABELS, network_label
 
@@ -64,7 +65,7 @@ _RECIPE_COLOURS: Final = {
     "v6": "#e7298a",
 }
 """Lines of a figure that compares recipes."""
-RECIPE_DASHES: Final = {
+RECIPE_DASHES: Final[dict[str, LineStyleType]] = {
     "standard": "-",
     "conf_loss": "--",
     "diff_loss": "-.",

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray
@@ -128,7 +127,7 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     joined = xarray.concat(
         datasets, "member", combine_attrs="override", coords="minimal", compat="override"
     )
-    extra: dict[str, Any] = {
+    extra: dict[str, object] = {
         key: ("member", [d.attrs[key] for d in datasets])
         for key in ("network", "recipe", "seed", "samples", "steps")
     }
@@ -136,7 +135,7 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     for key, unknown in optional.items():
         extra[key] = ("member", [d.attrs.get(key, unknown) for d in datasets])
     extra["problems"] = ("member", [_problems(d) for d in datasets])
-    return joined.assign_coords(member=labels, **extra)
+    return joined.assign_coords({"member": labels, **extra})
 
 
 def _problems(metrics: xarray.Dataset) -> str:

@@ -67,11 +67,12 @@ class RecipeConfig:
         check.one_of(ENCODINGS, "inputs")
         check.positive("delta")
         require(
-            "recipe.confidence", self.confidence,
+            "recipe.confidence",
+            self.confidence,
             not self.confidence or ENCODINGS[self.inputs].targets is TARGETS,
             f"false with recipe.inputs={self.inputs}",
             "a climate model takes confidences of liquid and ice together only",
-        )  # fmt: skip
+        )
         object.__setattr__(self, "loss", absolute_reference(self.loss))
 
 

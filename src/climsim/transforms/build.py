@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -248,14 +248,21 @@ def empty_transforms(card: TransformsCard) -> Transforms:
     chosen, levels = encoding(card.kind), card.n_levels
     size = chosen.variables.size(levels)
     ones = np.ones(size)
-    options: dict[str, Any] = {
-        "bounds": (-ones, ones) if card.bounded else None,
-        "fill_to_zero": card.fill_to_zero,
-    }
+    bounds = (-ones, ones) if card.bounded else None
     targets = TargetTransform(levels, np.ones(chosen.targets.size(levels)), targets=chosen.targets)
     if chosen.repeated:
         encoded = np.ones(levels * len(chosen.repeated))
         pairs = (ones, ones), (encoded, encoded)
-        return Transforms(MultirepInputs(chosen, levels, *pairs, encoded, **options), targets)
+        return Transforms(
+            MultirepInputs(
+                chosen, levels, *pairs, encoded, bounds=bounds, fill_to_zero=card.fill_to_zero
+            ),
+            targets,
+        )
     rate = np.ones(levels * len(squashed(chosen)))
-    return Transforms(NormalizedInputs(chosen, levels, (ones, ones), rate, **options), targets)
+    return Transforms(
+        NormalizedInputs(
+            chosen, levels, (ones, ones), rate, bounds=bounds, fill_to_zero=card.fill_to_zero
+        ),
+        targets,
+    )

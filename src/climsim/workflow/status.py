@@ -165,7 +165,7 @@ def job_status(folder: Path, job: Job, experiment_runs: bool) -> JobStatus:
         return JobStatus(*common, WAITING)
     if code in (None, _INTERRUPTED):
         return JobStatus(*common, STOPPED)
-    return JobStatus(*common, FAILED, None, None, seconds, log_message(folder / job.log))
+    return JobStatus(*common, FAILED, seconds=seconds, message=log_message(folder / job.log))
 
 
 def _runs(folder: Path, name: str, state: JobState, experiment_runs: bool) -> bool:

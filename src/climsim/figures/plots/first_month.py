@@ -36,7 +36,7 @@ def draw(study: Study, variant: str) -> Figure:
     regions = [str(region) for region in members["region"].values]
     count = members.sizes["run"] * len(regions)
     figure, axes = panel_grid(count, len(regions), 1.6, width=7.2, sharex=True)
-    limit, mesh = symmetric_limit(values), None
+    limit, meshes = symmetric_limit(values), []
     for i, ax in enumerate(axes):
         run, region = divmod(i, len(regions))
         one = values.isel(run=run, region=region).transpose("level", "first_day")
@@ -51,11 +51,12 @@ def draw(study: Study, variant: str) -> Figure:
             shading="nearest",
             rasterized=True,
         )
+        meshes.append(mesh)
         pressure_axis(ax, one["pressure"].values, label=region == 0)
         head(ax, _title(members.isel(run=run), regions[region], region), i)
         if i >= count - len(regions):
             ax.set_xlabel("day")
-    colour_bar(figure, mesh, axes, measure.quantity.label)
+    colour_bar(figure, meshes[-1], axes, measure.quantity.label)
     return figure
 
 
@@ -71,5 +72,5 @@ FIGURE = FigureSpec(
     "the globe, the tropics (30S-30N) and the rest of each hemisphere, for the member of each "
     "network with the smallest RMSE of the time mean of temperature.",
     draw,
-    variants,
+    variants=variants,
 )

@@ -30,18 +30,18 @@ def draw(study: Study, variant: str) -> Figure:
     by_row = len(groups) > 1
     columns = len(names) if by_row else 4
     figure, axes = panel_grid(len(groups) * len(names), columns, 1.35 if by_row else 1.9, width=7.2)
-    mesh = None
+    meshes = []
     for i, ax in enumerate(axes):
         group, name = groups[i // len(names)], names[i % len(names)]
         values = over_seeds(study.offline[f"r2_section_columns_{name}"], group, floor=0.0).mean
-        mesh = section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0)
+        meshes.append(section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0))
         head(ax, quantity(name).symbol if i < columns or not by_row else "", i)
         ax.label_outer()
         if by_row and i % columns == 0:
             ax.set_ylabel(f"{network_style(group[0]).label}\npressure (hPa)")
     colour_bar(
         figure,
-        mesh,
+        meshes[-1],
         axes,
         "R$^2$" if variants(study) == ("",) else f"R$^2$, {recipe_label(variant)}",
         extend="neither",

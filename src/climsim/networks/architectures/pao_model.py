@@ -41,6 +41,11 @@ class _ConvBlock(nn.Module):
         return self.norm2(y + self.linear2(functional.relu(self.linear1(y))))
 
 
+def _normalized(width_in: int, width_out: int) -> tuple[nn.Module, ...]:
+    """A linear layer, normalized over the batch, with GELU behind it."""
+    return nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.GELU()
+
+
 def _mlp(*widths: int) -> nn.Sequential:
     """Linear layers with GELU between."""
     layers: list[nn.Module] = []
@@ -87,12 +92,8 @@ class PaoModel(Body):
         self.profile_linear = nn.Linear(layout.n_profiles, hidden_profile_num)
         self.level_embedding = nn.Embedding(layout.n_levels, hidden_profile_num)
         self.scalar_mlp = nn.Sequential(
-            nn.Linear(layout.n_scalars, hidden_scalar_num),
-            nn.BatchNorm1d(hidden_scalar_num),
-            nn.GELU(),
-            nn.Linear(hidden_scalar_num, hidden_scalar_num),
-            nn.BatchNorm1d(hidden_scalar_num),
-            nn.GELU(),
+            *_normalized(layout.n_scalars, hidden_scalar_num),
+            *_normalized(hidden_scalar_num, hidden_scalar_num),
         )
         # One linear map per level, side by side in one matrix.
         self.scalar_to_levels = nn.Linear(hidden_scalar_num, layout.n_levels * hidden_scalar_num)
