@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import click
+from sphinx.application import Sphinx
 
 from climsim.cli import main_group
 from climsim.configuration import flat_defaults
-from climsim.hosts.e3sm.config import E3smConfig
-from climsim.hosts.e3sm.keys import OF_THE_RUN
+from climsim.hosts.e3sm.config import OF_THE_RUN, E3smConfig
+from climsim.hosts.e3sm.keys import CallOptions
 from climsim.hosts.gcm.config import GcmConfig
 from climsim.keys import Key, dataclass_keys, keys
 from climsim.schema import CONFIG_MODULE, schema
@@ -82,6 +82,7 @@ def commands_page() -> str:
         rows = dataclass_keys(cls, OF_HOST)
         if name == "e3sm":
             rows = [row for row in rows if row.name.removeprefix(OF_HOST) not in OF_THE_RUN]
+            rows += dataclass_keys(CallOptions, OF_HOST)
         lines += [f"## Keys of host={name}", "", *table(rows)]
     lines += ["## Keys of an experiment", "", *table(dataclass_keys(ExperimentConfig, ""))]
     lines += other_commands()
@@ -109,7 +110,7 @@ def write_pages(folder: Path) -> None:
             path.write_text(text)
 
 
-def setup(app: Any) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))
     return {"parallel_read_safe": True}

@@ -35,7 +35,7 @@ from climsim.keys import (
     type_text,
 )
 from climsim.overrides import friendly
-from climsim.schema import CONFIG_MODULE, Schema, schema
+from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, schema
 
 T = TypeVar("T")
 
@@ -119,7 +119,9 @@ def flat_defaults(name: str) -> Values:
     Returns:
         The values, ``???`` for those that the user must give.
     """
-    return flatten(OmegaConf.to_container(_composed(schema(name)), resolve=False))
+    # What a study interpolates may not be given yet.
+    resolve = name != EXPERIMENT
+    return flatten(OmegaConf.to_container(_composed(schema(name)), resolve=resolve))
 
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:

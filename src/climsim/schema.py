@@ -3,7 +3,8 @@
 A dataclass is the only place that states a key and its default. What Hydra composes is made from
 there, as plain values: the frozen dataclasses have tuples, paths and URLs, which are built after
 composition (`climsim.configuration.build_config`). Files in ``climsim.conf`` hold choices only,
-each what it changes: networks, recipes, optimizers, hosts, experiments.
+each what it changes: networks, recipes, optimizers, hosts, experiments. Where one names a key of
+an open dictionary, as those of a host do, ``${default:module:Class}`` takes its default from there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import Node, OmegaConf
 
 from climsim.errors import unknown_name
 from climsim.keys import MISSING, Hint, Value, Values, hints, nested
@@ -48,6 +50,7 @@ class Schema:
 
     def register(self) -> None:
         """Make the configuration known to Hydra, under its name."""
+        OmegaConf.register_new_resolver("default", _default_of_key, replace=True)
         # Later ones win: a choice replaces what the dataclass says.
         groups = [{group: choice} for group, choice in self.choices.items()]
         node = {"defaults": ["_self_", *groups], **defaults(self.cls)}
@@ -77,6 +80,11 @@ def defaults(cls: type) -> Values:
     """Plain nested values of a configuration, ``???`` for those the user must give."""
     known = hints(cls)
     return {field.name: _default(field, known[field.name]) for field in dataclasses.fields(cls)}
+
+
+def _default_of_key(reference: str, *, _node_: Node) -> Value:
+    """What ``${default:module:Class}`` stands for: the default that the class has for the key."""
+    return defaults(load(reference))[str(_node_._key())]
 
 
 def _default(field: dataclasses.Field[object], hint: Hint) -> Value:
