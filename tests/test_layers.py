@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import climsim
 from tests import ROOT
 
@@ -74,6 +76,12 @@ def test_imports_point_down_only():
         if name in RANK and RANK[name] > RANK[top]
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", ["report", "explore"])
+def test_pages_read_saved_metrics_by_way_of_results_only(package):
+    files = (PACKAGE / package).rglob("*.py")
+    assert [path.name for path in files if "evaluation" in imported(path)] == []
 
 
 def test_packages_import_only_the_heavy_libraries_of_their_row():

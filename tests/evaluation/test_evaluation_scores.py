@@ -114,6 +114,11 @@ def test_accumulator_without_sums_is_the_zero():
     assert isinstance(part[STEPS], Sums)
 
 
+def test_every_score_names_itself():
+    scores = registry.SCORES.shipped().values()
+    assert [score.name for score in scores if not score.label] == []
+
+
 def test_no_two_scores_save_a_variable_of_one_name():
     names = [s.variable_of(x) for s in scores_of(OfflineScore) for x in s.subjects.members]
     assert len(names) == len(set(names))

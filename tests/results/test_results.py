@@ -111,3 +111,23 @@ def test_comparing_recipes_exchanges_their_place_with_networks(study):
     assert found.online["recipe"].values.tolist() == ["unet", "unet", "convnext", ""]
     assert found.online["group_network"].values.tolist() == ["standard", "v6", "standard"]
     assert found.offline["recipe"].values.tolist() == ["unet", "convnext"]
+
+
+@pytest.mark.parametrize(
+    ("measure", "label"),
+    [
+        (Measure("r2", "ptend_t"), "R$^2$"),
+        (Measure("rmse_mean", "T"), "RMSE (K)"),
+        (Measure("rmse_mean", "PRECT"), "RMSE (mm day$^{-1}$)"),
+        (Measure("growth_daily", "Q"), "RMSE (g kg$^{-1}$)"),
+        (Measure("own_score", "T"), "own_score (K)"),
+    ],
+)
+def test_axis_is_called_as_its_score_calls_itself(measure, label):
+    assert measure.label == label
+
+
+def test_only_values_with_a_unit_are_changed_to_the_display_unit():
+    data = xarray.Dataset({"r2_ptend_t": 0.5, "rmse_mean_Q": 2e-3})
+    assert Measure("r2", "ptend_t").shown(data) == 0.5
+    assert Measure("rmse_mean", "Q").shown(data) == 2.0

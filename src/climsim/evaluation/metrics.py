@@ -166,6 +166,14 @@ class PairStatistics:
         """Root mean squared error, in the unit of the truth."""
         return np.sqrt(ratio(self.squared, self.weight))
 
+    def truth_mean(self) -> Array:
+        """Mean of the truth."""
+        return self.mean
+
+    def truth_deviation(self) -> Array:
+        """Standard deviation of the truth."""
+        return np.sqrt(self.variance)
+
     def prediction_mean(self) -> Array:
         """Mean of the prediction, in the unit of the truth."""
         return self.mean + self.bias()

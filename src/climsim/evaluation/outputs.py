@@ -17,18 +17,6 @@ CONDENSATE: Final = "ptend_qn"
 """Tendency of the total condensate, liquid plus ice."""
 SCORED: Final = VariableSet("scored", (*OUTPUTS.names, CONDENSATE))
 """The outputs, followed by the condensate: slices of `OUTPUTS` hold here too."""
-SCORED_PROFILES: Final = (
-    "ptend_t",
-    "ptend_q0001",
-    "ptend_q0002",
-    "ptend_q0003",
-    CONDENSATE,
-    "ptend_u",
-    "ptend_v",
-)
-"""Tendencies in the order in which they are shown."""
-SCORED_NAMES: Final = (*SCORED_PROFILES, *OUTPUTS.scalars)
-"""All that is scored, in the order in which it is shown."""
 
 
 def with_condensate(outputs: Array, levels: int) -> Array:

@@ -8,8 +8,10 @@ from the registered classes.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
@@ -84,6 +86,8 @@ class Score(Generic[State]):
 
     Attributes:
         name: of the saved variables; ``{output}`` (the kind of the subjects) stands for a quantity.
+        label: what axes and headings call it, with mathematics between dollar signs; empty for the
+            quantity alone.
         long_name: attribute of the saved variables; ``{what}`` stands for the quantity in words
             and ``{name}`` for its name.
         subjects: the quantities that it is of.
@@ -95,6 +99,7 @@ class Score(Generic[State]):
     """
 
     name: ClassVar[str]
+    label: ClassVar[str] = ""
     long_name: ClassVar[str]
     subjects: ClassVar[Subjects]
     statistics: ClassVar[tuple[Statistic[Any, Any], ...]]
@@ -128,6 +133,11 @@ class Score(Generic[State]):
             parts: what else the name holds, by the word that stands for it.
         """
         return self.name.format(**{self.subjects.kind: subject.name}, **parts)
+
+    def is_measure(self, measure: str) -> bool:
+        """Whether the names of the saved variables are a measure with the quantity behind it."""
+        stem = self.name.removesuffix(f"_{{{self.subjects.kind}}}")
+        return re.fullmatch(re.sub(r"{\w+}", r"\\w+", stem), measure) is not None
 
     def labelled(self, values: ArrayLike, subject: Subject, **parts: str) -> Labelled:
         """Values with axes and attributes; the level axis of a quantity without levels goes."""
@@ -191,6 +201,25 @@ def scores_of(family: type[AnyScore]) -> list[AnyScore]:
     found = [score for score in SCORES.everything().values() if isinstance(score, family)]
     # Modules may have been imported in any order; that of the scores within one is kept.
     return sorted(found, key=lambda score: type(score).__module__)
+
+
+@cache
+def score_of(measure: str, quantity: str = "") -> Score[Any] | None:
+    """The score that a measure in saved metrics is; None where no registered one is.
+
+    Args:
+        measure: name of saved variables without the quantity, such as ``rmse_mean``.
+        quantity: one that it is of; empty for any.
+    """
+    return next(
+        (
+            score
+            for score in SCORES.everything().values()
+            if score.is_measure(measure)
+            and (not quantity or quantity in (subject.name for subject in score.subjects.members))
+        ),
+        None,
+    )
 
 
 def by_quantity(scores: Iterable[AnyScore]) -> Iterator[tuple[AnyScore, Subject]]:

@@ -9,11 +9,10 @@ from bokeh.layouts import column, row
 from bokeh.models import Div, MultiChoice, Select, Slider
 
 from climsim.errors import ClimSimError
-from climsim.evaluation.members import member_of
 from climsim.explore.plots import notice
 from climsim.explore.selection import Selection, names_with
 from climsim.explore.views import View, views
-from climsim.results.labels import member_names
+from climsim.results.labels import member_names, network_of
 from climsim.results.quantities import plain, quantity
 from climsim.results.seeds import groups_of
 from climsim.results.study import Study
@@ -136,7 +135,7 @@ def member_labels(study: Study) -> dict[str, str]:
 
 def first_members(labels: Iterable[str], count: int) -> list[str]:
     """The first member of each network, at most a number of them."""
-    first = {member_of(label).network: label for label in reversed(list(labels))}
+    first = {network_of(label): label for label in reversed(list(labels))}
     return [label for label in labels if label in first.values()][:count]
 
 

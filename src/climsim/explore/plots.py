@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
-from climsim.explore.selection import Line, Section, Selection, unit_of
+from climsim.explore.selection import Line, Section, Selection
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
 from climsim.figures.style import (
     DIVERGING,
@@ -24,7 +24,8 @@ from climsim.figures.style import (
     UNDEFINED_COLOUR,
     network_style,
 )
-from climsim.results.quantities import plain, quantity
+from climsim.results.measures import score_label
+from climsim.results.quantities import plain
 
 _HPA = 100.0
 _MARKERS: Final = {
@@ -87,15 +88,8 @@ def cut_plot(lines: Sequence[Line], picked: Selection, pressure: float) -> Layou
 
 def _label(picked: Selection) -> str:
     """Symbol and unit of what is shown."""
-    symbol, unit = plain(quantity(picked.name).symbol), _unit(picked)
-    if unit == "1":
-        return f"R² of {symbol}"
-    what = "bias" if "bias" in picked.measure else "RMSE"
-    return f"{what} of {symbol} ({unit})"
-
-
-def _unit(picked: Selection) -> str:
-    return plain(unit_of(picked.measure, picked.name))
+    what = f"{score_label(picked.measure)} of {picked.score.quantity.symbol}"
+    return plain(what if picked.score.dimensionless else f"{what} ({picked.score.unit})")
 
 
 def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) -> figure:
@@ -185,7 +179,7 @@ def _section(one: Section, scale: LinearColorMapper, picked: Selection, pressure
     )
     tips = [("value", "@value"), ("latitude", "@latitude{0}"), ("pressure", "@pressure{0} hPa")]
     plot.add_tools(HoverTool(tooltips=tips))
-    plot.add_layout(ColorBar(color_mapper=scale, title=_unit(picked)), "right")
+    plot.add_layout(ColorBar(color_mapper=scale, title=plain(picked.score.unit)), "right")
     return plot
 
 
@@ -199,7 +193,7 @@ def map_grid(
     if not found:
         return notice("The runs have no map of this variable.")
     raster = nearest_columns(*columns)
-    unit = _unit(picked)
+    unit = plain(picked.score.unit)
     scales = [_scale([found[0].values], signed=False, colours=RAIN)]
     if len(found) > 1:
         scales += [_scale([one.values for one in found[1:]], signed=True)] * (len(found) - 1)

@@ -13,17 +13,15 @@ import numpy as np
 import xarray
 
 from climsim.arrays import Array
-from climsim.evaluation.online_run import PROFILES, SURFACE
-from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
 from climsim.figures.style import network_style
 from climsim.results.labels import member_label
-from climsim.results.quantities import quantity
+from climsim.results.measures import Measure
+from climsim.results.quantities import COMPARED, MAPPED, SCORED
 from climsim.results.study import Study
 from climsim.results.time_axis import TimeAxis
 
 _HPA = 100.0
 _FLOOR = network_style("MMF2").label
-_SCORES = ("r2", "r2_section", "r2_climsim")
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,11 @@ class Selection:
     name: str
     members: tuple[str, ...]
     level: int = 0
+
+    @property
+    def score(self) -> Measure:
+        """What is shown: the score of the variable."""
+        return Measure(self.measure, self.name)
 
 
 @dataclass(frozen=True)
@@ -89,19 +92,9 @@ def axis_of(study: Study, measure: str, name: str) -> xarray.DataArray | None:
 
 def names_with(study: Study, measure: str) -> list[str]:
     """Variables for which a measure is saved and defined somewhere."""
-    names = dict.fromkeys((*SCORED_PROFILES, *SCORED_NAMES, *PROFILES, *SURFACE))
+    names = (*SCORED, *COMPARED, *MAPPED)
     found = ((name, axis_of(study, measure, name)) for name in names)
     return [name for name, values in found if values is not None and bool(values.notnull().any())]
-
-
-def unit_of(measure: str, name: str) -> str:
-    """Display unit of a measure."""
-    return "1" if measure in _SCORES else quantity(name).unit
-
-
-def shown(values: xarray.DataArray, measure: str, name: str) -> xarray.DataArray:
-    """Values in the display unit; scores as they are."""
-    return values if measure in _SCORES else quantity(name).shown(values)
 
 
 def picked(study: Study, selection: Selection) -> Iterator[tuple[str, xarray.DataArray]]:
@@ -116,9 +109,8 @@ def picked(study: Study, selection: Selection) -> Iterator[tuple[str, xarray.Dat
         values = values.dropna("latitude", how="all")
     for member in selection.members:
         if member in labels:
-            one = shown(
-                values.isel({axis: labels.index(member)}), selection.measure, selection.name
-            )
+            one = values.isel({axis: labels.index(member)})
+            one = selection.score.in_display_unit(one)
             yield words(one), one
 
 
@@ -145,10 +137,10 @@ def floor_profile(study: Study, selection: Selection) -> list[Line]:
 
 def _floor(study: Study, selection: Selection) -> xarray.DataArray | None:
     """Values of the second run with full physics; None where there are none."""
-    floor, key = study.floor(), f"{selection.measure}_{selection.name}"
-    if floor is None or key not in floor or not bool(floor[key].notnull().any()):
+    floor = study.floor()
+    if floor is None or not selection.score.known(floor):
         return None
-    return shown(floor[key], selection.measure, selection.name)
+    return selection.score.shown(floor)
 
 
 def sections(study: Study, selection: Selection) -> list[Section]:
@@ -179,10 +171,10 @@ def growth_lines(study: Study, selection: Selection, axis: TimeAxis) -> list[Lin
 
 def maps(study: Study, selection: Selection) -> list[Section]:
     """Time means by column: of the reference, then members minus the reference."""
-    reference, key = study.reference(), f"{selection.measure}_{selection.name}"
-    if reference is None or key not in reference:
+    reference = study.reference()
+    if reference is None or selection.score.key not in reference:
         return []
-    truth = shown(reference[key], selection.measure, selection.name)
+    truth = selection.score.shown(reference)
     differences = [
         Section(f"{label} minus MMF1", (one - truth).values)
         for label, one in picked(study, selection)

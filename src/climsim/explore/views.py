@@ -9,6 +9,8 @@ from bokeh.models import LayoutDOM
 
 from climsim.explore import plots, selection
 from climsim.explore.selection import Selection, names_with
+from climsim.results.measures import score_label
+from climsim.results.quantities import plain
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import time_axis
 
@@ -19,34 +21,30 @@ class View:
 
     Attributes:
         name: as the user sees it.
-        measures: title of each measure by its name in the metrics.
+        measures: names of its measures in the metrics.
         draw: makes the plots of a selection.
         leveled: whether the level that the user picks shows.
     """
 
     name: str
-    measures: dict[str, str]
+    measures: tuple[str, ...]
     draw: Callable[[Study, Selection], LayoutDOM]
     leveled: bool = False
 
     def offered(self, study: Study) -> dict[str, str]:
         """Measures that the study has, with their titles."""
-        return {m: title for m, title in self.measures.items() if names_with(study, m)}
+        return {m: plain(score_label(m)) for m in self.measures if names_with(study, m)}
 
 
 def views(study: Study) -> dict[str, View]:
     """Views for which the study has metrics, by name, in the order of the page."""
     every = (
-        View(
-            "Offline profiles",
-            {"r2": "R²", "r2_climsim": "R² per column", "rmse": "RMSE", "bias": "bias"},
-            _profiles,
-        ),
-        View("Offline sections", {"r2_section": "R²", "bias_section": "bias"}, _sections, True),
+        View("Offline profiles", ("r2", "r2_climsim", "rmse", "bias"), _profiles),
+        View("Offline sections", ("r2_section", "bias_section"), _sections, True),
         _growth_view(study),
-        View("Online profiles", {"rmse_profile": "RMSE of the time mean"}, _profiles),
-        View("Online sections", {"zonal_bias": "zonal-mean bias"}, _sections, True),
-        View("Maps", {"map": "time mean"}, _maps),
+        View("Online profiles", ("rmse_profile",), _profiles),
+        View("Online sections", ("zonal_bias",), _sections, True),
+        View("Maps", ("map",), _maps),
     )
     return {view.name: view for view in every if view is not None and view.offered(study)}
 
@@ -61,7 +59,7 @@ def _growth_view(study: Study) -> View | None:
         lines = selection.growth_lines(study, picked, axis)
         return plots.time_plot(lines, picked, axis.name)
 
-    return View("RMSE growth", {f"growth_{axis.word}": f"RMSE of {axis.word} means"}, draw)
+    return View("RMSE growth", (f"growth_{axis.word}",), draw)
 
 
 def _profiles(study: Study, picked: Selection) -> LayoutDOM:

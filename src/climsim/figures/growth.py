@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from climsim.evaluation.stability import UNSTABLE
 from climsim.figures.panels import (
     head,
     legend_below,
@@ -27,6 +26,7 @@ from climsim.results.labels import recipe_label
 from climsim.results.measures import Measure
 from climsim.results.seeds import groups_of
 from climsim.results.selection import defined, each, of_recipe, online_members
+from climsim.results.stability import became_unstable, is_unstable
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import TimeAxis, time_axis
 
@@ -69,7 +69,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         _floor_line(ax, x, study, measure)
         written = measure.quantity
         head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)
-        ax.set_ylabel(f"RMSE ({written.unit})")
+        ax.set_ylabel(measure.label)
         ax.set_xlim(left=0)
         if not bands:
             ax.set_ylim(bottom=0, top=top)
@@ -214,7 +214,7 @@ def mark_end(
         colour: of its line.
         unit: length of one on the horizontal axis, see `TimeAxis` [days].
     """
-    if str(run["status"].values) != UNSTABLE:
+    if not is_unstable(run):
         return
     finite = np.flatnonzero(np.isfinite(y))
     if finite.size:
@@ -276,7 +276,7 @@ def legend_handles(study: Study, reference: bool = False, crosses: bool = True) 
     if study.floor() is not None:
         label = network_style("MMF2").label
         handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
-    if crosses and not reference and (members["status"] == UNSTABLE).any():
+    if crosses and not reference and became_unstable(members).any():
         cross = Line2D([], [], color="#444444", marker="x", ms=6, linestyle="", label="unstable")
         handles.append(cross)
     return handles

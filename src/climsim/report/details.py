@@ -7,11 +7,11 @@ from typing import Any
 
 import xarray
 
-from climsim.evaluation.outputs import SCORED_NAMES, SCORED_PROFILES
 from climsim.notation import unit_in_words, written
 from climsim.report.cells import Cell, Table, number, text
 from climsim.results.labels import member_names
-from climsim.results.quantities import plain, quantity
+from climsim.results.measures import score_label
+from climsim.results.quantities import SCORED, TENDENCIES, plain, quantity
 from climsim.results.study import Study
 from climsim.variables import VARIABLES, variable
 
@@ -33,10 +33,15 @@ def _member_tables(member: xarray.Dataset) -> list[Table]:
     return [_output_table(member), *([regions] if regions.rows else [])]
 
 
+_OF_OUTPUT = ("r2", "r2_climsim", "rmse", "bias", "rmse_energy")
+"""Scores of the table of outputs."""
+
+
 def _output_table(member: xarray.Dataset) -> Table:
-    heads = ("output", "what", "R²", "R², per column", "RMSE", "bias", "unit", "RMSE, weighted")
+    r2, by_column, rmse, bias, weighted_rmse = (plain(score_label(s)) for s in _OF_OUTPUT)
+    heads = ("output", "what", r2, by_column, rmse, bias, "unit", weighted_rmse)
     rows = []
-    for name in (n for n in SCORED_NAMES if f"r2_{n}" in member):
+    for name in (n for n in SCORED if f"r2_{n}" in member):
         shown = quantity(name)
         mean = {
             key: float((member[f"{key}_{name}"] ** 2).mean()) ** 0.5 for key in ("rmse", "bias")
@@ -62,12 +67,12 @@ def _output_table(member: xarray.Dataset) -> Table:
         "weighting by layer mass and area. The condensate (ptend_qn) is liquid plus ice: what the "
         "networks predict; its split into phases follows temperature alone."
     )
-    return Table(heads, rows, note, frozenset(["R²", "R², per column"]))
+    return Table(heads, rows, note, frozenset([r2, by_column]))
 
 
 def _region_table(member: xarray.Dataset) -> Table:
     """Mean R2 of each tendency by band of latitude and height, and by surface type."""
-    names = [n for n in SCORED_PROFILES if f"r2_region_{n}" in member]
+    names = [n for n in TENDENCIES if f"r2_region_{n}" in member]
     bands, heights = member["band"].values.tolist(), member["height"].values.tolist()
     surfaces = member["surface"].values.tolist() if "surface" in member else []
     heads = ("tendency", *(f"{b}, {h}" for h in heights for b in bands), *surfaces)

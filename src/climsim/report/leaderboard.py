@@ -8,19 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import xarray
 
-from climsim.evaluation.members import member_of
-from climsim.evaluation.online_dataset import MEMBER
-from climsim.evaluation.outputs import CONDENSATE
-from climsim.evaluation.stability import UNSTABLE
 from climsim.report.cells import Cell, Table, number, text
 from climsim.results.cost import Cost, member_costs
-from climsim.results.labels import member_label, member_names
-from climsim.results.quantities import plain, quantity
+from climsim.results.labels import has_seed, member_label, member_names
+from climsim.results.quantities import LEADING, plain, quantity
 from climsim.results.seeds import groups_of, over_seeds
-from climsim.results.stability import SHORTEST_TEST, leading, tests_survival
-from climsim.results.study import Study
+from climsim.results.stability import SHORTEST_TEST, became_unstable, leading, tests_survival
+from climsim.results.study import Study, is_member
 
-_TENDENCIES = ("ptend_t", "ptend_q0001", CONDENSATE)
 _FIELDS = ("T", "Q", "PRECT")
 _SHORT = "short"
 """Added to how a run ended that does not test survival."""
@@ -51,7 +46,7 @@ def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
     """
     failed = failed or {}
     online, costs = study.members(), member_costs(study)
-    skill = ["R², all outputs", *(f"R², {plain(quantity(n).symbol)}" for n in _TENDENCIES)]
+    skill = ["R², all outputs", *(f"R², {plain(quantity(n).symbol)}" for n in LEADING)]
     heads = ["member", *skill, "run", "days", *(f"RMSE {_head(n)}" for n in _FIELDS)]
     heads += ["T error / floor", "SYPD", "parameters", "training hours", "trained on"]
     names, first = member_names(study, failed), _leading_labels(online)
@@ -61,7 +56,7 @@ def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
         row = [
             text(names[label]),
             number(_value(off, "r2_mean")),
-            *(number(_value(off, f"r2_mean_{n}")) for n in _TENDENCIES),
+            *(number(_value(off, f"r2_mean_{n}")) for n in LEADING),
             text(_outcome(on, failed.get(label))),
             number(_value(on, "days")),
             *(number(_value(on, f"rmse_mean_{n}") * quantity(n).factor) for n in _FIELDS),
@@ -99,7 +94,7 @@ def _labels(study: Study, failed: Mapping[str, str]) -> list[str]:
         *([] if online is None else online["run"].values.tolist()),
         *([] if offline is None else offline["member"].values.tolist()),
     ]
-    lost = [label for label in failed if member_of(label).seed >= 0]
+    lost = [label for label in failed if has_seed(label)]
     return list(dict.fromkeys([*known, *lost]))
 
 
@@ -113,7 +108,7 @@ def _outcome(online: xarray.Dataset | None, failed: str | None) -> str:
 def outcome_of_run(run: xarray.Dataset) -> str:
     """How a run ended, and whether it was too short to test survival."""
     status = str(run["status"].values)
-    asked = str(run["role"].values) == MEMBER and not tests_survival(run)
+    asked = is_member(run) and not tests_survival(run)
     return f"{status}, {_SHORT}" if asked else status
 
 
@@ -180,7 +175,7 @@ def _alive(runs: xarray.Dataset) -> Cell:
     count = tested.sizes["run"]
     if not count:
         return Cell("not tested")
-    alive = int((tested["status"].values.astype(str) != UNSTABLE).sum())
+    alive = int((~became_unstable(tested)).sum())
     return Cell(f"{alive} of {count}", alive / count)
 
 

@@ -13,7 +13,6 @@ from urllib.parse import quote
 import jinja2
 
 from climsim.errors import ClimSimError
-from climsim.evaluation.saved import open_metrics
 from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
 from climsim.names import check_name
@@ -31,7 +30,7 @@ from climsim.report.tables import (
     stability_table,
     undefined_table,
 )
-from climsim.results.study import Study
+from climsim.results.study import Study, attributes_of_metrics
 from climsim.stepping import Progress
 
 REPORT = Kind("a report", lambda path: mentions(path, b'id="provenance"', b"climsim_version"))
@@ -240,11 +239,7 @@ def _experiment(config: ReportConfig) -> str:
 def _provenance(study: Study, config: ReportConfig) -> Table:
     """What made each file of metrics."""
     files = [*config.offline, *([config.online] if config.online else [])]
-    entries = []
-    for path in files:
-        with open_metrics(path) as dataset:
-            entries.append((path.name, dict(dataset.attrs)))
-    return provenance_rows(entries)
+    return provenance_rows([(path.name, attributes_of_metrics(path)) for path in files])
 
 
 def _links(config: ReportConfig) -> list[tuple[str, str]]:

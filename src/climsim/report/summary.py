@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import xarray
 
-from climsim.evaluation.outputs import CONDENSATE
 from climsim.notation import days, written
 from climsim.report.failures import Failure
 from climsim.report.growth import mean_precipitation
@@ -25,7 +24,7 @@ _WORDS = {
     "ptend_q0001": "moistening",
     "ptend_q0002": "cloud liquid",
     "ptend_q0003": "cloud ice",
-    CONDENSATE: "liquid and ice together",
+    "ptend_qn": "liquid and ice together",
     "ptend_u": "zonal wind",
     "ptend_v": "meridional wind",
 }

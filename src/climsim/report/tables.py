@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray
 
-from climsim.evaluation.online_run import PROFILES
 from climsim.notation import place, unit_in_words, written
 from climsim.report.cells import Table, number, text
 from climsim.report.leaderboard import outcome_of_run
 from climsim.results.labels import member_names
 from climsim.results.published import PUBLISHED
-from climsim.results.quantities import plain, quantity
+from climsim.results.quantities import COMPARED, plain, quantity
 from climsim.results.stability import became_unstable, leading
 from climsim.results.study import Study
 from climsim.variables import VARIABLES
@@ -103,7 +102,7 @@ def best_members_table(study: Study) -> Table | None:
         return None
     chosen, names = leading(members), _marked_names(study)
     rows = []
-    for name in (*PROFILES, "PRECT"):
+    for name in (*COMPARED, "PRECT"):
         key = f"rmse_mean_{name}"
         if key not in members or not np.isfinite(members[key].values[chosen]).any():
             continue

@@ -9,7 +9,7 @@ from typing import Final
 import xarray
 
 from climsim.evaluation.members import member_of
-from climsim.evaluation.stability import UNSTABLE
+from climsim.results.stability import is_unstable
 from climsim.results.study import Study
 
 NETWORK_LABELS: Final = {
@@ -66,7 +66,17 @@ def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
 
 def _died(one: xarray.Dataset) -> bool:
     """Whether metrics of one member are of a run that became unstable."""
-    return "status" in one and str(one["status"].values) == UNSTABLE
+    return "status" in one and is_unstable(one)
+
+
+def has_seed(label: str) -> bool:
+    """Whether the label of a product is that of a member, with its seed."""
+    return member_of(label).seed >= 0
+
+
+def network_of(label: str) -> str:
+    """Network in the label of a member."""
+    return member_of(label).network
 
 
 def member_names(study: Study, others: Iterable[str] = ()) -> dict[str, str]:

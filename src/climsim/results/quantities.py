@@ -7,6 +7,10 @@ from typing import Final
 
 import xarray
 
+from climsim.evaluation.online_run import PROFILES, SURFACE
+from climsim.evaluation.outputs import CONDENSATE
+from climsim.variables import OUTPUTS
+
 _DAY = 86400.0
 _PLAIN = str.maketrans("", "", "${}")
 
@@ -84,6 +88,27 @@ FIELD_PAIRS: Final[dict[str, tuple[str, ...]]] = {
     "condensate": ("DQnPHYS",),
 }
 """Fields that are drawn together, by the name of the figure's variant."""
+
+TENDENCIES: Final = (
+    "ptend_t",
+    "ptend_q0001",
+    "ptend_q0002",
+    "ptend_q0003",
+    CONDENSATE,
+    "ptend_u",
+    "ptend_v",
+)
+"""Tendencies that are scored offline, in the order in which they are shown."""
+PREDICTED: Final = tuple(name for name in TENDENCIES if name != CONDENSATE)
+"""The same as models give them: the condensate not counted again."""
+LEADING: Final = ("ptend_t", "ptend_q0001", CONDENSATE)
+"""Tendencies that stand for a model where there is no room for all."""
+SCORED: Final = (*TENDENCIES, *OUTPUTS.scalars)
+"""All that is scored offline, in the order in which it is shown."""
+COMPARED: Final = tuple(PROFILES)
+"""Fields with levels that are compared online, in the order in which they are shown."""
+MAPPED: Final = tuple(SURFACE)
+"""Fields without levels that are compared online, likewise."""
 
 
 def quantity(name: str) -> Quantity:

@@ -8,8 +8,8 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from climsim.evaluation.outputs import SCORED_PROFILES
 from climsim.results.published import beats_published
+from climsim.results.quantities import PREDICTED, TENDENCIES
 from climsim.results.seeds import groups_of
 from climsim.results.stability import leading
 from climsim.results.study import NothingToDrawError, Study
@@ -18,7 +18,12 @@ from climsim.results.study import NothingToDrawError, Study
 def scored_profiles(study: Study) -> list[str]:
     """Tendencies that the offline metrics hold, in the order in which they are shown."""
     assert study.offline is not None
-    return [name for name in SCORED_PROFILES if f"r2_{name}" in study.offline]
+    return [name for name in TENDENCIES if f"r2_{name}" in study.offline]
+
+
+def predicted_profiles(study: Study) -> list[str]:
+    """The same as models give them: the condensate not counted again."""
+    return [name for name in scored_profiles(study) if name in PREDICTED]
 
 
 def network_means(offline: xarray.Dataset, key: str, recipe: str) -> dict[str, xarray.DataArray]:

@@ -23,6 +23,11 @@ def became_unstable(runs: xarray.Dataset) -> NDArray[np.bool_]:
     return np.asarray(runs["status"].values.astype(str) == UNSTABLE)
 
 
+def is_unstable(run: xarray.Dataset) -> bool:
+    """Whether one run left its bounds."""
+    return str(run["status"].values) == UNSTABLE
+
+
 def tests_survival(runs: xarray.Dataset) -> NDArray[np.bool_]:
     """Which runs (run,) say whether a model survives: long enough, or unstable before that."""
     return np.asarray(runs["days_wanted"].values >= SHORTEST_TEST) | became_unstable(runs)

@@ -77,6 +77,17 @@ class Study:
         return self.online.isel(run=chosen) if chosen.any() else None
 
 
+def is_member(run: xarray.Dataset) -> bool:
+    """Whether one run is one with emulated physics."""
+    return str(run["role"].values) == MEMBER
+
+
+def attributes_of_metrics(path: Path) -> dict[str, object]:
+    """What a file of metrics says about itself."""
+    with open_metrics(path) as dataset:
+        return {str(name): value for name, value in dataset.attrs.items()}
+
+
 def _load(path: Path, attribute: str) -> xarray.Dataset:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.evaluation.block import ENERGY_PAIRS, OUTPUT_PAIRS
-from climsim.evaluation.metrics import capped_mean, weighted_mean
+from climsim.evaluation.block import ENERGY_PAIRS, OUTPUT_PAIRS, Block
+from climsim.evaluation.metrics import PairStatistics, capped_mean, weighted_mean
 from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore, Totals
 from climsim.evaluation.score import ALL, UNDEFINED, Subject, register
+from climsim.evaluation.sums import Statistic
 from climsim.physics.budgets import energy_unit
 from climsim.variables import OUTPUTS
 
@@ -16,10 +20,20 @@ _CAPPED = "negative values count as 0; undefined outputs are left out"
 
 
 class _OfOutput(OfflineScore):
+    """A formula on the sums of an output over all columns, level by level.
+
+    Attributes:
+        formula: from the sums (level,) to the values.
+    """
+
     subjects = SCORED_OUTPUTS
-    statistics = (OUTPUT_PAIRS,)
+    statistics: ClassVar[tuple[Statistic[Block, PairStatistics]]] = (OUTPUT_PAIRS,)
     dims = ("level",)
     weights = "samples"
+    formula: ClassVar[Callable[[PairStatistics], Array]]
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return type(self).formula(state.pooled(self.statistics[0], subject))
 
 
 @register
@@ -27,12 +41,11 @@ class R2(_OfOutput):
     """``1 - SSE/SST`` over all samples and columns (Kaggle)."""
 
     name = "r2_{output}"
+    label = "R$^2$"
     long_name = "R2 over all samples and columns: {what}"
     units = "1"
     comment = UNDEFINED
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(OUTPUT_PAIRS, subject).r2()
+    formula = PairStatistics.r2
 
 
 @register
@@ -40,6 +53,7 @@ class R2ClimSim(_OfOutput):
     """The same per column over time, then the mean over columns."""
 
     name = "r2_climsim_{output}"
+    label = "R$^2$ per column"
     long_name = "R2 per column over time, then mean over columns: {what}"
     units = "1"
     weights = "columns"
@@ -56,10 +70,9 @@ class MeanAbsoluteError(_OfOutput):
     """Mean absolute error."""
 
     name = "mae_{output}"
+    label = "MAE"
     long_name = "mean absolute error: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(OUTPUT_PAIRS, subject).mae()
+    formula = PairStatistics.mae
 
 
 @register
@@ -67,10 +80,9 @@ class RootMeanSquaredError(_OfOutput):
     """Root mean squared error."""
 
     name = "rmse_{output}"
+    label = "RMSE"
     long_name = "root mean squared error: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(OUTPUT_PAIRS, subject).rmse()
+    formula = PairStatistics.rmse
 
 
 @register
@@ -78,10 +90,9 @@ class Bias(_OfOutput):
     """Mean of prediction minus truth."""
 
     name = "bias_{output}"
+    label = "bias"
     long_name = "mean of prediction minus truth: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(OUTPUT_PAIRS, subject).bias()
+    formula = PairStatistics.bias
 
 
 @register
@@ -89,10 +100,9 @@ class TruthMean(_OfOutput):
     """Mean of the truth."""
 
     name = "truth_mean_{output}"
+    label = "truth"
     long_name = "mean of the truth: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(OUTPUT_PAIRS, subject).mean
+    formula = PairStatistics.truth_mean
 
 
 @register
@@ -100,10 +110,9 @@ class TruthDeviation(_OfOutput):
     """Standard deviation of the truth."""
 
     name = "truth_deviation_{output}"
+    label = "standard deviation of the truth"
     long_name = "standard deviation of the truth: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return np.sqrt(state.pooled(OUTPUT_PAIRS, subject).variance)
+    formula = PairStatistics.truth_deviation
 
 
 class _OfEnergy(_OfOutput):
@@ -120,10 +129,9 @@ class EnergyMeanAbsoluteError(_OfEnergy):
     """Mean absolute error after ClimSim's weighting."""
 
     name = "mae_energy_{output}"
+    label = "MAE, weighted"
     long_name = "mae: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(ENERGY_PAIRS, subject).mae()
+    formula = PairStatistics.mae
 
 
 @register
@@ -131,10 +139,9 @@ class EnergyRootMeanSquaredError(_OfEnergy):
     """Root mean squared error after ClimSim's weighting."""
 
     name = "rmse_energy_{output}"
+    label = "RMSE, weighted"
     long_name = "rmse: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(ENERGY_PAIRS, subject).rmse()
+    formula = PairStatistics.rmse
 
 
 @register
@@ -142,10 +149,9 @@ class EnergyBias(_OfEnergy):
     """Mean of prediction minus truth after ClimSim's weighting."""
 
     name = "bias_energy_{output}"
+    label = "bias, weighted"
     long_name = "bias: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(ENERGY_PAIRS, subject).bias()
+    formula = PairStatistics.bias
 
 
 @register
@@ -153,12 +159,11 @@ class EnergyR2(_OfEnergy):
     """``1 - SSE/SST`` after ClimSim's weighting."""
 
     name = "r2_energy_{output}"
+    label = "R$^2$, weighted"
     long_name = "R2, weighted: {what}"
     units = "1"
     comment = UNDEFINED
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.pooled(ENERGY_PAIRS, subject).r2()
+    formula = PairStatistics.r2
 
 
 @register
@@ -166,6 +171,7 @@ class MeanR2(OfflineScore):
     """Mean of R2 over all outputs and levels, the condensate not counted again."""
 
     name = "r2_mean"
+    label = "R$^2$"
     long_name = "mean R2 over all outputs"
     subjects = ALL
     statistics = (OUTPUT_PAIRS,)
@@ -183,6 +189,7 @@ class UndefinedOutputs(OfflineScore):
     """Outputs and levels without variance, for which R2 is undefined."""
 
     name = "undefined_outputs"
+    label = "outputs without variance"
     long_name = "outputs without variance, for which R2 is undefined"
     subjects = ALL
     statistics = (OUTPUT_PAIRS,)
@@ -199,6 +206,7 @@ class MeanR2OfOutput(OfflineScore):
     """Mean of R2 over the levels of an output."""
 
     name = "r2_mean_{output}"
+    label = "R$^2$"
     long_name = "mean R2: {what}"
     subjects = SCORED_OUTPUTS
     statistics = (OUTPUT_PAIRS,)

@@ -32,6 +32,7 @@ class BudgetTruth(_OfBudget):
     """Global mean of the column budget of the truth."""
 
     name = "{budget}_truth"
+    label = "truth"
     long_name = "global mean of the truth: {what}"
 
     def values(self, state: Totals, subject: Subject) -> np.float64:
@@ -43,6 +44,7 @@ class BudgetPrediction(_OfBudget):
     """Global mean of the column budget of the prediction."""
 
     name = "{budget}_prediction"
+    label = "prediction"
     long_name = "global mean of the prediction: {what}"
 
     def values(self, state: Totals, subject: Subject) -> np.float64:
@@ -54,6 +56,7 @@ class BudgetRmse(_OfBudget):
     """Root mean squared error of the budget of a column."""
 
     name = "{budget}_rmse"
+    label = "RMSE of a column"
     long_name = "root mean squared error of a column: {what}"
     weights = "samples"
 
@@ -66,6 +69,7 @@ class BudgetZonalBias(_OfBudget):
     """Zonal-mean bias of the column budget."""
 
     name = "{budget}_bias_zonal"
+    label = "bias"
     long_name = "zonal-mean bias: {what}"
     dims = ("latitude",)
     weights = "samples"

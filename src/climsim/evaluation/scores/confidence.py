@@ -24,6 +24,7 @@ class PredictedLoss(_ByLoss):
     """Mean loss that a confidence head predicts, by bin of predicted loss."""
 
     name = "confidence_predicted"
+    label = "predicted loss"
     long_name = "mean predicted loss by bin of predicted loss"
     comment = "in units of the training loss"
 
@@ -36,6 +37,7 @@ class TrueLoss(_ByLoss):
     """Mean loss that came true, by bin of predicted loss."""
 
     name = "confidence_true"
+    label = "true loss"
     long_name = "mean true loss by bin of predicted loss"
     comment = "in units of the training loss"
 
@@ -48,6 +50,7 @@ class LossCount(_ByLoss):
     """Samples by bin of predicted loss."""
 
     name = "confidence_count"
+    label = "samples"
     long_name = "samples by bin of predicted loss"
 
     def values(self, state: Totals, subject: Subject) -> Array:
@@ -59,6 +62,7 @@ class LossCorrelation(OfflineScore):
     """Correlation of predicted and true loss; NaN where either is constant."""
 
     name = "confidence_correlation_{target}"
+    label = "correlation"
     long_name = "correlation of predicted and true loss of {name}"
     subjects = SCORED_TARGETS
     statistics = (CONFIDENCE,)
@@ -84,6 +88,7 @@ class PredictedLossSection(_Section):
     """Zonal mean of the loss that a confidence head predicts."""
 
     name = "confidence_section_{target}"
+    label = "predicted loss"
     long_name = "zonal mean of the predicted loss of {name}"
 
     def values(self, state: Totals, subject: Subject) -> Array:
@@ -96,6 +101,7 @@ class TrueLossSection(_Section):
     """Zonal mean of the loss that came true."""
 
     name = "true_loss_section_{target}"
+    label = "true loss"
     long_name = "zonal mean of the true loss of {name}"
 
     def values(self, state: Totals, subject: Subject) -> Array:

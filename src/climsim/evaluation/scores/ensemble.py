@@ -37,6 +37,7 @@ class Crps(_Crps):
     """
 
     name = "crps_{output}"
+    label = "CRPS"
     estimator = "empirical"
     comment = "of the empirical distribution: sum over pairs / (2 m^2)"
 
@@ -46,6 +47,7 @@ class PublishedCrps(_Crps):
     """The same in ClimSim's published form."""
 
     name = "crps_published_{output}"
+    label = "CRPS, published"
     estimator = "published"
     comment = "published form: sum over pairs / (2 m (m - 1)^2)"
 
@@ -55,6 +57,7 @@ class FairCrps(_Crps):
     """The same by the fair estimator, which does not depend on the number of members."""
 
     name = "crps_fair_{output}"
+    label = "CRPS, fair"
     estimator = "fair"
     comment = "fair: sum over pairs / (2 m (m - 1))"
 
@@ -64,6 +67,7 @@ class Spread(_OfEnsemble):
     """Root mean variance over the members of an ensemble."""
 
     name = "spread_{output}"
+    label = "spread"
     long_name = "root mean variance over members: {what}"
 
     def values(self, state: Totals, subject: Subject) -> Array:

@@ -24,6 +24,7 @@ class Growth(PeriodScore):
     """Root mean squared difference from the reference, mean by mean."""
 
     name = "growth_{mean}_{profile}"
+    label = "RMSE"
     long_name = "mass-weighted RMSE of {what} against the reference, {mean} means"
     subjects = PROFILE_FIELDS
     dims = ("time",)
@@ -41,6 +42,7 @@ class FirstMonthBias(FirstMonthScore):
     """Area-mean difference from the reference by level, day by day of the first month."""
 
     name = "first_month_bias_{profile}"
+    label = "bias"
     long_name = "area-mean bias of {what}, daily means of the first month"
     subjects = Subjects(
         "profile",
@@ -69,6 +71,7 @@ class SeriesMean(_Series):
     """Mean over each region."""
 
     name = "series_{mean}_{quantity}_mean"
+    label = "mean"
     long_name = "area mean of {what}, {mean} means"
 
     def values(self, state: PeriodMeans, subject: Subject) -> Array | None:
@@ -83,6 +86,7 @@ class SeriesDeviation(_Series):
     """Standard deviation over the area of each region."""
 
     name = "series_{mean}_{quantity}_deviation"
+    label = "standard deviation"
     long_name = "area deviation of {what}, {mean} means"
 
     def values(self, state: PeriodMeans, subject: Subject) -> Array | None:
@@ -101,6 +105,7 @@ class LossSeries(PeriodScore):
     """
 
     name = "confidence_{mean}_{loss}"
+    label = "loss"
     long_name = "mass-weighted mean of the {what}, {mean}"
     subjects = LOSSES
     dims = ("time",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from climsim.arrays import Array
 from climsim.evaluation.derived import RAIN_BY_SURFACE, TROPOPAUSE
@@ -19,34 +20,54 @@ from climsim.evaluation.regions import zonal_mean
 from climsim.evaluation.score import ALL, Subject, Subjects, register
 
 
+class _OfPair(TimeMeanScore):
+    """A score of a field that the run and the reference both hold."""
+
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> ArrayLike | None:
+        pair = state.pair(subject)
+        return None if pair is None else self.compared(*pair, state)
+
+    def compared(self, run: Array, reference: Array, state: TimeMeans) -> ArrayLike:
+        """The formula, where both hold the field."""
+        raise NotImplementedError
+
+
+class _ZonalMean(TimeMeanScore):
+    weights = "area"
+
+    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
+        return state.zonal(subject.name) if subject.name in state.mean.run else None
+
+
 @register
-class MeanRmse(TimeMeanScore):
+class MeanRmse(_OfPair):
     """Root mean squared error of the time mean of a field with levels."""
 
     name = "rmse_mean_{profile}"
+    label = "RMSE"
     long_name = "mass-weighted RMSE of time-mean {what}"
     subjects = PROFILE_FIELDS
     weights = "layer mass, area"
     comment = "{month_weights}"
 
-    def values(self, state: TimeMeans, subject: Subject) -> float | None:
-        pair = state.pair(subject)
-        return None if pair is None else mass_weighted_rmse(*pair, state.mass)
+    def compared(self, run: Array, reference: Array, state: TimeMeans) -> float:
+        return mass_weighted_rmse(run, reference, state.mass)
 
 
 @register
-class MeanRmseByLevel(TimeMeanScore):
+class MeanRmseByLevel(_OfPair):
     """The same by level."""
 
     name = "rmse_profile_{profile}"
+    label = "RMSE"
     long_name = "RMSE by level of time-mean {what}"
     subjects = PROFILE_FIELDS
     dims = ("level",)
-    weights = "area"
 
-    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
-        pair = state.pair(subject)
-        return None if pair is None else weighted_rmse(*pair, state.grid.area)
+    def compared(self, run: Array, reference: Array, state: TimeMeans) -> Array:
+        return weighted_rmse(run, reference, state.grid.area)
 
 
 @register
@@ -54,6 +75,7 @@ class ZonalBias(TimeMeanScore):
     """Zonal mean of the run minus that of the reference, in bins of 10 degrees of latitude."""
 
     name = "zonal_bias_{profile}"
+    label = "zonal-mean bias"
     long_name = "zonal-mean bias of time-mean {what}"
     subjects = PROFILE_FIELDS
     dims = ("level", "latitude")
@@ -65,17 +87,15 @@ class ZonalBias(TimeMeanScore):
 
 
 @register
-class ZonalMean(TimeMeanScore):
+class ZonalMean(_ZonalMean):
     """Zonal mean of a field with levels."""
 
     name = "zonal_mean_{profile}"
+    label = "zonal mean"
     long_name = "zonal mean of time-mean {what}"
     subjects = PROFILE_FIELDS
     dims = ("level", "latitude")
     weights = "area"
-
-    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
-        return state.zonal(subject.name) if subject.name in state.mean.run else None
 
 
 @register
@@ -83,6 +103,7 @@ class SurfaceMap(TimeMeanScore):
     """Time mean of a field without levels."""
 
     name = "map_{surface_field}"
+    label = "time mean"
     long_name = "time mean of {what}"
     subjects = SURFACE_FIELDS
     dims = ("column",)
@@ -93,31 +114,28 @@ class SurfaceMap(TimeMeanScore):
 
 
 @register
-class SurfaceZonalMean(TimeMeanScore):
+class SurfaceZonalMean(_ZonalMean):
     """Zonal mean of a field without levels."""
 
     name = "zonal_mean_{surface_field}"
+    label = "zonal mean"
     long_name = "zonal mean of {what}"
     subjects = SURFACE_FIELDS
     dims = ("latitude",)
     weights = "area"
 
-    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
-        return state.zonal(subject.name) if subject.name in state.mean.run else None
-
 
 @register
-class SurfaceRmse(TimeMeanScore):
+class SurfaceRmse(_OfPair):
     """Root mean squared error of the time mean of a field without levels."""
 
     name = "rmse_mean_{surface_field}"
+    label = "RMSE"
     long_name = "RMSE of time-mean {what}"
     subjects = SURFACE_FIELDS
-    weights = "area"
 
-    def values(self, state: TimeMeans, subject: Subject) -> float | None:
-        pair = state.pair(subject)
-        return None if pair is None else float(weighted_rmse(*pair, state.grid.area))
+    def compared(self, run: Array, reference: Array, state: TimeMeans) -> float:
+        return float(weighted_rmse(run, reference, state.grid.area))
 
 
 @register
@@ -125,6 +143,7 @@ class RainBySurface(TimeMeanScore):
     """Zonal mean of precipitation over each surface type, mean by mean, then over time."""
 
     name = "zonal_precipitation_by_surface"
+    label = "zonal mean"
     long_name = "zonal mean of precipitation by surface type"
     subjects = ALL
     units = "m s-1"
@@ -141,6 +160,7 @@ class LossByLevel(TimeMeanScore):
     """Area mean of a predicted or true loss by level."""
 
     name = "confidence_profile_{loss}"
+    label = "loss"
     long_name = "area mean of the time-mean {what}"
     subjects = LOSSES
     dims = ("level",)
@@ -153,18 +173,15 @@ class LossByLevel(TimeMeanScore):
 
 
 @register
-class LossZonalMean(TimeMeanScore):
+class LossZonalMean(_ZonalMean):
     """Zonal mean of a predicted or true loss."""
 
     name = "zonal_mean_{loss}"
+    label = "loss"
     long_name = "zonal mean of the time-mean {what}"
     subjects = LOSSES
     dims = ("level", "latitude")
-    weights = "area"
     comment = "in units of the training loss"
-
-    def values(self, state: TimeMeans, subject: Subject) -> Array | None:
-        return state.zonal(subject.name) if subject.name in state.mean.run else None
 
 
 @register
@@ -172,6 +189,7 @@ class Tropopause(TimeMeanScore):
     """Zonal mean of the pressure of the tropopause of the reference (`tropopause`)."""
 
     name = "tropopause"
+    label = "tropopause"
     long_name = "zonal mean of the tropopause pressure of the reference"
     subjects = ALL
     units = "Pa"
@@ -189,6 +207,7 @@ class TroposphericBias(TimeMeanScore):
     """Largest zonal-mean bias below the tropopause, of `T` and `Q`."""
 
     name = "tropospheric_bias_{profile}"
+    label = "largest bias"
     long_name = "largest zonal-mean tropospheric bias of {what}"
     subjects = Subjects("profile", tuple(x for x in PROFILE_FIELDS.members if x.name in ("T", "Q")))
     weights = "area"

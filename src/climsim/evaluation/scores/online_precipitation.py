@@ -20,6 +20,7 @@ class PrecipitationFrequency(_OfSurfaces):
     """Share of area and time in each bin, by surface type, from the finest stream."""
 
     name = "precipitation_frequency"
+    label = "frequency"
     long_name = "fraction of area and time by precipitation"
     units = "1"
     dims = ("surface", "rain_bin")
@@ -33,6 +34,7 @@ class PrecipitationDensity(_OfSurfaces):
     """Density in bins of 4 mm/day from -2 to 178, by surface type (paper)."""
 
     name = "precipitation_density"
+    label = "density"
     long_name = "density of precipitation"
     units = "(mm d-1)-1"
     dims = ("surface", "rain_step")
@@ -47,6 +49,7 @@ class PrecipitationQuantile(_OfSurfaces):
     """Quantiles, likewise."""
 
     name = "precipitation_quantile"
+    label = "quantile"
     long_name = "quantile of precipitation"
     units = "mm d-1"
     dims = ("surface", "quantile")
@@ -60,6 +63,7 @@ class LargestPrecipitation(_OfSurfaces):
     """Largest value, likewise."""
 
     name = "precipitation_largest"
+    label = "largest"
     long_name = "largest precipitation"
     units = "mm d-1"
     dims = ("surface",)

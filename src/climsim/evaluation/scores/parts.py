@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.evaluation.block import OUTPUT_PAIRS, PREDICTED_RAIN, RAIN, SURFACE_PAIRS
-from climsim.evaluation.metrics import capped_mean, ratio
+from climsim.evaluation.metrics import PairStatistics, capped_mean, ratio
 from climsim.evaluation.offline_score import (
     PERCENTILE_EDGES,
     RAIN_DECILES,
@@ -28,7 +29,20 @@ class _Section(OfflineScore):
     subjects = SCORED_OUTPUTS
     statistics = (OUTPUT_PAIRS,)
     dims = ("latitude", "level")
-    weights = "samples"
+
+
+class _ZonalSection(_Section):
+    """Area mean in bins of latitude of a formula on the sums of each column.
+
+    Attributes:
+        formula: from the sums (column, level) to the values.
+    """
+
+    weights = "area"
+    formula: ClassVar[Callable[[PairStatistics], Array]]
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return state.zonal(type(self).formula(state.by_column(OUTPUT_PAIRS, subject)))
 
 
 @register
@@ -36,48 +50,44 @@ class SectionR2(_Section):
     """``1 - SSE/SST`` in bins of 10 degrees of latitude."""
 
     name = "r2_section_{output}"
+    label = "R$^2$"
     long_name = "R2 in bins of latitude: {what}"
     units = "1"
+    weights = "samples"
 
     def values(self, state: Totals, subject: Subject) -> Array:
         return state.by_latitude(state.by_column(OUTPUT_PAIRS, subject)).r2()
 
 
 @register
-class SectionColumnR2(_Section):
+class SectionColumnR2(_ZonalSection):
     """Area mean in these bins of R2 per column over time (paper)."""
 
     name = "r2_section_columns_{output}"
+    label = "R$^2$"
     long_name = "area mean of R2 per column in bins of latitude: {what}"
     units = "1"
-    weights = "area"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.zonal(state.by_column(OUTPUT_PAIRS, subject).r2())
+    formula = PairStatistics.r2
 
 
 @register
-class SectionBias(_Section):
+class SectionBias(_ZonalSection):
     """Zonal-mean bias in these bins."""
 
     name = "bias_section_{output}"
+    label = "bias"
     long_name = "zonal-mean bias: {what}"
-    weights = "area"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.zonal(state.by_column(OUTPUT_PAIRS, subject).bias())
+    formula = PairStatistics.bias
 
 
 @register
-class SectionTruth(_Section):
+class SectionTruth(_ZonalSection):
     """Zonal mean of the truth in these bins."""
 
     name = "truth_section_{output}"
+    label = "truth"
     long_name = "zonal mean of the truth: {what}"
-    weights = "area"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.zonal(state.by_column(OUTPUT_PAIRS, subject).mean)
+    formula = PairStatistics.truth_mean
 
 
 class _OfSurface(OfflineScore):
@@ -85,6 +95,10 @@ class _OfSurface(OfflineScore):
     statistics = (SURFACE_PAIRS,)
     dims = ("surface", "level")
     weights = "samples"
+    formula: ClassVar[Callable[[PairStatistics], Array]]
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        return type(self).formula(state.by_column(SURFACE_PAIRS, subject))
 
 
 @register
@@ -92,11 +106,10 @@ class SurfaceR2(_OfSurface):
     """``1 - SSE/SST`` over the columns of which more than half is land, open ocean or sea ice."""
 
     name = "r2_surface_{output}"
+    label = "R$^2$"
     long_name = "R2 by surface type: {what}"
     units = "1"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.by_column(SURFACE_PAIRS, subject).r2()
+    formula = PairStatistics.r2
 
 
 @register
@@ -104,10 +117,9 @@ class SurfaceBias(_OfSurface):
     """Mean of prediction minus truth over these columns."""
 
     name = "bias_surface_{output}"
+    label = "bias"
     long_name = "bias by surface type: {what}"
-
-    def values(self, state: Totals, subject: Subject) -> Array:
-        return state.by_column(SURFACE_PAIRS, subject).bias()
+    formula = PairStatistics.bias
 
 
 class _ByPrecipitation(OfflineScore):
@@ -123,6 +135,7 @@ class BiasByPrecipitation(_ByPrecipitation):
     """Mean error by percentile of the true precipitation."""
 
     name = "bias_by_precipitation_{output}"
+    label = "mean error"
     long_name = "mean error by percentile of precipitation: {what}"
 
     def values(self, state: Totals, subject: Subject) -> Array:
@@ -134,6 +147,7 @@ class TruthByPrecipitation(_ByPrecipitation):
     """Mean of the truth by percentile of the true precipitation."""
 
     name = "truth_by_precipitation_{output}"
+    label = "truth"
     long_name = "mean of the truth by percentile of precipitation: {what}"
 
     def values(self, state: Totals, subject: Subject) -> Array:
@@ -145,6 +159,7 @@ class BiasByPredictedPrecipitation(OfflineScore):
     """Mean error without rain, and in the deciles of active rain of the prediction (paper)."""
 
     name = "bias_by_predicted_precipitation_{output}"
+    label = "mean error"
     long_name = "mean error by predicted precipitation: {what}"
     subjects = SCORED_OUTPUTS
     statistics = (PREDICTED_RAIN,)
@@ -163,6 +178,7 @@ class RegionR2(OfflineScore):
     """Mean of R2 over levels, by band of latitude, above and below 400 hPa."""
 
     name = "r2_region_{output}"
+    label = "R$^2$"
     long_name = "mean R2 by region: {what}"
     subjects = SCORED_TENDENCIES
     statistics = (OUTPUT_PAIRS,)

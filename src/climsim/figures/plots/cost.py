@@ -69,7 +69,7 @@ def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: i
     ax.axvline(STATE_OF_THE_ART[name], color="#888888", linestyle="--", linewidth=0.9)
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
-    ax.set_xlabel(f"RMSE ({measure.quantity.unit})")
+    ax.set_xlabel(measure.label)
     ax.set_ylabel("simulated years per day" if number % _COLUMNS == 0 else "")
     ax.grid(visible=True)
     head(ax, measure.quantity.symbol, number)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from climsim.evaluation.outputs import CONDENSATE
 from climsim.figures.panels import colour_bar, head, panel_grid, section, symmetric_limit
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING, network_style
 from climsim.results.quantities import quantity
 from climsim.results.seeds import groups_of
-from climsim.results.selection import network_means, scored_profiles
+from climsim.results.selection import network_means, predicted_profiles
 from climsim.results.study import NothingToDrawError, Study
 
 
@@ -26,7 +25,7 @@ def draw(study: Study, variant: str) -> Figure:
     """Draw sections of the bias: a row for each network, a column for each tendency."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
-    names = [name for name in scored_profiles(study) if name != CONDENSATE]
+    names = predicted_profiles(study)
     found = {n: network_means(study.offline, f"bias_section_{n}", variant) for n in names}
     networks = list(found[names[0]])
     figure, axes = panel_grid(len(networks) * len(names), len(names), 1.35, width=7.2)

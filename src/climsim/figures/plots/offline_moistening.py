@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.evaluation.outputs import CONDENSATE
 from climsim.figures.panels import colour_bar, head, panel_grid, section, symmetric_limit
 from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING
 from climsim.results.quantities import quantity
-from climsim.results.selection import extremes, network_means, scored_profiles
+from climsim.results.selection import extremes, network_means, predicted_profiles
 from climsim.results.study import NothingToDrawError, Study
 
 _WORDS = ("smallest", "largest")
@@ -20,7 +19,7 @@ def draw(study: Study, variant: str) -> Figure:
     """Draw for each tendency the bias of smallest and of largest magnitude over networks."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
-    names = [name for name in scored_profiles(study) if name != CONDENSATE]
+    names = predicted_profiles(study)
     figure, axes = panel_grid(2 * len(names), 4, 1.9, width=7.2)
     for i, name in enumerate(names):
         shown = quantity(name)

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.evaluation.outputs import CONDENSATE
 from climsim.figures.panels import (
     dashes,
     head,
@@ -20,9 +19,10 @@ from climsim.figures.panels import (
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
 from climsim.figures.style import network_style
+from climsim.results.measures import score_label
 from climsim.results.quantities import quantity
 from climsim.results.seeds import Group, groups_of, over_seeds
-from climsim.results.selection import scored_profiles
+from climsim.results.selection import predicted_profiles
 from climsim.results.study import NothingToDrawError, Study
 from climsim.variables import OUTPUTS
 
@@ -46,7 +46,7 @@ def draw(study: Study, variant: str) -> Figure:
     chosen = _groups(study, variant)
     recipes = unique(g[1] for g in chosen)
     several = len(recipes) > 1
-    names = [name for name in scored_profiles(study) if name != CONDENSATE]
+    names = predicted_profiles(study)
     figure = Figure(figsize=(7.2, 7.6), layout="constrained")
     rows = -(-len(names) // _COLUMNS)
     grid = figure.add_gridspec(rows + 1, _COLUMNS, height_ratios=[*[1.0] * rows, 0.8])
@@ -60,7 +60,7 @@ def draw(study: Study, variant: str) -> Figure:
         pressure_axis(ax, study.offline["pressure"].values, label=i % _COLUMNS == 0)
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         if i // _COLUMNS == rows - 1:
-            ax.set_xlabel("R$^2$")
+            ax.set_xlabel(score_label("r2"))
     bars = figure.add_subplot(grid[rows, :])
     _bars(bars, study, chosen, several)
     head(bars, "surface fluxes", len(names))
@@ -91,7 +91,7 @@ def _bars(ax: Axes, study: Study, chosen: list[Group], several: bool) -> None:
         )
     ax.set_xticks(np.arange(len(names)), [quantity(name).symbol for name in names])
     ax.set_ylim(0, 1)
-    ax.set_ylabel("R$^2$")
+    ax.set_ylabel(score_label("r2"))
     ax.grid(visible=True, axis="y")
 
 

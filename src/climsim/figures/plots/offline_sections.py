@@ -8,10 +8,13 @@ from climsim.figures.panels import colour_bar, head, panel_grid, section
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import SEQUENTIAL, network_style
 from climsim.results.labels import recipe_label
+from climsim.results.measures import score_label
 from climsim.results.quantities import quantity
 from climsim.results.seeds import groups_of, over_seeds
 from climsim.results.selection import scored_profiles
 from climsim.results.study import NothingToDrawError, Study
+
+_SCORE = "r2_section_columns"
 
 
 def variants(study: Study) -> tuple[str, ...]:
@@ -30,10 +33,10 @@ def draw(study: Study, variant: str) -> Figure:
     by_row = len(groups) > 1
     columns = len(names) if by_row else 4
     figure, axes = panel_grid(len(groups) * len(names), columns, 1.35 if by_row else 1.9, width=7.2)
-    meshes = []
+    label, meshes = score_label(_SCORE), []
     for i, ax in enumerate(axes):
         group, name = groups[i // len(names)], names[i % len(names)]
-        values = over_seeds(study.offline[f"r2_section_columns_{name}"], group, floor=0.0).mean
+        values = over_seeds(study.offline[f"{_SCORE}_{name}"], group, floor=0.0).mean
         meshes.append(section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0))
         head(ax, quantity(name).symbol if i < columns or not by_row else "", i)
         ax.label_outer()
@@ -43,7 +46,7 @@ def draw(study: Study, variant: str) -> Figure:
         figure,
         meshes[-1],
         axes,
-        "R$^2$" if variants(study) == ("",) else f"R$^2$, {recipe_label(variant)}",
+        label if variants(study) == ("",) else f"{label}, {recipe_label(variant)}",
         extend="neither",
         aspect=60,
         shrink=0.8,

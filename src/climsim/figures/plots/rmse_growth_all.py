@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.evaluation.online_run import PROFILES
 from climsim.figures.growth import draw_growth, growth_remarks
 from climsim.figures.registry import FigureSpec
+from climsim.results.quantities import COMPARED
 from climsim.results.selection import recipe_variants
 from climsim.results.study import Study
 
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw the error of every field against time, for one recipe."""
-    return draw_growth(study, [(name, variant) for name in PROFILES], columns=3)
+    return draw_growth(study, [(name, variant) for name in COMPARED], columns=3)
 
 
 def remarks(study: Study, variant: str) -> list[str]:
     """What is drawn beside the lines of stable runs."""
-    return growth_remarks(study, [(name, variant) for name in PROFILES])
+    return growth_remarks(study, [(name, variant) for name in COMPARED])
 
 
 FIGURE = FigureSpec(

@@ -47,7 +47,7 @@ def draw(study: Study, variant: str) -> Figure:
         _profiles(ax, study, shown, Measure("rmse_profile", name))
         pressure_axis(ax, members["pressure"].values, label=i % 3 == 0)
         ax.set_xlim(left=0)
-        ax.set_xlabel(f"RMSE ({Measure('rmse_profile', name).quantity.unit})")
+        ax.set_xlabel(Measure("rmse_profile", name).label)
         ax.grid(visible=True)
         head(ax, title, i)
     legend_below(figure, _handles(study, drawn), 5)
