@@ -7,7 +7,7 @@ import os
 from climsim.validation import require
 
 THREADS = "OMP_NUM_THREADS"
-"""Environment variable that tells a process how many cores are its own."""
+"""Environment variable with the number of cores that a process may use."""
 
 
 def thread_count(wanted: int = 0) -> int:

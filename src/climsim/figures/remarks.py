@@ -94,7 +94,7 @@ def all_unstable(study: Study) -> list[str]:
     members = study.members()
     if members is None or not became_unstable(members)[leading(members)].any():
         return []
-    return ["† Every run became unstable; shown are those that lived longest."]
+    return ["† Every run became unstable; shown are those that ran longest."]
 
 
 def too_short(study: Study) -> list[str]:

@@ -12,7 +12,8 @@ SHORTEST_TEST = 10.0
 """A run that was asked for fewer days does not test survival [days].
 
 The runs of docs/quick.md that became unstable within their 10 days did so after 0.2 to 7.4 of them:
-models that die pass shorter runs. That a run of 10 days lives says nothing about later days.
+models that become unstable pass shorter runs. That a run is stable for 10 days says nothing
+about later ones.
 """
 _SAME_LENGTH = 0.5
 """Means whose lengths differ by less are of the same length [days]."""
@@ -50,7 +51,7 @@ def comparable(runs: xarray.Dataset) -> NDArray[np.bool_]:
 
 
 def leading(runs: xarray.Dataset) -> NDArray[np.bool_]:
-    """The runs of `comparable`; where every run became unstable, those that lived longest."""
+    """The runs of `comparable`; where every run became unstable, those that ran longest."""
     chosen = comparable(runs)
     return chosen if chosen.any() else _longest(runs, np.ones(chosen.shape, dtype=bool))
 

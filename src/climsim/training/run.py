@@ -61,7 +61,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainResult:
-    """Train one member, or go on with it, or return what it made when it is done.
+    """Train one member, or continue it, or return what it made when it is done.
 
     The folder then holds ``best.ckpt``, ``last.ckpt``, the best ``checkpoints/``, the log and
     ``training.json``.
