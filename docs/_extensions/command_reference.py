@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from sphinx.application import Sphinx
 
 from climsim.cli import main_group
 from climsim.configuration import flat_defaults
@@ -18,6 +18,9 @@ from climsim.keys import Key, dataclass_keys, keys
 from climsim.schema import CONFIG_MODULE, schema
 from climsim.stages import STAGES, Stage
 from climsim.workflow.run import ExperimentConfig
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 OF_HOST = "host_options."
 HOSTS = {"gcm": GcmConfig, "e3sm": E3smConfig}
