@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from climsim.notation import days, place, unit_in_words, written
+from climsim.notation import days, position, unit_in_words, written
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_number_stands_before_its_unit_with_raised_powers():
 
 
 def test_places_have_no_negative_degrees_and_count_from_greenwich():
-    assert place(-38.2, 292.3) == "38° S, 68° W"
-    assert place(49.0, 146.0) == "49° N, 146° E"
-    assert place(0.0, 360.0) == "0° N, 0° E"
+    assert position(-38.2, 292.3) == "38° S, 68° W"
+    assert position(49.0, 146.0) == "49° N, 146° E"
+    assert position(0.0, 360.0) == "0° N, 0° E"
 
 
 def test_one_day_is_singular():

@@ -222,8 +222,8 @@ class NetworkCard:
         Raises:
             dacite.DaciteError: if something is missing or of another type.
         """
-        own = {f.name for f in fields(cls)}
-        further = {key: value for key, value in values.items() if key not in own}
+        known = {f.name for f in fields(cls)}
+        further = {key: value for key, value in values.items() if key not in known}
         return dacite.from_dict(cls, {**values, "hyperparameters": further}, _PLAIN)
 
     def to_json(self) -> dict[str, Json]:

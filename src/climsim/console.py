@@ -133,8 +133,10 @@ def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool
         form = "%(message)s"
     level = logging.DEBUG if debug else logging.WARNING
     logging.basicConfig(level=level, handlers=[handler], format=form, force=True)
-    own = logging.WARNING if quiet else logging.DEBUG if debug or verbose else logging.INFO
-    logging.getLogger("climsim").setLevel(own)
+    package_level = (
+        logging.WARNING if quiet else logging.DEBUG if debug or verbose else logging.INFO
+    )
+    logging.getLogger("climsim").setLevel(package_level)
     if debug:
         for noisy in ("jax", "matplotlib", "numba", "h5py", "asyncio", "fsspec"):
             logging.getLogger(noisy).setLevel(logging.INFO)

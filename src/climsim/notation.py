@@ -80,6 +80,6 @@ def longitude(degrees: float) -> str:
     return f"{abs(east):.0f}° {'E' if east >= 0 else 'W'}"
 
 
-def place(lat: float, lon: float) -> str:
+def position(lat: float, lon: float) -> str:
     """A place on the globe."""
     return f"{latitude(lat)}, {longitude(lon)}"

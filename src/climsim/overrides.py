@@ -110,18 +110,18 @@ def _override(
     if name.startswith(_OPEN):
         key = f"++{name}"
 
-    def one(text: str) -> str:
+    def readable(text: str) -> str:
         return _value(override, text, hint)
 
     if not sweep:
-        return f"{key}={_whole(override, value, hint, one)}"
-    return f"{key}={','.join(map(one, split_values(value)))}"
+        return f"{key}={_whole(override, value, hint, readable)}"
+    return f"{key}={','.join(map(readable, split_values(value)))}"
 
 
 def _choice(key: str, value: str, files: set[str], sweep: bool) -> str:
     """A group set to one of its files, or to code of the user."""
 
-    def own(choice: str) -> bool:
+    def is_of_user(choice: str) -> bool:
         if is_reference(choice) or choice in files:
             return is_reference(choice)
         return choice in entry_point_names(f"climsim.{key}s")
@@ -131,7 +131,7 @@ def _choice(key: str, value: str, files: set[str], sweep: bool) -> str:
         check_complete(choice, key)
     if len(choices) > 1 and not sweep:
         raise _many(f"{key}={value}", "one name")
-    if any(own(choice) for choice in choices):
+    if any(is_of_user(choice) for choice in choices):
         return f"{key}.name={','.join(_value(key, choice, str) for choice in choices)}"
     return f"{key}={value}"
 
@@ -142,19 +142,19 @@ def _many(override: str, expected: str) -> ClimSimError:
     )
 
 
-def _whole(override: str, value: str, hint: Hint, one: Callable[[str], str]) -> str:
+def _whole(override: str, value: str, hint: Hint, readable: Callable[[str], str]) -> str:
     """A value where no sweep was asked for: commas separate the elements of a list."""
     bracketed = value.startswith("[") or _FUNCTION.fullmatch(value) or value.startswith("${")
     if hint is None or not is_list(hint):
         parts = split_values(value)
         if len(parts) == 1 or bracketed or value.startswith("{") or (hint and is_text(hint)):
-            return one(value)
+            return readable(value)
         if hint is None:
-            return f"[{','.join(map(one, parts))}]"
+            return f"[{','.join(map(readable, parts))}]"
         raise _many(override, type_text(hint))
     if bracketed or value in ("", "null"):
-        return one(value)
-    return f"[{','.join(map(one, split_values(value)))}]"
+        return readable(value)
+    return f"[{','.join(map(readable, split_values(value)))}]"
 
 
 def _value(override: str, text: str, hint: Hint) -> str:

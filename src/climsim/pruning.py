@@ -86,8 +86,8 @@ class PruningConfig:
             return levels if cloud else 0
         if self.aggressive_pruning:
             return self._aggressive(name, short)
-        own = name in {f"state_{cloudy}" for cloudy in _CLOUD}
-        return self.strato_lev if self.qinput_prune and own else 0
+        is_cloudy = name in {f"state_{cloudy}" for cloudy in _CLOUD}
+        return self.strato_lev if self.qinput_prune and is_cloudy else 0
 
     def _aggressive(self, name: str, short: str) -> int:
         if name.startswith("pbuf_"):

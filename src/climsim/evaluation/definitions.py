@@ -53,6 +53,6 @@ class Definitions:
             one_of(key, getattr(self, key), known)
         whole("years", self.years)
 
-    def words(self) -> dict[str, str]:
+    def notes(self) -> dict[str, str]:
         """Each choice in words, by its key: for the attributes of the metrics."""
         return {key: words[getattr(self, key)] for key, words in _WORDS.items()}

@@ -175,9 +175,9 @@ class RunHistory:
 
     def _files(self, stream: str) -> list[Path]:
         """Files of a stream: those of the case that the record names come first."""
-        own = f"{self.record.get('case', self.folder.name)}.eam."
+        of_the_case = f"{self.record.get('case', self.folder.name)}.eam."
         found = self.folder.glob(f"*.eam.{stream}.*.nc")
-        return sorted(found, key=lambda path: (not path.name.startswith(own), path))
+        return sorted(found, key=lambda path: (not path.name.startswith(of_the_case), path))
 
     @cached_property
     def size(self) -> Size:

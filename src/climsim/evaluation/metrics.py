@@ -138,8 +138,8 @@ class PairStatistics:
 
     def pooled(self) -> PairStatistics:
         """Merge all entries of the first axis."""
-        one = self.grouped(np.zeros(self.weight.shape[0], dtype=int), 1)
-        return replace(one, **{f.name: getattr(one, f.name)[0] for f in fields(one)})
+        total = self.grouped(np.zeros(self.weight.shape[0], dtype=int), 1)
+        return replace(total, **{f.name: getattr(total, f.name)[0] for f in fields(total)})
 
     @cached_property
     def variance(self) -> Array:

@@ -219,7 +219,7 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
         )
     else:
         means = TimeMeans(mean, reference.grid)
-        arrays |= _arrays(scores_of(TimeMeanScore), means, **definitions.words())
+        arrays |= _arrays(scores_of(TimeMeanScore), means, **definitions.notes())
     notes = {"units": "d", "long_name": "length of the time mean"}
     arrays["mean_days"] = Labelled((), mean.days, notes)
     stream = plan.rain_stream

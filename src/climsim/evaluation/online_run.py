@@ -179,8 +179,8 @@ def time_mean(
     # A time mean is over the means that hold the field, and says where that is not all of them.
     for name in sorted(n for n, days in lengths.items() if days < total):
         run.note(f"{name}: only in {lengths[name]:g} of {total:g} days of the time mean")
-    own, truth, own_later, truth_later = (mean.fields() for mean in (*whole, *later))
-    return TimeMean(own, truth, own_later, truth_later, total)
+    run_mean, truth, run_later, truth_later = (mean.fields() for mean in (*whole, *later))
+    return TimeMean(run_mean, truth, run_later, truth_later, total)
 
 
 def _pair(
@@ -224,9 +224,9 @@ def precipitation(
     """
     counts = PrecipitationCounts.zero()
     weights = surface_weights(fractions, reference.grid.area)
-    own = run.periods(stream)
+    of_the_run = run.periods(stream)
     for period in periods:
-        if period not in own:
+        if period not in of_the_run:
             continue
         fields = run.read(stream, period, ("PRECT", "PRECC", "PRECL", *FRACTIONS))
         fields = None if fields is None else with_sums(fields)

@@ -34,14 +34,14 @@ def offline_lines(path: Path) -> tuple[str, str]:
     with open_metrics(path) as metrics:
         left_out = int(metrics["undefined_outputs"])
         note = f" ({left_out} without variance left out)" if left_out else ""
-        each = [
+        scores = [
             f"{word} {_number(float(metrics[f'r2_mean_{name}']))}"
             for name, word in _OUTPUTS.items()
             if f"r2_mean_{name}" in metrics
         ]
         return (
             f"mean R2 over all outputs: {_number(float(metrics['r2_mean']))}{note}",
-            f"R2: {', '.join(each)}",
+            f"R2: {', '.join(scores)}",
         )
 
 

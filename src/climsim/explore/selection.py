@@ -109,30 +109,32 @@ def picked(study: Study, selection: Selection) -> Iterator[tuple[str, xarray.Dat
         values = values.dropna("latitude", how="all")
     for member in selection.members:
         if member in labels:
-            one = values.isel({axis: labels.index(member)})
-            one = selection.score.in_display_unit(one)
-            yield words(one), one
+            shown = values.isel({axis: labels.index(member)})
+            shown = selection.score.in_display_unit(shown)
+            yield member_in_words(shown), shown
 
 
-def words(one: xarray.DataArray) -> str:
+def member_in_words(member: xarray.DataArray) -> str:
     """Network, recipe and seed of one member."""
-    return member_label(str(one["network"].values), str(one["recipe"].values), int(one["seed"]))
+    return member_label(
+        str(member["network"].values), str(member["recipe"].values), int(member["seed"])
+    )
 
 
 def profile_lines(study: Study, selection: Selection) -> list[Line]:
     """A measure against pressure [hPa] by member."""
     return [
-        _line(label, one, one.values, one["pressure"].values / _HPA)
-        for label, one in picked(study, selection)
+        _line(label, shown, shown.values, shown["pressure"].values / _HPA)
+        for label, shown in picked(study, selection)
     ]
 
 
 def floor_profile(study: Study, selection: Selection) -> list[Line]:
     """The same of the second run with full physics, for measures of coupled runs."""
-    one = _floor(study, selection)
-    if one is None:
+    shown = _floor(study, selection)
+    if shown is None:
         return []
-    return [Line(_FLOOR, "MMF2", "", one.values, one["pressure"].values / _HPA)]
+    return [Line(_FLOOR, "MMF2", "", shown.values, shown["pressure"].values / _HPA)]
 
 
 def _floor(study: Study, selection: Selection) -> xarray.DataArray | None:
@@ -146,23 +148,23 @@ def _floor(study: Study, selection: Selection) -> xarray.DataArray | None:
 def sections(study: Study, selection: Selection) -> list[Section]:
     """Latitude-pressure sections (level, latitude) by member."""
     return [
-        Section(label, one.transpose("level", "latitude").values, one["latitude"].values)
-        for label, one in picked(study, selection)
+        Section(label, shown.transpose("level", "latitude").values, shown["latitude"].values)
+        for label, shown in picked(study, selection)
     ]
 
 
 def cuts(study: Study, selection: Selection) -> list[Line]:
     """The sections at one level, against latitude."""
     return [
-        _line(label, one, one["latitude"].values, one.isel(level=selection.level).values)
-        for label, one in picked(study, selection)
+        _line(label, shown, shown["latitude"].values, shown.isel(level=selection.level).values)
+        for label, shown in picked(study, selection)
     ]
 
 
 def growth_lines(study: Study, selection: Selection, axis: TimeAxis) -> list[Line]:
     """Online error against the number of the month, or days, by member, with the floor."""
     found = picked(study, selection)
-    lines = [_line(label, one, axis.elapsed(one), one.values) for label, one in found]
+    lines = [_line(label, shown, axis.elapsed(shown), shown.values) for label, shown in found]
     floor = _floor(study, selection)
     if floor is not None:
         lines.append(Line(_FLOOR, "MMF2", "", axis.elapsed(floor), floor.values))
@@ -176,11 +178,11 @@ def maps(study: Study, selection: Selection) -> list[Section]:
         return []
     truth = selection.score.shown(reference)
     differences = [
-        Section(f"{label} minus MMF1", (one - truth).values)
-        for label, one in picked(study, selection)
+        Section(f"{label} minus MMF1", (shown - truth).values)
+        for label, shown in picked(study, selection)
     ]
     return [Section("MMF1 (reference)", truth.values), *differences]
 
 
-def _line(label: str, one: xarray.DataArray, x: Array, y: Array) -> Line:
-    return Line(label, str(one["network"].values), str(one["recipe"].values), x, y)
+def _line(label: str, shown: xarray.DataArray, x: Array, y: Array) -> Line:
+    return Line(label, str(shown["network"].values), str(shown["recipe"].values), x, y)

@@ -24,7 +24,7 @@ def offline_tables(study: Study) -> list[tuple[str, list[Table]]]:
         return []
     names = member_names(study)
     members = [study.offline.isel(member=i) for i in range(study.offline.sizes["member"])]
-    return [(names[str(one["member"].values)], _member_tables(one)) for one in members]
+    return [(names[str(member["member"].values)], _member_tables(member)) for member in members]
 
 
 def _member_tables(member: xarray.Dataset) -> list[Table]:
@@ -118,8 +118,10 @@ def _offline_budgets(study: Study) -> Table:
     )
     for i, label in enumerate(offline["member"].values.tolist()):
         for name, factor, unit in shown:
-            one = offline.isel(member=i)
-            values = [float(one[f"{name}_{k}"]) * factor for k in ("truth", "prediction", "rmse")]
+            member = offline.isel(member=i)
+            values = [
+                float(member[f"{name}_{k}"]) * factor for k in ("truth", "prediction", "rmse")
+            ]
             what = str(offline[f"{name}_truth"].attrs["long_name"]).split(": ")[-1]
             rows.append([text(names[label]), text(what), *(number(v) for v in values), text(unit)])
     note = (

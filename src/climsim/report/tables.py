@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray
 
-from climsim.notation import place, unit_in_words, written
+from climsim.notation import position, unit_in_words, written
 from climsim.report.cells import Table, number, text
 from climsim.report.leaderboard import outcome_of_run
 from climsim.results.labels import member_names
@@ -69,7 +69,7 @@ def _trouble(instability: Mapping[str, object] | None) -> str:
     where += "" if level is None else f", level {level}"
     lat, lon = instability.get("lat"), instability.get("lon")
     if isinstance(lat, (int, float)) and isinstance(lon, (int, float)):
-        where += f" ({place(lat, lon)})"
+        where += f" ({position(lat, lon)})"
     name, unit = _watched(str(instability.get("variable")))
     bounds = instability.get("bounds")
     low, high = map(_with_unit, bounds) if isinstance(bounds, list | tuple) else ("–", "–")

@@ -39,12 +39,12 @@ def draw(study: Study, variant: str) -> Figure:
     limit, meshes = symmetric_limit(values), []
     for i, ax in enumerate(axes):
         run, region = divmod(i, len(regions))
-        one = values.isel(run=run, region=region).transpose("level", "first_day")
+        panel = values.isel(run=run, region=region).transpose("level", "first_day")
         ax.set_facecolor(UNDEFINED_COLOUR)
         mesh = ax.pcolormesh(
-            one["first_day"].values,
-            one["pressure"].values / _HPA,
-            np.ma.masked_invalid(one.values),
+            panel["first_day"].values,
+            panel["pressure"].values / _HPA,
+            np.ma.masked_invalid(panel.values),
             vmin=-limit,
             vmax=limit,
             cmap=DIVERGING,
@@ -52,7 +52,7 @@ def draw(study: Study, variant: str) -> Figure:
             rasterized=True,
         )
         meshes.append(mesh)
-        pressure_axis(ax, one["pressure"].values, label=region == 0)
+        pressure_axis(ax, panel["pressure"].values, label=region == 0)
         head(ax, _title(members.isel(run=run), regions[region], region), i)
         if i >= count - len(regions):
             ax.set_xlabel("day")
