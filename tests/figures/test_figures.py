@@ -15,8 +15,9 @@ from matplotlib.testing.compare import compare_images
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.members import NETWORKS, RECIPES
+from climsim.figures import draw as drawing
 from climsim.figures import plots
-from climsim.figures.draw import FiguresConfig, draw_figures, heading
+from climsim.figures.draw import FiguresConfig, draw_figures, entries_of, heading, shown_part
 from climsim.figures.panels import head, legend_below, panel_grid
 from climsim.figures.registry import figure_table
 from climsim.figures.remarks import all_unstable
@@ -115,12 +116,44 @@ def test_drawing_writes_both_formats_and_an_index(files, tmp_path):
     seen = []
     draw_figures(config, lambda done, total: seen.append((done, total)))
     entries = json.loads((tmp_path / "f" / "index.json").read_text())["figures"]
-    assert [e["name"] for e in entries] == ["offline_profiles-conf_loss", "stability"]
+    names = ["offline_profiles-conf_loss", "stability", "stability-by_recipe"]
+    assert [e["name"] for e in entries] == names
+    assert entries[2]["title"] == f"{entries[1]['title']}, by recipe"
     assert seen == [(1, 2), (2, 2)]
     for entry in entries:
         assert [Path(f).suffix for f in entry["files"]] == [".png", ".pdf"]
         assert all((tmp_path / "f" / f).stat().st_size > 1000 for f in entry["files"])
         assert "{" not in entry["caption"] + entry["title"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        ({"compare": "networks"}, {"stability", "precipitation_zonal-standard"}),
+        ({"compare": "recipes"}, {"stability", "precipitation_zonal-unet"}),
+        (
+            {},
+            {"stability", "stability-by_recipe", "precipitation_zonal-standard"}
+            | {"precipitation_zonal-unet-by_recipe"},
+        ),
+        ({"recipes": ("standard",)}, {"stability", "precipitation_zonal-standard"}),
+    ],
+)
+def test_runs_are_compared_by_network_and_by_recipe(study, chosen, names, monkeypatch):
+    monkeypatch.setattr(drawing, "_save", lambda figure, name, kind, config: f"{name}.{kind}")
+    config = FiguresConfig(Path("f"), (Path("x"),), networks=("unet",), **chosen)
+    shown = shown_part(study, config)
+    table = [figure_table()[name] for name in ("stability", "precipitation_zonal")]
+    found = {entry["name"] for spec in table for entry in entries_of(spec, shown, config)}
+    assert {name.replace("-conf_loss", "-standard") for name in found} == names
+
+
+def test_offline_bias_has_a_row_for_each_seed_where_lines_do(study):
+    means = draw(study, "offline_bias")
+    every = draw(replace(study, seed_lines=True), "offline_bias")
+    labels = [ax.get_ylabel().split("\n")[0] for ax in every.axes if "pressure" in ax.get_ylabel()]
+    assert labels == ["U-Net, 7", "U-Net, 43", "ResLSTM, 7", "ResLSTM, 43"]
+    assert sum("pressure" in ax.get_ylabel() for ax in means.axes) == 2
 
 
 def test_resolution_gives_the_size_of_the_pictures(files, tmp_path):

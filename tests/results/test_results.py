@@ -5,10 +5,11 @@ import pytest
 import xarray
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.members import Member
 from climsim.results.filters import Filters, recipes_compared
 from climsim.results.measures import Measure
 from climsim.results.published import beats_state_of_the_art
-from climsim.results.seeds import median_seed
+from climsim.results.seeds import median_seed, over_seeds
 from climsim.results.selection import extremes, network_means
 from climsim.results.study import Study
 
@@ -64,16 +65,41 @@ def test_median_seed_is_nearest_to_the_median_or_to_the_median_distance_from_the
     assert median_seed(values[3:]) is None
 
 
-def test_seed_averaged_score_is_that_of_the_ensemble_where_one_was_scored():
-    offline = along(
-        "member",
-        ["unet", "unet", "convnext", "convnext", "convnext"],
-        ["v6", "v6", "v6", "v6", "standard"],
-        [7, 43, 7, -1, 7],
-        bias=[1.0, 3.0, 5.0, 4.0, 99.0],
-    )
-    means = network_means(offline, "bias", "v6")
-    assert {name: float(value) for name, value in means.items()} == {"unet": 2.0, "convnext": 4.0}
+@pytest.fixture
+def with_ensemble(tmp_path):
+    """Two seeds of one network, another with one seed and the mean of two, and a lone ensemble."""
+    about = {"mean_stream": "h0", "samples": 1, "steps": 1, "git_revision": "x"}
+    files = []
+    for network, seed, models, bias in (
+        ("unet", 7, 1, 1.0),
+        ("unet", 43, 1, 3.0),
+        ("convnext", 7, 1, 5.0),
+        ("convnext", -1, 2, 4.0),
+        ("pao_model", -1, 3, 6.0),
+    ):
+        member = Member(network, "v6", seed)
+        names = {"member": member.label, "network": network, "recipe": "v6", "seed": seed}
+        data = xarray.Dataset({"bias": ("level", [bias])}, attrs=about | names | {"models": models})
+        files.append(tmp_path / f"{member.label}.nc")
+        data.to_netcdf(files[-1])
+    return Study.open(files, None)
+
+
+def test_ensembles_of_members_that_are_there_stand_apart_from_the_seeds(with_ensemble):
+    study = with_ensemble
+    assert study.offline["member"].values.tolist()[2:] == ["convnext-v6-7", "pao_model-v6"]
+    assert study.ensembles["member"].values.tolist() == ["convnext-v6"]
+    assert over_seeds(study.offline["bias"], ("convnext", "v6")).count == 1
+    one_seed = Filters(seeds=(7,)).of(study)
+    assert one_seed.ensembles.sizes["member"] == 0
+    assert recipes_compared(study).ensembles["recipe"].values.tolist() == ["convnext"]
+
+
+def test_seed_averaged_score_is_that_of_the_ensemble_where_one_was_scored(with_ensemble):
+    means = network_means(with_ensemble, "bias", "v6")
+    assert {name: float(value[0]) for name, value in means.items()} == {
+        "unet": 2.0, "convnext": 4.0, "pao_model": 6.0,
+    }  # fmt: skip
 
 
 def test_extremes_keep_the_sign_of_each_cell_and_leave_undefined_ones():

@@ -156,6 +156,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     dataset = offline_dataset(sums, store.grid)
     dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
     dataset.attrs["parameters"] = parameters_of(models)
+    dataset.attrs["models"] = sum(max(1, len(m.card.members)) for m in models)
     hours, device = training_of([m.card for m in models])
     dataset.attrs |= {"training_hours": hours, "training_device": device}
     write_netcdf(dataset, config.out, checked=True)

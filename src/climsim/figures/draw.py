@@ -29,6 +29,9 @@ METADATA: dict[str, dict[str, object]] = {
     "svg": {"Creator": "climsim", "Date": None},
 }
 _FORMATS = ("png", "pdf")
+BOTH = "both"
+_BY_RECIPE = "by_recipe"
+"""Ending of the names of figures that compare recipes beside others that compare networks."""
 
 
 def _kind_of(figures: Collection[str]) -> Kind:
@@ -63,8 +66,8 @@ class FiguresConfig:
         seeds: seeds that are drawn; empty for all.
         years: first years of the coupled runs that are drawn; 0 for all. The online metrics must
             hold time means over as many years.
-        compare: ``networks`` (a figure or panel for each recipe) or ``recipes`` (one for each
-            network).
+        compare: ``networks`` (a figure or panel for each recipe), ``recipes`` (one for each
+            network), or ``both``: networks, then recipes in the figures of coupled runs.
         seed_lines: whether a line is drawn for each seed instead of one for all with their range.
     """
 
@@ -78,7 +81,7 @@ class FiguresConfig:
     recipes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     years: int = 0
-    compare: str = "networks"
+    compare: str = BOTH
     seed_lines: bool = False
 
     def __post_init__(self) -> None:
@@ -87,7 +90,7 @@ class FiguresConfig:
         holds = bool(self.formats) and set(self.formats) <= set(METADATA)
         require("formats", list(self.formats), holds, "png, pdf or both")
         Checks(self).whole("dpi", least=1)
-        one_of("compare", self.compare, ("networks", "recipes"))
+        one_of("compare", self.compare, ("networks", "recipes", BOTH))
         _ = self.filters
         figure_table(self.only)
 
@@ -126,7 +129,7 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     # Before the first figure: the folder says what it is from the beginning.
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     for done, spec in enumerate(figures.values(), start=1):
-        index += [_draw_one(spec, variant, study, config) for variant in _variants(spec, study)]
+        index += entries_of(spec, study, config)
         if progress:
             progress(done, len(figures))
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
@@ -138,11 +141,49 @@ def _variants(spec: FigureSpec, study: Study) -> tuple[str, ...]:
     return spec.variants(study) or ("",)
 
 
+def entries_of(
+    spec: FigureSpec, study: Study, config: FiguresConfig
+) -> list[dict[str, object]]:
+    """Draw a figure for all of its variants, by recipe too where that is asked for.
+
+    Args:
+        spec: of the figure.
+        study: what of a study is shown.
+        config: where the files go.
+    """
+    entries = [_draw_one(spec, variant, study, config) for variant in _variants(spec, study)]
+    if config.compare == BOTH and spec.by_recipe and _several_recipes(study):
+        entries += _draw_by_recipe(spec, study, config)
+    return entries
+
+
+def _several_recipes(study: Study) -> bool:
+    """Whether the coupled runs are of more than one recipe."""
+    members = study.members()
+    return members is not None and len(set(members["recipe"].values.tolist())) > 1
+
+
+def _draw_by_recipe(
+    spec: FigureSpec, study: Study, config: FiguresConfig
+) -> list[dict[str, object]]:
+    """Draw a figure with networks and recipes exchanged, and describe what was drawn."""
+    exchanged = recipes_compared(study)
+    entries = [
+        _draw_one(spec, variant, exchanged, config, _BY_RECIPE)
+        for variant in _variants(spec, exchanged)
+    ]
+    return [
+        {**entry, "title": f"{entry['title']}, by recipe", _BY_RECIPE: True}
+        for entry in entries
+        if entry["files"]
+    ]
+
+
 def _draw_one(
-    spec: FigureSpec, variant: str, study: Study, config: FiguresConfig
+    spec: FigureSpec, variant: str, study: Study, config: FiguresConfig, ending: str = ""
 ) -> dict[str, object]:
     """Draw one figure and describe it for the index."""
-    name = f"{spec.name}-{variant}" if variant else spec.name
+    name = "-".join(filter(None, (spec.name, variant, ending)))
     entry: dict[str, object] = {
         "name": name,
         "title": heading(spec, study, variant),

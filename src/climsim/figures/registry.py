@@ -44,6 +44,8 @@ class FigureSpec:
         remarks: sentences that the caption has for this study and variant, once it is drawn: what
             its lines and marks are, and which members are missing.
         label: name of a variant in words.
+        by_recipe: whether it compares networks under one recipe, and is therefore drawn the other
+            way round too.
     """
 
     name: str
@@ -54,6 +56,7 @@ class FigureSpec:
     variants: Callable[[Study], tuple[str, ...]] = one_variant
     remarks: Callable[[Study, str], list[str]] = no_remarks
     label: Callable[[str], str] = variant_label
+    by_recipe: bool = False
 
 
 def _of_user(name: str, spec: object) -> FigureSpec:

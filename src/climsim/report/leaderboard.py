@@ -12,7 +12,7 @@ from climsim.report.cells import Cell, Table, number, text
 from climsim.results.cost import Cost, member_costs
 from climsim.results.labels import has_seed, member_label, member_names
 from climsim.results.quantities import LEADING, plain, quantity
-from climsim.results.seeds import groups_of, over_seeds
+from climsim.results.seeds import groups_of, over_seeds, rows_of
 from climsim.results.stability import SHORTEST_TEST, became_unstable, leading, tests_survival
 from climsim.results.study import Study, is_member
 
@@ -31,7 +31,8 @@ _SHORT_NOTE = (
     "model survives."
 )
 _SEEDS_NOTE = (
-    "Mean over seeds, and smallest to largest in brackets. RMSE of T only of members that "
+    "Mean over seeds, and smallest to largest in brackets. R² of their mean: of the prediction "
+    "averaged over the seeds, all outputs. RMSE of T only of members that "
     "stayed stable and whose time mean is as long as the longest of these. Stable runs: of "
     f"those asked for {SHORTEST_TEST:g} days or more, or unstable before."
 )
@@ -133,7 +134,7 @@ def seeds_table(study: Study) -> Table | None:
         )
     )
     rows = [_seeds_row(study, group) for group in groups]
-    heads = ("member", "seeds", "R², all outputs", "R², dT/dt", "stable runs")
+    heads = ("member", "seeds", "R², all outputs", "R², dT/dt", "R² of their mean", "stable runs")
     larger = frozenset(heads[2:])
     table = Table((*heads, f"RMSE {_head('T')}"), rows, _SEEDS_NOTE, larger)
     return table if any((row[1].order or 0) != 1 for row in rows) else None
@@ -158,15 +159,22 @@ def _seeds_row(study: Study, group: tuple[str, str]) -> list[Cell]:
             Cell("–") if offline is None else _range(offline[name], group)
             for name in ("r2_mean", "r2_mean_ptend_t")
         ),
+        _skill_of_mean(study, group),
         Cell("–") if runs is None or not runs.sizes["run"] else _alive(runs),
         error,
     ]
 
 
+def _skill_of_mean(study: Study, group: tuple[str, str]) -> Cell:
+    """R2 of the prediction averaged over the seeds, where it was scored."""
+    if study.ensembles is None:
+        return Cell("")
+    found = _of_group(study.ensembles, group)["r2_mean"]
+    return number(found[0]) if found.size else Cell("–")
+
+
 def _of_group(data: xarray.Dataset, group: tuple[str, str]) -> xarray.Dataset:
-    axis = str(data["network"].dims[0])
-    chosen = (data["network"] == group[0]) & (data["recipe"] == group[1])
-    return data.isel({axis: np.flatnonzero(chosen.values)})
+    return data.isel({str(data["network"].dims[0]): rows_of(data, group)})
 
 
 def _alive(runs: xarray.Dataset) -> Cell:
@@ -182,8 +190,7 @@ def _alive(runs: xarray.Dataset) -> Cell:
 def _range(values: xarray.DataArray, group: tuple[str, str]) -> Cell:
     """Mean, and smallest to largest, over the seeds of a group."""
     axis = str(values["network"].dims[0])
-    chosen = (values["network"] == group[0]) & (values["recipe"] == group[1])
-    if not values.isel({axis: chosen.values}).notnull().any():
+    if not values.isel({axis: rows_of(values, group)}).notnull().any():
         return Cell("–")
     found = over_seeds(values, group)
     mean, low, high = (number(x) for x in (found.mean, found.low, found.high))

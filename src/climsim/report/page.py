@@ -139,7 +139,8 @@ def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, obje
             if page_folder is not None
             else []
         )
-        figures.append({**entry, "picture": _encode(picture), "links": links})
+        shown = {"by_recipe": False, **entry, "picture": _encode(picture), "links": links}
+        figures.append(shown)
     return figures
 
 

@@ -47,15 +47,17 @@ class Filters:
             ClimSimError: if a name or seed occurs nowhere, or time means are over other years.
         """
         self._check(study)
-        offline, online = study.offline, study.online
-        if offline is not None:
-            offline = offline.isel(member=np.flatnonzero(self._chosen(offline)))
+        online = study.online
+        offline, ensembles = (
+            None if data is None else data.isel(member=np.flatnonzero(self._chosen(data)))
+            for data in (study.offline, study.ensembles)
+        )
         if online is not None:
             full_physics = online["role"].values != MEMBER
             online = online.isel(run=np.flatnonzero(self._chosen(online) | full_physics))
             online = _with_survival(online)
             online = self._first_years(online) if self.years else online
-        return replace(study, offline=offline, online=online)
+        return replace(study, offline=offline, ensembles=ensembles, online=online)
 
     def _chosen(self, data: xarray.Dataset) -> NDArray[np.bool_]:
         chosen = np.ones(data["network"].size, dtype=bool)
@@ -134,4 +136,9 @@ def recipes_compared(study: Study) -> Study:
             recipe=found["recipe"].where(~full_physics, data["recipe"]),
         )
 
-    return replace(study, offline=exchanged(study.offline), online=exchanged(study.online))
+    return replace(
+        study,
+        offline=exchanged(study.offline),
+        ensembles=exchanged(study.ensembles),
+        online=exchanged(study.online),
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray
+from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.evaluation.members import NETWORKS, RECIPES
@@ -46,6 +47,12 @@ def _rank(name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
+def rows_of(data: xarray.Dataset | xarray.DataArray, group: Group) -> NDArray[np.intp]:
+    """Positions of the seeds of a group along the axis of members."""
+    chosen = (data["network"] == group[0]) & (data["recipe"] == group[1])
+    return np.flatnonzero(chosen.values)
+
+
 def over_seeds(values: xarray.DataArray, group: Group, floor: float | None = None) -> SeedRange:
     """Mean and range over the seeds of a group.
 
@@ -55,8 +62,7 @@ def over_seeds(values: xarray.DataArray, group: Group, floor: float | None = Non
         floor: lower values count as this one; None keeps them.
     """
     axis = str(values["network"].dims[0])
-    chosen = (values["network"] == group[0]) & (values["recipe"] == group[1])
-    part = values.isel({axis: np.flatnonzero(chosen.values)})
+    part = values.isel({axis: rows_of(values, group)})
     if floor is not None:
         part = part.where(~(part < floor), floor)
     return SeedRange(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from climsim.results.published import beats_published
 from climsim.results.quantities import PREDICTED, TENDENCIES
-from climsim.results.seeds import groups_of
+from climsim.results.seeds import groups_of, rows_of
 from climsim.results.stability import leading
 from climsim.results.study import NothingToDrawError, Study
 
@@ -26,24 +26,24 @@ def predicted_profiles(study: Study) -> list[str]:
     return [name for name in scored_profiles(study) if name in PREDICTED]
 
 
-def network_means(offline: xarray.Dataset, key: str, recipe: str) -> dict[str, xarray.DataArray]:
+def network_means(study: Study, key: str, recipe: str) -> dict[str, xarray.DataArray]:
     """A score of the seed-averaged prediction of each network under a recipe.
 
     That of an ensemble over seeds where one was scored; else the mean over seeds, which is the same
     for a bias over fixed samples.
 
     Args:
-        offline: metrics joined along ``member``.
+        study: its metrics.
         key: name of the saved variable.
         recipe: name of the recipe.
     """
+    assert study.offline is not None
     found = {}
-    for network in dict.fromkeys(group[0] for group in groups_of(offline)):
-        chosen = (offline["network"] == network).values & (offline["recipe"] == recipe).values
-        ensembles = chosen & (offline["seed"] < 0).values
-        rows = np.flatnonzero(ensembles if ensembles.any() else chosen)
-        if rows.size:
-            found[str(network)] = offline[key].isel(member=rows).mean("member", keep_attrs=True)
+    for network in dict.fromkeys(group[0] for group in groups_of(study.offline)):
+        for data in (study.ensembles, study.offline):
+            if data is not None and (rows := rows_of(data, (network, recipe))).size:
+                found[network] = data[key].isel(member=rows).mean("member", keep_attrs=True)
+                break
     return found
 
 

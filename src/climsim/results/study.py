@@ -29,14 +29,18 @@ class Study:
     """Metrics of all members.
 
     Attributes:
-        offline: offline metrics joined along ``member``, or None.
+        offline: offline metrics joined along ``member``, or None; ensembles only where none of
+            their members is there.
         online: online metrics along ``run``, or None.
         seed_lines: whether figures draw a line for each seed where they have one for all.
+        ensembles: offline metrics of the mean prediction of members of ``offline``, likewise; or
+            None.
     """
 
     offline: xarray.Dataset | None
     online: xarray.Dataset | None
     seed_lines: bool = False
+    ensembles: xarray.Dataset | None = None
 
     @classmethod
     def open(cls, offline: Sequence[Path], online: Path | None) -> Study:
@@ -50,7 +54,9 @@ class Study:
             ClimSimError: if a file is missing or is none of this package's metrics.
         """
         joined = join_offline([_load(path, "member") for path in offline]) if offline else None
-        return cls(joined, _load(online, "mean_stream") if online is not None else None)
+        members, ensembles = _apart(joined)
+        coupled = _load(online, "mean_stream") if online is not None else None
+        return cls(members, coupled, ensembles=ensembles)
 
     def members(self) -> xarray.Dataset | None:
         """Online metrics of the runs with emulated physics; None where there are none."""
@@ -120,6 +126,21 @@ def _check_names(path: Path, metrics: xarray.Dataset) -> None:
         check_name(str(metrics.attrs["member"]), f"{path}: member")
 
 
+def _apart(
+    offline: xarray.Dataset | None,
+) -> tuple[xarray.Dataset | None, xarray.Dataset | None]:
+    """Members, and ensembles of members that are there too."""
+    if offline is None:
+        return None, None
+    groups = list(zip(offline["network"].values, offline["recipe"].values, strict=True))
+    several = offline["models"].values > 1
+    single = {group for group, many in zip(groups, several, strict=True) if not many}
+    ensemble = several & np.array([group in single for group in groups])
+    if not ensemble.any():
+        return offline, None
+    return offline.isel(member=~ensemble), offline.isel(member=ensemble)
+
+
 def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     """Join the metrics of members along ``member``, with network, recipe and seed as coordinates.
 
@@ -142,7 +163,9 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
         key: ("member", [d.attrs[key] for d in datasets])
         for key in ("network", "recipe", "seed", "samples", "steps")
     }
-    optional = {"parameters": np.nan, "training_hours": np.nan, "training_device": ""}
+    optional = {
+        "parameters": np.nan, "training_hours": np.nan, "training_device": "", "models": 1,
+    }  # fmt: skip
     for key, unknown in optional.items():
         extra[key] = ("member", [d.attrs.get(key, unknown) for d in datasets])
     extra["problems"] = ("member", [_problems(d) for d in datasets])

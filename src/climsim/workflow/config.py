@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Members:
         for path in self.models:
             if not path.is_file():
                 raise ClimSimError(f"members.models: {path}: no such file: give its path")
-        names = [*self.names(), *REFERENCES]
+        names = [*self.names(), *REFERENCES, *self.ensembles(self.names())]
         for name in names:
             if names.count(name) > 1:
                 raise ClimSimError(
@@ -69,6 +69,21 @@ class Members:
     def files(self) -> dict[str, Path]:
         """The models of other origin, by the name of their member."""
         return {as_name(path.stem): path for path in self.models}
+
+    def ensembles(self, members: Sequence[str]) -> dict[str, list[str]]:
+        """Seeds of each network and recipe that has several, under ``network-recipe``.
+
+        Args:
+            members: names of those that there are.
+        """
+        found = {
+            f"{network}-{recipe}": [
+                member for seed in self.seeds if (member := f"{network}-{recipe}-{seed}") in members
+            ]
+            for network in self.labels()
+            for recipe in self.recipes
+        }
+        return {name: seeds for name, seeds in found.items() if len(seeds) > 1}
 
     def names(self) -> list[str]:
         """``network-recipe-seed`` of every trained member, and the names of further models."""

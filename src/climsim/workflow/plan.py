@@ -27,7 +27,14 @@ from climsim.report.stages import REPORT
 from climsim.stage import Stage
 from climsim.training.stages import TRAIN
 from climsim.workflow.config import ExperimentConfig
-from climsim.workflow.steps import FAILURES, REFERENCE_STEP, REFERENCES, STEPS, path_of
+from climsim.workflow.steps import (
+    ENSEMBLE_STEP,
+    FAILURES,
+    REFERENCE_STEP,
+    REFERENCES,
+    STEPS,
+    path_of,
+)
 
 PLAN = "plan.json"
 """File that holds the jobs, in the folder of the experiment."""
@@ -58,7 +65,7 @@ class Job:
     Attributes:
         name: rule, and member where it has one, joined by ``-``.
         rule: of the step (`climsim.workflow.steps`).
-        member: member or reference run; empty for a step that all share.
+        member: member, reference run or ensemble; empty for a step that all share.
         command: words of the command line and its overrides.
         output: file that marks the job complete, in the experiment's folder.
         product: folder that the stage can resume; empty where the output is the product.
@@ -91,7 +98,7 @@ class Jobs:
     """Makes the jobs of a study; settings that members share are composed once."""
 
     def __init__(self, config: ExperimentConfig, config_dir: str | None) -> None:
-        self._config = config
+        self.config = config
         self._folder = None if config_dir is None else str(Path(config_dir).resolve())
         self._composed: dict[tuple[str, ...], Values] = {}
 
@@ -119,7 +126,7 @@ class Jobs:
         step = STEPS[rule]
         stage, product = step.stage, step.product.format(member=member)
         values = {**values, stage.makes: product}
-        given = flatten(self._config.stages.get(rule, {}))
+        given = flatten(self.config.stages.get(rule, {}))
         overrides = override_texts({**(shared or {}), **given, **(special or {})})
         folder = () if self._folder is None else ("--config-dir", self._folder)
         return Job(
@@ -211,10 +218,11 @@ def joint_jobs(
         online: members with an online run; empty where there are none or no reference.
         failures: whether the report shows the list of failures.
     """
-    files = [path_of(EVALUATE_OFFLINE, member) for member in offline]
+    ensembles = jobs.config.members.ensembles(offline)
+    files = [path_of(EVALUATE_OFFLINE, member) for member in (*offline, *ensembles)]
     metrics = path_of(EVALUATE_ONLINE) if online else None
     shared: Values = {"offline": files, "online": metrics}
-    made = []
+    made = [_ensemble_job(jobs, name, seeds) for name, seeds in ensembles.items()]
     if online:
         first, second = (path_of(ONLINE_RUN, name) for name in REFERENCES)
         runs = [path_of(ONLINE_RUN, member) for member in online]
@@ -227,6 +235,15 @@ def joint_jobs(
         values["failures"] = FAILURES
     made.append(jobs.make(REPORT.name, values))
     return made
+
+
+def _ensemble_job(jobs: Jobs, name: str, seeds: Sequence[str]) -> Job:
+    """Score the mean prediction of some seeds as each of them is scored."""
+    first, *others = (path_of(EXPORT, member) for member in seeds)
+    values = {"model": first, "members": others, "store": _store(jobs.config)}
+    shared = dict(flatten(jobs.config.stages.get(EVALUATE_OFFLINE.name, {})))
+    shared.pop("save_predictions", None)
+    return jobs.make(ENSEMBLE_STEP, values, name, shared=shared)
 
 
 def _data_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:

@@ -1,7 +1,8 @@
 """The steps of a study: which stages it has, and where the product of each goes in its folder.
 
 A step is a rule of the graph and bears the name of its stage. The reference runs are a second step
-of the stage ``online_run``, as they need other resources than the coupled ones.
+of the stage ``online_run``, as they need other resources than the coupled ones, and the scores of
+ensembles one of ``evaluate_offline``, as they need several models.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from climsim.training.stages import TRAIN
 REFERENCES = ("mmf1", "mmf2")
 """Runs with full physics that every study has."""
 REFERENCE_STEP = "online_reference"
+ENSEMBLE_STEP = "evaluate_ensemble"
+"""Offline scores of the mean prediction of the seeds of a network and recipe."""
 FAILURES = "failures.json"
 _MEMBER = "{member}"
 
@@ -30,8 +33,8 @@ class Step:
 
     Attributes:
         stage: what is run.
-        product: what it makes, in the folder of the study; ``{member}`` stands for the member or
-            reference run.
+        product: what it makes, in the folder of the study; ``{member}`` stands for the member,
+            reference run or ensemble.
         mark: file that marks a folder as complete, which the stage can resume; empty where the
             product is a file.
         name: of the rule; empty for that of the stage.
@@ -67,6 +70,7 @@ _ALL = (
     Step(TRAIN, "members/{member}", "flags/train-{member}.done", priority=5),
     Step(EXPORT, "models/{member}.pt"),
     Step(EVALUATE_OFFLINE, "offline/{member}.nc"),
+    Step(EVALUATE_OFFLINE, "offline/{member}.nc", name=ENSEMBLE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done", REFERENCE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done"),
     Step(EVALUATE_ONLINE, "online.nc"),
@@ -75,7 +79,7 @@ _ALL = (
 )
 STEPS = {step.rule: step for step in _ALL}
 """Steps by rule, in the order of the chain."""
-JOINT = ("evaluate_online", "figures", "report")
+JOINT = (ENSEMBLE_STEP, "evaluate_online", "figures", "report")
 """Those that bring members together."""
 
 

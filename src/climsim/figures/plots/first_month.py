@@ -73,4 +73,5 @@ FIGURE = FigureSpec(
     "network with the smallest RMSE of the time mean of temperature.",
     draw,
     variants=variants,
+    by_recipe=True,
 )

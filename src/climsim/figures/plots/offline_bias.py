@@ -1,7 +1,8 @@
-"""Zonal-mean offline bias of the seed-averaged predictions of every network."""
+"""Zonal-mean offline bias of the seed-averaged predictions of every network, or of each seed."""
 
 from __future__ import annotations
 
+import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -9,7 +10,7 @@ from climsim.figures.panels import colour_bar, head, panel_grid, section, symmet
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING, network_style
 from climsim.results.quantities import quantity
-from climsim.results.seeds import groups_of
+from climsim.results.seeds import groups_of, rows_of
 from climsim.results.selection import network_means, predicted_profiles
 from climsim.results.study import NothingToDrawError, Study
 
@@ -22,28 +23,51 @@ def variants(study: Study) -> tuple[str, ...]:
 
 
 def draw(study: Study, variant: str) -> Figure:
-    """Draw sections of the bias: a row for each network, a column for each tendency."""
+    """Draw sections of the bias: a row for each network or seed, a column for each tendency."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
     names = predicted_profiles(study)
-    found = {n: network_means(study.offline, f"bias_section_{n}", variant) for n in names}
-    networks = list(found[names[0]])
-    figure, axes = panel_grid(len(networks) * len(names), len(names), 1.35, width=7.2)
+    of_rows = _of_seeds if study.seed_lines else _of_networks
+    found = {n: of_rows(study, f"bias_section_{n}", variant) for n in names}
+    rows = list(found[names[0]])
+    figure, axes = panel_grid(len(rows) * len(names), len(names), 1.35, width=7.2)
     for column, name in enumerate(names):
         shown = quantity(name)
-        values = [shown.shown(found[name][network]) for network in networks]
+        values = [shown.shown(found[name][row]) for row in rows]
         limit = max(symmetric_limit(one) for one in values)
-        for row, (network, one) in enumerate(zip(networks, values, strict=True)):
+        for row, (label, one) in enumerate(zip(rows, values, strict=True)):
             ax = axes[row * len(names) + column]
             mesh = section(ax, one, -limit, limit, DIVERGING, label=column == 0)
             head(ax, shown.symbol if row == 0 else "", row * len(names) + column)
             ax.label_outer()
             if column == 0:
-                ax.set_ylabel(f"{network_style(network).label}\npressure (hPa)")
+                ax.set_ylabel(f"{label}\npressure (hPa)")
         below = {"location": "bottom", "aspect": 12, "ticks": MaxNLocator(2)}
         bar = colour_bar(figure, mesh, axes[column :: len(names)], shown.unit, **below)
         bar.ax.tick_params(labelsize=5)
     return figure
+
+
+def _of_networks(study: Study, key: str, recipe: str) -> dict[str, xarray.DataArray]:
+    """Of the seed-averaged prediction of each network, by its name in words."""
+    means = network_means(study, key, recipe)
+    return {network_style(network).label: values for network, values in means.items()}
+
+
+def _of_seeds(study: Study, key: str, recipe: str) -> dict[str, xarray.DataArray]:
+    """Of each seed of each network, by its name in words."""
+    assert study.offline is not None
+    found = {}
+    for group in groups_of(study.offline):
+        for row in rows_of(study.offline, group) if group[1] == recipe else ():
+            one = study.offline[key].isel(member=row)
+            found[f"{network_style(group[0]).label}, {int(one['seed'])}"] = one
+    return found
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """What a row is, where it is no mean."""
+    return ["A row for each seed, whose number stands beside it."] if study.seed_lines else []
 
 
 FIGURE = FigureSpec(
@@ -57,4 +81,5 @@ FIGURE = FigureSpec(
     ),
     draw=draw,
     variants=variants,
+    remarks=remarks,
 )

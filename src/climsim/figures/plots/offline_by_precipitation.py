@@ -27,7 +27,7 @@ def draw(study: Study, variant: str) -> Figure:
     """Draw the bias by level, a line for each decile: every network, then their extremes."""
     if study.offline is None:
         raise NothingToDrawError("no offline metrics were given")
-    means = network_means(study.offline, _KEY, variant)
+    means = network_means(study, _KEY, variant)
     panels = {network_style(network).label: values for network, values in means.items()}
     if len(means) > 1:
         panels |= dict(zip(_WORDS, extremes(means), strict=True))
@@ -60,8 +60,7 @@ def _key(number: int, label: str, count: int) -> Line2D:
 
 def remarks(study: Study, variant: str) -> list[str]:
     """That the mean over seeds stands for an ensemble, where none was scored."""
-    assert study.offline is not None
-    if (study.offline["seed"] < 0).any():
+    if study.ensembles is not None and study.ensembles.sizes["member"]:
         return []
     return ["Mean over the seeds, each binned by its own prediction: no ensemble was scored."]
 

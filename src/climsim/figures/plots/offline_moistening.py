@@ -23,7 +23,7 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(2 * len(names), 4, 1.9, width=7.2)
     for i, name in enumerate(names):
         shown = quantity(name)
-        means = network_means(study.offline, f"bias_section_{name}", variant)
+        means = network_means(study, f"bias_section_{name}", variant)
         pair = [shown.shown(values) for values in extremes(means)]
         limit = symmetric_limit(pair[1])
         for k, (values, word) in enumerate(zip(pair, _WORDS, strict=True)):

@@ -97,4 +97,5 @@ FIGURE = FigureSpec(
     "run drifts away.",
     draw,
     remarks=remarks,
+    by_recipe=True,
 )

@@ -107,4 +107,5 @@ FIGURE = FigureSpec(
     "the model's own land fraction is one half.",
     draw,
     remarks=lambda study, variant: all_unstable(study),
+    by_recipe=True,
 )

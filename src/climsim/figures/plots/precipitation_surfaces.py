@@ -98,4 +98,5 @@ FIGURE = FigureSpec(
     draw=draw,
     variants=recipe_variants,
     remarks=remarks,
+    by_recipe=True,
 )

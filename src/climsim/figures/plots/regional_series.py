@@ -123,4 +123,5 @@ FIGURE = FigureSpec(
     variants=variants,
     remarks=remarks,
     label=lambda variant: _SERIES[variant].label,
+    by_recipe=True,
 )

@@ -55,4 +55,5 @@ FIGURE = FigureSpec(
     draw=draw,
     variants=variants,
     remarks=remarks,
+    by_recipe=True,
 )

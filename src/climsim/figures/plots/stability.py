@@ -56,4 +56,5 @@ FIGURE = FigureSpec(
     "stopped for another reason leaves the count. Lines are shifted slightly to stay visible.",
     draw,
     remarks=lambda study, variant: too_short(study),
+    by_recipe=True,
 )

@@ -54,4 +54,5 @@ FIGURE = FigureSpec(
     draw=draw,
     variants=variants,
     remarks=lambda study, variant: [*tropopause(study), *all_unstable(study)],
+    by_recipe=True,
 )
