@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import r2_score
 
 from climsim.data.store.opened import Store
-from climsim.evaluation.offline import OfflineConfig, stream
+from climsim.evaluation.offline import stream
+from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.figures.draw import FiguresConfig, draw_figures

@@ -23,7 +23,8 @@ from climsim.data.store.opened import Store, open_store
 from climsim.data.store.shards import write_arrays
 from climsim.evaluation.block import Block
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
-from climsim.evaluation.offline import OfflineConfig, describe
+from climsim.evaluation.offline import describe
+from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.online import OnlineConfig, evaluate_online

@@ -10,7 +10,8 @@ from climsim.calendar import seconds_of, to_date
 from climsim.data.raw.steps import write_grid_info, write_step_pair
 from climsim.data.statistics.stage import StatisticsConfig, write_statistics
 from climsim.data.store.prepare import PrepareConfig, prepare
-from climsim.evaluation.offline import OfflineConfig, evaluate_offline
+from climsim.evaluation.offline import evaluate_offline
+from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.export.writing import ExportConfig, run_export
 from climsim.training.config import NetworkConfig, TrainConfig, TrainDataConfig, TrainerConfig

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray
 
-from climsim.evaluation.offline import OfflineConfig, evaluate_offline
+from climsim.evaluation.offline import evaluate_offline
+from climsim.evaluation.offline_config import OfflineConfig
 from climsim.export.loading import load_emulator
 from climsim.variables import TARGETS
 from tests.evaluation_synthetic import write_store

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.cards import Json
-from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import loss_of_confidence
 from climsim.evaluation.members import Member, member_of_model, training_of
 from climsim.evaluation.non_finite import NonFinite
+from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.predictions import (
     PREDICTIONS,
+    ConfidenceArray,
     PredictionFile,
     StoredPredictions,
     described,
@@ -44,7 +45,6 @@ from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
 from climsim.products import Kind, attributes_of, claim
 from climsim.stepping import Progress
-from climsim.validation import Checks
 from climsim.variables import OUTPUTS, TARGETS
 
 if TYPE_CHECKING:
@@ -80,42 +80,6 @@ Source = Model | StoredPredictions
 """Where outputs come from."""
 
 
-@dataclass(frozen=True)
-class OfflineConfig:
-    """What is scored, on which data.
-
-    Attributes:
-        model: exported model file, or predictions to be scored in its place: what
-            `save_predictions` wrote, or an ``.npy``, ``.npz`` or ``.h5`` array (time, column,
-            feature) of outputs in physical units, of the split's steps.
-        store: prepared store: a folder, or a URL that fsspec reads.
-        out: netCDF file to write.
-        members: further model files; the mean of all is scored, and the ensemble by its CRPS.
-        split: split that is scored.
-        batch_columns: columns that the model sees at once.
-        stride: every n-th step of the split is scored, n being this number.
-        save_predictions: Zarr folder for the predictions and confidences of the steps that are
-            scored; None keeps none.
-        predictions_key: name of the array where `model` is an ``.npz`` or ``.h5`` of several.
-        allow_nan: whether scores that are NaN because the model or the store holds no finite
-            numbers are accepted; otherwise they end in an error once the metrics are written.
-    """
-
-    model: Path
-    store: StoreAddress
-    out: Path
-    members: tuple[Path, ...] = ()
-    split: str = "test"
-    batch_columns: int = 4096
-    stride: int = 1
-    save_predictions: Path | None = None
-    predictions_key: str = ""
-    allow_nan: bool = False
-
-    def __post_init__(self) -> None:
-        Checks(self).whole("batch_columns", "stride", least=1)
-
-
 def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) -> Path:
     """Score an exported model on a split and save the metrics as netCDF.
 
@@ -139,15 +103,17 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     # Nor does it matter how they are described.
     unnamed = ("out", "allow_nan", "save_predictions")
     settings = {k: v for k, v in asdict(config).items() if k not in unnamed}
-    files = (config.model, *config.members)
-    hashes = {str(path): identity_of(path) for path in files} | {"store": store.fingerprint}
+    files = [path for path, _ in config.sources]
+    beside = filter(None, (config.confidences, config.loss_of))
+    hashes = {str(path): identity_of(path) for path in (*files, *beside)}
+    hashes["store"] = store.fingerprint
     attributes = provenance(settings, hashes)
     saved = config.save_predictions is None or config.save_predictions.exists()
     if saved and _is_current(config.out, attributes):
         logger.info("%s: already there, made from the same model and data", config.out)
         require_finite(config)
         return config.out
-    models = _load(files, store, config)
+    models = _load(store, config)
     check_models(models, store, config)
     made_by = attributes | described(models)
     with _keeping(config, models, store, made_by) as keep:
@@ -164,17 +130,32 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     return config.out
 
 
-def _load(
-    files: Sequence[Path], store: Store, config: OfflineConfig
-) -> list[Emulator | StoredPredictions]:
+def _load(store: Store, config: OfflineConfig) -> list[Emulator | StoredPredictions]:
     """Models, or predictions in their place."""
     from climsim.export.loading import load_emulator
 
-    steps, key = store.steps(config.split)[:: config.stride], config.predictions_key
+    steps, beside = store.steps(config.split)[:: config.stride], _confidences(config)
     return [
-        load_predictions(path, store, steps, key) if is_predictions(path) else load_emulator(path)
-        for path in files
+        load_predictions(path, store, steps, key, beside)
+        if is_predictions(path)
+        else load_emulator(path)
+        for path, key in config.sources
     ]
+
+
+def _confidences(config: OfflineConfig) -> ConfidenceArray | None:
+    """The confidences that belong to an array of predictions, if there are any."""
+    from climsim.export.loading import load_emulator
+
+    if config.confidences is None or config.loss_of is None:
+        return None
+    loss = load_emulator(config.loss_of).card.loss
+    if loss is None:
+        raise ClimSimError(
+            f"loss_of: {config.loss_of}: expected a model that says what its training loss was, "
+            "found none: give one of `climsim export` with a confidence head"
+        )
+    return ConfidenceArray(config.confidences, loss)
 
 
 @contextmanager
@@ -214,7 +195,7 @@ def check_models(models: Sequence[Source], store: Store, config: OfflineConfig) 
     Raises:
         ClimSimError: naming the file, what it has and what was expected.
     """
-    for path, model in zip((config.model, *config.members), models, strict=True):
+    for (path, _), model in zip(config.sources, models, strict=True):
         if model.interface not in INTERFACES.values():
             raise ClimSimError(
                 f"{path}: the model has interface {model.interface.name!r}, expected one of "

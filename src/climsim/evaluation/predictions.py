@@ -8,6 +8,7 @@ units, ``confidence`` (time, column, target feature) where the model has a head 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +22,15 @@ import zarr
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
-from climsim.cards import Json, ModelCard
+from climsim.cards import Json, LossCard, ModelCard, TrainingCard
 from climsim.data.store.opened import Store
 from climsim.data.store.seal import array_of, values_of
 from climsim.errors import ClimSimError
+from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.files import atomic_path, file_hash
 from climsim.interfaces import V2, Interface
 from climsim.products import Kind, noted
-from climsim.variables import OUTPUTS
+from climsim.variables import OUTPUTS, TARGETS
 
 if TYPE_CHECKING:
     from climsim.export.loading import Emulator
@@ -37,6 +39,12 @@ FORMAT: Final = "climsim-predictions-1"
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
 _CHUNK_STEPS = 8
+_PUBLISHED_NAME = re.compile(
+    f"(?P<recipe>{'|'.join(RECIPES)})_(?P<network>{'|'.join(NETWORKS)})_preds"
+)
+"""Names of the published study's files of predictions."""
+_PUBLISHED_KEY = re.compile(r"seed_(\d+)")
+"""Names of the arrays in these."""
 
 
 PREDICTIONS = Kind(
@@ -183,10 +191,31 @@ def described(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Json]
     }
 
 
+@dataclass(frozen=True)
+class ConfidenceArray:
+    """Confidences of another program, which belong to an array of predictions.
+
+    Attributes:
+        path: file with an array (time, column, target feature) or (sample, target feature) of
+            predicted losses, in the layout of `TARGETS`.
+        loss: in whose units they are.
+    """
+
+    path: Path
+    loss: LossCard
+
+
 def load_predictions(
-    path: Path, store: Store, steps: NDArray[np.intp], key: str = ""
+    path: Path,
+    store: Store,
+    steps: NDArray[np.intp],
+    key: str = "",
+    confidences: ConfidenceArray | None = None,
 ) -> StoredPredictions:
     """Open predictions that `saving` wrote, or an array of another program.
+
+    The published study's names of files (``conf_loss_unet_preds.npz``) and arrays (``seed_7``) say
+    which member it is.
 
     Args:
         path: Zarr folder, or ``.npy``, ``.npz`` or ``.h5`` file with an array (time, column,
@@ -194,30 +223,55 @@ def load_predictions(
         store: the data that they are predictions of.
         steps: (time,) steps of the store that an array of another program is of.
         key: name of the array in an ``.npz`` or ``.h5`` file; not needed where it is the only one.
+        confidences: that belong to the array; under the same name where their file holds several.
 
     Raises:
         ClimSimError: if it is neither, or of another size.
     """
     if path.is_dir():
         return _stored(path)
-    values = _array(path, key)
-    size = OUTPUTS.size(store.n_levels)
-    expected = (steps.size, store.n_columns, size)
-    if values.size != np.prod(expected) or values.shape[-1] != size:
-        raise ClimSimError(
-            f"{path}: expected an array of shape {expected}, found {values.shape}: give the "
-            "predictions of the same split and stride"
-        )
-    card = ModelCard(interface=V2, n_levels=store.n_levels)
-    arrays = (values.reshape(expected),)
+    levels = store.n_levels
+    sizes = {path: OUTPUTS.size(levels)}
+    if confidences is not None:
+        sizes[confidences.path] = TARGETS.size(levels)
+    arrays = tuple(
+        _shaped(file, key, (steps.size, store.n_columns, size)) for file, size in sizes.items()
+    )
+    card = ModelCard(
+        interface=V2,
+        n_levels=levels,
+        confidence=confidences is not None,
+        loss=None if confidences is None else confidences.loss,
+        training=_published_training(path.stem, key),
+    )
+    metadata = {**card.to_json(), "source": path.name}
     return StoredPredictions(
         path=path,
         card=card,
-        metadata={"source": path.name},
+        metadata=metadata,
         parameters=float("nan"),
         steps=steps,
         arrays=arrays,
     )
+
+
+def _published_training(stem: str, key: str) -> TrainingCard:
+    """The member that a file and an array of the published study are of, by their names."""
+    name, number = _PUBLISHED_NAME.fullmatch(stem), _PUBLISHED_KEY.fullmatch(key)
+    if name is None:
+        return TrainingCard()
+    return TrainingCard(name["network"], name["recipe"], int(number[1]) if number else None)
+
+
+def _shaped(path: Path, key: str, expected: tuple[int, int, int]) -> Array:
+    """An array of a file on the axes of predictions."""
+    values = _array(path, key)
+    if values.size != np.prod(expected) or values.shape[-1] != expected[-1]:
+        raise ClimSimError(
+            f"{path}: expected an array of shape {expected}, found {values.shape}: give the "
+            "predictions of the same split and stride"
+        )
+    return values.reshape(expected)
 
 
 def _stored(path: Path) -> StoredPredictions:

@@ -7,11 +7,11 @@ from climsim.stage import Stage
 EVALUATE_OFFLINE = Stage(
     name="evaluate_offline",
     command="evaluate offline",
-    config="climsim.evaluation.offline:OfflineConfig",
+    config="climsim.evaluation.offline_config:OfflineConfig",
     run="climsim.evaluation.offline:evaluate_offline",
     summary="Score an exported model on the test split.",
     example="model=runs/unet.pt store=runs/store.zarr out=runs/offline.nc",
-    needs=("model", "store", "members"),
+    needs=("model", "store", "members", "confidences", "loss_of"),
     makes="out",
     scores="climsim.evaluation.summary:offline_lines",
 )
