@@ -37,6 +37,7 @@ STAGES = (
     figures.CLIMATE,
     evaluation.EVALUATE_ONLINE,
     figures.FIGURES,
+    figures.SHOW,
     report.REPORT,
     explore.EXPLORE,
 )

@@ -27,6 +27,17 @@ FIGURES = Stage(
     makes="out",
 )
 
+SHOW = Stage(
+    name="online_show",
+    command="online show",
+    config="climsim.figures.show:ShowConfig",
+    run="climsim.figures.show:show_run",
+    summary="Draw a run beside its reference: bias by day and height, a moving section or map.",
+    example="run=runs/hybrid reference=runs/mmf1 latitudes=[-30,30] out=runs/tropics.png",
+    needs=("run", "reference"),
+    makes="out",
+)
+
 DESCRIBE = Stage(
     name="describe",
     command="data describe",

@@ -1,0 +1,238 @@
+"""Pictures of single runs: time-height bias of a band of latitude, moving sections and maps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from climsim.arrays import Array
+from climsim.errors import ClimSimError
+from climsim.evaluation.history import RunHistory
+from climsim.evaluation.online import run_summary
+from climsim.evaluation.regions import BIN_CENTRES
+from climsim.figures.beside import KINDS, MAP, TIME_HEIGHT, Beside, View, read_beside
+from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
+from climsim.figures.panels import colour_bar, head, latitude_axis, pressure_axis
+from climsim.figures.style import DIVERGING, SEQUENTIAL, UNDEFINED_COLOUR, styled
+from climsim.files import atomic_path, provenance
+from climsim.products import Kind, claim, mentions
+from climsim.results.quantities import Quantity, quantity
+from climsim.stepping import Progress
+from climsim.validation import Checks, require
+
+_HPA = 100.0
+_EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)
+_PICTURE = Kind("a picture of runs", lambda path: mentions(path, b"climsim_version"))
+_SHOWN = (0.01, 0.99)
+"""Quantiles of the values at the ends of the colours [1]."""
+
+
+@dataclass(frozen=True)
+class ShowConfig:
+    """Which run is shown beside which reference, and how.
+
+    Attributes:
+        run: folder of a coupled run.
+        reference: folder of the run with full physics.
+        out: ``.png`` of the time-height bias, ``.gif`` of a section or map.
+        kind: ``time_height`` (bias over a band of latitude by day and level), ``section`` (zonal
+            means, moving) or ``map`` (moving; fields with levels as mean over layer mass).
+        field: by its name in history files, such as ``T`` or ``PRECT``.
+        stream: history stream whose means are shown: ``h0``, ``h1`` or ``h2``.
+        days: first days that are shown.
+        latitudes: southern and northern end of the band [degrees north].
+        rate: means a second of an animation.
+        dpi: resolution [pixels per inch].
+    """
+
+    run: Path
+    reference: Path
+    out: Path
+    kind: str = TIME_HEIGHT
+    field: str = "T"
+    stream: str = "h1"
+    days: float = 31.0
+    latitudes: tuple[float, float] = (-90.0, 90.0)
+    rate: float = 4.0
+    dpi: int = 120
+
+    def __post_init__(self) -> None:
+        check = Checks(self)
+        check.one_of(KINDS, "kind")
+        check.one_of(("h0", "h1", "h2"), "stream")
+        check.positive("days", "rate")
+        check.whole("dpi", least=1)
+        band = tuple(self.latitudes)
+        holds = len(band) == 2 and -90 <= band[0] < band[1] <= 90
+        require("latitudes", list(band), holds, "southern and northern end, such as [-30,30]")
+        ending = ".png" if self.kind == TIME_HEIGHT else ".gif"
+        require("out", str(self.out), self.out.suffix == ending, f"a name ending in {ending}")
+
+
+def show_run(config: ShowConfig, progress: Progress | None = None) -> Path:
+    """Draw a run beside its reference.
+
+    Args:
+        config: what is shown.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        Path of the picture.
+
+    Raises:
+        ClimSimError: if a folder holds no run, or both share no mean with the field.
+    """
+    claim(config.out, _PICTURE, {"run": config.run, "reference": config.reference})
+    runs = [RunHistory.open(folder) for folder in (config.run, config.reference)]
+    view = View(config.kind, config.field, config.latitudes)
+    found = read_beside(*runs, config.stream, config.days, view)
+    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    made_by = provenance(settings, {str(run.folder): run_summary(run) for run in runs})
+    with styled():
+        if config.kind == TIME_HEIGHT:
+            figure = draw_time_height(found, config)
+            with atomic_path(config.out) as temporary:
+                about = {"Software": "climsim", "Comment": json.dumps(made_by)}
+                figure.savefig(temporary, format="png", dpi=config.dpi, metadata=about)
+        else:
+            frames = [_picture(f) for f in _moving(found, config, progress)]
+            with atomic_path(config.out) as temporary:
+                _write_gif(temporary, frames, json.dumps(made_by), config.rate)
+    return config.out
+
+
+def draw_time_height(found: Beside, config: ShowConfig) -> Figure:
+    """Draw the bias of a band of latitude by day and level.
+
+    Args:
+        found: (time, level) of the run and of the reference.
+        config: names the field, the band and the run.
+    """
+    written = quantity(config.field)
+    bias = written.factor * (found.run - found.reference)
+    figure = Figure(figsize=(5.0, 3.0), layout="constrained")
+    ax = figure.subplots()
+    ax.set_facecolor(UNDEFINED_COLOUR)
+    limit = _limit(bias)
+    pressure = _nominal(found)
+    edges = np.concatenate([[0.0], found.days])
+    levels = np.arange(pressure.size + 1) - 0.5
+    bounds = np.interp(levels, np.arange(pressure.size), pressure) / _HPA
+    mesh = ax.pcolormesh(
+        edges, bounds, bias.T, vmin=-limit, vmax=limit, cmap=DIVERGING, rasterized=True
+    )
+    pressure_axis(ax, pressure)
+    ax.set_xlabel("day")
+    south, north = config.latitudes
+    place = f"{_degrees(south)} to {_degrees(north)}"
+    head(ax, f"{written.symbol}, {config.run.name} minus {config.reference.name}, {place}")
+    colour_bar(figure, mesh, ax, written.unit)
+    return figure
+
+
+def _moving(found: Beside, config: ShowConfig, progress: Progress | None) -> Iterator[Figure]:
+    """One figure that shows one mean after the other: reference, run, difference."""
+    written = quantity(config.field)
+    reference, run = (written.factor * values for values in (found.reference, found.run))
+    parts = (reference, run, run - reference)
+    names = (config.reference.name, config.run.name, "difference")
+    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
+    FigureCanvasAgg(figure).figure.set_dpi(config.dpi)
+    axes = figure.subplots(1, 3)
+    raster = nearest_columns(found.grid.lat, found.grid.lon) if config.kind == MAP else None
+    shown = []
+    for ax, values, name in zip(axes, parts, names, strict=True):
+        shown.append(_panel(ax, values[0], found, raster, _scale(values, name == "difference")))
+        head(ax, name)
+    _bars(figure, axes, shown, written)
+    title = figure.suptitle(f"{written.symbol}, day 0000")
+    for number, day in enumerate(found.days):
+        for artist, values in zip(shown, parts, strict=True):
+            artist.set_array(_cells(values[number], raster))
+        title.set_text(f"{written.symbol}, day {day:g}")
+        yield figure
+        # The layout of the first mean is that of all: it costs more than the drawing.
+        figure.set_layout_engine("none")
+        if progress:
+            progress(number + 1, found.days.size)
+
+
+def _panel(
+    ax: Axes, values: Array, found: Beside, raster: Array | None, scale: dict[str, Any]
+) -> Any:
+    """Draw one mean as section or map; what is returned takes the values of the next ones."""
+    ax.set_facecolor(UNDEFINED_COLOUR)
+    if raster is None:
+        pressure = _nominal(found)
+        known = ~np.isnan(values).all(axis=0)
+        mesh = ax.pcolormesh(
+            BIN_CENTRES[known], pressure / _HPA, _cells(values, None), shading="nearest", **scale
+        )
+        pressure_axis(ax, pressure)
+        latitude_axis(ax, few=True)
+        return mesh
+    if found.land is not None:
+        coast = found.land[raster]
+        ax.contour(LONGITUDES, LATITUDES, coast, [0.5], colors="#222222", linewidths=0.5)
+    ax.set(xticks=(), yticks=())
+    return ax.imshow(_cells(values, raster), extent=_EXTENT, origin="lower", **scale)
+
+
+def _cells(values: Array, raster: Array | None) -> Array:
+    """Values of the cells that a panel draws; bins of latitude without columns are left out."""
+    if raster is not None:
+        return np.asarray(values[raster])
+    return values[:, ~np.isnan(values).all(axis=0)]
+
+
+def _bars(figure: Figure, axes: Any, shown: list[Any], written: Quantity) -> None:
+    """One colour bar for both runs, and one for the difference."""
+    below = {"orientation": "horizontal"}
+    colour_bar(figure, shown[0], axes[:2], written.unit, **below)
+    colour_bar(figure, shown[2], axes[2], written.unit, **below)
+
+
+def _scale(values: Array, signed: bool) -> dict[str, Any]:
+    """Ends and map of the colours."""
+    if signed:
+        limit = _limit(values)
+        return {"vmin": -limit, "vmax": limit, "cmap": DIVERGING}
+    low, high = np.nanquantile(values, _SHOWN)
+    return {"vmin": float(low), "vmax": float(high), "cmap": SEQUENTIAL}
+
+
+def _limit(values: Array) -> float:
+    return float(np.nanquantile(np.abs(values), _SHOWN[1])) or 1.0
+
+
+def _nominal(found: Beside) -> Array:
+    """Pressure (level,) of the levels for a surface at P0 [Pa]."""
+    return found.grid.midpoint_pressure(np.array([found.grid.p0]))[:, 0]
+
+
+def _degrees(latitude: float) -> str:
+    return "0" if latitude == 0 else f"{abs(latitude):g}{'N' if latitude > 0 else 'S'}"
+
+
+def _picture(figure: Figure) -> Image.Image:
+    """What a figure looks like now."""
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    return Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
+
+
+def _write_gif(path: Path, frames: list[Image.Image], comment: str, rate: float) -> None:
+    if not frames:
+        raise ClimSimError(f"{path}: no mean to draw")
+    options = {"duration": round(1000 / rate), "loop": 0, "comment": comment.encode()}
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], **options)
