@@ -117,6 +117,25 @@ def groups(config):
     return f90nml.reads(case_files(config)["user_nl_eam"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "months", "jobs", "time"),
+    [
+        ({}, 61, 1, "20:20:00"),
+        ({"purpose": "mmf", "model": None}, 12, 6, "24:00:00"),
+        ({"purpose": "mmf", "model": None, "months": 6}, 6, 1, "12:00:00"),
+        ({"purpose": "mmf", "model": None, "days": 15}, None, 1, "01:00:00"),
+        ({"months_per_job": 13, "minutes_per_month": 30.0}, 13, 5, "06:30:00"),
+    ],
+)
+def test_job_asks_for_the_time_that_the_physics_takes(tmp_path, changes, months, jobs, time):
+    config = case(tmp_path, **changes)
+    assert config.resubmissions + 1 == jobs
+    assert months is None or config.stop == ("nmonths", months)
+    assert config.wall_time == time
+    with pytest.raises(ClimSimError, match="minutes_per_month: expected a positive number"):
+        case(tmp_path, minutes_per_month=0.0)
+
+
 def test_scripts_call_cime_in_order_with_the_settings_of_the_case(tmp_path, cime):
     config = case(tmp_path)
     create_case(config)

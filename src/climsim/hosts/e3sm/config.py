@@ -39,6 +39,25 @@ GPU_LAYOUT = {"tasks": 8, "threads": 8, "tasks_per_node": 4}
 """Process layout of the published cases on GPU nodes: two nodes of four tasks."""
 CPU_LAYOUT = {"tasks": 64, "threads": 1, "tasks_per_node": 64}
 """Process layout of the published cases on CPU nodes: one node of 64 tasks."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a batch job is asked for.
+
+    Attributes:
+        months: simulated months of one job.
+        minutes_per_month: wall time of a simulated month [min].
+    """
+
+    months: int
+    minutes_per_month: float
+
+
+HYBRID_JOB = Job(61, 20.0)
+"""The slowest of the published hybrids made 6.9 simulated years a day, 17.4 minutes a month."""
+OWN_PHYSICS_JOB = Job(12, 120.0)
+"""The published cases of E3SM-MMF asked for 12 hours for six months, 24 for 13."""
 _WORD = (re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+%:@^-]*"), "a word of CIME, such as F2010-MMF1")
 _PATTERNS = {
     **dict.fromkeys(("machine", "account", "compiler", "queue", "compset", "grid"), _WORD),
@@ -98,8 +117,10 @@ class E3smConfig:
         reference_folder: folder of the restart files.
         months: simulated months.
         days: simulated days; None takes the months.
-        months_per_job: simulated months of one job; further jobs resubmit themselves.
-        minutes_per_month: wall time that a simulated month takes [min].
+        months_per_job: simulated months of one job; further jobs resubmit themselves. None takes
+            61 of a hybrid, 12 of E3SM's own physics.
+        minutes_per_month: wall time that is asked for a simulated month [min]; None takes 20 of a
+            hybrid, 120 of E3SM's own physics.
         restart_days: simulated days between restart files.
         perturbation: amplitude of a relative perturbation of the start temperature; it needs a
             run type other than branch. 0 adds none.
@@ -149,8 +170,8 @@ class E3smConfig:
     reference_folder: Path | None = None
     months: int = 61
     days: int | None = None
-    months_per_job: int = 61
-    minutes_per_month: float = 20.0
+    months_per_job: int | None = None
+    minutes_per_month: float | None = None
     restart_days: int = 30
     perturbation: float = 0.0
     seed: int | None = None
@@ -190,6 +211,7 @@ class E3smConfig:
         check.one_of(COMBINATIONS, "combination")
         check.one_of(RUN_TYPES, "run_type")
         check.whole(*_COUNTS, least=1)
+        check.positive("minutes_per_month")
         of_the_run = Checks(self)
         of_the_run.each_of(STREAMS, "streams")
         of_the_run.whole(*_COUNTS_OF_THE_RUN, least=1)
@@ -254,8 +276,14 @@ class E3smConfig:
     def stop(self) -> tuple[str, int]:
         """Unit and length of one job, as CIME's ``STOP_OPTION`` and ``STOP_N``."""
         if self.days is None:
-            return "nmonths", min(self.months, self.months_per_job)
-        return "ndays", min(self.days, round(self.months_per_job * _DAYS_PER_MONTH))
+            return "nmonths", min(self.months, self._job_months)
+        return "ndays", min(self.days, round(self._job_months * _DAYS_PER_MONTH))
+
+    @property
+    def _job_months(self) -> int:
+        """Most months of one job."""
+        own = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
+        return self.months_per_job or own.months
 
     @property
     def resubmissions(self) -> int:
@@ -267,7 +295,8 @@ class E3smConfig:
         """Wall time of one job, HH:MM:SS."""
         unit, length = self.stop
         months = length / (_DAYS_PER_MONTH if unit == "ndays" else 1)
-        minutes = math.ceil(months * self.minutes_per_month)
+        own = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
+        minutes = math.ceil(months * (self.minutes_per_month or own.minutes_per_month))
         return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
     @property
