@@ -12,6 +12,7 @@ from climsim.data.statistics.description import (
 )
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.errors import ClimSimError
+from climsim.figures.moist import look_at_moisture
 from climsim.figures.store import DescribeConfig, describe_store, draw_maps, draw_profiles
 
 CSV = "file,variable,level,mean,std,median,decile10,decile90,minimum,maximum\n"
@@ -54,7 +55,7 @@ def test_table_and_plots_are_written(store, tmp_path):
     assert all(name in text for name in store.names)
     assert "7 columns, 5 levels" in str(result)
     assert seen[-1] == (len(store.names), len(store.names))
-    for name in ("profiles.png", "maps.png"):
+    for name in ("profiles.png", "maps.png", "clouds.png", "water.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
 
 
@@ -123,3 +124,24 @@ def test_other_files_are_no_reference(tmp_path, content):
 def test_bad_configuration_names_the_key(tmp_path):
     with pytest.raises(ClimSimError, match=r"steps: .*found 0"):
         DescribeConfig(tmp_path, tmp_path, steps=0)
+
+
+def test_water_of_columns_and_tops_of_clouds_agree_with_numpy(store):
+    steps = store.steps("train")[:3]
+    found = look_at_moisture(store, steps)
+    grid = store.grid
+    fields = {n: store.array(n)[...][steps].astype("f8") for n in store.names}
+    ps = fields["state_ps"]
+    edges = grid.hyai[:, None, None] * grid.p0 + grid.hybi[:, None, None] * ps
+    mass = np.moveaxis(np.diff(edges, axis=0), 0, -1) / 9.80616
+    water = sum(fields[f"ptend_q000{i}"] for i in (1, 2, 3))
+    residual = (water * mass).sum(-1) + 1000 * fields["cam_out_PRECC"]
+    np.testing.assert_allclose(found.residual, residual.mean(0), rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(found.evaporation, fields["pbuf_LHFLX"].mean(0) / 2.501e6)
+    condensate = fields["state_q0002"] + fields["state_q0003"]
+    cloudy = condensate > 1e-12
+    np.testing.assert_allclose(found.liquid, fields["state_q0002"][cloudy] / condensate[cloudy])
+    np.testing.assert_array_equal(found.temperature, fields["state_t"][cloudy])
+    middles = np.moveaxis(edges[1:] + edges[:-1], 0, -1) / 2
+    for top in found.cloud_top:
+        assert np.isclose(middles, top, rtol=1e-3).any()

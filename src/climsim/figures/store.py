@@ -15,6 +15,7 @@ from climsim.data.statistics.description import (
     ReferenceDeciles,
     VariableSummary,
     read_reference,
+    spread,
     summarize_variable,
     summary_table,
 )
@@ -22,6 +23,7 @@ from climsim.data.statistics.statistics import Statistics
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
+from climsim.figures.moist import draw_clouds, draw_water, look_at_moisture
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress
@@ -30,11 +32,12 @@ from climsim.variables import variable
 
 _PANELS = 4
 _NOTE, _TABLE, _PROFILES, _MAPS = "index.json", "table.txt", "profiles.png", "maps.png"
+_CLOUDS, _WATER = "clouds.png", "water.png"
 DESCRIPTION = Kind(
     "the folder of a description",
     lambda path: noted(path / _NOTE, "description"),
     is_folder=True,
-    owns={_NOTE, _TABLE, _PROFILES, _MAPS}.__contains__,
+    owns={_NOTE, _TABLE, _PROFILES, _MAPS, _CLOUDS, _WATER}.__contains__,
 )
 _SHOWN_PRESSURES = (1, 10, 50, 100, 200, 500, 700, 850, 950)
 
@@ -45,7 +48,9 @@ class DescribeConfig:
 
     Attributes:
         store: prepared store: a folder, or a URL that fsspec reads.
-        out: folder for ``table.txt``, ``profiles.png``, ``maps.png`` and ``index.json``.
+        out: folder for ``table.txt``, ``profiles.png``, ``maps.png``, ``clouds.png`` (phases by
+            temperature, cloud tops by tropopause), ``water.png`` (column water residual without and
+            with evaporation) and ``index.json``.
         split: split to look at.
         steps: time steps looked at, spread evenly over the split.
         statistics: statistics of the store and split, for numbers over every step; empty to take
@@ -104,12 +109,16 @@ def describe_store(config: DescribeConfig, progress: Progress | None = None) -> 
     out = Path(config.out)
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
     made_by = provenance(settings, {"store": store.fingerprint})
-    write_json(out / _NOTE, {"description": [_TABLE, _PROFILES, _MAPS], **made_by})
+    pictures = {
+        _PROFILES: draw_profiles(store, summaries, reference),
+        _MAPS: draw_maps(store, summaries),
+    }
+    moisture = look_at_moisture(store, spread(store.steps(config.split), config.steps))
+    if moisture is not None:
+        pictures |= {_CLOUDS: draw_clouds(moisture), _WATER: draw_water(store, moisture)}
+    write_json(out / _NOTE, {"description": [_TABLE, *pictures], **made_by})
     write_text(out / _TABLE, table + "\n")
-    for name, figure in (
-        (_PROFILES, draw_profiles(store, summaries, reference)),
-        (_MAPS, draw_maps(store, summaries)),
-    ):
+    for name, figure in pictures.items():
         with atomic_path(out / name) as temporary:
             figure.savefig(temporary, dpi=110, format="png")
     return Description(table, out)

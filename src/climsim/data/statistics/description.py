@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.data.raw.features import memory_needed
@@ -73,8 +74,7 @@ def summarize_variable(
     rows = store.steps(split, memory_needed(name))
     if not rows.size:
         raise ClimSimError(f"{store.path}: no step of split {split} has {name}")
-    chosen = rows[np.unique(np.linspace(0, rows.size - 1, min(steps, rows.size)).astype(int))]
-    values = store.values(name, chosen).astype(np.float64)
+    values = store.values(name, spread(rows, steps)).astype(np.float64)
     flat = values.reshape(-1, *values.shape[2:])
     scalar = not variable(name).profile
     if statistics is not None:
@@ -88,6 +88,13 @@ def summarize_variable(
         deciles=np.quantile(flat, _PROBABILITIES, axis=0),
         column_mean=values.mean(axis=0) if scalar else np.empty(0),
     )
+
+
+def spread(rows: NDArray[np.intp], steps: int) -> NDArray[np.intp]:
+    """At most a number of steps, spread evenly over those given."""
+    if not rows.size:
+        return rows
+    return rows[np.unique(np.linspace(0, rows.size - 1, min(steps, rows.size)).astype(int))]
 
 
 def _from_statistics(statistics: Statistics, name: str, column_mean: Array) -> VariableSummary:
