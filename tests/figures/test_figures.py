@@ -119,6 +119,8 @@ def test_drawing_writes_both_formats_and_an_index(files, tmp_path):
     names = ["offline_profiles-conf_loss", "stability", "stability-by_recipe"]
     assert [e["name"] for e in entries] == names
     assert entries[2]["title"] == f"{entries[1]['title']}, by recipe"
+    assert "each network and recipe" in entries[1]["caption"]
+    assert "each recipe and network" in entries[2]["caption"]
     assert seen == [(1, 2), (2, 2)]
     for entry in entries:
         assert [Path(f).suffix for f in entry["files"]] == [".png", ".pdf"]

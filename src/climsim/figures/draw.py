@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ METADATA: dict[str, dict[str, object]] = {
 }
 _FORMATS = ("png", "pdf")
 BOTH = "both"
+_OTHER = {"network": "recipe", "recipe": "network"}
+_EXCHANGED = re.compile("|".join(_OTHER))
 _BY_RECIPE = "by_recipe"
 """Ending of the names of figures that compare recipes beside others that compare networks."""
 
@@ -173,10 +176,22 @@ def _draw_by_recipe(
         for variant in _variants(spec, exchanged)
     ]
     return [
-        {**entry, "title": f"{entry['title']}, by recipe", _BY_RECIPE: True}
+        {**entry, "title": _said_by_recipe(entry["title"]), _BY_RECIPE: True}
         for entry in entries
         if entry["files"]
     ]
+
+
+def _said_by_recipe(title: str) -> str:
+    """A title that says that recipes are compared."""
+    return title if "recipe" in title else f"{title}, by recipe"
+
+
+def _words(text: str, study: Study) -> str:
+    """What a figure says, with networks and recipes exchanged where these have changed places."""
+    if not study.by_recipe:
+        return text
+    return _EXCHANGED.sub(lambda found: _OTHER[found[0]], text)
 
 
 def _draw_one(
@@ -186,15 +201,15 @@ def _draw_one(
     name = "-".join(filter(None, (spec.name, variant, ending)))
     entry: dict[str, object] = {
         "name": name,
-        "title": heading(spec, study, variant),
-        "caption": spec.caption,
+        "title": heading(replace(spec, title=_words(spec.title, study)), study, variant),
+        "caption": _words(spec.caption, study),
         "files": [],
     }
     try:
         with styled():
             figure = spec.draw(study, variant)
             entry["files"] = [_save(figure, name, kind, config) for kind in config.formats]
-        entry["caption"] = " ".join([spec.caption, *spec.remarks(study, variant)])
+        entry["caption"] = " ".join([entry["caption"], *spec.remarks(study, variant)])
     except NothingToDrawError as error:
         logger.info("%s: not drawn: %s", name, error)
         entry["missing"] = str(error)

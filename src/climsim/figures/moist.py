@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ def look_at_moisture(store: Store, steps: NDArray[np.intp]) -> Moisture | None:
     )
 
 
-def _tops(store: Store, fields: dict[str, Array], condensate: Array) -> tuple[Array, Array]:
+def _tops(store: Store, fields: Mapping[str, Array], condensate: Array) -> tuple[Array, Array]:
     """Pressure of tropopause and of the highest cloud, of the samples (sample,) that have both."""
     by_level = {
         name: np.moveaxis(values, -1, 0).reshape(store.n_levels, -1)

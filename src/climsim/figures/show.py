@@ -92,11 +92,11 @@ def show_run(config: ShowConfig, progress: Progress | None = None) -> Path:
         ClimSimError: if a folder holds no run, or both share no mean with the field.
     """
     claim(config.out, _PICTURE, {"run": config.run, "reference": config.reference})
-    runs = [RunHistory.open(folder) for folder in (config.run, config.reference)]
+    run, reference = RunHistory.open(config.run), RunHistory.open(config.reference)
     view = View(config.kind, config.field, config.latitudes)
-    found = read_beside(*runs, config.stream, config.days, view)
+    found = read_beside(run, reference, config.stream, config.days, view)
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
-    made_by = provenance(settings, {str(run.folder): run_summary(run) for run in runs})
+    made_by = provenance(settings, {str(one.folder): run_summary(one) for one in (run, reference)})
     with styled():
         if config.kind == TIME_HEIGHT:
             figure = draw_time_height(found, config)

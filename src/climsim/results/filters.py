@@ -141,4 +141,5 @@ def recipes_compared(study: Study) -> Study:
         offline=exchanged(study.offline),
         ensembles=exchanged(study.ensembles),
         online=exchanged(study.online),
+        by_recipe=not study.by_recipe,
     )

@@ -35,12 +35,14 @@ class Study:
         seed_lines: whether figures draw a line for each seed where they have one for all.
         ensembles: offline metrics of the mean prediction of members of ``offline``, likewise; or
             None.
+        by_recipe: whether networks and recipes have changed places.
     """
 
     offline: xarray.Dataset | None
     online: xarray.Dataset | None
     seed_lines: bool = False
     ensembles: xarray.Dataset | None = None
+    by_recipe: bool = False
 
     @classmethod
     def open(cls, offline: Sequence[Path], online: Path | None) -> Study:

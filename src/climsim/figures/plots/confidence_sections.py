@@ -55,7 +55,7 @@ def _sections(offline: xarray.Dataset, name: str) -> dict[Group, list[xarray.Dat
     for group in groups_of(offline):
         means = [over_seeds(offline[f"{kind}_{name}"], group).mean for kind in _KINDS]
         if bool(means[0].notnull().any()):
-            found[group] = [np.log10(mean.where(mean > 0)) for mean in means]
+            found[group] = [xarray.ufuncs.log10(mean.where(mean > 0)) for mean in means]
     return found
 
 

@@ -107,5 +107,4 @@ FIGURE = FigureSpec(
     "the model's own land fraction is one half.",
     draw,
     remarks=lambda study, variant: all_unstable(study),
-    by_recipe=True,
 )
