@@ -144,9 +144,7 @@ def _variants(spec: FigureSpec, study: Study) -> tuple[str, ...]:
     return spec.variants(study) or ("",)
 
 
-def entries_of(
-    spec: FigureSpec, study: Study, config: FiguresConfig
-) -> list[dict[str, object]]:
+def entries_of(spec: FigureSpec, study: Study, config: FiguresConfig) -> list[dict[str, object]]:
     """Draw a figure for all of its variants, by recipe too where that is asked for.
 
     Args:
@@ -176,7 +174,7 @@ def _draw_by_recipe(
         for variant in _variants(spec, exchanged)
     ]
     return [
-        {**entry, "title": _said_by_recipe(entry["title"]), _BY_RECIPE: True}
+        {**entry, "title": _said_by_recipe(str(entry["title"])), _BY_RECIPE: True}
         for entry in entries
         if entry["files"]
     ]
@@ -209,7 +207,8 @@ def _draw_one(
         with styled():
             figure = spec.draw(study, variant)
             entry["files"] = [_save(figure, name, kind, config) for kind in config.formats]
-        entry["caption"] = " ".join([entry["caption"], *spec.remarks(study, variant)])
+        caption = _words(spec.caption, study)
+        entry["caption"] = " ".join([caption, *spec.remarks(study, variant)])
     except NothingToDrawError as error:
         logger.info("%s: not drawn: %s", name, error)
         entry["missing"] = str(error)
