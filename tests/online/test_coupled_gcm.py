@@ -72,7 +72,7 @@ def test_true_tendencies_through_the_coupler_reproduce_full_physics(
     gcm, truth, tmp_path, monkeypatch
 ):
     record = replay(gcm, truth, tmp_path, monkeypatch, EXACT)
-    assert (record.status, record.coupled_steps) == ("complete", STEPS - SPINUP)
+    assert (record.status, record.sums.coupled_steps) == ("complete", STEPS - SPINUP)
     expected, found = daily(truth[0]), daily(tmp_path / "run")
     # In the storm tracks a thousandth of a kelvin changes LHFLX by nearly a tenth of a W/m2.
     limits = {"T": 1e-3, "U": 3e-3, "Q": 1e-6, "PS": 0.5, "LHFLX": 0.08, "LWUP": 0.02, "TMQ": 1e-3}
@@ -89,8 +89,8 @@ def test_true_tendencies_through_the_coupler_reproduce_full_physics(
         gaps[name] = float(compared.max()) / scale
     assert max(gaps.values()) < 1e-3, gaps
     for rule in ("floor:cam_out_PRECC", "night:cam_out_NETSW"):
-        assert record.corrections[rule] == 0
-    assert record.corrections["positivity:ptend_q0001"] == sum(mask.sum() for mask in short)
+        assert record.sums.corrections[rule] == 0
+    assert record.sums.corrections["positivity:ptend_q0001"] == sum(mask.sum() for mask in short)
     for result, mask in zip(truth[1][SPINUP:], short, strict=True):
         assert not mask[:-1].any()
         assert (result.inputs["state_q0001"][mask] < 1e-6).all()
@@ -108,7 +108,7 @@ def test_rules_of_the_stratosphere_change_true_physics_only_a_little(
     options = CouplerOptions(spinup_steps=SPINUP)
     record = replay(gcm, truth, tmp_path, monkeypatch, options)
     assert record.status == "complete"
-    assert record.corrections["strato_water:ptend_q0001"] > 0
+    assert record.sums.corrections["strato_water:ptend_q0001"] > 0
     expected, found = daily(truth[0]), daily(tmp_path / "run")
     difference = found["T"] - expected["T"]
     assert 0 < float(np.sqrt((difference**2).mean())) < 1e-3
@@ -135,8 +135,8 @@ def test_model_that_heats_without_bound_ends_the_run_as_unstable(gcm, truth, tmp
     record = replay(gcm, (truth[0], results), tmp_path, monkeypatch, options)
     assert record.status == "unstable"
     assert record.message.startswith("unstable after 0.0")
-    assert record.instability["variable"] == "state_t"
-    assert record.instability["value"] > 360.0
+    assert record.health.instability.variable == "state_t"
+    assert record.health.instability.value > 360.0
     with xr.open_dataset(tmp_path / "run" / "run.last_day.nc") as data:
         assert data.sizes["time"] == record.steps
         np.testing.assert_allclose(data["ptend_t"][-1, 30, 7], 0.1, rtol=1e-4)
@@ -146,7 +146,7 @@ def test_model_that_heats_without_bound_ends_the_run_as_unstable(gcm, truth, tmp
 def test_water_budget_of_the_recorded_tendencies_closes(truth):
     from climsim.runs.record import RunRecord
 
-    budgets = RunRecord.open(truth[0]).budgets.summary()
+    budgets = RunRecord.open(truth[0]).sums.budgets.summary()
     assert abs(budgets["water"]["mean"]) < 0.01
     assert abs(budgets["energy"]["mean"]) < 1.0
 
@@ -179,7 +179,7 @@ def test_torchscript_file_of_anyone_runs(gcm, tmp_path, interface, sizes, confid
     torch.jit.save(torch.jit.script(HandMade(*sizes).eval()), str(path))
     config = RunConfig(case="run", folder=tmp_path / "run", days=8 / 72, model=path)
     record = run_online(config, host=gcm)
-    assert (record.status, record.coupled_steps) == ("complete", 3)
+    assert (record.status, record.sums.coupled_steps) == ("complete", 3)
     data = daily(tmp_path / "run")
     assert ("DTPHYSCONF" in data) == confident
     assert np.isfinite(data["T"]).all()

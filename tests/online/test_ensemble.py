@@ -61,7 +61,7 @@ def mean_temperature(folder):
 def test_host_of_one_file_runs_with_history_record_and_restart(tmp_path):
     whole = RunConfig(case="room", folder=tmp_path / "whole", days=1.5, host=HOST)
     record = run_online(whole)
-    assert (record.status, record.steps, record.host) == ("complete", 108, "room")
+    assert (record.status, record.steps, record.about.host) == ("complete", 108, "room")
     parts = RunConfig(case="room", folder=tmp_path / "parts", days=0.7, host=HOST)
     run_online(parts)
     again = run_online(RunConfig(case="room", folder=tmp_path / "parts", days=1.5, host=HOST))
@@ -79,7 +79,7 @@ def test_settings_reach_the_host_of_a_file(tmp_path):
     )
     record = run_online(run)
     assert record.status == "unstable"
-    assert record.instability["variable"] == "T"
+    assert record.health.instability.variable == "T"
 
 
 def test_file_without_the_host_is_named(tmp_path):
@@ -143,7 +143,7 @@ def test_members_share_the_cores(tmp_path):
         + "\nimport os\nRoom.name = 'threads ' + os.environ['OMP_NUM_THREADS']\n"
     )
     run = config(tmp_path / "all", host=f"{host}:build_host", seeds=(1, 2), threads=3)
-    assert [r.host for r in run_ensemble(run).records] == ["threads 3"] * 2
+    assert [r.about.host for r in run_ensemble(run).records] == ["threads 3"] * 2
     assert "OMP_NUM_THREADS" not in os.environ or os.environ["OMP_NUM_THREADS"] != "3"
 
 

@@ -67,9 +67,9 @@ def run(folder, model):
 def test_file_with_a_known_interface_runs(tmp_path):
     path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), toy_metadata())
     record = run(tmp_path / "run", path)
-    assert (record.status, record.coupled_steps) == ("complete", 13)
-    assert record.model == str(path)
-    assert str(path) in record.made_by["input_hashes"]
+    assert (record.status, record.sums.coupled_steps) == ("complete", 13)
+    assert record.about.model == str(path)
+    assert str(path) in record.about.made_by["input_hashes"]
 
 
 def test_same_file_of_another_content_is_another_run(tmp_path):

@@ -12,11 +12,14 @@ from climsim.constants import (
     PhysicalConstants,
 )
 from climsim.errors import ClimSimError
-from climsim.hosts.base import HealthReport, StepResult, declaration_of
+from climsim.files import read_json
+from climsim.hosts.base import StepResult, declaration_of
 from climsim.online.budget import global_means, step_budgets
 from climsim.physics.columns import layer_mass
 from climsim.runs.budgets import BudgetSums, daily_trend
-from climsim.runs.record import RunRecord
+from climsim.runs.health import Instability
+from climsim.runs.record import RunAbout, RunRecord
+from climsim.runs.sums import StepSums
 from climsim.runs.timing import Timing
 from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 
@@ -145,15 +148,20 @@ def test_years_per_day_leave_the_compiling_step_out():
 
 
 def test_record_comes_back_from_its_file(tmp_path):
-    record = RunRecord("case", steps=3, dt=1200.0, corrections={"floor:cam_out_PRECC": 4})
-    record.budgets.add({"water": np.arange(3.0)}, np.ones(3))
-    record.daily.append({"day": 1.0, "temperature": 250.25, "water": 1.0, "energy": 2.0,
+    record = RunRecord(
+        "case",
+        steps=3,
+        about=RunAbout(dt=1200.0),
+        sums=StepSums(corrections={"floor:cam_out_PRECC": 4}),
+    )
+    record.sums.budgets.add({"water": np.arange(3.0)}, np.ones(3))
+    record.health.daily.append({"day": 1.0, "temperature": 250.25, "water": 1.0, "energy": 2.0,
                          "surface_pressure": 3.0})  # fmt: skip
-    record.end_unstable(HealthReport("T", 3, None, float("inf"), (130.0, 360.0)), {"step": 3})
+    record.end_unstable(Instability("T", 3, None, float("inf"), (130.0, 360.0), step=3))
     record.save(tmp_path)
     back = RunRecord.open(tmp_path)
     assert back == record
-    assert back.instability["value"] == "inf"
+    assert read_json(tmp_path / "record.json")["instability"]["value"] == "inf"
     assert back.message == "unstable after 0.04 days"
 
 

@@ -93,7 +93,7 @@ def test_hybrid_runs_with_history_and_restart(started, tmp_path):
     steps = SPINUP + STEPS
     config = RunConfig(case="run", folder=tmp_path / "run", days=steps / 72, model=path)
     record = run_online(config, host=started)
-    assert (record.status, record.coupled_steps) == ("complete", STEPS)
+    assert (record.status, record.sums.coupled_steps) == ("complete", STEPS)
     more = run_online(replace(config, days=(steps + 2) / 72), host=started)
     assert (more.status, more.steps) == ("complete", steps + 2)
     for value in started.inputs().values():

@@ -137,13 +137,13 @@ def test_true_physics_through_the_coupler_reproduces_the_full_physics_run(
 ):
     model = ReplayedPhysics(ToyHost())
     record = coupled(monkeypatch, model, tmp_path / "replayed")
-    assert record.coupled_steps == 216 - 5
+    assert record.sums.coupled_steps == 216 - 5
     assert model.host.calls == {"physics": 0, "step_physics": 5, "step_emulated": 211}
     truth, replayed = contents(whole), contents(tmp_path / "replayed")
     for name, variables in replayed.items():
         for variable, value in variables.items():
             np.testing.assert_allclose(value, truth[name][variable], rtol=2e-6, err_msg=variable)
-    assert sum(record.corrections.values()) == 0
+    assert sum(record.sums.corrections.values()) == 0
 
 
 def test_memory_of_the_expanded_interface_is_exact_over_a_kill(tmp_path, monkeypatch):
@@ -174,8 +174,8 @@ def test_run_killed_at_any_step_continues_exactly(tmp_path, step, whole):
     assert host.calls["step_physics"] == 216 - 72 * (step // 72)
     assert_equal_files(whole, parts)
     first, second = RunRecord.open(whole), record
-    assert first.daily == second.daily
-    assert first.budgets.sums == second.budgets.sums
+    assert first.health.daily == second.health.daily
+    assert first.sums.budgets.sums == second.sums.budgets.sums
 
 
 def test_restart_points_inside_a_day_and_an_hour_continue_exactly(tmp_path, whole):
@@ -221,10 +221,10 @@ def test_unstable_run_ends_cleanly_and_says_where(tmp_path):
     record = run_online(config(tmp_path), host=host)
     assert record.status == "unstable"
     assert record.message == "unstable after 1.40 days"
-    trouble = record.instability
-    assert (trouble["variable"], trouble["column"], trouble["level"]) == ("T", 2, 3)
-    assert (trouble["step"], trouble["value"]) == (101, 511.5)
-    assert trouble["lat"] == host.grid.lat[2]
+    trouble = record.health.instability
+    assert (trouble.variable, trouble.column, trouble.level) == ("T", 2, 3)
+    assert (trouble.step, trouble.value) == (101, 511.5)
+    assert trouble.lat == host.grid.lat[2]
     assert "toy.eam.h0.0001-01.nc" in contents(tmp_path)
     last_day = contents(tmp_path)["toy.last_day.nc"]
     np.testing.assert_array_equal(last_day["step"], np.arange(29, 101))
@@ -249,8 +249,8 @@ def test_model_output_that_is_no_number_ends_the_run_as_unstable(tmp_path, monke
     model = BrokenModel(ToyHost())
     record = coupled(monkeypatch, model, tmp_path / "broken")
     assert record.status == "unstable"
-    assert record.instability["variable"] == "ptend_q0002"
-    assert (record.instability["column"], record.instability["level"]) == (4, 1)
+    assert record.health.instability.variable == "ptend_q0002"
+    assert (record.health.instability.column, record.health.instability.level) == (4, 1)
     assert record.steps == 5 + 3
     assert (
         json.loads((tmp_path / "broken" / "record.json").read_text())["instability"]["value"]
@@ -276,7 +276,7 @@ def test_start_file_of_the_host_is_where_the_run_begins(tmp_path):
         host.step_physics()
     host.save(tmp_path / "start")
     record = run_online(config(tmp_path / "run", start=tmp_path / "start"), host=ToyHost())
-    assert record.start == host.date.isoformat()
+    assert record.about.start == host.date.isoformat()
 
 
 def test_ramp_and_partial_coupling_run_both_physics_and_model(tmp_path, monkeypatch):
@@ -300,7 +300,7 @@ def test_predicted_confidence_stands_beside_the_true_loss(tmp_path, monkeypatch)
     np.testing.assert_allclose(daily["DQ1PHYSLOSS"][0, 3], 0.5 * 0.5**2, rtol=1e-4)
     np.testing.assert_allclose(daily["DQ1PHYSLOSS"][0, 4], 0.0, atol=1e-9)
     np.testing.assert_allclose(daily["DTPHYSLOSS"], 0.0, atol=1e-9)
-    means = record.mean_losses()
+    means = record.sums.mean_losses()
     assert means["predicted"]["ptend_u"] == pytest.approx(0.2)
     assert means["true"]["ptend_q0001"] == pytest.approx(0.125 / LEVELS)
     saved = json.loads((tmp_path / "run" / "record.json").read_text())
@@ -334,11 +334,11 @@ def test_drift_of_a_global_mean_is_warned_of_once(tmp_path):
             return {n: 0 * x for n, x in tendencies.items()}, surface
 
     record = run_online(config(tmp_path, days=8, streams=()), host=Warming())
-    (warning,) = [w for w in record.warnings if "temperature" in w]
+    (warning,) = [w for w in record.health.warnings if "temperature" in w]
     assert warning.startswith("day 5: global mean temperature drifts by +0.49")
-    assert not [w for w in record.warnings if "water" in w or "pressure" in w]
+    assert not [w for w in record.health.warnings if "water" in w or "pressure" in w]
     quiet = run_online(config(tmp_path / "quiet", days=6, streams=()), host=Still())
-    assert not quiet.warnings
+    assert not quiet.health.warnings
 
 
 class Still(ToyHost):
@@ -370,7 +370,7 @@ def test_start_that_failed_is_replaced_by_the_right_one(tmp_path, bad):
         run_online(config(folder, days=0.1, start=wrong), host=ToyHost())
     assert RunRecord.open(folder).status == "failed"
     record = run_online(config(folder, days=0.1, start=start), host=ToyHost())
-    assert (record.status, record.config["start"]) == ("complete", str(start))
+    assert (record.status, record.about.config["start"]) == ("complete", str(start))
 
 
 def test_run_that_left_history_is_not_replaced_though_its_record_has_no_steps(tmp_path):

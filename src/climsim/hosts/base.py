@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import cftime
 
@@ -23,6 +23,7 @@ __all__ = [
     "Declaration",
     "HealthReport",
     "HostFactory",
+    "HostSteps",
     "Options",
     "StepResult",
     "SteppedHost",
@@ -108,6 +109,27 @@ class SteppedHost(Protocol):
     def restore(self, path: Path) -> None:
         """Continue exactly from a restart file."""
         ...
+
+
+HostT_co = TypeVar("HostT_co", bound=SteppedHost, covariant=True)
+
+
+@dataclass(frozen=True)
+class HostSteps(Generic[HostT_co]):
+    """Steps of a host that are counted from where the work with it began.
+
+    Attributes:
+        host: at its start or where it was saved.
+        first_step: number of its first step.
+    """
+
+    host: HostT_co
+    first_step: int
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the start state."""
+        return self.host.step_number - self.first_step
 
 
 class HostFactory(Protocol):

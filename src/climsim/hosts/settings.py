@@ -27,6 +27,11 @@ def _text(value: object) -> object:
 _PLAIN = dacite.Config(cast=[Path, tuple], type_hooks={float: _number, str: _text})
 
 
+def as_texts(options: Mapping[str, object]) -> dict[str, str]:
+    """Options as text, in the order of keys: how a product of a host notes them to be compared."""
+    return {key: str(value) for key, value in sorted(options.items())}
+
+
 def build_settings(cls: type[T], options: Mapping[str, object]) -> T:
     """Build the dataclass of a host's options.
 

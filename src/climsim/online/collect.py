@@ -16,7 +16,6 @@ import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,9 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
+from climsim.hosts.settings import as_texts
+from climsim.online.fitting import open_fitting_model
 from climsim.online.generate import after_physics
-from climsim.online.model import CoupledModel, open_model, require_spinup
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.config import DEVICES
@@ -36,12 +36,15 @@ from climsim.runs.health import HealthReport
 from climsim.runs.timing import DAYS_PER_YEAR, Stopwatch
 from climsim.stepping import Progress
 from climsim.validation import Checks, at_least, require
+from climsim.variables import RAW_PROFILES, SCALARS_IN
 
 __all__ = ["CollectConfig", "collect"]
 _log = logging.getLogger(__name__)
 _WORK_FOLDER = ".collect"
 _RECORD = "record.json"
 _LAST_YEAR = 9999
+_TAKEN = frozenset((*RAW_PROFILES, *SCALARS_IN))
+"""Fields of the host that a step pair holds."""
 _YEARS_APART = 2
 """Between the dates of two segments: one may run over the end of its year."""
 COLLECTED = Kind(
@@ -119,7 +122,7 @@ class CollectConfig:
             f"years up to {_LAST_YEAR} for {self.segments} segments",
         )
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What has to stay the same for a record to grow."""
         values = asdict(self)
         for name in ("raw", "segments", "device", "threads"):
@@ -127,8 +130,8 @@ class CollectConfig:
         values["model"] = None if self.model is None else file_hash(self.model)
         values["starts"] = [file_hash(path) for path in self.starts]
         values["noise"] = list(self.noise)
-        values["host_options"] = {k: str(v) for k, v in sorted(self.host_options.items())}
-        values["coupler"]["partial_variables"] = list(self.coupler.partial_variables)
+        values["host_options"] = as_texts(self.host_options)
+        values["coupler"] = self.coupler.to_dict()
         return values
 
 
@@ -199,7 +202,7 @@ class _Collection:
     ) -> None:
         self.config, self.host, self._scratch = config, host, scratch
         self.progress = progress
-        model = _fitting_model(config, host)
+        model = open_fitting_model(config, host, _TAKEN, "its step pairs")
         self.stepper = Stepper(host, model, config.coupler, Stopwatch())
         self.steps = max(1, round(config.days * SECONDS_PER_DAY / host.dt))
         self.starts = config.starts
@@ -275,14 +278,6 @@ class _Collection:
         label = self.host.physics()
         self.host.restore(before)
         return label
-
-
-def _fitting_model(config: CollectConfig, host: SteppedHost) -> CoupledModel | None:
-    if config.model is None:
-        return None
-    model = open_model(config.model, host.grid, config.device, config.threads)
-    require_spinup(model, config.coupler)
-    return model
 
 
 def _previous(config: CollectConfig) -> list[Segment]:

@@ -7,10 +7,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
-from typing import Any
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
@@ -59,21 +60,24 @@ class EnsembleConfig(RunConfig):
         Raises:
             ClimSimError: if two of them have one name.
         """
-        shared = {f.name: getattr(self, f.name) for f in fields(RunConfig)}
+        shared = RunConfig(**{key.name: getattr(self, key.name) for key in fields(RunConfig)})
         members = []
         for model in self.models or (None,):
             for seed in self.seeds or (None,):
-                own: dict[str, Any] = {}
                 parts = [self.case]
                 if model is not None:
-                    own["model"] = model
                     parts.append(as_name(model.stem))
                 if seed is not None:
-                    own["perturbation_seed"] = seed
                     parts.append(str(seed))
                 name = "-".join(parts)
-                own |= {"case": name, "folder": self.folder / name}
-                members.append(RunConfig(**(shared | own)))
+                member = replace(
+                    shared,
+                    case=name,
+                    folder=self.folder / name,
+                    model=shared.model if model is None else model,
+                    perturbation_seed=shared.perturbation_seed if seed is None else seed,
+                )
+                members.append(member)
         for name, count in Counter(member.case for member in members).items():
             if count > 1:
                 raise ClimSimError(
@@ -152,7 +156,7 @@ class _Running:
     """A member under way: its number, process, and the end of a pipe for its error."""
 
     index: int
-    process: Any
+    process: SpawnProcess
     errors: Connection
 
 
@@ -170,7 +174,7 @@ class _SideBySide:
     ) -> None:
         self.members, self.parallel, self.progress = members, parallel, progress
         # Spawned, not forked: a fork of a process that holds JAX's or torch's threads may hang.
-        self.context: Any = multiprocessing.get_context("spawn")
+        self.context = multiprocessing.get_context("spawn")
         self.counts = self.context.Array("q", 2 * len(members))
         self.running: list[_Running] = []
         self.errors: dict[str, str] = {}
@@ -232,7 +236,9 @@ class _SideBySide:
             member.process.terminate()
 
 
-def _run_member(config: RunConfig, index: int, counts: Any, teller: Connection) -> None:
+def _run_member(
+    config: RunConfig, index: int, counts: SynchronizedArray[int], teller: Connection
+) -> None:
     """One member, in a process of its own."""
     # Out of the terminal's group: an interrupt then comes once, from the process that started this.
     os.setpgrp()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost, StepResult
+from climsim.hosts.base import HostSteps, SteppedHost, StepResult
+from climsim.hosts.settings import as_texts
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress, advance
 from climsim.validation import Checks
@@ -63,10 +63,10 @@ class GenerateConfig:
             object.__setattr__(self, "start", Path(self.start))
         Checks(self).positive("days")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What has to stay the same for a run to continue."""
         start = None if self.start is None else str(self.start)
-        options = {key: str(value) for key, value in sorted(self.host_options.items())}
+        options = as_texts(self.host_options)
         return {"host": self.host, "host_options": options, "start": start}
 
 
@@ -94,7 +94,7 @@ def generate(
         _log.info("%s: nothing to do: %g days are there", config.raw, note.days_done)
         return config.raw
     host = build_host(config.host, config.host_options) if host is None else host
-    generation = _Generation(config, host, _start(config, host, work, note))
+    generation = _Generation(host, _start(config, host, work, note), config)
     total, per_day = (round(days * SECONDS_PER_DAY / host.dt) for days in (config.days, 1))
     write_grid_info(config.raw / GRID_FILE, host.grid, host.source)
     advance(generation, total, per_day, progress)
@@ -102,23 +102,14 @@ def generate(
 
 
 @dataclass(frozen=True)
-class _Generation:
+class _Generation(HostSteps[SteppedHost]):
     """A host whose steps are written as pairs.
 
     Attributes:
         config: of the run.
-        host: at its start or at the last whole day.
-        first_step: number of the host's first step.
     """
 
     config: GenerateConfig
-    host: SteppedHost
-    first_step: int
-
-    @property
-    def steps_done(self) -> int:
-        """Steps since the start state."""
-        return self.host.step_number - self.first_step
 
     def step(self) -> bool:
         """Write one pair."""

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import cftime
 import numpy as np
 import xarray as xr
 from cftime import DatetimeNoLeap as Date
+from numpy.typing import ArrayLike
 
 from climsim.arrays import Array, Fields
 from climsim.calendar import CALENDAR
@@ -29,6 +29,8 @@ from climsim.runs.streams import STREAMS
 
 TIME_UNITS = "days since 0001-01-01 00:00:00"
 _HPA = 1000.0
+NetcdfVariable = tuple[str | tuple[str, ...], ArrayLike, dict[str, str]]
+"""Dimensions, values and attributes of a variable."""
 
 
 @dataclass
@@ -229,7 +231,7 @@ class HistoryWriter:
             stream.load_arrays(own)
 
 
-def grid_variables(grid: ColumnGrid) -> dict[str, tuple[Any, Any, dict[str, str]]]:
+def grid_variables(grid: ColumnGrid) -> dict[str, NetcdfVariable]:
     """Coordinates and hybrid coefficients of every file, as E3SM names them."""
     pressure = "hybrid level at {} (1000*(A+B))"
     return {
@@ -261,7 +263,7 @@ def history_dataset(
     names = samples[0].fields
     if any(s.fields.keys() != names.keys() for s in samples):
         names = {n: x for n, x in names.items() if all(n in s.fields for s in samples)}
-    variables: dict[str, Any] = dict(grid_variables(grid))
+    variables = grid_variables(grid)
     for name, first in names.items():
         table = HISTORY_FIELDS[name]
         _check_shape(name, first, grid, table.profile)

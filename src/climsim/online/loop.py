@@ -39,7 +39,7 @@ class Loop:
         self._stepper = Stepper(host, model, config.coupler, self._stopwatch)
         self._recorder = Recorder(record, host.grid, self._stepper.constants)
         physics = "its own physics" if model is None else "emulated physics"
-        self._attributes = {"source": f"{host.source}; {physics}", **record.made_by}
+        self._attributes = {"source": f"{host.source}; {physics}", **record.about.made_by}
         self._history = HistoryWriter(
             config.folder,
             config.case,
@@ -124,7 +124,8 @@ class Loop:
     def load_restart(self, point: Path) -> None:
         """Continue from a restart point, under the configuration of now."""
         state = load_restart(point, self.host)
-        state.record.config, state.record.made_by = self.record.config, self.record.made_by
+        now, before = self.record.about, state.record.about
+        before.config, before.made_by = now.config, now.made_by
         self._recorder.record, self._stepper.memory = state.record, state.memory
         self._history.load_arrays(state.history)
 

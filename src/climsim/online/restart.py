@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -69,8 +68,7 @@ def save_restart(folder: Path, host: SteppedHost, state: RestartState) -> Path:
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    named: dict[str, Any] = dict(arrays)
-    np.savez(path, **named)
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def is_restart_point(folder: Path) -> bool:

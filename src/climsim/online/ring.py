@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -71,7 +70,7 @@ class LastDay:
         for name, rows in self._rows.items():
             self._block[rows] = fields[name]
         # The number is stored plus one: an empty slot reads 0.
-        data: list[Any] = [np.int64(step + 1).tobytes(), self._block.data.cast("B")]
+        data: list[bytes | memoryview] = [np.int64(step + 1).tobytes(), self._block.data.cast("B")]
         os.pwritev(self._file, data, (step % self.slots) * self._slot_bytes)
 
     def read(self, last: int) -> tuple[list[int], Array]:
@@ -104,7 +103,7 @@ class LastDay:
             The path.
         """
         steps, blocks = self.read(last)
-        variables: dict[str, Any] = dict(grid_variables(self.grid))
+        variables = grid_variables(self.grid)
         variables["step"] = ("time", steps, {"long_name": "steps since the start of the run"})
         for name, rows in self._rows.items():
             about = {"units": variable(name).unit, "long_name": variable(name).long_name}

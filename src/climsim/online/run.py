@@ -16,16 +16,15 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
-from climsim.hosts.base import SteppedHost, require_fit
+from climsim.hosts.base import SteppedHost
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.fields import NEEDED_FIELDS
+from climsim.online.fitting import open_fitting_model
 from climsim.online.loop import Loop
-from climsim.online.memory import needed_fields
-from climsim.online.model import CoupledModel, open_model, require_spinup
 from climsim.online.restart import latest_restart
 from climsim.products import claim
 from climsim.runs.config import RESTART_DAYS, RunConfig
-from climsim.runs.record import RECORD_NAME, RUN, RunRecord
+from climsim.runs.record import RECORD_NAME, RUN, RunAbout, RunRecord
 from climsim.runs.status import RunStatus
 from climsim.stepping import Interrupted, Progress, advance
 
@@ -76,8 +75,7 @@ def _run(
     config: RunConfig, host: SteppedHost, inputs: dict[str, str], progress: Progress | None
 ) -> RunRecord:
     """Run what is left to run; whatever ends it, the record says so."""
-    model = _open_fitting_model(config, host)
-    _require_fit(host, model)
+    model = open_fitting_model(config, host, NEEDED_FIELDS, "its history and budgets")
     loop = Loop(config, host, model, _new_record(config, host, inputs))
     try:
         _start(config, loop)
@@ -99,10 +97,10 @@ def _run(
 def _advance(config: RunConfig, loop: Loop, progress: Progress | None) -> None:
     """Step until the days are done or an instability ends the run."""
     record = loop.record
-    total = round(config.days * SECONDS_PER_DAY / record.dt)
+    total = round(config.days * SECONDS_PER_DAY / record.about.dt)
     restart_days = RESTART_DAYS if config.restart_days is None else config.restart_days
-    between = max(1, round(restart_days * SECONDS_PER_DAY / record.dt))
-    record.days_wanted = config.days
+    between = max(1, round(restart_days * SECONDS_PER_DAY / record.about.dt))
+    record.about.days_wanted = config.days
     _note(record, RunStatus.RUNNING, "")
     if advance(loop, total, between, progress):
         loop.write_unfinished()
@@ -125,27 +123,8 @@ def _start(config: RunConfig, loop: Loop) -> None:
         loop.host.restore(config.start)
     if config.perturbation_seed is not None:
         loop.host.perturb(config.perturbation_seed, config.perturbation_amplitude)
-    loop.record.start = loop.record.date = loop.host.date.isoformat()
+    loop.record.about.start = loop.record.date = loop.host.date.isoformat()
     loop.record.save(config.folder)
-
-
-def _open_fitting_model(config: RunConfig, host: SteppedHost) -> CoupledModel | None:
-    if config.model is None:
-        return None
-    model = open_model(config.model, host.grid, config.device, config.threads)
-    require_spinup(model, config.coupler)
-    return model
-
-
-def _require_fit(host: SteppedHost, model: CoupledModel | None) -> None:
-    """Refuse a host that does not provide what the run takes, before the first step."""
-    if model is None:
-        require_fit(host, NEEDED_FIELDS, frozenset(), "its history and budgets")
-        return
-    interface = model.interface
-    taken = NEEDED_FIELDS | needed_fields(interface)
-    given = frozenset(interface.outputs.names)
-    require_fit(host, taken, given, f"a model with the interface {interface.name}")
 
 
 def _model_hash(path: Path) -> str:
@@ -164,16 +143,16 @@ def _input_hashes(config: RunConfig) -> dict[str, str]:
 
 def _new_record(config: RunConfig, host: SteppedHost, inputs: dict[str, str]) -> RunRecord:
     resolved = config.resolved()
-    return RunRecord(
-        case=config.case,
+    about = RunAbout(
         config=resolved,
         made_by=provenance(resolved, inputs),
         host=host.name,
-        model=resolved["model"],
+        model=None if config.model is None else str(config.model),
         dt=host.dt,
-        days_wanted=config.days,
         cells=host.grid.n_levels * host.grid.n_columns,
+        days_wanted=config.days,
     )
+    return RunRecord(config.case, about=about)
 
 
 def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
@@ -189,7 +168,7 @@ def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
         raise ClimSimError(
             f"{config.folder}: holds {difference}: choose another folder or delete it"
         )
-    record.days_wanted = config.days
+    record.about.days_wanted = config.days
     return record
 
 
@@ -197,10 +176,10 @@ def _difference(
     record: RunRecord, now: Mapping[str, object], inputs: Mapping[str, str]
 ) -> str | None:
     """What a run that is there has that differs from the run of now, in words; None if nothing."""
-    hashes = json.loads(record.made_by.get("input_hashes", "{}"))
+    hashes = json.loads(record.about.made_by.get("input_hashes", "{}"))
     for key, value in now.items():
         # A key that the record lacks came with a later version, whose default is what was run.
-        before = record.config.get(key, value)
+        before = record.about.config.get(key, value)
         # A file is what it holds: it may have moved, or be named by another path.
         moved = key in _FILES and before in hashes and hashes[before] == inputs.get(str(value))
         if key not in _MAY_CHANGE and before != value and not moved:

@@ -55,32 +55,28 @@ def summarize(folder: Path) -> RunSummary:
         status = RunStatus.STOPPED
     left = None
     if status == RunStatus.RUNNING and record.sypd:
-        years = (record.days_wanted - record.days) / DAYS_PER_YEAR
+        years = (record.about.days_wanted - record.days) / DAYS_PER_YEAR
         left = years / record.sypd * SECONDS_PER_DAY
     return RunSummary(
         folder=folder,
         case=record.case,
         status=status,
         days=record.days,
-        days_wanted=record.days_wanted,
+        days_wanted=record.about.days_wanted,
         sypd=record.sypd,
         seconds_left=left,
-        drift=record.drift()["temperature_per_day"],
+        drift=record.health.drift()["temperature_per_day"],
         health=_health(record),
     )
 
 
 def _health(record: RunRecord) -> str:
-    trouble = record.instability
-    if trouble is not None:
-        level = "" if trouble["level"] is None else f", level {trouble['level']}"
-        value = trouble["value"]
-        shown = value if isinstance(value, str) else f"{value:.4g}"
-        place = f"column {trouble['column']}{level}"
-        return f"{record.message}: {trouble['variable']} = {shown} in {place}"
+    if record.health.instability is not None:
+        return f"{record.message}: {record.health.instability}"
     if record.status in (RunStatus.FAILED, RunStatus.UNSTABLE):
         return record.message
-    return record.warnings[-1] if record.warnings else ""
+    warnings = record.health.warnings
+    return warnings[-1] if warnings else ""
 
 
 def experiment_status(folder: Path) -> list[RunSummary]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from climsim.errors import ClimSimError
 from climsim.names import check_name
@@ -78,10 +77,14 @@ class RunConfig:
             )
         check.at_least(0, "perturbation_amplitude", unit="K")
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self) -> dict[str, object]:
         """Plain values, as the record keeps them."""
         values = asdict(self)
         for name in ("folder", "model", "start"):
             values[name] = None if values[name] is None else str(values[name])
-        values["coupler"]["partial_variables"] = list(self.coupler.partial_variables)
-        return {**values, "streams": list(self.streams), "hourly_fields": list(self.hourly_fields)}
+        return {
+            **values,
+            "coupler": self.coupler.to_dict(),
+            "streams": list(self.streams),
+            "hourly_fields": list(self.hourly_fields),
+        }

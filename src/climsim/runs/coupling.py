@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from climsim.constants import PRUNED_LEVELS
 from climsim.validation import Checks, positive, require
@@ -82,6 +82,10 @@ class CouplerOptions:
             "a file of statistics" if self.mixing == NOVELTY else "none (only novelty takes it)"
         )
         require("coupler.mixing_statistics", self.mixing_statistics, given, wanted)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as records keep them."""
+        return {**asdict(self), "partial_variables": list(self.partial_variables)}
 
     @property
     def blends(self) -> bool:

@@ -211,14 +211,11 @@ def list_steps(
     Raises:
         ClimSimError: if the folder is missing, holds no step, or holds a step twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ClimSimError(f"{folder}: no such folder: give the folder that holds YYYY-MM/")
-    if outputs and not Path(outputs).is_dir():
-        raise ClimSimError(f"outputs={outputs}: no such folder: give the one with the mlo files")
-    found, further = _found(folder), [path for more in also for path in _found(_existing(more))]
+    found = _found(folder, "raw", "the folder that holds YYYY-MM/")
+    further = [path for more in also for path in _found(more, "also", "one with step pairs")]
+    written = _found(outputs, "outputs", "the one with the mlo files") if outputs else found
     inputs = _by_time([*found, *further], INPUT_TAGS)
-    after = _by_time([*(_found(Path(outputs)) if outputs else found), *further], (OUTPUT_TAG,))
+    after = _by_time([*written, *further], (OUTPUT_TAG,))
     if not inputs:
         raise ClimSimError(
             f"{folder}: no step files: expected YYYY-MM/E3SM-MMF.mli.YYYY-MM-DD-SSSSS.nc"
@@ -226,14 +223,11 @@ def list_steps(
     return [StepFiles(s, inputs[s], after.get(s)) for s in sorted(inputs)]
 
 
-def _existing(folder: str | Path) -> Path:
+def _found(folder: str | Path, key: str, wanted: str) -> list[Path]:
+    """Step files of a folder that the user names by a key."""
     if not Path(folder).is_dir():
-        raise ClimSimError(f"also={folder}: no such folder: give one with step pairs")
-    return Path(folder)
-
-
-def _found(folder: Path) -> list[Path]:
-    found = find_step_files(folder)
+        raise ClimSimError(f"{key}={folder}: no such folder: give {wanted}")
+    found = find_step_files(Path(folder))
     found.warn()
     return list(found.paths)
 

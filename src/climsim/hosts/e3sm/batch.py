@@ -19,8 +19,9 @@ from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import RUN_KEYS, call_options, case_config
 from climsim.hosts.e3sm.waiting import wait_for
 from climsim.runs.config import RunConfig
-from climsim.runs.record import RunRecord
+from climsim.runs.record import RunAbout, RunRecord
 from climsim.runs.status import RunStatus
+from climsim.runs.sums import StepSums
 from climsim.runs.timing import DAYS_PER_YEAR
 from climsim.stepping import Progress
 
@@ -58,7 +59,7 @@ class E3smRunner:
             for command in commands:
                 _log.info("%s", command)
             message = "\n".join(commands)
-            return RunRecord(config.case, RunStatus.DRY_RUN, message, host=_NAME)
+            return RunRecord(config.case, RunStatus.DRY_RUN, message, about=RunAbout(host=_NAME))
 
         def report(state: logs.CaseState) -> RunRecord:
             record = _record(config, case, state)
@@ -157,16 +158,18 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
         case=config.case,
         status=state.status,
         message=f"{message}: {state.message}" if state.message else message,
-        config=resolved,
-        made_by=provenance(resolved, inputs),
-        host=_NAME,
-        model=resolved["model"],
-        start=logs.start_date(case).isoformat(),
         date="" if state.date is None else state.date.isoformat(),
-        dt=dt,
         steps=round(state.days * SECONDS_PER_DAY / dt),
-        days_wanted=logs.days_wanted(case),
-        corrections=state.corrections,
+        about=RunAbout(
+            config=resolved,
+            made_by=provenance(resolved, inputs),
+            host=_NAME,
+            model=None if config.model is None else str(config.model),
+            start=logs.start_date(case).isoformat(),
+            dt=dt,
+            days_wanted=logs.days_wanted(case),
+        ),
+        sums=StepSums(corrections=state.corrections),
     )
     if state.sypd:
         # The log gives the speed; the record derives it from steps and seconds.

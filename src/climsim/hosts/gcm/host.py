@@ -36,6 +36,7 @@ from climsim.hosts.gcm.restart import (
     with_leaves,
     write_restart,
 )
+from climsim.hosts.gcm.state import SURFACE_LIGHT
 from climsim.hosts.gcm.tuning import TUNING
 from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from climsim.hosts.gcm.state import Diagnostics, Excess, ModelState, Outputs
 
 ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
-_STREAMS = ("cam_out_SOLS", "cam_out_SOLL", "cam_out_SOLSD", "cam_out_SOLLD")
 
 
 def shipped_start() -> Traversable:
@@ -168,7 +168,8 @@ class GcmHost:
             for name, jcm_name in TENDENCY_NAMES.items()
         }
         given = {name: _checked(surface, name, shape[1:]) for name in surface}
-        down = np.sum([_checked(surface, name, shape[1:]) for name in _STREAMS], axis=0)
+        light = [_checked(surface, f"cam_out_{name}", shape[1:]) for name in SURFACE_LIGHT]
+        down = np.sum(light, axis=0)
         net = np.clip(_checked(surface, "cam_out_NETSW", shape[1:]), 0.0, down)
         fields[PREFIX + "sw_down"] = down
         fields[PREFIX + "sw_up"] = down - net

@@ -10,8 +10,7 @@ from climsim.constants import TIME_STEP, WATER_DENSITY
 from climsim.hosts.gcm.dynamics import PhysicsStep
 from climsim.hosts.gcm.observe import freezing
 from climsim.hosts.gcm.positivity import water_fields
-from climsim.hosts.gcm.radiation import STREAMS
-from climsim.hosts.gcm.state import RETAINED_KEY, STREAMS_KEY
+from climsim.hosts.gcm.state import RETAINED_KEY, STREAMS_KEY, SURFACE_LIGHT
 
 TENDENCY_NAMES = {
     "ptend_t": "temperature",
@@ -60,7 +59,7 @@ def physics_surface(step: PhysicsStep) -> dict[str, jax.Array]:
         "cam_out_FLWDS": radiation.surface_lw_down,
         "cam_out_PRECSC": snow / WATER_DENSITY,
         "cam_out_PRECC": total / WATER_DENSITY,
-        **{f"cam_out_{name}": carry[STREAMS_KEY][name] for name in STREAMS},
+        **{f"cam_out_{name}": carry[STREAMS_KEY][name] for name in SURFACE_LIGHT},
     }
     return {name: jnp.maximum(value.reshape(-1), 0.0) for name, value in surface.items()}
 

@@ -31,7 +31,7 @@ from climsim.hosts.gcm.columns import (
     gather_columns,
     heating,
 )
-from climsim.hosts.gcm.state import COLUMNS_KEY, STREAMS_KEY, Diagnostics
+from climsim.hosts.gcm.state import COLUMNS_KEY, STREAMS_KEY, SURFACE_LIGHT, Diagnostics
 from climsim.hosts.gcm.terms import grey_body
 
 if TYPE_CHECKING:
@@ -40,13 +40,6 @@ if TYPE_CHECKING:
     from jcm.physics_interface import PhysicsState
     from jcm.terrain import TerrainData
 
-STREAMS = {
-    "SOLS": "direct_visible",
-    "SOLL": "direct_near_infrared",
-    "SOLSD": "diffuse_visible",
-    "SOLLD": "diffuse_near_infrared",
-}
-"""ClimSim's four streams of light at the surface and their field of `RadiationFluxes`."""
 Scheme = Callable[[RadiationColumns], RadiationFluxes]
 _Published = tuple[RadiationData, dict[str, jax.Array]]
 """jcm's record of the radiation, and the four surface streams by name, (column,) [W/m2]."""
@@ -104,7 +97,7 @@ class FluxRadiation(SunlitTerm):
     ) -> tuple[PhysicsTendency, Diagnostics]:
         """Solve, or follow the sun."""
         parameters = self.params.get_value()
-        dark = {name: jnp.zeros(state.temperature.shape[1]) for name in STREAMS}
+        dark = {name: jnp.zeros(state.temperature.shape[1]) for name in SURFACE_LIGHT}
         before = diagnostics["radiation"], diagnostics.get(STREAMS_KEY, dark)
         sun = self.cos_zenith(forcing)
         clouds = diagnostics["clouds"]
@@ -188,7 +181,7 @@ def _like(tree: _Published, template: _Published) -> _Published:
 
 
 def _streams(fluxes: RadiationFluxes) -> dict[str, jax.Array]:
-    return {name: getattr(fluxes, field) for name, field in STREAMS.items()}
+    return {name: getattr(fluxes, field) for name, field in SURFACE_LIGHT.items()}
 
 
 def _following(

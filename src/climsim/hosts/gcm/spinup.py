@@ -12,7 +12,7 @@ from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import remove
-from climsim.hosts.base import StepResult
+from climsim.hosts.base import HostSteps, StepResult
 from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.config import ANALYTIC
 from climsim.hosts.gcm.host import GcmHost
@@ -78,7 +78,7 @@ def spin_up(
         _log.info("%s: nothing to do", config.out)
         return config.out
     host = build_host(config.host_options) if host is None else host
-    run = _SpinUp(host, checkpoint, host.step_number)
+    run = _SpinUp(host, host.step_number, checkpoint)
     if checkpoint.exists():
         host.restore(checkpoint)
         _log.info("%s: continuing from day %d", config.out, host.step_number // STEPS_PER_DAY)
@@ -90,23 +90,14 @@ def spin_up(
 
 
 @dataclass(frozen=True)
-class _SpinUp:
+class _SpinUp(HostSteps[GcmHost]):
     """Full physics until a restart file is written.
 
     Attributes:
-        host: at its start or at the checkpoint.
-        checkpoint: the state reached so far.
-        first_step: number of the host's first step.
+        checkpoint: file of the state reached so far.
     """
 
-    host: GcmHost
     checkpoint: Path
-    first_step: int
-
-    @property
-    def steps_done(self) -> int:
-        """Steps since the start state."""
-        return self.host.step_number - self.first_step
 
     def step(self) -> bool:
         """Do one step; look at the state at the end of a day."""

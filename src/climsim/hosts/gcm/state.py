@@ -32,6 +32,15 @@ OPTICS_KEY: Final = "_surface_optics"
 """jcm's ``SURFACE_OPTICS_KEY``; a constant of ours, so that its type is known."""
 
 
+SURFACE_LIGHT: Final = {
+    "SOLS": "direct_visible",
+    "SOLL": "direct_near_infrared",
+    "SOLSD": "diffuse_visible",
+    "SOLLD": "diffuse_near_infrared",
+}
+"""ClimSim's four streams of light at the surface and their field of `RadiationFluxes`."""
+
+
 class SpectralState(Protocol):
     """State of dinosaur's dynamical core, spectral coefficients by name."""
 
