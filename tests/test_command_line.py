@@ -46,6 +46,14 @@ def test_help_gives_every_key_its_meaning(name, climsim):
         assert wording(key.meaning.replace("`", ""))[1:] in wording(shown)
 
 
+def test_help_shows_the_options_of_the_host_that_was_chosen(climsim):
+    _, shown, _ = climsim("online", "run", "host=e3sm", "--help")
+    assert "host_options.account" in shown
+    assert "host_options.resolution" not in shown
+    _, usual, _ = climsim("online", "run", "--help")
+    assert "host_options.resolution" in usual
+
+
 def test_help_of_a_study_shows_its_keys_and_show_config_its_values(climsim):
     code, shown, _ = climsim("experiment", "demo", "--help")
     assert code == 0

@@ -139,3 +139,14 @@ def test_values_are_split_at_commas_outside_quotes_and_brackets():
     assert split_values("a,[b,c],'d,e',f(1,2),it's, g") == [
         "a", "[b,c]", "'d,e'", "f(1,2)", "it's", " g",
     ]  # fmt: skip
+
+
+def test_user_code_names_the_host_and_its_options_need_no_plus():
+    given = ("case=x", "days=1", "folder=f", "host=my rooms/a.py:build_host")
+    values = compose_config("online_run", [*given, "host_options.depth=3"])
+    assert (values["host"], values["host_options"]) == (
+        "my rooms/a.py:build_host",
+        {"depth": 3},
+    )
+    with pytest.raises(ClimSimError, match=r"unknown configuration key 'host_options\.depth'"):
+        compose_config("online_run", [*given[:3], "host_options.depth=3"])

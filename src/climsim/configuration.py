@@ -110,18 +110,24 @@ def flatten(value: Value, prefix: str = "") -> Values:
     return result
 
 
-def flat_defaults(name: str) -> Values:
-    """Dotted keys of a configuration and their values under the default choices.
+def flat_defaults(name: str, chosen: Sequence[str] = ()) -> Values:
+    """Dotted keys of a configuration and their values.
 
     Args:
         name: of a stage, or ``"experiment"``.
+        chosen: choices of groups, such as ``"host=e3sm"``, in place of the default ones.
 
     Returns:
         The values, ``???`` for those that the user must give.
     """
+    wanted = schema(name)
     # What a study interpolates may not be given yet.
     resolve = name != EXPERIMENT
-    return flatten(OmegaConf.to_container(_composed(schema(name)), resolve=resolve))
+    try:
+        given = friendly(chosen, wanted.choices_of_groups(), wanted.cls)
+        return flatten(OmegaConf.to_container(_composed(wanted, given), resolve=resolve))
+    except HydraException as error:
+        raise one_line(error, wanted) from error
 
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:

@@ -10,12 +10,19 @@ from climsim.keys import Key
 from climsim.stage import Stage
 
 _KEY_WIDTH = 34
+_WORDS = f"{__name__}.words"
+"""Key of the words of a command in the context of click."""
 
 
 class StageCommand(click.Command):
     """A command whose help lists every configuration key with its default and meaning."""
 
     stage: Stage
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the words: help on a choice shows the keys that come with it."""
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the keys below the options."""
@@ -28,7 +35,8 @@ class StageCommand(click.Command):
         if groups:
             with formatter.section("Choices (group=name)"):
                 formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
-        write_keys(formatter, keys(shipped.cls, flat_defaults(shipped.name)))
+        chosen = [word for word in ctx.meta.get(_WORDS, ()) if word.partition("=")[0] in groups]
+        write_keys(formatter, keys(shipped.cls, flat_defaults(shipped.name, chosen)))
         with formatter.section("Example"):
             formatter.write_text(f"climsim {self.stage.command} {self.stage.example}")
 

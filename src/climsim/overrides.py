@@ -6,9 +6,11 @@ brackets. Commas mean a sweep only where one was asked for.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.errors import HydraException
 
@@ -18,6 +20,8 @@ from climsim.plugins import check_complete, entry_point_names, is_reference
 
 _OPEN = "network.hyperparameters"
 """Key below which any key may be set."""
+_OPTIONS_OF = {"host": "host_options"}
+"""Key below which any key may be set where the choice of a group is code of the user."""
 _PLAIN = re.compile(r"(?:[A-Za-z_/]|\./)[\w./+:-]*", re.ASCII)
 _OTHER_MEANING = ("null", "true", "false", "nan", "inf")
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
@@ -80,9 +84,10 @@ def friendly(
 ) -> list[str]:
     """Overrides as Hydra wants them, from what a user naturally types.
 
-    ``network=x`` sets ``network.name`` where x is code of the user (``path/to/file.py:Class``, or
-    an entry point of an installed package in ``climsim.<group>s``) and no file of the group. A
-    hyperparameter may be given without Hydra's plus.
+    ``network=x`` sets ``network.name``, and ``host=x`` the host, where x is code of the user
+    (``path/to/file.py:Class``, or an entry point of an installed package in ``climsim.<group>s``)
+    and no file of the group. A hyperparameter, or an option of such a host, may be given without
+    Hydra's plus.
 
     Args:
         overrides: as given.
@@ -94,20 +99,35 @@ def friendly(
         ClimSimError: for a value that cannot be read.
     """
     check_words(overrides)
-    return [_override(text, groups, cls, sweep) for text in overrides]
+    opened = (_OPEN, *_opened(overrides, groups))
+    return [_override(text, groups, cls, opened, sweep=sweep) for text in overrides]
+
+
+def _opened(overrides: Sequence[str], groups: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Keys of options whose names only the code of the user knows."""
+    for group, value in (text.partition("=")[::2] for text in overrides):
+        if group in groups and group in _OPTIONS_OF:
+            choices = split_values(value)
+            if any(_is_of_user(group, choice, groups[group]) for choice in choices):
+                yield f"{_OPTIONS_OF[group]}."
 
 
 def _override(
-    override: str, groups: Mapping[str, Iterable[str]], cls: type | None, sweep: bool
+    override: str,
+    groups: Mapping[str, Iterable[str]],
+    cls: type | None,
+    opened: tuple[str, ...],
+    *,
+    sweep: bool,
 ) -> str:
     key, equals, value = override.partition("=")
     if not equals:
         return override
     name = key.lstrip("+~")
     if name in groups:
-        return _choice(name, value, set(groups[name]), sweep)
+        return _choice(name, value, set(groups[name]), cls, sweep)
     hint = hint_of(cls, name) if cls is not None and not key.startswith("~") else None
-    if name.startswith(_OPEN):
+    if name.startswith(opened):
         key = f"++{name}"
 
     def readable(text: str) -> str:
@@ -118,22 +138,35 @@ def _override(
     return f"{key}={','.join(map(readable, split_values(value)))}"
 
 
-def _choice(key: str, value: str, files: set[str], sweep: bool) -> str:
+def _choice(key: str, value: str, files: set[str], cls: type | None, sweep: bool) -> str:
     """A group set to one of its files, or to code of the user."""
-
-    def is_of_user(choice: str) -> bool:
-        if is_reference(choice) or choice in files:
-            return is_reference(choice)
-        return choice in entry_point_names(f"climsim.{key}s")
-
     choices = split_values(value)
     for choice in choices:
         check_complete(choice, key)
     if len(choices) > 1 and not sweep:
         raise _many(f"{key}={value}", "one name")
-    if any(is_of_user(choice) for choice in choices):
+    if any(_is_of_user(key, choice, files) for choice in choices):
+        hint = None if cls is None else hint_of(cls, key)
+        if hint is not None and is_text(hint):
+            return f"{key}={','.join(_offered(key, choice, files) for choice in choices)}"
         return f"{key}.name={','.join(_value(key, choice, str) for choice in choices)}"
     return f"{key}={value}"
+
+
+def _is_of_user(key: str, choice: str, files: Iterable[str]) -> bool:
+    """Whether a choice of a group is code of the user."""
+    if is_reference(choice) or choice in files:
+        return is_reference(choice)
+    return choice in entry_point_names(f"climsim.{key}s")
+
+
+def _offered(key: str, choice: str, files: Iterable[str]) -> str:
+    """A choice of a group whose files set the key at the top; code of the user becomes one."""
+    if not _is_of_user(key, choice, files):
+        return choice
+    name = f"user-{hashlib.sha256(choice.encode()).hexdigest()[:12]}"
+    ConfigStore.instance().store(group=key, name=name, node={key: choice}, package="_global_")
+    return name
 
 
 def _many(override: str, expected: str) -> ClimSimError:

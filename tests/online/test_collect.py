@@ -11,8 +11,9 @@ import pytest
 from climsim.cards import ModelCard
 from climsim.data.raw.steps import list_steps, read_step
 from climsim.errors import ClimSimError
+from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
-from climsim.online import collect as collect_module
+from climsim.online import fitting
 from climsim.online.collect import CollectConfig, collect
 from climsim.online.coupler import CouplerOptions
 from climsim.variables import OUTPUTS
@@ -47,7 +48,7 @@ def run(tmp_path, monkeypatch):
     )  # fmt: skip
 
     def make(model=None, host=None, **changes):
-        monkeypatch.setattr(collect_module, "open_model", lambda *arguments: model or Warming())
+        monkeypatch.setattr(fitting, "open_model", lambda *arguments: model or Warming())
         changed = replace(config, **changes)
         return collect(changed, host=host or ToyHost())
 
@@ -212,3 +213,12 @@ def test_more_segments_are_added_and_another_record_is_refused(run):
 def test_values_that_make_no_sense_are_refused(run, changes, message):
     with pytest.raises(ClimSimError, match=message):
         run(**changes)
+
+
+def test_a_host_without_a_field_of_the_pairs_is_refused_before_the_first_step(tmp_path):
+    host = ToyHost()
+    host.provides = declaration_of(host).provides - {"pbuf_ozone"}
+    config = CollectConfig(raw=tmp_path / "raw", segments=1, days=1, host="toy")
+    with pytest.raises(ClimSimError, match=r"host toy: .* provide pbuf_ozone for its step pairs"):
+        collect(config, host=host)
+    assert not list((tmp_path / "raw").rglob("*.nc"))

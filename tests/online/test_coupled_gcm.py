@@ -13,7 +13,7 @@ import xarray as xr
 
 from climsim.cards import ModelCard
 from climsim.interfaces import V2
-from climsim.online import run as run_module
+from climsim.online import fitting
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.coupling import CouplerOptions
 from climsim.variables import OUTPUTS
@@ -57,7 +57,7 @@ def replay(gcm, truth, folder, monkeypatch, options):
     path = folder / "model.pt"
     path.write_bytes(b"plays back")
     model = PlayedBack(truth[1][SPINUP:], gcm.grid.n_levels)
-    monkeypatch.setattr(run_module, "open_model", lambda *arguments: model)
+    monkeypatch.setattr(fitting, "open_model", lambda *arguments: model)
     config = RunConfig(case="run", folder=folder / "run", days=DAYS, model=path, coupler=options)
     return run_online(config, host=gcm)
 

@@ -209,9 +209,21 @@ def test_equal_bounds_are_a_threshold_and_full_share_is_exact():
     assert np.isinf(result.tendencies["ptend_t"][:, 1]).all()
 
 
-def test_a_share_that_follows_what_is_not_there_is_refused():
-    options = bare(mixing="confidence", mixing_high=0.2)
-    with pytest.raises(ClimSimError, match=r"coupler.mixing=confidence: .* recipe=conf_loss"):
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mixing": "confidence"}, "confidence head, .* recipe=conf_loss, or set .*=novelty$"),
+        (
+            {"mixing": "novelty", "mixing_statistics": "s.nc"},
+            "the novelty of the inputs, found none: give the statistics of the training data$",
+        ),
+    ],
+)
+def test_a_share_that_follows_what_is_not_there_is_refused(given, message):
+    options = bare(mixing_high=0.2, **given)
+    with pytest.raises(
+        ClimSimError, match=f"^coupler.mixing={options.mixing}: expected .*{message}"
+    ):
         handed(output(), options, physics=output())
 
 

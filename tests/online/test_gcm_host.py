@@ -1,6 +1,7 @@
 """The embedded model: split, budgets, exact resume, bounds, realism."""
 
 import csv
+import re
 from collections import defaultdict
 from dataclasses import replace
 
@@ -156,15 +157,26 @@ def test_the_leaves_that_are_shipped_are_all_a_step_reads(gcm, day, tmp_path):
     assert np.isfinite(result.tendencies["ptend_t"]).all()
 
 
-def test_a_restart_of_another_configuration_is_refused(gcm, tmp_path):
-    gcm.save(tmp_path / "r.npz")
-    stored = restart.read_restart(tmp_path / "r.npz")
-    other = restart.Restart(
-        stored.arrays, stored.date, 0, {**stored.configuration, "resolution": "T21"}
-    )
-    restart.write_restart(tmp_path / "r.npz", other)
-    with pytest.raises(ClimSimError, match=r"r\.npz: expected a restart of .*T10.*found .*T21"):
-        gcm.restore(tmp_path / "r.npz")
+@pytest.mark.parametrize(("option", "value"), [("resolution", "T21"), ("tuning", "clouds.crt=0.5")])
+def test_a_restart_of_another_configuration_is_refused(gcm, tmp_path, option, value):
+    path = tmp_path / "r.npz"
+    gcm.save(path)
+    stored = restart.read_restart(path)
+    other = replace(stored, configuration={**stored.configuration, option: value})
+    restart.write_restart(path, other)
+    now = stored.configuration[option]
+    message = f"expected a restart with {option} {now}, found one with {value}: choose the same "
+    with pytest.raises(ClimSimError, match=re.escape(f"{message}host_options.{option}")):
+        gcm.restore(path)
+
+
+def test_a_restart_of_an_earlier_version_that_names_no_tuning_is_taken(gcm, tmp_path):
+    path = tmp_path / "r.npz"
+    gcm.save(path)
+    stored = restart.read_restart(path)
+    without = {key: value for key, value in stored.configuration.items() if key != "tuning"}
+    restart.write_restart(path, replace(stored, configuration=without))
+    gcm.restore(path)
 
 
 def test_a_healthy_state_has_no_report_and_a_hot_one_names_its_cell(gcm):

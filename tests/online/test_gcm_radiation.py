@@ -22,6 +22,7 @@ from climsim.hosts.gcm import (
     terms,
     tuning,
 )
+from climsim.hosts.gcm.config import GcmConfig
 
 LEVELS = 60
 
@@ -251,3 +252,9 @@ def test_tuned_parameters_are_grouped_by_scheme_and_checked():
         tuning.scheme_parameters({"convektion.entrpen": 1.0})
     with pytest.raises(ClimSimError, match="expected a number"):
         tuning.scheme_parameters({"convection.entrpen": "much"})
+
+
+def test_a_restart_names_every_tuned_parameter():
+    usual, other = (GcmConfig(tuning=t).identity()["tuning"] for t in ({}, {"clouds.crt": 0.5}))
+    assert "clouds.crt=0.7, " in usual
+    assert other == usual.replace("clouds.crt=0.7", "clouds.crt=0.5")

@@ -14,7 +14,7 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
-from climsim.online import run as run_module
+from climsim.online import fitting
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
 from climsim.runs.coupling import CouplerOptions
@@ -81,7 +81,7 @@ def coupled(monkeypatch, model, folder, **changes):
     """Run with a model object in the place of a file."""
     path = folder.parent / "model.pt"
     path.write_bytes(b"a model")
-    monkeypatch.setattr(run_module, "open_model", lambda *arguments: model)
+    monkeypatch.setattr(fitting, "open_model", lambda *arguments: model)
     changes.setdefault("coupler", FREE)
     return run_online(config(folder, model=path, **changes), host=model.host)
 

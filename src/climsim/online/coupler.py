@@ -20,7 +20,7 @@ from climsim.errors import ClimSimError
 from climsim.physics.columns import Columns
 from climsim.physics.previous_steps import WATER
 from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
-from climsim.runs.coupling import CONFIDENCE, NO_MIXING, CouplerOptions
+from climsim.runs.coupling import CONFIDENCE, NO_MIXING, NOVELTY, CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
@@ -77,6 +77,14 @@ class Coupled:
     share: Array
 
 
+_MISSING = {
+    CONFIDENCE: "a model with a confidence head, found one without: train with recipe=conf_loss, "
+    f"or set coupler.mixing={NOVELTY}",
+    NOVELTY: "the novelty of the inputs, found none: give the statistics of the training data",
+}
+"""What the share of the network follows by its rule, and what to do where it is not there."""
+
+
 def network_share(options: CouplerOptions, step: int) -> float:
     """Share r of the network, by the schedule of the options.
 
@@ -122,10 +130,7 @@ def column_share(
         rows = [loss if loss.ndim == 2 else loss[None, :] for loss in network.confidence.values()]
         score = xp.mean(xp.concat(rows), axis=0) if rows else None
     if score is None:
-        raise ClimSimError(
-            f"coupler.mixing={options.mixing}: expected a model with a confidence head, found one "
-            "without: train with recipe=conf_loss, or set mixing=novelty"
-        )
+        raise ClimSimError(f"coupler.mixing={options.mixing}: expected {_MISSING[options.mixing]}")
     low, high = options.mixing_low, options.mixing_high
     if low == high:
         return xp.where(score <= low, ones, 0.0 * ones)

@@ -10,6 +10,7 @@ from climsim.hosts.gcm.compilation import DEVICES, cache_root
 from climsim.hosts.gcm.diffusion import HOURS
 from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
+from climsim.hosts.gcm.tuning import TUNING
 from climsim.validation import Checks
 
 SHIPPED, ANALYTIC = "shipped", "jw"
@@ -70,8 +71,10 @@ class GcmConfig:
 
     def identity(self) -> dict[str, str]:
         """What a restart file has to agree with."""
+        tuned = {**TUNING, **self.tuning}
         return {
             "resolution": self.resolution,
             "advection": self.advection,
             "radiation": self.radiation,
+            "tuning": ", ".join(f"{key}={value:g}" for key, value in sorted(tuned.items())),
         }

@@ -216,11 +216,14 @@ class GcmHost:
         """
         path = Path(path)
         stored = read_restart(path)
-        if stored.configuration != self.config.identity():
-            raise ClimSimError(
-                f"{path}: expected a restart of {self.config.identity()}, "
-                f"found {stored.configuration}; choose the same host options"
-            )
+        for key, now in self.config.identity().items():
+            # A file of an earlier version does not name its tuning.
+            before = stored.configuration.get(key, now)
+            if before != now:
+                raise ClimSimError(
+                    f"{path}: expected a restart with {key} {now}, found one with {before}: choose "
+                    f"the same host_options.{key}"
+                )
         self._load(stored, path, strict=True)
         self._step = stored.step_number
 
