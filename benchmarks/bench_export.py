@@ -23,9 +23,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 from climsim.allocation import keep_freed_memory
 from climsim.configuration import compose_config
@@ -40,6 +41,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.physical_samples import samples, statistics_of
 
 LEVELS = 60
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 PUBLISHED_SPEED = {
     "unet": 171,
     "squeezeformer": 12,
@@ -63,7 +66,7 @@ def make_checkpoint(name: str, folder: Path, options: argparse.Namespace) -> Pat
     return save_model(folder / "model.ckpt", network, transforms, about)
 
 
-def bare_run(network: Any, x: torch.Tensor) -> Callable[[], object]:
+def bare_run(network: nn.Module, x: torch.Tensor) -> Callable[[], object]:
     def run() -> object:
         with torch.inference_mode():
             return network(x)
@@ -74,7 +77,7 @@ def bare_run(network: Any, x: torch.Tensor) -> Callable[[], object]:
 def speeds(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Columns per second of every form."""
     prepare(options)
-    network: Any = load_model(folder / "model.ckpt").network
+    network = load_model(folder / "model.ckpt").network
     exact, fast = (load_emulator(folder / f"{form}.pt") for form in ("exact", "fast"))
     vector = probe_columns(exact.interface.variables, LEVELS, options.columns).numpy()
     x = torch.randn(options.columns, network.n_inputs)
@@ -100,7 +103,7 @@ def peak(folder: Path, form: str, options: argparse.Namespace) -> float:
     """Peak memory of a process that runs one form twice [MiB]."""
     prepare(options)
     if form == "bare":
-        network: Network = load_model(folder / "model.ckpt").network  # type: ignore[assignment]
+        network = load_model(folder / "model.ckpt").network
         run = bare_run(network, torch.randn(options.columns, network.n_inputs))
     else:
         emulator = load_emulator(folder / f"{form}.pt")
@@ -116,11 +119,13 @@ def prepare(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+def alone(
+    function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> Result:
     """Call a function in a process of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
+        return pool.submit(function, *arguments, **named).result()
 
 
 def row(name: str, folder: Path, options: argparse.Namespace) -> str:

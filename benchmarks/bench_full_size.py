@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench_prepare import make_grid, write_record
 from climsim.allocation import keep_freed_memory
@@ -65,7 +64,7 @@ DATA_SETS = (
 )
 
 
-def processor_time(action: Callable[[], Any]) -> float:
+def processor_time(action: Callable[[], object]) -> float:
     """Processor time of this process for an action [s]."""
     start = time.process_time()
     action()

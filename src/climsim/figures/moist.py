@@ -73,12 +73,12 @@ def look_at_moisture(store: Store, steps: NDArray[np.intp]) -> Moisture | None:
     residual = column_water_residual(fields, columns.levels_last())
     tropopause, cloud_top = _tops(store, fields, condensate)
     return Moisture(
-        fields["state_t"][cloudy],
-        liquid[cloudy] / condensate[cloudy],
-        tropopause,
-        cloud_top,
-        residual.mean(axis=0),
-        fields["pbuf_LHFLX"].mean(axis=0) / E3SM.vaporization_heat,
+        temperature=fields["state_t"][cloudy],
+        liquid=liquid[cloudy] / condensate[cloudy],
+        tropopause=tropopause,
+        cloud_top=cloud_top,
+        residual=residual.mean(axis=0),
+        evaporation=fields["pbuf_LHFLX"].mean(axis=0) / E3SM.vaporization_heat,
     )
 
 

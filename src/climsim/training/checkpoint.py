@@ -24,7 +24,7 @@ from climsim.data.statistics.statistics import VariableStatistics
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.integrity import check_zip
-from climsim.networks import build_network
+from climsim.networks import Network, build_network
 from climsim.networks.registry import PUBLISHED
 from climsim.plugins import allowed_reference
 from climsim.products import Kind, archived
@@ -209,7 +209,7 @@ class TrainedModel:
         about: what the checkpoint says about itself.
     """
 
-    network: nn.Module
+    network: Network
     transforms: Transforms
     about: CheckpointEntry
 
@@ -227,7 +227,9 @@ class TrainedModel:
         """Physical inputs (column, feature) to physical targets (column, feature)."""
         with torch.inference_mode():
             output = self.network(self.transforms.inputs.encode(physical))
-            return self.transforms.targets.decode(output[0] if self.confidence else output)
+            return self.transforms.targets.decode(
+                output[0] if isinstance(output, tuple) else output
+            )
 
 
 def save_model(
@@ -268,7 +270,7 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
     hashes = json.loads(card.provenance.get("input_hashes", "{}"))
     name = allowed_reference(card.network.name, code, str(path), hashes.get("network", ""))
     try:
-        network: nn.Module = build_network(
+        network = build_network(
             name,
             card.network.inputs,
             confidence=card.network.confidence,
