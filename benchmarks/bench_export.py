@@ -33,7 +33,7 @@ from climsim.configuration import compose_config
 from climsim.export.loading import load_emulator
 from climsim.export.probe import probe_columns
 from climsim.export.writing import export_model
-from climsim.networks import NETWORKS, Network, build_network
+from climsim.networks import NETWORKS, build_network
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
 
