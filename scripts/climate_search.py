@@ -62,9 +62,15 @@ def run(name: str, folder: Path, days: int) -> Path:
     out = folder / name.replace(", ", "_").replace(" ", "_").replace("/", "_")
     tuning = {**CANDIDATES[CONTROL], **CANDIDATES[name]}
     given = ",".join(f"{key}: {value}" for key, value in tuning.items())
-    command = ["host", "climate", f"out={out}", f"days={days}", "checkpoint_days=2",
-               "host_options.radiation_interval=10800",
-               f"host_options.tuning={{{given}}}"]  # fmt: skip
+    command = [
+        "host",
+        "climate",
+        f"out={out}",
+        f"days={days}",
+        "checkpoint_days=2",
+        "host_options.radiation_interval=10800",
+        f"host_options.tuning={{{given}}}",
+    ]
     subprocess.run([sys.executable, "-m", "climsim", *command], check=True)
     return out / "means.npz"
 

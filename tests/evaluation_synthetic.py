@@ -39,9 +39,15 @@ from climsim.variables import OUTPUTS, SCALARS_OUT, TARGETS, variable
 from tests.grids import make_globe, make_grid
 
 SCALES = {
-    "ptend_t": 5e-5, "ptend_q0001": 3e-8, "ptend_q0002": 1e-9, "ptend_q0003": 1e-9,
-    "ptend_u": 1e-5, "ptend_v": 1e-5, "cam_out_PRECC": 3e-8, "cam_out_PRECSC": 2e-9,
-}  # fmt: skip
+    "ptend_t": 5e-5,
+    "ptend_q0001": 3e-8,
+    "ptend_q0002": 1e-9,
+    "ptend_q0003": 1e-9,
+    "ptend_u": 1e-5,
+    "ptend_v": 1e-5,
+    "cam_out_PRECC": 3e-8,
+    "cam_out_PRECSC": 2e-9,
+}
 
 
 def write_store(path: Path, steps: int = 10, columns: int = 7, levels: int = 6) -> Store:
@@ -122,24 +128,37 @@ def weather(grid: ColumnGrid, day: float, seed: int, spread: float = 1.0, bias: 
     cloud = 3e-5 * np.exp(-(((s - 0.7) / 0.25) ** 2)) * (1 + 0.5 * wave) ** 2 * (1 + 0.1 * bias)
     rain = (
         np.exp(rng.normal(0, 1.2, lat.shape) + 0.8 * wave[-3])
-        * (0.5 + 7 * np.exp(-((np.rad2deg(lat) - 6) / 12) ** 2) + 2 * np.sin(2 * lat) ** 2)
-        * (1 + 0.1 * bias) / 8.64e7 * 0.5
-    )  # fmt: skip
+        * (0.5 + 7 * np.exp(-(((np.rad2deg(lat) - 6) / 12) ** 2)) + 2 * np.sin(2 * lat) ** 2)
+        * (1 + 0.1 * bias)
+        / 8.64e7
+        * 0.5
+    )
     land = ((np.sin(2 * lon) + np.sin(lat * 2 + 1)) > 0.5).astype(float)
     ice = np.where(np.abs(grid.lat) > 70, 1.0 - land, 0.0)
     mass = layer_mass(grid.interface_pressure(ps), E3SM)
     return {
-        "T": t, "Q": q, "U": 25 * np.sin(2 * np.abs(lat)) * np.sin(np.pi * s) ** 2 + 5 * wave,
-        "V": 4 * wave, "CLDLIQ": ramp * cloud, "CLDICE": (1 - ramp) * cloud,
-        "DTPHYS": 2e-5 * wave - 1e-5 + bias * 2e-6, "DQ1PHYS": 1e-8 * wave,
-        "DQ2PHYS": 1e-10 * wave, "DQ3PHYS": 1e-10 * wave, "DUPHYS": 1e-5 * wave,
-        "PS": ps, "PRECT": rain, "TMQ": (q * mass).sum(axis=0),
+        "T": t,
+        "Q": q,
+        "U": 25 * np.sin(2 * np.abs(lat)) * np.sin(np.pi * s) ** 2 + 5 * wave,
+        "V": 4 * wave,
+        "CLDLIQ": ramp * cloud,
+        "CLDICE": (1 - ramp) * cloud,
+        "DTPHYS": 2e-5 * wave - 1e-5 + bias * 2e-6,
+        "DQ1PHYS": 1e-8 * wave,
+        "DQ2PHYS": 1e-10 * wave,
+        "DQ3PHYS": 1e-10 * wave,
+        "DUPHYS": 1e-5 * wave,
+        "PS": ps,
+        "PRECT": rain,
+        "TMQ": (q * mass).sum(axis=0),
         "TGCLDLWP": (ramp * cloud * mass).sum(axis=0),
         "TGCLDIWP": ((1 - ramp) * cloud * mass).sum(axis=0),
         "FLUT": 265 - 70 * np.sin(lat) ** 2 - 25 * np.exp(-((lat / 0.2) ** 2)) + 8 * wave[-5],
         "FSNT": 340 * np.cos(lat) ** 1.2 - 30 + 6 * wave[-5] + 4 * bias,
-        "LANDFRAC": land, "ICEFRAC": ice, "OCNFRAC": 1 - land - ice,
-    }  # fmt: skip
+        "LANDFRAC": land,
+        "ICEFRAC": ice,
+        "OCNFRAC": 1 - land - ice,
+    }
 
 
 def confidences(fields: dict[str, np.ndarray], seed: int, factor: float) -> dict[str, np.ndarray]:
@@ -254,7 +273,15 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
         losses = (guess, loss)
     land = np.broadcast_to(weather(grid, 0.0, 1)["LANDFRAC"] > 0.5, shape)
     surfaces = np.stack([land, ~land & (grid.lat < 60), ~land & (grid.lat >= 60)])
-    block = Block(grid, truth, prediction, pressure, np.full(shape, 380.0), surfaces, losses)
+    block = Block(
+        grid,
+        truth,
+        prediction,
+        pressure,
+        longwave_up=np.full(shape, 380.0),
+        surfaces=surfaces,
+        losses=losses,
+    )
     dataset = offline_dataset(accumulate(block), grid)
     config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
     hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)
@@ -308,9 +335,14 @@ def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Datase
         part["seed"], part["run"] = ("run", [member.seed]), [member.label]
         parts.append(part)
     joined = xarray.concat(
-        [*parts, base.isel(run=[1, 2])], "run", data_vars="minimal", coords="minimal",
-        compat="override", join="override", combine_attrs="override",
-    )  # fmt: skip
+        [*parts, base.isel(run=[1, 2])],
+        "run",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
     outcomes = [
         (m, Outcome(str(r["status"].values), float(r["days"]), float(base["days"][0]), 1.0))
         for m, r in ((m, joined.isel(run=i)) for i, m in enumerate(members))

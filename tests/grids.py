@@ -32,6 +32,11 @@ def make_globe(longitudes: int = 16, latitudes: int = 12, levels: int = 20) -> C
     lon, lat = np.meshgrid(np.arange(longitudes) * 360 / longitudes, lat_1d, indexing="ij")
     area = np.cos(np.deg2rad(lat)).ravel()
     return ColumnGrid(
-        lat=lat.ravel(), lon=lon.ravel(), area=area / area.sum() * 4 * np.pi,
-        hyam=base.hyam, hybm=base.hybm, hyai=base.hyai, hybi=base.hybi,
-    )  # fmt: skip
+        lat=lat.ravel(),
+        lon=lon.ravel(),
+        area=area / area.sum() * 4 * np.pi,
+        hyam=base.hyam,
+        hybm=base.hybm,
+        hyai=base.hyai,
+        hybi=base.hybi,
+    )

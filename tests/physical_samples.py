@@ -11,7 +11,7 @@ from climsim.variables import EXPANDED, TARGETS, variable
 
 
 @dataclass(frozen=True)
-class One:
+class VariableSummary:
     """Statistics of one variable, as `climsim.data.statistics.statistics` names them."""
 
     mean: np.ndarray
@@ -67,7 +67,15 @@ def statistics_of(values):
         above = v > 1e-7
         count = above.sum(axis=0)
         mean = np.where(count > 0, np.where(above, v, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-        result[name] = One(v.mean(0), v.std(0), v.min(0), v.max(0), v.mean(), v.std(), mean)
+        result[name] = VariableSummary(
+            mean=v.mean(0),
+            std=v.std(0),
+            min=v.min(0),
+            max=v.max(0),
+            column_mean=v.mean(),
+            column_std=v.std(),
+            positive_mean=mean,
+        )
     return result
 
 

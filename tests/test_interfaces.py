@@ -17,8 +17,13 @@ LEVELS = 18
 
 def test_interfaces_hold_liquid_and_ice_where_encodings_hold_condensate():
     assert V2.variables.names[:6] == (
-        "state_t", "state_rh", "state_q0002", "state_q0003", "state_u", "state_v",
-    )  # fmt: skip
+        "state_t",
+        "state_rh",
+        "state_q0002",
+        "state_q0003",
+        "state_u",
+        "state_v",
+    )
     assert (V2.steps_of_memory, V6.steps_of_memory) == (0, 2)
     assert (V2.variables.size(), V6.variables.size(), V2.outputs.size()) == (557, 1519, 368)
     assert "tm_state_q0003_prvphy" in V6.variables.names
@@ -28,19 +33,32 @@ def test_interfaces_hold_liquid_and_ice_where_encodings_hold_condensate():
 def test_network_sees_the_profiles_and_scalars_of_its_encoding():
     sizes = {name: (e.profiles, e.scalars) for name, e in ENCODINGS.items()}
     assert sizes == {
-        "standard": (9, 17), "multirep": (25, 17), "expanded": (23, 19), "v1": (2, 4),
-        "v2": (9, 17), "v2_rh": (9, 17), "v3": (12, 17), "v4": (25, 25), "v5": (23, 25),
+        "standard": (9, 17),
+        "multirep": (25, 17),
+        "expanded": (23, 19),
+        "v1": (2, 4),
+        "v2": (9, 17),
+        "v2_rh": (9, 17),
+        "v3": (12, 17),
+        "v4": (25, 25),
+        "v5": (23, 25),
         "v7": (13, 17),
-    }  # fmt: skip
+    }
 
 
 def test_published_sets_have_their_published_lengths():
     # The comments of the published `set_to_*_vars`, and the length of its lists where they lie.
     lengths = {
-        "v1": (124, 128), "v2": (557, 368), "v2_rh": (557, 368), "v2_rh_mc": (557, 308),
-        "v3": (737, 368), "v4": (1525, 368), "v5": (1405, 308), "v6": (1399, 308),
+        "v1": (124, 128),
+        "v2": (557, 368),
+        "v2_rh": (557, 368),
+        "v2_rh_mc": (557, 308),
+        "v3": (737, 368),
+        "v4": (1525, 368),
+        "v5": (1405, 308),
+        "v6": (1399, 308),
         "v7": (797, 308),
-    }  # fmt: skip
+    }
     rows = {e.published_tag: e for e in ENCODINGS.values()}
     found = {tag: (e.variables.size(), e.targets.size()) for tag, e in rows.items()}
     assert found == lengths

@@ -14,8 +14,16 @@ from tests import ROOT
 PACKAGE = Path(climsim.__file__).parent
 PAGE = ROOT / "docs" / "architecture.md"
 HEAVY = {
-    "torch", "lightning", "jax", "jcm", "xarray", "netCDF4", "matplotlib", "bokeh", "hydra",
-}  # fmt: skip
+    "torch",
+    "lightning",
+    "jax",
+    "jcm",
+    "xarray",
+    "netCDF4",
+    "matplotlib",
+    "bokeh",
+    "hydra",
+}
 
 
 def rows():

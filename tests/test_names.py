@@ -22,9 +22,21 @@ from climsim.workflow.config import ExperimentConfig, Members
 from tests.evaluation_synthetic import write_study
 
 HOSTILE = (
-    "/../../../X", "..", ".hidden", "-rf", "x$(id>Y)", "a b", "a;b", "<script>", "$x$", "é", "a\n",
-    "a/b", "{member}", "",
-)  # fmt: skip
+    "/../../../X",
+    "..",
+    ".hidden",
+    "-rf",
+    "x$(id>Y)",
+    "a b",
+    "a;b",
+    "<script>",
+    "$x$",
+    "é",
+    "a\n",
+    "a/b",
+    "{member}",
+    "",
+)
 MEMBERS = Members(("unet",), ("standard",), (7,))
 
 

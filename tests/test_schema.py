@@ -48,8 +48,11 @@ def _groups():
     root, train = resources.files(CONFIG_MODULE), schema("train")
     for group, names in train.choices_of_groups().items():
         for name in names:
-            yield pytest.param(group, yaml.safe_load((root / group / f"{name}.yaml").read_text()),
-                               id=f"{group}={name}")  # fmt: skip
+            yield pytest.param(
+                group,
+                yaml.safe_load((root / group / f"{name}.yaml").read_text()),
+                id=f"{group}={name}",
+            )
 
 
 @pytest.mark.parametrize(("group", "values"), _groups())

@@ -53,10 +53,12 @@ def test_field_that_may_be_null_is_not_checked_then():
         (lambda: validation.at_least("a", -1.5, 0, "K"), "a: expected a number >= 0 K, found -1.5"),
         (lambda: validation.positive("days", 0), "days: expected a positive number, found 0"),
         (lambda: validation.different("s", (7, 7)), "s: expected different entries, found [7, 7]"),
-        (lambda: validation.whole("n", -1, remedy="omit it"),
-         "n: expected a whole number >= 0, found -1: omit it"),
+        (
+            lambda: validation.whole("n", -1, remedy="omit it"),
+            "n: expected a whole number >= 0, found -1: omit it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_check_refuses_in_the_one_phrasing(check, message):
     with pytest.raises(ClimSimError) as caught:
         check()

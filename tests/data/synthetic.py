@@ -46,11 +46,18 @@ def make_step(grid: ColumnGrid, rng: np.random.Generator) -> tuple[dict, dict]:
         "state_ps": ps,
     }
     ranges = {
-        "pbuf_SOLIN": (0, 1300), "pbuf_LHFLX": (-20, 300), "pbuf_SHFLX": (-50, 100),
-        "pbuf_TAUX": (-0.3, 0.3), "pbuf_TAUY": (-0.3, 0.3), "pbuf_COSZRS": (-0.9, 0.9),
-        "cam_in_LWUP": (150, 500), "cam_in_SNOWHLAND": (0, 0.5), "cam_in_SNOWHICE": (0, 0.3),
-        "cam_out_PRECSC": (0, 1e-8), "cam_out_PRECC": (0, 1e-7),
-    }  # fmt: skip
+        "pbuf_SOLIN": (0, 1300),
+        "pbuf_LHFLX": (-20, 300),
+        "pbuf_SHFLX": (-50, 100),
+        "pbuf_TAUX": (-0.3, 0.3),
+        "pbuf_TAUY": (-0.3, 0.3),
+        "pbuf_COSZRS": (-0.9, 0.9),
+        "cam_in_LWUP": (150, 500),
+        "cam_in_SNOWHLAND": (0, 0.5),
+        "cam_in_SNOWHICE": (0, 0.3),
+        "cam_out_PRECSC": (0, 1e-8),
+        "cam_out_PRECC": (0, 1e-7),
+    }
     for name in INPUT_VARIABLES:
         if name not in before:
             before[name] = rng.uniform(*ranges.get(name, (0, 1)), grid.n_columns)
@@ -82,7 +89,7 @@ def write_record(
     for offset in offsets:
         before, after = make_step(grid, np.random.default_rng((seed, offset)))
         date = to_date(start + offset * STEP)
-        write_step_pair(folder, date, before, after, grid, "synthetic", time_step)
+        write_step_pair(folder, date, before, after, grid, source="synthetic", time_step=time_step)
         result.append((before, after))
     write_grid_info(folder / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     return result

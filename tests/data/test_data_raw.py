@@ -30,7 +30,7 @@ from tests.grids import N_COLUMNS, N_LEVELS, make_grid
 def pair(tmp_path):
     grid = make_grid()
     before, after = make_step(grid, np.random.default_rng(3))
-    paths = write_step_pair(tmp_path, to_date(START), before, after, grid, "synthetic")
+    paths = write_step_pair(tmp_path, to_date(START), before, after, grid, source="synthetic")
     return paths, before, after
 
 
@@ -260,7 +260,9 @@ def test_no_netcdf_is_refused(pair, content):
 def test_levels_of_the_two_files_must_agree(tmp_path, pair):
     grid = make_grid(levels=N_LEVELS + 1)
     before, after = make_step(grid, np.random.default_rng(0))
-    _, output = write_step_pair(tmp_path / "x", to_date(START), before, after, grid, "synthetic")
+    _, output = write_step_pair(
+        tmp_path / "x", to_date(START), before, after, grid, source="synthetic"
+    )
     output.replace(pair[0][1])
     with pytest.raises(ClimSimError, match=r"\(6, 7\), but \(5, 7\)"):
         read_step(pair[0][0])
@@ -318,7 +320,7 @@ def test_writer_refuses_wrong_fields_and_leaves_nothing(tmp_path, change):
     else:
         del before["state_t"]
     with pytest.raises(ClimSimError, match="state_t"):
-        write_step_pair(tmp_path, to_date(START + STEP), before, after, grid, "synthetic")
+        write_step_pair(tmp_path, to_date(START + STEP), before, after, grid, source="synthetic")
     assert not list(tmp_path.rglob("*mli*"))
 
 

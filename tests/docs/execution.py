@@ -35,13 +35,24 @@ INPUTS = {
 """For each command, the kind of product behind each key that names an input."""
 SMALL = {
     "data generate": ["days=0.1"],
-    "data prepare": ["split.name=''", "split.gap_days=0.05", "workers=1", "split.train=0.6",
-                     "split.validation=0.2", "split.test=0.2"],
-    "train": ["trainer.epochs=1", "data.batch_size=256", "trainer.devices=1", "trainer.nodes=1",
-              "trainer.logger=none"],
+    "data prepare": [
+        "split.name=''",
+        "split.gap_days=0.05",
+        "workers=1",
+        "split.train=0.6",
+        "split.validation=0.2",
+        "split.test=0.2",
+    ],
+    "train": [
+        "trainer.epochs=1",
+        "data.batch_size=256",
+        "trainer.devices=1",
+        "trainer.nodes=1",
+        "trainer.logger=none",
+    ],
     "online run": ["days=0.1"],
     "figures": ["formats=[png]", "only=[rmse_growth,offline_profiles]"],
-}  # fmt: skip
+}
 """What makes a command cheap; the rest stands as the documentation gives it."""
 EMBEDDED_MODEL = ("data generate", "online run")
 OTHERS = ("doctor", "online status", "experiment")

@@ -34,11 +34,17 @@ def make_study(folder: Path) -> dict[str, Path]:
         Path of the product of each kind.
     """
     made = {
-        "raw": folder / "raw", "store": folder / "store.zarr", "statistics": folder / "stats.nc",
-        "checkpoint": folder / "member" / "best.ckpt", "model": folder / "unet.pt",
-        "offline": folder / "offline.nc", "run": folder / "hybrid", "reference": folder / "mmf1",
-        "second_reference": folder / "mmf2", "online": folder / "online.nc",
-    }  # fmt: skip
+        "raw": folder / "raw",
+        "store": folder / "store.zarr",
+        "statistics": folder / "stats.nc",
+        "checkpoint": folder / "member" / "best.ckpt",
+        "model": folder / "unet.pt",
+        "offline": folder / "offline.nc",
+        "run": folder / "hybrid",
+        "reference": folder / "mmf1",
+        "second_reference": folder / "mmf2",
+        "online": folder / "online.nc",
+    }
     write_raw(made["raw"])
     prepare(PrepareConfig(made["raw"], made["store"], split=split_config(), workers=1))
     write_statistics(StatisticsConfig(made["store"], made["statistics"]))
@@ -61,5 +67,5 @@ def write_raw(folder: Path) -> None:
     for step in range(STEPS):
         before, after = make_step(grid, np.random.default_rng((3, step)))
         date = to_date(seconds_of(1, 2, 27) + step * STEP)
-        write_step_pair(folder, date, before, after, grid, "synthetic", STEP)
+        write_step_pair(folder, date, before, after, grid, source="synthetic", time_step=STEP)
     write_grid_info(folder / "ClimSim_low-res_grid-info.nc", grid, "synthetic")

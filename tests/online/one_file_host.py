@@ -21,10 +21,14 @@ class Room:
         middle = (edges[1:] + edges[:-1]) / 2
         zero = np.zeros(LEVELS)
         self.grid = ColumnGrid(
-            lat=np.array([-60.0, -10.0, 10.0, 60.0]), lon=np.arange(4) * 90.0,
-            area=np.array([1.0, 2.0, 2.0, 1.0]), hyam=zero, hybm=middle,
-            hyai=np.zeros(LEVELS + 1), hybi=edges,
-        )  # fmt: skip
+            lat=np.array([-60.0, -10.0, 10.0, 60.0]),
+            lon=np.arange(4) * 90.0,
+            area=np.array([1.0, 2.0, 2.0, 1.0]),
+            hyam=zero,
+            hybm=middle,
+            hyai=np.zeros(LEVELS + 1),
+            hybi=edges,
+        )
         self.warmth, self.step_number = warmth, 0
         self.temperature = np.full((LEVELS, COLUMNS), 280.0)
 

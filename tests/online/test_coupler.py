@@ -44,7 +44,9 @@ def bare(**changes):
 
 
 def handed(network, options=None, step=0, physics=None, **changes):
-    return couple(network, state(**changes), INTERFACES, options or bare(), step, physics, DT)
+    return couple(
+        network, state(**changes), INTERFACES, options or bare(), step, physics=physics, dt=DT
+    )
 
 
 def test_all_eight_scalars_are_floored_at_zero_and_counted():
@@ -113,7 +115,7 @@ def test_water_that_ends_at_zero_exactly_is_no_correction():
     humidity = np.full((LEVELS, COLUMNS), 2.0**-10)
     network = output(ptend_q0001=exact)
     result = couple(
-        network, state(state_q0001=humidity), INTERFACES, bare(positivity=True), 0, None, 1024.0
+        network, state(state_q0001=humidity), INTERFACES, bare(positivity=True), 0, dt=1024.0
     )
     assert result.corrections.counts["positivity:ptend_q0001"].sum() == 0
     np.testing.assert_array_equal(result.tendencies["ptend_q0001"], exact)
@@ -291,7 +293,7 @@ def test_blending_without_physics_is_refused():
 def test_input_arrays_are_left_as_they_were():
     network, fields = output(-1.0, -1.0), state()
     copies = {n: x.copy() for n, x in {**fields, **network.tendencies, **network.surface}.items()}
-    couple(network, fields, INTERFACES, CouplerOptions(), 0, None, DT)
+    couple(network, fields, INTERFACES, CouplerOptions(), 0, dt=DT)
     for name, value in {**fields, **network.tendencies, **network.surface}.items():
         np.testing.assert_array_equal(value, copies[name], err_msg=name)
 
@@ -302,14 +304,14 @@ def test_columns_do_not_depend_on_each_other():
         **{n: generator.normal(size=(LEVELS, COLUMNS)) * 1e-7 for n in OUTPUTS.profiles}
     )
     options = CouplerOptions(top_levels=1)
-    whole = couple(network, state(), INTERFACES, options, 0, None, DT)
+    whole = couple(network, state(), INTERFACES, options, 0, dt=DT)
     order = [2, 0, 1]
     shuffled = ModelOutput(
         {n: x[:, order] for n, x in network.tendencies.items()},
         {n: x[order] for n, x in network.surface.items()},
     )
     fields = {n: x[..., order] for n, x in state().items()}
-    again = couple(shuffled, fields, INTERFACES[:, order], options, 0, None, DT)
+    again = couple(shuffled, fields, INTERFACES[:, order], options, 0, dt=DT)
     for name, value in whole.tendencies.items():
         np.testing.assert_array_equal(again.tendencies[name], value[:, order])
 

@@ -43,7 +43,7 @@ def store_path(tmp_path_factory):
     for step in range(N_STEPS):
         pair = learnable_step(grid, np.random.default_rng((3, step)))
         date = to_date(seconds_of(1, 2, 27) + step * STEP)
-        write_step_pair(raw, date, *pair, grid, "synthetic", STEP)
+        write_step_pair(raw, date, *pair, grid, source="synthetic", time_step=STEP)
     write_grid_info(raw / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     path = raw.parent / "store.zarr"
     prepare(PrepareConfig(raw, path, split=split_config(), block_steps=4, workers=1))
@@ -57,23 +57,30 @@ def configure(store_path, tmp_path):
     statistics = store_path.parent / "statistics.nc"
 
     def build(
-        out="run", network="unet", hyperparameters=None, recipe=None, seed=7, data=None,
-        optimizer=None, schedule=None, **trainer,
-    ):  # fmt: skip
+        out="run",
+        network="unet",
+        hyperparameters=None,
+        recipe=None,
+        seed=7,
+        data=None,
+        optimizer=None,
+        schedule=None,
+        **trainer,
+    ):
         if network == "unet" and hyperparameters is None:
             hyperparameters = TINY
         return TrainConfig(
             TrainDataConfig(
                 store_path, **{"batch_size": 64, "statistics": statistics, **(data or {})}
             ),
-            tmp_path / out,
-            seed,
-            "small",
-            NetworkConfig(network, hyperparameters or {}),
-            RecipeConfig(**(recipe or {})),
-            OptimizerConfig(**{"learning_rate": 3e-3, **(optimizer or {})}),
-            ScheduleConfig(**{"name": "constant", **(schedule or {})}),
-            TrainerConfig(**{"epochs": 2, "accelerator": "cpu", "threads": 1, **trainer}),
+            out=tmp_path / out,
+            seed=seed,
+            preset="small",
+            network=NetworkConfig(network, hyperparameters or {}),
+            recipe=RecipeConfig(**(recipe or {})),
+            optimizer=OptimizerConfig(**{"learning_rate": 3e-3, **(optimizer or {})}),
+            schedule=ScheduleConfig(**{"name": "constant", **(schedule or {})}),
+            trainer=TrainerConfig(**{"epochs": 2, "accelerator": "cpu", "threads": 1, **trainer}),
         )
 
     return build

@@ -48,15 +48,22 @@ def sbatch(words):
         counter.flush()
         number = counter.tell()
     job = {
-        "id": number, "name": option(words, "--job-name"), "state": "PENDING", "script": script,
-        "output": option(words, "--output").replace("%j", str(number)), "words": words,
+        "id": number,
+        "name": option(words, "--job-name"),
+        "state": "PENDING",
+        "script": script,
+        "output": option(words, "--output").replace("%j", str(number)),
+        "words": words,
         "folder": option(words, "-D") or os.getcwd(),
-    }  # fmt: skip
+    }
     note(job)
     subprocess.Popen(
-        [sys.executable, __file__, "run", str(number)], start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, __file__, "run", str(number)],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     print(number)
 
 
@@ -79,9 +86,13 @@ def execute(job):
     environment = {**os.environ, "SLURM_JOB_ID": str(job["id"]), "SLURM_JOBID": str(job["id"])}
     with output.open("w") as stream:
         process = subprocess.Popen(
-            ["sh", "-c", job["script"]], stdout=stream, stderr=subprocess.STDOUT,
-            cwd=job["folder"], env=environment, start_new_session=True,
-        )  # fmt: skip
+            ["sh", "-c", job["script"]],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=job["folder"],
+            env=environment,
+            start_new_session=True,
+        )
         note(job, state="RUNNING", group=process.pid)
         code = process.wait()
     note(job, state={0: "COMPLETED"}.get(code, "FAILED" if code > 0 else "OUT_OF_MEMORY"))
