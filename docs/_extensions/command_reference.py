@@ -96,7 +96,12 @@ def choices_page() -> str:
     """The page of the shipped configuration groups, file by file."""
     root = resources.files(CONFIG_MODULE)
     lines = ["# Configuration groups", ""]
-    lines += ["`group=name` on the command line takes the values of one of these files.", ""]
+    lines += [
+        "`group=name` on the command line takes the values of one of these files. Where one says",
+        "`${default:module:Class}`, the key has the default of that class, see",
+        "[commands](commands.md).",
+        "",
+    ]
     for group in sorted(p for p in root.iterdir() if p.is_dir() and p.name != "__pycache__"):
         lines += [f"## {group.name}", ""]
         for file in sorted(group.iterdir(), key=lambda p: p.name):
