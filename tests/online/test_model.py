@@ -201,7 +201,7 @@ class Cuda:
 
 @pytest.mark.parametrize(
     ("device", "there", "chosen"),
-    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("gpu", True, "cuda")],
 )
 def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, chosen):
     asked = []
@@ -218,8 +218,8 @@ def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, c
 def test_missing_gpu_is_named(tmp_path):
     path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
     assert isinstance(open_model(path, toy_grid(), "auto"), InBlocks)
-    with pytest.raises(ClimSimError, match="found no GPU"):
-        open_model(path, toy_grid(), "cuda")
+    with pytest.raises(ClimSimError, match=r"^device: expected a GPU, found none"):
+        open_model(path, toy_grid(), "gpu")
 
 
 def test_value_that_is_no_number_is_found_with_its_place():

@@ -21,6 +21,7 @@ import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
+from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
@@ -30,7 +31,6 @@ from climsim.online.fitting import open_fitting_model
 from climsim.online.generate import after_physics
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
-from climsim.runs.config import DEVICES
 from climsim.runs.coupling import CouplerOptions
 from climsim.runs.health import HealthReport
 from climsim.runs.timing import DAYS_PER_YEAR, Stopwatch
@@ -77,7 +77,7 @@ class CollectConfig:
         host: name of the host, a module of `climsim.hosts`, or
             ``path/to/file.py:build_host``.
         host_options: settings of the host, by key.
-        device: where the model runs: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        device: where the model runs: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
         threads: of the model on a CPU; 0 takes OMP_NUM_THREADS, or every core.
         coupler: rules of the coupling.
     """
@@ -95,7 +95,7 @@ class CollectConfig:
     seed: int = 0
     host: str = "gcm"
     host_options: dict[str, object] = field(default_factory=dict)
-    device: str = "auto"
+    device: str = AUTO
     threads: int = 0
     coupler: CouplerOptions = field(default_factory=CouplerOptions)
 
@@ -109,7 +109,7 @@ class CollectConfig:
         check.positive("days")
         check.between(0.0, 1.0, "physics_share")
         check.at_least(0.0, "start_amplitude", unit="K")
-        check.one_of(DEVICES, "device")
+        check_device("device", self.device)
         check.whole("threads", "seed")
         for value in self.noise:
             at_least("noise", value, 0.0, "K")

@@ -12,6 +12,7 @@ import numpy as np
 
 from climsim.arrays import Array
 from climsim.cards import ModelCard
+from climsim.devices import AUTO, CPU, torch_device
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport
@@ -63,15 +64,13 @@ class InBlocks:
         return np.concatenate(list(self._pool.map(self.model, np.array_split(vector, count))))
 
 
-def open_model(
-    path: Path, grid: ColumnGrid, device: str = "auto", threads: int = 0
-) -> CoupledModel:
+def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 0) -> CoupledModel:
     """Load an exported model and check it against the columns of a host.
 
     Args:
         path: of the TorchScript file.
         grid: the host's columns.
-        device: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        device: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
         threads: on CPU, see `thread_count`.
 
     Raises:
@@ -83,17 +82,14 @@ def open_model(
 
     from climsim.export.loading import load_emulator
 
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise ClimSimError("device: expected cuda, found no GPU that torch can use: set device=cpu")
-    chosen = "cuda" if there and device != "cpu" else "cpu"
+    chosen = torch_device("device", device)
     model = load_emulator(path, chosen)
     if model.n_levels != grid.n_levels:
         raise ClimSimError(
             f"{path}: expected a model of {grid.n_levels} levels, as the host has, found "
             f"{model.n_levels}: export one for this host"
         )
-    if chosen == "cuda":
+    if chosen != CPU:
         return model
     torch.set_num_threads(1)
     return InBlocks(model, thread_count(threads))

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
+from climsim.devices import present_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
@@ -180,6 +181,7 @@ def _difference(
     for key, value in now.items():
         # A key that the record lacks came with a later version, whose default is what was run.
         before = record.about.config.get(key, value)
+        before = present_device(before) if key == "device" else before
         # A file is what it holds: it may have moved, or be named by another path.
         moved = key in _FILES and before in hashes and hashes[before] == inputs.get(str(value))
         if key not in _MAY_CHANGE and before != value and not moved:

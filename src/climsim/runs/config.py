@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
 from climsim.names import check_name
 from climsim.plugins import absolute_reference
@@ -12,7 +13,6 @@ from climsim.runs.coupling import CouplerOptions
 from climsim.runs.streams import STREAMS
 from climsim.validation import Checks
 
-DEVICES = ("auto", "cpu", "cuda")
 RESTART_DAYS = 1.0
 """Simulated days between restart points of a host that is stepped from here, unless given."""
 
@@ -29,7 +29,7 @@ class RunConfig:
             ``path/to/file.py:build_host``.
         host_options: settings of the host, by key.
         model: exported model; None runs the host's own physics.
-        device: where the model runs: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        device: where the model runs: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
         threads: of the model on a CPU; 0 takes OMP_NUM_THREADS, or every core.
         start: restart file of the host to start from; None takes the host's own start state.
         perturbation_seed: seed of noise added to the start temperature; None adds none.
@@ -47,7 +47,7 @@ class RunConfig:
     host: str = "gcm"
     host_options: dict[str, object] = field(default_factory=dict)
     model: Path | None = None
-    device: str = "auto"
+    device: str = AUTO
     threads: int = 0
     start: Path | None = None
     perturbation_seed: int | None = None
@@ -67,7 +67,7 @@ class RunConfig:
         check_name(self.case, "case")
         check = Checks(self)
         check.positive("days", "restart_days")
-        check.one_of(DEVICES, "device")
+        check_device("device", self.device)
         check.whole("threads")
         check.each_of(STREAMS, "streams")
         if self.hourly_fields and "h2" not in self.streams:

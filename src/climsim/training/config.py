@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from climsim.data.store.address import StoreAddress
+from climsim.devices import AUTO, check_device
 from climsim.interfaces import ENCODINGS
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
@@ -199,7 +200,7 @@ class TrainerConfig:
     epochs: int = 12
     devices: int = 1
     nodes: int = 1
-    accelerator: str = "auto"
+    accelerator: str = AUTO
     precision: str = "32"
     tf32: bool = True
     gradient_clip: float = 0.0
@@ -219,7 +220,7 @@ class TrainerConfig:
         check.whole("threads", "save_every_steps", "early_stop_patience")
         check.whole("early_stop_step", least=-1)
         check.at_least(0, "gradient_clip")
-        check.one_of(("auto", "cpu", "gpu"), "accelerator")
+        check_device(check.key("accelerator"), self.accelerator)
         check.one_of(PRECISIONS, "precision")
         check.one_of(LOGGERS, "logger")
 

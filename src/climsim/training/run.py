@@ -26,6 +26,7 @@ from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader, check_inputs
 from climsim.data.statistics.statistics import Statistics, VariableStatistics, compute_statistics
 from climsim.data.store.opened import Store, open_store
+from climsim.devices import torch_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, write_json
 from climsim.locks import LOCK_NAME, only_process
@@ -249,11 +250,7 @@ def _trainer(
     # The published loop breaks off after this batch: one more than the number says.
     batches = settings.early_stop_step + 1 if settings.early_stop_step > 0 else None
     several = settings.devices * settings.nodes > 1
-    if settings.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ClimSimError(
-            f"trainer.accelerator={settings.accelerator}: torch finds no usable GPU here: choose "
-            "cpu or auto, or look at `climsim doctor`"
-        )
+    torch_device("trainer.accelerator", settings.accelerator)
     return lightning.Trainer(
         default_root_dir=config.out,
         max_epochs=settings.epochs,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from climsim.constants import MEAN_TEMPERATURE
+from climsim.devices import CPU
 from climsim.errors import ClimSimError
 from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
@@ -98,7 +99,7 @@ def case_config(config: RunConfig) -> E3smConfig:
         "streams": config.streams,
         "hourly_fields": config.hourly_fields,
         "coupler": config.coupler,
-        "cuda": config.device != "cpu",
+        "cuda": config.device != CPU,
     }
     case = build_settings(E3smConfig, {**of_the_run, **options})
     wanted = logs.days_wanted(case)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
+from climsim.devices import AUTO, CPU
 from climsim.errors import ClimSimError
 from climsim.threads import THREADS, thread_count
 
@@ -20,10 +21,6 @@ _FALLBACK_LOGGER = "jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion"
 
 XLA_THREADS = "PJRT_NPROC"
 """Environment variable with the number of XLA's threads on CPU, read once."""
-
-
-DEVICES = ("auto", "cpu", "gpu")
-"""Where the model can be asked to run."""
 
 
 def cache_root() -> Path:
@@ -86,7 +83,7 @@ def select_device(wanted: str) -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
-    if wanted == "auto":
+    if wanted == AUTO:
         jax.config.update("jax_default_device", None)
         return
     try:
@@ -94,6 +91,6 @@ def select_device(wanted: str) -> None:
     except RuntimeError as error:
         raise ClimSimError(
             f"host_options.device: expected {wanted}, found no such device of JAX: install "
-            "jax[cuda12] where there is a GPU, or set device=cpu"
+            f"jax[cuda12] where there is a GPU, or set host_options.device={CPU}"
         ) from error
     jax.config.update("jax_default_device", device)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from climsim.devices import AUTO, check_device
 from climsim.hosts.gcm import dynamics
-from climsim.hosts.gcm.compilation import DEVICES, cache_root
+from climsim.hosts.gcm.compilation import cache_root
 from climsim.hosts.gcm.diffusion import HOURS
 from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
 from climsim.hosts.gcm.tuning import TUNING
+from climsim.hosts.settings import GROUP
 from climsim.validation import Checks
 
 SHIPPED, ANALYTIC = "shipped", "jw"
@@ -47,15 +49,15 @@ class GcmConfig:
     retain_turbulence: bool = False
     split_condensate: bool = True
     start: str = SHIPPED
-    device: str = "auto"
+    device: str = AUTO
     cache_folder: Path = field(default_factory=cache_root)
 
     def __post_init__(self) -> None:
-        check = Checks(self, "host_options")
+        check = Checks(self, GROUP)
         check.one_of(RESOLUTIONS, "resolution")
         check.one_of(RADIATION_SCHEMES, "radiation")
         check.one_of(dynamics.ADVECTION_SCHEMES, "advection")
-        check.one_of(DEVICES, "device")
+        check_device(f"{GROUP}.device", self.device)
         check.at_least(0, "radiation_interval", unit="s")
         object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
 

@@ -1,0 +1,62 @@
+"""Where programs run: the words that users write, and what torch calls the same."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from climsim.errors import ClimSimError
+from climsim.validation import one_of
+
+AUTO: Final = "auto"
+CPU: Final = "cpu"
+GPU: Final = "gpu"
+DEVICES: Final = (AUTO, CPU, GPU)
+"""``auto`` is a GPU where there is one."""
+_CUDA: Final = "cuda"
+"""torch's word for a GPU, which was once the user's."""
+
+
+def check_device(key: str, value: str) -> None:
+    """Refuse what is no device, and the former word for one.
+
+    Args:
+        key: of the value, as the user writes it.
+        value: to be checked.
+
+    Raises:
+        ClimSimError: naming the key and what to write.
+    """
+    if value == _CUDA:
+        raise ClimSimError(f"{key}: {_CUDA!r} was renamed: write {GPU}")
+    one_of(key, value, DEVICES)
+
+
+def present_device(value: object) -> object:
+    """The present word for a device that a record of an earlier version names."""
+    return GPU if value == _CUDA else value
+
+
+def torch_device(key: str, wanted: str) -> str:
+    """What torch calls the device that a user asks for.
+
+    Args:
+        key: of the device, for the message.
+        wanted: of `DEVICES`.
+
+    Returns:
+        ``cpu`` or ``cuda``.
+
+    Raises:
+        ClimSimError: if torch can use no GPU and one was asked for.
+    """
+    # Here, not above: most of what checks the word of a device needs no torch.
+    import torch
+
+    check_device(key, wanted)
+    there = torch.cuda.is_available()
+    if wanted == GPU and not there:
+        raise ClimSimError(
+            f"{key}: expected a GPU, found none that torch can use: choose {CPU} or {AUTO}, or "
+            "look at `climsim doctor`"
+        )
+    return _CUDA if there and wanted != CPU else CPU
