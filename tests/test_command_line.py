@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from climsim import cli
+from climsim import cli, doctor
 from climsim.configuration import flat_defaults
 from climsim.console import configure_logging
 from climsim.keys import keys
@@ -180,6 +180,16 @@ def test_findings_of_doctor_can_be_read_as_json(climsim):
     findings = json.loads(output)
     assert code == (1 if any(f["required"] and not f["ok"] for f in findings) else 0)
     assert {k: findings[1][k] for k in ("what", "ok")} == {"what": "climsim", "ok": True}
+
+
+def test_doctor_gives_cores_and_the_memory_that_a_container_may_take(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text(f"{2 * 2**30}\n")
+    monkeypatch.setattr(doctor, "_LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {1})
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert doctor._cores().detail == "1 of 4 may be used"
+    assert not doctor._memory().ok
+    assert doctor._memory().detail.startswith("2.0 GiB, ")
 
 
 def test_error_in_code_of_the_user_names_its_line(monkeypatch, capsys, tmp_path):

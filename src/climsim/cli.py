@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from climsim import completion
 from climsim.errors import ClimSimError
 from climsim.help import StageCommand
 from climsim.keys import Values
@@ -96,7 +97,12 @@ def _stage_command(stage: Stage) -> click.Command:
 
     bare = f"[{stage.positional.upper()}] " if stage.positional else ""
     options: list[click.Parameter] = [
-        click.Argument(["words"], nargs=-1, metavar=f"{bare}[KEY=VALUE]..."),
+        click.Argument(
+            ["words"],
+            nargs=-1,
+            metavar=f"{bare}[KEY=VALUE]...",
+            shell_complete=completion.words_of(stage.name),
+        ),
         click.Option(["-m", "--multirun"], is_flag=True, help="Sweep comma-separated values."),
         click.Option(["--show-config"], is_flag=True, help="Print the configuration and stop."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
@@ -210,6 +216,7 @@ def provenance(file: Path, as_text: bool) -> None:
 
 
 add_common_options(main_group)
+completion.register()
 
 
 def guarded(action: Callable[[], object], debug: bool) -> int:

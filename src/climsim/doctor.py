@@ -17,6 +17,10 @@ from climsim.files import git_revision
 _REQUIRED = ("torch", "lightning", "hydra-core", "xarray", "zarr", "netCDF4", "jcm", "jax")
 _OPTIONAL = ("wandb", "mlflow", "snakemake-executor-plugin-slurm", "dask-jobqueue", "bokeh")
 _NEEDED_DISK_GIB = 5.0
+_NEEDED_MEMORY_GIB = 6.0
+"""Two jobs of the demo at a time take 2.9 GiB each."""
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says how much memory a container may take."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ def examine(folder: Path | None = None) -> list[Finding]:
         *(_package(name, False) for name in _OPTIONAL),
         _torch_devices(),
         _jax_devices(),
+        _cores(),
+        _memory(),
         _disk(folder),
         _cache(),
         _start_state(),
@@ -83,6 +89,24 @@ def _jax_devices() -> Finding:
     import jax
 
     return Finding("jax devices", True, ", ".join(str(device) for device in jax.devices()))
+
+
+def _cores() -> Finding:
+    own, there = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    return Finding("cores", True, f"{own} of {there} may be used")
+
+
+def _memory() -> Finding:
+    page = os.sysconf("SC_PAGE_SIZE")
+    there = os.sysconf("SC_PHYS_PAGES") * page
+    limit = _LIMIT.read_text().strip() if _LIMIT.is_file() else ""
+    total = min(there, int(limit) if limit.isdigit() else there) / 2**30
+    free = os.sysconf("SC_AVPHYS_PAGES") * page / 2**30
+    detail = (
+        f"{total:.1f} GiB, {free:.1f} unused; the demo takes {_NEEDED_MEMORY_GIB:g} with two jobs "
+        "at a time"
+    )
+    return Finding("memory", total > _NEEDED_MEMORY_GIB, detail)
 
 
 def _disk(folder: Path) -> Finding:

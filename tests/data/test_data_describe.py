@@ -98,11 +98,16 @@ def test_profile_panel_shows_data_and_reference(store):
     assert len(draw_profiles(store, [summary], {"state_t": few}).axes[0].lines) == 1
 
 
-def test_map_shows_the_time_mean_at_the_columns(store):
+def test_map_shows_the_nearest_column_everywhere_and_no_gap_between_columns(store):
     summary = summarize_variable(store, "state_ps", "train", steps=9)
-    points = draw_maps(store, [summary]).axes[0].collections[0]
-    np.testing.assert_array_equal(points.get_array(), summary.column_mean)
-    np.testing.assert_allclose(points.get_offsets()[:, 1], store.grid.lat)
+    (picture,) = draw_maps(store, [summary]).axes[0].images
+    shown = np.asarray(picture.get_array())
+    assert shown.shape == (180, 360)
+    assert np.isfinite(shown).all()
+    column = 3
+    row = int(store.grid.lat[column] + 90)
+    place = int((store.grid.lon[column] + 180) % 360)
+    assert shown[row, place] == summary.column_mean[column]
 
 
 def test_reference_is_read_by_level(tmp_path):

@@ -265,3 +265,16 @@ def test_members_come_and_go(visit):
     wait_for_lines(page, len(names))
     assert added in [name for name, _, _ in lines_of(page)]
     assert console == []
+
+
+def test_page_fits_a_telephone_and_scales_say_what_they_show(visit):
+    page, console, _, _ = visit
+    choose(page, "view", "Offline sections")
+    titles = f"{SHOWN}('section').map(p => p.below.find(b => b.type === 'ColorBar').title)"
+    assert page.evaluate(titles)[0].startswith("R² of ")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("meta[name=viewport]").count() == 1
+    page.set_viewport_size({"width": 1300, "height": 900})
+    assert console == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Div, MultiChoice, Select, Slider
+from jinja2 import Template
 
 from climsim.errors import ClimSimError
 from climsim.explore.plots import notice
@@ -18,6 +19,14 @@ from climsim.results.seeds import groups_of
 from climsim.results.study import Study
 
 TITLE = "climsim explore"
+_WIDTH = 260
+"""Width of the widgets [px]."""
+_TEMPLATE = """{% extends base %}
+{% block preamble %}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{% endblock %}
+"""
+"""The page of the server, as wide as the screen of a telephone where it is shown on one."""
 _FIRST = 3
 """Members that are picked when the page opens [1]."""
 
@@ -40,6 +49,7 @@ def page_of(study: Study) -> Callable[[Document], None]:
     def fill(document: Document) -> None:
         document.add_root(Page(study).layout)
         document.title = TITLE
+        document.template = Template(_TEMPLATE)
 
     return fill
 
@@ -67,17 +77,20 @@ class Page:
         self._level = Slider(
             title="level, 0 at the model top", start=0, end=levels - 1, value=levels // 2, step=1
         )
-        self._body = column(name="body")
+        self._body = column(name="body", sizing_mode="stretch_width", min_width=_WIDTH)
         self._view.value = next(iter(self._views))
         self._busy = False
         self._offer_measures()
         widgets = (self._view, self._measure, self._name, self._members, self._level)
         for widget in widgets:
-            widget.width = 260
+            widget.width = _WIDTH
             event = "value_throttled" if widget is self._level else "value"
             widget.on_change(event, self._changed)
-        head = Div(text=f"<h2>{TITLE}</h2><p>{_about(study)}</p>", width=260)
-        self.layout = row(column(head, *widgets), self._body)
+        head = Div(text=f"<h2>{TITLE}</h2><p>{_about(study)}</p>", width=_WIDTH)
+        # On a narrow screen the plots go below the widgets.
+        side = column(head, *widgets, width=_WIDTH)
+        wrapped = {"flex-wrap": "wrap"}
+        self.layout = row(side, self._body, sizing_mode="stretch_width", styles=wrapped)
         self._draw()
 
     def _changed(self, attribute: str, old: object, new: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from bokeh.layouts import column, row
@@ -53,6 +53,12 @@ _FADING = (1.0, 0.65, 0.4)
 """Opacity of the first, second and third seed of a network and recipe [1]."""
 _SHOWN = 8
 """Most points of a line that carry a marker [1]."""
+_NARROWEST = 300
+"""Width of a plot on a small screen [px]."""
+_LINE_HEIGHT, _LEGEND_ROW = 440, 22
+"""Height of a plot of lines, and of each line of the legend below it [px]."""
+_BAR = 10
+"""Thickness of a colour bar [px]."""
 
 
 def notice(text: str) -> LayoutDOM:
@@ -92,10 +98,24 @@ def _label(picked: Selection) -> str:
     return plain(what if picked.score.dimensionless else f"{what} ({picked.score.unit})")
 
 
-def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) -> figure:
-    """Lines with markers, a legend beside them, and values under the pointer."""
-    plot = figure(width=880, height=520, x_axis_label=x, y_axis_label=y, tools=_TOOLS, name="lines")
+def _panel(width: int, height: int, **options: Any) -> figure:
+    """A plot that is as wide as the window lets it be."""
+    plot = figure(
+        sizing_mode="stretch_width",
+        min_width=_NARROWEST,
+        max_width=width,
+        height=height,
+        tools=_TOOLS,
+        **options,
+    )
     plot.toolbar.logo = None
+    return plot
+
+
+def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) -> figure:
+    """Lines with markers, a legend below them, and values under the pointer."""
+    height = _LINE_HEIGHT + _LEGEND_ROW * len({line.label for line in lines})
+    plot = _panel(width=880, height=height, x_axis_label=x, y_axis_label=y, name="lines")
     drawn: Counter[tuple[str, str]] = Counter()
     for line in lines:
         style, group = network_style(line.network), (line.network, line.recipe)
@@ -115,7 +135,7 @@ def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) 
             plot.scatter("x", "y", source=points, size=7, marker=_MARKERS[style.marker], **shape)
     value, place = hover
     plot.add_tools(HoverTool(tooltips=[("member", "@label"), ("value", value), ("at", place)]))
-    plot.add_layout(plot.legend[0], "right")
+    plot.add_layout(plot.legend[0], "below")
     plot.legend.click_policy = "mute"
     plot.legend.label_text_font_size = "9pt"
     return plot
@@ -129,28 +149,27 @@ def section_grid(
         return cut
     scale = _scale([s.values for s in found], signed=not picked.measure.startswith("r2"))
     drawn = [_section(one, scale, picked, pressure) for one in found]
-    return column(*_pairs(drawn), cut)
+    return column(_flowing(drawn), cut, sizing_mode="stretch_width")
 
 
-def _pairs(drawn: Sequence[LayoutDOM]) -> list[LayoutDOM]:
-    """Rows of two plots."""
-    return [row(*drawn[i : i + 2]) for i in range(0, len(drawn), 2)]
+def _flowing(drawn: Sequence[LayoutDOM]) -> LayoutDOM:
+    """Plots side by side where there is room, and below each other where there is none."""
+    wrapped = {"flex-wrap": "wrap"}
+    return row(*drawn, sizing_mode="stretch_width", styles=wrapped)
 
 
 def _section(one: Section, scale: LinearColorMapper, picked: Selection, pressure: Array) -> figure:
     """One section: a box for each level and bin of latitude, and a line at the level picked."""
-    plot = figure(
+    plot = _panel(
         width=480,
-        height=300,
+        height=360,
         title=one.label,
         x_axis_label="latitude (degrees north)",
         y_axis_label="pressure (hPa)",
-        tools=_TOOLS,
         name="section",
         x_range=(-90, 90),
         y_range=(float(pressure.max()) / _HPA, 0),
     )
-    plot.toolbar.logo = None
     plot.background_fill_color = UNDEFINED_COLOUR
     left, right = _edges(one.latitude)
     top, bottom = _edges(pressure / _HPA)
@@ -179,8 +198,13 @@ def _section(one: Section, scale: LinearColorMapper, picked: Selection, pressure
     )
     tips = [("value", "@value"), ("latitude", "@latitude{0}"), ("pressure", "@pressure{0} hPa")]
     plot.add_tools(HoverTool(tooltips=tips))
-    plot.add_layout(ColorBar(color_mapper=scale, title=plain(picked.score.unit)), "right")
+    _add_colour_bar(plot, scale, _label(picked))
     return plot
+
+
+def _add_colour_bar(plot: figure, scale: LinearColorMapper, title: str) -> None:
+    """The scale of a panel, below it, headed by what it shows."""
+    plot.add_layout(ColorBar(color_mapper=scale, title=title, height=_BAR), "below")
 
 
 def map_grid(
@@ -193,36 +217,37 @@ def map_grid(
     if not found:
         return notice("The runs have no map of this variable.")
     raster = nearest_columns(*columns)
-    unit = plain(picked.score.unit)
+    labels = [_label(picked), *[f"difference of {_label(picked)}"] * (len(found) - 1)]
     scales = [_scale([found[0].values], signed=False, colours=RAIN)]
     if len(found) > 1:
         scales += [_scale([one.values for one in found[1:]], signed=True)] * (len(found) - 1)
-    drawn = [_map(one, scale, raster, land, unit) for one, scale in zip(found, scales, strict=True)]
-    return column(*_pairs(drawn))
+    drawn = [
+        _map(one, scale, raster, land, label)
+        for one, scale, label in zip(found, scales, labels, strict=True)
+    ]
+    return _flowing(drawn)
 
 
 def _map(
-    one: Section, scale: LinearColorMapper, raster: NDArray[np.intp], land: Array | None, unit: str
+    one: Section, scale: LinearColorMapper, raster: NDArray[np.intp], land: Array | None, label: str
 ) -> figure:
     """One map: each column as the part of the globe that is nearest to it."""
-    plot = figure(
+    plot = _panel(
         width=480,
-        height=270,
+        height=330,
         title=one.label,
         x_axis_label="longitude",
         y_axis_label="latitude",
         x_range=(-180, 180),
         y_range=(-90, 90),
-        tools=_TOOLS,
         name="map",
     )
-    plot.toolbar.logo = None
     picture = plot.image([one.values[raster]], x=-180, y=-90, dw=360, dh=180, color_mapper=scale)
     if land is not None:
         plot.contour(LONGITUDES, LATITUDES, land[raster], [0.5], line_color="#222222", line_width=1)
     tips = [("value", "@image"), ("longitude", "$x{0}"), ("latitude", "$y{0}")]
     plot.add_tools(HoverTool(tooltips=tips, renderers=[picture]))
-    plot.add_layout(ColorBar(color_mapper=scale, title=unit), "right")
+    _add_colour_bar(plot, scale, label)
     return plot
 
 

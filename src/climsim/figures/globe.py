@@ -11,6 +11,8 @@ LATITUDES: Final = np.arange(-89.5, 90.0, 1.0)
 """Points of the raster [degrees north]."""
 LONGITUDES: Final = np.arange(-179.5, 180.0, 1.0)
 """Points of the raster [degrees east]."""
+GLOBE: Final = (-180.0, 180.0, -90.0, 90.0)
+"""Western, eastern, southern and northern edge of the raster [degrees]."""
 
 
 def nearest_columns(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from climsim.data.statistics.statistics import Statistics
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
+from climsim.figures.globe import GLOBE, nearest_columns
 from climsim.figures.moist import draw_clouds, draw_water, look_at_moisture
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted
@@ -190,7 +191,7 @@ def draw_profiles(
 
 
 def draw_maps(store: Store, summaries: Sequence[VariableSummary]) -> Figure:
-    """Draw the time mean of every scalar at the columns.
+    """Draw the time mean of every scalar, each column as the part of the globe nearest to it.
 
     Args:
         store: for the positions of the columns.
@@ -198,15 +199,19 @@ def draw_maps(store: Store, summaries: Sequence[VariableSummary]) -> Figure:
     """
     scalars = [s for s in summaries if not variable(s.name).profile]
     figure, axes = _panels(len(scalars), 3.2, 2.0)
-    size = max(2.0, 9000 / store.n_columns)
+    raster = nearest_columns(store.grid.lat, store.grid.lon)
     for axis, summary in zip(axes, scalars, strict=False):
-        points = axis.scatter(
-            store.grid.lon, store.grid.lat, c=summary.column_mean, s=size, marker="s", lw=0
+        globe = axis.imshow(
+            summary.column_mean[raster],
+            extent=GLOBE,
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
         )
-        bar = figure.colorbar(points, ax=axis)
+        bar = figure.colorbar(globe, ax=axis)
         bar.ax.tick_params(labelsize=5)
         bar.ax.yaxis.get_offset_text().set_fontsize(5)
-        axis.set(xlim=(0, 360), ylim=(-90, 90), xticks=(), yticks=())
+        axis.set(xticks=(), yticks=())
         axis.set_title(f"{summary.name} [{variable(summary.name).unit}]", fontsize=7)
     figure.suptitle("Time mean by column", fontsize=9, y=1 - 0.15 / figure.get_figheight())
     return figure

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
+
+from climsim.completion import studies, words_of
 
 _RUN = "run"
 
@@ -17,6 +20,10 @@ class _RunByDefault(click.Group):
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = [_RUN, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the studies beside the commands."""
+        return [*studies(incomplete), *super().shell_complete(ctx, incomplete)]
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the short form."""
@@ -78,7 +85,9 @@ class _StudyCommand(click.Command):
 
 @experiment.command(_RUN, hidden=True, cls=_StudyCommand)
 @click.argument("name")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument(
+    "overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=words_of("experiment")
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only list the jobs that would run.")
 @click.option("--show-config", is_flag=True, help="Print the configuration and stop.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage, such as train.")
