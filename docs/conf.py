@@ -14,7 +14,9 @@ extensions = [
     "sphinx.ext.apidoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "command_reference",
+    "measured",
 ]
 exclude_patterns = ["_extensions", "reference/api/modules.rst"]
 default_role = "literal"
@@ -43,6 +45,7 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = project
 html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 OF_HOST = "host_options."
+WIDTH = 88
+"""Longest line of a command on a page [characters]."""
 HOSTS = {"gcm": GcmConfig, "e3sm": E3smConfig}
 
 
@@ -37,11 +40,25 @@ def table(rows: list[Key]) -> Iterator[str]:
     yield ""
 
 
+def wrapped(command: str, width: int = WIDTH) -> str:
+    """A command on as many lines as it takes, as a shell reads it."""
+    lines, rest = [], command
+    while len(rest) > width:
+        # A space in quotes belongs to a word.
+        spaces = [m.start() for m in re.finditer(r" (?=(?:[^']*'[^']*')*[^']*$)", rest)]
+        fitting = [place for place in spaces if 4 < place <= width - 2]
+        if not fitting:
+            break
+        lines.append(rest[: fitting[-1]] + " \\")
+        rest = "    " + rest[fitting[-1] :].lstrip()
+    return "\n".join([*lines, rest])
+
+
 def stage_section(stage: Stage) -> Iterator[str]:
     """Heading, example, keys and choices of one command."""
     command, shipped = stage.command, schema(stage.name)
     yield from (f"## climsim {command}", "", stage.summary, "")
-    yield from ("```sh", f"climsim {command} {stage.example}", "```", "")
+    yield from ("```sh", wrapped(f"climsim {command} {stage.example}"), "```", "")
     for group, names in shipped.choices_of_groups().items():
         listed = ", ".join(f"`{name}`" for name in names)
         yield from (f"`{group}=` one of {listed} ([values](choices.md)).", "")

@@ -228,11 +228,13 @@ def stored_attributes(path: str | Path) -> dict[str, object]:
 @lru_cache
 def git_revision() -> str:
     """Revision of the source tree, with ``-dirty`` where it is changed; else the version."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode == 0 and result.stdout.strip():
-        return result.stdout.strip()
+    top = Path(__file__).resolve().parents[2]
+    # An installed package may lie in the environment of another project, with a history of its own.
+    if (top / "pyproject.toml").is_file():
+        command = ["git", "-C", str(top), "describe", "--always", "--dirty", "--abbrev=12"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode == 0 and result.stdout.strip():
+            return result.stdout.strip()
     return "v" + metadata.version("climsim-kaggle-edition")
 
 

@@ -1,0 +1,77 @@
+"""Pages say when they were measured, keep commands short, and show every figure there is."""
+
+import re
+import subprocess
+from datetime import date
+
+import command_reference
+import measured
+import pytest
+
+import gallery
+from climsim.figures.registry import figure_table
+from tests import ROOT
+from tests.docs.shell import SHELLS, pages
+
+SITE = [page for page in pages() if page.is_relative_to(ROOT / "docs")]
+UNITS = r"ms|s|min|minutes|hours|h|MB|GB|MiB|GiB|SYPD|samples/s|columns/s|simulated years"
+NUMBER = re.compile(rf"\d (?:{UNITS})\b")
+
+
+def front_matter(text):
+    found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    return dict(line.split(": ", 1) for line in found[1].splitlines()) if found else {}
+
+
+@pytest.mark.parametrize("page", SITE, ids=lambda page: page.stem)
+def test_page_with_numbers_says_when_and_with_which_revision_they_were_measured(page):
+    text = page.read_text()
+    declared = front_matter(text).get(measured.KEY)
+    if declared is None:
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        assert NUMBER.findall(prose) == [], f"begin the page with measured: ({measured.__doc__})"
+        return
+    for one in measured.parse(declared):
+        assert one.day <= date.today()
+        known = ["git", "-C", ROOT, "cat-file", "-e", one.revision]
+        shallow = (ROOT / ".git" / "shallow").exists() or not (ROOT / ".git").exists()
+        assert shallow or subprocess.run(known, capture_output=True).returncode == 0, one.revision
+
+
+def test_readme_says_when_its_numbers_were_measured():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert re.search(r"Measured on \d{4}-\d\d-\d\d at revision `[0-9a-f]{7}`", text)
+
+
+def test_measurements_are_read_and_other_forms_refused():
+    first, second = measured.parse("2026-11-23 at 5a404de (runs; speed)".replace("; speed", "")
+                                   + "; 2026-11-22 at 69926bb")  # fmt: skip
+    assert first == measured.Measurement(date(2026, 11, 23), "5a404de", "runs")
+    assert second.what == ""
+    assert measured.parse("nothing") == []
+    for wrong in ("yesterday", "2026-13-01 at 5a404de", "2026-11-23"):
+        with pytest.raises(ValueError, match=r"measured|month"):
+            measured.parse(wrong)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_commands_fit_the_page(page):
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [x for kind, text in blocks if kind in SHELLS for x in text.splitlines()]
+    assert [x for x in lines if len(x) > command_reference.WIDTH] == []
+
+
+def test_long_command_is_continued_and_words_in_quotes_stay_whole():
+    assert command_reference.wrapped("climsim a=1 b=2", 12) == "climsim \\\n    a=1 b=2"
+    whole = "climsim 'a b c d e f' g"
+    assert command_reference.wrapped(whole, 14) == "climsim \\\n    'a b c d e f' \\\n    g"
+
+
+def test_gallery_shows_every_figure_with_its_command():
+    text = gallery.PAGE.read_text()
+    assert text == gallery.page(gallery.REPORT.read_text(), gallery.measured()), (
+        "run scripts/gallery.py"
+    )
+    for name in figure_table():
+        assert (gallery.PICTURES / f"{name}.png").stat().st_size < 80_000
+        assert f"only={name} " in text
