@@ -16,7 +16,6 @@ from packaging.requirements import Requirement
 import climsim
 from climsim import files
 from tests import ROOT
-from tests.docs.study import write_raw
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTAINER = ROOT / "distribution" / "container"
@@ -125,6 +124,8 @@ def test_wheel_runs_the_chain_away_from_the_checkout(elsewhere):
     doctor = run(elsewhere, "doctor", "--json")
     assert f'"v{version}"' in doctor
     assert "start_T10.npz" in doctor
+    from tests.docs.study import write_raw
+
     write_raw(elsewhere / "raw")
     shares = ["split.name=", "split.gap_days=0.05", "split.train=0.6", "split.validation=0.2"]
     run(elsewhere, "data", "prepare", "raw=raw", "store=s.zarr", "workers=1", *shares,
