@@ -42,10 +42,10 @@ def test_area_weights_have_mean_one():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"area": np.array([1.0, 0.0])}, "area must be positive"),
-        ({"lon": np.array([1.0])}, "differ in length"),
+        ({"area": np.array([1.0, 0.0])}, "area: expected positive numbers, found 0"),
+        ({"lon": np.array([1.0])}, "lat, lon and area of one length"),
         ({"hyai": np.zeros(3)}, "expected 3 midpoints and 4 interfaces"),
-        ({"lat": np.array([np.nan, 1.0])}, "lat must be a finite vector"),
+        ({"lat": np.array([np.nan, 1.0])}, "lat: expected a vector of finite numbers"),
     ],
 )
 def test_impossible_grids_are_refused(changes, message):

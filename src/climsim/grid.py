@@ -56,11 +56,13 @@ class ColumnGrid:
             object.__setattr__(self, name, value)
             if value.ndim != 1 or not np.isfinite(value).all():
                 raise ClimSimError(
-                    f"grid: {name} must be a finite vector, found shape {value.shape}"
+                    f"grid: {name}: expected a vector of finite numbers, found shape {value.shape}"
                 )
         columns = {self.lat.size, self.lon.size, self.area.size}
         if len(columns) != 1:
-            raise ClimSimError(f"grid: lat, lon, area differ in length: {sorted(columns)}")
+            raise ClimSimError(
+                f"grid: expected lat, lon and area of one length, found {sorted(columns)}"
+            )
         n = self.hyam.size
         if self.hybm.size != n or self.hyai.size != n + 1 or self.hybi.size != n + 1:
             raise ClimSimError(
@@ -68,7 +70,7 @@ class ColumnGrid:
                 f"{self.hybm.size}, hyai {self.hyai.size}, hybi {self.hybi.size}"
             )
         if (self.area <= 0).any():
-            raise ClimSimError("grid: every column area must be positive")
+            raise ClimSimError(f"grid: area: expected positive numbers, found {self.area.min():g}")
         self._check_values()
 
     def _check_values(self) -> None:
@@ -76,7 +78,7 @@ class ColumnGrid:
         furthest = np.abs(self.lat).max()
         if furthest > _POLE:
             raise ClimSimError(
-                f"grid: lat must lie within -90..90 degrees, found {furthest:g}: are lat and lon "
+                f"grid: lat: expected -90 to 90 degrees, found {furthest:g}: are lat and lon "
                 "swapped?"
             )
         low, high = _REFERENCE_PRESSURES
@@ -87,8 +89,8 @@ class ColumnGrid:
         for a, b in (("hyam", "hybm"), ("hyai", "hybi")):
             if (np.diff(getattr(self, a) + getattr(self, b)) <= 0).any():
                 raise ClimSimError(
-                    f"grid: {a} + {b} must increase with level, from the model top to the surface: "
-                    "are the levels upside down?"
+                    f"grid: expected {a} + {b} to increase with level, from the model top to the "
+                    "surface, found a decrease: are the levels upside down?"
                 )
 
     @property

@@ -158,7 +158,7 @@ def test_every_misfit_is_listed():
     for part in (
         "2 missing: dec.8_in0.qkv.bias, enc.64_conv.weight;",
         "1 extra: map_noise.weight;",
-        "2 misshapen: enc.32_block0.conv1.bias expected (32,), got (3, 2), enc.64_conv.bias",
+        "2 misshapen: enc.32_block0.conv1.bias expected (32,), found (3, 2), enc.64_conv.bias",
         "1 not the constant it should be: skip_conv_layer.1.weight",
     ):
         assert part in message

@@ -188,7 +188,7 @@ def _misfits(
     extra = sorted(k for k in state if k not in expected)
     shared = sorted(k for k in expected if k in state)
     misshapen = [
-        f"{k} expected {tuple(expected[k].shape)}, got {tuple(state[k].shape)}"
+        f"{k} expected {tuple(expected[k].shape)}, found {tuple(state[k].shape)}"
         for k in shared
         if expected[k].shape != state[k].shape
     ]

@@ -151,7 +151,7 @@ class UNet(Body):
         if model_channels % 4 or model_channels < 4:
             raise ClimSimError(
                 f"model_channels: expected a multiple of 4 (groups of 4 are normalized "
-                f"together), got {model_channels}"
+                f"together), found {model_channels}"
             )
         self.n_profile_targets = layout.n_profile_targets
         self.n_levels = layout.n_levels
