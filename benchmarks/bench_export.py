@@ -20,7 +20,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -87,6 +87,13 @@ def speeds(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         "file": lambda: exact(vector),
         "fast": lambda: fast(vector),
     }
+    return rates(runs, options)
+
+
+def rates(
+    runs: Mapping[str, Callable[[], object]], options: argparse.Namespace
+) -> dict[str, float]:
+    """Columns per second of functions that take turns; the least time of each counts."""
     share = 1 / options.threads if options.clock == "cpu" else 1.0
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     best = dict.fromkeys(runs, float("inf"))
@@ -147,16 +154,21 @@ def row(name: str, folder: Path, options: argparse.Namespace) -> str:
     )
 
 
+def parser(about: str) -> argparse.ArgumentParser:
+    """The options that the benchmarks of exported files share."""
+    result = argparse.ArgumentParser(description=about.splitlines()[0])
+    result.add_argument("--networks", nargs="+", default=list(NETWORKS.names()))
+    result.add_argument("--preset", default="small", choices=("small", "published"))
+    result.add_argument("--recipe", default="standard")
+    result.add_argument("--columns", type=int, default=384)
+    result.add_argument("--repeats", type=int, default=7)
+    result.add_argument("--threads", type=int, default=2)
+    result.add_argument("--clock", default="wall", choices=("wall", "cpu"))
+    return result
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS.names()))
-    parser.add_argument("--preset", default="small", choices=("small", "published"))
-    parser.add_argument("--recipe", default="standard")
-    parser.add_argument("--columns", type=int, default=384)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     prepare(options)
     print(
         "network        columns per second                   error        size, MiB"

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from climsim.cards import TrainingProgress
-from climsim.configuration import compose_config
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.export import trial
@@ -19,56 +18,27 @@ from climsim.export.loading import METADATA_NAME, load_emulator
 from climsim.export.probe import training_columns
 from climsim.export.writing import ExportConfig, export_model, relative_difference, run_export
 from climsim.interfaces import V2, V6, encoding
-from climsim.networks import NETWORKS, build_network
+from climsim.networks import NETWORKS
 from climsim.physics.thermodynamics import liquid_fraction
-from climsim.training.checkpoint import describe_model, load_model, save_model
-from climsim.transforms import from_statistics
+from climsim.training.checkpoint import load_model
 from climsim.variables import OUTPUTS, TARGETS
-from tests.physical_samples import samples, statistics_of, vector
-
-LEVELS = 24
-RECIPES = ("standard", "conf_loss", "diff_loss", "multirep", "v6")
-TINY = {
-    "unet": {"model_channels": 8, "num_blocks": 1},
-    "squeezeformer": {"embed_dim": 16, "head_dim": 16, "num_heads": 2, "num_blocks": 1},
-    "pure_resLSTM": {"num_lstm": 2, "hidden_state": 8},
-    "pao_model": {"hidden_profile_num": 8, "hidden_scalar_num": 8},
-    "convnext": {"depths": (1, 1, 1, 1), "dims": (8, 12, 16, 20)},
-    "encdec_lstm": {"hidden_dim": 8, "num_layers": 2, "reduction": 24},
-}
-
-
-def settings_of(recipe):
-    return compose_config("train", [f"recipe={recipe}", "data.store=x", "out=y"])["recipe"]
-
-
-@pytest.fixture(scope="module")
-def statistics():
-    return statistics_of(samples(LEVELS))
+from tests.exported_synthetic import (
+    LEVELS,
+    RECIPES,
+    TINY,
+    settings_of,
+    statistics,
+    write_checkpoint,
+)
+from tests.physical_samples import samples, vector
 
 
 @pytest.fixture
-def make(tmp_path, statistics):
+def make(tmp_path):
     """Writes a checkpoint of a tiny network whose weights are not those of initialization."""
 
-    def checkpoint(
-        name="unet", recipe="standard", seed=7, levels=LEVELS, file="model.ckpt", **further
-    ):
-        settings = settings_of(recipe)
-        known = statistics if levels == LEVELS else statistics_of(samples(levels))
-        transforms = from_statistics(known, settings["inputs"], levels, clip_margin=1.0)
-        torch.manual_seed(seed)
-        network = build_network(
-            name, settings["inputs"], settings["confidence"], "small", levels, **TINY[name]
-        )
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(0.05 * torch.randn(parameter.shape))
-        facts = {"recipe": recipe, "seed": seed, "validation_loss": 0.5, "statistics_hash": "abc"}
-        facts |= further
-        made_by = {"git_revision": "cafe"}
-        about = describe_model(network.config, transforms, {}, made_by, known, **facts)
-        return save_model(tmp_path / file, network, transforms, about)
+    def checkpoint(name="unet", recipe="standard", seed=7, file="model.ckpt", **further):
+        return write_checkpoint(tmp_path / file, name, recipe, seed, **further)
 
     return checkpoint
 
@@ -280,7 +250,7 @@ def test_fast_form_says_so_and_how_far_it_is_off(make, tmp_path, caplog):
     assert difference < 0.1
 
 
-def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path, statistics):
+def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path):
     checkpoint = make()
     assert (
         load_emulator(export_model(checkpoint, tmp_path / "a.pt")).metadata["probes"] == "training"
@@ -288,7 +258,7 @@ def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path, stati
     about = load_model(checkpoint).about
     x = training_columns(V2.variables, about.statistics, about.statistics_fields, 4000)
     for name, place in V2.variables.slices(LEVELS).items():
-        known = statistics[name]
+        known = statistics(LEVELS)[name]
         low, high = (np.broadcast_to(b, x[0, place].shape) for b in (known.min, known.max))
         found = x[:, place].double().numpy()
         assert (found >= low - 1e-6 * np.abs(low)).all(), name

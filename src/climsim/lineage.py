@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.errors import ClimSimError
+from climsim.exported_file import form_of, metadata_text, promised_form, unreadable_form
 from climsim.files import file_hash, read_json, stored_attributes
 from climsim.products import archived, attributes_of, mentions, noted
 
@@ -21,7 +21,6 @@ Notes = Mapping[str, object]
 """What a product says about its making: the entries of `climsim.files.provenance`, and others."""
 _RECORD, _TRAINING, _FIGURES, _BEST = "record.json", "training.json", "index.json", "best.ckpt"
 _GENERATED = Path(".generate") / _RECORD
-_METADATA = "/extra/metadata.json"
 _REVISION = "git_revision"
 _EMBEDDED = re.compile(r'<script[^>]*id="provenance"[^>]*>(.*?)</script>', re.DOTALL)
 
@@ -125,13 +124,13 @@ def _checkpoint(path: Path) -> Notes:
 
 
 def _exported(path: Path) -> Notes:
-    """The metadata inside a TorchScript file, without loading its network."""
-    return decoded(path, archived(path, _METADATA))
+    """The metadata inside an exported model, without loading its network."""
+    return decoded(path, metadata_text(path))
 
 
-def _promised_archive(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        raise ClimSimError(f"{path}: expected a TorchScript file, found something else")
+def _promised_model(path: Path) -> None:
+    if form_of(path) != promised_form(path):
+        raise unreadable_form(path)
 
 
 def _is_note(path: Path, *keys: str) -> bool:
@@ -215,10 +214,10 @@ FILES = (
         _content_or_fingerprint,
     ),
     Source("history", _is_history, lambda p: _record(p.parent / _RECORD), _content),
-    Source("exported model", lambda p: bool(archived(p, _METADATA)), _exported, _content),
+    Source("exported model", lambda p: bool(metadata_text(p)), _exported, _content),
     Source(
         "checkpoint",
-        lambda p: b"climsim" in archived(p, "/data.pkl") and not archived(p, _METADATA),
+        lambda p: b"climsim" in archived(p, "/data.pkl") and not metadata_text(p),
         _checkpoint,
         _content,
     ),
@@ -240,6 +239,7 @@ _PROMISED: dict[str, Callable[[Path], object]] = {
     ".nc": stored_attributes,
     ".json": read_json,
     ".ckpt": _checkpoint,
-    ".pt": _promised_archive,
+    ".pt": _promised_model,
+    ".onnx": _promised_model,
 }
 """What reads a file by the form that its name promises, and says what is wrong with it."""

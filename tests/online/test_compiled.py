@@ -1,4 +1,8 @@
-"""Exported files in compiled code: C++ with the wheel's libtorch, Fortran with FTorch."""
+"""Exported files in compiled code: C++ with the wheel's libtorch, Fortran with FTorch.
+
+Of ONNX Runtime the wheel brings the library without its headers: set ``ONNXRuntime_ROOT`` to a
+folder with ``include`` and ``lib`` of a release.
+"""
 
 import os
 import shutil
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from climsim.export.formats import FORMATS
 from climsim.export.loading import load_emulator
 from climsim.export.writing import export_model
 from climsim.networks import NETWORKS, build_network
@@ -19,8 +24,8 @@ from tests.physical_samples import samples, statistics_of
 
 COLUMNS, LEVELS = 96, 60
 FLOAT_BYTES = 4
-FTORCH = "FTorch_ROOT"
-"""Environment variable that CMake too looks in."""
+FTORCH, ONNXRUNTIME = "FTorch_ROOT", "ONNXRuntime_ROOT"
+"""Environment variables that name what is not on the package index."""
 
 pytestmark = pytest.mark.slow
 
@@ -39,16 +44,35 @@ def build(source, folder, *prefixes):
     prefix = ";".join([*map(str, prefixes), torch.utils.cmake_prefix_path])
     command("cmake", "-S", source, "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}")
     command("cmake", "--build", folder)
-    return folder / "run_columns"
+    return folder
 
 
 @pytest.fixture(scope="module")
-def with_libtorch(tmp_path_factory):
-    """The C++ program, built once."""
+def libtorch(tmp_path_factory):
+    """The folder of the C++ programs, built once."""
     for tool in ("cmake", "c++"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     return build(ROOT / "fortran" / "libtorch", tmp_path_factory.mktemp("libtorch"))
+
+
+@pytest.fixture
+def with_libtorch(libtorch):
+    """The C++ program for TorchScript files."""
+    return libtorch / "run_columns"
+
+
+@pytest.fixture(scope="module")
+def with_onnxruntime(tmp_path_factory):
+    """The C++ program for ONNX files, built once where ONNX Runtime is."""
+    for tool in ("cmake", "c++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    if ONNXRUNTIME not in os.environ:
+        pytest.skip(f"ONNX Runtime is not there: set {ONNXRUNTIME} to a folder of a release")
+    source = ROOT / "fortran" / "onnxruntime"
+    folder = build(source, tmp_path_factory.mktemp("onnxruntime"), os.environ[ONNXRUNTIME])
+    return folder / "run_onnx"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +84,7 @@ def with_ftorch(tmp_path_factory):
     if FTORCH not in os.environ:
         pytest.skip(f"FTorch is not there: set {FTORCH} to its install folder")
     folder = tmp_path_factory.mktemp("ftorch")
-    return build(ROOT / "fortran", folder, os.environ[FTORCH])
+    return build(ROOT / "fortran", folder, os.environ[FTORCH]) / "run_columns"
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +93,16 @@ def export(tmp_path_factory):
     statistics = statistics_of(samples(LEVELS))
     folder = tmp_path_factory.mktemp("models")
 
-    def write(name, inputs="standard", confidence=False):
-        stem = folder / f"{name}-{inputs}-{confidence}"
-        model, columns = stem.with_suffix(".pt"), stem.with_suffix(".bin")
+    def write(name, inputs="standard", confidence=False, form="torchscript"):
+        stem = folder / f"{name}-{inputs}-{confidence}-{form}"
+        model, columns = stem.with_suffix(FORMATS.find(form).suffix), stem.with_suffix(".bin")
         if not columns.exists():
             torch.manual_seed(5)
             network = build_network(name, inputs, confidence, "small", LEVELS)
             transforms = from_statistics(statistics, inputs, LEVELS, clip_margin=1.0)
             about = describe_model(network.config, transforms, {}, {}, statistics)
-            export_model(save_model(stem.with_suffix(".ckpt"), network, transforms, about), model)
+            checkpoint = save_model(stem.with_suffix(".ckpt"), network, transforms, about)
+            export_model(checkpoint, model, format=form)
             command(sys.executable, ROOT / "fortran" / "write_columns.py", model, columns, COLUMNS)
         return model, columns
 
@@ -115,6 +140,13 @@ def test_every_interface_gives_equal_values_in_cpp(
 @pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_network_gives_equal_values_in_fortran(name, with_ftorch, export):
     text = command(with_ftorch, *export(name), 1)
+    assert f"columns {COLUMNS}, inputs 557, outputs 368" in text
+    assert largest_difference(text) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["unet", "pure_resLSTM"])
+def test_graph_gives_equal_values_in_cpp(name, with_onnxruntime, export):
+    text = command(with_onnxruntime, *export(name, form="onnx"), 1)
     assert f"columns {COLUMNS}, inputs 557, outputs 368" in text
     assert largest_difference(text) < 1e-5
 

@@ -209,7 +209,8 @@ def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, c
     monkeypatch.setattr(
         "climsim.export.loading.load_emulator", lambda path, d: asked.append(d) or Cuda()
     )
-    model = open_model(tmp_path / "m.pt", toy_grid(), device)
+    path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
+    model = open_model(path, toy_grid(), device)
     assert asked == [chosen]
     assert isinstance(model, InBlocks) == (chosen == "cpu")
 

@@ -169,12 +169,7 @@ def identity_of(path: Path) -> str:
 
 def parameters_of(models: Sequence[Emulator | StoredPredictions]) -> float:
     """Trainable parameters of all models; NaN where one is unknown."""
-    return sum(
-        m.parameters
-        if isinstance(m, StoredPredictions)
-        else sum(p.numel() for p in m.module.parameters())
-        for m in models
-    )
+    return sum(m.parameters for m in models)
 
 
 def described(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Json]:

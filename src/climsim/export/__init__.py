@@ -1,1 +1,1 @@
-"""Exported models: one TorchScript file from raw physical inputs to physical tendencies."""
+"""Exported models: one file from raw physical inputs to physical tendencies."""

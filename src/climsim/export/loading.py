@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,17 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from climsim.cards import Json, ModelCard
 from climsim.constants import N_LEVELS
+from climsim.devices import AUTO, CPU
 from climsim.errors import ClimSimError
+from climsim.export.formats import Format, Runnable, format_of
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
-from climsim.integrity import check_zip
+from climsim.exported_file import METADATA_NAME, TORCHSCRIPT, metadata_text, require_whole
 from climsim.interfaces import V2, V6, Interface
-from climsim.system import refusal
 from climsim.variables import OUTPUTS, TARGETS, VariableSet
 
 logger = logging.getLogger(__name__)
-
-METADATA_NAME = "metadata.json"
 
 
 class Emulator:
@@ -38,13 +37,16 @@ class Emulator:
         n_levels: levels of a profile.
         n_inputs: features in.
         n_outputs: features out.
+        form: what kind of file it is, such as ``TorchScript file``.
+        device: kind of the device that it runs on.
     """
 
     def __init__(
-        self, path: Path, module: torch.jit.ScriptModule, metadata: Mapping[str, Json], device: str
+        self, path: Path, form: str, module: Runnable, metadata: Mapping[str, Json], device: str
     ) -> None:
         """Keep the parts (see `load_emulator`)."""
         self.path = path
+        self.form = form
         self.metadata = metadata
         self.card = ModelCard.from_json(metadata, str(path))
         self.interface: Interface = self.card.interface
@@ -60,8 +62,18 @@ class Emulator:
         """Variables of the vector that the model takes, in their order."""
         return self.interface.variables
 
+    @property
+    def parameters(self) -> float:
+        """Trainable parameters of all members; NaN where the file does not say."""
+        known = self.metadata.get("parameters")
+        if isinstance(known, int):
+            return known
+        if isinstance(self.module, torch.nn.Module):
+            return sum(p.numel() for p in self.module.parameters())
+        return math.nan
+
     def __repr__(self) -> str:
-        name = self.card.training.network or "TorchScript file"
+        name = self.card.training.network or self.form
         return (
             f"Emulator({str(self.path)!r}, {name}, interface {self.interface.name}: "
             f"(column, {self.n_inputs}) -> (column, {self.n_outputs}))"
@@ -82,7 +94,10 @@ class Emulator:
             ClimSimError: if the vector is no array of real numbers of that width, or the output
                 has another shape than the file says.
         """
-        tensor = torch.as_tensor(self._checked(vector)).to(self.device)
+        values = self._checked(vector)
+        if not len(values):
+            return np.zeros((0, self.n_outputs), np.float32)
+        tensor = torch.as_tensor(values).to(self.device)
         with torch.inference_mode():
             output = self.module(tensor)
         expected = (len(vector), self.n_outputs)
@@ -137,66 +152,57 @@ class Emulator:
         return found
 
 
-def load_emulator(path: str | Path, device: str = "cpu") -> Emulator:
-    """Load an exported model.
+def load_emulator(path: str | Path, device: str = CPU) -> Emulator:
+    """Load an exported model of any format.
 
     A TorchScript file made elsewhere is taken if it fits an interface at 60 levels, which is tried
     in a process of its own. A TorchScript file is a program: load only files that you trust.
 
     Args:
         path: the file.
-        device: where to run it.
+        device: where to run it, as `device_for` takes it.
 
     Raises:
-        ClimSimError: if the file is missing, damaged, no TorchScript, fits no interface, or does
-            not answer.
+        ClimSimError: if the file is missing, damaged, of no known format, fits no interface, does
+            not run on the device, or does not answer.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ClimSimError(f"{path}: no such model: run `climsim export` first")
-    _check_whole(path)
-    described = _holds_metadata(path)
-    foreign = None if described else _probe_foreign(path, device)
-    extra = {METADATA_NAME: ""}
-    try:
-        module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-    except (RuntimeError, ValueError, OSError, EOFError) as error:
-        raise refusal(error, path) or _no_torchscript(path) from error
-    module.eval()
-    metadata = foreign or _read_metadata(path, extra[METADATA_NAME])
-    emulator = Emulator(path, module, metadata, device)
+    _require_there(path)
+    require_whole(path)
+    form, text, chosen = format_of(path), metadata_text(path), device_for(path, device)
+    metadata = _read_metadata(path, text) if text else _describe_foreign(path, form, chosen)
+    emulator = Emulator(path, form.form, form.load(path, chosen), metadata, chosen)
     _check_interface(emulator)
     return emulator
 
 
-def _no_torchscript(path: Path) -> ClimSimError:
-    return ClimSimError(
-        f"{path}: expected a TorchScript file, found something else or a truncated one: "
-        "export it again"
-    )
+def device_for(path: Path, device: str = AUTO) -> str:
+    """Where a file would run.
 
+    Args:
+        path: an exported model.
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one that files of its
+            format run on.
 
-def _check_whole(path: Path) -> None:
-    """Compare the file with its CRCs, which torch does not."""
-    try:
-        check_zip(path)
-    except zipfile.BadZipFile as error:
-        if not zipfile.is_zipfile(path):
-            raise _no_torchscript(path) from error
+    Raises:
+        ClimSimError: if it is missing, of no known format, or does not run there.
+    """
+    _require_there(path)
+    form = format_of(path)
+    there = form.devices()
+    if device == AUTO:
+        return there[0]
+    if device.partition(":")[0] not in there:
         raise ClimSimError(
-            f"{path}: was damaged after it was written ({error}): copy or export it again"
-        ) from error
-    except OSError as error:
-        raise ClimSimError(f"{path}: cannot be read ({error.strerror or error})") from error
+            f"{path}: expected device {' or '.join(there)}, where the {form.form} runs here, "
+            f"found {device}: choose one of them, or export another format"
+        )
+    return device
 
 
-def _holds_metadata(path: Path) -> bool:
-    """Whether a file describes itself, seen without loading it: loading runs code of the file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(f"/extra/{METADATA_NAME}") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
-        raise refusal(error, path) or _no_torchscript(path) from error
+def _require_there(path: Path) -> None:
+    if not path.is_file():
+        raise ClimSimError(f"{path}: no such model: run `climsim export` first")
 
 
 def _read_metadata(path: Path, text: str | bytes) -> dict[str, Json]:
@@ -210,12 +216,17 @@ _FOREIGN = {interface.name: interface for interface in (V2, V6)}
 """Interfaces that a file of other origin may have: those that E3SM's emulator knows."""
 
 
-def _probe_foreign(path: Path, device: str) -> dict[str, Json]:
+def _describe_foreign(path: Path, form: Format, device: str) -> dict[str, Json]:
     """Find the interface of a TorchScript file without metadata by trying it in another process.
 
     Raises:
-        ClimSimError: if it fits no interface, or does not answer.
+        ClimSimError: if it is of another format, fits no interface, or does not answer.
     """
+    if form.form != TORCHSCRIPT:
+        raise ClimSimError(
+            f"{path}: expected {METADATA_NAME} inside, as `climsim export` writes it, found none: "
+            f"of the files made elsewhere only TorchScript is taken, not this {form.form}"
+        )
     size = OUTPUTS.size()
     inputs = {i.name: probe_columns(i.variables, N_LEVELS, 2).numpy() for i in _FOREIGN.values()}
     outcomes = try_file(path, inputs, device)

@@ -95,6 +95,7 @@ class Emulation(nn.Module):
         self.members = nn.ModuleList(members)
         inputs = members[0].inputs
         interface = inputs.encoding.interface
+        self.n_inputs = interface.variables.size(inputs.n_levels)
         if inputs.encoding.targets == interface.outputs:
             self.constraint: nn.Module = PhasesApart(interface, inputs.n_levels)
         else:

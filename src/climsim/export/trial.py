@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Outcome:
     found: str
 
 
-def outcome_of(module: torch.jit.ScriptModule, x: torch.Tensor) -> Outcome:
+def outcome_of(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Outcome:
     """Run a model on an input, whatever comes out."""
     try:
         with torch.inference_mode():

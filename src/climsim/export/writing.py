@@ -1,16 +1,16 @@
-"""Exported models: one TorchScript file from raw physical inputs to physical tendencies.
+"""Exported models: one file from raw physical inputs to physical tendencies.
 
 What E3SM loads through FTorch and the embedded host through `load_emulator`: interface transform,
 input transform, network, inverse scaling and microphysics constraint in one module, float32 in and
-out, with ``metadata.json`` inside the file.
+out, with ``metadata.json`` inside the file. `climsim.export.formats` holds what differs by format.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,24 +22,24 @@ from torch import Tensor
 from climsim.cards import Json, LossCard, ModelCard, TrainingCard, setting
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
-from climsim.export.loading import METADATA_NAME
+from climsim.export.formats import BFLOAT16, FLOAT32, FORMATS, Format, Runnable
 from climsim.export.module import Emulation, EmulationMember, build_emulation
 from climsim.export.probe import probe_columns, training_columns
+from climsim.exported_file import METADATA_NAME, metadata_text
 from climsim.files import atomic_path, file_hash, provenance
 from climsim.interfaces import Encoding
 from climsim.losses import LOSSES
 from climsim.plugins import short_name
-from climsim.products import Kind, archived, claim
+from climsim.products import Kind, claim
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.validation import Checks, one_of
 from climsim.variables import OUTPUTS, TARGETS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
 
-EXPORTED = Kind(
-    "an exported model", lambda path: b"git_revision" in archived(path, f"/extra/{METADATA_NAME}")
-)
-PRECISIONS = ("float32", "bfloat16")
+EXPORTED = Kind("an exported model", lambda path: b"git_revision" in metadata_text(path))
+PRECISIONS = (FLOAT32, BFLOAT16)
+TORCHSCRIPT = "torchscript"
 _OF_A_MEMBER = (
     "network",
     "recipe",
@@ -61,6 +61,8 @@ Probe = Callable[[int], Tensor]
 """Gives so many columns to try a model on."""
 _PROBES = (1, 3)
 """Columns with which an export is tried."""
+_LONGEST_REASON = 300
+"""Characters of an exporter's error that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,21 @@ class ExportConfig:
             and constraint stay in float32); the file says which, and how far it is off.
         code: files of your own networks (``file.py``) that the checkpoints may name and run; a
             checkpoint that names another file is refused.
+        format: ``"torchscript"``, which E3SM and every libtorch load, or ``"onnx"``, a graph for
+            ONNX Runtime.
     """
 
     checkpoint: Path
     out: Path
     members: tuple[Path, ...] = ()
-    precision: str = "float32"
+    precision: str = FLOAT32
     code: tuple[Path, ...] = ()
+    format: str = TORCHSCRIPT
 
     def __post_init__(self) -> None:
-        Checks(self).one_of(PRECISIONS, "precision")
+        checks = Checks(self)
+        checks.one_of(PRECISIONS, "precision")
+        checks.one_of(FORMATS.names(), "format")
 
 
 def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -92,7 +99,7 @@ def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None
     if progress is not None:
         progress(0, 1)
     checkpoints = (config.checkpoint, *config.members)
-    path = export_model(checkpoints, config.out, config.precision, config.code)
+    path = export_model(checkpoints, config.out, config.precision, config.code, config.format)
     if progress is not None:
         progress(1, 1)
     return path
@@ -101,10 +108,11 @@ def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None
 def export_model(
     checkpoint: str | Path | tuple[str | Path, ...],
     path: str | Path,
-    precision: str = "float32",
+    precision: str = FLOAT32,
     code: Sequence[Path] = (),
+    format: str = TORCHSCRIPT,
 ) -> Path:
-    """Write a trained model, or the mean of several, as one TorchScript file.
+    """Write a trained model, or the mean of several, as one file.
 
     The file is compared with the Python path before it gets its name.
 
@@ -113,32 +121,36 @@ def export_model(
         path: the file to write.
         precision: of the networks, ``"float32"`` or ``"bfloat16"``.
         code: files of users' networks that may be run (see `load_model`).
+        format: of the file, a name in `climsim.export.formats.FORMATS`.
 
     Returns:
         The path.
 
     Raises:
-        ClimSimError: if a checkpoint is unfit, the members do not fit together, or the file does
-            not reproduce the Python path.
+        ClimSimError: if a checkpoint is unfit, the members do not fit together, the network cannot
+            be written in that format, or the file does not reproduce the Python path.
     """
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
     one_of("precision", precision, PRECISIONS)
+    form = FORMATS.find(format)
+    _check_form(form, format, Path(path), precision)
     claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
     members = [EmulationMember(m.network, m.transforms) for m in models]
     exact = build_emulation(members, models[0].confidence, models[0].card.time_step)
     kind, levels = members[0].inputs.encoding, members[0].inputs.n_levels
-    metadata = _metadata(paths, models, precision, kind, levels)
+    metadata = {**_metadata(paths, models, precision, kind, levels), "file_format": format}
+    metadata |= {**form.facts(), "parameters": sum(p.numel() for p in exact.parameters())}
     trial = _Trial(
         probe=partial(_probe, models[0]),
         n_outputs=exact.n_outputs,
         n_levels=levels,
-        tolerance=_TOLERANCE if precision == "float32" else _REDUCED_TOLERANCE,
+        tolerance=_TOLERANCE if precision == FLOAT32 else _REDUCED_TOLERANCE,
         like_training=_knows_training(models[0]),
     )
     written = exact
-    if precision != "float32":
+    if precision != FLOAT32:
         again = [load_model(p, code) for p in paths]
         reduced = [EmulationMember(m.network, m.transforms, torch.bfloat16) for m in again]
         written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
@@ -152,8 +164,23 @@ def export_model(
             f"{most:.2g} ({name}, r.m.s.)",
             METADATA_NAME,
         )
-    _write(written, Path(path), metadata, trial)
+    _write(written, Path(path), metadata, trial, form)
     return Path(path)
+
+
+def _check_form(form: Format, name: str, path: Path, precision: str) -> None:
+    """Refuse a precision that a format does not know, and a name that promises another format."""
+    if precision not in form.precisions:
+        raise ClimSimError(
+            f"precision: expected {' or '.join(form.precisions)} for format={name}, found "
+            f"{precision!r}: choose another format"
+        )
+    suffixes = {known.suffix: other for other, known in FORMATS.shipped().items()}
+    if suffixes.get(path.suffix, TORCHSCRIPT) != name:
+        raise ClimSimError(
+            f"out={path}: expected a name that ends in {form.suffix} for format={name}: other "
+            "programs tell formats by it"
+        )
 
 
 def _probe(model: TrainedModel, columns: int) -> Tensor:
@@ -292,26 +319,39 @@ class _Trial:
     like_training: bool
 
 
-def _write(emulation: Emulation, path: Path, metadata: Mapping[str, Json], trial: _Trial) -> None:
-    """Script, try, save and try the saved file again."""
-    scripted = torch.jit.script(emulation.eval())
-    _try(path, scripted, emulation, trial)
+def _write(
+    emulation: Emulation, path: Path, metadata: Mapping[str, Json], trial: _Trial, form: Format
+) -> None:
+    """Write a file under a temporary name and try it before it gets its own."""
     with atomic_path(path) as temporary:
-        # Through memory: torch's own writer ends the whole program when the disk is full.
-        content = io.BytesIO()
-        extra = {METADATA_NAME: json.dumps(metadata, indent=1, default=str)}
-        torch.jit.save(scripted, content, _extra_files=extra)
-        temporary.write_bytes(content.getbuffer())
-        loaded = torch.jit.load(str(temporary), map_location="cpu")
-        _try(path, loaded, emulation, trial)
+        text = json.dumps(metadata, indent=1, default=str)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # What matters shows in the trial below.
+                form.write(emulation.eval(), temporary, text)
+        except (ClimSimError, OSError, MemoryError):
+            raise
+        except Exception as error:  # exporters raise whatever they like
+            raise ClimSimError(
+                f"{path}: the network cannot be written as {form.form} ({_cause(error)}): choose "
+                "another format"
+            ) from error
+        _try(path, form.load(temporary, "cpu"), emulation, trial, form)
 
 
-def _try(path: Path, scripted: Callable[[Tensor], Tensor], eager: Emulation, trial: _Trial) -> None:
+def _cause(error: BaseException) -> str:
+    """What was wrong in the first place; what exporters raise because of it fills pages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
+
+
+def _try(path: Path, model: Runnable, eager: Emulation, trial: _Trial, form: Format) -> None:
     """Compare with the Python path: shape, type and values, columns first in memory and last."""
     for columns in _PROBES:
         x = trial.probe(columns)
         with torch.inference_mode():
-            expected, found = eager(x), scripted(x.T.contiguous().T)
+            expected, found = eager(x), model(x.T.contiguous().T)
         shape = (columns, trial.n_outputs)
         if tuple(found.shape) != shape or found.dtype != torch.float32:
             raise ClimSimError(
@@ -322,7 +362,7 @@ def _try(path: Path, scripted: Callable[[Tensor], Tensor], eager: Emulation, tri
         if not worst <= trial.tolerance:
             raise ClimSimError(
                 f"{path}: expected the file to reproduce the Python path to {trial.tolerance:g}, "
-                f"found {worst:.2g}: the network does not survive TorchScript"
+                f"found {worst:.2g}: the network does not survive as {form.form}"
             )
         if trial.like_training and not torch.isfinite(found).all():
             raise ClimSimError(

@@ -55,7 +55,9 @@ class InBlocks:
         self.model, self.threads = model, threads
         self.interface, self.n_levels = model.interface, model.n_levels
         self.confidence, self.card = model.confidence, model.card
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="network")
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="network", initializer=_compute_alone
+        )
 
     def __call__(self, vector: Array) -> Array:
         """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
@@ -64,11 +66,19 @@ class InBlocks:
         return np.concatenate(list(self._pool.map(self.model, np.array_split(vector, count))))
 
 
+def _compute_alone() -> None:
+    """Keep a thread from starting others: compiled code asks OpenMP, which counts for each."""
+    # Here, not above: a run of the host's own physics then needs no torch at all.
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 0) -> CoupledModel:
     """Load an exported model and check it against the columns of a host.
 
     Args:
-        path: of the TorchScript file.
+        path: of the file.
         grid: the host's columns.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
         threads: on CPU, see `thread_count`.
@@ -80,9 +90,13 @@ def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 
     # Here, not above: a run of the host's own physics then needs no torch at all.
     import torch
 
-    from climsim.export.loading import load_emulator
+    from climsim.export.loading import device_for, load_emulator
 
-    chosen = torch_device("device", device)
+    wanted = AUTO if device == AUTO else torch_device("device", device)
+    chosen = device_for(path, wanted)
+    if chosen == CPU:
+        # Before the file is loaded: ONNX Runtime has its threads from then on.
+        torch.set_num_threads(1)
     model = load_emulator(path, chosen)
     if model.n_levels != grid.n_levels:
         raise ClimSimError(
@@ -91,7 +105,6 @@ def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 
         )
     if chosen != CPU:
         return model
-    torch.set_num_threads(1)
     return InBlocks(model, thread_count(threads))
 
 

@@ -130,7 +130,7 @@ def _start(config: RunConfig, loop: Loop) -> None:
 
 def _model_hash(path: Path) -> str:
     if not path.is_file():
-        raise ClimSimError(f"{path}: no such file: model must name an exported TorchScript file")
+        raise ClimSimError(f"{path}: no such file: model must name an exported model")
     return file_hash(path)
 
 

@@ -158,7 +158,13 @@ def _combination(model: Path) -> str:
     """The variable combination that an exported file names, as E3SM calls it."""
     # Here, not above: a reference case needs no torch.
     from climsim.export.loading import load_emulator
+    from climsim.exported_file import TORCHSCRIPT
 
     emulator = load_emulator(model)
+    if emulator.form != TORCHSCRIPT:
+        raise ClimSimError(
+            f"{model}: expected a {TORCHSCRIPT}, which E3SM loads through FTorch, found an "
+            f"{emulator.form}: export it with format=torchscript"
+        )
     name = emulator.interface.name
     return f"{name}_conf" if emulator.confidence else name

@@ -68,8 +68,9 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # The published layout interleaves query, key and value channel by channel.
         qkv = self.qkv(self.norm(x)).reshape(x.shape[0], x.shape[1], 3, x.shape[2])
-        query, key, value = qkv.permute(2, 0, 3, 1).unbind(0)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        # One head: ONNX knows attention with an axis of heads only.
+        query, key, value = qkv.permute(2, 0, 3, 1).unsqueeze(2).unbind(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value).squeeze(1)
         return (x + self.projection(mixed.transpose(1, 2))) * sqrt(0.5)
 
 

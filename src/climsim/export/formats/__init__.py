@@ -1,0 +1,109 @@
+"""Formats of exported models; each module registers one.
+
+A format writes a module with its metadata into a file, and opens such a file as a function from one
+float32 tensor to one. Everything else about an export is the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+
+from climsim.cards import Json
+from climsim.export.module import Emulation
+from climsim.exported_file import form_of, unreadable_form
+from climsim.registry import Registry
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+Runnable: TypeAlias = Callable[[Tensor], Tensor]
+"""From (column, feature) to (column, output feature), float32; raises RuntimeError if it cannot."""
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+
+
+class Format(ABC):
+    """A format of exported models.
+
+    Attributes:
+        form: what such a file is called in messages.
+        suffix: of its name.
+        precisions: in which its networks can be.
+    """
+
+    form: ClassVar[str]
+    suffix: ClassVar[str]
+    precisions: ClassVar[tuple[str, ...]] = (FLOAT32, BFLOAT16)
+
+    def facts(self) -> Mapping[str, Json]:
+        """What the metadata say of the file beside what is true of every format."""
+        return {}
+
+    @abstractmethod
+    def write(self, emulation: Emulation, path: Path, metadata: str) -> None:
+        """Write a module.
+
+        Args:
+            emulation: in evaluation mode.
+            path: of the file.
+            metadata: text of ``metadata.json``.
+
+        Raises:
+            Exception: whatever the exporter raises; the caller says which network and format.
+        """
+
+    @abstractmethod
+    def devices(self) -> tuple[str, ...]:
+        """Kinds of devices that files of this format run on here, the preferred one first."""
+
+    @abstractmethod
+    def load(self, path: Path, device: str) -> Runnable:
+        """Open a file.
+
+        Args:
+            path: of the file, known to be whole.
+            device: where it runs.
+
+        Raises:
+            ClimSimError: if it cannot be opened, on this machine or at all.
+        """
+
+
+FORMATS: Registry[Format] = Registry("format", package=__name__)
+"""Every format by the name that stands in ``format=``."""
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file.
+
+    Raises:
+        ClimSimError: if it has none of them.
+    """
+    form = form_of(path)
+    for known in FORMATS.shipped().values():
+        if known.form == form:
+            return known
+    raise unreadable_form(path)
+
+
+def traced(emulation: Emulation) -> ExportedProgram:
+    """The graph of a module that takes any number of columns from 1 on.
+
+    Args:
+        emulation: in evaluation mode.
+    """
+    # Here, not above: only two of the formats need it, and it takes a while to import.
+    from torch.export import Dim, export
+    from torch.fx.experimental import _config as symbolic_shapes
+
+    # Three columns, and no conclusions from the number: a graph for "two or more" fails for one.
+    example = torch.zeros(3, emulation.n_inputs)
+    columns = Dim("column", min=1)
+    kept = symbolic_shapes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]
+    with torch.no_grad(), kept:
+        return export(emulation, (example,), dynamic_shapes=({0: columns},))
