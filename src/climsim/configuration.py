@@ -27,6 +27,7 @@ from climsim.keys import (
     Value,
     Values,
     element,
+    flatten,
     hints,
     is_list,
     is_text,
@@ -98,16 +99,6 @@ def one_line(error: Exception, wanted: Schema) -> ClimSimError:
         known = [*sorted(flat_defaults(wanted.name)), *wanted.choices]
         return unknown_key(found[1], known, wanted.command)
     return ClimSimError(f"{wanted.command}: {' '.join(text.split())}")
-
-
-def flatten(value: Value, prefix: str = "") -> Values:
-    """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
-    if not isinstance(value, dict) or (prefix and not value):
-        return {prefix.removesuffix("."): value}
-    result: Values = {}
-    for key, child in value.items():
-        result |= flatten(child, f"{prefix}{key}.")
-    return result
 
 
 def flat_defaults(name: str, chosen: Sequence[str] = ()) -> Values:

@@ -86,6 +86,16 @@ def is_text(hint: Hint) -> bool:
     return bool(texts) and all(texts)
 
 
+def flatten(value: Value, prefix: str = "") -> Values:
+    """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
+    if not isinstance(value, dict) or (prefix and not value):
+        return {prefix.removesuffix("."): value}
+    result: Values = {}
+    for key, child in value.items():
+        result |= flatten(child, f"{prefix}{key}.")
+    return result
+
+
 def nested(hint: Hint) -> type | None:
     """The dataclass in a hint such as ``Config`` or ``Config | None``, if there is one."""
     return next((m for m in members_of(hint) if dataclasses.is_dataclass(m)), None)  # type: ignore[return-value]

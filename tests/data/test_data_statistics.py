@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -180,6 +181,14 @@ def test_store_of_another_content_or_level_count_is_refused(record, statistics, 
     other = Statistics(statistics.variables, 60, "train", statistics.store)
     with pytest.raises(ClimSimError, match="the store has 5 levels, the statistics 60"):
         other.check_store(store)
+
+
+def test_statistics_of_another_store_serve_where_that_is_asked_for(statistics, store):
+    elsewhere = replace(statistics, store="another")
+    elsewhere.check_store(store, any_content=True)
+    slower = replace(elsewhere, time_step=1800.0)
+    with pytest.raises(ClimSimError, match="time step of 1200 s, the statistics 1800 s"):
+        slower.check_store(store, any_content=True)
 
 
 def test_unknown_variable_lists_the_known(statistics):

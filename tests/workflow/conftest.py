@@ -20,7 +20,7 @@ words = [a for a in sys.argv[3:] if "=" not in a and not a.startswith(("-", "/")
 keys = dict(a.split("=", 1) for a in sys.argv[3:] if "=" in a)
 with open("calls.txt", "a") as log:
     log.write(" ".join(sys.argv[3:]) + "\\n")
-member = keys.get("case") or pathlib.Path(keys.get("out", "")).stem
+member = keys.get("case") or pathlib.Path(keys.get("out") or keys.get("raw", "")).stem
 for job in (words[-1], words[-1] + "-" + member):
     if pathlib.Path("../fail-" + job).exists():
         print("climsim: error: asked to fail")
@@ -30,7 +30,7 @@ for job in (words[-1], words[-1] + "-" + member):
         sys.exit(130)
     if pathlib.Path("../kill-" + job).exists():
         os.killpg(os.getpgid(0), signal.SIGKILL)
-product = {{"generate": "raw", "prepare": "store", "train": "out"}}.get(words[-1])
+product = {{"generate": "raw", "collect": "raw", "prepare": "store", "train": "out"}}.get(words[-1])
 product = product or ("folder" if words[0] == "online" else "out")
 path = pathlib.Path(keys[product])
 if path.suffix in (".nc", ".pt", ".html"):

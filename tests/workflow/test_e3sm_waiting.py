@@ -15,7 +15,8 @@ from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import case_config
 from climsim.hosts.e3sm.namelist import user_nl_eam
 from climsim.runs.config import RunConfig
-from climsim.workflow.plan import Jobs, joint_jobs, make_plan
+from climsim.workflow.maker import Jobs
+from climsim.workflow.plan import joint_jobs, make_plan
 from climsim.workflow.run import experiment_config
 
 

@@ -7,7 +7,7 @@ import pytest
 from climsim.errors import ClimSimError
 from climsim.workflow import run
 from climsim.workflow.config import ExperimentConfig, Members, Slurm
-from climsim.workflow.plan import PLAN
+from climsim.workflow.jobs import PLAN
 from climsim.workflow.run import experiment_config, run_experiment
 from climsim.workflow.status import by_member, experiment_status
 

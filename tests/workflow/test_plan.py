@@ -1,8 +1,18 @@
 """Commands, products and order of the jobs of a study follow from its stages."""
 
+import subprocess
+import sys
+from dataclasses import replace
+
+import networkx
 import pytest
 
-from climsim.workflow.plan import Jobs, awaited, joint_jobs, make_plan
+from climsim.errors import ClimSimError
+from climsim.workflow.config import DataSource
+from climsim.workflow.graph import Node, graph_of
+from climsim.workflow.maker import Jobs
+from climsim.workflow.order import awaited, out_of_reach
+from climsim.workflow.plan import joint_jobs, make_plan
 from climsim.workflow.run import experiment_config
 from climsim.workflow.steps import JOINT, STEPS
 
@@ -13,7 +23,8 @@ MEMBER, OTHER = "unet-standard-7", "unet-standard-43"
 @pytest.fixture(scope="module")
 def jobs():
     settings = ["+stages.online_run.days=3", "+stages.evaluate_offline.stride=6"]
-    config = experiment_config("demo", [*ONE, "members.seeds=[7,43]", *settings])
+    given = [*ONE, "members.seeds=[7,43]", "iterations=1", *settings]
+    config = experiment_config("aggregate", given)
     make = Jobs(config, None)
     every = [*make_plan(config, make), *joint_jobs(make, [MEMBER, OTHER], [MEMBER])]
     return {job.name: job for job in every}
@@ -22,7 +33,8 @@ def jobs():
 def test_every_step_is_named_after_its_stage_and_runs_its_command(jobs):
     assert set(STEPS) == {job.rule for job in jobs.values()}
     for rule, step in STEPS.items():
-        assert rule in (step.stage.name, "online_reference", "evaluate_ensemble")
+        others = ("online_reference", "evaluate_ensemble", "prepare_visited", "train_visited")
+        assert rule in (step.stage.name, *others)
     for job in jobs.values():
         path = STEPS[job.rule].stage.path
         assert job.command[: len(path)] == path
@@ -70,7 +82,8 @@ def test_file_that_is_there_is_waited_for_by_its_path(jobs, tmp_path):
 
 
 def test_settings_of_one_reference_or_of_the_members_change_no_other_run(jobs):
-    runs = {name: jobs[name].settings for name in jobs if name.startswith("online_")}
+    steps = ("online_reference", "online_run")
+    runs = {n: j.settings for n, j in jobs.items() if j.rule in steps and "visited" not in n}
     assert {name: run["days"] for name, run in runs.items()} == {
         "online_reference-mmf1": 10,
         "online_reference-mmf2": 10,
@@ -79,3 +92,73 @@ def test_settings_of_one_reference_or_of_the_members_change_no_other_run(jobs):
     }
     seeds = [run["perturbation_seed"] for run in runs.values()]
     assert seeds == [None, 2, None, None]
+
+
+@pytest.fixture(scope="module")
+def iterated():
+    config = experiment_config("aggregate", [*ONE, "+stages.online_run.days=3"])
+    return {job.name: job for job in make_plan(config, Jobs(config, None))}
+
+
+def test_iteration_collects_with_the_model_before_it_and_trains_from_its_weights(iterated):
+    first, second = (f"unet-standard_visited{n}-7" for n in (1, 2))
+    collect = iterated[f"online_collect-{second}"]
+    assert collect.settings["model"] == f"models/{first}.pt"
+    assert (collect.product, collect.settings["first_year"]) == (f"visited/{second}", 2001)
+    train = iterated[f"train_visited-{second}"].settings
+    assert train["trainer"]["warm_start"] == f"members/{first}/last.ckpt"
+    assert (train["recipe"]["name"], train["seed"]) == ("standard_visited2", 7)
+    # Of the settings of the first training only what the step itself names differs.
+    before = iterated[f"train-{MEMBER}"].settings["trainer"]
+    changed = {key for key, value in before.items() if train["trainer"][key] != value}
+    assert changed == {"epochs", "warm_start"}
+
+
+def test_visited_states_are_of_training_alone_and_scales_are_those_of_the_weather(iterated):
+    prepared = iterated["prepare_visited-unet-standard_visited2-7"]
+    assert prepared.settings["split"]["training_only"] == "1001-01/9999-12"
+    assert prepared.settings["also"] == [f"visited/unet-standard_visited{n}-7" for n in (1, 2)]
+    train = iterated["train_visited-unet-standard_visited2-7"].settings["data"]
+    assert (train["store"], train["statistics"]) == (prepared.product, "statistics.nc")
+    assert train["foreign_statistics"] is True
+    scored = [job for job in iterated.values() if job.rule == "evaluate_offline"]
+    assert [job.settings["store"] for job in scored] == 3 * ["store.zarr"]
+
+
+def test_everything_after_a_failure_is_out_of_reach_and_nothing_else(iterated, tmp_path):
+    lost = out_of_reach(
+        tmp_path, list(iterated.values()), {"online_collect-unet-standard_visited1-7"}
+    )
+    assert {name for name in lost if name.startswith("export")} == {
+        f"export-unet-standard_visited{n}-7" for n in (1, 2)
+    }
+    assert not any("unet-standard-7" in name or "reference" in name for name in lost)
+
+
+def test_iterations_without_raw_weather_or_a_host_that_labels_are_refused(tmp_path):
+    config = experiment_config("aggregate")
+    for unfit, message in (
+        (replace(config, source=DataSource(store=tmp_path)), "give source.raw in its place"),
+        (replace(config, host="e3sm"), "the host e3sm cannot label the states"),
+    ):
+        with pytest.raises(ClimSimError, match=message):
+            make_plan(unfit, Jobs(unfit, None))
+    with pytest.raises(ClimSimError, match="iterations: expected a number from 0 to 8, found 9"):
+        experiment_config("aggregate", ["iterations=9"])
+
+
+def test_graph_shows_the_steps_of_every_iteration(iterated, tmp_path):
+    graph = graph_of(tmp_path, list(iterated.values()))
+    collect = [Node("online_collect", n) for n in (1, 2)]
+    assert list(graph.predecessors(collect[1])) == [Node("export", 1)]
+    assert networkx.has_path(graph, collect[0], collect[1])
+    assert Node("train") in graph
+
+
+def test_process_of_a_job_loads_none_of_the_slow_libraries():
+    script = "import sys, climsim.workflow.job; print(*{m.partition('.')[0] for m in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    slow = {"hydra", "omegaconf", "pandas", "scipy", "snakemake", "torch", "xarray", "zarr"}
+    assert slow.isdisjoint(done.stdout.split())

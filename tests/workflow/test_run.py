@@ -9,7 +9,7 @@ from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from climsim.errors import ClimSimError
-from climsim.workflow import plan, run
+from climsim.workflow import maker, run
 from tests import ROOT
 
 
@@ -239,8 +239,41 @@ def test_second_process_on_the_same_experiment_is_refused(folder):
 
 def test_overrides_survive_hydra_whatever_they_hold():
     values = {"a": {"b": 1.5, "c": None}, "d": [1, "x y"], "e": "it's, here=there", "f": True}
-    texts = plan.override_texts(values)
+    texts = maker.override_texts(values)
     assert texts == ["a.b=1.5", "a.c=null", "d=[1,'x y']", "e='it\\'s, here=there'", "f=true"]
-    assert plan.override_texts({}) == []
+    assert maker.override_texts({}) == []
     parsed = OverridesParser.create().parse_overrides(texts)
     assert [p.value() for p in parsed] == [1.5, None, [1, "x y"], "it's, here=there", True]
+
+
+def test_each_iteration_follows_from_the_one_before_and_a_failed_one_keeps_the_earlier(folder):
+    name, given = "aggregate", [f"folder={folder}", "cores=2", "iterations=2"]
+    folder.mkdir()
+    (folder.parent / "fail-collect-unet-standard_visited2-7").touch()
+    with pytest.raises(ClimSimError, match="online_collect of unet-standard_visited2-7"):
+        run.run_experiment(name, given)
+    made = calls(folder)
+    assert not any("visited2" in c for c in made if not c.startswith("online collect"))
+    runs = "runs=[online/unet-standard-7,online/unet-standard_visited1-7]"
+    assert runs in next(c for c in made if c.startswith("evaluate online"))
+    (folder.parent / "fail-collect-unet-standard_visited2-7").unlink()
+    run.run_experiment(name, given)
+    again = calls(folder)
+    commands = ("online collect", "data prepare", "train", "export")
+    assert [c.startswith(w) for c, w in zip(again, commands, strict=False)] == 4 * [True]
+    assert "also=[visited/unet-standard_visited1-7,visited/unet-standard_visited2-7]" in again[1]
+    assert "trainer.warm_start=members/unet-standard_visited1-7/last.ckpt" in again[2]
+
+
+@pytest.mark.slow
+def test_more_visited_states_make_the_store_anew_and_train_the_member_again(folder):
+    given = [f"folder={folder}", "cores=2", "iterations=1"]
+    run.run_experiment("aggregate", given)
+    calls(folder)
+    run.run_experiment("aggregate", [*given, "stages.online_collect.segments=3"])
+    made = [c.split()[0] for c in calls(folder)]
+    assert made[:4] == ["online", "data", "train", "export"]
+    member = "unet-standard_visited1-7"
+    # More segments grow a record; what is made of it is made anew.
+    assert not (folder / "replaced" / "visited").exists()
+    assert (folder / "replaced" / "stores" / f"{member}.zarr").exists()

@@ -10,7 +10,7 @@ from climsim.errors import ClimSimError
 from climsim.locks import hold
 from climsim.workflow.failures import find_failures, log_message
 from climsim.workflow.job import lock_path, progress_path, state_path
-from climsim.workflow.plan import Job
+from climsim.workflow.jobs import Job
 from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.status import experiment_status, find_experiments
 from climsim.workflow.watch import duration, show_json, view

@@ -14,6 +14,7 @@ NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "pao_model", "convnext", "e
 RECIPES = ("standard", "conf_loss", "diff_loss", "multirep", "v6")
 """The recipes of the published study, in the order of its figures."""
 
+_VISITED = re.compile(r"(?P<recipe>.+)_visited(?P<iteration>[1-9][0-9]*)")
 _LABEL = re.compile(r"(?P<network>[^-/]+)-(?P<recipe>[^-/]+)-(?P<seed>[0-9]+)")
 
 
@@ -36,6 +37,22 @@ class Member:
         """Name of the member in files and tables."""
         parts = (self.network, self.recipe, str(self.seed) if self.seed >= 0 else "")
         return "-".join(part for part in parts if part)
+
+
+def recipe_of_iteration(recipe: str, iteration: int) -> str:
+    """Name of a recipe in an iteration of training on visited states.
+
+    Args:
+        recipe: name of the recipe.
+        iteration: number of times that its members were trained on states that they visited.
+    """
+    return f"{recipe}_visited{iteration}" if iteration else recipe
+
+
+def iteration_of(recipe: str) -> tuple[str, int]:
+    """The recipe and the iteration that a name of `recipe_of_iteration` says."""
+    match = _VISITED.fullmatch(recipe)
+    return (match["recipe"], int(match["iteration"])) if match else (recipe, 0)
 
 
 def member_of(name: str, training: TrainingCard | None = None, single: bool = True) -> Member:

@@ -8,7 +8,7 @@ from typing import Final
 
 import xarray
 
-from climsim.evaluation.members import member_of
+from climsim.evaluation.members import iteration_of, member_of
 from climsim.results.stability import is_unstable
 from climsim.results.study import Study
 
@@ -39,7 +39,9 @@ def network_label(name: str) -> str:
 
 def recipe_label(name: str) -> str:
     """Name of a recipe in words; of a network, where figures compare recipes."""
-    return (RECIPE_LABELS | NETWORK_LABELS).get(name, name)
+    recipe, iteration = iteration_of(name)
+    words = (RECIPE_LABELS | NETWORK_LABELS).get(recipe, recipe)
+    return f"{words}, iteration {iteration}" if iteration else words
 
 
 def member_label(network: str, recipe: str, seed: int | None = None) -> str:

@@ -85,6 +85,8 @@ class TrainDataConfig:
         store: prepared store: a folder, or a URL that fsspec reads.
         statistics: file of statistics, or folder of those published with ClimSim; computed from the
             training split if not given.
+        foreign_statistics: whether the statistics may be those of another store, as those of the
+            weather alone where the store also holds states that a model visited.
         batch_size: columns in a batch, per process.
         clip_margin: if given, physical inputs are moved into the training range widened by this
             share of it on each side, in training and in the exported model; none lets all through.
@@ -93,6 +95,7 @@ class TrainDataConfig:
 
     store: StoreAddress
     statistics: Path | None = None
+    foreign_statistics: bool = False
     batch_size: int = 1024
     clip_margin: float | None = None
     prefetch: int = 4
@@ -102,6 +105,11 @@ class TrainDataConfig:
         check.whole("batch_size", least=1)
         check.whole("prefetch")
         check.at_least(0, "clip_margin")
+        require(
+            "data.foreign_statistics", self.foreign_statistics,
+            not self.foreign_statistics or self.statistics is not None,
+            "false without data.statistics",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

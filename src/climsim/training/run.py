@@ -199,7 +199,7 @@ def _transforms(
         published = from_published(path, inputs, store.n_levels, config.pruning)
         return published, file_hash(path), {}
     statistics = compute_statistics(store) if path is None else Statistics.open(path)
-    statistics.check_store(store)
+    statistics.check_store(store, config.data.foreign_statistics)
     transforms = from_statistics(
         statistics, inputs, store.n_levels, config.data.clip_margin, config.pruning
     )

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 from climsim.errors import ClimSimError, unknown_name
+from climsim.evaluation.members import Member, recipe_of_iteration
 from climsim.keys import Values
 from climsim.names import as_name, check_name
 from climsim.plugins import absolute_reference, short_name
 from climsim.validation import Checks, different, each_of
 from climsim.workflow import former
 from climsim.workflow.steps import REFERENCES, STEPS
+
+_MOST_ITERATIONS = 8
+"""The visited states of each have a thousand years of their own, and dates end in the year 9999."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A member that the study trains.
+
+    Attributes:
+        network: its name, or ``path/to/file.py:Class``.
+        recipe: name of the recipe.
+        seed: of initialization and shuffling.
+        iteration: times that it was trained again on states that it visited.
+    """
+
+    network: str
+    recipe: str
+    seed: int
+    iteration: int = 0
+
+    @property
+    def recipe_name(self) -> str:
+        """Name of the recipe in this iteration."""
+        return recipe_of_iteration(self.recipe, self.iteration)
+
+    @property
+    def label(self) -> str:
+        """Name of the member in files and tables."""
+        return Member(short_name(self.network), self.recipe_name, self.seed).label
+
+    @property
+    def ensemble(self) -> str:
+        """Name of all its seeds together."""
+        return Member(short_name(self.network), self.recipe_name, -1).label
+
+    def at(self, iteration: int) -> Trained:
+        """The same member in an iteration."""
+        return replace(self, iteration=iteration)
 
 
 @dataclass(frozen=True)
@@ -48,13 +89,21 @@ class Members:
         networks = tuple(absolute_reference(name) for name in self.networks)
         object.__setattr__(self, "networks", networks)
         object.__setattr__(self, "models", tuple(Path(path).absolute() for path in self.models))
-        self._check_models()
-
-    def _check_models(self) -> None:
         for path in self.models:
             if not path.is_file():
                 raise ClimSimError(f"members.models: {path}: no such file: give its path")
-        names = [*self.names(), *REFERENCES, *self.ensembles(self.names())]
+
+    def check_names(self, iterations: int) -> None:
+        """Refuse members of one name.
+
+        Args:
+            iterations: times that each is trained again on states that it visited.
+
+        Raises:
+            ClimSimError: if two products would have one name.
+        """
+        members = self.names(iterations)
+        names = [*members, *REFERENCES, *self.ensembles(members, iterations)]
         for name in names:
             if names.count(name) > 1:
                 raise ClimSimError(
@@ -70,29 +119,35 @@ class Members:
         """The models of other origin, by the name of their member."""
         return {as_name(path.stem): path for path in self.models}
 
-    def ensembles(self, members: Sequence[str]) -> dict[str, list[str]]:
+    def trained(self, iterations: int = 0) -> Iterator[Trained]:
+        """Every trained member, iteration by iteration.
+
+        Args:
+            iterations: times that each is trained again on states that it visited.
+        """
+        for one in product(self.networks, self.recipes, self.seeds):
+            yield from (Trained(*one, number) for number in range(iterations + 1))
+
+    def ensembles(self, members: Sequence[str], iterations: int = 0) -> dict[str, list[str]]:
         """Seeds of each network and recipe that has several, under ``network-recipe``.
 
         Args:
             members: names of those that there are.
+            iterations: times that each is trained again on states that it visited.
         """
-        found = {
-            f"{network}-{recipe}": [
-                member for seed in self.seeds if (member := f"{network}-{recipe}-{seed}") in members
-            ]
-            for network in self.labels()
-            for recipe in self.recipes
-        }
+        found: dict[str, list[str]] = {}
+        for one in self.trained(iterations):
+            if one.label in members:
+                found.setdefault(one.ensemble, []).append(one.label)
         return {name: seeds for name, seeds in found.items() if len(seeds) > 1}
 
-    def names(self) -> list[str]:
-        """``network-recipe-seed`` of every trained member, and the names of further models."""
-        trained = [
-            f"{network}-{recipe}-{seed}"
-            for network in self.labels()
-            for recipe in self.recipes
-            for seed in self.seeds
-        ]
+    def names(self, iterations: int = 0) -> list[str]:
+        """``network-recipe-seed`` of the trained members, and the names of further models.
+
+        Args:
+            iterations: times that each is trained again on states that it visited.
+        """
+        trained = [member.label for member in self.trained(iterations)]
         return [*trained, *(as_name(path.stem) for path in self.models)]
 
 
@@ -172,6 +227,8 @@ class ExperimentConfig:
         members: which models are trained.
         source: what it starts from.
         host: climate model of the online runs.
+        iterations: times that every trained member is coupled to the host to visit states, which
+            the host's physics labels, and is trained again on the weather and these; 0 for none.
         cores: processor cores Snakemake may use on this machine; 0 for all.
         cores_per_member: cores of one training, evaluation or online run; 0 for all. As many
             members run side by side as find room.
@@ -189,6 +246,7 @@ class ExperimentConfig:
     members: Members
     source: DataSource = field(default_factory=DataSource)
     host: str = "gcm"
+    iterations: int = 0
     cores: int = 0
     cores_per_member: int = 0
     stages: dict[str, Values] = field(default_factory=dict)
@@ -205,7 +263,19 @@ class ExperimentConfig:
         self._check_names("references", self.references, REFERENCES)
         self._check_names("networks", self.networks, self.members.labels())
         self._check_names("recipes", self.recipes, self.members.recipes)
-        Checks(self).whole("cores", "cores_per_member")
+        check = Checks(self)
+        check.whole("cores", "cores_per_member", "iterations")
+        check.between(0, _MOST_ITERATIONS, "iterations")
+        self.members.check_names(self.iterations)
+
+    @property
+    def member_names(self) -> list[str]:
+        """Every member, in all iterations."""
+        return self.members.names(self.iterations)
+
+    def ensembles(self, members: Sequence[str]) -> dict[str, list[str]]:
+        """Seeds of each network, recipe and iteration that has several of these members."""
+        return self.members.ensembles(members, self.iterations)
 
     @staticmethod
     def _check_names(key: str, given: Mapping[str, Values], members: tuple[str, ...]) -> None:

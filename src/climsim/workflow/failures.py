@@ -10,12 +10,10 @@ from pathlib import Path
 
 from climsim.files import remove, write_text
 from climsim.report.failures import Failure
-from climsim.workflow.plan import Job
+from climsim.workflow.jobs import CALL, Job
 from climsim.workflow.steps import FAILURES
 
 _ERROR = "climsim: error: "
-CALL = "$ climsim "
-"""What stands before the command in a log."""
 _TAIL_BYTES = 20_000
 SHARED = "all members"
 _ERROR_BLOCK = re.compile(r"^Error in rule [^\n]*:((?:\n    [^\n]*)+)", re.MULTILINE)

@@ -2,76 +2,102 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import networkx
 from matplotlib.figure import Figure
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.members import iteration_of, member_of
 from climsim.figures.draw import METADATA
 from climsim.files import atomic_path
 from climsim.online.stages import ONLINE_RUN
 from climsim.products import Kind, claim, mentions
+from climsim.workflow.jobs import Job
+from climsim.workflow.order import awaited
 from climsim.workflow.steps import JOINT, STEPS
 
 FORMATS = (".svg", ".png", ".pdf")
 GRAPH = Kind("a picture of this package", lambda path: mentions(path, b"climsim"))
-_NODE = re.compile(r'^\s*(\d+)\s*\[\s*label\s*=\s*"([^"\\]+)', re.MULTILINE)
-_EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.MULTILINE)
 _COLORS = {"data": "#cfe3f3", "member": "#d9ecd0", "online": "#fbe3c5", "joint": "#e6dcf1"}
 
 
-def parse_rules(dot: str) -> networkx.DiGraph:
-    """Read Snakemake's graph of rules.
+@dataclass(frozen=True, order=True)
+class Node:
+    """Jobs that are one box of the picture.
+
+    Attributes:
+        rule: of the jobs.
+        iteration: of their members; 0 for the first, and for what all share.
+    """
+
+    rule: str
+    iteration: int = 0
+
+    @classmethod
+    def of(cls, job: Job) -> Node:
+        """The box of a job."""
+        return cls(job.rule, iteration_of(member_of(job.member).recipe)[1] if job.member else 0)
+
+
+def graph_of(folder: Path, jobs: Sequence[Job]) -> networkx.DiGraph:
+    """What waits for what among the boxes of the jobs, without what follows from the rest.
 
     Args:
-        dot: what ``--rulegraph`` prints, in graphviz's language.
-
-    Returns:
-        A graph of the names of the rules, without the last one, which only asks for the rest.
+        folder: of the experiment.
+        jobs: all of them.
     """
-    names = dict(_NODE.findall(dot))
+    made = {job.output: Node.of(job) for job in jobs}
     graph = networkx.DiGraph()
-    graph.add_nodes_from(names.values())
-    graph.add_edges_from((names[a], names[b]) for a, b in _EDGE.findall(dot))
-    graph.remove_nodes_from(["all"])
+    graph.add_nodes_from(made.values())
+    after = awaited(folder, jobs)
+    for job in jobs:
+        before = {made[path] for path in after[job.name] if path in made}
+        graph.add_edges_from((node, Node.of(job)) for node in before)
     return networkx.transitive_reduction(graph)
 
 
-def draw_rules(graph: networkx.DiGraph, jobs: Mapping[str, int], title: str) -> Figure:
-    """Draw a graph of rules from left to right.
+def draw_jobs(folder: Path, jobs: Sequence[Job], title: str) -> Figure:
+    """Draw what waits for what from left to right.
 
     Args:
-        graph: of the rules.
-        jobs: number of jobs of each rule.
+        folder: of the experiment.
+        jobs: all of them.
         title: above the picture.
     """
+    graph, counts = graph_of(folder, jobs), Counter(map(Node.of, jobs))
     layers = list(networkx.topological_generations(graph))
     height = max(len(layer) for layer in layers)
     figure = Figure(figsize=(1.75 * len(layers) + 0.5, 1.15 * height + 0.6), layout="constrained")
     axes = figure.add_subplot()
     place = {
-        rule: (float(x), (len(layer) - 1) / 2 - row)
+        node: (float(x), (len(layer) - 1) / 2 - row)
         for x, layer in enumerate(layers)
-        for row, rule in enumerate(sorted(layer))
+        for row, node in enumerate(sorted(layer))
     }
     for before, after in graph.edges:
         style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 30, "shrinkB": 32}
         axes.annotate("", place[after], place[before], arrowprops=style)
-    for rule, (x, y) in place.items():
-        count = jobs.get(rule, 1)
-        words = "\n".join(textwrap.wrap(rule.replace("_", " "), 10))
-        text = words if count == 1 else f"{words}\n× {count}"
-        box = {"boxstyle": "round,pad=0.5", "facecolor": _color(rule), "edgecolor": "0.35"}
+    for node, (x, y) in place.items():
+        box = {"boxstyle": "round,pad=0.5", "facecolor": _color(node.rule), "edgecolor": "0.35"}
+        text = _words(node, counts[node])
         axes.text(x, y, text, ha="center", va="center", fontsize=9, bbox=box)
     axes.set(xlim=(-0.5, len(layers) - 0.5), ylim=(-height / 2, height / 2))
     axes.set_axis_off()
     axes.set_title(title, fontsize=10)
     return figure
+
+
+def _words(node: Node, count: int) -> str:
+    """Name of a box, its iteration, and the number of its jobs."""
+    lines = textwrap.wrap(node.rule.replace("_", " "), 10)
+    if node.iteration:
+        lines.append(f"iteration {node.iteration}")
+    return "\n".join(lines if count == 1 else [*lines, f"× {count}"])
 
 
 def _color(rule: str) -> str:
@@ -82,12 +108,12 @@ def _color(rule: str) -> str:
     return _COLORS["member" if STEPS[rule].of_members else "data"]
 
 
-def save_graph(dot: str, rules: list[str], title: str, path: Path) -> Path:
-    """Draw Snakemake's graph of rules into a file.
+def save_graph(folder: Path, jobs: Sequence[Job], title: str, path: Path) -> Path:
+    """Draw what waits for what into a file.
 
     Args:
-        dot: what ``--rulegraph`` prints.
-        rules: rule of every job.
+        folder: of the experiment.
+        jobs: all of them.
         title: above the picture.
         path: SVG, PNG or PDF file to write.
 
@@ -96,7 +122,7 @@ def save_graph(dot: str, rules: list[str], title: str, path: Path) -> Path:
     """
     claim(path, GRAPH, key="--graph")
     check_format(path)
-    figure = draw_rules(parse_rules(dot), Counter(rules), title)
+    figure = draw_jobs(folder, jobs, title)
     kind = path.suffix[1:]
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=150, metadata=METADATA[kind])

@@ -14,15 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from climsim.configuration import flatten
 from climsim.console import PROGRESS_VARIABLE, fail
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, remove, stored_attributes, write_json, write_text
-from climsim.keys import Values
+from climsim.keys import Values, flatten
 from climsim.locks import LockedError, hold
 from climsim.stage import EVERYTHING, Stage
-from climsim.workflow.failures import CALL
-from climsim.workflow.plan import Job, read_jobs
+from climsim.workflow.jobs import CALL, Job, read_jobs
 from climsim.workflow.steps import STEPS
 
 REPLACED = "replaced"
@@ -167,8 +165,9 @@ def _fingerprint(path: Path) -> str:
 def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Values]) -> None:
     """Move a product of other settings or inputs to ``replaced/``, over the one before it."""
     note = folder / "logs" / f"{job.name}.made-from.json"
-    product = folder / job.product
-    if note.exists() and product.exists() and _differs(read_json(note), now, STEPS[job.rule].stage):
+    product, step = folder / job.product, STEPS[job.rule]
+    other = note.exists() and (step.anew or _differs(read_json(note), now, step.stage))
+    if product.exists() and other:
         aside = folder / REPLACED / job.product
         remove(aside)
         aside.parent.mkdir(parents=True, exist_ok=True)

@@ -23,21 +23,14 @@ from climsim.online.stages import ONLINE_RUN
 from climsim.products import Kind, claim, noted
 from climsim.report.failures import Failure
 from climsim.schema import EXPERIMENT
-from climsim.training.stages import TRAIN
 from climsim.validation import one_of
 from climsim.workflow import former, watch
 from climsim.workflow.config import ExperimentConfig
-from climsim.workflow.failures import SHARED, find_failures, last_line, write_failures
-from climsim.workflow.plan import (
-    PLAN,
-    Job,
-    Jobs,
-    joint_jobs,
-    make_plan,
-    override_texts,
-    plan_values,
-    read_jobs,
-)
+from climsim.workflow.failures import find_failures, last_line, write_failures
+from climsim.workflow.jobs import PLAN, Job, read_jobs
+from climsim.workflow.maker import Jobs, override_texts
+from climsim.workflow.order import out_of_reach
+from climsim.workflow.plan import joint_jobs, make_plan, plan_values
 from climsim.workflow.slurm import PROFILE, write_profile
 from climsim.workflow.steps import JOINT, REFERENCE_STEP, REFERENCES, STEPS, Step
 
@@ -125,11 +118,9 @@ def draw_experiment(
 
     check_format(path)
     config = experiment_config(name, overrides, config_dir)
-    with tempfile.TemporaryDirectory() as temporary:
-        study = Study(config, Path(temporary), config_dir, slurm=False)
-        dot, rules = study.graph()
-    members = len(config.members.names())
-    return save_graph(dot, rules, f"{config.name}: {members} members", path)
+    study = Study(config, config.folder.resolve(), config_dir, slurm=False)
+    members = len(config.member_names)
+    return save_graph(study.folder, study.all_jobs(), f"{config.name}: {members} members", path)
 
 
 def experiment_config(
@@ -168,7 +159,7 @@ class Study:
         self.config, self.folder, self.slurm = config, folder, slurm
         self._make = Jobs(config, config_dir)
         self.jobs = make_plan(config, self._make)
-        self.members = config.members.names()
+        self.members = config.member_names
         self.cores = config.cores or os.cpu_count() or 1
 
     def dry_run(self, until: str | None) -> None:
@@ -177,7 +168,7 @@ class Study:
             folder = self.folder if self.folder.exists() else Path(temporary)
             _forget_lost_products(folder)
             plan = Path(temporary) / PLAN
-            jobs = self._all_jobs()
+            jobs = self.all_jobs()
             write_json(plan, self._plan(jobs, self.members))
             command = [*_snakemake_command(folder, plan, until), "--cores", str(self.cores)]
             done = self._ask([*command, "--dry-run", "--printshellcmds"])
@@ -186,11 +177,6 @@ class Study:
         names = [names_of[output] for output in called]
         total = f"{len(names)} job{'' if len(names) == 1 else 's'} to run"
         sys.stdout.write("\n".join([*names, total if names else "nothing to do"]) + "\n")
-
-    def graph(self) -> tuple[str, list[str]]:
-        """Snakemake's graph of the rules in graphviz's language, and the rule of every job."""
-        jobs = self._write_plan(self.members, self.members, ())
-        return self._ask([*self._command(None), "--rulegraph"]).stdout, [job.rule for job in jobs]
 
     def run(self, until: str | None, lock: int) -> Path | None:
         """Run every job; then the joint ones over the members that did not fail.
@@ -213,13 +199,13 @@ class Study:
 
     def _join(self, until: str | None, lock: int, failures: Sequence[Failure]) -> None:
         """Run the joint stages over the members that got there."""
-        failed = {(failure.member, failure.stage) for failure in failures}
-        if any(member == SHARED for member, _ in failed):
-            return
-        trained = [m for m in self.members if not {(m, TRAIN.name), (m, EXPORT.name)} & failed]
-        offline = [m for m in trained if (m, EVALUATE_OFFLINE.name) not in failed]
-        online = [m for m in trained if (m, ONLINE_RUN.name) not in failed]
-        if any((reference, REFERENCE_STEP) in failed for reference in REFERENCES):
+        logs = {failure.log for failure in failures}
+        failed = {job.name for job in self.jobs if job.log in logs}
+        lost = out_of_reach(self.folder, self.jobs, failed)
+        made = [job for job in self.jobs if job.name not in lost]
+        offline = [job.member for job in made if job.rule == EVALUATE_OFFLINE.name]
+        online = [job.member for job in made if job.rule == ONLINE_RUN.name]
+        if sum(job.rule == REFERENCE_STEP for job in made) < len(REFERENCES):
             online = []
         if not offline:
             return
@@ -230,15 +216,14 @@ class Study:
 
     def _write_plan(
         self, offline: Sequence[str], online: Sequence[str], failures: Sequence[Failure]
-    ) -> list[Job]:
-        jobs = self._all_jobs(offline, online, bool(failures))
+    ) -> None:
+        jobs = self.all_jobs(offline, online, bool(failures))
         write_json(self.folder / "experiment.json", _summary(self.config))
         write_json(self.folder / PLAN, self._plan(jobs, offline, bool(failures)))
         if self.slurm:
             write_profile(self.folder, self.config.slurm)
-        return jobs
 
-    def _all_jobs(
+    def all_jobs(
         self,
         offline: Sequence[str] | None = None,
         online: Sequence[str] | None = None,
@@ -373,6 +358,7 @@ def _summary(config: ExperimentConfig) -> Values:
             "models": [str(path) for path in members.models],
         },
         "online": override_texts(config.online),
+        "iterations": config.iterations,
         "stages": {name: override_texts(values) for name, values in config.stages.items()},
         "networks": {name: override_texts(values) for name, values in config.networks.items()},
         "recipes": {name: override_texts(values) for name, values in config.recipes.items()},

@@ -20,7 +20,7 @@ from climsim.runs.status import RunStatus
 from climsim.workflow.failures import log_message
 from climsim.workflow.former import present_rule
 from climsim.workflow.job import JobState, lock_path, progress_path, state_path
-from climsim.workflow.plan import PLAN, Job, PlanNote, read_jobs
+from climsim.workflow.jobs import PLAN, Job, PlanNote, read_jobs
 from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.steps import STEPS
 

@@ -1,8 +1,9 @@
 """The steps of a study: which stages it has, and where the product of each goes in its folder.
 
 A step is a rule of the graph and bears the name of its stage. The reference runs are a second step
-of the stage ``online_run``, as they need other resources than the coupled ones, and the scores of
-ensembles one of ``evaluate_offline``, as they need several models.
+of the stage ``online_run``, as they need other resources than the coupled ones, the scores of
+ensembles one of ``evaluate_offline``, as they need several models, and preparation and training
+with states that a model visited are second steps of their stages.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from climsim.data.stages import PREPARE, STATISTICS
 from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
 from climsim.export.stages import EXPORT
 from climsim.figures.stages import FIGURES
-from climsim.online.stages import GENERATE, ONLINE_RUN
+from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
 from climsim.report.stages import REPORT
 from climsim.stage import Stage
 from climsim.training.stages import TRAIN
@@ -23,6 +24,8 @@ REFERENCES = ("mmf1", "mmf2")
 REFERENCE_STEP = "online_reference"
 ENSEMBLE_STEP = "evaluate_ensemble"
 """Offline scores of the mean prediction of the seeds of a network and recipe."""
+VISITED_STORE_STEP, RETRAIN_STEP = "prepare_visited", "train_visited"
+"""Steps of the later iterations of training."""
 FAILURES = "failures.json"
 _MEMBER = "{member}"
 
@@ -39,6 +42,8 @@ class Step:
             product is a file.
         name: of the rule; empty for that of the stage.
         priority: of its jobs among those that could start.
+        anew: whether a product that is there is put aside when its job runs, not grown: what it is
+            made of may have been replaced.
     """
 
     stage: Stage
@@ -46,6 +51,7 @@ class Step:
     mark: str = ""
     name: str = ""
     priority: int = 0
+    anew: bool = False
 
     @property
     def rule(self) -> str:
@@ -73,6 +79,15 @@ _ALL = (
     Step(EVALUATE_OFFLINE, "offline/{member}.nc", name=ENSEMBLE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done", REFERENCE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done"),
+    Step(COLLECT, "visited/{member}", "flags/online_collect-{member}.done"),
+    Step(
+        PREPARE,
+        "stores/{member}.zarr",
+        "flags/prepare-{member}.done",
+        VISITED_STORE_STEP,
+        anew=True,
+    ),
+    Step(TRAIN, "members/{member}", "flags/train-{member}.done", RETRAIN_STEP, priority=5),
     Step(EVALUATE_ONLINE, "online.nc"),
     Step(FIGURES, "figures", "flags/figures.done"),
     Step(REPORT, "report.html"),

@@ -30,8 +30,8 @@ from climsim.workflow.status import (
 )
 from climsim.workflow.steps import STEPS
 
-_COLUMNS = tuple(dict.fromkeys(s.stage for s in STEPS.values() if s.of_members))
-"""Stages of which every member has a job."""
+_STAGES = tuple(dict.fromkeys(s.stage for s in STEPS.values() if s.of_members))
+"""Stages of which members have a job."""
 _STYLES = {
     RUNNING: "cyan",
     DONE: "green",
@@ -151,10 +151,11 @@ def _members(table: dict[str, dict[str, JobStatus]], height: int | None) -> Tabl
         shown = [m for m in shown if any(job.status in alive for job in table[m].values())]
     left_out = len(table) - len(shown[:height])
     caption = f"{left_out} more: climsim experiment status shows all" if left_out else None
-    members = Table(whole_column("member"), *(s.command for s in _COLUMNS), caption=caption)
+    stages = [s for s in _STAGES if any(s.name in jobs for jobs in table.values())]
+    members = Table(whole_column("member"), *(s.command for s in stages), caption=caption)
     for member in shown[:height]:
         jobs = table[member]
-        cells = (_cell(jobs[s.name]) if s.name in jobs else Text("") for s in _COLUMNS)
+        cells = (_cell(jobs[s.name]) if s.name in jobs else Text("") for s in stages)
         members.add_row(member, *cells)
     return members
 

@@ -121,22 +121,32 @@ class Statistics(Mapping[str, VariableStatistics]):
             digest.update(np.asarray(values.quantiles, dtype="<f8").tobytes())
         return digest.hexdigest()
 
-    def check_store(self, store: Store) -> None:
+    def check_store(self, store: Store, any_content: bool = False) -> None:
         """Refuse a store that these statistics do not describe.
 
+        Args:
+            store: to be normalized.
+            any_content: whether it may hold other data than those they were computed from.
+
         Raises:
-            ClimSimError: if the level count or the content differ.
+            ClimSimError: if the level count, the time step or the content differ.
         """
         if store.n_levels != self.n_levels:
             raise ClimSimError(
                 f"{store.path}: the store has {store.n_levels} levels, the statistics "
                 f"{self.n_levels}: compute statistics of this store"
             )
-        if self.store and store.fingerprint != self.store:
+        if any_content and store.time_step != self.time_step:
+            raise ClimSimError(
+                f"{store.path}: the store has a time step of {store.time_step:g} s, the statistics "
+                f"{self.time_step:g} s: compute statistics of this store"
+            )
+        if self.store and store.fingerprint != self.store and not any_content:
             raise ClimSimError(
                 f"{store.path}: the statistics were computed from another store "
                 f"(fingerprint {self.store[:12]}, this one {store.fingerprint[:12]}): "
-                "compute them again"
+                "compute them again, or, to keep the scales of those data, train with "
+                "data.foreign_statistics=true"
             )
 
     def save(self, path: str | Path, store: str | Path = "") -> None:

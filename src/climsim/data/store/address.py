@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import zarr.abc.store
-import zarr.storage
 from numpy.typing import NDArray
 
 from climsim.errors import ClimSimError
+
+if TYPE_CHECKING:
+    import zarr.abc.store
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 
@@ -100,6 +101,8 @@ class LocalFolder:
 
     def zarr_store(self) -> zarr.abc.store.Store:
         """The same folder for Zarr and xarray."""
+        import zarr.storage
+
         return zarr.storage.LocalStore(self.address, read_only=True)
 
 
@@ -138,6 +141,8 @@ class RemoteFolder:
 
     def zarr_store(self) -> zarr.abc.store.Store:
         """The same folder for Zarr and xarray."""
+        import zarr.storage
+
         return zarr.storage.FsspecStore.from_url(self.address, read_only=True)
 
     def _asked(self, call: str, *arguments: object, **options: object) -> Any:

@@ -1,0 +1,106 @@
+"""Making the jobs of a study: the settings of each are composed and checked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from climsim.configuration import compose_config
+from climsim.errors import ClimSimError
+from climsim.keys import Value, Values, flatten
+from climsim.overrides import quoted
+from climsim.stage import Stage
+from climsim.workflow.config import ExperimentConfig
+from climsim.workflow.jobs import Job
+from climsim.workflow.steps import STEPS
+
+
+class Jobs:
+    """Makes the jobs of a study; settings that members share are composed once."""
+
+    def __init__(self, config: ExperimentConfig, config_dir: str | None) -> None:
+        self.config = config
+        self._folder = None if config_dir is None else str(Path(config_dir).resolve())
+        self._composed: dict[tuple[str, ...], Values] = {}
+
+    def make(
+        self,
+        rule: str,
+        values: Mapping[str, Value],
+        member: str = "",
+        *,
+        shared: Mapping[str, Value] | None = None,
+        special: Mapping[str, Value] | None = None,
+    ) -> Job:
+        """Make a job of a step.
+
+        Args:
+            rule: of the step.
+            values: keys that differ from job to job, dotted; what the stage makes follows.
+            member: member or reference run; empty for a step that all share.
+            shared: further settings, which those of ``stages`` replace.
+            special: further settings, which replace those.
+
+        Raises:
+            ClimSimError: for a setting that the stage does not know.
+        """
+        step = STEPS[rule]
+        stage, product = step.stage, step.product.format(member=member)
+        values = {**values, stage.makes: product}
+        given = flatten(self.config.stages.get(rule, {}))
+        overrides = override_texts({**(shared or {}), **given, **(special or {})})
+        folder = () if self._folder is None else ("--config-dir", self._folder)
+        return Job(
+            name=f"{rule}-{member}" if member else rule,
+            rule=rule,
+            member=member,
+            command=(*stage.path, *overrides, *override_texts(values), *folder),
+            output=step.output.format(member=member),
+            product=product if step.mark else "",
+            inputs=tuple(_inputs(stage, values)),
+            settings=self._settings(rule, overrides, values),
+        )
+
+    def _settings(self, rule: str, overrides: Sequence[str], values: Mapping[str, Value]) -> Values:
+        name = STEPS[rule].stage.name
+        key = (name, *overrides, *values)
+        if key not in self._composed:
+            given = [*overrides, *override_texts(values)]
+            try:
+                self._composed[key] = compose_config(name, given, self._folder)
+            except ClimSimError as error:
+                raise ClimSimError(f"stages.{rule}: {error}") from error
+        settings = copy.deepcopy(self._composed[key])
+        for path, value in values.items():
+            *groups, last = path.split(".")
+            group = settings
+            for part in groups:
+                group = group[part]
+            group[last] = value
+        return settings
+
+
+def _inputs(stage: Stage, values: Mapping[str, Value]) -> Iterator[str]:
+    """What a stage reads, of the values that a study sets."""
+    for key in stage.needs:
+        value = values.get(key)
+        if isinstance(value, str):
+            yield value
+        elif value is not None:
+            yield from value
+
+
+def override_texts(values: Mapping[str, Value]) -> list[str]:
+    """Write nested configuration values as Hydra overrides, ``a.b=value``."""
+    return [f"{key}={_hydra_value(value)}" for key, value in flatten(values).items()]
+
+
+def _hydra_value(value: Value) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_hydra_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return quoted(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
