@@ -75,6 +75,24 @@ def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(metrics, folders):
     assert metrics["day"].values.tolist() == [1, 2, 3, 4]
 
 
+def test_roughness_is_the_distance_from_the_neighbouring_levels_below_500_hpa(metrics, folders):
+    field, ps = (read(folders / "unet-standard-7", "h1", 2, name) for name in ("T", "PS"))
+    grid, total, mass = make_globe(), 0.0, 0.0
+    for level in range(1, grid.n_levels - 1):
+        for column in range(grid.n_columns):
+            pressure = grid.hyam[level] * 1e5 + grid.hybm[level] * ps[column]
+            if pressure < 5e4:
+                continue
+            above, here, below = field[level - 1 : level + 2, column]
+            edges = grid.hyai[level : level + 2] * 1e5 + grid.hybi[level : level + 2] * ps[column]
+            weight = (edges[1] - edges[0]) * grid.area[column]
+            total += weight * (here - (above + below) / 2) ** 2
+            mass += weight
+    found = metrics["roughness_daily_T"].sel(run="unet-standard-7")[2]
+    assert float(found) == pytest.approx(np.sqrt(total / mass), rel=1e-6)
+    assert np.isfinite(metrics["roughness_daily_T"].sel(run="MMF1")).all()
+
+
 def test_floor_is_the_difference_of_the_two_references(metrics):
     assert metrics["role"].values.tolist() == ["member", "member", "reference", "floor"]
     floor = metrics["growth_daily_T"].sel(run="MMF2")

@@ -17,10 +17,12 @@ from climsim.report.cells import Cell, Table, number
 from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
+from climsim.report.iterations import iterations_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
+from climsim.results.labels import member_names
 from climsim.results.quantities import plain
 from climsim.results.study import Study
 from tests.evaluation_synthetic import offline_metrics, write_study
@@ -289,6 +291,26 @@ def test_growth_table_compares_with_the_precipitation_of_the_reference(study):
     online["map_PRECT"][:] = 1.54 / 8.64e7
     assert "mean precipitation of MMF1 of 1.54 mm day⁻¹" in growth_table(Study(None, online)).note
     assert "precipitation" not in growth_table(Study(None, online.drop_vars("map_PRECT"))).note
+
+
+def test_iterations_stand_beside_each_other_and_full_physics(study):
+    assert iterations_table(study) is None
+    online = study.online.copy(deep=True)
+    recipes = online["recipe"].values.astype(object)
+    online["recipe"] = "run", np.where(recipes == "conf_loss", "standard_visited1", recipes)
+    rough = online["roughness_monthly_T"]
+    again = (online["recipe"] == "standard_visited1") & (online["network"] == "unet")
+    rough[:, -1] = np.where(again, np.cumsum(again) * 2.0, 7.0)
+    rough[int(np.flatnonzero(again)[0]), -1] = np.nan
+    table = iterations_table(Study(None, online))
+    cells = {(row[0].text, row[1].text): row for row in table.rows}
+    assert list(cells)[:2] == [("ResLSTM, standard", "0"), ("ResLSTM, standard", "1")]
+    assert list(cells)[-2:] == [("MMF1", "–"), ("MMF2", "–")]
+    # A run that died before has no value; the mean is over the others.
+    found = [cells["U-Net, standard", number][-1].text for number in "01"]
+    assert found == ["7.00", "4.00"]
+    assert cells["U-Net, standard", "1"][2].text == "2"
+    assert "U-Net, standard, iteration 1, seed 7" in member_names(Study(None, online)).values()
 
 
 def test_members_have_the_same_name_in_every_table_and_sentence(study):

@@ -41,7 +41,7 @@ def growth_table(study: Study) -> Table | None:
     if online is None or name not in online or not np.isfinite(online[name]).any():
         return None
     unit = plain(quantity(_FIELD).unit)
-    numbers = _periods(axis.elapsed(online))
+    numbers = periods_shown(axis.elapsed(online))
     heads = ["run", "status", "days", *(f"{axis.name} {n:g} ({unit})" for n in numbers)]
     heads += [f"raised, {what} (%)" for what in _CORRECTED.values()]
     heads += ["water added (mm day⁻¹)", "SYPD"]
@@ -87,8 +87,12 @@ def _against(study: Study) -> str:
     return f", against a mean precipitation of MMF1 of {written(rain, unit='mm day-1')}"
 
 
-def _periods(x: np.ndarray) -> dict[float, int]:
-    """Chosen periods, and the last, with their positions."""
+def periods_shown(x: np.ndarray) -> dict[float, int]:
+    """Chosen periods, and the last, with their positions.
+
+    Args:
+        x: (period,) days since the start, or number of the month.
+    """
     last = float(x[-1])
     chosen = [float(n) for n in _PERIODS if n < last] + [last]
     return {n: int(np.argmin(np.abs(x - n))) for n in chosen}

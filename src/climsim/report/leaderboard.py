@@ -160,7 +160,7 @@ def _seeds_row(study: Study, group: tuple[str, str]) -> list[Cell]:
             for name in ("r2_mean", "r2_mean_ptend_t")
         ),
         _skill_of_mean(study, group),
-        Cell("–") if runs is None or not runs.sizes["run"] else _alive(runs),
+        Cell("–") if runs is None or not runs.sizes["run"] else stable_runs(runs),
         error,
     ]
 
@@ -177,7 +177,7 @@ def _of_group(data: xarray.Dataset, group: tuple[str, str]) -> xarray.Dataset:
     return data.isel({str(data["network"].dims[0]): rows_of(data, group)})
 
 
-def _alive(runs: xarray.Dataset) -> Cell:
+def stable_runs(runs: xarray.Dataset) -> Cell:
     """How many of the runs that test survival did not become unstable."""
     tested = runs.isel(run=np.flatnonzero(tests_survival(runs)))
     count = tested.sizes["run"]

@@ -21,6 +21,7 @@ from climsim.report.cells import Table
 from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
 from climsim.report.growth import growth_table
+from climsim.report.iterations import iterations_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.summary import study_summary
 from climsim.report.tables import (
@@ -162,6 +163,7 @@ def _tables(study: Study, failures: list[Failure]) -> dict[str, Table | None]:
         "stability": stability_table(study),
         "undefined": undefined_table(study),
         "growth": growth_table(study),
+        "iterations": iterations_table(study),
     }
 
 

@@ -18,6 +18,9 @@ from climsim.evaluation.online_score import (
 from climsim.evaluation.regions import REGIONS, band_members
 from climsim.evaluation.score import Subject, Subjects, register
 
+_LOW_LEVELS = 5.0e4
+"""Levels below this pressure count in the roughness [Pa]."""
+
 
 @register
 class Growth(PeriodScore):
@@ -35,6 +38,30 @@ class Growth(PeriodScore):
         if weights is None or subject.name not in state.run.keys() & state.reference.keys():
             return None
         return mass_weighted_rmse(state.run[subject.name], state.reference[subject.name], weights)
+
+
+@register
+class Roughness(PeriodScore):
+    """How far a level lies from the mean of its two neighbours, below 500 hPa, mean by mean.
+
+    Networks that do not damp differences between neighbouring levels let them grow into a zigzag.
+    """
+
+    name = "roughness_{mean}_{profile}"
+    label = "roughness"
+    long_name = "RMS difference of {what} from the mean of the levels above and below, {mean} means"
+    subjects = Subjects("profile", tuple(x for x in PROFILE_FIELDS.members if x.name == "T"))
+    dims = ("time",)
+    weights = "layer mass, area"
+
+    def values(self, state: PeriodMeans, subject: Subject) -> float | None:
+        if state.mass is None or subject.name not in state.run:
+            return None
+        low = state.grid.midpoint_pressure(state.run["PS"]) > _LOW_LEVELS
+        weights = np.where(low, state.mass, 0.0)[1:-1]
+        field = state.run[subject.name]
+        zigzag = field[1:-1] - 0.5 * (field[:-2] + field[2:])
+        return float(np.sqrt(weighted_mean(zigzag**2, weights, axis=(0, 1))))
 
 
 @register
