@@ -23,6 +23,7 @@ from climsim.training.checkpoint import read_entry
 from climsim.training.config import TrainConfig
 from climsim.training.result import TrainResult
 from climsim.training.schedules import SCHEDULES
+from climsim.training.stages import TRAIN
 
 RECORD_NAME = "training.json"
 TRAINING = Kind(
@@ -40,21 +41,7 @@ _BY_CONTENT = {
     "warm_start": "trainer.warm_start",
 }
 """Keys of the inputs, by their role; the hash of each is in the checkpoint."""
-_FREE_KEYS = frozenset(
-    {
-        "out",
-        "data.store",
-        "data.statistics",
-        "data.prefetch",
-        "trainer.epochs",
-        "trainer.warm_start",
-        "trainer.threads",
-        "trainer.logger",
-        "trainer.log_every_steps",
-        "trainer.save_every_steps",
-        "trainer.keep_best",
-    }
-)
+_FREE_KEYS = frozenset((*TRAIN.may_change, *TRAIN.needs, TRAIN.makes, "trainer.epochs"))
 """Settings that may change between the runs that make up one training, or are compared apart."""
 _CODE = ("network", "loss", "optimizer", "schedule")
 """Roles that code of the user can take."""
