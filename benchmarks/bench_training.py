@@ -32,6 +32,7 @@ from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.losses import RecipeLoss
 from climsim.networks import NETWORKS
+from climsim.training.build import build_module
 from climsim.training.config import (
     NetworkConfig,
     OptimizerConfig,
@@ -40,7 +41,7 @@ from climsim.training.config import (
     TrainerConfig,
 )
 from climsim.training.optimization import build_optimizer
-from climsim.training.run import build_module, train
+from climsim.training.run import train
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.data.synthetic import write_record

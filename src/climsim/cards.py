@@ -232,6 +232,11 @@ class NetworkCard:
         return values | values.pop("hyperparameters")
 
 
+NO_CLOSURE, WATER, WATER_HEAT = "none", "water", "water_heat"
+CLOSURES = (WATER, WATER_HEAT)
+"""What a model closes in a column: water; water, with the heat of the vapour taken away."""
+
+
 @dataclass(frozen=True)
 class TransformsCard:
     """What, with their buffers, rebuilds the transforms.
@@ -241,12 +246,14 @@ class TransformsCard:
         n_levels: levels of a profile.
         bounded: whether inputs are clipped to the range of the training data.
         fill_to_zero: whether what is no number after normalization becomes 0.
+        closure: what is closed in a column after the targets are physical, or `NO_CLOSURE`.
     """
 
     kind: str
     n_levels: int
     bounded: bool
     fill_to_zero: bool
+    closure: str = NO_CLOSURE
 
 
 @dataclass(frozen=True)

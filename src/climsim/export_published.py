@@ -10,12 +10,14 @@ from pathlib import Path
 
 from torch import nn
 
+from climsim.cards import NO_CLOSURE
 from climsim.files import file_hash, provenance
 from climsim.networks import load_published
 from climsim.products import claim
 from climsim.training.checkpoint import CHECKPOINT, describe_model, save_model
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.transforms import Transforms, from_published
+from climsim.validation import require
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class ImportConfig:
     out: Path | None = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+    def __post_init__(self) -> None:
+        closure = self.recipe.closure
+        require(
+            "recipe.closure", closure, closure == NO_CLOSURE, f"{NO_CLOSURE} for an import",
+            "published weights were trained without one",
+        )  # fmt: skip
 
     @property
     def source(self) -> Path:

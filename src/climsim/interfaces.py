@@ -89,6 +89,11 @@ class Encoding:
         """Scalars that a network sees."""
         return len(self.variables.scalars)
 
+    @property
+    def predicts_all_water(self) -> bool:
+        """Whether the targets hold vapour and cloud water."""
+        return bool({"ptend_qn", "ptend_q0002"} & set(self.targets.names))
+
 
 _BUT_LIQUID_FRACTION = tuple(n for n in STANDARD.profiles if n != "liq_partition")
 

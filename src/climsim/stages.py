@@ -35,6 +35,7 @@ STAGES = (
     gcm.SPINUP,
     gcm.FIT_RADIATION,
     figures.CLIMATE,
+    figures.DAMPING,
     evaluation.EVALUATE_ONLINE,
     figures.FIGURES,
     figures.SHOW,

@@ -1,12 +1,10 @@
 """The examples go through the whole chain: training, export, offline, online."""
 
 import ast
-import importlib.util
 import io
 import subprocess
 import sys
 import tokenize
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,10 +15,7 @@ import climsim
 from climsim import cli
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.files import read_json
-from climsim.hosts.gcm.config import GcmConfig
-from climsim.hosts.gcm.host import GcmHost
-from climsim.interfaces import V2, V6
-from climsim.online.memory import Memory
+from climsim.interfaces import V2
 from climsim.online.run import RunConfig, run_online
 from climsim.variables import OUTPUTS
 from tests import ROOT
@@ -162,58 +157,12 @@ def test_examples_run_coupled_to_the_embedded_model(relaxation, tmp_path):
     assert {"LevelConvolution", "relaxation"} <= names
 
 
-@pytest.fixture(scope="module")
-def damping():
-    specification = importlib.util.spec_from_file_location("damping", EXAMPLES / "damping.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def test_damping_is_the_rate_at_which_differences_between_layers_decay(damping):
-    change = np.random.default_rng(0).normal(size=(2, 60, 3))
-    area = np.array([1.0, 2.0, 0.5])
-    slope = np.linspace(0.0, 1.0, 60)[None, :, None]  # a straight line has no roughness
-    answer = -change / (2 * 86400) + slope
-    assert damping.damping(change, answer, area) == pytest.approx(0.5, rel=1e-9)
-    assert damping.damping(change, -answer, area) == pytest.approx(-0.5, rel=1e-9)
-
-
-class Echo:
-    """Answers with parts of the tendencies it remembers."""
-
-    interface = V6
-    n_levels = LEVELS
-
-    def __call__(self, vector):
-        given = V6.variables.slices(LEVELS)
-        out = np.zeros((len(vector), OUTPUTS.size(LEVELS)), vector.dtype)
-        heating = np.full(LEVELS, 0.25)
-        heating[4] = 1.5
-        there = OUTPUTS.slices(LEVELS)
-        out[:, there["ptend_t"]] = heating * vector[:, given["state_t_prvphy"]]
-        out[:, there["ptend_u"]] = 0.75 * vector[:, given["state_u_prvphy"]]
-        return out
-
-
-def test_gain_finds_where_a_network_gives_back_most_of_what_it_remembers(damping):
-    host, memory = ToyHost(), Memory(dt=ToyHost().dt)
-    for _ in range(2):
-        done = host.step_physics()
-        memory = memory.advance(done.inputs, done.tendencies)
-    spread = np.random.default_rng(1).normal(size=(LEVELS, host.grid.n_columns))
-    physics = dict.fromkeys(memory.physics, 1e-05 * spread)
-    memory = replace(memory, physics=physics)
-    share, place = damping.gain(Echo(), host, host.inputs(), memory)
-    assert share == pytest.approx(1.5, rel=1e-3)
-    assert place == "state_t_prvphy at level 4"
-
-
 @pytest.mark.slow
 def test_damping_of_full_physics_and_of_a_relaxation_in_twenty_days(relaxation, tmp_path):
-    GcmHost(GcmConfig()).save(tmp_path / "start.npz")
-    command = [sys.executable, EXAMPLES / "damping.py", tmp_path / "start.npz", relaxation]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    physics, network = (line.split(" damps ")[1] for line in done.stdout.splitlines())
-    assert float(physics.split()[0]) > 5.0
-    assert network.split() == ["0.050", "per", "day"]
+    out = tmp_path / "damping.nc"
+    climsim_command("evaluate", "damping", f"models={relaxation}", f"out={out}", "draws=1")
+    with xarray.open_dataset(out) as rates:
+        physics, network = rates["smoothing_t"].values
+        assert physics > 5.0
+        assert network == pytest.approx(0.05, abs=1e-3)
+        assert (rates["damping_wind"].sel(model="full physics").values[-8:] > 0).all()

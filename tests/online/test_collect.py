@@ -222,3 +222,23 @@ def test_a_host_without_a_field_of_the_pairs_is_refused_before_the_first_step(tm
     with pytest.raises(ClimSimError, match=r"host toy: .* provide pbuf_ozone for its step pairs"):
         collect(config, host=host)
     assert not list((tmp_path / "raw").rglob("*.nc"))
+
+
+def test_noise_on_humidity_and_wind_is_labelled_by_the_physics(run, tmp_path):
+    run()
+    run(raw=tmp_path / "noisy", humidity_noise=(0.1,), wind_noise=(2.0,))
+    quiet, noisy = pairs(run.raw), pairs(tmp_path / "noisy")
+    share = np.array([b.before["state_q0001"] / a.before["state_q0001"] - 1
+                      for a, b in zip(quiet, noisy, strict=True)])  # fmt: skip
+    assert share.std() == pytest.approx(0.1, rel=0.15)
+    for name in ("state_u", "state_v"):
+        change = np.array([b.before[name] - a.before[name]
+                           for a, b in zip(quiet, noisy, strict=True)])  # fmt: skip
+        assert change.std() == pytest.approx(2.0, rel=0.15)
+    np.testing.assert_array_equal(temperatures(tmp_path / "noisy"), temperatures(run.raw))
+    host = ToyHost()
+    for pair in noisy:
+        drying = (pair.after["state_q0001"] - pair.before["state_q0001"]) / DT
+        np.testing.assert_allclose(drying, host._physics(pair.before)[0]["ptend_q0001"], atol=1e-11)
+    with netCDF4.Dataset(list_steps(tmp_path / "noisy")[0].before) as file:
+        assert "noise of [0.1] of the humidity, [2.0] m/s, labelled" in file.source

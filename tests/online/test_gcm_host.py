@@ -199,6 +199,19 @@ def test_a_perturbation_is_small_and_reproducible(gcm, gcm_session):
     assert 1e-3 < (first - before).std() < 1.5e-2
 
 
+def test_noise_on_humidity_and_winds_is_white_in_level_and_leaves_the_temperature(gcm):
+    before = gcm.inputs()
+    gcm.perturb(seed=5, amplitude=0.0, humidity=0.05, wind=0.5)
+    after = gcm.inputs()
+    change = {n: np.asarray(after[n], np.float64) - before[n] for n in before}
+    assert np.abs(change["state_t"]).max() < 1e-3
+    for name in ("state_u", "state_v"):
+        assert 0.1 < change[name].std() < 0.75
+        assert abs(np.corrcoef(change[name][50], change[name][51])[0, 1]) < 0.3
+    share = change["state_q0001"][50] / before["state_q0001"][50].mean()
+    assert 0.01 < share.std() < 0.1
+
+
 def test_water_budget_of_the_emulated_term_closes_against_precipitation(gcm, day):
     for result in day[0]:
         mass = layer_mass(gcm.grid, result.inputs)

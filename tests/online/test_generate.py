@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+from dataclasses import replace
 
 import netCDF4
 import numpy as np
@@ -138,3 +139,24 @@ def test_an_interrupted_run_continues_at_its_step_and_gives_the_same_files(tmp_p
     assert resumed.keys() == whole.keys()
     for seconds, value in resumed.items():
         np.testing.assert_array_equal(value, whole[seconds])
+
+
+def test_noise_is_in_the_pairs_and_not_in_the_run(tmp_path):
+    run(tmp_path / "quiet", 0.25)
+    config = GenerateConfig(
+        tmp_path / "noisy", 0.25, host="toy", noise=(0.1, 1.0), humidity_noise=(0.05,), seed=3
+    )
+    generate(config, host=ToyHost())
+    quiet, noisy = contents(tmp_path / "quiet"), contents(tmp_path / "noisy")
+    assert quiet.keys() == noisy.keys()
+    spread = np.array([(noisy[t] - quiet[t]).std() for t in quiet])
+    assert {round(x) for x in np.log10(spread)} == {-1, 0}
+    host = ToyHost()
+    for step in list_steps(tmp_path / "noisy"):
+        pair = read_step(step.before)
+        heating = (pair.after["state_t"] - pair.before["state_t"]) / DT
+        np.testing.assert_allclose(heating, host._physics(pair.before)[0]["ptend_t"], atol=1e-8)
+    with netCDF4.Dataset(list_steps(tmp_path / "noisy")[0].before) as file:
+        assert file.source.endswith("noise of [0.1, 1.0] K, [0.05] of the humidity")
+    with pytest.raises(ClimSimError, match=r"holds step pairs of .*noise"):
+        generate(replace(config, noise=(0.2,)), host=ToyHost())

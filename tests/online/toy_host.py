@@ -155,9 +155,12 @@ class ToyHost:
         value = float(self.state["t"][level, column])
         return HealthReport("T", column, level, value, (130.0, 360.0))
 
-    def perturb(self, seed, amplitude):
-        noise = np.random.default_rng(seed).normal(size=(LEVELS, COLUMNS))
-        self.state["t"] += amplitude * noise
+    def perturb(self, seed, amplitude, *, humidity=0.0, wind=0.0):
+        noise = np.random.default_rng(seed).normal(size=(4, LEVELS, COLUMNS))
+        self.state["t"] = self.state["t"] + amplitude * noise[0]
+        self.state["q0001"] = self.state["q0001"] * (1 + humidity * noise[1])
+        self.state["u"] = self.state["u"] + wind * noise[2]
+        self.state["v"] = self.state["v"] + wind * noise[3]
 
     def save(self, path: Path):
         with path.open("wb") as stream:

@@ -18,7 +18,7 @@ from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
-from climsim.report.leaderboard import leaderboard, seeds_table
+from climsim.report.leaderboard import leaderboard, read_damping, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
@@ -115,6 +115,22 @@ def test_leaderboard_puts_the_smallest_online_error_of_whole_runs_first(study):
 def test_leaderboard_of_offline_metrics_alone_says_not_run(study):
     table = leaderboard(Study(study.offline, None))
     assert {row[table.heads.index("run")].text for row in table.rows} == {"not run"}
+
+
+def test_leaderboard_has_the_damping_of_members_that_were_measured(study, tmp_path):
+    assert not any("damping" in head for head in leaderboard(study).heads)
+    member = str(study.offline["member"].values[0])
+    rates = xarray.Dataset({"smoothing_t": ("model", [26.5, 3.25])})
+    path = tmp_path / "damping.nc"
+    write_netcdf(rates.assign_coords(model=["full physics", member]), path, checked=True)
+    table = leaderboard(study, damping=read_damping(path))
+    column = table.heads.index("damping of T (1/day)")
+    known = [row[column].order for row in table.rows if row[column].text != "–"]
+    assert known == [3.25]
+    assert "Damping: rate" in table.note
+    write_netcdf(rates.rename(smoothing_t="other"), path, checked=True)
+    with pytest.raises(ClimSimError, match=r"expected a file of `climsim evaluate damping`"):
+        read_damping(path)
 
 
 FAILURES = [

@@ -55,6 +55,7 @@ class EmulationMember(nn.Module):
         super().__init__()
         self.inputs = transforms.inputs
         self.targets = transforms.targets
+        self.closure = transforms.closure
         self.interface = InterfaceTransform(self.inputs.encoding, self.inputs.n_levels)
         confident = isinstance(network, Network) and network.confidence
         head = _ConfidentHead(network) if confident else _Head(network)
@@ -71,9 +72,11 @@ class EmulationMember(nn.Module):
             (column, target) physical, and (column, target) confidence in units of the training
             loss, or (column, 0).
         """
-        z = self.inputs.encode(self.interface(x)).to(self.precision)
-        prediction, confidence = self.head(z)
+        physical = self.interface(x)
+        prediction, confidence = self.head(self.inputs.encode(physical).to(self.precision))
         tendencies = self.targets.decode(prediction.to(torch.float32))
+        if self.closure is not None:
+            tendencies = self.closure(physical, tendencies)
         return tendencies, confidence.to(torch.float32)
 
 

@@ -200,12 +200,13 @@ def _knows_training(model: TrainedModel) -> bool:
 
 
 def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> None:
-    """Members of an ensemble must share the interface, levels, confidence head and time step."""
+    """Members of an ensemble must share interface, levels, confidence, time step and closure."""
 
-    def shape(model: TrainedModel) -> tuple[str, str, int, bool, float]:
-        inputs = model.transforms.inputs
+    def shape(model: TrainedModel) -> tuple[str, str, int, bool, float, str]:
+        inputs, card = model.transforms.inputs, model.card
         interface, targets = inputs.encoding.interface.name, inputs.encoding.targets.name
-        return interface, targets, inputs.n_levels, model.confidence, model.card.time_step
+        closed = card.transforms.closure
+        return interface, targets, inputs.n_levels, model.confidence, card.time_step, closed
 
     for path, model in zip(paths, models, strict=True):
         kind = model.transforms.inputs.encoding
@@ -217,7 +218,7 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
             )
         if shape(model) != shape(models[0]):
             raise ClimSimError(
-                f"{path}: expected interface, targets, levels, confidence and time step "
+                f"{path}: expected interface, targets, levels, confidence, time step and closure "
                 f"{shape(models[0])} as in {paths[0]}, found {shape(model)}: export members of "
                 "one kind together"
             )
@@ -249,6 +250,7 @@ def _metadata(
         "precision": precision,
         "probes": "training" if _knows_training(first) else "synthetic",
         "encoding": kind.name,
+        "closure": first.card.transforms.closure,
         "inputs_bounded": first.transforms.inputs.bounded,
         "network": {**first.card.network.to_json(), "name": card.training.network},
         "validation_loss": losses[0] if len(losses) == 1 else losses,

@@ -16,6 +16,19 @@ CLIMATE = Stage(
     choices={"host": "gcm"},
 )
 
+DAMPING = Stage(
+    name="evaluate_damping",
+    command="evaluate damping",
+    config="climsim.online.damping:DampingConfig",
+    run="climsim.figures.damping:evaluate_damping",
+    summary="Measure how fast models, and full physics, damp noise on their inputs.",
+    example="models=runs/unet.pt out=runs/damping.nc",
+    needs=("models", "starts"),
+    makes="out",
+    choices={"host": "gcm"},
+    scores="climsim.figures.damping:damping_lines",
+)
+
 FIGURES = Stage(
     name="figures",
     command="figures",

@@ -98,8 +98,19 @@ class SteppedHost(Protocol):
         """The worst violation of bounds in the present state, or None."""
         ...
 
-    def perturb(self, seed: int, amplitude: float) -> None:
-        """Add noise [K] to the temperature, for members that measure internal variability."""
+    def perturb(
+        self, seed: int, amplitude: float, *, humidity: float = 0.0, wind: float = 0.0
+    ) -> None:
+        """Add noise to every cell, white in level, for other members and for perturbed profiles.
+
+        A host that is never asked for noise on humidity and wind needs the first two alone.
+
+        Args:
+            seed: of the noise.
+            amplitude: standard deviation on the temperature [K].
+            humidity: on the specific humidity, as a share of it [1].
+            wind: on both components [m/s].
+        """
         ...
 
     def save(self, path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from climsim.arrays import Array, Fields, double
+from climsim.arrays import Array, Fields, at_least, double
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
+from climsim.online.stepper import StepOutcome
 from climsim.physics.budgets import (
     column_heating,
     column_water_residual,
@@ -43,6 +44,25 @@ def step_budgets(
         budgets["energy"] = column_heating(outputs, columns) - absorbed
     budgets |= {n: x for n, x in result.diagnostics.items() if n.startswith(HOST_PREFIX)}
     return budgets
+
+
+def network_budgets(
+    outcome: StepOutcome, grid: ColumnGrid, constants: PhysicalConstants
+) -> dict[str, Array]:
+    """Residuals of the network's own output by name of `BUDGETS`, (column,); none without one.
+
+    Args:
+        outcome: of the step.
+        grid: the host's columns.
+        constants: the host's.
+    """
+    network = outcome.network
+    if network is None:
+        return {}
+    columns = Columns.between(_interfaces(outcome.result.inputs, grid), constants)
+    rain = at_least(network.surface["cam_out_PRECC"], 0.0)
+    outputs = {**network.tendencies, "cam_out_PRECC": rain}
+    return {"network_water": column_water_residual(outputs, columns) * SECONDS_PER_DAY}
 
 
 def _interfaces(inputs: Fields, grid: ColumnGrid) -> Array:

@@ -25,17 +25,18 @@ from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost, StepResult
+from climsim.hosts.base import SteppedHost
 from climsim.hosts.settings import as_texts
 from climsim.online.fitting import open_fitting_model
 from climsim.online.generate import after_physics
+from climsim.online.perturbed import Amplitudes
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.coupling import CouplerOptions
 from climsim.runs.health import HealthReport
 from climsim.runs.timing import DAYS_PER_YEAR, Stopwatch
 from climsim.stepping import Progress
-from climsim.validation import Checks, at_least, require
+from climsim.validation import Checks, require
 from climsim.variables import RAW_PROFILES, SCALARS_IN
 
 __all__ = ["CollectConfig", "collect"]
@@ -71,6 +72,8 @@ class CollectConfig:
         physics_share: share of the steps that the host's own physics drives, chosen at random.
         noise: standard deviations of noise on the temperature of the kept states, of which each
             takes one at random [K]; the run itself does not see it. Empty adds none.
+        humidity_noise: the same on their specific humidity, as a share of it.
+        wind_noise: the same on both winds [m/s].
         first_year: year in the dates of the first segment; the next has the second year after,
             and so on, as a record holds every date once. Day and hour are those of the host.
         seed: of all that is random.
@@ -91,6 +94,8 @@ class CollectConfig:
     stride: int = 1
     physics_share: float = 0.0
     noise: tuple[float, ...] = ()
+    humidity_noise: tuple[float, ...] = ()
+    wind_noise: tuple[float, ...] = ()
     first_year: int = 1001
     seed: int = 0
     host: str = "gcm"
@@ -103,7 +108,10 @@ class CollectConfig:
         object.__setattr__(self, "raw", Path(self.raw))
         object.__setattr__(self, "model", None if self.model is None else Path(self.model))
         object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
-        object.__setattr__(self, "noise", tuple(float(value) for value in self.noise))
+        amplitudes = Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
+        object.__setattr__(self, "noise", amplitudes.temperature)
+        object.__setattr__(self, "humidity_noise", amplitudes.humidity)
+        object.__setattr__(self, "wind_noise", amplitudes.wind)
         check = Checks(self)
         check.whole("segments", "stride", "first_year", least=1)
         check.positive("days")
@@ -111,8 +119,6 @@ class CollectConfig:
         check.at_least(0.0, "start_amplitude", unit="K")
         check_device("device", self.device)
         check.whole("threads", "seed")
-        for value in self.noise:
-            at_least("noise", value, 0.0, "K")
         require("days", self.days, self.days <= DAYS_PER_YEAR, "at most a year")
         last = self.first_year + _YEARS_APART * self.segments - 1
         require(
@@ -122,6 +128,11 @@ class CollectConfig:
             f"years up to {_LAST_YEAR} for {self.segments} segments",
         )
 
+    @property
+    def amplitudes(self) -> Amplitudes:
+        """Of the noise that the labels see."""
+        return Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
+
     def identity(self) -> dict[str, object]:
         """What has to stay the same for a record to grow."""
         values = asdict(self)
@@ -130,6 +141,11 @@ class CollectConfig:
         values["model"] = None if self.model is None else file_hash(self.model)
         values["starts"] = [file_hash(path) for path in self.starts]
         values["noise"] = list(self.noise)
+        for name in ("humidity_noise", "wind_noise"):
+            # Records of an earlier version do not have them.
+            values[name] = list(getattr(self, name))
+            if not values[name]:
+                del values[name]
         values["host_options"] = as_texts(self.host_options)
         values["coupler"] = self.coupler.to_dict()
         return values
@@ -231,7 +247,7 @@ class _Collection:
         for step in range(self.steps):
             trouble = host.health()
             if trouble is None and step % config.stride == 0:
-                label = self._label()
+                label = self.config.amplitudes.physics(host, self._random, self._scratch)
                 date = label.date.replace(year=year + label.date.year - first)
                 after = after_physics(label, host.dt)
                 write_step_pair(
@@ -264,20 +280,9 @@ class _Collection:
     def source(self) -> str:
         """What the files of the pairs say of their origin."""
         by = "its own physics" if self.config.model is None else f"model {self.config.model.name}"
-        noise = f", noise of {list(self.config.noise)} K" if self.config.noise else ""
+        amplitudes = self.config.amplitudes
+        noise = f", {amplitudes}" if amplitudes else ""
         return f"{self.host.source}; states visited by {by}{noise}, labelled by its own physics"
-
-    def _label(self) -> StepResult:
-        """What the host's physics does at the present state, or at one with noise."""
-        if not self.config.noise:
-            return self.host.physics()
-        before = self._scratch / "before"
-        self.host.save(before)
-        amplitude = float(self._random.choice(self.config.noise))
-        self.host.perturb(int(self._random.integers(2**31)), amplitude)
-        label = self.host.physics()
-        self.host.restore(before)
-        return label
 
 
 def _previous(config: CollectConfig) -> list[Segment]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from climsim.files import atomic_path, file_hash, provenance, read_json, write_j
 from climsim.hosts import build_host
 from climsim.hosts.base import HostSteps, SteppedHost, StepResult
 from climsim.hosts.settings import as_texts
+from climsim.online.perturbed import Amplitudes
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress, advance
 from climsim.validation import Checks
@@ -49,6 +51,11 @@ class GenerateConfig:
         host: name of the host, a module of `climsim.hosts`.
         host_options: settings of the host, by key.
         start: restart file of the host to start from; None takes the host's own start state.
+        noise: standard deviations of noise on the temperature, of which each pair takes one at
+            random [K]: its physics sees it, the run does not. Empty adds none.
+        humidity_noise: the same on the specific humidity, as a share of it.
+        wind_noise: the same on both winds [m/s].
+        seed: of the noise.
     """
 
     raw: Path
@@ -56,18 +63,35 @@ class GenerateConfig:
     host: str = "gcm"
     host_options: dict[str, object] = field(default_factory=dict)
     start: Path | None = None
+    noise: tuple[float, ...] = ()
+    humidity_noise: tuple[float, ...] = ()
+    wind_noise: tuple[float, ...] = ()
+    seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", Path(self.raw))
         if self.start is not None:
             object.__setattr__(self, "start", Path(self.start))
-        Checks(self).positive("days")
+        check = Checks(self)
+        check.positive("days")
+        check.whole("seed")
+        amplitudes = self.amplitudes
+        object.__setattr__(self, "noise", amplitudes.temperature)
+        object.__setattr__(self, "humidity_noise", amplitudes.humidity)
+        object.__setattr__(self, "wind_noise", amplitudes.wind)
+
+    @property
+    def amplitudes(self) -> Amplitudes:
+        """Of the noise that the labels see."""
+        return Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
 
     def identity(self) -> dict[str, object]:
         """What has to stay the same for a run to continue."""
         start = None if self.start is None else str(self.start)
         options = as_texts(self.host_options)
-        return {"host": self.host, "host_options": options, "start": start}
+        known: dict[str, object] = {"host": self.host, "host_options": options, "start": start}
+        amplitudes = self.amplitudes
+        return {**known, "noise": f"{amplitudes}, seed {self.seed}"} if amplitudes else known
 
 
 def generate(
@@ -115,14 +139,20 @@ class _Generation(HostSteps[SteppedHost]):
         """Write one pair."""
         host = self.host
         _require_health(host)
+        label, amplitudes = None, self.config.amplitudes
+        if amplitudes:
+            generator = np.random.default_rng((self.config.seed, self.steps_done))
+            with TemporaryDirectory(prefix="climsim-") as folder:
+                label = amplitudes.physics(host, generator, Path(folder))
         result = host.step_physics()
+        label = result if label is None else label
         write_step_pair(
             self.config.raw,
-            result.date,
-            result.inputs,
-            after_physics(result, host.dt),
+            label.date,
+            label.inputs,
+            after_physics(label, host.dt),
             host.grid,
-            source=host.source,
+            source=f"{host.source}; {amplitudes}" if amplitudes else host.source,
             time_step=host.dt,
         )
         return True

@@ -11,7 +11,7 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
-from climsim.online.budget import global_means, step_budgets
+from climsim.online.budget import global_means, network_budgets, step_budgets
 from climsim.online.coupler import Corrections
 from climsim.online.stepper import StepOutcome
 from climsim.runs.health import Instability
@@ -56,6 +56,7 @@ class Recorder:
             record.sums.share_sum += float(np.mean(self.grid.area_weights() * outcome.handed.share))
         if with_budgets:
             budgets = step_budgets(result, self.grid, self.constants)
+            budgets |= network_budgets(outcome, self.grid, self.constants)
             record.sums.budgets.add(budgets, self.grid.area_weights())
         record.steps += 1
         end = result.date + timedelta(seconds=record.about.dt)

@@ -37,12 +37,14 @@ class StepOutcome:
         handed: what the host was handed; None for a step of its own physics.
         predicted_loss: by target, where the network has a confidence head.
         true_loss: by target, where the host's physics ran beside the network.
+        network: the model's own output, before the rules; None for a step of the host's physics.
     """
 
     result: StepResult
     handed: Coupled | None = None
     predicted_loss: Fields = field(default_factory=dict)
     true_loss: Fields = field(default_factory=dict)
+    network: ModelOutput | None = None
 
 
 class Stepper:
@@ -113,7 +115,7 @@ class Stepper:
         with self._time.part("host"):
             result = self.host.step_emulated(handed.tendencies, handed.surface)
         self._remember(result)
-        return StepOutcome(result, handed, network.confidence, true)
+        return StepOutcome(result, handed, network.confidence, true, network)
 
     def _checked(self, output: Array) -> ModelOutput:
         trouble = non_finite(output, self.host.grid)

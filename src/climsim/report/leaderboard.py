@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import xarray
 
+from climsim.errors import ClimSimError
+from climsim.evaluation.saved import open_metrics
 from climsim.report.cells import Cell, Table, number, text
 from climsim.results.cost import Cost, member_costs
 from climsim.results.labels import has_seed, member_label, member_names
@@ -26,6 +29,11 @@ _NOTE = (
     "lets anything be. Runs that became unstable, or whose mean is shorter, which flatters them, "
     "come after the others. Training hours are wall time. A heading sorts, best first."
 )
+_DAMPING = "damping of T (1/day)"
+_DAMPING_NOTE = (
+    " Damping: rate at which noise on T that differs from layer to layer decays in the lowest "
+    "levels, without a coupled run."
+)
 _SHORT_NOTE = (
     f" Short: fewer than {SHORTEST_TEST:g} days were asked for, which does not test whether a "
     "model survives."
@@ -38,17 +46,24 @@ _SEEDS_NOTE = (
 )
 
 
-def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
+def leaderboard(
+    study: Study,
+    failed: Mapping[str, str] | None = None,
+    damping: Mapping[str, float] | None = None,
+) -> Table:
     """One row for each member: offline skill, how its run ended, online error, cost.
 
     Args:
         study: its metrics.
         failed: stage that failed, by member; such members have a row too.
+        damping: rate at which differences of T between layers decay, by member [1/day]; a column
+            where it is given.
     """
     failed = failed or {}
     online, costs = study.members(), member_costs(study)
     skill = ["R², all outputs", *(f"R², {plain(quantity(n).symbol)}" for n in LEADING)]
     heads = ["member", *skill, "run", "days", *(f"RMSE {_head(n)}" for n in _FIELDS)]
+    heads += [] if damping is None else [_DAMPING]
     heads += ["T error / floor", "SYPD", "parameters", "training hours", "trained on"]
     names, first = member_names(study, failed), _leading_labels(online)
     rows = []
@@ -61,6 +76,7 @@ def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
             text(_outcome(on, failed.get(label))),
             number(_value(on, "days")),
             *(number(_value(on, f"rmse_mean_{n}") * quantity(n).factor) for n in _FIELDS),
+            *([] if damping is None else [number(damping.get(label, math.nan))]),
             number(error_over_floor(study, on)),
             number(_value(on, "sypd")),
             *_cost_cells(costs[label]),
@@ -68,9 +84,27 @@ def leaderboard(study: Study, failed: Mapping[str, str] | None = None) -> Table:
         rows.append((_rank(label in first, off, on), row))
     rows.sort(key=lambda ranked: ranked[0])
     short = online is not None and not tests_survival(online).all()
-    larger = frozenset([*skill, "days", "SYPD"])
-    note = _NOTE + (_SHORT_NOTE if short else "")
+    larger = frozenset([*skill, "days", "SYPD", _DAMPING])
+    note = _NOTE + (_SHORT_NOTE if short else "") + (_DAMPING_NOTE if damping else "")
     return Table(tuple(heads), [row for _, row in rows], note, larger)
+
+
+def read_damping(path: Path | None) -> dict[str, float] | None:
+    """Damping of T by the name of the model's file, for `leaderboard`; None without a file.
+
+    Raises:
+        ClimSimError: if it is another file.
+    """
+    if path is None:
+        return None
+    with open_metrics(path) as rates:
+        if "smoothing_t" not in rates:
+            raise ClimSimError(
+                f"{path}: expected a file of `climsim evaluate damping`, found none of its rates: "
+                "give that file as damping"
+            )
+        names = [str(name) for name in rates["model"].values]
+        return dict(zip(names, map(float, rates["smoothing_t"].values), strict=True))
 
 
 def _leading_labels(online: xarray.Dataset | None) -> set[str]:

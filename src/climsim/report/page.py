@@ -22,7 +22,7 @@ from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
-from climsim.report.leaderboard import leaderboard, seeds_table
+from climsim.report.leaderboard import leaderboard, read_damping, seeds_table
 from climsim.report.summary import study_summary
 from climsim.report.tables import (
     best_members_table,
@@ -57,6 +57,8 @@ class ReportConfig:
         study: JSON file with the configuration of the study, to be shown; or None.
         failures: JSON file that lists what failed in the experiment, to be shown; or None.
         tables: folder for the tables of members and runs as CSV files; or None.
+        damping: file of `climsim evaluate damping` with the members' models, named
+            ``network-recipe-seed.pt``, for a column of the table of members; or None.
     """
 
     out: Path
@@ -67,6 +69,7 @@ class ReportConfig:
     study: Path | None = None
     failures: Path | None = None
     tables: Path | None = None
+    damping: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
@@ -93,7 +96,7 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
     advance(1, 3)
     figures = load_figures(config)
     advance(2, 3)
-    tables = _tables(study, failures)
+    tables = _tables(study, failures, config.damping)
     write_text(config.out, render(study, figures, tables, failures, config))
     if config.tables is not None:
         write_json(config.tables / INDEX_NAME, {"tables": list(tables), **_made_by(config)})
@@ -107,7 +110,9 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
 def _claim(config: ReportConfig) -> None:
     """Claim the page and the folder of tables."""
     paths = {str(path): path for path in config.offline}
-    inputs = paths | {key: getattr(config, key) for key in ("online", "figures", "study")}
+    inputs = paths | {
+        key: getattr(config, key) for key in ("online", "figures", "study", "damping")
+    }
     claim(config.out, REPORT, inputs)
     if config.tables is not None:
         claim(config.tables, TABLES, inputs, key="tables")
@@ -153,10 +158,10 @@ def _encode(picture: Path | None) -> str:
     return base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
-def _tables(study: Study, failures: list[Failure]) -> dict[str, Table | None]:
+def _tables(study: Study, failures: list[Failure], damping: Path | None) -> dict[str, Table | None]:
     """The tables of all members and runs, by name; None where there is nothing to show."""
     return {
-        "leaderboard": leaderboard(study, failed_stages(failures)),
+        "leaderboard": leaderboard(study, failed_stages(failures), read_damping(damping)),
         "seeds": seeds_table(study),
         "best": best_members_table(study),
         "published": published_table(study),
@@ -205,7 +210,8 @@ def _made_by(config: ReportConfig) -> dict[str, str]:
     """Provenance of the page itself, for programs that read it."""
     settings = {key: value for key, value in asdict(config).items() if key not in ("out", "tables")}
     index = [] if config.figures is None else [config.figures / INDEX_NAME]
-    single = [path for path in (config.online, config.study, config.failures) if path is not None]
+    given = (config.online, config.study, config.failures, config.damping)
+    single = [path for path in given if path is not None]
     return provenance(settings, {str(p): file_hash(p) for p in (*config.offline, *single, *index)})
 
 

@@ -16,6 +16,11 @@ BUDGETS = {
         "column integral of dq1 + dq2 + dq3, plus precipitation: what the emulated tendencies "
         "create out of nothing",
     ),
+    "network_water": (
+        "mm/day",
+        "the same of the network's own output, before the rules of the coupler; precipitation "
+        "below zero counts as none",
+    ),
     "energy": (
         "W m-2",
         "column integral of cp dT + Lv dq1 - Lf dq3, minus Lf times snowfall, minus net radiation "

@@ -227,9 +227,8 @@ class TrainedModel:
         """Physical inputs (column, feature) to physical targets (column, feature)."""
         with torch.inference_mode():
             output = self.network(self.transforms.inputs.encode(physical))
-            return self.transforms.targets.decode(
-                output[0] if isinstance(output, tuple) else output
-            )
+            scaled = output[0] if isinstance(output, tuple) else output
+            return self.transforms.physical(physical, scaled)
 
 
 def save_model(
@@ -244,8 +243,7 @@ def save_model(
         about: made by `describe_model`.
     """
     state: dict[str, Tensor] = {}
-    parts = (("network", network), ("inputs", transforms.inputs), ("targets", transforms.targets))
-    for prefix, module in parts:
+    for prefix, module in _parts(network, transforms).items():
         state |= {f"{prefix}.{k}": v for k, v in module.state_dict().items()}
     with atomic_path(path) as temporary:
         torch.save({"state_dict": state, KEY: about.to_entry()}, temporary)
@@ -286,12 +284,16 @@ def load_model(path: str | Path, code: Sequence[Path] = ()) -> TrainedModel:
             "use another checkpoint"
         ) from error
     state = content["state_dict"]
-    load_weights(path, network, _part(state, "network"))
-    load_weights(path, transforms.inputs, _part(state, "inputs"))
-    load_weights(path, transforms.targets, _part(state, "targets"))
-    for module in (network, transforms.inputs, transforms.targets):
+    for prefix, module in _parts(network, transforms).items():
+        load_weights(path, module, _part(state, prefix))
         module.eval().requires_grad_(False)
     return TrainedModel(network, transforms, about)
+
+
+def _parts(network: nn.Module, transforms: Transforms) -> dict[str, nn.Module]:
+    """Modules of a model, by the prefix of their weights and buffers in a checkpoint."""
+    parts = {"network": network, "inputs": transforms.inputs, "targets": transforms.targets}
+    return parts if transforms.closure is None else {**parts, "closure": transforms.closure}
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -299,9 +301,20 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
 
 
-def network_weights(path: str | Path) -> dict[str, Tensor]:
-    """Weights of the network of a checkpoint, by name."""
-    return _part(read_checkpoint(path)["state_dict"], "network")
+def start_from(path: str | Path, network: nn.Module, transforms: Transforms) -> None:
+    """Take the weights of a checkpoint over as a start: those of the network and of the closure.
+
+    Statistics and the vertical coordinate stay; a checkpoint without a closure leaves its weights.
+
+    Raises:
+        ClimSimError: listing what does not fit.
+    """
+    state = read_checkpoint(path)["state_dict"]
+    load_weights(path, network, _part(state, "network"))
+    learned = _part(state, "closure").get("learned")
+    if transforms.closure is not None and learned is not None:
+        own = transforms.closure.state_dict()
+        load_weights(path, transforms.closure, {**own, "learned": learned})
 
 
 def load_weights(path: str | Path, module: nn.Module, state: Mapping[str, Tensor]) -> None:

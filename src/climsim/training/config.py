@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from climsim.cards import CLOSURES, NO_CLOSURE
+from climsim.constants import GRAVITY
 from climsim.data.store.address import StoreAddress
 from climsim.devices import AUTO, check_device
 from climsim.interfaces import ENCODINGS
@@ -19,6 +21,7 @@ from climsim.variables import TARGETS
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
+NOISE_SCHEDULES = ("constant", "linear", "cosine")
 LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
 
 
@@ -41,6 +44,46 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class NoiseConfig:
+    """Noise on the inputs of training, in standard deviations of each input and level.
+
+    Attributes:
+        temperature: amplitude on the temperature.
+        humidity: on the humidity.
+        cloud: on condensate, liquid and ice.
+        wind: on both winds.
+        forcing: on the large-scale forcing of this and earlier steps.
+        memory: on the physics tendencies of earlier steps.
+        schedule: how the amplitudes change: ``"constant"``, ``"linear"`` or ``"cosine"``.
+        decay_epochs: epochs (fractions allowed) after which the last two have arrived at ``floor``.
+        floor: share of the amplitudes that stays.
+    """
+
+    temperature: float = 0.0
+    humidity: float = 0.0
+    cloud: float = 0.0
+    wind: float = 0.0
+    forcing: float = 0.0
+    memory: float = 0.0
+    schedule: str = "constant"
+    decay_epochs: float = 1.0
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        check = Checks(self, "recipe.noise")
+        check.at_least(0, "temperature", "humidity", "cloud", "wind", "forcing", "memory")
+        check.one_of(NOISE_SCHEDULES, "schedule")
+        check.positive("decay_epochs")
+        check.between(0, 1, "floor")
+
+    @property
+    def present(self) -> bool:
+        """Whether there is any."""
+        amplitudes = (self.temperature, self.humidity, self.cloud, self.wind)
+        return any((*amplitudes, self.forcing, self.memory))
+
+
+@dataclass(frozen=True)
 class RecipeConfig:
     """What the network sees and what it is trained for.
 
@@ -53,6 +96,10 @@ class RecipeConfig:
         delta: of Huber, in scaled units.
         difference: whether to add the loss of vertical differences.
         confidence: whether to train a confidence head.
+        closure: budget that the model closes in every column: ``"none"``, ``"water"``, or
+            ``"water_heat"``, which also warms where it takes vapour away.
+        gravity: of the model that the data are of, for the mass of layers in the closure [m s-2].
+        noise: on the inputs, in training only.
     """
 
     name: str = "standard"
@@ -61,12 +108,21 @@ class RecipeConfig:
     delta: float = 1.0
     difference: bool = False
     confidence: bool = False
+    closure: str = NO_CLOSURE
+    gravity: float = GRAVITY
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     def __post_init__(self) -> None:
         check_name(self.name, "recipe.name")
         check = Checks(self, "recipe")
         check.one_of(ENCODINGS, "inputs")
-        check.positive("delta")
+        check.positive("delta", "gravity")
+        check.one_of((NO_CLOSURE, *CLOSURES), "closure")
+        require(
+            "recipe.closure", self.closure,
+            self.closure == NO_CLOSURE or ENCODINGS[self.inputs].predicts_all_water,
+            f"{NO_CLOSURE} with recipe.inputs={self.inputs}", "its targets hold no cloud water",
+        )  # fmt: skip
         require(
             "recipe.confidence",
             self.confidence,

@@ -15,6 +15,7 @@ from climsim.interfaces import encoding
 from climsim.losses import LossTerms, RecipeLoss
 from climsim.networks.network import NetworkOutput
 from climsim.training.config import TrainConfig
+from climsim.training.noise import InputNoise
 from climsim.training.optimization import build_optimizer
 from climsim.training.schedules import build_schedule
 from climsim.transforms import Transforms
@@ -33,19 +34,30 @@ class EmulatorModule(lightning.LightningModule):
     rate (plateau: on the validation losses so far), which makes resuming exact.
     """
 
-    def __init__(self, config: TrainConfig, network: nn.Module, transforms: Transforms) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: nn.Module,
+        transforms: Transforms,
+        noise: InputNoise | None = None,
+    ) -> None:
         """Build loss and schedule of a run.
 
         Args:
             config: the run.
             network: from network input to scaled targets, and confidence where the recipe has it.
             transforms: between physical vectors and the network.
+            noise: on the inputs in training; None for none.
         """
         super().__init__()
         self.config = config
         self.network = network
         self.inputs = transforms.inputs
         self.targets = transforms.targets
+        self.closure = transforms.closure
+        self.noise = noise
+        self._transforms = transforms
+        self._epoch = 0.0
         recipe = config.recipe
         self.loss = RecipeLoss(
             recipe.loss,
@@ -62,14 +74,23 @@ class EmulatorModule(lightning.LightningModule):
         if config.trainer.compile:
             self._call, self._proven = [torch.compile(network, dynamic=False)], False
 
-    def terms(self, batch: Batch) -> LossTerms:
-        """Loss terms of a batch of physical vectors."""
+    def terms(self, batch: Batch, noise: InputNoise | None = None) -> LossTerms:
+        """Loss terms of a batch of physical vectors, with noise on the inputs if there is any."""
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            x = self.inputs.encode(batch[0])
+            given = batch[0] if noise is None else noise(batch[0], self._epoch)
+            x = self.inputs.encode(given)
             y = self.targets.encode(batch[1])
         output = self._run_network(x)
         prediction, confidence = output if isinstance(output, tuple) else (output, None)
-        return self.loss(prediction.float(), y, None if confidence is None else confidence.float())
+        closed = self._closed(given, prediction.float())
+        return self.loss(closed, y, None if confidence is None else confidence.float())
+
+    def _closed(self, x: Tensor, scaled: Tensor) -> Tensor:
+        """The scaled prediction as the exported file gives it, its columns closed."""
+        if self.closure is None:
+            return scaled
+        with torch.autocast(self.device.type, enabled=False):
+            return self._transforms.physical(x, scaled) * self.targets.scale
 
     def _run_network(self, x: Tensor) -> NetworkOutput:
         if self._proven:
@@ -91,6 +112,7 @@ class EmulatorModule(lightning.LightningModule):
         torch.manual_seed((self.config.seed * _SEED_STRIDE + step) % 2**63)
         share = batch_idx / max(float(self.trainer.num_training_batches), 1.0)
         epoch = self.current_epoch + min(share, 1.0)
+        self._epoch = epoch
         factor = self.schedule.factor(epoch, self.config.trainer.epochs)
         rate = self.config.optimizer.learning_rate * factor
         for group in self.trainer.optimizers[0].param_groups:
@@ -98,7 +120,7 @@ class EmulatorModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss to minimize."""
-        terms = self.terms(batch)
+        terms = self.terms(batch, self.noise)
         # The steps at which Lightning writes; in between it would write these values again.
         if (self.global_step + 1) % self.config.trainer.log_every_steps == 0:
             self.log("train_loss", terms.total.detach())
@@ -124,6 +146,7 @@ class EmulatorModule(lightning.LightningModule):
         trainable = [p for p in self.network.parameters() if p.requires_grad]
         if not trainable:
             raise ClimSimError(f"network {self.config.network.name}: nothing to train")
+        trainable += [] if self.closure is None else list(self.closure.parameters())
         return build_optimizer(trainable, self.config.optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:

@@ -23,15 +23,14 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from climsim.data.reading.loader import BlockLoader
-from climsim.data.reading.reader import BlockReader, check_inputs
-from climsim.data.statistics.statistics import Statistics, VariableStatistics, compute_statistics
+from climsim.data.reading.reader import BlockReader
 from climsim.data.store.opened import Store, open_store
 from climsim.devices import torch_device
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, provenance, write_json
+from climsim.files import write_json
 from climsim.locks import LOCK_NAME, only_process
-from climsim.networks import Network, build_network
 from climsim.products import claim
+from climsim.training.build import build_module
 from climsim.training.callbacks import (
     BEST_NAME,
     LAST_NAME,
@@ -43,18 +42,11 @@ from climsim.training.callbacks import (
     StopAtNan,
     device_name,
 )
-from climsim.training.checkpoint import (
-    CheckpointEntry,
-    describe_model,
-    load_weights,
-    network_weights,
-    read_entry,
-)
+from climsim.training.checkpoint import read_entry
 from climsim.training.config import PRECISIONS, TrainConfig
-from climsim.training.held import RECORD_NAME, TRAINING, HeldRun, input_hashes
+from climsim.training.held import RECORD_NAME, TRAINING, HeldRun
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
 from climsim.training.result import TrainResult
-from climsim.transforms import Transforms, from_published, from_statistics
 
 __all__ = ["TrainConfig", "TrainResult", "train"]
 
@@ -136,74 +128,6 @@ def _fit(
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
-
-
-def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, CheckpointEntry]:
-    """Build the module with fresh (or warm) weights, and the description for its checkpoints.
-
-    Args:
-        config: the run.
-        store: its data.
-    """
-    recipe = config.recipe
-    transforms, statistics_hash, used = _transforms(config, store)
-    torch.manual_seed(config.seed)
-    network = build_network(
-        config.network.name,
-        recipe.inputs,
-        recipe.confidence,
-        preset=config.preset,
-        n_levels=store.n_levels,
-        pruned_levels=config.pruning.pruned_outputs,
-        **config.network.hyperparameters,
-    )
-    warm = config.trainer.warm_start
-    if warm is not None:
-        load_weights(warm, network, network_weights(warm))
-    about = describe_model(
-        network.config,
-        transforms,
-        config.resolved(),
-        provenance(config.resolved(), input_hashes(config, store, statistics_hash)),
-        used,
-        recipe=recipe.name,
-        seed=config.seed,
-        statistics_hash=statistics_hash,
-        time_step_s=store.time_step,
-        parameters=_count(network),
-    )
-    return EmulatorModule(config, network, transforms), about
-
-
-def _count(network: Network) -> int:
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def _transforms(
-    config: TrainConfig, store: Store
-) -> tuple[Transforms, str, dict[str, VariableStatistics]]:
-    """Transforms, the hash of the statistics they come from, and these where they are the store's.
-
-    Raises:
-        ClimSimError: if the statistics do not fit the store, or published ones lack a range that
-            is asked for.
-    """
-    path, inputs = config.data.statistics, config.recipe.inputs
-    check_inputs(store, inputs)
-    if path is not None and path.is_dir():
-        if config.data.clip_margin is not None:
-            raise ClimSimError(
-                f"data.clip_margin={config.data.clip_margin}: published statistics ({path}) hold "
-                "no range of the training data: leave it out, or compute statistics of the store"
-            )
-        published = from_published(path, inputs, store.n_levels, config.pruning)
-        return published, file_hash(path), {}
-    statistics = compute_statistics(store) if path is None else Statistics.open(path)
-    statistics.check_store(store, config.data.foreign_statistics)
-    transforms = from_statistics(
-        statistics, inputs, store.n_levels, config.data.clip_margin, config.pruning
-    )
-    return transforms, statistics.fingerprint, dict(statistics)
 
 
 @contextlib.contextmanager

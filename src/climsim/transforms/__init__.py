@@ -5,6 +5,7 @@ their buffers, and an exported model contains the same objects.
 """
 
 from climsim.transforms.build import Transforms, from_published, from_statistics
+from climsim.transforms.closure import ColumnClosure
 from climsim.transforms.inputs import InputTransform, MultirepInputs, NormalizedInputs
 from climsim.transforms.interface import (
     InterfaceTransform,
@@ -15,6 +16,7 @@ from climsim.transforms.interface import (
 from climsim.transforms.targets import TargetTransform
 
 __all__ = [
+    "ColumnClosure",
     "InputTransform",
     "InterfaceTransform",
     "MicrophysicsConstraint",

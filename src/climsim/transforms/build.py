@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from climsim.arrays import Double
-from climsim.cards import TransformsCard
+from climsim.cards import NO_CLOSURE, TransformsCard
 from climsim.constants import FILL_THRESHOLD, N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.interfaces import Encoding, encoding
@@ -25,6 +26,7 @@ from climsim.normalization import (
     target_rule,
 )
 from climsim.pruning import PruningConfig
+from climsim.transforms.closure import ColumnClosure
 from climsim.transforms.inputs import (
     InputTransform,
     MultirepInputs,
@@ -49,10 +51,28 @@ class Transforms:
     Attributes:
         inputs: physical input vector to network input.
         targets: scaled prediction to physical tendencies, and back.
+        closure: closes the columns of physical tendencies; None leaves them as predicted.
     """
 
     inputs: InputTransform
     targets: TargetTransform
+    closure: ColumnClosure | None = None
+
+    def physical(self, x: Tensor, scaled: Tensor) -> Tensor:
+        """Scaled prediction to physical tendencies, their columns closed where that is asked for.
+
+        Args:
+            x: (column, feature) physical inputs.
+            scaled: (column, target).
+
+        Returns:
+            (column, target) physical.
+        """
+        tendencies = self.targets.decode(scaled)
+        if self.closure is None:
+            return tendencies
+        closed: Tensor = self.closure(x, tendencies)
+        return closed
 
 
 def from_statistics(
@@ -236,6 +256,7 @@ def transforms_card(transforms: Transforms) -> TransformsCard:
         n_levels=inputs.n_levels,
         bounded=inputs.bounded,
         fill_to_zero=inputs.fill_to_zero,
+        closure=NO_CLOSURE if transforms.closure is None else transforms.closure.kind,
     )
 
 
@@ -250,19 +271,17 @@ def empty_transforms(card: TransformsCard) -> Transforms:
     ones = np.ones(size)
     bounds = (-ones, ones) if card.bounded else None
     targets = TargetTransform(levels, np.ones(chosen.targets.size(levels)), targets=chosen.targets)
+    open_ended = card.closure == NO_CLOSURE
+    closure = None if open_ended else ColumnClosure(chosen, levels, card.closure)
     if chosen.repeated:
         encoded = np.ones(levels * len(chosen.repeated))
         pairs = (ones, ones), (encoded, encoded)
-        return Transforms(
-            MultirepInputs(
-                chosen, levels, *pairs, encoded, bounds=bounds, fill_to_zero=card.fill_to_zero
-            ),
-            targets,
+        repeated = MultirepInputs(
+            chosen, levels, *pairs, encoded, bounds=bounds, fill_to_zero=card.fill_to_zero
         )
+        return Transforms(repeated, targets, closure)
     rate = np.ones(levels * len(squashed(chosen)))
-    return Transforms(
-        NormalizedInputs(
-            chosen, levels, (ones, ones), rate, bounds=bounds, fill_to_zero=card.fill_to_zero
-        ),
-        targets,
+    once = NormalizedInputs(
+        chosen, levels, (ones, ones), rate, bounds=bounds, fill_to_zero=card.fill_to_zero
     )
+    return Transforms(once, targets, closure)

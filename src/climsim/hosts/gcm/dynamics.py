@@ -14,6 +14,7 @@ import cftime
 import numpy as np
 from numpy.typing import ArrayLike
 
+from climsim.arrays import Array
 from climsim.constants import REFERENCE_PRESSURE, TIME_STEP
 from climsim.hosts.gcm.boundary import (
     BoundaryData,
@@ -296,6 +297,45 @@ def grid_state(core: Core, state: ModelState) -> PhysicsState:
     """jcm's gridpoint state of a model state, as the dynamics left it."""
     spectral = core.model.dycore.to_physics_state(state["dynamics"])
     return spectral.copy(tracers={**spectral.tracers, **state["clouds"]})
+
+
+def with_noise(
+    core: Core,
+    spectral: SpectralState,
+    generator: np.random.Generator,
+    amplitudes: tuple[float, float, float],
+) -> SpectralState:
+    """Add Gaussian noise to the spectral state.
+
+    Args:
+        core: model and grid.
+        spectral: state of the dynamical core.
+        generator: of the noise; that of the temperature is drawn first.
+        amplitudes: standard deviations on temperature [K], on specific humidity as a share of it,
+            and on both winds [m/s].
+    """
+    from dinosaur.spherical_harmonic import uv_nodal_to_vor_div_modal
+
+    horizontal, shape = core.coordinates.horizontal, core.coordinates.nodal_shape
+    temperature, humidity, wind = amplitudes
+
+    def noise(amplitude: float) -> Array:
+        values: Array = amplitude * generator.standard_normal(shape)
+        return values.astype(np.float32)
+
+    warmer = horizontal.to_modal(noise(temperature))
+    spectral = spectral.replace(temperature_variation=spectral.temperature_variation + warmer)
+    if humidity:
+        vapour = spectral.tracers["specific_humidity"]
+        moister = horizontal.to_modal(noise(humidity) * horizontal.to_nodal(vapour))
+        tracers = {**spectral.tracers, "specific_humidity": vapour + moister}
+        spectral = spectral.replace(tracers=tracers)
+    if wind:
+        turning, spreading = uv_nodal_to_vor_div_modal(horizontal, noise(wind), noise(wind))
+        spectral = spectral.replace(
+            vorticity=spectral.vorticity + turning, divergence=spectral.divergence + spreading
+        )
+    return spectral
 
 
 def run_physics(

@@ -186,18 +186,21 @@ class GcmHost:
         """What a radiation scheme would see of the columns now."""
         return self._programs.columns(self._state, self._carry, self._date)
 
-    def perturb(self, seed: int, amplitude: float) -> None:
-        """Add Gaussian noise to the temperature of every cell.
+    def perturb(
+        self, seed: int, amplitude: float, *, humidity: float = 0.0, wind: float = 0.0
+    ) -> None:
+        """Add Gaussian noise to every cell, white in level and as white as the truncation allows.
 
         Args:
             seed: of the random generator.
-            amplitude: standard deviation [K].
+            amplitude: standard deviation on the temperature [K].
+            humidity: on the specific humidity, as a share of it [1].
+            wind: on both components [m/s].
         """
-        horizontal = self._core.coordinates.horizontal
-        noise = np.random.default_rng(seed).standard_normal(self._core.coordinates.nodal_shape)
-        spectral = self._state["dynamics"]
-        change = horizontal.to_modal((amplitude * noise).astype(np.float32))
-        spectral = spectral.replace(temperature_variation=spectral.temperature_variation + change)
+        generator = np.random.default_rng(seed)
+        spectral = dynamics.with_noise(
+            self._core, self._state["dynamics"], generator, (amplitude, humidity, wind)
+        )
         state: ModelState = {**self._state, "dynamics": spectral}
         self._set(dynamics.strong_types(state), self._carry)
 

@@ -44,6 +44,8 @@ SURFACE_LIGHT: Final = {
 class SpectralState(Protocol):
     """State of dinosaur's dynamical core, spectral coefficients by name."""
 
+    vorticity: jax.Array
+    divergence: jax.Array
     temperature_variation: jax.Array
     log_surface_pressure: jax.Array
     tracers: Mapping[str, jax.Array]

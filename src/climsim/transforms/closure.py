@@ -1,0 +1,131 @@
+"""Closing the water budget of a column inside the model, after its targets are physical.
+
+The emulated term loses water by precipitation alone, as the surface flux of moisture is delivered
+outside of it. What a network's tendencies create beyond that is taken out of the vapour.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from climsim.arrays import Double
+from climsim.cards import WATER, WATER_HEAT
+from climsim.constants import (
+    DRY_AIR_HEAT_CAPACITY,
+    EXPORT_ZERO_LEVELS,
+    GRAVITY,
+    VAPORIZATION_HEAT,
+    WATER_DENSITY,
+)
+from climsim.errors import ClimSimError
+from climsim.grid import ColumnGrid
+from climsim.interfaces import Encoding
+
+_WATER_TARGETS = ("ptend_q0001", "ptend_qn", "ptend_q0002", "ptend_q0003")
+_VAPOUR, _HEATING, _RAIN = "ptend_q0001", "ptend_t", "cam_out_PRECC"
+_LATENT_WARMING = VAPORIZATION_HEAT / DRY_AIR_HEAT_CAPACITY
+
+
+class ColumnClosure(nn.Module):
+    """Takes the column residual of water out of the vapour tendency.
+
+    ``R = sum_k((dqv + dqn)_k m_k) + rho_w max(PRECC, 0)`` with the layer mass ``m = dp / g``;
+    ``dqv_k`` changes by ``-R w_k / sum(w m)``. The weights w are positive, learned, and 0 in the
+    levels in which an exported model has no moisture tendency; those levels are no part of R. They
+    start from the variance of the vapour tendency per level, which makes the correction the
+    smallest one in units of the spread. A column without residual is left as it is. Outside of
+    training the rain itself is floored at 0 too, so that means of closed models are closed.
+
+    Attributes:
+        kind: one of `climsim.cards.CLOSURES`.
+    """
+
+    layer: Tensor
+    layer_by_pressure: Tensor
+    start: Tensor
+    kept: Tensor
+
+    def __init__(self, encoding: Encoding, n_levels: int, kind: str = WATER) -> None:
+        """Find pressure and water in the vectors; `prepare` fills in the numbers.
+
+        Args:
+            encoding: of the physical input vector; its targets hold all water.
+            n_levels: levels of a profile.
+            kind: one of `climsim.cards.CLOSURES`.
+        """
+        super().__init__()
+        self.kind = kind
+        self.n_levels = n_levels
+        places = encoding.targets.slices(n_levels)
+        self._water = [places[name].start for name in _WATER_TARGETS if name in places]
+        self._vapour, self._heating = places[_VAPOUR].start, places[_HEATING].start
+        self._rain = places[_RAIN].start
+        self._pressure = encoding.variables.slice("state_ps", n_levels).start
+        self._density = WATER_DENSITY
+        self._warming = _LATENT_WARMING if kind == WATER_HEAT else 0.0
+        for name in ("layer", "layer_by_pressure", "start", "kept"):
+            self.register_buffer(name, torch.ones(n_levels, dtype=torch.float64))
+        self.learned = nn.Parameter(torch.zeros(n_levels))
+
+    def prepare(
+        self, grid: ColumnGrid, vapour_scale: Double, pruned_levels: int, gravity: float = GRAVITY
+    ) -> "ColumnClosure":
+        """Take over the vertical coordinate and the weights to start from.
+
+        Args:
+            grid: of the data.
+            vapour_scale: (level,) inverse of the spread of the vapour tendency.
+            pruned_levels: top levels without moisture tendencies in the prediction.
+            gravity: of the model that the data are of [m s-2].
+
+        Returns:
+            Itself.
+
+        Raises:
+            ClimSimError: if no level is left.
+        """
+        top = max(pruned_levels, EXPORT_ZERO_LEVELS)
+        if top >= self.n_levels:
+            raise ClimSimError(
+                f"recipe.closure={self.kind}: expected levels below the top {top}, which have no "
+                f"moisture tendency, found {self.n_levels} in all: set recipe.closure=none"
+            )
+        scale = np.asarray(vapour_scale, dtype=np.float64)
+        values = {
+            "layer": np.diff(grid.hyai) * grid.p0 / gravity,
+            "layer_by_pressure": np.diff(grid.hybi) / gravity,
+            "start": -2.0 * np.log(scale / scale[top:].min()),
+            "kept": np.where(np.arange(self.n_levels) < top, 0.0, 1.0),
+        }
+        for name, value in values.items():
+            getattr(self, name).copy_(torch.as_tensor(value))
+        return self
+
+    def forward(self, x: Tensor, tendencies: Tensor) -> Tensor:
+        """Close the columns.
+
+        Args:
+            x: (column, feature) physical inputs in the layout of the encoding's variables.
+            tendencies: (column, target) physical.
+
+        Returns:
+            (column, target) physical, of the same type.
+        """
+        n, vapour, heating = self.n_levels, self._vapour, self._heating
+        mass = self.layer + self.layer_by_pressure * x[:, self._pressure].double().unsqueeze(1)
+        residual = self._density * tendencies[:, self._rain].double().clamp(min=0.0)
+        for first in self._water:
+            water = tendencies[:, first : first + n].double()
+            residual = residual + (water * mass * self.kept).sum(dim=1)
+        weights = torch.softmax(self.start + self.learned.double(), dim=0) * self.kept
+        share = weights / (weights * mass).sum(dim=1, keepdim=True)
+        change = torch.zeros_like(tendencies)
+        change[:, vapour : vapour + n] = -(residual.unsqueeze(1) * share).to(tendencies.dtype)
+        if self._warming > 0.0:
+            moved = change[:, vapour : vapour + n].clone()
+            change[:, heating : heating + n] = -self._warming * moved
+        closed = tendencies + change
+        if not self.training:
+            # In training a rain below zero keeps its gradient; the mean of members needs none.
+            closed[:, self._rain] = tendencies[:, self._rain].clamp(min=0.0)
+        return closed

@@ -1,0 +1,190 @@
+"""Columns whose water the model closes: by hand, under every network and recipe, in the file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from climsim.cards import WATER, WATER_HEAT
+from climsim.configuration import compose_config
+from climsim.constants import (
+    DRY_AIR_HEAT_CAPACITY,
+    E3SM,
+    EXPORT_ZERO_LEVELS,
+    GRAVITY,
+    VAPORIZATION_HEAT,
+    WATER_DENSITY,
+)
+from climsim.errors import ClimSimError
+from climsim.export.loading import load_emulator
+from climsim.export.writing import export_model
+from climsim.interfaces import ENCODINGS, V6
+from climsim.networks import build_network
+from climsim.online.coupler import split_output
+from climsim.physics.budgets import column_water_residual
+from climsim.physics.columns import Columns
+from climsim.physics.condensate import total_water
+from climsim.training.checkpoint import describe_model, load_model, save_model
+from climsim.transforms import ColumnClosure, from_statistics
+from climsim.variables import TARGETS
+from tests.grids import make_grid
+from tests.physical_samples import samples, statistics_of, vector
+from tests.test_export import RECIPES, TINY
+
+LEVELS, COLUMNS = 24, 6
+TOP = EXPORT_ZERO_LEVELS
+GRID = make_grid(COLUMNS, LEVELS)
+
+
+def physical(seed=0, n=50):
+    """Values of every variable, with a surface pressure of Earth."""
+    values = samples(LEVELS, n, seed)
+    return values | {"state_ps": np.random.default_rng(seed).uniform(7e4, 1.02e5, n)}
+
+
+def closure_of(transforms, kind=WATER, gravity=GRAVITY):
+    chosen = transforms.inputs.encoding
+    scale = transforms.targets.scale[chosen.targets.slice("ptend_q0001", LEVELS)]
+    closure = ColumnClosure(chosen, LEVELS, kind).prepare(GRID, scale.numpy(), 12, gravity)
+    return closure.requires_grad_(False)
+
+
+def mass_of(pressure):
+    return Columns.between(GRID.interface_pressure(pressure), E3SM)
+
+
+def standard():
+    transforms = from_statistics(statistics_of(physical()), "standard", LEVELS)
+    values = physical(3, COLUMNS)
+    return transforms, values, vector(values, ENCODINGS["standard"].variables)
+
+
+def test_residual_leaves_the_vapour_by_weight_as_worked_by_hand():
+    transforms, values, x = standard()
+    closure = closure_of(transforms)
+    scale = transforms.targets.scale[TARGETS.slice("ptend_q0001", LEVELS)].double().numpy()
+    y = torch.zeros(COLUMNS, TARGETS.size(LEVELS))
+    y[:, TARGETS.slice("cam_out_PRECC", LEVELS)] = 3e-8
+    found = closure(x, y)[:, TARGETS.slice("ptend_q0001", LEVELS)].double().numpy()
+    mass = mass_of(values["state_ps"].astype(np.float32)).mass.T
+    weight = np.where(np.arange(LEVELS) < TOP, 0.0, scale**-2.0)
+    expected = -WATER_DENSITY * 3e-8 * weight / (weight * mass).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_rain_below_zero_counts_as_none_and_is_none_outside_of_training():
+    transforms, _, x = standard()
+    y = torch.zeros(COLUMNS, TARGETS.size(LEVELS))
+    y[:, TARGETS.slice("cam_out_PRECC", LEVELS)] = -3e-8
+    y[:, TARGETS.slice("ptend_t", LEVELS)] = 1e-5
+    closure = closure_of(transforms)
+    assert torch.equal(closure(x, y), y)
+    dry = y.clone()
+    dry[:, TARGETS.slice("cam_out_PRECC", LEVELS)] = 0.0
+    assert torch.equal(closure.eval()(x, y), dry)
+
+
+def test_heat_of_the_vapour_taken_keeps_the_moist_energy():
+    transforms, values, x = standard()
+    y = vector(values, TARGETS)
+    change = closure_of(transforms, WATER_HEAT)(x, y).double() - y.double()
+    heating, vapour = (change[:, TARGETS.slice(n, LEVELS)] for n in ("ptend_t", "ptend_q0001"))
+    assert vapour.abs().max() > 0
+    energy = DRY_AIR_HEAT_CAPACITY * heating + VAPORIZATION_HEAT * vapour
+    assert energy.abs().max() < 1e-4 * (VAPORIZATION_HEAT * vapour).abs().max()
+
+
+def test_gravity_of_the_data_is_that_of_the_layers():
+    transforms, _, x = standard()
+    light, heavy = (closure_of(transforms, gravity=g) for g in (GRAVITY, 2 * GRAVITY))
+    y = torch.zeros(COLUMNS, TARGETS.size(LEVELS))
+    y[:, TARGETS.slice("cam_out_PRECC", LEVELS)] = 3e-8
+    torch.testing.assert_close(heavy(x, y), torch.where(y > 0, y, 2 * light(x, y)))
+
+
+def test_gradient_reaches_weights_and_every_water_target():
+    transforms, values, x = standard()
+    closure = closure_of(transforms).requires_grad_(True)
+    y = vector(values, TARGETS).requires_grad_()
+    closure(x, y)[:, TARGETS.slice("ptend_q0001", LEVELS).start + TOP + 1].sum().backward()
+    assert (closure.learned.grad[TOP:] != 0).all()
+    for name in ("ptend_q0001", "ptend_qn"):
+        assert (y.grad[:, TARGETS.slice(name, LEVELS)][:, TOP:] != 0).all(), name
+    assert (y.grad[:, TARGETS.slice("cam_out_PRECC", LEVELS)] != 0).all()
+
+
+def checkpoint_of(folder, name, recipe, kind, file="model.ckpt", seed=7):
+    settings = compose_config("train", [f"recipe={recipe}", "data.store=x", "out=y"])["recipe"]
+    known = statistics_of(physical())
+    transforms = from_statistics(known, settings["inputs"], LEVELS, clip_margin=1.0)
+    if kind is not None:
+        transforms = replace(transforms, closure=closure_of(transforms, kind))
+    torch.manual_seed(seed)
+    network = build_network(
+        name, settings["inputs"], settings["confidence"], "small", LEVELS, **TINY[name]
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    about = describe_model(network.config, transforms, {}, {}, known, recipe=recipe, seed=seed)
+    return save_model(folder / file, network, transforms, about)
+
+
+def residual_share(path):
+    """Residual of the columns of a file over the water that moves in them."""
+    emulator = load_emulator(path)
+    values = physical(5, COLUMNS)
+    output = split_output(emulator(vector(values, emulator.interface.variables).numpy()), LEVELS)
+    columns = mass_of(values["state_ps"].astype(np.float32))
+    rain = np.maximum(output.surface["cam_out_PRECC"], 0.0)
+    fields = {**output.tendencies, "cam_out_PRECC": rain}
+    moved = columns.integral(np.abs(total_water(fields, "ptend_"))) + WATER_DENSITY * rain
+    return np.abs(column_water_residual(fields, columns)) / moved
+
+
+COMBINATIONS = [(name, "standard") for name in sorted(TINY)]
+COMBINATIONS += [("pao_model", recipe) for recipe in RECIPES if recipe != "standard"]
+
+
+@pytest.mark.parametrize(("name", "recipe"), COMBINATIONS)
+def test_exported_file_closes_the_water_of_every_column(name, recipe, tmp_path):
+    path = export_model(checkpoint_of(tmp_path, name, recipe, WATER), tmp_path / "model.pt")
+    assert residual_share(path).max() < 1e-6
+    assert load_emulator(path).metadata["closure"] == WATER
+
+
+def test_file_without_closure_does_not_close_and_says_so(tmp_path):
+    path = export_model(checkpoint_of(tmp_path, "unet", "standard", None), tmp_path / "model.pt")
+    assert residual_share(path).min() > 1e-3
+    assert load_emulator(path).metadata["closure"] == "none"
+
+
+def test_ensemble_of_closed_members_is_closed_and_takes_no_other_member(tmp_path):
+    closed = [
+        checkpoint_of(tmp_path, "pao_model", "standard", WATER, f"{seed}.ckpt", seed)
+        for seed in (1, 2)
+    ]
+    assert residual_share(export_model(tuple(closed), tmp_path / "mean.pt")).max() < 1e-6
+    free = checkpoint_of(tmp_path, "pao_model", "standard", None, "free.ckpt")
+    with pytest.raises(ClimSimError, match=r"found .*'none'"):
+        export_model((closed[0], free), tmp_path / "mixed.pt")
+
+
+def test_learned_weights_return_from_the_checkpoint(tmp_path):
+    path = checkpoint_of(tmp_path, "unet", "standard", WATER_HEAT)
+    model = load_model(path)
+    model.transforms.closure.learned[TOP] = 2.0
+    again = load_model(save_model(tmp_path / "again.ckpt", model.network, model.transforms,
+                                  model.about))  # fmt: skip
+    assert again.transforms.closure.kind == WATER_HEAT
+    assert again.transforms.closure.learned[TOP] == 2.0
+    torch.testing.assert_close(again.transforms.closure.start, model.transforms.closure.start)
+
+
+def test_levels_without_moisture_alone_are_refused():
+    with pytest.raises(ClimSimError, match=r"recipe\.closure=water: expected levels below the top"):
+        ColumnClosure(V6_ENCODING, 10).prepare(make_grid(COLUMNS, 10), np.ones(10), 12)
+
+
+V6_ENCODING = next(e for e in ENCODINGS.values() if e.interface is V6)
