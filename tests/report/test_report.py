@@ -18,10 +18,11 @@ from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
-from climsim.report.leaderboard import leaderboard, read_damping, seeds_table
+from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import ReportConfig, write_report
 from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
+from climsim.results.damping import read_damping
 from climsim.results.labels import member_names
 from climsim.results.quantities import plain
 from climsim.results.study import Study

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import xarray
 
-from climsim.errors import ClimSimError
-from climsim.evaluation.saved import open_metrics
 from climsim.report.cells import Cell, Table, number, text
 from climsim.results.cost import Cost, member_costs
 from climsim.results.labels import has_seed, member_label, member_names
@@ -87,24 +84,6 @@ def leaderboard(
     larger = frozenset([*skill, "days", "SYPD", _DAMPING])
     note = _NOTE + (_SHORT_NOTE if short else "") + (_DAMPING_NOTE if damping else "")
     return Table(tuple(heads), [row for _, row in rows], note, larger)
-
-
-def read_damping(path: Path | None) -> dict[str, float] | None:
-    """Damping of T by the name of the model's file, for `leaderboard`; None without a file.
-
-    Raises:
-        ClimSimError: if it is another file.
-    """
-    if path is None:
-        return None
-    with open_metrics(path) as rates:
-        if "smoothing_t" not in rates:
-            raise ClimSimError(
-                f"{path}: expected a file of `climsim evaluate damping`, found none of its rates: "
-                "give that file as damping"
-            )
-        names = [str(name) for name in rates["model"].values]
-        return dict(zip(names, map(float, rates["smoothing_t"].values), strict=True))
 
 
 def _leading_labels(online: xarray.Dataset | None) -> set[str]:

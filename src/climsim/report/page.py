@@ -22,7 +22,7 @@ from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
-from climsim.report.leaderboard import leaderboard, read_damping, seeds_table
+from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.summary import study_summary
 from climsim.report.tables import (
     best_members_table,
@@ -31,6 +31,7 @@ from climsim.report.tables import (
     stability_table,
     undefined_table,
 )
+from climsim.results.damping import read_damping
 from climsim.results.study import Study, attributes_of_metrics
 from climsim.stepping import Progress
 

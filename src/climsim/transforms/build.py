@@ -271,8 +271,9 @@ def empty_transforms(card: TransformsCard) -> Transforms:
     ones = np.ones(size)
     bounds = (-ones, ones) if card.bounded else None
     targets = TargetTransform(levels, np.ones(chosen.targets.size(levels)), targets=chosen.targets)
-    open_ended = card.closure == NO_CLOSURE
-    closure = None if open_ended else ColumnClosure(chosen, levels, card.closure)
+    closure = None
+    if card.closure != NO_CLOSURE:
+        closure = ColumnClosure(chosen, levels, card.closure)
     if chosen.repeated:
         encoded = np.ones(levels * len(chosen.repeated))
         pairs = (ones, ones), (encoded, encoded)
