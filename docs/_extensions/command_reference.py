@@ -59,6 +59,8 @@ def stage_section(stage: Stage) -> Iterator[str]:
     command, shipped = stage.command, schema(stage.name)
     yield from (f"## climsim {command}", "", stage.summary, "")
     yield from ("```sh", wrapped(f"climsim {command} {stage.example}"), "```", "")
+    run, config = (name.replace(":", ".") for name in (stage.run, stage.config))
+    yield from (f"In Python: {{py:func}}`{run}` of a {{py:class}}`{config}`.", "")
     for group, names in shipped.choices_of_groups().items():
         listed = ", ".join(f"`{name}`" for name in names)
         yield from (f"`{group}=` one of {listed} ([values](choices.md)).", "")

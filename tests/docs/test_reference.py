@@ -57,6 +57,7 @@ def test_page_holds_every_command_and_group():
     page = reference.commands_page()
     for stage in STAGES:
         assert f"## climsim {' '.join(stage.path)}\n" in page
+        assert f"In Python: {{py:func}}`{stage.run.replace(':', '.')}`" in page
     for command in ("doctor", "experiment", "online status"):
         assert f"## climsim {command}\n" in page
     assert "**`recipe=conf_loss`**" in reference.choices_page()
