@@ -46,11 +46,12 @@ def wrapped(command: str, width: int = WIDTH) -> str:
     while len(rest) > width:
         # A space in quotes belongs to a word.
         spaces = [m.start() for m in re.finditer(r" (?=(?:[^']*'[^']*')*[^']*$)", rest)]
-        fitting = [place for place in spaces if 4 < place <= width - 2]
-        if not fitting:
+        places = [place for place in spaces if place > 4]  # behind the indentation
+        if not places:
             break
-        lines.append(rest[: fitting[-1]] + " \\")
-        rest = "    " + rest[fitting[-1] :].lstrip()
+        place = max((p for p in places if p <= width - 2), default=places[0])
+        lines.append(rest[:place] + " \\")
+        rest = "    " + rest[place:].lstrip()
     return "\n".join([*lines, rest])
 
 
