@@ -81,16 +81,16 @@ def run_experiment(
         one_of("--until", until, STEPS)
     folder = config.folder.resolve()
     claim(folder, _FOLDER, key="folder")
-    study = Study(config, folder, config_dir, slurm)
+    experiment = Experiment(config, folder, config_dir, slurm)
     if dry_run:
-        study.dry_run(until)
+        experiment.dry_run(until)
         return None
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     try:
         with hold(folder / LOCK_NAME, _PATIENCE) as lock:
             _adopt_former_names(folder)
             _forget_lost_products(folder)
-            return study.run(until, lock)
+            return experiment.run(until, lock)
     except LockedError as error:
         raise ClimSimError(
             f"{folder}: another process runs this experiment: wait for it or stop it"
@@ -118,9 +118,11 @@ def draw_experiment(
 
     check_format(path)
     config = experiment_config(name, overrides, config_dir)
-    study = Study(config, config.folder.resolve(), config_dir, slurm=False)
+    experiment = Experiment(config, config.folder.resolve(), config_dir, slurm=False)
     members = len(config.member_names)
-    return save_graph(study.folder, study.all_jobs(), f"{config.name}: {members} members", path)
+    return save_graph(
+        experiment.folder, experiment.all_jobs(), f"{config.name}: {members} members", path
+    )
 
 
 def experiment_config(
@@ -150,7 +152,7 @@ def stage_interpreter() -> str:
     return sys.executable
 
 
-class Study:
+class Experiment:
     """One experiment in its folder, on this machine or a cluster."""
 
     def __init__(
