@@ -175,8 +175,6 @@ class ModelCard:
     def to_json(self) -> dict[str, Json]:
         """Plain values for ``metadata.json``."""
         name = self.interface.name
-        step = TIME_STEP if self.time_step is None else self.time_step
-        loss = self.loss
         written: dict[str, Json] = {
             "format": FORMAT,
             "door": name,
@@ -185,13 +183,12 @@ class ModelCard:
             "n_levels": self.n_levels,
             "n_inputs": self.n_inputs,
             "n_outputs": self.n_outputs,
-            "time_step_s": step,
+            "time_step_s": TIME_STEP if self.time_step is None else self.time_step,
             **self.training.to_json(),
             "members": [member.to_json() for member in self.members],
         }
-        if loss is not None:
-            scale = list(loss.scale)
-            written["loss"] = {"name": loss.name, "delta": loss.delta, "scale": scale}
+        if self.loss is not None:
+            written["loss"] = {**asdict(self.loss), "scale": list(self.loss.scale)}
         return written
 
 
@@ -391,9 +388,8 @@ def _whole(values: Mapping[str, Json], key: str, where: str) -> int:
 
 
 def _loss(value: Json) -> LossCard | None:
-    if not isinstance(value, Mapping):
-        return None
-    name, delta, scale = value.get("name"), value.get("delta"), value.get("scale")
+    known = value if isinstance(value, Mapping) else {}
+    name, delta, scale = known.get("name"), known.get("delta"), known.get("scale")
     if not isinstance(scale, Sequence) or not isinstance(delta, (int, float)):
         return None
     factors = tuple(float(x) for x in scale if isinstance(x, (int, float)))

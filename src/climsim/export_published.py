@@ -42,9 +42,12 @@ class ImportConfig:
     def __post_init__(self) -> None:
         closure = self.recipe.closure
         require(
-            "recipe.closure", closure, closure == NO_CLOSURE, f"{NO_CLOSURE} for an import",
+            "recipe.closure",
+            closure,
+            closure == NO_CLOSURE,
+            f"{NO_CLOSURE} for an import",
             "published weights were trained without one",
-        )  # fmt: skip
+        )
 
     @property
     def source(self) -> Path:

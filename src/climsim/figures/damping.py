@@ -48,8 +48,13 @@ def evaluate_damping(
     claim(config.out, DAMPING, files)
     rows, grid = measure_damping(config, progress, host)
     dataset = damping_dataset(rows, grid)
-    settings = {"temperature": config.temperature, "humidity": config.humidity,
-                "wind": config.wind, "seed": config.seed, "draws": config.draws}  # fmt: skip
+    settings = {
+        "temperature": config.temperature,
+        "humidity": config.humidity,
+        "wind": config.wind,
+        "seed": config.seed,
+        "draws": config.draws,
+    }
     hashes = {str(path): file_hash(path) for path in files.values()}
     dataset.attrs |= {**provenance(settings, hashes), "lowest_levels": config.lowest}
     write_netcdf(dataset, config.out, checked=True)
@@ -106,10 +111,13 @@ def draw_damping(dataset: xarray.Dataset) -> Figure:
         for name in dataset["model"].values:
             plain = name == PHYSICS
             ax.plot(
-                dataset[f"damping_{group}"].sel(model=name).values, pressure / 100.0,
-                color="black" if plain else None, linestyle="--" if plain else "-",
-                linewidth=1.0, label=literal(str(name)),
-            )  # fmt: skip
+                dataset[f"damping_{group}"].sel(model=name).values,
+                pressure / 100.0,
+                color="black" if plain else None,
+                linestyle="--" if plain else "-",
+                linewidth=1.0,
+                label=literal(str(name)),
+            )
         ax.set_xscale("symlog", linthresh=1.0)
         ax.set_xlabel("rate [1/day]")
         pressure_axis(ax, pressure, label=number == 0)

@@ -166,8 +166,11 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
         for key in ("network", "recipe", "seed", "samples", "steps")
     }
     optional = {
-        "parameters": np.nan, "training_hours": np.nan, "training_device": "", "models": 1,
-    }  # fmt: skip
+        "parameters": np.nan,
+        "training_hours": np.nan,
+        "training_device": "",
+        "models": 1,
+    }
     for key, unknown in optional.items():
         extra[key] = ("member", [d.attrs.get(key, unknown) for d in datasets])
     extra["problems"] = ("member", [_problems(d) for d in datasets])

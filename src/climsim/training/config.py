@@ -22,6 +22,8 @@ from climsim.variables import TARGETS
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
 NOISE_SCHEDULES = ("constant", "linear", "cosine")
+_AMPLITUDES = ("temperature", "humidity", "cloud", "wind", "forcing", "memory")
+"""Keys of noise by group of inputs."""
 LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
 
 
@@ -71,7 +73,7 @@ class NoiseConfig:
 
     def __post_init__(self) -> None:
         check = Checks(self, "recipe.noise")
-        check.at_least(0, "temperature", "humidity", "cloud", "wind", "forcing", "memory")
+        check.at_least(0, *_AMPLITUDES)
         check.one_of(NOISE_SCHEDULES, "schedule")
         check.positive("decay_epochs")
         check.between(0, 1, "floor")
@@ -119,10 +121,12 @@ class RecipeConfig:
         check.positive("delta", "gravity")
         check.one_of((NO_CLOSURE, *CLOSURES), "closure")
         require(
-            "recipe.closure", self.closure,
+            "recipe.closure",
+            self.closure,
             self.closure == NO_CLOSURE or ENCODINGS[self.inputs].predicts_all_water,
-            f"{NO_CLOSURE} with recipe.inputs={self.inputs}", "its targets hold no cloud water",
-        )  # fmt: skip
+            f"{NO_CLOSURE} with recipe.inputs={self.inputs}",
+            "its targets hold no cloud water",
+        )
         require(
             "recipe.confidence",
             self.confidence,
@@ -162,10 +166,11 @@ class TrainDataConfig:
         check.whole("prefetch")
         check.at_least(0, "clip_margin")
         require(
-            "data.foreign_statistics", self.foreign_statistics,
+            "data.foreign_statistics",
+            self.foreign_statistics,
             not self.foreign_statistics or self.statistics is not None,
             "false without data.statistics",
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,9 @@ class InputNoise(nn.Module):
                 f"recipe.noise: expected the spread of {missing[0]} in training, found statistics "
                 "without one: leave data.statistics out, or give a file of statistics"
             )
-        spread = {n: part * np.asarray(statistics[n].std) if part else 0.0
-                  for n, part in share.items()}  # fmt: skip
+        spread = {
+            n: part * np.asarray(statistics[n].std) if part else 0.0 for n, part in share.items()
+        }
         lowest = {n: 0.0 if g in _NEVER_NEGATIVE else -np.inf for n, g in groups.items()}
         for name, values in (("spread", spread), ("lowest", lowest)):
             vector = as_float32(feature_vector(encoding.variables, n_levels, values))
