@@ -56,7 +56,7 @@ def test_chain_survives_kills_and_ends_in_a_report(tmp_path):
     with xr.open_dataset(folder / "offline" / f"{member}.nc") as offline:
         assert offline.attrs["member"] == member
         assert float(offline.r2_ptend_t.max()) > -1.0
-    for case in (member, "mmf1", "mmf2"):
+    for case in (member, "reference", "reference_perturbed"):
         assert read_json(folder / "online" / case / "record.json")["status"] == "complete"
     page = (folder / "report.html").read_text()
     assert "data:image/png;base64" in page

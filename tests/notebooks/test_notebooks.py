@@ -36,7 +36,7 @@ def test_metrics_are_computed_as_on_the_command_line(tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     for member in MEMBERS:
         write_model(tmp_path / "models" / f"{member}.pt", int(member.rsplit("-")[-1]))
-    for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), (MEMBERS[0], 1.0)):
+    for name, growing in (("reference", 0.0), ("reference_perturbed", 0.1), (MEMBERS[0], 1.0)):
         write_run(tmp_path / "online" / name, days=2, seed=2, growing=growing)
     printed = text(run("compute_metrics.ipynb", tmp_path, monkeypatch))
     assert "2 models, 1 coupled runs" in printed

@@ -66,7 +66,7 @@ def test_experiment_goes_on_where_it_was_stopped(folder, waiting, number):
     assert report is not None
     again = (folder / "calls.txt").read_text().splitlines()[len(before) :]
     # A reference run that was cut off with the training may run again.
-    words = [c.split()[0] for c in again if "case=mmf" not in c]
+    words = [c.split()[0] for c in again if "case=reference" not in c]
     assert words[:2] == ["train", "export"]
     assert words[-2:] == ["figures", "report"]
     assert len(words) == 7

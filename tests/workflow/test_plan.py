@@ -50,9 +50,9 @@ def test_jobs_wait_for_what_makes_their_inputs(jobs, tmp_path):
     assert after[f"train-{MEMBER}"] == ["flags/prepare.done", "statistics.nc"]
     # A file within a folder waits for the folder.
     assert after[f"export-{MEMBER}"] == [f"flags/train-{MEMBER}.done"]
-    assert after["online_reference-mmf1"] == ["flags/generate.done"]
+    assert after["online_reference-reference"] == ["flags/generate.done"]
     assert after[f"online_run-{MEMBER}"] == ["flags/generate.done", f"models/{MEMBER}.pt"]
-    runs = [f"flags/online-{name}.done" for name in ("mmf1", "mmf2", MEMBER)]
+    runs = [f"flags/online-{name}.done" for name in ("reference", "reference_perturbed", MEMBER)]
     assert after["evaluate_online"] == runs
     scored = [f"offline/unet-standard{seed}.nc" for seed in ("-43", "-7", "")]
     assert after["report"] == ["flags/figures.done", *scored, "online.nc"]
@@ -85,8 +85,8 @@ def test_settings_of_one_reference_or_of_the_members_change_no_other_run(jobs):
     steps = ("online_reference", "online_run")
     runs = {n: j.settings for n, j in jobs.items() if j.rule in steps and "visited" not in n}
     assert {name: run["days"] for name, run in runs.items()} == {
-        "online_reference-mmf1": 10,
-        "online_reference-mmf2": 10,
+        "online_reference-reference": 10,
+        "online_reference-reference_perturbed": 10,
         f"online_run-{MEMBER}": 3,
         f"online_run-{OTHER}": 3,
     }

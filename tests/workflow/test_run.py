@@ -54,13 +54,13 @@ def test_failed_stage_stops_only_what_needs_it_and_a_second_call_goes_on(folder)
     with pytest.raises(ClimSimError, match=r"experiment 'demo': a stage failed"):
         start(folder)
     made = calls(folder)
-    assert any("case=mmf1" in c for c in made)
+    assert any("case=reference" in c for c in made)
     assert not any(c.startswith("export") for c in made)
     (folder.parent / "fail-train").unlink()
     start(folder)
     again = calls(folder)
     assert again[0].startswith("train")
-    assert not any(c.startswith("data") or "case=mmf" in c for c in again)
+    assert not any(c.startswith("data") or "case=reference" in c for c in again)
 
 
 @pytest.mark.slow
@@ -79,14 +79,14 @@ def test_changed_overrides_of_a_stage_rerun_it_and_what_follows(folder):
 def test_deleted_product_is_made_again_only_when_something_needs_it(folder):
     start(folder)
     calls(folder)
-    shutil.rmtree(folder / "online" / "mmf2")
+    shutil.rmtree(folder / "online" / "reference_perturbed")
     start(folder)
     assert calls(folder) == []
     (folder / "online.nc").unlink()
     start(folder)
     again = calls(folder)
-    assert any("case=mmf2" in c for c in again)
-    assert not any("case=mmf1" in c for c in again)
+    assert any("case=reference_perturbed" in c for c in again)
+    assert not any("case=reference " in c for c in again)
 
 
 def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
@@ -94,9 +94,11 @@ def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
     assert not folder.exists()
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "generate"
-    assert {"online_reference-mmf2", "train-unet-standard-7", "online_run-unet-standard-7"} < set(
-        shown
-    )
+    assert {
+        "online_reference-reference_perturbed",
+        "train-unet-standard-7",
+        "online_run-unet-standard-7",
+    } < set(shown)
     assert shown[-1] == f"{len(shown) - 1} jobs to run"
 
 

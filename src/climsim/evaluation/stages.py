@@ -22,7 +22,7 @@ EVALUATE_ONLINE = Stage(
     config="climsim.evaluation.online:OnlineConfig",
     run="climsim.evaluation.online:evaluate_online",
     summary="Measure online runs against a reference run.",
-    example="runs=runs/hybrid reference=runs/mmf1 out=runs/online.nc",
+    example="runs=runs/hybrid reference=runs/reference out=runs/online.nc",
     needs=("runs", "reference", "second_reference"),
     makes="out",
     scores="climsim.evaluation.summary:online_lines",

@@ -11,7 +11,7 @@ stepped the run loop acts on all of them.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from climsim.errors import ClimSimError
 from climsim.hosts.base import HostFactory, Options, SteppedHost
@@ -22,6 +22,8 @@ from climsim.registry import Registry
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+REFERENCE_RUNS: Final = ("reference", "reference_perturbed")
+"""Names of the two runs of a stepped host with its own physics."""
 Host = HostFactory | BatchRunner
 """What makes a host that is stepped, or runs one in batch."""
 
@@ -69,6 +71,19 @@ def batch_runner(name: str) -> BatchRunner | None:
     # A file of a user holds hosts that are stepped; its code runs when such a host is built.
     host = None if is_reference(name) else HOSTS.find(name)
     return host if isinstance(host, BatchRunner) else None
+
+
+def reference_runs(name: str) -> tuple[str, str]:
+    """Names of the two runs of a host with its own physics, the second from a perturbed start.
+
+    Args:
+        name: of the host.
+
+    Raises:
+        ClimSimError: if there is no such host.
+    """
+    runner = batch_runner(name)
+    return REFERENCE_RUNS if runner is None else runner.reference_runs
 
 
 def require_taken(name: str, config: DataclassInstance) -> None:

@@ -73,6 +73,11 @@ class BatchRunner(Protocol):
         """Which keys of a run it acts on."""
         ...
 
+    @property
+    def reference_runs(self) -> tuple[str, str]:
+        """Names of the two runs with its own physics, the second from a perturbed start."""
+        ...
+
     def run(self, config: RunConfig, progress: Progress | None = None) -> RunRecord:
         """Bring the case of a run one stage further.
 

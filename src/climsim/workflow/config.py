@@ -9,12 +9,14 @@ from pathlib import Path
 
 from climsim.errors import ClimSimError, unknown_name
 from climsim.evaluation.members import Member, recipe_of_iteration
+from climsim.hosts import REFERENCE_RUNS, reference_runs
 from climsim.keys import Values
 from climsim.names import as_name, check_name
+from climsim.online.stages import ONLINE_RUN
 from climsim.plugins import absolute_reference, short_name
 from climsim.validation import Checks, different, each_of
 from climsim.workflow import former
-from climsim.workflow.steps import REFERENCES, STEPS
+from climsim.workflow.steps import STEPS, path_of
 
 _MOST_ITERATIONS = 8
 """The visited states of each have a thousand years of their own, and dates end in the year 9999."""
@@ -103,7 +105,8 @@ class Members:
             ClimSimError: if two products would have one name.
         """
         members = self.names(iterations)
-        names = [*members, *REFERENCES, *self.ensembles(members, iterations)]
+        reserved = (*REFERENCE_RUNS, *former.REFERENCE_RUNS)
+        names = [*members, *reserved, *self.ensembles(members, iterations)]
         for name in names:
             if names.count(name) > 1:
                 raise ClimSimError(
@@ -235,7 +238,8 @@ class ExperimentConfig:
         stages: for each stage, the configuration keys of its command that differ from the
             defaults, nested or dotted.
         online: keys of every online run that differ; null takes the default.
-        references: for the reference run ``mmf1`` or ``mmf2``, keys of `online run` that differ.
+        references: for the reference run ``reference`` or ``reference_perturbed`` (on E3SM-MMF
+            ``mmf1`` or ``mmf2``), keys of `online run` that differ.
         networks: for the members of a network, keys of `train` that differ, nested or dotted.
         recipes: for the members of a recipe, likewise.
         slurm: resources on a cluster.
@@ -260,7 +264,9 @@ class ExperimentConfig:
         check_name(self.name, "name")
         former.check_settings(f"stages.{name}" for name in self.stages)
         each_of("stages", tuple(self.stages), STEPS)
-        self._check_names("references", self.references, REFERENCES)
+        runs = reference_runs(self.host)
+        former.check_references(self.references, runs)
+        self._check_names("references", self.references, runs)
         self._check_names("networks", self.networks, self.members.labels())
         self._check_names("recipes", self.recipes, self.members.recipes)
         check = Checks(self)
@@ -276,6 +282,12 @@ class ExperimentConfig:
     def ensembles(self, members: Sequence[str]) -> dict[str, list[str]]:
         """Seeds of each network, recipe and iteration that has several of these members."""
         return self.members.ensembles(members, self.iterations)
+
+    def reference_names(self) -> dict[str, str]:
+        """By name of each reference run that of its folder; a study begun before keeps its own."""
+        runs = reference_runs(self.host)
+        begun = (self.folder / path_of(ONLINE_RUN, former.REFERENCE_RUNS[0])).exists()
+        return dict(zip(runs, former.REFERENCE_RUNS if begun else runs, strict=True))
 
     @staticmethod
     def _check_names(key: str, given: Mapping[str, Values], members: tuple[str, ...]) -> None:

@@ -26,6 +26,26 @@ _FILES = ("json", "lock", "log", "made-from.json", "progress")
 """What a job leaves behind; a lock that a process still holds stays held under its new name."""
 
 
+REFERENCE_RUNS = ("mmf1", "mmf2")
+"""Former names of the two reference runs, which those of E3SM-MMF keep."""
+
+
+def check_references(names: Iterable[str], present: tuple[str, str]) -> None:
+    """Refuse the former name of a reference run on a host that is no MMF.
+
+    Args:
+        names: given under ``references``.
+        present: names of the runs of the host.
+
+    Raises:
+        ClimSimError: naming the present one.
+    """
+    for name in names:
+        if name in REFERENCE_RUNS and name not in present:
+            new = present[REFERENCE_RUNS.index(name)]
+            raise ClimSimError(f"references.{name}: renamed on this host: write references.{new}")
+
+
 def present_rule(rule: str) -> str:
     """The present name of a rule."""
     return _RULES.get(rule, rule)

@@ -25,7 +25,6 @@ from climsim.workflow.steps import (
     ENSEMBLE_STEP,
     FAILURES,
     REFERENCE_STEP,
-    REFERENCES,
     RETRAIN_STEP,
     VISITED_STORE_STEP,
     path_of,
@@ -52,7 +51,10 @@ def make_plan(config: ExperimentConfig, jobs: Jobs) -> list[Job]:
         ClimSimError: for a setting that a stage does not know.
     """
     _check_iterations(config)
-    references = [_online_job(config, jobs, name, None) for name in REFERENCES]
+    references = [
+        _online_job(config, jobs, name, None, config.references.get(run, {}))
+        for run, name in config.reference_names().items()
+    ]
     return [*_data_jobs(config, jobs), *references, *_member_jobs(config, jobs)]
 
 
@@ -73,7 +75,9 @@ def joint_jobs(
     shared: Values = {"offline": files, "online": metrics}
     made = [_ensemble_job(jobs, name, seeds) for name, seeds in ensembles.items()]
     if online:
-        first, second = (path_of(ONLINE_RUN, name) for name in REFERENCES)
+        first, second = (
+            path_of(ONLINE_RUN, name) for name in jobs.config.reference_names().values()
+        )
         runs = [path_of(ONLINE_RUN, member) for member in online]
         values = {"runs": runs, "reference": first, "second_reference": second}
         made.append(jobs.make(EVALUATE_ONLINE.name, values))
@@ -134,7 +138,9 @@ def _store(config: ExperimentConfig) -> str:
     return str(config.source.store or path_of(PREPARE))
 
 
-def _online_job(config: ExperimentConfig, jobs: Jobs, name: str, model: str | None) -> Job:
+def _online_job(
+    config: ExperimentConfig, jobs: Jobs, name: str, model: str | None, given: Values
+) -> Job:
     values: Values = {"case": name}
     if model:
         values["model"] = model
@@ -145,8 +151,7 @@ def _online_job(config: ExperimentConfig, jobs: Jobs, name: str, model: str | No
     shared = {key: v for key, v in flatten(config.online).items() if v is not None}
     shared = {"host": config.host, **shared}
     rule = ONLINE_RUN.name if model else REFERENCE_STEP
-    special = flatten(config.references.get(name, {}))
-    return jobs.make(rule, values, name, shared=shared, special=special)
+    return jobs.make(rule, values, name, shared=shared, special=flatten(given))
 
 
 def online_start(config: ExperimentConfig) -> str | None:
@@ -253,7 +258,7 @@ def _export_job(jobs: Jobs, trained: Job, checkpoint: str) -> Job:
 def _scoring_jobs(config: ExperimentConfig, jobs: Jobs, member: str, model: str) -> Iterator[Job]:
     """What is done with a model file, whoever trained it."""
     yield jobs.make(EVALUATE_OFFLINE.name, {"model": model, "store": _store(config)}, member)
-    yield _online_job(config, jobs, member, model)
+    yield _online_job(config, jobs, member, model, {})
 
 
 def plan_values(folder: Path, jobs: Sequence[Job]) -> Values:

@@ -32,7 +32,7 @@ from climsim.workflow.maker import Jobs, override_texts
 from climsim.workflow.order import out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan, plan_values
 from climsim.workflow.slurm import PROFILE, write_profile
-from climsim.workflow.steps import JOINT, REFERENCE_STEP, REFERENCES, STEPS, Step
+from climsim.workflow.steps import JOINT, REFERENCE_STEP, STEPS, Step
 
 LOG = "logs/snakemake.log"
 _CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
@@ -207,7 +207,7 @@ class Experiment:
         made = [job for job in self.jobs if job.name not in lost]
         offline = [job.member for job in made if job.rule == EVALUATE_OFFLINE.name]
         online = [job.member for job in made if job.rule == ONLINE_RUN.name]
-        if sum(job.rule == REFERENCE_STEP for job in made) < len(REFERENCES):
+        if sum(job.rule == REFERENCE_STEP for job in made) < len(self.config.reference_names()):
             online = []
         if not offline:
             return

@@ -19,8 +19,6 @@ from climsim.report.stages import REPORT
 from climsim.stage import Stage
 from climsim.training.stages import TRAIN
 
-REFERENCES = ("mmf1", "mmf2")
-"""Runs with full physics that every study has."""
 REFERENCE_STEP = "online_reference"
 ENSEMBLE_STEP = "evaluate_ensemble"
 """Offline scores of the mean prediction of the seeds of a network and recipe."""

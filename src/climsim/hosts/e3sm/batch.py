@@ -27,6 +27,7 @@ from climsim.stepping import Progress
 
 _log = logging.getLogger(__name__)
 _NAME = "e3sm"
+MMF_RUNS = ("mmf1", "mmf2")
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class E3smRunner:
 
     Attributes:
         keys: of a run that E3SM acts on.
+        reference_runs: names of the two runs with its own physics, those of the paper.
     """
 
     keys: RunKeys = RUN_KEYS
+    reference_runs: tuple[str, str] = MMF_RUNS
 
     def run(self, config: RunConfig, progress: Progress | None = None) -> RunRecord:
         """Bring the case of a run one stage further.
