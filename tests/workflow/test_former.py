@@ -87,15 +87,21 @@ def test_former_key_in_a_file_is_answered_by_the_present_one(tmp_path):
     ("host", "runs"), [("gcm", ("reference", "reference_perturbed")), ("e3sm", ("mmf1", "mmf2"))]
 )
 def test_reference_runs_are_called_mmf_on_an_mmf_alone(tmp_path, host, runs):
-    config = ExperimentConfig("a", tmp_path, Members(("unet",), ("standard",), (7,)), host=host)
-    assert tuple(config.reference_names()) == tuple(config.reference_names().values()) == runs
+    config = ExperimentConfig(
+        "a",
+        tmp_path,
+        Members(("unet",), ("standard",), (7,)),
+        host=host,
+        references={"reference": {"days": 1}, runs[1]: {"days": 2}},
+    )
+    assert config.reference_settings() == {runs[0]: {"days": 1}, runs[1]: {"days": 2}}
 
 
 def test_reference_runs_of_a_study_begun_before_keep_their_folders(tmp_path):
     members = Members(("unet",), ("standard",), (7,))
     (tmp_path / "online" / "mmf1").mkdir(parents=True)
     config = ExperimentConfig("a", tmp_path, members)
-    assert config.reference_names() == {"reference": "mmf1", "reference_perturbed": "mmf2"}
+    assert list(config.reference_settings()) == ["mmf1", "mmf2"]
     message = r"^references\.mmf2: renamed on this host: write references\.reference_perturbed$"
     with pytest.raises(ClimSimError, match=message):
         ExperimentConfig("a", tmp_path, members, references={"mmf2": {"days": 1}})

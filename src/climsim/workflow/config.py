@@ -266,7 +266,9 @@ class ExperimentConfig:
         each_of("stages", tuple(self.stages), STEPS)
         runs = reference_runs(self.host)
         former.check_references(self.references, runs)
-        self._check_names("references", self.references, runs)
+        # A shipped study that is moved to E3SM gives its settings under the general names.
+        known = tuple(dict.fromkeys((*runs, *REFERENCE_RUNS)))
+        self._check_names("references", self.references, known)
         self._check_names("networks", self.networks, self.members.labels())
         self._check_names("recipes", self.recipes, self.members.recipes)
         check = Checks(self)
@@ -283,11 +285,15 @@ class ExperimentConfig:
         """Seeds of each network, recipe and iteration that has several of these members."""
         return self.members.ensembles(members, self.iterations)
 
-    def reference_names(self) -> dict[str, str]:
-        """By name of each reference run that of its folder; a study begun before keeps its own."""
+    def reference_settings(self) -> dict[str, Values]:
+        """Keys that differ, by name of each reference run; a study begun before keeps its names."""
         runs = reference_runs(self.host)
         begun = (self.folder / path_of(ONLINE_RUN, former.REFERENCE_RUNS[0])).exists()
-        return dict(zip(runs, former.REFERENCE_RUNS if begun else runs, strict=True))
+        names = former.REFERENCE_RUNS if begun else runs
+        return {
+            name: {**self.references.get(general, {}), **self.references.get(run, {})}
+            for name, run, general in zip(names, runs, REFERENCE_RUNS, strict=True)
+        }
 
     @staticmethod
     def _check_names(key: str, given: Mapping[str, Values], members: tuple[str, ...]) -> None:

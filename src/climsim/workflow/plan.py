@@ -52,8 +52,8 @@ def make_plan(config: ExperimentConfig, jobs: Jobs) -> list[Job]:
     """
     _check_iterations(config)
     references = [
-        _online_job(config, jobs, name, None, config.references.get(run, {}))
-        for run, name in config.reference_names().items()
+        _online_job(config, jobs, name, None, given)
+        for name, given in config.reference_settings().items()
     ]
     return [*_data_jobs(config, jobs), *references, *_member_jobs(config, jobs)]
 
@@ -75,9 +75,7 @@ def joint_jobs(
     shared: Values = {"offline": files, "online": metrics}
     made = [_ensemble_job(jobs, name, seeds) for name, seeds in ensembles.items()]
     if online:
-        first, second = (
-            path_of(ONLINE_RUN, name) for name in jobs.config.reference_names().values()
-        )
+        first, second = (path_of(ONLINE_RUN, name) for name in jobs.config.reference_settings())
         runs = [path_of(ONLINE_RUN, member) for member in online]
         values = {"runs": runs, "reference": first, "second_reference": second}
         made.append(jobs.make(EVALUATE_ONLINE.name, values))

@@ -207,7 +207,7 @@ class Experiment:
         made = [job for job in self.jobs if job.name not in lost]
         offline = [job.member for job in made if job.rule == EVALUATE_OFFLINE.name]
         online = [job.member for job in made if job.rule == ONLINE_RUN.name]
-        if sum(job.rule == REFERENCE_STEP for job in made) < len(self.config.reference_names()):
+        if sum(job.rule == REFERENCE_STEP for job in made) < len(self.config.reference_settings()):
             online = []
         if not offline:
             return
