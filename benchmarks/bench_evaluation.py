@@ -1,7 +1,9 @@
-"""Speed and memory of evaluation: the offline pass, one member's history, all figures.
+"""Speed and memory of evaluation: the offline pass, one member's history, all figures, all at once.
 
-Run as ``python benchmarks/bench_evaluation.py [offline|online|figures ...] [--samples N]``. Each
-number is printed beside its target. The offline part runs the pass of `climsim evaluate offline`
+Run as ``python benchmarks/bench_evaluation.py [offline|online|figures|everything ...]
+[--samples N] [--seeds N]``. Each number is printed beside its target. ``everything`` evaluates the
+histories of all members of the study over 60 months, draws all figures, by network and by recipe,
+and writes the report. The offline part runs the pass of `climsim evaluate offline`
 (reading, model, statistics) over a store of 384 columns and 60 levels whose 24 steps on disk repeat
 as often as the samples ask for, in the largest blocks that the pass reads, with a model that costs
 next to nothing. The baseline keeps all predictions in memory and scores R2 alone with scikit-learn.
@@ -10,13 +12,16 @@ next to nothing. The baseline keeps all predictions in memory and scores R2 alon
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import xarray
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -24,14 +29,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import r2_score
 
 from climsim.data.store.opened import Store
+from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import stream
 from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.files import write_netcdf
 from climsim.interfaces import V2
+from climsim.report.page import ReportConfig, write_report
 from climsim.variables import OUTPUTS, VariableSet
-from tests.evaluation_synthetic import write_run, write_store, write_study
+from tests.evaluation_synthetic import offline_metrics, write_run, write_store, write_study
 from tests.grids import make_globe
 
 COLUMNS, LEVELS, STEPS = 384, 60, 24
@@ -135,10 +143,70 @@ def figures() -> None:
     )
 
 
+def everything(seeds: int) -> None:
+    """Evaluate all runs of a synthetic study, draw every figure and write the report."""
+    members = [Member(n, r, s) for r in RECIPES for n in NETWORKS for s in range(seeds)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        offline = tuple(_offline(folder, members))
+        runs = _runs(folder, members)
+        online = OnlineConfig(runs, folder / "mmf1", folder / "online.nc", folder / "mmf2")
+        seen: list[float] = []
+        start, used = time.perf_counter(), time.process_time()
+        evaluate_online(online, lambda done, total: seen.append(peak()))
+        parts = [time.process_time() - used]
+        draw_figures(FiguresConfig(folder / "figures", offline, online.out))
+        parts.append(time.process_time() - used - sum(parts))
+        out = folder / "report.html"
+        write_report(ReportConfig(out, offline, online.out, figures=folder / "figures"))
+        parts.append(time.process_time() - used - sum(parts))
+        seconds = time.perf_counter() - start
+        size = out.stat().st_size / 2**20
+    spent = zip(("online", "figures", "report"), parts, strict=True)
+    words = ", ".join(f"{part} {seconds_of:.0f}" for part, seconds_of in spent)
+    print(
+        f"everything: {len(members)} members, 60 months: {seconds:.0f} s ({sum(parts):.0f} s of "
+        f"processor time: {words}; target < 300 s), peak {peak():.0f} MiB; after the first tenth "
+        f"of the runs {seen[len(seen) // 10]:.0f} MiB, after all {seen[-1]:.0f} MiB; page "
+        f"{size:.0f} MiB"
+    )
+
+
+def _offline(folder: Path, members: list[Member]) -> Iterator[Path]:
+    """Offline metrics of members; those of the seeds of a network and recipe are alike."""
+    made: dict[tuple[str, bool], xarray.Dataset] = {}
+    for member in members:
+        kind = (member.network, member.recipe == "conf_loss")
+        if kind not in made:
+            made[kind] = offline_metrics(member.network, member.recipe, member.seed)
+        names = {"network": member.network, "recipe": member.recipe, "seed": member.seed}
+        path = folder / f"{member.label}.nc"
+        write_netcdf(made[kind].assign_attrs(member=member.label, **names), path, checked=True)
+        yield path
+
+
+def _runs(folder: Path, members: list[Member]) -> tuple[Path, ...]:
+    """Histories of one run of each network, which those of its recipes and seeds link to."""
+    for number, (run, growing) in enumerate(
+        (("mmf1", 0.0), ("mmf2", 0.1), *((network, 1.0) for network in NETWORKS))
+    ):
+        write_run(folder / run, days=0, months=60, growing=growing, seed=number)
+    found = []
+    for member in members:
+        run = folder / "runs" / member.label
+        run.mkdir(parents=True)
+        for path in (folder / member.network).iterdir():
+            name = path.name.replace(member.network, member.label)
+            os.link(path, run / name)
+        found.append(run)
+    return tuple(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=["offline", "online", "figures"])
     parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     if "offline" in arguments.parts:
         offline(arguments.samples)
@@ -146,6 +214,8 @@ def main() -> None:
         online()
     if "figures" in arguments.parts:
         figures()
+    if "everything" in arguments.parts:
+        everything(arguments.seeds)
 
 
 if __name__ == "__main__":

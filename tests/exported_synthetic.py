@@ -30,9 +30,10 @@ def statistics(levels: int = LEVELS):
     return statistics_of(samples(levels))
 
 
-def settings_of(recipe: str):
-    """Resolved settings of a recipe."""
-    return compose_config("train", [f"recipe={recipe}", "data.store=x", "out=y"])["recipe"]
+def settings_of(recipe: str, inputs: str = ""):
+    """Resolved settings of a recipe, with another set of inputs where one is given."""
+    given = [f"recipe={recipe}", *([f"recipe.inputs={inputs}"] if inputs else [])]
+    return compose_config("train", [*given, "data.store=x", "out=y"])["recipe"]
 
 
 def write_checkpoint(
@@ -42,10 +43,11 @@ def write_checkpoint(
     seed: int = 7,
     levels: int = LEVELS,
     noise: float = 0.05,
+    inputs: str = "",
     **facts: object,
 ) -> Path:
     """A checkpoint of a tiny network whose weights are noise beside those of initialization."""
-    settings, known = settings_of(recipe), statistics(levels)
+    settings, known = settings_of(recipe, inputs), statistics(levels)
     transforms = from_statistics(known, settings["inputs"], levels, clip_margin=1.0)
     torch.manual_seed(seed)
     network = build_network(
