@@ -21,7 +21,13 @@ from climsim.figures.draw import FiguresConfig, draw_figures, entries_of, headin
 from climsim.figures.panels import head, legend_below, panel_grid
 from climsim.figures.registry import figure_table
 from climsim.figures.remarks import all_unstable
-from climsim.figures.style import NETWORK_STYLES, OTHER_DASHES, RECIPE_DASHES, styled
+from climsim.figures.style import (
+    EXTERNAL_COLOUR,
+    NETWORK_STYLES,
+    OTHER_DASHES,
+    RECIPE_DASHES,
+    styled,
+)
 from climsim.files import write_netcdf
 from climsim.notation import written
 from climsim.results.labels import label_of
@@ -156,6 +162,24 @@ def test_offline_bias_has_a_row_for_each_seed_where_lines_do(study):
     labels = [ax.get_ylabel().split("\n")[0] for ax in every.axes if "pressure" in ax.get_ylabel()]
     assert labels == ["U-Net, 7", "U-Net, 43", "ResLSTM, 7", "ResLSTM, 43"]
     assert sum("pressure" in ax.get_ylabel() for ax in means.axes) == 2
+
+
+def test_r2_of_other_studies_is_drawn_beside_the_members(study, tmp_path):
+    levels = study.offline.sizes["level"]
+    table = tmp_path / "hu2025.csv"
+    rows = [f"ptend_t,{k},{0.9 - 0.1 * k}" for k in reversed(range(levels))]
+    table.write_text("\n".join(["output,level,r2", *rows, "cam_out_PRECC,,0.7"]))
+    figure = draw(study.beside([table]), "offline_profiles")
+    grey = [x for ax in figure.axes for x in ax.lines if x.get_color() == EXTERNAL_COLOUR]
+    np.testing.assert_allclose(grey[0].get_xdata(), np.maximum(0.9 - 0.1 * np.arange(levels), 0))
+    assert grey[1].get_ydata() == [0.7, 0.7]
+    assert figure.legends[0].get_texts()[-1].get_text() == "hu2025"
+    table.write_text("output,level,r2\nptend_t,0,0.5")
+    with pytest.raises(ClimSimError, match=r"hu2025\.csv: expected outputs such as"):
+        study.beside([table])
+    table.write_text("name,r2\n")
+    with pytest.raises(ClimSimError, match="CSV file with the columns output, level, r2"):
+        study.beside([table])
 
 
 def test_resolution_gives_the_size_of_the_pictures(files, tmp_path):

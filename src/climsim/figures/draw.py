@@ -61,6 +61,8 @@ class FiguresConfig:
         out: folder of the figures.
         offline: files of offline metrics, one for each member.
         online: file of online metrics.
+        external_r2: CSV files of other studies' offline R2, with the columns ``output, level, r2``;
+            grey lines beside those of the members.
         only: names of the figures to draw, or ``path/to/file.py:FIGURE``; empty for all.
         formats: ``png``, ``pdf`` or both.
         dpi: resolution of the PNG files [pixels per inch]; a page of text is about 7 inches wide.
@@ -77,6 +79,7 @@ class FiguresConfig:
     out: Path
     offline: tuple[Path, ...] = ()
     online: Path | None = None
+    external_r2: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
     formats: tuple[str, ...] = ("png", "pdf")
     dpi: int = 200
@@ -122,10 +125,10 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     Raises:
         ClimSimError: if a file of metrics is missing or is something else.
     """
-    inputs = (*config.offline, *([config.online] if config.online else []))
+    inputs = (*config.offline, *([config.online] if config.online else []), *config.external_r2)
     figures = figure_table(config.only)
     claim(config.out, _kind_of({*figures, *figure_table()}), {str(path): path for path in inputs})
-    study = shown_part(Study.open(config.offline, config.online), config)
+    study = shown_part(Study.open(config.offline, config.online).beside(config.external_r2), config)
     settings = {key: value for key, value in asdict(config).items() if key != "out"}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, object]] = []

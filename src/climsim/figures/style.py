@@ -20,6 +20,8 @@ DOUBLE_WIDTH: Final = 7.2
 DIVERGING: Final = "RdBu_r"
 SEQUENTIAL: Final = "viridis"
 RAIN: Final = "YlGnBu"
+EXTERNAL_COLOUR: Final = "#888888"
+"""Of models and runs of other studies."""
 UNDEFINED_COLOUR: Final = "#d9d9d9"
 """Where a score is not defined or there are no data."""
 

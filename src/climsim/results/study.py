@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.online_dataset import EXTERNAL, FLOOR, MEMBER, REFERENCE
 from climsim.evaluation.saved import open_metrics
 from climsim.names import check_name
+from climsim.results.external_r2 import ExternalR2, read_external_r2
 from climsim.system import refusal
 
 _NAMED = ("network", "recipe", "group_network", "group_recipe")
@@ -36,6 +37,7 @@ class Study:
         ensembles: offline metrics of the mean prediction of members of ``offline``, likewise; or
             None.
         by_recipe: whether networks and recipes have changed places.
+        external_r2: offline R2 of other studies.
     """
 
     offline: xarray.Dataset | None
@@ -43,6 +45,7 @@ class Study:
     seed_lines: bool = False
     ensembles: xarray.Dataset | None = None
     by_recipe: bool = False
+    external_r2: tuple[ExternalR2, ...] = ()
 
     @classmethod
     def open(cls, offline: Sequence[Path], online: Path | None) -> Study:
@@ -59,6 +62,18 @@ class Study:
         members, ensembles = _apart(joined)
         coupled = _load(online, "mean_stream") if online is not None else None
         return cls(members, coupled, ensembles=ensembles)
+
+    def beside(self, tables: Sequence[Path]) -> Study:
+        """The study with the offline R2 of other studies, see `read_external_r2`.
+
+        Raises:
+            ClimSimError: if a table cannot be read, or there are no offline metrics.
+        """
+        if self.offline is None and tables:
+            raise ClimSimError("external_r2: expected offline metrics beside it: give offline too")
+        levels = 0 if self.offline is None else self.offline.sizes["level"]
+        found = tuple(read_external_r2(path, levels) for path in tables)
+        return replace(self, external_r2=found)
 
     def members(self) -> xarray.Dataset | None:
         """Online metrics of the runs with emulated physics; None where there are none."""

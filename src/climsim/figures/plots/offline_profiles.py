@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from climsim.figures.panels import (
     dashes,
@@ -18,7 +21,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
-from climsim.figures.style import network_style
+from climsim.figures.style import EXTERNAL_COLOUR, literal, network_style
 from climsim.results.measures import score_label
 from climsim.results.quantities import quantity
 from climsim.results.seeds import Group, groups_of, over_seeds
@@ -29,6 +32,7 @@ from climsim.variables import OUTPUTS
 _BASE = "standard"
 _HPA = 100.0
 _COLUMNS = 3
+_EXTERNAL_DASHES: Final = ("-", "--", ":")
 
 
 def variants(study: Study) -> tuple[str, ...]:
@@ -54,6 +58,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax = figure.add_subplot(grid[divmod(i, _COLUMNS)])
         for group in chosen:
             _line(ax, study, name, group, several)
+        _external_lines(ax, study, name)
         head(ax, quantity(name).symbol, i)
         ax.set_xlim(0, 1)
         ax.grid(visible=True)
@@ -63,16 +68,58 @@ def draw(study: Study, variant: str) -> Figure:
             ax.set_xlabel(score_label("r2"))
     bars = figure.add_subplot(grid[rows, :])
     _bars(bars, study, chosen, several)
+    _external_marks(bars, study)
     head(bars, "surface fluxes", len(names))
     networks = [g[0] for g in chosen]
-    legend_below(figure, [*network_handles(networks), *recipe_handles(recipes if several else [])])
+    handles = [*network_handles(networks), *recipe_handles(recipes if several else [])]
+    legend_below(figure, [*handles, *_external_handles(study)])
     return figure
+
+
+def _external_lines(ax: Axes, study: Study, name: str) -> None:
+    """Draw R2 of other studies by level, negative values at 0."""
+    assert study.offline is not None
+    pressure = study.offline["pressure"].values / _HPA
+    for number, other in enumerate(study.external_r2):
+        if name in other.values:
+            values = np.maximum(other.values[name], 0.0)
+            style = _EXTERNAL_DASHES[number % len(_EXTERNAL_DASHES)]
+            ax.plot(values, pressure, style, color=EXTERNAL_COLOUR, zorder=4)
+
+
+def _external_marks(ax: Axes, study: Study) -> None:
+    """Draw R2 of other studies across the bars of each flux."""
+    for number, other in enumerate(study.external_r2):
+        for i, name in enumerate(_fluxes(study)):
+            if name in other.values:
+                height = max(float(other.values[name][0]), 0.0)
+                style = _EXTERNAL_DASHES[number % len(_EXTERNAL_DASHES)]
+                ax.plot([i - 0.45, i + 0.45], [height] * 2, style, color=EXTERNAL_COLOUR)
+
+
+def _external_handles(study: Study) -> list[Line2D]:
+    return [
+        Line2D(
+            [],
+            [],
+            color=EXTERNAL_COLOUR,
+            linestyle=_EXTERNAL_DASHES[number % len(_EXTERNAL_DASHES)],
+            label=literal(other.label),
+        )
+        for number, other in enumerate(study.external_r2)
+    ]
+
+
+def _fluxes(study: Study) -> list[str]:
+    """Surface fluxes that the metrics hold."""
+    assert study.offline is not None
+    return [name for name in OUTPUTS.scalars if f"r2_{name}" in study.offline]
 
 
 def _bars(ax: Axes, study: Study, chosen: list[Group], several: bool) -> None:
     """Draw R2 of each flux: a bar for each network and recipe, the standard recipe pale."""
     assert study.offline is not None
-    names = [name for name in OUTPUTS.scalars if f"r2_{name}" in study.offline]
+    names = _fluxes(study)
     width = 0.8 / max(len(chosen), 1)
     order = sorted(chosen, key=lambda group: [g[0] for g in chosen].index(group[0]))
     for i, group in enumerate(order):
@@ -99,7 +146,8 @@ def remarks(study: Study, variant: str) -> list[str]:
     """What thin lines and shading are, where there are some."""
     recipes = unique(g[1] for g in _groups(study, variant))
     beside = ["Thin, solid, and pale bars: the standard recipe."] if len(recipes) > 1 else []
-    return [*beside, *seed_range(study.offline, "medians")]
+    others = ["Grey: models of other studies."] if study.external_r2 else []
+    return [*beside, *seed_range(study.offline, "medians"), *others]
 
 
 def _groups(study: Study, variant: str) -> list[Group]:

@@ -21,7 +21,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, second_run
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
+from climsim.figures.style import EXTERNAL_COLOUR, FLOOR_DASHES, MMF_COLOUR, network_style
 from climsim.notation import written
 from climsim.results.measures import Measure
 from climsim.results.published import STATE_OF_THE_ART, beats_state_of_the_art
@@ -30,7 +30,6 @@ from climsim.results.study import NothingToDrawError, Study
 
 _HPA = 100.0
 _EVERY = 10**6
-_EXTERNAL = "#888888"
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -73,7 +72,7 @@ def _profiles(ax: Axes, study: Study, members: xarray.Dataset, measure: Measure)
     external, floor = study.external(), study.floor()
     if external is not None and measure.key in external:
         for run in each(external):
-            ax.plot(measure.shown(run), pressure, color=_EXTERNAL, linewidth=1.2)
+            ax.plot(measure.shown(run), pressure, color=EXTERNAL_COLOUR, linewidth=1.2)
     if floor is not None:
         ax.plot(measure.shown(floor), pressure, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
 
@@ -88,7 +87,7 @@ def _handles(study: Study, drawn: list[xarray.Dataset]) -> list[Line2D]:
     external = study.external()
     if external is not None:
         label = ", ".join(map(str, external["run"].values))
-        handles.append(Line2D([], [], color=_EXTERNAL, label=label))
+        handles.append(Line2D([], [], color=EXTERNAL_COLOUR, label=label))
     if study.floor() is not None:
         label = network_style("MMF2").label
         handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
