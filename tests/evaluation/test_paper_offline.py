@@ -27,6 +27,8 @@ def fields():
     # One sample in each bin that the deciles are formed from.
     rates = 10.0 ** (-9 + 0.01 * rng.permutation(STEPS * GRID.n_columns).reshape(shape[:2]) + 0.002)
     prediction[..., rain] = rates * (rng.random(shape[:2]) > 0.33)
+    # Likewise of the true rain, whose bins are wider.
+    truth[..., rain] = 10.0 ** (-11.99 + 0.02 * rng.permutation(rates.size).reshape(shape[:2]))
     return truth, prediction
 
 
@@ -119,3 +121,44 @@ def test_estimators_of_three_members_by_hand():
     assert crps_ensemble(y, x, "fair") == pytest.approx(4 / 3 - 12 / 12)
     assert crps_ensemble(y, x, "published") == pytest.approx(4 / 3 - 12 / 24)
     assert np.isnan(crps_ensemble(y, x[:1], "fair")).all()
+
+
+def test_moments_of_the_truth_and_its_zonal_mean(fields, metrics):
+    truth = fields[0][..., Q]
+    flat = truth.reshape(-1, LEVELS)
+    np.testing.assert_allclose(metrics["truth_mean_ptend_q0001"], flat.mean(0))
+    np.testing.assert_allclose(metrics["truth_deviation_ptend_q0001"], flat.std(0))
+    assert_section(metrics["truth_section_ptend_q0001"], area_mean(truth.mean(axis=0)))
+
+
+def test_scores_in_energy_units_weigh_layer_mass_area_and_latent_heat(fields, metrics):
+    edges = GRID.hyai * 1e5 + GRID.hybi * 1e5
+    weight = np.diff(edges) / 9.80616 * 2.501e6 * (GRID.area / GRID.area.mean())[:, None]
+    truth, prediction = ((x[..., Q] * weight).reshape(-1, LEVELS) for x in fields)
+    error = prediction - truth
+    np.testing.assert_allclose(metrics["bias_energy_ptend_q0001"], error.mean(0), rtol=1e-6)
+    r2 = 1 - (error**2).sum(0) / ((truth - truth.mean(0)) ** 2).sum(0)
+    np.testing.assert_allclose(metrics["r2_energy_ptend_q0001"], r2, rtol=1e-6)
+
+
+def test_skill_by_region_is_the_mean_over_levels_above_and_below_400_hpa(fields, metrics):
+    truth, prediction = (x[..., Q] for x in fields)
+    upper = GRID.hyam * 1e5 + GRID.hybm * 1e5 < 4e4
+    for band, (south, north) in {"90S-60S": (-90, -60), "30S-30N": (-30, 30)}.items():
+        inside = (GRID.lat >= south) & (GRID.lat < north)
+        t, p = (x[:, inside].reshape(-1, LEVELS) for x in (truth, prediction))
+        r2 = np.maximum(1 - ((p - t) ** 2).sum(0) / ((t - t.mean(0)) ** 2).sum(0), 0)
+        found = metrics["r2_region_ptend_q0001"].sel(band=band)
+        np.testing.assert_allclose(found, [r2[upper].mean(), r2[~upper].mean()])
+
+
+def test_means_by_true_rain_are_over_the_samples_of_each_percentile(fields, metrics):
+    truth, prediction = fields
+    rain = truth[..., OUTPUTS.slice("cam_out_PRECC", LEVELS).start].ravel()
+    share = 100 * (np.argsort(np.argsort(rain)) + 0.5) / rain.size
+    values, errors = (x[..., Q].reshape(-1, LEVELS) for x in (truth, prediction - truth))
+    for number, (low, high) in enumerate([(0, 10), (10, 20)]):
+        chosen = (share >= low) & (share < high)
+        for name, expected in (("truth", values), ("bias", errors)):
+            found = metrics[f"{name}_by_precipitation_ptend_q0001"][number]
+            np.testing.assert_allclose(found, expected[chosen].mean(axis=0))

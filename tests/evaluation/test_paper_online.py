@@ -140,6 +140,25 @@ def test_rain_density_has_the_bins_and_weights_of_the_paper(metrics, folders):
     assert metrics["precipitation_density"].attrs["comment"] == "means of stream h2"
 
 
+def test_largest_rain_is_that_of_any_sample_over_the_surface_type(metrics, folders):
+    folder = folders / "unet-v6-7"
+    rain = 86.4e6 * months(folder, "PRECT", "h2")
+    land = months(folder, "LANDFRAC", "h2") > 0.5
+    found = metrics["precipitation_largest"].sel(run="unet-v6-7")
+    assert float(found.sel(surface="all")) == pytest.approx(rain.max(), rel=1e-5)
+    assert float(found.sel(surface="land")) == pytest.approx(rain[land].max(), rel=1e-5)
+
+
+def test_tropospheric_bias_is_the_largest_zonal_one_below_the_tropopause(metrics, folders):
+    ps = months(folders / "mmf1", "PS").mean(axis=0)
+    pressure = zonal(GRID.hyam[:, None] * 1e5 + GRID.hybm[:, None] * ps)
+    for name in ("T", "Q"):
+        difference = months(folders / "unet-v6-7", name) - months(folders / "mmf1", name)
+        bias = np.abs(zonal(difference[1:].mean(axis=0)))
+        expected = np.nanmax(np.where(pressure > metrics["tropopause"].values, bias, np.nan))
+        assert float(metrics[f"tropospheric_bias_{name}"][0]) == pytest.approx(expected, rel=1e-3)
+
+
 def test_samples_without_a_mean_are_called_instantaneous(folders, tmp_path):
     for name in ("mmf1", "unet-v6-7"):
         write_run(tmp_path / name, days=1, seed=1, grid=GRID)
