@@ -172,7 +172,7 @@ def test_r2_of_other_studies_is_drawn_beside_the_members(study, tmp_path):
     figure = draw(study.beside([table]), "offline_profiles")
     grey = [x for ax in figure.axes for x in ax.lines if x.get_color() == EXTERNAL_COLOUR]
     np.testing.assert_allclose(grey[0].get_xdata(), np.maximum(0.9 - 0.1 * np.arange(levels), 0))
-    assert grey[1].get_ydata() == [0.7, 0.7]
+    assert list(grey[1].get_ydata()) == [0.7, 0.7]
     assert figure.legends[0].get_texts()[-1].get_text() == "hu2025"
     table.write_text("output,level,r2\nptend_t,0,0.5")
     with pytest.raises(ClimSimError, match=r"hu2025\.csv: expected outputs such as"):
