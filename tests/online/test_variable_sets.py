@@ -45,8 +45,8 @@ def test_network_of_every_set_of_inputs_runs_coupled(exported, tmp_path):
 
     config = RunConfig(case="toy", folder=tmp_path / "run", days=STEPS / 72, host="toy", model=path)
     record = run_online(config, host=Watched())
-    assert (record.status, len(seen)) == ("complete", record.coupled_steps)
-    assert record.coupled_steps == STEPS - CouplerOptions().spinup_steps
+    assert (record.status, len(seen)) == ("complete", record.sums.coupled_steps)
+    assert record.sums.coupled_steps == STEPS - CouplerOptions().spinup_steps
     for tendencies in seen:
         for values in tendencies.values():
             assert values.shape == (LEVELS, COLUMNS)
