@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -82,8 +81,8 @@ def test_whole_study_runs_on_slurm_around_a_failed_and_a_killed_job(folder, slur
     for path in folder.parent.glob("*-train-*"):
         path.unlink()
     assert start(folder, seeds) == folder / "report.html"
-    # Two members with four jobs each, and the three joint jobs: nothing else runs again.
-    assert len(list(slurm.glob("job-*.json"))) - before == 2 * 4 + 3
+    # Two members with four jobs each, and the four joint jobs: nothing else runs again.
+    assert len(list(slurm.glob("job-*.json"))) - before == 2 * 4 + 4
 
 
 def test_profile_sends_networks_to_gpu_nodes_and_data_to_cpu_nodes():
@@ -105,14 +104,18 @@ def test_account_is_left_to_slurm_where_none_is_given():
     assert options["default-resources"] == {"runtime": 5}
 
 
+def test_ends_of_jobs_are_read_from_the_queue_where_slurm_keeps_no_accounts():
+    assert profile(Slurm(), accounting=True)["slurm-status-command"] == "sacct"
+    assert profile(Slurm(), accounting=False)["slurm-status-command"] == "squeue"
+
+
 def test_rule_that_does_not_exist_is_refused():
     with pytest.raises(ClimSimError, match=r"unknown slurm\.rules 'trian'"):
         Slurm(rules={"trian": {"runtime": 3}})
 
 
-def test_missing_slurm_is_said_before_anything_runs(folder):
-    if shutil.which("sbatch"):
-        pytest.skip("this machine has SLURM")
+def test_missing_slurm_is_said_before_anything_runs(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClimSimError, match="expected SLURM's commands on the PATH"):
         start(folder)
     assert not (folder / "calls.txt").exists()

@@ -40,8 +40,9 @@ def iterations_table(study: Study) -> Table | None:
 
     def measured(runs: xarray.Dataset) -> list[Cell]:
         inside = runs.sel(region="global") if "region" in runs.dims else runs
-        cells = [_mean(inside, growth, place) for place in places.values()]
-        return [*cells, *(_mean(inside, name, places[last]) for name in (water, rough))]
+        cells = [_mean(inside, growth, {axis.name: place}) for place in places.values()]
+        end = {axis.name: places[last]}
+        return [*cells, *(_mean(inside, name, end) for name in (water, rough))]
 
     rows = [
         [
@@ -72,8 +73,8 @@ def iterations_table(study: Study) -> Table | None:
     return Table(tuple(heads), rows, note, frozenset(["stable runs"]))
 
 
-def _mean(runs: xarray.Dataset, name: str, position: int) -> Cell:
+def _mean(runs: xarray.Dataset, name: str, place: dict[str, int]) -> Cell:
     """Mean over the runs that have a value there; a dash where none has."""
-    values = runs[name][:, position].values if name in runs else np.empty(0)
+    values = runs[name].isel(place).values if name in runs else np.empty(0)
     known = values[np.isfinite(values)]
     return number(known.mean()) if known.size else Cell("–")

@@ -19,7 +19,8 @@ SHARED = "all members"
 _ERROR_BLOCK = re.compile(r"^Error in rule [^\n]*:((?:\n    [^\n]*)+)", re.MULTILINE)
 _OUTPUT = re.compile(r"^    output: (\S+)", re.MULTILINE)
 _SLURM_SAYS = re.compile(
-    r"^    message: (SLURM-job .*?)\.? ?For further error details", re.MULTILINE
+    r"^    message: (SLURM-job .*?)\.? ?(?:Detailed failure reason un|For further error details)",
+    re.MULTILINE,
 )
 
 

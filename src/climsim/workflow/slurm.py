@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -33,12 +34,18 @@ def write_profile(folder: Path, slurm: Slurm) -> Path:
     """
     _require_slurm()
     path = folder / PROFILE / "config.yaml"
-    write_text(path, yaml.safe_dump(profile(slurm), sort_keys=False))
+    options = profile(slurm, accounting=keeps_accounts())
+    write_text(path, yaml.safe_dump(options, sort_keys=False))
     return path.parent
 
 
-def profile(slurm: Slurm) -> Values:
-    """Options of Snakemake for the executor ``slurm``, by name."""
+def profile(slurm: Slurm, accounting: bool = True) -> Values:
+    """Options of Snakemake for the executor ``slurm``, by name.
+
+    Args:
+        slurm: resources of the rules.
+        accounting: whether SLURM keeps accounts, which tell how jobs ended; else its queue does.
+    """
     default = _given(slurm.default)
     if slurm.account is not None:
         default["slurm_account"] = slurm.account
@@ -52,6 +59,7 @@ def profile(slurm: Slurm) -> Values:
         "latency-wait": slurm.settle_seconds,
         "slurm-init-seconds-before-status-checks": slurm.check_seconds,
         "slurm-keep-successful-logs": False,
+        "slurm-status-command": "sacct" if accounting else "squeue",
         "default-resources": _texts(default),
         "set-resources": {rule: _texts(values) for rule, values in resources.items() if values},
         "set-threads": threads,
@@ -59,6 +67,11 @@ def profile(slurm: Slurm) -> Values:
     if slurm.account is None:
         options["slurm-no-account"] = True
     return {key: value for key, value in options.items() if value not in ({}, [], False)}
+
+
+def keeps_accounts() -> bool:
+    """Whether ``sacct`` answers: a cluster may run without a database."""
+    return subprocess.run(["sacct", "--noheader"], capture_output=True, check=False).returncode == 0
 
 
 def _given(values: Values) -> Values:
