@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.hosts import build_host
-from climsim.hosts.base import Host
+from climsim.hosts.base import SteppedHost
 from climsim.online import budget, coupler, fields, history, loop, memory, model, ring
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.record import RunRecord
 
 COUPLING = {
     "input vector": memory.assemble,
-    "output taken apart, finite": model.non_finite,
+    "output taken apart, finite": model.non_finite_members,
     "rules of the coupler": coupler.couple,
     "budgets": budget.step_budgets,
     "global means": budget.global_means,
     "history fields": fields.history_fields,
     "history means and files": history.HistoryWriter.add,
     "last day kept": ring.LastDay.write,
-    "restart point": loop.Loop.save_restart,
+    "restart point": loop.Loop.save,
 }
 """Functions of the run loop whose time is the coupling's, by what they do."""
 
@@ -48,7 +48,7 @@ class Cost:
     record: RunRecord
 
 
-def run_profiled(host: Host, config: RunConfig) -> Cost:
+def run_profiled(host: SteppedHost, config: RunConfig) -> Cost:
     """Run and take the time of each part from the profiler and the record.
 
     Args:

@@ -12,7 +12,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
 from climsim.online.fields import PressureInterpolation, history_fields
-from climsim.online.history import HistoryWriter, Stream
+from climsim.online.history import Destination, HistoryWriter, Stream
 from climsim.runs.fields import HISTORY_FIELDS
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
@@ -26,7 +26,7 @@ PUBLISHED = (
 
 def writer(folder, **changes):
     options = {"streams": ("h0", "h1", "h2"), "hourly_fields": ()} | changes
-    return HistoryWriter(folder, "case", toy_grid(), attributes={"source": "toy"}, **options)
+    return HistoryWriter([Destination(folder, "case", {"source": "toy"})], toy_grid(), **options)
 
 
 def fill(history, start, steps, value=lambda step: float(step)):
@@ -116,7 +116,7 @@ def test_streams_continue_from_arrays_in_the_midst_of_an_hour(tmp_path):
     whole.write_unfinished()
     first, second = writer(tmp_path / "parts"), writer(tmp_path / "parts")
     fill(first, start, 52)
-    second.load_arrays(first.to_arrays())
+    second.load_arrays([first.to_arrays()])
     fill(second, start + timedelta(seconds=52 * DT), 48, lambda step: 52.0 + step)
     second.write_unfinished()
     for path in (tmp_path / "whole").glob("*.nc"):

@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from climsim.arrays import as_array, at_least, double, like, namespace, to_numpy
+from climsim.cards import ModelCard
 from climsim.constants import E3SM
 from climsim.interfaces import INTERFACES
+from climsim.online import fitting
 from climsim.online.budget import step_budgets
 from climsim.online.coupler import ModelOutput, couple, split_output
 from climsim.online.fields import history_fields
 from climsim.online.memory import Memory, assemble
 from climsim.online.novelty import Novelty
+from climsim.online.run import RunConfig, run_online
 from climsim.runs.coupling import CouplerOptions
 from climsim.variables import OUTPUTS, TARGETS
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
@@ -93,6 +97,70 @@ def test_history_fields_and_budgets_are_computed_where_the_step_is():
     there = as_tensors(result)
     assert_equal_fields(history_fields(there, GRID, E3SM), history_fields(result, GRID, E3SM))
     assert_equal_fields(step_budgets(there, GRID, E3SM), step_budgets(result, GRID, E3SM))
+
+
+class TensorToy(ToyHost):
+    """The toy as a host whose fields are tensors."""
+
+    def inputs(self):
+        return tensors(super().inputs())
+
+    def physics(self):
+        return as_tensors(ToyHost.physics(self._plain()))
+
+    def step_physics(self):
+        return self._step(lambda plain: plain.step_physics())
+
+    def step_emulated(self, tendencies, surface):
+        assert all(isinstance(x, torch.Tensor) for x in (*tendencies.values(), *surface.values()))
+        numbers = [{n: x.numpy() for n, x in fields.items()} for fields in (tendencies, surface)]
+        return self._step(lambda plain: plain.step_emulated(*numbers))
+
+    def _plain(self):
+        plain = ToyHost()
+        plain.state, plain.fluxes, plain.step_number = self.state, self.fluxes, self.step_number
+        return plain
+
+    def _step(self, work):
+        plain = self._plain()
+        result = as_tensors(work(plain))
+        self.state, self.fluxes, self.step_number = plain.state, plain.fluxes, plain.step_number
+        return result
+
+
+class Cooling:
+    """A model for vectors of either library."""
+
+    interface, n_levels, confidence, card = INTERFACES["v6"], LEVELS, False, ModelCard()
+
+    def __call__(self, vector):
+        xp = namespace(vector)
+        output = xp.zeros((vector.shape[0], OUTPUTS.size(LEVELS)), dtype=xp.float32)
+        output[:, :LEVELS] = (230.0 - vector[:, :LEVELS]) / 86400.0
+        return output
+
+
+def test_run_on_tensors_gives_the_files_and_record_of_a_run_on_numpy(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "open_model", lambda *_: Cooling())
+    (tmp_path / "model.pt").write_bytes(b"a model")
+    records = []
+    for name, host in (("numpy", ToyHost), ("tensors", TensorToy)):
+        first, whole = (
+            RunConfig(
+                case="toy", folder=tmp_path / name, days=days, host="toy",
+                model=tmp_path / "model.pt", coupler=CouplerOptions(spinup_steps=2),
+            )
+            for days in (0.4, 1.2)
+        )  # fmt: skip
+        run_online(first, host=host())
+        records.append(run_online(whole, host=host()))  # resumed from arrays of NumPy
+    expected, found = records
+    assert found.sums.corrections == expected.sums.corrections
+    assert found.health.daily == [pytest.approx(day) for day in expected.health.daily]
+    for path in sorted((tmp_path / "numpy").glob("*.nc")):
+        with xr.open_dataset(path) as one, xr.open_dataset(tmp_path / "tensors" / path.name) as two:
+            xr.testing.assert_allclose(two, one, rtol=1e-6)
+    assert len(list((tmp_path / "numpy").glob("*.nc"))) > 1
 
 
 def test_novelty_is_computed_where_the_vector_is():

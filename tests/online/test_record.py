@@ -14,6 +14,7 @@ from climsim.constants import (
 from climsim.errors import ClimSimError
 from climsim.files import read_json
 from climsim.hosts.base import StepResult, declaration_of
+from climsim.hosts.members import means_of_members
 from climsim.online.budget import global_means, step_budgets
 from climsim.physics.columns import layer_mass
 from climsim.runs.budgets import BudgetSums, daily_trend
@@ -32,6 +33,13 @@ def step(tendencies, surface, diagnostics=None):
     none = {n: np.zeros(COLUMNS) for n in plain.surface}
     inputs = dict(plain.inputs) | {"cam_in_LWUP": np.zeros(COLUMNS)}
     return StepResult(plain.date, inputs, zero | tendencies, none | surface, diagnostics or {})
+
+
+def moments(residual, weights):
+    """Mean and mean square of a residual of the water budget."""
+    (mean,) = means_of_members({"water": residual}, 1, weights)
+    (square,) = means_of_members({"water": residual**2}, 1, weights)
+    return mean, square
 
 
 def mass():
@@ -103,7 +111,7 @@ def test_large_columns_count_more():
     sums, weights = BudgetSums(), toy_grid().area_weights()
     value = np.zeros(COLUMNS)
     value[-1] = 7.0
-    sums.add({"water": value}, weights)
+    sums.add(*moments(value, weights))
     area = toy_grid().area
     assert sums.summary()["water"]["mean"] == pytest.approx(7.0 * area[-1] / area.sum())
 
@@ -111,7 +119,7 @@ def test_large_columns_count_more():
 def test_root_mean_square_and_mean_run_over_steps():
     sums, weights = BudgetSums(), np.ones(COLUMNS)
     for value in (1.0, -3.0):
-        sums.add({"water": np.full(COLUMNS, value)}, weights)
+        sums.add(*moments(np.full(COLUMNS, value), weights))
     summary = sums.summary()["water"]
     assert (summary["mean"], summary["steps"]) == (-1.0, 2)
     assert summary["rms"] == pytest.approx(np.sqrt(5.0))
@@ -154,7 +162,7 @@ def test_record_comes_back_from_its_file(tmp_path):
         about=RunAbout(dt=1200.0),
         sums=StepSums(corrections={"floor:cam_out_PRECC": 4}),
     )
-    record.sums.budgets.add({"water": np.arange(3.0)}, np.ones(3))
+    record.sums.budgets.add(*moments(np.arange(3.0), np.ones(3)))
     record.health.daily.append({"day": 1.0, "temperature": 250.25, "water": 1.0, "energy": 2.0,
                          "surface_pressure": 3.0})  # fmt: skip
     record.end_unstable(Instability("T", 3, None, float("inf"), (130.0, 360.0), step=3))

@@ -26,6 +26,7 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
+from climsim.hosts.members import SeparateMembers
 from climsim.hosts.settings import as_texts
 from climsim.online.fitting import open_fitting_model
 from climsim.online.generate import after_physics
@@ -219,7 +220,7 @@ class _Collection:
         self.config, self.host, self._scratch = config, host, scratch
         self.progress = progress
         model = open_fitting_model(config, host, _TAKEN, "its step pairs")
-        self.stepper = Stepper(host, model, config.coupler, Stopwatch())
+        self.stepper = Stepper(SeparateMembers([host]), model, config.coupler, Stopwatch())
         self.steps = max(1, round(config.days * SECONDS_PER_DAY / host.dt))
         self.starts = config.starts
         if not self.starts:

@@ -17,7 +17,7 @@ from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 from climsim.hosts import batch_runner, require_taken
 from climsim.names import as_name
-from climsim.online.run import run_online
+from climsim.online.run import run_online, run_together, steps_done
 from climsim.plugins import clear_error
 from climsim.products import Kind, claim
 from climsim.runs.config import RunConfig
@@ -38,12 +38,16 @@ class EnsembleConfig(RunConfig):
     Attributes:
         models: exported models; empty means the one of ``model``, or the host's own physics.
         seeds: perturbation seeds of the start; empty means the one of ``perturbation_seed``.
-        parallel: members that run at a time; 0 means one on each core.
+        parallel: members that run at a time, each in a process of its own; 0 means one on each
+            core.
+        together: members that step in one program, their columns side by side: on a GPU dozens
+            cost little more than one. 1 means none.
     """
 
     models: tuple[Path, ...] = ()
     seeds: tuple[int, ...] = ()
     parallel: int = 0
+    together: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +56,9 @@ class EnsembleConfig(RunConfig):
         for many, one in (("models", "model"), ("seeds", "perturbation_seed")):
             if getattr(self, many) and getattr(self, one) is not None:
                 raise ClimSimError(f"{many}: given together with {one}: keep one of the two")
-        Checks(self).whole("parallel")
+        check = Checks(self)
+        check.whole("parallel")
+        check.whole("together", least=1)
 
     def members(self) -> list[RunConfig]:
         """The runs: each named by case, model and seed, in a folder of that name.
@@ -107,7 +113,8 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     """Run every member; a second call continues those that are not complete.
 
     Members of a host that is stepped from here run in processes of their own, which share the
-    cores and the compiled programs on disk. A member that fails does not stop the others.
+    cores and the compiled programs on disk, or several in one program. A member that fails does
+    not stop the others, unless they share its program.
 
     Args:
         config: of the ensemble.
@@ -126,6 +133,8 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     runner = batch_runner(config.host)
     if runner is not None:
         return EnsembleReport(tuple(runner.run_members(members)))
+    if config.together > 1:
+        return _in_one_program(members, config.together, progress)
     cores = len(os.sched_getaffinity(0))
     parallel = min(config.parallel or cores, len(members))
     threads = config.threads or max(1, thread_count() // parallel)
@@ -134,6 +143,28 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     if errors:
         failures = "; ".join(f"{name}: {text}" for name, text in errors.items())
         raise ClimSimError(f"{len(errors)} of {len(members)} members failed: {failures}")
+    return EnsembleReport(tuple(RunRecord.open(member.folder) for member in members))
+
+
+def _in_one_program(
+    members: Sequence[RunConfig], together: int, progress: Progress | None
+) -> EnsembleReport:
+    """Run members in groups that have come equally far, one group after another."""
+    by_steps: dict[int, list[RunConfig]] = {}
+    for member in members:
+        by_steps.setdefault(steps_done(member.folder), []).append(member)
+    groups = [
+        alike[start : start + together]
+        for _, alike in sorted(by_steps.items())
+        for start in range(0, len(alike), together)
+    ]
+    for number, group in enumerate(groups):
+
+        def of_all(done: int, total: int, before: int = number) -> None:
+            if progress is not None:
+                progress(before * total + done, len(groups) * total)
+
+        run_together(group, of_all)
     return EnsembleReport(tuple(RunRecord.open(member.folder) for member in members))
 
 

@@ -7,8 +7,8 @@ its period ends, and once more for a period that the run leaves unfinished.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,12 +18,13 @@ import xarray as xr
 from cftime import DatetimeNoLeap as Date
 from numpy.typing import ArrayLike
 
-from climsim.arrays import Array, Fields
+from climsim.arrays import Array, Fields, like, namespace, to_numpy
 from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid
+from climsim.hosts.members import of_member, side_by_side
 from climsim.runs.fields import HISTORY_FIELDS
 from climsim.runs.streams import STREAMS
 
@@ -54,9 +55,9 @@ class Stream:
     def __init__(self, name: str, fields: tuple[str, ...] = ()) -> None:
         if name not in STREAMS:
             raise unknown_name("history stream", name, STREAMS)
-        for field in fields:
-            if field not in HISTORY_FIELDS:
-                raise unknown_name(f"field of history stream {name}", field, HISTORY_FIELDS)
+        for wanted in fields:
+            if wanted not in HISTORY_FIELDS:
+                raise unknown_name(f"field of history stream {name}", wanted, HISTORY_FIELDS)
         self.name = name
         self.kind = STREAMS[name]
         self.fields = fields or self.kind.fields
@@ -85,10 +86,14 @@ class Stream:
             if name not in fields:
                 continue
             if name in self._sums:
-                self._sums[name] += fields[name]
+                # Sums of a restart come as NumPy's; the others stay where the fields are.
+                total = like(self._sums[name], fields[name])
+                total += fields[name]
+                self._sums[name] = total
                 self._counts[name] += 1
             else:
-                self._sums[name] = np.array(fields[name], dtype=np.float64)
+                xp = namespace(fields[name])
+                self._sums[name] = xp.astype(fields[name], xp.float64, copy=True)
                 self._counts[name] = 1
         if self.kind.period(self._end) != self.kind.period(start):
             self._finish_sample()
@@ -112,7 +117,9 @@ class Stream:
         assert self._end is not None
         # A field that ended with the spin-up must not stand for the whole period; one that began
         # after it may: its mean is over the steps that had it.
-        means: Fields = {n: x / self._counts[n] for n, x in self._sums.items() if n in self._latest}
+        means: Fields = {
+            n: to_numpy(x / self._counts[n]) for n, x in self._sums.items() if n in self._latest
+        }
         return Sample(self._start, self._end, self._steps, means)
 
     def _finish_sample(self) -> None:
@@ -122,7 +129,7 @@ class Stream:
 
     def to_arrays(self) -> dict[str, Array]:
         """Flatten into named arrays, for a restart file."""
-        arrays = {f"sum/{n}": x for n, x in self._sums.items()}
+        arrays = {f"sum/{n}": to_numpy(x) for n, x in self._sums.items()}
         arrays |= {f"count/{n}": np.array(c) for n, c in self._counts.items()}
         if self._start is not None and self._end is not None:
             arrays["running"] = np.array([*_ordinal(self._start), *_ordinal(self._end)])
@@ -169,66 +176,103 @@ def _dates(span: Array) -> tuple[Date, Date]:
     return start, epoch + timedelta(days=numbers[2], seconds=numbers[3])
 
 
-class HistoryWriter:
-    """All streams of a run and their files.
+@dataclass(frozen=True)
+class Destination:
+    """Where the files of one member go.
 
-    Args:
+    Attributes:
         folder: of the run.
         case: name of the run, the first part of every file name.
-        grid: the host's columns.
-        streams: names of the streams.
-        hourly_fields: fields of the hourly stream; empty means its default.
         attributes: global attributes of every file.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        case: str,
-        grid: ColumnGrid,
-        streams: tuple[str, ...],
-        hourly_fields: tuple[str, ...] = (),
-        attributes: Mapping[str, str] | None = None,
-    ) -> None:
-        self.folder, self.case, self.grid = folder, case, grid
-        self.attributes = {"Conventions": "CF-1.8", "case": case, **(attributes or {})}
-        self.streams = [Stream(n, hourly_fields if n == "h2" else ()) for n in streams]
-
-    def add(self, fields: Fields, start: Date, seconds: float) -> None:
-        """Add one step to every stream and write the files that it completes."""
-        for stream in self.streams:
-            stream.add(fields, start, seconds)
-            samples = stream.take_file()
-            if samples is not None:
-                self._write(stream, samples)
-
-    def write_unfinished(self) -> None:
-        """Write the files of the periods at hand, so that nothing that was run is lost."""
-        for stream in self.streams:
-            samples = stream.unfinished()
-            if samples:
-                self._write(stream, samples)
+    folder: Path
+    case: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, stream: str, date: Date) -> Path:
         """Path of the file of a stream that a date belongs to."""
         return self.folder / f"{self.case}.eam.{stream}.{STREAMS[stream].file(date)}.nc"
 
-    def _write(self, stream: Stream, samples: list[Sample]) -> None:
-        dataset = history_dataset(samples, self.grid, self.attributes)
-        path = self.path(stream.name, samples[0].start)
-        # Uncompressed: single-precision fields shrink by a sixth, at ten times the writing time.
-        write_netcdf(dataset, path, unlimited_dims=["time"])
 
-    def to_arrays(self) -> dict[str, Array]:
-        """Flatten every stream into named arrays, for a restart file."""
-        return {f"{s.name}|{k}": x for s in self.streams for k, x in s.to_arrays().items()}
+class HistoryWriter:
+    """All streams of the members of a run and their files.
 
-    def load_arrays(self, arrays: Mapping[str, Array]) -> None:
-        """Continue from what `to_arrays` flattened."""
+    Args:
+        destinations: of the members, whose columns lie side by side in the fields.
+        grid: the columns of one member.
+        streams: names of the streams.
+        hourly_fields: fields of the hourly stream; empty means its default.
+    """
+
+    def __init__(
+        self,
+        destinations: Sequence[Destination],
+        grid: ColumnGrid,
+        streams: tuple[str, ...],
+        hourly_fields: tuple[str, ...] = (),
+    ) -> None:
+        self.destinations, self.grid = tuple(destinations), grid
+        self.streams = [Stream(n, hourly_fields if n == "h2" else ()) for n in streams]
+
+    def add(
+        self, fields: Fields, start: Date, seconds: float, members: Collection[int] = (0,)
+    ) -> None:
+        """Add one step to every stream and write the files that it completes.
+
+        Args:
+            fields: of all members, by name.
+            start: beginning of the step.
+            seconds: its length.
+            members: whose files are written.
+        """
+        for stream in self.streams:
+            stream.add(fields, start, seconds)
+            samples = stream.take_file()
+            if samples is not None:
+                self._write(stream, samples, members)
+
+    def write_unfinished(self, members: Collection[int] = (0,)) -> None:
+        """Write members' files of the periods at hand, so that nothing that was run is lost."""
+        for stream in self.streams:
+            samples = stream.unfinished()
+            if samples:
+                self._write(stream, samples, members)
+
+    def _write(self, stream: Stream, samples: list[Sample], members: Collection[int]) -> None:
+        for index in members:
+            destination, count = self.destinations[index], len(self.destinations)
+            own = [replace(s, fields=of_member(s.fields, index, count)) for s in samples]
+            about = {"Conventions": "CF-1.8", "case": destination.case, **destination.attributes}
+            # Uncompressed: single-precision fields shrink by a sixth, at ten times the writing
+            # time.
+            write_netcdf(
+                history_dataset(own, self.grid, about),
+                destination.path(stream.name, samples[0].start),
+                unlimited_dims=["time"],
+            )
+
+    def to_arrays(self, index: int = 0) -> dict[str, Array]:
+        """Flatten every stream into named arrays, for the restart file of a member."""
+        count = len(self.destinations)
+        arrays = {f"{s.name}|{k}": x for s in self.streams for k, x in s.to_arrays().items()}
+        parts = {k: x for k, x in arrays.items() if _holds_columns(k)}
+        return {**arrays, **of_member(parts, index, count)}
+
+    def load_arrays(self, members: Sequence[Mapping[str, Array]]) -> None:
+        """Continue from what `to_arrays` flattened for each member."""
+        parts = [{k: x for k, x in m.items() if _holds_columns(k)} for m in members]
+        arrays = {**members[0], **(side_by_side(parts) if parts[0] else {})}
         for stream in self.streams:
             prefix = f"{stream.name}|"
             own = {k.removeprefix(prefix): x for k, x in arrays.items() if k.startswith(prefix)}
             stream.load_arrays(own)
+
+
+def _holds_columns(key: str) -> bool:
+    """Whether a flattened array holds a field, and not a date or a number."""
+    part, _, name = key.partition("|")[2].partition("/")
+    return part == "sum" or (part == "waiting" and not name.endswith("/"))
 
 
 def grid_variables(grid: ColumnGrid) -> dict[str, NetcdfVariable]:

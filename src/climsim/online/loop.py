@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from climsim.arrays import Fields
-from climsim.hosts.base import HealthReport, SteppedHost
+from climsim.arrays import Fields, double, namespace
+from climsim.hosts.base import HealthReport
+from climsim.hosts.members import Members, of_member
 from climsim.online.fields import confidence_fields, history_fields
-from climsim.online.history import HistoryWriter
+from climsim.online.history import Destination, HistoryWriter
+from climsim.online.memory import Memory
 from climsim.online.model import CoupledModel
 from climsim.online.recorder import Recorder
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
-from climsim.online.ring import LastDay
-from climsim.online.stepper import StepOutcome, Stepper, Unstable
+from climsim.online.ring import LastDay, kept_fields
+from climsim.online.stepper import StepOutcome, Stepper, Troubles, Unstable
 from climsim.runs.config import RunConfig
 from climsim.runs.coupling import NO_MIXING
 from climsim.runs.record import RunRecord
@@ -22,113 +23,159 @@ from climsim.runs.timing import Stopwatch
 
 
 class Loop:
-    """A run of a host, as `climsim.stepping.advance` takes it.
+    """The run of one member or of several together, as `climsim.stepping.advance` takes it.
+
+    A member that leaves its bounds ends; the others go on without it.
 
     Args:
-        config: of the run.
-        host: the climate model.
-        model: the exported model, None for the host's own physics.
-        record: kept up to date.
+        configs: of the members' runs, alike but for folder, case, model and perturbation.
+        members: of the climate model.
+        model: the exported model, or the models, None for the host's own physics.
+        records: of the members, kept up to date.
     """
 
     def __init__(
-        self, config: RunConfig, host: SteppedHost, model: CoupledModel | None, record: RunRecord
+        self,
+        configs: Sequence[RunConfig],
+        members: Members,
+        model: CoupledModel | None,
+        records: Sequence[RunRecord],
     ) -> None:
-        self.config, self.host = config, host
+        self.configs, self.members = tuple(configs), members
         self._stopwatch = Stopwatch()
-        self._stepper = Stepper(host, model, config.coupler, self._stopwatch)
-        self._recorder = Recorder(record, host.grid, self._stepper.constants)
+        self._stepper = Stepper(members, model, configs[0].coupler, self._stopwatch)
+        grid, dt = self._stepper.grid, self._stepper.dt
+        self._recorder = Recorder(records, grid, self._stepper.constants)
         physics = "its own physics" if model is None else "emulated physics"
-        self._attributes = {"source": f"{host.source}; {physics}", **record.about.made_by}
+        source = f"{members.member(0).source}; {physics}"
+        self._destinations = [
+            Destination(config.folder, config.case, {"source": source, **record.about.made_by})
+            for config, record in zip(configs, records, strict=True)
+        ]
         self._history = HistoryWriter(
-            config.folder,
-            config.case,
-            host.grid,
-            config.streams,
-            hourly_fields=config.hourly_fields,
-            attributes=self._attributes,
+            self._destinations, grid, configs[0].streams, configs[0].hourly_fields
         )
-        self._last_day = LastDay(config.folder / FOLDER / "last_day.bin", host.grid, host.dt)
+        self._last_days = [
+            LastDay(config.folder / FOLDER / "last_day.bin", grid, dt) for config in configs
+        ]
 
     @property
-    def record(self) -> RunRecord:
-        """The record of the run."""
-        return self._recorder.record
+    def records(self) -> list[RunRecord]:
+        """The records of the members."""
+        return self._recorder.records
+
+    @property
+    def under_way(self) -> list[int]:
+        """Members that have not ended."""
+        return [i for i, record in enumerate(self.records) if not record.finished]
 
     @property
     def steps_done(self) -> int:
-        """Steps since the start of the run."""
-        return self.record.steps
+        """Steps since the start of the run, of the members that have not ended."""
+        return max(record.steps for record in self.records)
 
     def step(self) -> bool:
-        """Advance one step; False where the state left its bounds, which ends the run."""
+        """Advance one step; False where the last member left its bounds, which ends the run."""
+        number, before = self.steps_done, self.under_way
         try:
-            outcome = self._stepper.step(self.record.steps)
+            outcome = self._stepper.step(number)
         except Unstable as error:
-            self._end_unstable(error.trouble)
+            self._end_unstable(error.troubles)
             return False
-        self._keep(outcome)
+        self._end_unstable(outcome.troubles)
+        self._keep(number, outcome)
         with self._stopwatch.part("host"):
-            trouble = self.host.health()
+            troubles = self.members.health()
         kind = "physics" if outcome.handed is None else "coupled"
-        self._stopwatch.end_step(kind, self.record.timing)
-        if trouble is not None:
-            self._end_unstable(trouble)
-        return trouble is None
+        self._stopwatch.end_step(kind, [self.records[index].timing for index in before])
+        self._end_unstable(troubles)
+        return bool(self.under_way)
 
-    def _keep(self, outcome: StepOutcome) -> None:
-        """Add a step to the history, the last day and the record."""
-        result, record = outcome.result, self.record
-        extra: Fields = {}
-        for by_target, suffix in ((outcome.predicted_loss, "CONF"), (outcome.true_loss, "LOSS")):
-            extra |= confidence_fields(by_target, suffix) if by_target else {}
-        if self.config.coupler.mixing != NO_MIXING:
-            handed = outcome.handed
-            extra["NNSHARE"] = (
-                np.zeros(self.host.grid.n_columns) if handed is None else handed.share
-            )
+    def _keep(self, number: int, outcome: StepOutcome) -> None:
+        """Add a step to the history, the last day and the records."""
+        result, under_way = outcome.result, self.under_way
         with self._stopwatch.part("history"):
-            fields = history_fields(result, self.host.grid, self._stepper.constants, extra)
-            self._history.add(fields, result.date, self.host.dt)
-            self._last_day.write(record.steps, result)
+            fields = history_fields(
+                result, self._stepper.grid, self._stepper.constants, self._extra_fields(outcome)
+            )
+            self._history.add(fields, result.date, self._stepper.dt, under_way)
+            kept = kept_fields(result)
+            for index in under_way:
+                self._last_days[index].write(number, of_member(kept, index, self.members.count))
         with self._stopwatch.part("coupler"):
             # Of a coupled run only coupled steps count: budgets are those of the network.
             counted = self._stepper.model is None or outcome.handed is not None
-            self._recorder.add(outcome, with_budgets=counted)
-            record.date = self.host.date.isoformat()
+            self._recorder.add(outcome, under_way, with_budgets=counted)
+            for index in under_way:
+                self.records[index].date = self.members.date.isoformat()
 
-    def _end_unstable(self, trouble: HealthReport) -> None:
-        """Close a run that left its bounds: whole files, its record, its last day in full."""
-        record, folder = self.record, self.config.folder
-        self._recorder.end_unstable(trouble)
-        path = folder / f"{self.config.case}.last_day.nc"
-        about = {**self._attributes, "title": f"last day of a run that became {record.message}"}
-        self._last_day.dump(path, record.steps - 1, about)
+    def _extra_fields(self, outcome: StepOutcome) -> Fields:
+        """History fields that follow from the network: losses, and its share."""
+        extra: Fields = {}
+        for by_target, suffix in ((outcome.predicted_loss, "CONF"), (outcome.true_loss, "LOSS")):
+            extra |= confidence_fields(by_target, suffix) if by_target else {}
+        if self.configs[0].coupler.mixing != NO_MIXING:
+            handed, pressure = outcome.handed, double(outcome.result.inputs["state_ps"])
+            nothing = namespace(pressure).zeros_like(pressure)
+            extra["NNSHARE"] = nothing if handed is None else handed.share
+        return extra
+
+    def _end_unstable(self, troubles: Troubles) -> None:
+        """Close the members that left their bounds."""
+        under_way = self.under_way
+        for index, trouble in enumerate(troubles):
+            if trouble is not None and index in under_way:
+                self._end_member(index, trouble)
+
+    def _end_member(self, index: int, trouble: HealthReport) -> None:
+        """Close a member that left its bounds: whole files, its record, its last day in full."""
+        record, destination = self.records[index], self._destinations[index]
+        self._recorder.end_unstable(index, trouble)
+        path = destination.folder / f"{destination.case}.last_day.nc"
+        title = f"last day of a run that became {record.message}"
+        self._last_days[index].dump(
+            path, record.steps - 1, {**destination.attributes, "title": title}
+        )
         record.files["last_day"] = path.name
-        self.write_unfinished()
-        record.save(folder)
+        self._history.write_unfinished([index])
+        record.save(destination.folder)
 
     def write_unfinished(self) -> None:
         """Write the files of the periods at hand."""
-        self._history.write_unfinished()
+        self._history.write_unfinished(self.under_way)
 
     def save(self) -> None:
-        """Write a restart point of this moment, and the record."""
+        """Write a restart point of this moment, and the record, of each member under way."""
         with self._stopwatch.part("restart"):
-            arrays = self._history.to_arrays()
-            state = RestartState(self.record, self._stepper.memory, arrays)
-            save_restart(self.config.folder, self.host, state)
-        self._stopwatch.end_outside_step(self.record.timing)
-        self.record.save(self.config.folder)
+            for index in self.under_way:
+                state = RestartState(
+                    self.records[index],
+                    self._stepper.memory.of_member(index, self.members.count),
+                    self._history.to_arrays(index),
+                )
+                folder = self.configs[index].folder
+                save_restart(folder, self.members.member(index), state)
+        self._stopwatch.end_outside_step([self.records[i].timing for i in self.under_way])
+        for index in self.under_way:
+            self.records[index].save(self.configs[index].folder)
 
-    def load_restart(self, point: Path) -> None:
-        """Continue from a restart point, under the configuration of now."""
-        state = load_restart(point, self.host)
-        now, before = self.record.about, state.record.about
-        before.config, before.made_by = now.config, now.made_by
-        self._recorder.record, self._stepper.memory = state.record, state.memory
-        self._history.load_arrays(state.history)
+    def load_restart(self, points: Sequence[Path]) -> None:
+        """Continue from restart points of one step, under the configuration of now.
+
+        Args:
+            points: of the members, in their order.
+        """
+        states = []
+        for index, point in enumerate(points):
+            state = load_restart(point, self.members.member(index))
+            now, before = self.records[index].about, state.record.about
+            before.config, before.made_by, before.together = now.config, now.made_by, now.together
+            self.records[index] = state.record
+            states.append(state)
+        self._stepper.memory = Memory.joined([state.memory for state in states])
+        self._history.load_arrays([state.history for state in states])
 
     def close(self) -> None:
         """Let go of the files; the last day is kept only while the run can be continued."""
-        self._last_day.close(delete=self.record.finished)
+        for record, last_day in zip(self.records, self._last_days, strict=True):
+            last_day.close(delete=record.finished)

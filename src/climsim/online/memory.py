@@ -5,15 +5,17 @@ The features themselves are those of `climsim.physics.previous_steps`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from array_api_compat import device
 
-from climsim.arrays import Array, Fields, as_array, namespace
+from climsim.arrays import Array, Fields, as_array, like, namespace, to_numpy
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.hosts.members import of_member, side_by_side
 from climsim.interfaces import V6, Interface
 from climsim.physics.derived import derived_inputs
 from climsim.physics.previous_steps import (
@@ -26,6 +28,8 @@ from climsim.physics.previous_steps import (
 )
 from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, variable
 
+_PARTS = ("physics", "forcing", "scalars", "after")
+"""Parts of a memory, each fields by name."""
 _PHYSICS = ("t", "q0001", "q0002", "q0003", "u")
 
 
@@ -69,7 +73,7 @@ class Memory:
                 f"{self.steps}: set coupler.spinup_steps to {needed} or more"
             )
         earlier = {**one_step_earlier(self.forcing), **self.physics, **self.scalars}
-        return {**self._forcing(inputs), **earlier}
+        return {**self._forcing(inputs), **_where(inputs, earlier)}
 
     def advance(self, inputs: Fields, tendencies: Fields) -> Memory:
         """Remember one more step.
@@ -91,26 +95,49 @@ class Memory:
         )
 
     def _forcing(self, inputs: Fields) -> Fields:
-        return large_scale_forcing(large_scale_state(inputs), self.after, self.dt)
+        after = _where(inputs, self.after)
+        return large_scale_forcing(large_scale_state(inputs), after, self.dt)
 
     def to_arrays(self) -> dict[str, Array]:
         """Flatten into named arrays, for a restart file."""
-        parts = {
-            "physics": self.physics, "forcing": self.forcing, "scalars": self.scalars,
-            "after": self.after,
-        }  # fmt: skip
-        arrays = {f"{part}/{n}": x for part, fields in parts.items() for n, x in fields.items()}
+        arrays = {
+            f"{part}/{name}": to_numpy(values)
+            for part in _PARTS
+            for name, values in getattr(self, part).items()
+        }
         return {**arrays, "steps": np.array(self.steps), "dt": np.array(self.dt)}
+
+    def of_member(self, index: int, count: int) -> Memory:
+        """The memory of one of several members, whose columns lie side by side.
+
+        Args:
+            index: of the member.
+            count: number of members.
+        """
+        parts = {n: of_member(getattr(self, n), index, count) for n in _PARTS}
+        return Memory(steps=self.steps, dt=self.dt, **parts)
+
+    @classmethod
+    def joined(cls, memories: Sequence[Memory]) -> Memory:
+        """The memory of several members, side by side."""
+        first = memories[0]
+        parts = {n: side_by_side([getattr(m, n) for m in memories]) for n in _PARTS}
+        return cls(steps=first.steps, dt=first.dt, **parts)
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> Memory:
         """Rebuild what `to_arrays` flattened."""
-        parts: dict[str, Fields] = {"physics": {}, "forcing": {}, "scalars": {}, "after": {}}
+        parts: dict[str, Fields] = {part: {} for part in _PARTS}
         for key, value in arrays.items():
             part, _, name = key.partition("/")
             if name:
                 parts[part][name] = value
         return cls(steps=int(arrays["steps"]), dt=float(arrays["dt"]), **parts)
+
+
+def _where(inputs: Fields, fields: Fields) -> Fields:
+    """Fields where the inputs are; those of a restart come as NumPy's."""
+    return {name: like(values, inputs["state_t"]) for name, values in fields.items()}
 
 
 def _after(inputs: Fields, tendencies: Fields, dt: float) -> Fields:
@@ -134,15 +161,16 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
         interface: of the model.
         inputs: state before physics and boundary inputs, as in a raw input file.
         memory: of the two steps before, where the interface asks for them.
-        grid: the host's columns, for their latitude.
+        grid: the host's columns, for their latitude; fields may hold those of several members.
 
     Returns:
         (column, feature) float32.
     """
-    fields = {**inputs, **derived_inputs(inputs, grid.lat)}
+    state = as_array(inputs["state_t"])
+    members = state.shape[1] // grid.n_columns
+    fields = {**inputs, **derived_inputs(inputs, grid.lat, members)}
     if interface.steps_of_memory:
         fields.update(memory.features(inputs, interface))
-    state = as_array(inputs["state_t"])
     xp = namespace(state)
     shape = (state.shape[1], interface.variables.size(grid.n_levels))
     vector: Array = xp.empty(shape, dtype=xp.float32, device=device(state))

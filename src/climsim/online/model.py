@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from climsim.arrays import Array
+from climsim.arrays import Array, namespace, to_numpy
 from climsim.cards import ModelCard
 from climsim.devices import AUTO, CPU, torch_device
 from climsim.errors import ClimSimError
@@ -20,6 +22,9 @@ from climsim.interfaces import Interface
 from climsim.runs.coupling import CouplerOptions
 from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
+
+if TYPE_CHECKING:  # a run of the host's own physics needs no torch
+    from climsim.export.loading import Emulator
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +79,65 @@ def _compute_alone() -> None:
     torch.set_num_threads(1)
 
 
+class OnDevice:
+    """A model on the device of the host's fields, which its vectors and outputs never leave.
+
+    Args:
+        model: loaded on that device.
+    """
+
+    def __init__(self, model: Emulator) -> None:
+        self.model = model
+        self.interface, self.n_levels = model.interface, model.n_levels
+        self.confidence, self.card = model.confidence, model.card
+
+    def __call__(self, vector: Array) -> Array:
+        """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
+        import torch
+
+        if isinstance(vector, np.ndarray):
+            return self.model(vector)
+        with torch.no_grad():
+            output: Array = self.model.module(vector)
+        return output
+
+
+class OfMembers:
+    """The models of several members, each called for the columns of its own.
+
+    Args:
+        models: of the members, in their order, of one interface; members that follow each other
+            with the same model are one call.
+
+    Raises:
+        ClimSimError: if the models differ in interface or outputs.
+    """
+
+    def __init__(self, models: Sequence[CoupledModel]) -> None:
+        first = models[0]
+        for model in models:
+            if (model.interface, model.confidence) != (first.interface, first.confidence):
+                raise ClimSimError(
+                    "members: expected models of one interface to step together, found "
+                    f"{first.interface.name} and {model.interface.name}, or only some with a "
+                    "confidence head: step them in processes of their own (together=1)"
+                )
+        self.interface, self.n_levels = first.interface, first.n_levels
+        self.confidence, self.card = first.confidence, first.card
+        self._count = len(models)
+        self._calls = [(model, len(list(same))) for model, same in groupby(models)]
+
+    def __call__(self, vector: Array) -> Array:
+        """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
+        width = vector.shape[0] // self._count
+        outputs, start = [], 0
+        for model, members in self._calls:
+            outputs.append(model(vector[start : start + members * width, :]))
+            start += members * width
+        joined: Array = namespace(vector).concat(outputs, axis=0)
+        return joined
+
+
 def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 0) -> CoupledModel:
     """Load an exported model and check it against the columns of a host.
 
@@ -104,7 +168,7 @@ def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 
             f"{model.n_levels}: export one for this host"
         )
     if chosen != CPU:
-        return model
+        return OnDevice(model)
     return InBlocks(model, thread_count(threads))
 
 
@@ -138,6 +202,26 @@ def compare_time_step(model: CoupledModel, time_step: float) -> None:
             trained,
             time_step,
         )
+
+
+def non_finite_members(
+    output: Array, grid: ColumnGrid, count: int
+) -> tuple[HealthReport | None, ...]:
+    """Find the first value of each member's output that is no number.
+
+    Args:
+        output: (member x column, feature).
+        grid: the columns of one member.
+        count: number of members.
+
+    Returns:
+        Where it is, by member; None where all are finite.
+    """
+    xp = namespace(output)
+    if bool(xp.all(xp.isfinite(output))):
+        return (None,) * count
+    values = to_numpy(output).reshape(count, grid.n_columns, -1)
+    return tuple(non_finite(part, grid) for part in values)
 
 
 def non_finite(output: Array, grid: ColumnGrid) -> HealthReport | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
-import numpy as np
-
+from climsim.arrays import Fields, to_numpy
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
+from climsim.hosts.members import means_of_members, of_member, sums_of_members
 from climsim.online.budget import global_means, network_budgets, step_budgets
-from climsim.online.coupler import Corrections
+from climsim.online.coupler import Coupled
 from climsim.online.stepper import StepOutcome
 from climsim.runs.health import Instability
 from climsim.runs.record import RunRecord
@@ -29,75 +30,89 @@ _DRIFT_LIMITS = {
 
 
 class Recorder:
-    """Keeps the record of a run up to date.
+    """Keeps the records of the members of a run up to date.
 
     Args:
-        record: of the run.
-        grid: the host's columns.
+        records: of the members.
+        grid: the columns of one member.
         constants: the host's.
     """
 
-    def __init__(self, record: RunRecord, grid: ColumnGrid, constants: PhysicalConstants) -> None:
-        self.record, self.grid, self.constants = record, grid, constants
+    def __init__(
+        self, records: Sequence[RunRecord], grid: ColumnGrid, constants: PhysicalConstants
+    ) -> None:
+        self.records, self.grid, self.constants = list(records), grid, constants
+        self._weights = grid.area_weights()
 
-    def add(self, outcome: StepOutcome, *, with_budgets: bool) -> None:
+    def add(self, outcome: StepOutcome, members: Collection[int], *, with_budgets: bool) -> None:
         """Add what a step did.
 
         Args:
-            outcome: of the step after those of the record.
+            outcome: of the step after those of the records.
+            members: that are still under way.
             with_budgets: whether its budgets count.
         """
-        record, result = self.record, outcome.result
-        record.sums.add_losses("predicted", outcome.predicted_loss)
-        record.sums.add_losses("true", outcome.true_loss)
+        self._add_losses("predicted", outcome.predicted_loss, members)
+        self._add_losses("true", outcome.true_loss, members)
         if outcome.handed is not None:
-            self._add_corrections(outcome.handed.corrections)
-            record.sums.coupled_steps += 1
-            record.sums.share_sum += float(np.mean(self.grid.area_weights() * outcome.handed.share))
+            self._add_handed(outcome.handed, members)
         if with_budgets:
-            budgets = step_budgets(result, self.grid, self.constants)
-            budgets |= network_budgets(outcome, self.grid, self.constants)
-            record.sums.budgets.add(budgets, self.grid.area_weights())
-        record.steps += 1
-        end = result.date + timedelta(seconds=record.about.dt)
-        if end.day != result.date.day:
-            self._end_day(result)
+            self._add_budgets(outcome, members)
+        date = outcome.result.date
+        for index in members:
+            record = self.records[index]
+            record.steps += 1
+            if (date + timedelta(seconds=record.about.dt)).day != date.day:
+                self._end_day(outcome.result, index)
 
-    def _add_corrections(self, corrections: Corrections) -> None:
-        counts, added = self.record.sums.corrections, self.record.sums.added
-        for name, count in corrections.counts.items():
-            counts[name] = counts.get(name, 0) + int(count.sum())
-        weights = self.grid.area_weights()
-        for name, value in corrections.added.items():
-            added[name] = added.get(name, 0.0) + float(np.mean(weights * value))
+    def _add_losses(self, kind: str, by_target: Fields, members: Collection[int]) -> None:
+        means = means_of_members(by_target, len(self.records))
+        for index in members:
+            self.records[index].sums.add_losses(kind, means[index])
 
-    def _end_day(self, result: StepResult) -> None:
+    def _add_handed(self, handed: Coupled, members: Collection[int]) -> None:
+        number, corrections = len(self.records), handed.corrections
+        counts = sums_of_members(corrections.counts, number)
+        added = means_of_members(corrections.added, number, self._weights)
+        shares = means_of_members({"share": handed.share}, number, self._weights)
+        for index in members:
+            sums = self.records[index].sums
+            sums.coupled_steps += 1
+            sums.share_sum += shares[index]["share"]
+            for name, count in counts[index].items():
+                sums.corrections[name] = sums.corrections.get(name, 0) + int(count)
+            for name, value in added[index].items():
+                sums.added[name] = sums.added.get(name, 0.0) + value
+
+    def _add_budgets(self, outcome: StepOutcome, members: Collection[int]) -> None:
+        number = len(self.records)
+        budgets = step_budgets(outcome.result, self.grid, self.constants)
+        budgets |= network_budgets(outcome, self.grid, self.constants)
+        means = means_of_members(budgets, number, self._weights)
+        squares = {name: residual**2 for name, residual in budgets.items()}
+        mean_squares = means_of_members(squares, number, self._weights)
+        for index in members:
+            self.records[index].sums.budgets.add(means[index], mean_squares[index])
+
+    def _end_day(self, result: StepResult, index: int) -> None:
         """Add the global means of a day's last step, and warn of a drift."""
-        record = self.record
-        means = global_means(result.inputs, result.surface, self.grid, self.constants)
-        record.health.daily.append(
-            {"day": record.steps * record.about.dt / SECONDS_PER_DAY, **means}
+        record, number = self.records[index], len(self.records)
+        inputs = of_member(result.inputs, index, number)
+        surface = of_member(result.surface, index, number)
+        means = global_means(
+            {name: to_numpy(values) for name, values in inputs.items()},
+            {name: to_numpy(values) for name, values in surface.items()},
+            self.grid,
+            self.constants,
         )
+        day = record.steps * record.about.dt / SECONDS_PER_DAY
+        record.health.daily.append({"day": day, **means})
         if len(record.health.daily) >= _DRIFT_DAYS:
-            self._warn_of_drift()
+            _warn_of_drift(record)
 
-    def _warn_of_drift(self) -> None:
-        """Note a trend beyond its limit, once for each global mean."""
-        record = self.record
-        drift = record.health.drift()
-        for name, (limit, unit) in _DRIFT_LIMITS.items():
-            trend, words = drift[f"{name}_per_day"], f"global mean {name.replace('_', ' ')} drifts"
-            if abs(trend) < limit or any(words in warning for warning in record.health.warnings):
-                continue
-            text = (
-                f"day {record.health.daily[-1]['day']:.0f}: {words} by {trend:+.3g} {unit} per day"
-            )
-            record.health.warnings.append(text)
-            _log.warning("%s: %s", record.case, text)
-
-    def end_unstable(self, trouble: HealthReport) -> None:
-        """Note that a bound was violated, and where on the globe."""
-        record = self.record
+    def end_unstable(self, index: int, trouble: HealthReport) -> None:
+        """Note that a member violated a bound, and where on the globe."""
+        record = self.records[index]
         instability = Instability(
             **asdict(trouble),
             step=record.steps,
@@ -107,3 +122,16 @@ class Recorder:
         )
         record.end_unstable(instability)
         _log.warning("%s: %s (%s)", record.case, record.message, trouble)
+
+
+def _warn_of_drift(record: RunRecord) -> None:
+    """Note a trend beyond its limit, once for each global mean."""
+    health = record.health
+    drift = health.drift()
+    for name, (limit, unit) in _DRIFT_LIMITS.items():
+        trend, words = drift[f"{name}_per_day"], f"global mean {name.replace('_', ' ')} drifts"
+        if abs(trend) < limit or any(words in warning for warning in health.warnings):
+            continue
+        text = f"day {health.daily[-1]['day']:.0f}: {words} by {trend:+.3g} {unit} per day"
+        health.warnings.append(text)
+        _log.warning("%s: %s", record.case, text)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields, to_numpy
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
@@ -23,6 +23,12 @@ from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 
 CONTENT = (*PROGNOSTIC, *OUTPUTS.profiles, *SCALARS_IN, *OUTPUTS.scalars)
 """What is kept of each step: state before physics, tendencies and scalars as applied."""
+
+
+def kept_fields(result: StepResult) -> Fields:
+    """What is kept of a step, by name, as arrays of NumPy."""
+    fields = {**result.inputs, **result.tendencies, **result.surface}
+    return {name: to_numpy(fields[name]) for name in CONTENT}
 
 
 class LastDay:
@@ -59,14 +65,13 @@ class LastDay:
             os.close(self._file)
             raise readable_error(error, path) from error
 
-    def write(self, step: int, result: StepResult) -> None:
+    def write(self, step: int, fields: Fields) -> None:
         """Keep one step; the step a day earlier gives way.
 
         Args:
             step: its number, 0 for the first of the run.
-            result: what it saw and did.
+            fields: what it saw and did, see `kept_fields`.
         """
-        fields = {**result.inputs, **result.tendencies, **result.surface}
         for name, rows in self._rows.items():
             self._block[rows] = fields[name]
         # The number is stored plus one: an empty slot reads 0.

@@ -6,10 +6,12 @@ and gives the files that it would have given.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
@@ -18,10 +20,12 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
 from climsim.hosts.base import SteppedHost
+from climsim.hosts.members import Members, members_of
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.fitting import open_fitting_model
 from climsim.online.loop import Loop
+from climsim.online.model import CoupledModel, OfMembers
 from climsim.online.restart import latest_restart
 from climsim.products import claim
 from climsim.runs.config import RESTART_DAYS, RunConfig
@@ -29,7 +33,7 @@ from climsim.runs.record import RECORD_NAME, RUN, RunAbout, RunRecord
 from climsim.runs.status import RunStatus
 from climsim.stepping import Interrupted, Progress, advance
 
-__all__ = ["RunConfig", "run_online"]
+__all__ = ["RunConfig", "run_online", "run_together"]
 _log = logging.getLogger(__name__)
 _MAY_CHANGE = ("days", "folder", "restart_days", "threads")
 _FILES = ("model", "start")
@@ -61,71 +65,157 @@ def run_online(
         require_taken(config.host, config)
     if host is None and (runner := batch_runner(config.host)) is not None:
         return runner.run(config, progress)
-    inputs = _input_hashes(config)
-    config.folder.mkdir(parents=True, exist_ok=True)
+    case = _prepared(config)
     with _locked(config.folder):
-        done = _previous(config, inputs)
-        if done is not None and done.finished:
-            _log.info("%s: nothing to do: %s", config.folder, done.message or done.status)
+        if (done := _previous(case)) is not None:
             return done
         host = build_host(config.host, config.host_options) if host is None else host
-        return _run(config, host, inputs, progress)
+        (record,) = _run([case], members_of([host]), progress)
+        return record
+
+
+def run_together(
+    configs: Sequence[RunConfig], progress: Progress | None = None, host: SteppedHost | None = None
+) -> list[RunRecord]:
+    """Run several members of a host in one program, each as if it ran alone.
+
+    Args:
+        configs: of the members, alike but for case, folder, model and perturbation. Members that
+            are complete are left out; the others must have come equally far.
+        progress: called with (steps done, steps in all).
+        host: one built before, at its start state; None builds it from the configuration.
+
+    Returns:
+        The records of the members, in their order.
+
+    Raises:
+        ClimSimError: for a configuration, model or folder that does not fit.
+        KeyboardInterrupt: after an interrupt, once the runs can be continued.
+    """
+    cases = [_prepared(config) for config in configs]
+    with ExitStack() as locks:
+        for config in configs:
+            locks.enter_context(_locked(config.folder))
+        done = {i: record for i, case in enumerate(cases) if (record := _previous(case))}
+        rest = [i for i in range(len(cases)) if i not in done]
+        if rest:
+            host = build_host(configs[0].host, configs[0].host_options) if host is None else host
+            members = members_of([host, *(another(host) for _ in rest[1:])])
+            records = _run([cases[i] for i in rest], members, progress)
+            done |= dict(zip(rest, records, strict=True))
+    return [done[i] for i in range(len(cases))]
+
+
+def another(host: SteppedHost) -> SteppedHost:
+    """A host like this one, at its present state: by its method `another`, or a deep copy."""
+    make = getattr(host, "another", None)
+    made: SteppedHost = copy.deepcopy(host) if make is None else make()
+    return made
+
+
+def steps_done(folder: Path) -> int:
+    """Steps from which a run in a folder would continue, 0 where there is none."""
+    point = latest_restart(folder)
+    return 0 if point is None else RunRecord.open(point).steps
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run that is asked for.
+
+    Attributes:
+        config: of the run.
+        inputs: hashes of the files that it reads, by path.
+    """
+
+    config: RunConfig
+    inputs: dict[str, str]
+
+
+def _prepared(config: RunConfig) -> _Case:
+    inputs = _input_hashes(config)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    return _Case(config, inputs)
 
 
 def _run(
-    config: RunConfig, host: SteppedHost, inputs: dict[str, str], progress: Progress | None
-) -> RunRecord:
-    """Run what is left to run; whatever ends it, the record says so."""
-    model = open_fitting_model(config, host, NEEDED_FIELDS, "its history and budgets")
-    loop = Loop(config, host, model, _new_record(config, host, inputs))
+    cases: Sequence[_Case], members: Members, progress: Progress | None
+) -> Sequence[RunRecord]:
+    """Run what is left to run; whatever ends it, the records say so."""
+    host, configs = members.member(0), [case.config for case in cases]
+    model = _open_models(configs, host)
+    records = [_new_record(case, host, len(cases)) for case in cases]
+    loop = Loop(configs, members, model, records)
     try:
-        _start(config, loop)
-        _advance(config, loop, progress)
+        _start(loop)
+        _advance(loop, progress)
     except Interrupted:
-        record = loop.record
-        _note(record, RunStatus.INTERRUPTED, f"interrupted after {record.days:.2f} days")
-        record.save(config.folder)
+        for index in loop.under_way:
+            record = loop.records[index]
+            _note(record, RunStatus.INTERRUPTED, f"interrupted after {record.days:.2f} days")
+            record.save(configs[index].folder)
         raise
     except Exception as error:
-        _note(loop.record, RunStatus.FAILED, " ".join(str(error).split()))
-        _save_if_possible(loop.record, config.folder)
+        for index in loop.under_way:
+            _note(loop.records[index], RunStatus.FAILED, " ".join(str(error).split()))
+            _save_if_possible(loop.records[index], configs[index].folder)
         raise
     finally:
         loop.close()
-    return loop.record
+    return loop.records
 
 
-def _advance(config: RunConfig, loop: Loop, progress: Progress | None) -> None:
-    """Step until the days are done or an instability ends the run."""
-    record = loop.record
-    total = round(config.days * SECONDS_PER_DAY / record.about.dt)
+def _advance(loop: Loop, progress: Progress | None) -> None:
+    """Step until the days are done or every member has left its bounds."""
+    config, dt = loop.configs[0], loop.records[0].about.dt
+    total = round(config.days * SECONDS_PER_DAY / dt)
     restart_days = RESTART_DAYS if config.restart_days is None else config.restart_days
-    between = max(1, round(restart_days * SECONDS_PER_DAY / record.about.dt))
-    record.about.days_wanted = config.days
-    _note(record, RunStatus.RUNNING, "")
+    between = max(1, round(restart_days * SECONDS_PER_DAY / dt))
+    for record in loop.records:
+        record.about.days_wanted = config.days
+        _note(record, RunStatus.RUNNING, "")
     if advance(loop, total, between, progress):
         loop.write_unfinished()
-        _note(record, RunStatus.COMPLETE, f"complete after {record.days:.2f} days")
-        record.save(config.folder)
+        for index in loop.under_way:
+            record = loop.records[index]
+            _note(record, RunStatus.COMPLETE, f"complete after {record.days:.2f} days")
+            record.save(loop.configs[index].folder)
 
 
 def _note(record: RunRecord, status: RunStatus, message: str) -> None:
     record.status, record.message = status, message
 
 
-def _start(config: RunConfig, loop: Loop) -> None:
-    """Bring the loop to its start state or to the last restart point."""
-    point = latest_restart(config.folder)
-    if point is not None:
-        loop.load_restart(point)
-        _log.info("%s: continuing from step %d", config.folder, loop.record.steps)
+def _start(loop: Loop) -> None:
+    """Bring the members to their start states or to their last restart points."""
+    points = [latest_restart(config.folder) for config in loop.configs]
+    found = [point for point in points if point is not None]
+    if len(found) == len(points):
+        loop.load_restart(found)
+        for config, record in zip(loop.configs, loop.records, strict=True):
+            _log.info("%s: continuing from step %d", config.folder, record.steps)
         return
-    if config.start is not None:
-        loop.host.restore(config.start)
-    if config.perturbation_seed is not None:
-        loop.host.perturb(config.perturbation_seed, config.perturbation_amplitude)
-    loop.record.about.start = loop.record.date = loop.host.date.isoformat()
-    loop.record.save(config.folder)
+    for index, config in enumerate(loop.configs):
+        host, record = loop.members.member(index), loop.records[index]
+        if config.start is not None:
+            host.restore(config.start)
+        if config.perturbation_seed is not None:
+            host.perturb(config.perturbation_seed, config.perturbation_amplitude)
+        record.about.start = record.date = host.date.isoformat()
+        record.save(config.folder)
+
+
+def _open_models(configs: Sequence[RunConfig], host: SteppedHost) -> CoupledModel | None:
+    """The models of the members, each file once, as one; None for the host's own physics."""
+    opened = {
+        config.model: open_fitting_model(config, host, NEEDED_FIELDS, "its history and budgets")
+        for config in {config.model: config for config in configs}.values()
+    }
+    models = [opened[config.model] for config in configs]
+    fitting = [model for model in models if model is not None]
+    if len(opened) == 1 or not fitting:
+        return models[0]
+    return OfMembers(fitting)
 
 
 def _model_hash(path: Path) -> str:
@@ -142,26 +232,28 @@ def _input_hashes(config: RunConfig) -> dict[str, str]:
     return inputs
 
 
-def _new_record(config: RunConfig, host: SteppedHost, inputs: dict[str, str]) -> RunRecord:
-    resolved = config.resolved()
+def _new_record(case: _Case, host: SteppedHost, together: int) -> RunRecord:
+    config, resolved = case.config, case.config.resolved()
     about = RunAbout(
         config=resolved,
-        made_by=provenance(resolved, inputs),
+        made_by=provenance(resolved, case.inputs),
         host=host.name,
         model=None if config.model is None else str(config.model),
         dt=host.dt,
         cells=host.grid.n_levels * host.grid.n_columns,
         days_wanted=config.days,
+        together=together,
     )
     return RunRecord(config.case, about=about)
 
 
-def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
-    """The record that the folder holds, if it is one of the same run."""
+def _previous(case: _Case) -> RunRecord | None:
+    """The record that the folder holds, if the same run is done there; None to run."""
+    config = case.config
     if not (config.folder / RECORD_NAME).exists():
         return None
     record = RunRecord.open(config.folder)
-    difference = _difference(record, config.resolved(), inputs)
+    difference = _difference(record, config.resolved(), case.inputs)
     if difference and _nothing_run(record, config.folder):
         _log.info("%s: starts anew; nothing was run under other settings", config.folder)
         return None
@@ -170,6 +262,9 @@ def _previous(config: RunConfig, inputs: dict[str, str]) -> RunRecord | None:
             f"{config.folder}: holds {difference}: choose another folder or delete it"
         )
     record.about.days_wanted = config.days
+    if not record.finished:
+        return None
+    _log.info("%s: nothing to do: %s", config.folder, record.message or record.status)
     return record
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from climsim.arrays import Array, Fields, double
-from climsim.hosts.base import HealthReport, SteppedHost, StepResult, declaration_of
+from climsim.hosts.base import HealthReport, StepResult, declaration_of
+from climsim.hosts.members import Members
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
-from climsim.online.model import CoupledModel, compare_time_step, non_finite
+from climsim.online.model import CoupledModel, compare_time_step, non_finite_members
 from climsim.online.novelty import Novelty
 from climsim.runs.coupling import NOVELTY, CouplerOptions
 from climsim.runs.timing import Stopwatch
@@ -20,12 +21,22 @@ if TYPE_CHECKING:
     from climsim.losses import TrainingLoss
 
 
-class Unstable(Exception):
-    """A bound was violated."""
+Troubles = tuple[HealthReport | None, ...]
+"""What is wrong with each member of a run; None where nothing is."""
 
-    def __init__(self, trouble: HealthReport) -> None:
-        super().__init__(trouble.variable)
-        self.trouble = trouble
+
+class Unstable(Exception):
+    """Every member violated a bound.
+
+    Attributes:
+        troubles: of the members.
+        trouble: the first of them.
+    """
+
+    def __init__(self, troubles: Troubles) -> None:
+        self.troubles = troubles
+        self.trouble = next(trouble for trouble in troubles if trouble is not None)
+        super().__init__(self.trouble.variable)
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,7 @@ class StepOutcome:
         predicted_loss: by target, where the network has a confidence head.
         true_loss: by target, where the host's physics ran beside the network.
         network: the model's own output, before the rules; None for a step of the host's physics.
+        troubles: values of a model that are no numbers, by member; empty where there are none.
     """
 
     result: StepResult
@@ -45,14 +57,15 @@ class StepOutcome:
     predicted_loss: Fields = field(default_factory=dict)
     true_loss: Fields = field(default_factory=dict)
     network: ModelOutput | None = None
+    troubles: Troubles = ()
 
 
 class Stepper:
-    """Advances a host, and remembers what the interface of its model asks for.
+    """Advances the members of a host, and remembers what the interface of their model asks for.
 
     Args:
-        host: the climate model.
-        model: the exported model, None for the host's own physics.
+        members: of the climate model; fields of all of them lie side by side.
+        model: the exported model, or the models, None for the host's own physics.
         options: rules of the coupling.
         stopwatch: times the parts of the steps.
 
@@ -62,12 +75,14 @@ class Stepper:
 
     def __init__(
         self,
-        host: SteppedHost,
+        members: Members,
         model: CoupledModel | None,
         options: CouplerOptions,
         stopwatch: Stopwatch,
     ) -> None:
-        self.host, self.model, self.options = host, model, options
+        self.members, self.model, self.options = members, model, options
+        host = members.member(0)
+        self.grid, self.dt = host.grid, host.dt
         self.constants = declaration_of(host).constants
         self.memory = Memory(dt=host.dt)
         self._time = stopwatch
@@ -77,51 +92,52 @@ class Stepper:
             compare_time_step(model, host.dt)
 
     def step(self, number: int, *, by_physics: bool = False) -> StepOutcome:
-        """Advance the host one step.
+        """Advance every member one step.
 
         Args:
             number: of the step, counted from the start of the run.
             by_physics: let the host's own physics make this step, whatever the options say.
 
         Raises:
-            Unstable: if the model gives a value that is no number.
+            Unstable: if the model gives every member values that are no numbers.
         """
         model = self.model
         if model is None or by_physics or number < self.options.spinup_steps:
             with self._time.part("host"):
-                result = self.host.step_physics()
+                result = self.members.step_physics()
             self._remember(result)
             return StepOutcome(result)
         return self._coupled_step(model, number)
 
     def forget(self) -> None:
         """Drop the memory: the host was brought to another state."""
-        self.memory = Memory(dt=self.host.dt)
+        self.memory = Memory(dt=self.dt)
 
     def _coupled_step(self, model: CoupledModel, number: int) -> StepOutcome:
         with self._time.part("host"):
-            inputs = self.host.inputs()
-            beside = self.host.physics() if self.options.needs_physics else None
+            inputs = self.members.inputs()
+            beside = self.members.physics() if self.options.needs_physics else None
         with self._time.part("coupler"):
-            vector = assemble(model.interface, inputs, self.memory, self.host.grid)
+            vector = assemble(model.interface, inputs, self.memory, self.grid)
         with self._time.part("network"):
             output = model(vector)
         with self._time.part("coupler"):
-            network = self._checked(output)
+            troubles = self._troubles(output)
+            network = split_output(output, self.grid.n_levels)
             physics = None if beside is None else ModelOutput(beside.tendencies, beside.surface)
             novelty = None if self._novelty is None else self._novelty(vector)
             handed = self._couple(network, inputs, physics, number, novelty)
             true = self._true_loss(network, physics)
         with self._time.part("host"):
-            result = self.host.step_emulated(handed.tendencies, handed.surface)
+            result = self.members.step_emulated(handed.tendencies, handed.surface)
         self._remember(result)
-        return StepOutcome(result, handed, network.confidence, true, network)
+        return StepOutcome(result, handed, network.confidence, true, network, troubles)
 
-    def _checked(self, output: Array) -> ModelOutput:
-        trouble = non_finite(output, self.host.grid)
-        if trouble is not None:
-            raise Unstable(trouble)
-        return split_output(output, self.host.grid.n_levels)
+    def _troubles(self, output: Array) -> Troubles:
+        troubles = non_finite_members(output, self.grid, self.members.count)
+        if all(troubles):
+            raise Unstable(troubles)
+        return troubles
 
     def _couple(
         self,
@@ -135,11 +151,11 @@ class Stepper:
         return couple(
             network,
             inputs,
-            self.host.grid.interface_pressure(pressure),
+            self.grid.interface_pressure(pressure),
             self.options,
             number - self.options.spinup_steps,
             physics=physics,
-            dt=self.host.dt,
+            dt=self.dt,
             constants=self.constants,
             novelty=novelty,
         )
@@ -147,7 +163,7 @@ class Stepper:
     def _true_loss(self, network: ModelOutput, physics: ModelOutput | None) -> Fields:
         if physics is None or self._loss is None:
             return {}
-        return true_losses(self._loss, network, physics, self.host.grid.n_levels)
+        return true_losses(self._loss, network, physics, self.grid.n_levels)
 
     def _remember(self, result: StepResult) -> None:
         with self._time.part("coupler"):

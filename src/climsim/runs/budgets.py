@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from climsim.arrays import Array
 
 HOST_PREFIX = "host_"
 """Diagnostics with this prefix are corrections that the host itself made; kept as budgets."""
@@ -43,17 +42,17 @@ class BudgetSums:
 
     sums: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, budgets: dict[str, Array], weights: Array) -> None:
+    def add(self, means: Mapping[str, float], squares: Mapping[str, float]) -> None:
         """Add one step.
 
         Args:
-            budgets: residuals by name, (column,).
-            weights: (column,) areas divided by their mean.
+            means: area-weighted mean of the residual, by name.
+            squares: the same of its square.
         """
-        for name, value in budgets.items():
+        for name, mean in means.items():
             total = self.sums.setdefault(name, [0.0, 0.0, 0.0])
-            total[0] += float(np.mean(weights * value))
-            total[1] += float(np.mean(weights * value**2))
+            total[0] += mean
+            total[1] += squares[name]
             total[2] += 1.0
 
     def summary(self) -> dict[str, dict[str, float | int | str]]:

@@ -49,6 +49,7 @@ class RunAbout:
         dt: time step [s].
         cells: (columns x levels), what the counts of one step are out of.
         days_wanted: simulated days asked for.
+        together: number of members stepped in one program; the wall time is that of all.
     """
 
     config: Mapping[str, object] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class RunAbout:
     dt: float = 0.0
     cells: int = 0
     days_wanted: float = 0.0
+    together: int = 1
 
 
 @dataclass

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-
-from climsim.arrays import Fields
 from climsim.runs.budgets import BudgetSums
 
 
@@ -36,16 +34,16 @@ class StepSums:
         """Mean share of the network in coupled steps; None before the first."""
         return self.share_sum / self.coupled_steps if self.coupled_steps else None
 
-    def add_losses(self, kind: str, by_target: Fields) -> None:
+    def add_losses(self, kind: str, means: Mapping[str, float]) -> None:
         """Add the losses of one step, in units of the training loss.
 
         Args:
             kind: ``predicted`` by the confidence head or ``true`` against the host's physics.
-            by_target: (level, column) or (column,) by name of the target.
+            means: over all cells, by name of the target.
         """
-        for name, value in by_target.items():
+        for name, mean in means.items():
             total = self.losses.setdefault(kind, {}).setdefault(name, [0.0, 0.0])
-            total[0] += float(np.mean(value))
+            total[0] += mean
             total[1] += 1.0
 
     def mean_losses(self) -> dict[str, dict[str, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -58,24 +58,26 @@ class Stopwatch:
             spent = time.perf_counter() - before
             self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
-    def end_step(self, kind: str, timing: Timing) -> None:
-        """Add the parts of a step to the timing of a run.
+    def end_step(self, kind: str, timings: Iterable[Timing]) -> None:
+        """Add the parts of a step to the timing of the members of a run.
 
         Args:
             kind: of the step; the first of each kind compiles and counts apart.
-            timing: takes the wall time.
+            timings: take the wall time, each all of it.
         """
-        seconds, self._seconds = self._seconds, {}
-        if kind not in self._kinds:
-            self._kinds.add(kind)
-            timing.first_steps += sum(seconds.values())
+        first = kind not in self._kinds
+        self._kinds.add(kind)
+        if not first:
+            self.end_outside_step(timings, steps=1)
             return
-        timing.steps += 1
-        for name, spent in seconds.items():
-            timing.seconds[name] += spent
+        spent, self._seconds = sum(self._seconds.values()), {}
+        for timing in timings:
+            timing.first_steps += spent
 
-    def end_outside_step(self, timing: Timing) -> None:
+    def end_outside_step(self, timings: Iterable[Timing], steps: int = 0) -> None:
         """Add the parts of what ran between two steps, such as a restart point."""
         seconds, self._seconds = self._seconds, {}
-        for name, spent in seconds.items():
-            timing.seconds[name] += spent
+        for timing in timings:
+            timing.steps += steps
+            for name, spent in seconds.items():
+                timing.seconds[name] += spent

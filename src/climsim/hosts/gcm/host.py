@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 import cftime
 import numpy as np
 
-from climsim.arrays import Fields
+from climsim.arrays import Array, Fields
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
@@ -20,6 +22,7 @@ from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
 from climsim.hosts.gcm.config import ANALYTIC, SHIPPED, GcmConfig
+from climsim.hosts.gcm.exchange import from_field, numpy_fields, on_gpu, singles, surface_sun
 from climsim.hosts.gcm.grid import (
     RESOLUTIONS,
     column_grid,
@@ -38,6 +41,7 @@ from climsim.hosts.gcm.restart import (
 )
 from climsim.hosts.gcm.state import SURFACE_LIGHT
 from climsim.hosts.gcm.tuning import TUNING
+from climsim.hosts.members import Members, SeparateMembers
 from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
 if TYPE_CHECKING:
@@ -52,6 +56,30 @@ ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
 def shipped_start() -> Traversable:
     """The start state that is shipped, on the coarsest grid."""
     return resources.files(__package__) / "assets" / "start_T10.npz"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """State of one member of the model, or of several, stacked.
+
+    Attributes:
+        state: of the dynamics.
+        carry: of the physics.
+        latest: carry after full physics at this state where that ran too, else `carry`.
+        date: beginning of the coming step.
+        step: number of steps since the start state.
+    """
+
+    state: ModelState
+    carry: Diagnostics
+    latest: Diagnostics
+    date: cftime.DatetimeNoLeap
+    step: int
+
+    def advanced(self, state: ModelState, carry: Diagnostics) -> Snapshot:
+        """What this became one step later."""
+        date = self.date + datetime.timedelta(seconds=TIME_STEP)
+        return Snapshot(state, carry, carry, date, self.step + 1)
 
 
 class GcmHost:
@@ -80,9 +108,10 @@ class GcmHost:
             coordinates=coordinates,
             diffusion_hours=config.diffusion_hours,
         )
-        self._programs = Programs(self._core, config, self.grid)
+        self.programs = Programs(self._core, config, self.grid)
         self._state, self._carry = dynamics.initial_state(self._core)
         self._template = (self._state, self._carry)
+        self._fields: Callable[[Mapping[str, jax.Array]], Fields] = numpy_fields
         self._date, self._step = ANALYTIC_START_DATE, 0
         self._observed: tuple[Fields, dict[str, Excess]] | None = None
         self._advanced: tuple[ModelState, Diagnostics, StepResult] | None = None
@@ -123,25 +152,15 @@ class GcmHost:
 
     def health(self) -> HealthReport | None:
         """The worst violation of bounds in the present state, or None."""
-        from climsim.hosts.gcm.observe import BOUNDS
-
         excesses = self._observe()[1]
-        name = max(excesses, key=lambda name: float(excesses[name].size))
-        worst = excesses[name]
-        if not float(worst.size) > 0.0:
-            return None
-        level, column = divmod(int(worst.cell), self.grid.n_columns)
-        profile = name in ("state_t", "state_u", "state_v")
-        return HealthReport(
-            name, column, level if profile else None, float(worst.value), BOUNDS[name]
-        )
+        return worst_violation(excesses, self.grid.n_columns)
 
     def physics(self) -> StepResult:
         """The host's own physics at the present state, without advancing."""
         if self._advanced is None:
             inputs = self.inputs()
-            state, carry, out = self._programs.full(self._state, self._carry, self._date)
-            self._advanced = state, carry, self._result(inputs, out, _numpy(out["surface"]))
+            state, carry, out = self.programs.full(self._state, self._carry, self._date)
+            self._advanced = state, carry, self._result(inputs, out, self._fields(out["surface"]))
         return self._advanced[2]
 
     def step_physics(self) -> StepResult:
@@ -158,33 +177,18 @@ class GcmHost:
             tendencies: `ptend_*` of t, q0001, q0002, q0003, u, v, (level, column).
             surface: the eight `cam_out_*` scalars, (column,).
         """
-        from climsim.hosts.gcm.outputs import TENDENCY_NAMES
-        from climsim.hosts.gcm.terms import PREFIX
-
         inputs = self.inputs()
         shape = (self.grid.n_levels, self.grid.n_columns)
-        fields = {
-            PREFIX + jcm_name: _checked(tendencies, name, shape)
-            for name, jcm_name in TENDENCY_NAMES.items()
-        }
-        given = {name: _checked(surface, name, shape[1:]) for name in surface}
-        light = [_checked(surface, f"cam_out_{name}", shape[1:]) for name in SURFACE_LIGHT]
-        down = np.sum(light, axis=0)
-        net = np.clip(_checked(surface, "cam_out_NETSW", shape[1:]), 0.0, down)
-        fields[PREFIX + "sw_down"] = down
-        fields[PREFIX + "sw_up"] = down - net
-        fields[PREFIX + "lw_down"] = _checked(surface, "cam_out_FLWDS", shape[1:])
-        latest = self._carry if self._advanced is None else self._advanced[1]
-        state, carry, out = self._programs.hybrid(
-            self._state, self._carry, latest, self._date, fields
-        )
-        result = self._result(inputs, out, given)
+        fields = emulated_term(tendencies, surface, shape)
+        now = self.snapshot()
+        state, carry, out = self.programs.hybrid(now.state, now.carry, now.latest, now.date, fields)
+        result = self._result(inputs, out, singles(surface))
         self._commit(state, carry)
         return result
 
     def radiation_columns(self) -> RadiationColumns:
         """What a radiation scheme would see of the columns now."""
-        return self._programs.columns(self._state, self._carry, self._date)
+        return self.programs.columns(self._state, self._carry, self._date)
 
     def perturb(
         self, seed: int, amplitude: float, *, humidity: float = 0.0, wind: float = 0.0
@@ -276,18 +280,49 @@ class GcmHost:
 
     def _observe(self) -> tuple[Fields, dict[str, Excess]]:
         if self._observed is None:
-            inputs, worst = self._programs.observe(self._state, self._carry, self._date)
-            self._observed = _numpy(inputs), worst
+            inputs, worst = self.programs.observe(self._state, self._carry, self._date)
+            self._observed = self._fields(inputs), worst
         return self._observed
 
     def _result(self, inputs: Fields, out: Outputs, surface: Fields) -> StepResult:
         return StepResult(
             date=self._date,
             inputs=inputs,
-            tendencies=_numpy(out["tendencies"]),
+            tendencies=self._fields(out["tendencies"]),
             surface=surface,
-            diagnostics=_numpy(out["diagnostics"]),
+            diagnostics=self._fields(out["diagnostics"]),
         )
+
+    def another(self) -> GcmHost:
+        """A host of the same configuration and programs, at the present state of this one."""
+        return copy.copy(self)
+
+    def together(self, hosts: Sequence[GcmHost]) -> Members:
+        """Members that step in one program where that pays: several, and all on a GPU.
+
+        Args:
+            hosts: this one and others of it.
+        """
+        from climsim.hosts.gcm.members import GcmMembers
+
+        if len(hosts) == 1 and not on_gpu(self._state):
+            return SeparateMembers(hosts)
+        return GcmMembers(hosts)
+
+    def snapshot(self) -> Snapshot:
+        """The present state."""
+        latest = self._carry if self._advanced is None else self._advanced[1]
+        return Snapshot(self._state, self._carry, latest, self._date, self._step)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Continue from a state of this model."""
+        self._set(snapshot.state, snapshot.carry)
+        self._date, self._step = snapshot.date, snapshot.step
+
+    def give_fields(self, convert: Callable[[Mapping[str, jax.Array]], Fields]) -> None:
+        """Choose the arrays that steps give: those of NumPy, unless this says otherwise."""
+        self._fields = convert
+        self._observed = self._advanced = None
 
     def _set(self, state: ModelState, carry: Diagnostics) -> None:
         self._state, self._carry = state, carry
@@ -299,14 +334,48 @@ class GcmHost:
         self._step += 1
 
 
-def _numpy(fields: dict[str, jax.Array]) -> Fields:
-    return {name: np.asarray(value) for name, value in fields.items()}
+def worst_violation(excesses: Mapping[str, Excess], columns: int) -> HealthReport | None:
+    """The worst violation among those of each bound, or None.
+
+    Args:
+        excesses: by name of the bound.
+        columns: number of columns.
+    """
+    from climsim.hosts.gcm.observe import BOUNDS
+
+    name = max(excesses, key=lambda name: float(excesses[name].size))
+    worst = excesses[name]
+    if not float(worst.size) > 0.0:
+        return None
+    level, column = divmod(int(worst.cell), columns)
+    profile = name in ("state_t", "state_u", "state_v")
+    return HealthReport(name, column, level if profile else None, float(worst.value), BOUNDS[name])
 
 
-def _checked(fields: Fields, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    if name not in fields:
-        raise ClimSimError(f"host: {name} was not given; given: {', '.join(sorted(fields))}")
-    value = np.asarray(fields[name], dtype=np.float32)
-    if value.shape != shape:
-        raise ClimSimError(f"host: {name} has shape {value.shape}, expected {shape}")
-    return value
+def emulated_term(
+    tendencies: Fields, surface: Fields, shape: tuple[int, int]
+) -> dict[str, jax.Array | Array]:
+    """The emulated term as the hybrid step takes it, by name.
+
+    Args:
+        tendencies: `ptend_*` of t, q0001, q0002, q0003, u, v, (level, column).
+        surface: the eight `cam_out_*` scalars, (column,).
+        shape: numbers of levels and columns.
+
+    Raises:
+        ClimSimError: if a field is missing or has another shape.
+    """
+    from climsim.hosts.gcm.outputs import TENDENCY_NAMES
+    from climsim.hosts.gcm.terms import PREFIX
+
+    fields = {
+        PREFIX + jcm_name: from_field(tendencies, name, shape)
+        for name, jcm_name in TENDENCY_NAMES.items()
+    }
+    fields[PREFIX + "lw_down"] = from_field(surface, "cam_out_FLWDS", shape[1:])
+    light = tuple(f"cam_out_{name}" for name in SURFACE_LIGHT)
+    for name in (*light, "cam_out_NETSW"):
+        from_field(surface, name, shape[1:])
+    down, up = surface_sun(surface, light, "cam_out_NETSW")
+    sun = {"sw_down": down, "sw_up": up}
+    return fields | {PREFIX + name: from_field(sun, name, shape[1:]) for name in sun}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import cftime
 import numpy as np
 
-from climsim.arrays import Fields
+from climsim.arrays import Array
 from climsim.grid import ColumnGrid
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.config import GcmConfig
@@ -40,6 +41,8 @@ class Programs:
         self._latitude = np.asarray(grid.lat, np.float32)
         self._full = jax.jit(self._full_step)
         self._observe = jax.jit(self._observe_state)
+        self._observe_stacked = jax.jit(self._observe_states)
+        self._hybrid_stacked = jax.jit(self._hybrid_steps)
         self._hybrid_core: dynamics.Core | None = None
         self._columns_core: dynamics.Core | None = None
         self._columns = jax.jit(self._see_columns)
@@ -57,7 +60,7 @@ class Programs:
         carry: Diagnostics,
         latest: Diagnostics,
         date: cftime.DatetimeNoLeap,
-        fields: Fields,
+        fields: Mapping[str, jax.Array | Array],
     ) -> Advanced:
         """Advance with the emulated term given.
 
@@ -73,12 +76,10 @@ class Programs:
             The new state, the new carry and what the step did.
         """
         with dynamics.quiet_jcm():
-            if self._hybrid_core is None:
-                physics = hybrid_physics(self._core.coordinates, self._config.physics_options())
-                self._hybrid_core = dynamics.with_physics(self._core, physics)
+            self._prepare_hybrid()
             now = dynamics.clock(date)
             done: Advanced = self._hybrid(
-                state, carry, latest, self._core.forcing, clock=now, fields=fields
+                state, carry, latest, self._core.forcing, clock=now, fields=dict(fields)
             )
         return done
 
@@ -88,6 +89,30 @@ class Programs:
         """Inputs of the coming step and the worst violation of each bound."""
         inputs, worst = self._observe(state, carry, self._core.forcing, dynamics.clock(date))
         return inputs, worst
+
+    def observe_members(
+        self, states: ModelState, carries: Diagnostics, date: cftime.DatetimeNoLeap
+    ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
+        """`observe` for members: states stacked, fields side by side, violations (member,)."""
+        clock = dynamics.clock(date)
+        inputs, worst = self._observe_stacked(states, carries, self._core.forcing, clock)
+        return inputs, worst
+
+    def hybrid_members(
+        self,
+        states: ModelState,
+        carries: Diagnostics,
+        latest: Diagnostics,
+        date: cftime.DatetimeNoLeap,
+        fields: Mapping[str, jax.Array | Array],
+    ) -> Advanced:
+        """`hybrid` for members: states stacked, fields side by side."""
+        with dynamics.quiet_jcm():
+            self._prepare_hybrid()
+            done: Advanced = self._hybrid_stacked(
+                states, carries, latest, self._core.forcing, dynamics.clock(date), dict(fields)
+            )
+        return done
 
     def columns(
         self, state: ModelState, carry: Diagnostics, date: cftime.DatetimeNoLeap
@@ -167,6 +192,52 @@ class Programs:
         physics = self._core.model.physics
         return Advanced(state, physics.record_post_physics_state(merged, between), out)
 
+    def _prepare_hybrid(self) -> None:
+        if self._hybrid_core is None:
+            physics = hybrid_physics(self._core.coordinates, self._config.physics_options())
+            self._hybrid_core = dynamics.with_physics(self._core, physics)
+
+    def _hybrid_steps(
+        self,
+        states: ModelState,
+        carries: Diagnostics,
+        latest: Diagnostics,
+        forcing: ForcingData,
+        clock: dynamics.DeviceClock,
+        fields: dict[str, jax.Array],
+    ) -> Advanced:
+        import jax
+
+        def step(
+            state: ModelState, carry: Diagnostics, last: Diagnostics, own: dict[str, jax.Array]
+        ) -> Advanced:
+            return self._hybrid_step(state, carry, last, forcing, clock, own)
+
+        count = jax.tree.leaves(states)[0].shape[0]
+        done = jax.vmap(step)(states, carries, latest, _apart(fields, count))
+        out: Outputs = {
+            "tendencies": _side_by_side(done.outputs["tendencies"]),
+            "diagnostics": _side_by_side(done.outputs["diagnostics"]),
+        }
+        return Advanced(done.state, done.carry, out)
+
+    def _observe_states(
+        self,
+        states: ModelState,
+        carries: Diagnostics,
+        forcing: ForcingData,
+        clock: dynamics.DeviceClock,
+    ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
+        import jax
+
+        def look(
+            state: ModelState, carry: Diagnostics
+        ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
+            return self._observe_state(state, carry, forcing, clock)
+
+        inputs, worst = jax.vmap(look)(states, carries)
+        return _side_by_side(inputs), worst
+
     def _observe_state(
         self,
         state: ModelState,
@@ -185,6 +256,26 @@ class Programs:
             longitude=self._longitude,
             latitude=self._latitude,
         )
+
+
+def _side_by_side(fields: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """(..., member x column) from (member, ..., column)."""
+    import jax.numpy as jnp
+
+    return {
+        name: jnp.moveaxis(values, 0, -2).reshape(*values.shape[1:-1], -1)
+        for name, values in fields.items()
+    }
+
+
+def _apart(fields: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
+    """(member, ..., column) from (..., member x column)."""
+    import jax.numpy as jnp
+
+    return {
+        name: jnp.moveaxis(values.reshape(*values.shape[:-1], count, -1), -2, 0)
+        for name, values in fields.items()
+    }
 
 
 def _radiation_after_hybrid(

@@ -1,0 +1,222 @@
+"""Members of one climate model that are stepped together, their columns side by side.
+
+A network, the coupler and the history treat columns one by one: so many members cost them one
+call. Fields of all members are (level, member x column) or (member x column,), the columns of the
+first member first; grids, restart files and reports are those of single members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import cftime
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.arrays import Array, Fields, double, like, namespace, to_numpy
+from climsim.errors import ClimSimError
+from climsim.hosts.base import HealthReport, SteppedHost, StepResult
+
+
+class Members(Protocol):
+    """One or more members at one date, each a state of the same climate model."""
+
+    @property
+    def count(self) -> int:
+        """Number of members."""
+        ...
+
+    @property
+    def date(self) -> cftime.DatetimeNoLeap:
+        """Beginning of the coming step."""
+        ...
+
+    def member(self, index: int) -> SteppedHost:
+        """One member: its grid and declaration; to perturb, save and restore it."""
+        ...
+
+    def inputs(self) -> Fields:
+        """State before physics and boundary inputs of the coming step."""
+        ...
+
+    def physics(self) -> StepResult:
+        """The hosts' own physics at the present states, without advancing."""
+        ...
+
+    def step_physics(self) -> StepResult:
+        """Advance every member one step with the host's own physics."""
+        ...
+
+    def step_emulated(self, tendencies: Fields, surface: Fields) -> StepResult:
+        """Advance every member one step with the emulated term replaced by the arrays given."""
+        ...
+
+    def health(self) -> tuple[HealthReport | None, ...]:
+        """The worst violation of bounds in the present state of each member, or None."""
+        ...
+
+
+def members_of(hosts: Sequence[SteppedHost]) -> Members:
+    """Members of a climate model, stepped together where the host knows how.
+
+    Args:
+        hosts: built alike, at one date.
+    """
+    together = getattr(hosts[0], "together", None)
+    made: Members = SeparateMembers(hosts) if together is None else together(hosts)
+    return made
+
+
+class SeparateMembers:
+    """Members that are hosts of their own, each stepped by itself.
+
+    Args:
+        hosts: built alike, at one date.
+    """
+
+    def __init__(self, hosts: Sequence[SteppedHost]) -> None:
+        self._hosts = tuple(hosts)
+
+    @property
+    def count(self) -> int:
+        """Number of members."""
+        return len(self._hosts)
+
+    @property
+    def date(self) -> cftime.DatetimeNoLeap:
+        """Beginning of the coming step.
+
+        Raises:
+            ClimSimError: if the members are at several dates.
+        """
+        dates = {host.date for host in self._hosts}
+        if len(dates) > 1:
+            raise ClimSimError(
+                "members: expected one date, found "
+                f"{', '.join(sorted(date.isoformat() for date in dates))}: start them alike"
+            )
+        return dates.pop()
+
+    def member(self, index: int) -> SteppedHost:
+        """One member."""
+        return self._hosts[index]
+
+    def inputs(self) -> Fields:
+        """State before physics and boundary inputs of the coming step."""
+        return side_by_side([host.inputs() for host in self._hosts])
+
+    def physics(self) -> StepResult:
+        """The hosts' own physics at the present states, without advancing."""
+        return joined([host.physics() for host in self._hosts])
+
+    def step_physics(self) -> StepResult:
+        """Advance every member one step with the host's own physics."""
+        return joined([host.step_physics() for host in self._hosts])
+
+    def step_emulated(self, tendencies: Fields, surface: Fields) -> StepResult:
+        """Advance every member one step with the emulated term replaced by the arrays given."""
+        return joined(
+            [
+                host.step_emulated(
+                    of_member(tendencies, index, self.count), of_member(surface, index, self.count)
+                )
+                for index, host in enumerate(self._hosts)
+            ]
+        )
+
+    def health(self) -> tuple[HealthReport | None, ...]:
+        """The worst violation of bounds in the present state of each member, or None."""
+        return tuple(host.health() for host in self._hosts)
+
+
+def columns_of(index: int, count: int, columns: int) -> slice:
+    """Which of the columns of all members are those of one.
+
+    Args:
+        index: of the member.
+        count: number of members.
+        columns: of all of them.
+    """
+    width = columns // count
+    return slice(index * width, (index + 1) * width)
+
+
+def of_member(fields: Mapping[str, Array], index: int, count: int) -> Fields:
+    """Fields of one member, from fields whose last axis holds the columns of all."""
+    if count == 1:
+        return dict(fields)
+    return {n: x[..., columns_of(index, count, x.shape[-1])] for n, x in fields.items()}
+
+
+def side_by_side(fields: Sequence[Fields]) -> Fields:
+    """Fields of all members, from those of each; a field that one of them lacks is left out."""
+    first = fields[0]
+    names = [name for name in first if all(name in other for other in fields)]
+    if len(fields) == 1 or not names:
+        return first
+    xp = namespace(first[names[0]])
+    return {name: xp.concat([f[name] for f in fields], axis=-1) for name in names}
+
+
+def joined(results: Sequence[StepResult]) -> StepResult:
+    """What a step of all members saw and did, from what it was for each."""
+    if len(results) == 1:
+        return results[0]
+    return StepResult(
+        date=results[0].date,
+        inputs=side_by_side([r.inputs for r in results]),
+        tendencies=side_by_side([r.tendencies for r in results]),
+        surface=side_by_side([r.surface for r in results]),
+        diagnostics=side_by_side([r.diagnostics for r in results]),
+    )
+
+
+def means_of_members(
+    fields: Mapping[str, Array], count: int, weights: Array | None = None
+) -> list[dict[str, float]]:
+    """Means over levels and columns, by member and name.
+
+    All of them leave the device that holds the fields at once.
+
+    Args:
+        fields: (level, member x column) or (member x column,) by name.
+        count: number of members.
+        weights: (column,) of one member; None for equal ones.
+    """
+    rows = []
+    for values in fields.values():
+        by_member = _by_member(values, count)
+        if weights is not None:
+            by_member = by_member * like(weights, by_member)
+        rows.append(namespace(by_member).mean(by_member, axis=_all_but_member(by_member)))
+    return _by_name(fields, rows, count)
+
+
+def sums_of_members(fields: Mapping[str, NDArray[Any]], count: int) -> list[dict[str, float]]:
+    """Sums over levels and columns, by member and name; see `means_of_members`."""
+    rows = []
+    for values in fields.values():
+        by_member = _by_member(values, count)
+        rows.append(namespace(by_member).sum(by_member, axis=_all_but_member(by_member)))
+    return _by_name(fields, rows, count)
+
+
+def _by_member(values: NDArray[Any], count: int) -> Array:
+    """(..., member, column) in double precision."""
+    numbers = double(values)
+    by_member: Array = namespace(numbers).reshape(numbers, (*numbers.shape[:-1], count, -1))
+    return by_member
+
+
+def _all_but_member(by_member: Array) -> tuple[int, ...]:
+    return (*range(by_member.ndim - 2), by_member.ndim - 1)
+
+
+def _by_name(
+    fields: Mapping[str, NDArray[Any]], rows: list[Array], count: int
+) -> list[dict[str, float]]:
+    if not rows:
+        return [{} for _ in range(count)]
+    table = np.asarray(to_numpy(namespace(rows[0]).stack(rows)))
+    return [dict(zip(fields, column.tolist(), strict=True)) for column in table.T]
