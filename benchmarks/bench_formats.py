@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_export import LEVELS, alone, make_checkpoint, parser, prepare, rates
+from climsim.export.comparison import relative_difference
 from climsim.export.formats import FORMATS
 from climsim.export.loading import load_emulator
 from climsim.export.module import EmulationMember, build_emulation
 from climsim.export.probe import probe_columns
-from climsim.export.writing import export_model, relative_difference
+from climsim.export.writing import export_model
 from climsim.training.checkpoint import load_model
 
 Run = Callable[[], NDArray[np.float32]]

@@ -9,8 +9,9 @@ import torch
 
 import climsim
 from climsim.configuration import compose_config
+from climsim.export.comparison import relative_difference
 from climsim.export.module import EmulationMember, build_emulation
-from climsim.export.writing import export_model, relative_difference
+from climsim.export.writing import export_model
 from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics

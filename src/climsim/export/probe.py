@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from climsim.variables import VariableSet, variable
 
+Probe = Callable[[int], Tensor]
+"""Gives so many columns to try a model on."""
 _MAGNITUDES = {
     "kg kg-1": 1e-5,
     "mol mol-1": 1e-6,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +21,10 @@ from torch import Tensor
 from climsim.cards import Json, LossCard, ModelCard, TrainingCard, setting
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
+from climsim.export.comparison import mean_deviation, relative_difference
 from climsim.export.formats import BFLOAT16, FLOAT32, FORMATS, Format, Runnable
 from climsim.export.module import Emulation, EmulationMember, build_emulation
-from climsim.export.probe import probe_columns, training_columns
+from climsim.export.probe import Probe, probe_columns, training_columns
 from climsim.exported_file import METADATA_NAME, metadata_text
 from climsim.files import atomic_path, file_hash, provenance
 from climsim.interfaces import Encoding
@@ -33,7 +33,7 @@ from climsim.plugins import short_name
 from climsim.products import Kind, claim
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.validation import Checks, one_of
-from climsim.variables import OUTPUTS, TARGETS, VariableSet, variable
+from climsim.variables import TARGETS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,6 @@ _OF_A_MEMBER = (
 _TOLERANCE = 1.0e-5
 _REDUCED_TOLERANCE = 1.0e-2
 """Largest difference between file and Python path, relative to the largest value per variable."""
-Probe = Callable[[int], Tensor]
-"""Gives so many columns to try a model on."""
 _PROBES = (1, 3)
 """Columns with which an export is tried."""
 _LONGEST_REASON = 300
@@ -154,7 +152,7 @@ def export_model(
         again = [load_model(p, code) for p in paths]
         reduced = [EmulationMember(m.network, m.transforms, torch.bfloat16) for m in again]
         written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
-        deviation = _deviation(exact, written, levels, trial.probe)
+        deviation = mean_deviation(exact, written, levels, trial.probe)
         metadata["fast_form"] = deviation
         name, most = max(deviation.items(), key=lambda item: item[1])
         logger.warning(
@@ -371,35 +369,3 @@ def _try(path: Path, model: Runnable, eager: Emulation, trial: _Trial, form: For
                 f"{path}: expected finite outputs on columns like those of training, found NaN or "
                 "infinity: the weights are broken, export another checkpoint"
             )
-
-
-def relative_difference(expected: Tensor, found: Tensor, levels: int) -> float:
-    """Largest difference of two outputs, relative to the largest value of each variable.
-
-    Infinite if one is finite where the other is not; where both are not, they count as equal.
-
-    Args:
-        expected: (column, output feature).
-        found: likewise.
-        levels: levels of a profile.
-    """
-    if not torch.equal(expected.isfinite(), found.isfinite()):
-        return math.inf
-    a, b = (v.where(v.isfinite(), 0.0) for v in (expected, found))
-    worst = 0.0
-    for place in OUTPUTS.slices(levels).values():
-        scale = a[:, place].abs().max().clamp_min(1e-30)
-        worst = max(worst, float((b[:, place] - a[:, place]).abs().max() / scale))
-    return worst
-
-
-def _deviation(exact: Emulation, fast: Emulation, levels: int, probe: Probe) -> dict[str, float]:
-    """Root-mean-square difference per variable over that of the exact form, on 64 columns."""
-    x = probe(64)
-    with torch.inference_mode():
-        a, b = (v.where(v.isfinite(), 0.0).double() for v in (exact(x), fast(x)))
-    result = {}
-    for name, place in OUTPUTS.slices(levels).items():
-        error = (b[:, place] - a[:, place]).square().mean().sqrt()
-        result[name] = float(error / a[:, place].square().mean().sqrt().clamp_min(1e-30))
-    return result
