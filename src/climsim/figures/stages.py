@@ -46,7 +46,7 @@ SHOW = Stage(
     config="climsim.figures.show:ShowConfig",
     run="climsim.figures.show:show_run",
     summary="Draw a run beside its reference: bias by day and height, a moving section or map.",
-    example="run=runs/hybrid reference=runs/reference latitudes=[-30,30] out=runs/tropics.png",
+    example="run=runs/hybrid reference=runs/reference latitudes=-30,30 out=runs/tropics.png",
     needs=("run", "reference"),
     makes="out",
 )
