@@ -17,7 +17,7 @@ from markdown_it.token import Token
 
 from tests import ROOT
 
-NEEDS = {"e3sm", "FTorch", "cluster", "data", "gpu", "hours", "quiet machine"}
+NEEDS = {"e3sm", "FTorch", "cluster", "data", "gpu", "hours", "quiet machine", "conda", "container"}
 SHELLS = {"sh", "bash", "shell", "console"}
 PROGRAMS = {"climsim", "make", "python", "pip", "git", "cmake"}
 MARK = re.compile(r"<!--\s*(needs|tested-by):\s*(.+?)\s*-->")
