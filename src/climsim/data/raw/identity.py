@@ -33,6 +33,11 @@ def step_labels(files: Sequence[StepFiles], identity: str) -> list[str]:
         return [f"{s.before.name} {found}" for s, found in zip(files, hashes, strict=True)]
 
 
+def file_label(path: Path, identity: str) -> str:
+    """Name and identity of one file; see `step_labels`."""
+    return f"{path.name} {_by_time(path) if identity == 'time' else _by_content(path)}"
+
+
 def _pair(step: StepFiles) -> tuple[Path, ...]:
     return (step.before,) if step.after is None else (step.before, step.after)
 

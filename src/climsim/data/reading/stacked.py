@@ -52,7 +52,7 @@ def open_stacked(
         ClimSimError: if the file is no such array or its shape fits neither set nor grid.
     """
     path = Path(path)
-    array = _open_array(path)
+    array = open_array(path)
     layout = _layout(path, array.shape[1], variables, levels)
     if array.shape[0] % columns:
         raise ClimSimError(
@@ -71,7 +71,12 @@ def open_stacked(
     return xarray.Dataset(data, attrs={"source": str(path), "variable_set": layout.name})
 
 
-def _open_array(path: Path) -> np.ndarray:
+def open_array(path: Path) -> np.ndarray:
+    """Map an ``.npy`` file with an array (sample, feature) of floats.
+
+    Raises:
+        ClimSimError: if it is no such file.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +14,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.calendar import parse_period
 from climsim.cluster import SlurmConfig
+from climsim.constants import TIME_STEP
 from climsim.data.raw.features import MEMORY, STORED, memory_needed, memory_of
 from climsim.data.raw.identity import IDENTITIES, step_labels
 from climsim.data.raw.steps import GRID_FILE, StepFiles, list_steps, read_grid_info
 from climsim.data.raw.time_step import settle_time_step
+from climsim.data.rows.forms import is_row_file
 from climsim.data.store.address import is_url
 from climsim.data.store.creation import StoreCoordinates, StoreLayout
 from climsim.data.store.opened import FORMAT
-from climsim.data.store.shards import ShardTask
+from climsim.data.store.shards import FilesTask, ShardTask
 from climsim.data.store.splits import NO_SPLIT, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
 from climsim.grid import GRID_AXES, ColumnGrid
+from climsim.parallel import run_tasks
 from climsim.validation import Checks, require
 from climsim.variables import variable
 
@@ -35,16 +40,41 @@ _ELSEWHERE = ("workers", "dask", "slurm")
 
 
 @dataclass(frozen=True)
+class RowsConfig:
+    """When the rows of a file of samples were taken; by default those of the Kaggle competition.
+
+    Attributes:
+        start: date of the first step.
+        spacing: time between two steps [s]; the competition kept every seventh step.
+    """
+
+    start: str = "0001-02-01"
+    spacing: int = 7 * int(TIME_STEP)
+
+    def __post_init__(self) -> None:
+        Checks(self, "rows").whole("spacing", least=1)
+        parse_period(self.start, "rows.start")
+
+    def times(self, steps: int) -> NDArray[np.int64]:
+        """(time,) time stamps of the steps."""
+        first, _ = parse_period(self.start, "rows.start")
+        return first + np.arange(steps, dtype=np.int64) * self.spacing
+
+
+@dataclass(frozen=True)
 class PrepareConfig:
     """What to prepare and how.
 
     Attributes:
-        raw: folder with the raw step pairs (``YYYY-MM/E3SM-MMF.mli...``).
+        raw: folder with the raw step pairs (``YYYY-MM/E3SM-MMF.mli...``), or a file of samples
+            (``.csv``, ``.parquet``, ``.npy``, ``.h5``), a row for each column of each step.
         store: the store to make.
-        outputs: folder of the output files where they are not in `raw`; empty otherwise.
+        outputs: folder of the output files, or file of the targets, where they are not in `raw`;
+            empty otherwise.
         also: further folders with step pairs of the same grid and model, such as collected ones;
             no step may be in two of them.
-        grid: grid file; None for ``ClimSim_low-res_grid-info.nc`` in the raw folder.
+        grid: grid file; None for ``ClimSim_low-res_grid-info.nc`` in the raw folder, or beside the
+            file of samples.
         split: splits by time.
         memory: whether to store the previous-step features of the expanded set.
         block_steps: time steps in a chunk, the unit of shuffling; 0 for about 9000 samples, at
@@ -61,6 +91,7 @@ class PrepareConfig:
         dask: where to work: empty for processes of this machine, ``threads``, ``slurm``, or the
             address or file of a Dask scheduler.
         slurm: the jobs of ``dask=slurm``.
+        rows: when the rows of a file of samples were taken.
     """
 
     raw: Path
@@ -79,6 +110,7 @@ class PrepareConfig:
     workers: int = 0
     dask: str = ""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
+    rows: RowsConfig = field(default_factory=RowsConfig)
 
     def __post_init__(self) -> None:
         if is_url(self.store):
@@ -106,8 +138,14 @@ class PrepareConfig:
         """The grid file, given or the one ``*grid-info.nc`` beside the raw data."""
         if self.grid:
             return Path(self.grid)
-        found = list(self.raw.glob("*grid-info.nc"))
-        return found[0] if len(found) == 1 else self.raw / GRID_FILE
+        folder = self.raw.parent if self.of_rows else self.raw
+        found = list(folder.glob("*grid-info.nc"))
+        return found[0] if len(found) == 1 else folder / GRID_FILE
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether the raw data are a file of samples."""
+        return is_row_file(self.raw) and not self.raw.is_dir()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,14 +154,14 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True)
-class StorePlan:
+class StorePlan(ABC):
     """Which steps make the store, settled before any is read.
 
     Attributes:
         config: the configuration.
         grid: the columns and levels.
-        files: the complete steps of the record, ascending.
-        selected: (time,) indices into ``files`` of the steps in a split.
+        times: (record time,) time stamps of the complete steps of the record, ascending.
+        selected: (time,) indices into ``times`` of the steps in a split.
         split: (time,) codes of the selected steps.
         memory: (time,) gapless previous steps of the selected steps.
         time_step: physics time step [s].
@@ -131,26 +169,44 @@ class StorePlan:
 
     config: PrepareConfig
     grid: ColumnGrid
-    files: list[StepFiles]
+    times: NDArray[np.int64]
     selected: NDArray[np.intp]
     split: NDArray[np.int8]
     memory: NDArray[np.int8]
     time_step: int
 
     @property
+    @abstractmethod
+    def labels(self) -> list[str]:
+        """Name and identity of the files that the record is made of."""
+
+    @abstractmethod
+    def tasks(self, folder: Path) -> Iterator[ShardTask]:
+        """The shards to write, in order of time."""
+
+    @abstractmethod
+    def spread(
+        self, write: Callable[[ShardTask], int], tasks: Sequence[ShardTask]
+    ) -> Iterator[int]:
+        """Write shards where the configuration says.
+
+        Args:
+            write: writes one shard.
+            tasks: some of `tasks`, in order.
+
+        Returns:
+            Number of steps of each shard that is written, as they are done.
+        """
+
+    @property
     def coordinates(self) -> StoreCoordinates:
         """Where and when the values of the store will be."""
         return StoreCoordinates(self.grid, self.seconds, self.split, self.memory)
 
-    @cached_property
+    @property
     def seconds(self) -> NDArray[np.int64]:
         """(time,) time stamps of the selected steps."""
-        return np.array([self.files[i].seconds for i in self.selected], dtype=np.int64)
-
-    @cached_property
-    def labels(self) -> list[str]:
-        """Name of the input file, and identity of both files, of every step of the record."""
-        return step_labels(self.files, self.config.identity)
+        return self.times[self.selected]
 
     @cached_property
     def digest(self) -> str:
@@ -158,9 +214,11 @@ class StorePlan:
         settings = asdict(self.config)
         for key in (*_ELSEWHERE, "raw", "outputs", "also", "grid", "store"):
             settings.pop(key)
+        if not self.config.of_rows:
+            settings.pop("rows")
         settings["time_step"] = self.time_step
         made = json.dumps(settings, sort_keys=True)
-        return _hash(FORMAT, made, self._grid_hash, *self.labels)
+        return digest_of(FORMAT, made, self._grid_hash, *self.labels)
 
     @cached_property
     def _grid_hash(self) -> str:
@@ -170,7 +228,7 @@ class StorePlan:
         return digest.hexdigest()
 
     @cached_property
-    def _shard_settings(self) -> str:
+    def shard_settings(self) -> str:
         """What shapes the bytes of a shard beside its files."""
         layout = self.config.layout(self.grid.n_columns)
         block = min(layout.block_steps, self.selected.size)
@@ -193,24 +251,44 @@ class StorePlan:
         levels = sum(self.grid.n_levels if variable(n).profile else 1 for n in self.config.names)
         return 4 * self.selected.size * self.grid.n_columns * levels
 
-    def tasks(self, folder: Path) -> Iterator[ShardTask]:
-        """The shards to write, in order of time."""
+    def shards(self) -> Iterator[tuple[int, slice]]:
+        """Number of each shard and its part of the selected steps."""
         length = self.config.layout(self.grid.n_columns).shard_steps
-        step = self.time_step
-        position = {s.seconds: k for k, s in enumerate(self.files)}
         for number, start in enumerate(range(0, self.selected.size, length)):
-            rows = range(start, min(start + length, self.selected.size))
+            yield number, slice(start, min(start + length, self.selected.size))
+
+
+@dataclass(frozen=True)
+class FilesPlan(StorePlan):
+    """A store of pairs of step files.
+
+    Attributes:
+        files: the complete steps of the record, ascending.
+    """
+
+    files: list[StepFiles]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Name of the input file, and identity of both files, of every step of the record."""
+        return step_labels(self.files, self.config.identity)
+
+    def tasks(self, folder: Path) -> Iterator[FilesTask]:
+        """The shards to write, in order of time."""
+        position = {s.seconds: k for k, s in enumerate(self.files)}
+        for number, part in self.shards():
             windows = []
-            for row in rows:
+            for row in range(part.start, part.stop):
                 now = self.files[self.selected[row]]
                 back = 0 if now.expanded or not self.config.memory else int(self.memory[row])
-                windows.append([position[now.seconds - k * step] for k in range(back + 1)])
-            memory = (self.memory[rows.start : rows.stop] * self.config.memory).tolist()
+                steps = (now.seconds - k * self.time_step for k in range(back + 1))
+                windows.append([position[seconds] for seconds in steps])
+            memory = (self.memory[part] * self.config.memory).tolist()
             sources = (self.labels[k] for window in windows for k in window)
-            yield ShardTask(
+            yield FilesTask(
                 folder=folder,
                 number=number,
-                key=_hash(self._shard_settings, str(memory), *sources),
+                key=digest_of(self.shard_settings, str(memory), *sources),
                 windows=tuple(tuple(self.files[k] for k in window) for window in windows),
                 memory=tuple(memory),
                 names=self.config.names,
@@ -219,13 +297,20 @@ class StorePlan:
                 check_ranges=self.config.check_ranges,
             )
 
+    def spread(
+        self, write: Callable[[ShardTask], int], tasks: Sequence[ShardTask]
+    ) -> Iterator[int]:
+        """Write shards in processes or on a cluster; see `StorePlan.spread`."""
+        return run_tasks(write, tasks, self.config.workers, self.config.dask, self.config.slurm)
 
-def _hash(*texts: str) -> str:
+
+def digest_of(*texts: str) -> str:
+    """Hash of some texts."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def make_plan(config: PrepareConfig) -> StorePlan:
-    """List the raw record and settle which steps go where.
+def plan_of_files(config: PrepareConfig) -> FilesPlan:
+    """List the raw record of step files and settle which steps go where.
 
     Raises:
         ClimSimError: if the record, the grid file or the splits do not fit.
@@ -247,10 +332,11 @@ def make_plan(config: PrepareConfig) -> StorePlan:
     memory = memory_of(seconds, time_step)
     # An expanded input file brings the memory of two steps along, gaps or not.
     memory[[s.expanded for s in files]] = MEMORY
-    return StorePlan(
+    return FilesPlan(
         config=config,
         grid=grid,
         files=files,
+        times=seconds,
         selected=selected,
         split=codes[selected],
         memory=memory[selected],

@@ -17,19 +17,19 @@ import numpy as np
 from climsim.calendar import to_date
 from climsim.data.store.creation import create_arrays, seal_store
 from climsim.data.store.opened import STORE, open_store
-from climsim.data.store.plan import PrepareConfig, StorePlan, make_plan
+from climsim.data.store.plan import PrepareConfig, StorePlan, plan_of_files
 from climsim.data.store.reuse import (
     WrittenShard,
     shards_of_run,
     shards_of_store,
     take_over,
 )
+from climsim.data.store.rows import plan_of_rows
 from climsim.data.store.seal import METADATA, ShardSums
 from climsim.data.store.shards import ShardTask, write_shard
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
 from climsim.locks import only_process
-from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress
 
@@ -68,6 +68,15 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
         return _prepare(config, folder, progress)
 
 
+def make_plan(config: PrepareConfig) -> StorePlan:
+    """Settle which steps of the raw data go where.
+
+    Raises:
+        ClimSimError: if the record, the grid file or the splits do not fit.
+    """
+    return plan_of_rows(config) if config.of_rows else plan_of_files(config)
+
+
 def _prepare(config: PrepareConfig, folder: Path, progress: Progress | None) -> Path:
     """Prepare a store that no other process prepares."""
     plan = make_plan(config)
@@ -79,11 +88,11 @@ def _prepare(config: PrepareConfig, folder: Path, progress: Progress | None) -> 
     _begin(plan, folder, tasks, written)
     _take_over(config.store, tasks, written)
     todo = [t for t in tasks if not t.done_note.is_file()]
-    done = plan.selected.size - sum(len(t.windows) for t in todo)
+    done = plan.selected.size - sum(t.n_steps for t in todo)
     total = int(plan.selected.size)
     if progress is not None:
         progress(done, total)
-    for steps in run_tasks(write_shard, todo, config.workers, config.dask, config.slurm):
+    for steps in plan.spread(write_shard, todo):
         done += steps
         if progress is not None:
             progress(done, total)
@@ -161,7 +170,7 @@ def _check_growth(plan: StorePlan) -> None:
     """
     path = plan.config.store
     store = open_store(path)
-    gone = store.times[~np.isin(store.times, [s.seconds for s in plan.files])]
+    gone = store.times[~np.isin(store.times, plan.times)]
     if gone.size:
         raise ClimSimError(
             f"{path}: it holds {gone.size} steps whose files are no longer in {plan.config.raw} "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.arrays import Fields
 from climsim.data.raw.classic import HeaderCache
 from climsim.data.raw.features import (
     EXPANDED_FILE,
@@ -32,15 +34,14 @@ from climsim.grid import ColumnGrid
 from climsim.variables import variable
 
 
-@dataclass(frozen=True)
-class ShardTask:
+@dataclass(frozen=True, kw_only=True)
+class ShardTask(ABC):
     """What one worker does in one go.
 
     Attributes:
         folder: working folder of the preparation.
         number: number of the shard.
         key: hash of what the shard is made of.
-        windows: for each step its files, then those of the gapless previous steps.
         memory: (step,) previous steps whose features each step has.
         names: variables to store.
         grid: the columns and levels.
@@ -51,12 +52,24 @@ class ShardTask:
     folder: Path
     number: int
     key: str
-    windows: tuple[tuple[StepFiles, ...], ...]
     memory: tuple[int, ...]
     names: tuple[str, ...]
     grid: ColumnGrid = field(repr=False)
     time_step: int
     check_ranges: bool = True
+
+    @abstractmethod
+    def steps(self) -> Iterator[Fields]:
+        """The stored variables of each step in turn, profiles (level, column)."""
+
+    @abstractmethod
+    def source(self, row: int) -> Path:
+        """The file that a step of the shard is from, for messages."""
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps."""
+        return len(self.memory)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -80,6 +93,37 @@ class ShardTask:
         return arrays / name / shard_file(number, axes)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FilesTask(ShardTask):
+    """A shard of steps that are pairs of files.
+
+    Attributes:
+        windows: for each step its files, then those of the gapless previous steps.
+    """
+
+    windows: tuple[tuple[StepFiles, ...], ...]
+
+    def source(self, row: int) -> Path:
+        """The input file of a step."""
+        return self.windows[row][0].before
+
+    def steps(self) -> Iterator[Fields]:
+        """The stored variables of each step in turn, profiles (level, column)."""
+        terms: dict[StepFiles, StepTerms] = {}
+        headers = HeaderCache()
+        for row, window in enumerate(self.windows):
+            terms = {files: terms.get(files) or _read(files, self, headers) for files in window}
+            now, previous, earlier = [*(terms[files] for files in window), None, None][:3]
+            assert now is not None
+            fields = present_features(now, self.grid.lat)
+            if window[0].expanded and self.memory[row]:
+                kept = read_fields(window[0].before, EXPANDED_FILE, headers)
+                fields.update(expanded_file_features(kept))
+            else:
+                fields.update(memory_features(now, previous, earlier))
+            yield fields
+
+
 def write_shard(task: ShardTask) -> int:
     """Read, derive and write the steps of a shard.
 
@@ -93,36 +137,25 @@ def write_shard(task: ShardTask) -> int:
         ClimSimError: if a raw file is damaged or of another grid.
     """
     arrays = _empty_arrays(task)
-    terms: dict[StepFiles, StepTerms] = {}
-    headers = HeaderCache()
-    for row, window in enumerate(task.windows):
-        terms = {files: terms.get(files) or _read(files, task, headers) for files in window}
-        now, previous, earlier = [*(terms[files] for files in window), None, None][:3]
-        assert now is not None
-        fields = present_features(now, task.grid.lat)
-        if window[0].expanded and task.memory[row]:
-            kept = read_fields(window[0].before, EXPANDED_FILE, headers)
-            fields.update(expanded_file_features(kept))
-        else:
-            fields.update(memory_features(now, previous, earlier))
+    for row, fields in enumerate(task.steps()):
         for name, array in arrays.items():
             # A missing memory feature is NaN: a reader that takes it has ignored `memory`.
             array[row] = fields[name].T if name in fields else np.nan
     _check_finite(task, arrays)
     write_json(task.done_note, write_arrays(task.arrays, task.number, task.key, arrays).note())
-    return len(task.windows)
+    return task.n_steps
 
 
 def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
     levels, columns = task.shape
     arrays = {}
     for name in task.names:
-        shape = (len(task.windows), columns, *((levels,) if variable(name).profile else ()))
+        shape = (task.n_steps, columns, *((levels,) if variable(name).profile else ()))
         arrays[name] = np.empty(shape, dtype=np.float32)
     return arrays
 
 
-def _read(files: StepFiles, task: ShardTask, headers: HeaderCache) -> StepTerms:
+def _read(files: StepFiles, task: FilesTask, headers: HeaderCache) -> StepTerms:
     path = files.before
     step = read_step(path, headers, files.after, task.time_step)
     if step.shape != task.shape:
@@ -162,7 +195,7 @@ def _check_finite(task: ShardTask, arrays: dict[str, NDArray[np.float32]]) -> No
             continue
         finite = np.isfinite(array[rows]).reshape(rows.size, -1).all(axis=1)
         if not finite.all():
-            path = task.windows[rows[np.argmin(finite)]][0].before
+            path = task.source(int(rows[np.argmin(finite)]))
             raise ClimSimError(
                 f"{path}: {name} derived from this step is not finite: "
                 "look at the file with `climsim data check`"

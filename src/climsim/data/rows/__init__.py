@@ -1,0 +1,1 @@
+"""Files of samples, one row for each column of the atmosphere at one time."""
