@@ -22,6 +22,8 @@ FILES = {
     ("export",): ("out", "checkpoint=none"),
     ("checkpoint", "import"): ("out", "file=none network=unet recipe=standard"),
     ("evaluate", "offline"): ("out", "model=none store=none"),
+    ("kaggle", "score"): ("out", "model=none truth=none"),
+    ("kaggle", "submission"): ("out", "model=none inputs=none weights=none"),
     ("host", "spinup"): ("out", ""),
     ("host", "fit-radiation"): ("out", ""),
     ("evaluate", "online"): ("out", "runs=[none] reference=none"),

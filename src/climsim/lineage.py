@@ -15,7 +15,7 @@ from pathlib import Path
 from climsim.errors import ClimSimError
 from climsim.exported_file import form_of, metadata_text, promised_form, unreadable_form
 from climsim.files import file_hash, read_json, stored_attributes
-from climsim.products import archived, attributes_of, mentions, noted
+from climsim.products import archived, attributes_of, mentions, note_of, noted
 
 Notes = Mapping[str, object]
 """What a product says about its making: the entries of `climsim.files.provenance`, and others."""
@@ -227,6 +227,12 @@ FILES = (
     Source("figures", lambda p: _is_note(p, "description"), _json, _content),
     Source("file", lambda p: _is_note(p, _REVISION), _json, _content),
     Source("report", lambda p: mentions(p, b'id="provenance"'), _report, _content),
+    Source(
+        "submission",
+        lambda p: noted(note_of(p), _REVISION, damaged=False),
+        lambda p: _json(note_of(p)),
+        _content,
+    ),
     Source(
         "figure",
         _is_picture,

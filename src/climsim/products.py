@@ -183,6 +183,11 @@ def noted(path: Path, *keys: str, damaged: bool = True) -> bool:
     return isinstance(value, dict) and value.keys() >= set(keys)
 
 
+def note_of(path: Path) -> Path:
+    """The JSON file beside a product that can hold no note itself, such as a table for others."""
+    return path.with_name(f"{path.name}.json")
+
+
 def archived(path: Path, ending: str) -> bytes:
     """The first entry with such an ending of a zip archive; empty where there is none."""
     try:

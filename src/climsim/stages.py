@@ -29,6 +29,8 @@ STAGES = (
     export.EXPORT,
     export.CHECKPOINT_IMPORT,
     evaluation.EVALUATE_OFFLINE,
+    evaluation.KAGGLE_SCORE,
+    evaluation.KAGGLE_SUBMISSION,
     online.ONLINE_RUN,
     online.ONLINE_ENSEMBLE,
     online.COLLECT,
@@ -48,6 +50,7 @@ GROUPS = {
     "data": "Raw step files, prepared stores and statistics.",
     "evaluate": "Metrics of predictions and of coupled runs.",
     "host": "The climate model without a network.",
+    "kaggle": "Files of the Kaggle competition: its score and its submission.",
     "online": "Coupled runs.",
 }
 """First words that several commands share."""

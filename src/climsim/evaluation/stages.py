@@ -16,6 +16,31 @@ EVALUATE_OFFLINE = Stage(
     scores="climsim.evaluation.summary:offline_lines",
 )
 
+KAGGLE_SCORE = Stage(
+    name="kaggle_score",
+    command="kaggle score",
+    config="climsim.evaluation.kaggle_score:KaggleScoreConfig",
+    run="climsim.evaluation.kaggle_score:score_kaggle",
+    summary="Score a model or a submission on a file of samples as the Kaggle competition did.",
+    example="model=runs/unet.pt truth=kaggle/train.csv weights=kaggle/sample_submission.csv "
+    "grid=runs/raw/ClimSim_low-res_grid-info.nc out=runs/kaggle.json",
+    needs=("model", "truth", "targets", "weights", "members", "grid"),
+    makes="out",
+    scores="climsim.evaluation.kaggle_score:score_lines",
+)
+
+KAGGLE_SUBMISSION = Stage(
+    name="kaggle_submission",
+    command="kaggle submission",
+    config="climsim.evaluation.kaggle_submission:SubmissionConfig",
+    run="climsim.evaluation.kaggle_submission:write_submission",
+    summary="Predict the samples of the Kaggle competition and write the weighted submission.",
+    example="model=runs/unet.pt inputs=kaggle/test.csv weights=kaggle/sample_submission.csv "
+    "grid=runs/raw/ClimSim_low-res_grid-info.nc out=runs/submission.csv",
+    needs=("model", "inputs", "weights", "members", "grid"),
+    makes="out",
+)
+
 EVALUATE_ONLINE = Stage(
     name="evaluate_online",
     command="evaluate online",

@@ -62,6 +62,11 @@ class RowFile(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of a table, in its order; none of an array."""
+        return ()
+
     @abstractmethod
     def lacks(self, variables: VariableSet, levels: int) -> str:
         """What the file lacks of a set of variables, in words; empty where it holds it."""
@@ -109,6 +114,10 @@ class _Table(RowFile):
         double = next((name for name in self.names if self.names.count(name) > 1), None)
         if double is not None:
             raise ClimSimError(f"{path}: two columns are called {double}: remove one of them")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.names)
 
     @abstractmethod
     def _read_names(self) -> list[str]: ...
@@ -245,6 +254,11 @@ class _Arrays(RowFile):
 def is_row_file(path: str | Path) -> bool:
     """Whether a path names a file of samples, by its ending."""
     return str(path).endswith((*TABLES, *ARRAYS))
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path names a table of samples, by its ending."""
+    return str(path).endswith(TABLES)
 
 
 def open_rows(path: str | Path) -> RowFile:

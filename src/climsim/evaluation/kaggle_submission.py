@@ -1,0 +1,126 @@
+"""The file that the Kaggle competition asks for: weighted predictions of a model by sample."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from climsim.arrays import Array
+from climsim.data.rows.forms import SAMPLE_ID, is_table
+from climsim.data.rows.samples import open_samples
+from climsim.evaluation.kaggle import (
+    grid_beside,
+    load_members,
+    predictions,
+    read_weights,
+    require_ids,
+)
+from climsim.files import atomic_path, file_hash, provenance, write_json
+from climsim.products import Kind, claim, note_of, noted
+from climsim.stepping import Progress
+from climsim.validation import Checks, require
+
+logger = logging.getLogger(__name__)
+
+
+def _is_submission(path: Path) -> bool:
+    with path.open("rb") as stream:
+        begin = stream.read(40)
+    return begin.replace(b'"', b"").startswith(SAMPLE_ID.encode()) or begin.startswith(b"PAR1")
+
+
+SUBMISSION = Kind("a submission", _is_submission)
+_NOTE = Kind("the note of a submission", lambda path: noted(path, "git_revision", damaged=False))
+
+
+@dataclass(frozen=True)
+class SubmissionConfig:
+    """What is predicted, for which samples.
+
+    Attributes:
+        model: exported model file.
+        inputs: file of samples with the column ``sample_id``, such as the competition's
+            ``test.csv``.
+        weights: the competition's ``sample_submission.csv``, whose rows are the weights of the
+            targets.
+        out: submission to write, ``.csv`` or ``.parquet``.
+        members: further model files; the mean of all is submitted.
+        grid: grid file, for the pressure of the levels; None for ``*grid-info.nc`` beside `inputs`.
+        batch_columns: samples that the model sees at once.
+    """
+
+    model: Path
+    inputs: Path
+    weights: Path
+    out: Path = Path("submission.csv")
+    members: tuple[Path, ...] = ()
+    grid: Path | None = None
+    batch_columns: int = 4096
+
+    def __post_init__(self) -> None:
+        Checks(self).whole("batch_columns", least=1)
+
+    @property
+    def note(self) -> Path:
+        """File beside the submission that says what made it."""
+        return note_of(self.out)
+
+
+def write_submission(config: SubmissionConfig, progress: Progress | None = None) -> Path:
+    """Predict samples and write them as a submission, each prediction times its weight.
+
+    What made it stands beside it, in a file with ``.json`` added to its name.
+
+    Args:
+        config: model, samples, weights.
+        progress: called with (samples done, samples in all).
+
+    Returns:
+        Path of the submission.
+
+    Raises:
+        ClimSimError: if model, samples, weights and grid do not fit together.
+    """
+    files = (config.model, *config.members)
+    read = {str(path): path for path in (*files, config.inputs, config.weights)}
+    claim(config.out, SUBMISSION, read)
+    claim(config.note, _NOTE)
+    whole = is_table(config.out) and config.out.suffix != ".gz"
+    require("out", str(config.out), whole, "a file ending in .csv or .parquet")
+    models = load_members(files)
+    levels = models[0].n_levels
+    weights = read_weights(config.weights, levels)
+    grid = grid_beside(config.inputs, config.grid, levels)
+    samples = open_samples(config.inputs, levels, with_targets=False)
+    with _writing(config.out, weights.columns) as write:
+        for block, values in predictions(models, samples, grid, config.batch_columns, progress):
+            require_ids(samples, block)
+            write(block.ids, (values * weights.values)[:, weights.order])
+    hashes = {str(path): file_hash(path) for path in (*files, config.weights)}
+    write_json(config.note, provenance(asdict(config), hashes))
+    return config.out
+
+
+@contextmanager
+def _writing(
+    path: Path, columns: tuple[str, ...]
+) -> Iterator[Callable[[tuple[str, ...], Array], None]]:
+    """Write a table row by row; it is there when all are written."""
+    # Here, not above: it is optional, and reading the samples says where it is missing.
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    fields = [pyarrow.field(SAMPLE_ID, pyarrow.string())]
+    schema = pyarrow.schema([*fields, *(pyarrow.field(n, pyarrow.float64()) for n in columns)])
+    with atomic_path(path) as temporary:
+        form = parquet.ParquetWriter if path.suffix == ".parquet" else csv.CSVWriter
+        with form(str(temporary), schema) as writer:
+
+            def write(ids: tuple[str, ...], values: Array) -> None:
+                arrays = [pyarrow.array(ids), *(pyarrow.array(v) for v in values.T)]
+                writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+
+            yield write
