@@ -37,6 +37,7 @@ FOLDERS = {
     ("train",): ("out", "network=unet recipe=standard seed=1 data.store=none"),
     ("online", "run"): ("folder", "case=x days=1"),
     ("online", "collect"): ("raw", "segments=1"),
+    ("online", "cmor"): ("out", "run=none"),
     ("online", "ensemble"): ("folder", "case=x days=1"),
     ("figures",): ("out", "offline=[none]"),
     ("host", "climate"): ("out", ""),

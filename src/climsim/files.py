@@ -174,6 +174,10 @@ def write_netcdf(
     Raises:
         ClimSimError: if the disk is full or the folder cannot be written.
     """
+    # CF: coordinates lack nothing; xarray would give every float a fill value.
+    for name in dataset.dims:
+        if name in dataset.variables:
+            dataset[name].encoding.setdefault("_FillValue", None)
     try:
         with atomic_path(path) as temporary:
             dataset.to_netcdf(temporary, engine="netcdf4", unlimited_dims=unlimited_dims)

@@ -38,6 +38,7 @@ STAGES = (
     gcm.FIT_RADIATION,
     figures.CLIMATE,
     figures.DAMPING,
+    evaluation.CMOR,
     evaluation.EVALUATE_ONLINE,
     figures.FIGURES,
     figures.SHOW,

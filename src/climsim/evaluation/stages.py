@@ -41,6 +41,17 @@ KAGGLE_SUBMISSION = Stage(
     makes="out",
 )
 
+CMOR = Stage(
+    name="online_cmor",
+    command="online cmor",
+    config="climsim.evaluation.cmor:CmorConfig",
+    run="climsim.evaluation.cmor:write_cmor",
+    summary="Write the monthly means of a run as CMIP's tools expect them, one variable a file.",
+    example="run=runs/hybrid out=runs/cmor variables=ta,pr levels=plev19",
+    needs=("run",),
+    makes="out",
+)
+
 EVALUATE_ONLINE = Stage(
     name="evaluate_online",
     command="evaluate online",

@@ -28,6 +28,8 @@ from climsim.hosts.members import of_member, side_by_side
 from climsim.runs.fields import HISTORY_FIELDS
 from climsim.runs.streams import STREAMS
 
+_LATITUDE = {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"}
+_LONGITUDE = {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"}
 TIME_UNITS = "days since 0001-01-01 00:00:00"
 _HPA = 1000.0
 NetcdfVariable = tuple[str | tuple[str, ...], ArrayLike, dict[str, str]]
@@ -279,8 +281,8 @@ def grid_variables(grid: ColumnGrid) -> dict[str, NetcdfVariable]:
     """Coordinates and hybrid coefficients of every file, as E3SM names them."""
     pressure = "hybrid level at {} (1000*(A+B))"
     return {
-        "lat": ("ncol", grid.lat, {"units": "degrees_north", "long_name": "latitude"}),
-        "lon": ("ncol", grid.lon, {"units": "degrees_east", "long_name": "longitude"}),
+        "lat": ("ncol", grid.lat, _LATITUDE),
+        "lon": ("ncol", grid.lon, _LONGITUDE),
         "area": ("ncol", grid.area, {"units": "steradian", "long_name": "area of grid box"}),
         "lev": (
             "lev",
@@ -292,12 +294,16 @@ def grid_variables(grid: ColumnGrid) -> dict[str, NetcdfVariable]:
             _HPA * (grid.hyai + grid.hybi),
             {"units": "hPa", "long_name": pressure.format("interfaces"), "positive": "down"},
         ),
-        "hyam": ("lev", grid.hyam, {"long_name": "hybrid A coefficient at layer midpoints"}),
-        "hybm": ("lev", grid.hybm, {"long_name": "hybrid B coefficient at layer midpoints"}),
-        "hyai": ("ilev", grid.hyai, {"long_name": "hybrid A coefficient at layer interfaces"}),
-        "hybi": ("ilev", grid.hybi, {"long_name": "hybrid B coefficient at layer interfaces"}),
+        "hyam": ("lev", grid.hyam, _hybrid("A", "midpoints")),
+        "hybm": ("lev", grid.hybm, _hybrid("B", "midpoints")),
+        "hyai": ("ilev", grid.hyai, _hybrid("A", "interfaces")),
+        "hybi": ("ilev", grid.hybi, _hybrid("B", "interfaces")),
         "P0": ((), grid.p0, {"units": "Pa", "long_name": "reference pressure"}),
     }
+
+
+def _hybrid(letter: str, where: str) -> dict[str, str]:
+    return {"units": "1", "long_name": f"hybrid {letter} coefficient at layer {where}"}
 
 
 def history_dataset(
@@ -313,14 +319,21 @@ def history_dataset(
         _check_shape(name, first, grid, table.profile)
         dims = ("time", "lev", "ncol") if table.profile else ("time", "ncol")
         stack = np.stack([s.fields[name] for s in samples]).astype(np.float32)
-        about = {"units": table.unit, "long_name": table.long_name, "cell_methods": "time: mean"}
+        about = {
+            "units": table.unit,
+            "long_name": table.long_name,
+            "cell_methods": "time: mean",
+            "coordinates": "lat lon",
+        }
+        if table.standard_name:
+            about["standard_name"] = table.standard_name
         variables[name] = (dims, stack, about)
     bounds = np.array([[_days(s.start), _days(s.end)] for s in samples])
-    calendar = {"units": TIME_UNITS, "calendar": CALENDAR}
+    calendar = {"units": TIME_UNITS, "calendar": CALENDAR, "standard_name": "time", "axis": "T"}
     variables["time"] = ("time", bounds[:, 1], {**calendar, "bounds": "time_bnds"})
     variables["time_bnds"] = (("time", "nbnd"), bounds, {"long_name": "time interval endpoints"})
     steps = np.array([s.steps for s in samples], dtype=np.int32)
-    variables["nsteps"] = ("time", steps, {"long_name": "model steps in the mean"})
+    variables["nsteps"] = ("time", steps, {"units": "1", "long_name": "model steps in the mean"})
     return xr.Dataset(variables, attrs=dict(attributes))
 
 

@@ -1,0 +1,309 @@
+"""Monthly means of a run as CMIP's tools expect them: one variable a file, named by its table.
+
+Files follow the CF conventions and the naming of CMIP6 (``ta_Amon_<source>_<case>_r1i1p1f1_gn_``
+``000101-000112.nc``), on the run's own columns. Profiles lie on the levels of the model or are
+interpolated to pressure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import cftime
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.arrays import Array
+from climsim.calendar import CALENDAR, TIME_UNITS, to_date, to_seconds
+from climsim.constants import SECONDS_PER_DAY
+from climsim.errors import ClimSimError, unknown_name
+from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
+from climsim.evaluation.history import Period, RunHistory
+from climsim.files import provenance, write_json, write_netcdf
+from climsim.grid import ColumnGrid
+from climsim.names import as_name
+from climsim.online.fields import PressureInterpolation
+from climsim.products import Kind, claim, noted
+from climsim.stepping import Progress
+from climsim.validation import Checks
+
+logger = logging.getLogger(__name__)
+_NOTE, _VARIANT, _MISSING = "cmor.json", "r1i1p1f1", np.float32(1e20)
+CMOR_FILES = Kind(
+    "a folder of monthly means for CMIP's tools",
+    lambda path: noted(path / _NOTE, "git_revision"),
+    is_folder=True,
+)
+_DAYS = "days since 0001-01-01"
+
+
+@dataclass(frozen=True)
+class CmorConfig:
+    """Which run is written, and how.
+
+    Attributes:
+        run: folder of the run.
+        out: folder for the files.
+        variables: names of CMIP's table ``Amon``, such as ``ta,pr``; empty for all that the history
+            holds.
+        levels: ``model`` for the levels of the model, ``plev19`` for CMIP6's 19 pressure levels;
+            cloud variables stay on model levels.
+        source: name of the model, for file names and attributes.
+    """
+
+    run: Path
+    out: Path
+    variables: tuple[str, ...] = ()
+    levels: str = "plev19"
+    source: str = "climsim"
+
+    def __post_init__(self) -> None:
+        Checks(self).one_of(("model", "plev19"), "levels")
+        for name in self.variables:
+            if name not in CMOR_VARIABLES:
+                raise unknown_name("variable of the table Amon", name, CMOR_VARIABLES)
+
+
+def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
+    """Write the whole months of a run, one file for each variable.
+
+    Args:
+        config: run and variables.
+        progress: called with (variables done, variables in all).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ClimSimError: if the run holds no whole month or lacks a variable that was asked for.
+    """
+    claim(config.out, CMOR_FILES, {"run": config.run})
+    run = RunHistory.open(config.run)
+    months = [period for period in run.periods("h0") if _is_month(period)]
+    if not months:
+        raise ClimSimError(
+            f"{config.run}: no whole month among its monthly means (*.eam.h0.*.nc): expected one at "
+            "least: run for a month or longer"
+        )
+    wanted = _held(run, config)
+    note = provenance(asdict(config), {})
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_json(config.out / _NOTE, note)
+    for done, variable in enumerate(wanted, start=1):
+        dataset = cmor_dataset(run, months, variable, config.levels == "plev19")
+        dataset.attrs |= _attributes(config, run, variable, note)
+        first, last = (to_date(m) for m in (months[0][0], months[-1][0]))
+        span = f"{first.year:04d}{first.month:02d}-{last.year:04d}{last.month:02d}"
+        name = f"{variable.name}_Amon_{as_name(config.source)}_{_case(run)}_{_VARIANT}_gn_{span}.nc"
+        write_netcdf(dataset, config.out / name, unlimited_dims=["time"])
+        if progress is not None:
+            progress(done, len(wanted))
+    return config.out
+
+
+def _is_month(period: Period) -> bool:
+    """Whether a mean is over one whole month."""
+    start, end = (to_date(seconds) for seconds in period)
+    whole = all(to_seconds(d) % SECONDS_PER_DAY == 0 and d.day == 1 for d in (start, end))
+    return whole and (end - timedelta(days=1)).month == start.month and (end - start).days < 32
+
+
+def _held(run: RunHistory, config: CmorConfig) -> list[CmorVariable]:
+    """The variables to write."""
+    held, asked = [], config.variables or tuple(CMOR_VARIABLES)
+    for variable in (CMOR_VARIABLES[name] for name in asked):
+        needed = (*variable.fields, *(("PS",) if variable.profile else ()))
+        missing = [name for name in needed if not run.holds("h0", name)]
+        if not missing:
+            held.append(variable)
+        elif config.variables:
+            raise ClimSimError(
+                f"variables={variable.name}: made of {', '.join(needed)}, but the monthly means in "
+                f"{config.run} hold no {', '.join(missing)}: leave it out"
+            )
+    if not held:
+        raise ClimSimError(f"{config.run}: its monthly means hold no variable of the table Amon")
+    return held
+
+
+def _case(run: RunHistory) -> str:
+    return as_name(str(run.record.get("case", run.folder.name)))
+
+
+def _attributes(
+    config: CmorConfig, run: RunHistory, variable: CmorVariable, note: Mapping[str, str]
+) -> dict[str, str]:
+    case = _case(run)
+    return {
+        "Conventions": "CF-1.11",
+        "title": f"{variable.long_name} of the run {case}",
+        "source": config.source,
+        "source_id": as_name(config.source),
+        "experiment_id": case,
+        "variant_label": _VARIANT,
+        "frequency": "mon",
+        "realm": "atmos",
+        "table_id": "Amon",
+        "variable_id": variable.name,
+        "grid_label": "gn",
+        "grid": f"columns of the model, {run.grid.n_columns}",
+        "history": f"monthly means of {run.folder.name}",
+        **note,
+    }
+
+
+def cmor_dataset(
+    run: RunHistory, months: list[Period], variable: CmorVariable, on_pressure: bool
+) -> xarray.Dataset:
+    """All months of one variable.
+
+    Args:
+        run: the run.
+        months: whole months.
+        variable: row of the table.
+        on_pressure: whether profiles are interpolated to `PLEV19`; layer properties never are.
+
+    Returns:
+        The variable (time, plev or lev, ncol) or (time, ncol), with its coordinates and bounds.
+
+    Raises:
+        ClimSimError: if a month cannot be read.
+    """
+    grid = run.grid
+    interpolated = variable.profile and on_pressure and not variable.layer
+    levels = (len(PLEV19),) if interpolated else (grid.n_levels,) if variable.profile else ()
+    values = np.empty((len(months), *levels, grid.n_columns), np.float32)
+    pressures = np.empty((len(months), grid.n_columns))
+    for row, period in enumerate(months):
+        field, surface = _month(run, period, variable)
+        if interpolated:
+            field = to_pressure(field, grid.midpoint_pressure(surface), surface)
+        values[row] = np.where(np.isfinite(field), field, _MISSING)
+        pressures[row] = surface
+    vertical = () if not levels else ("plev",) if interpolated else ("lev",)
+    arrays = _coordinates(months, grid)
+    if interpolated:
+        arrays["plev"] = ("plev", np.array(PLEV19), _PLEV)
+    elif variable.profile:
+        arrays |= _hybrid_levels(grid, pressures)
+    about = {
+        "standard_name": variable.standard_name,
+        "long_name": variable.long_name,
+        "units": variable.unit,
+        "cell_methods": "time: mean",
+        "coordinates": "lat lon",
+        "missing_value": _MISSING,
+    }
+    if interpolated:
+        about["comment"] = (
+            "monthly mean, interpolated linearly in the logarithm of the monthly mean pressure; "
+            "missing below the surface and above the highest level"
+        )
+    arrays[variable.name] = (("time", *vertical, "ncol"), values, about)
+    dataset = xarray.Dataset(arrays)
+    for name in dataset.variables:
+        dataset[name].encoding["_FillValue"] = _MISSING if name == variable.name else None
+    return dataset
+
+
+def _month(run: RunHistory, period: Period, variable: CmorVariable) -> tuple[Array, Array]:
+    """One month of a variable, (level, column) or (column,), and the surface pressure [Pa]."""
+    names = (*variable.fields, *(("PS",) if variable.profile else ()))
+    fields = run.read("h0", period, dict.fromkeys(names))
+    if fields is None or any(name not in fields for name in names):
+        month = to_date(period[0])
+        raise ClimSimError(
+            f"{run.folder}: the month {month.year:04d}-{month.month:02d} cannot be read or lacks "
+            f"{', '.join(names)}: run it again, or take the file away"
+        )
+    total = np.sum([fields[name] for name in variable.fields], axis=0) * variable.factor
+    return total, fields.get("PS", np.zeros(run.grid.n_columns))
+
+
+def to_pressure(profile: Array, midpoints: Array, surface: Array) -> Array:
+    """Interpolate a profile to `PLEV19`.
+
+    Args:
+        profile: (level, column), level 0 at the model top.
+        midpoints: (level, column) pressure [Pa].
+        surface: (column,) surface pressure [Pa].
+
+    Returns:
+        (plev, column); NaN below the surface and above the highest midpoint.
+    """
+    result = np.empty((len(PLEV19), profile.shape[1]))
+    for row, pressure in enumerate(PLEV19):
+        inside = (pressure <= surface) & (pressure >= midpoints[0])
+        result[row] = np.where(inside, PressureInterpolation.to(pressure, midpoints)(profile), np.nan)
+    return result
+
+
+Arrays = dict[str, tuple[str | tuple[str, ...], NDArray, dict[str, str]]]
+_PLEV = {
+    "standard_name": "air_pressure", "long_name": "pressure", "units": "Pa", "axis": "Z",
+    "positive": "down",
+}  # fmt: skip
+
+
+def _coordinates(months: list[Period], grid: ColumnGrid) -> Arrays:
+    edges = np.array([_days(period) for period in months])
+    time = {"standard_name": "time", "long_name": "time", "units": _DAYS, "calendar": CALENDAR}
+    about = {**time, "axis": "T", "bounds": "time_bnds"}
+    return {
+        "time": ("time", edges.mean(axis=1), about),
+        "time_bnds": (("time", "bnds"), edges, {}),
+        "lat": (
+            "ncol", grid.lat,
+            {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
+        ),
+        "lon": (
+            "ncol", grid.lon,
+            {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
+        ),
+    }  # fmt: skip
+
+
+def _days(period: Period) -> list[float]:
+    dates = [cftime.num2date(seconds, TIME_UNITS, CALENDAR) for seconds in period]
+    return [float(cftime.date2num(date, _DAYS, CALENDAR)) for date in dates]
+
+
+def _hybrid_levels(grid: ColumnGrid, surface: Array) -> Arrays:
+    """The levels of the model as CF describes them, with what their formula needs."""
+    formula = "p = a*p0 + b*ps"
+    shared = {
+        "standard_name": "atmosphere_hybrid_sigma_pressure_coordinate", "units": "1",
+        "formula": formula,
+    }  # fmt: skip
+    edges = np.stack([(grid.hyai + grid.hybi)[:-1], (grid.hyai + grid.hybi)[1:]], axis=1)
+    bounds = [np.stack([x[:-1], x[1:]], axis=1) for x in (grid.hyai, grid.hybi)]
+
+    def words(text: str) -> dict[str, str]:
+        return {"long_name": f"vertical coordinate formula term: {text}", "units": "1"}
+
+    return {
+        "lev": (
+            "lev", grid.hyam + grid.hybm,
+            {**shared, "long_name": "hybrid sigma pressure coordinate", "axis": "Z",
+             "positive": "down", "formula_terms": "a: a b: b ps: ps p0: p0", "bounds": "lev_bnds"},
+        ),
+        "lev_bnds": (
+            ("lev", "bnds"), edges,
+            {**shared, "formula_terms": "a: a_bnds b: b_bnds ps: ps p0: p0"},
+        ),
+        "a": ("lev", grid.hyam, words("a(k)")),
+        "b": ("lev", grid.hybm, words("b(k)")),
+        "a_bnds": (("lev", "bnds"), bounds[0], words("a(k+1/2)")),
+        "b_bnds": (("lev", "bnds"), bounds[1], words("b(k+1/2)")),
+        "p0": ((), np.array(grid.p0), {"long_name": "reference pressure", "units": "Pa"}),
+        "ps": (
+            ("time", "ncol"), surface.astype(np.float32),
+            {"standard_name": "surface_air_pressure", "long_name": "Surface Air Pressure",
+             "units": "Pa", "cell_methods": "time: mean", "coordinates": "lat lon"},
+        ),
+    }  # fmt: skip
