@@ -239,7 +239,9 @@ def to_pressure(profile: Array, midpoints: Array, surface: Array) -> Array:
     result = np.empty((len(PLEV19), profile.shape[1]))
     for row, pressure in enumerate(PLEV19):
         inside = (pressure <= surface) & (pressure >= midpoints[0])
-        result[row] = np.where(inside, PressureInterpolation.to(pressure, midpoints)(profile), np.nan)
+        result[row] = np.where(
+            inside, PressureInterpolation.to(pressure, midpoints)(profile), np.nan
+        )
     return result
 
 
@@ -274,36 +276,40 @@ def _days(period: Period) -> list[float]:
 
 
 def _hybrid_levels(grid: ColumnGrid, surface: Array) -> Arrays:
-    """The levels of the model as CF describes them, with what their formula needs."""
-    formula = "p = a*p0 + b*ps"
-    shared = {
-        "standard_name": "atmosphere_hybrid_sigma_pressure_coordinate", "units": "1",
-        "formula": formula,
+    """The levels of the model as CF describes them, ``p = ap + b*ps``, with what that needs."""
+    about = {
+        "standard_name": "atmosphere_hybrid_sigma_pressure_coordinate",
+        "long_name": "hybrid sigma pressure coordinate", "units": "1", "axis": "Z",
+        "positive": "down", "formula": "p = ap + b*ps", "formula_terms": "ap: ap b: b ps: ps",
     }  # fmt: skip
-    edges = np.stack([(grid.hyai + grid.hybi)[:-1], (grid.hyai + grid.hybi)[1:]], axis=1)
-    bounds = [np.stack([x[:-1], x[1:]], axis=1) for x in (grid.hyai, grid.hybi)]
-
-    def words(text: str) -> dict[str, str]:
-        return {"long_name": f"vertical coordinate formula term: {text}", "units": "1"}
-
+    of_bounds = {name: about[name] for name in ("standard_name", "units", "formula")}
+    ap, b = grid.hyai * grid.p0, grid.hybi
+    terms: Arrays = {
+        "ap": ("lev", grid.hyam * grid.p0, _term("ap(k)", "Pa")),
+        "b": ("lev", grid.hybm, _term("b(k)", "1")),
+        "ap_bnds": (("lev", "bnds"), _between(ap), _term("ap(k+1/2)", "Pa")),
+        "b_bnds": (("lev", "bnds"), _between(b), _term("b(k+1/2)", "1")),
+    }
+    surface_pressure = {
+        "standard_name": "surface_air_pressure", "long_name": "Surface Air Pressure",
+        "units": "Pa", "cell_methods": "time: mean", "coordinates": "lat lon",
+    }  # fmt: skip
     return {
-        "lev": (
-            "lev", grid.hyam + grid.hybm,
-            {**shared, "long_name": "hybrid sigma pressure coordinate", "axis": "Z",
-             "positive": "down", "formula_terms": "a: a b: b ps: ps p0: p0", "bounds": "lev_bnds"},
-        ),
+        **terms,
+        "lev": ("lev", grid.hyam + grid.hybm, {**about, "bounds": "lev_bnds"}),
         "lev_bnds": (
-            ("lev", "bnds"), edges,
-            {**shared, "formula_terms": "a: a_bnds b: b_bnds ps: ps p0: p0"},
+            ("lev", "bnds"),
+            _between(grid.hyai + grid.hybi),
+            {**of_bounds, "formula_terms": "ap: ap_bnds b: b_bnds ps: ps"},
         ),
-        "a": ("lev", grid.hyam, words("a(k)")),
-        "b": ("lev", grid.hybm, words("b(k)")),
-        "a_bnds": (("lev", "bnds"), bounds[0], words("a(k+1/2)")),
-        "b_bnds": (("lev", "bnds"), bounds[1], words("b(k+1/2)")),
-        "p0": ((), np.array(grid.p0), {"long_name": "reference pressure", "units": "Pa"}),
-        "ps": (
-            ("time", "ncol"), surface.astype(np.float32),
-            {"standard_name": "surface_air_pressure", "long_name": "Surface Air Pressure",
-             "units": "Pa", "cell_methods": "time: mean", "coordinates": "lat lon"},
-        ),
-    }  # fmt: skip
+        "ps": (("time", "ncol"), surface.astype(np.float32), surface_pressure),
+    }
+
+
+def _term(what: str, unit: str) -> dict[str, str]:
+    return {"long_name": f"vertical coordinate formula term: {what}", "units": unit}
+
+
+def _between(interfaces: Array) -> Array:
+    """(level, 2) values at the upper and the lower interface of each level."""
+    return np.stack([interfaces[:-1], interfaces[1:]], axis=1)

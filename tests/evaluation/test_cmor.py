@@ -1,0 +1,115 @@
+"""Monthly means for CMIP's tools: values by hand, CF conventions by an independent checker."""
+
+import numpy as np
+import pytest
+import xarray
+
+from climsim.errors import ClimSimError
+from climsim.evaluation.cmor import CmorConfig, to_pressure, write_cmor
+from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19
+from climsim.runs.fields import HISTORY_FIELDS
+from tests.cf_checker import violations
+from tests.evaluation_synthetic import offline_metrics, write_run
+from tests.grids import make_grid
+
+GRID = make_grid(8, 6)
+NAME = "{}_Amon_climsim_run_r1i1p1f1_gn_000101-000102.nc"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("cmor") / "run", months=2, grid=GRID)
+
+
+@pytest.fixture(scope="module")
+def written(run):
+    folders = {levels: run.with_name(levels) for levels in ("plev19", "model")}
+    for levels, folder in folders.items():
+        write_cmor(CmorConfig(run, folder, ("ta", "clw", "pr", "clwvi"), levels))
+    return folders
+
+
+@pytest.mark.parametrize("levels", ["plev19", "model"])
+@pytest.mark.parametrize("name", ["ta", "clw", "pr"])
+def test_monthly_means_follow_the_cf_conventions(written, levels, name):
+    assert violations(written[levels] / NAME.format(name)) == []
+
+
+def test_history_files_follow_the_cf_conventions(run):
+    assert violations(run / "run.eam.h0.0001-01.nc") == []
+
+
+def test_the_checker_finds_a_violation(run, tmp_path):
+    with xarray.open_dataset(run / "run.eam.h0.0001-01.nc", decode_times=False) as dataset:
+        dataset["T"].attrs |= {"units": "kelvins of old", "standard_name": "warmth"}
+        dataset.to_netcdf(tmp_path / "bad.nc")
+    assert any("warmth" in text for text in violations(tmp_path / "bad.nc"))
+
+
+def test_values_and_units_are_those_of_the_table(run, written):
+    history = xarray.open_mfdataset(str(run / "*.h0.*.nc"), data_vars="minimal")
+    time = xarray.coders.CFDatetimeCoder(use_cftime=True)
+    rain = xarray.open_dataset(written["plev19"] / NAME.format("pr"), decode_times=time)
+    np.testing.assert_allclose(rain["pr"], history["PRECT"] * 1000.0, rtol=1e-6)
+    assert (rain["pr"].units, rain["pr"].standard_name) == ("kg m-2 s-1", "precipitation_flux")
+    assert [str(t)[:10] for t in rain.time.values] == ["0001-01-16", "0001-02-15"]
+    assert {"lat", "lon"} <= set(rain["pr"].coords)
+    water = xarray.open_dataset(written["model"] / NAME.format("clwvi"), decode_times=time)
+    np.testing.assert_allclose(water["clwvi"], history["TGCLDLWP"] + history["TGCLDIWP"], rtol=1e-6)
+    model = xarray.open_dataset(written["model"] / NAME.format("ta"), decode_times=time)
+    np.testing.assert_allclose(model["ta"], history["T"], rtol=1e-6)
+    pressure = (model.ap + model.b * model.ps).transpose("time", "lev", "ncol")
+    np.testing.assert_allclose(pressure[0], GRID.midpoint_pressure(history["PS"].values[0]), 1e-6)
+
+
+def test_pressure_levels_are_interpolated_in_log_pressure_and_missing_outside(run, written):
+    midpoints = np.array([[5e3, 5e3], [2e4, 2e4], [9e4, 8e4]])
+    profile = 10.0 * np.log(midpoints)
+    found = to_pressure(profile, midpoints, np.array([1.01e5, 8.2e4]))
+    exact = 10.0 * np.log(np.array(PLEV19))
+    inside = (np.array(PLEV19) >= 5e3) & (np.array(PLEV19) <= 9e4)
+    np.testing.assert_allclose(found[inside, 0], exact[inside])
+    # Between the lowest midpoint and the surface the lowest value stands.
+    assert found[0, 0] == pytest.approx(profile[-1, 0])
+    assert np.isnan(found[:3, 1]).all()
+    assert np.isnan(found[np.array(PLEV19) < 5e3]).all()
+    with xarray.open_dataset(written["plev19"] / NAME.format("ta"), decode_times=False) as means:
+        assert means["ta"].dims == ("time", "plev", "ncol")
+        assert means["ta"].encoding["_FillValue"] == np.float32(1e20)
+        assert np.isfinite(means["ta"].sel(plev=50000.0)).all()
+    with xarray.open_dataset(written["plev19"] / NAME.format("clw"), decode_times=False) as cloud:
+        assert "lev" in cloud["clw"].dims
+
+
+def test_table_names_fields_that_histories_hold():
+    fields = {name for variable in CMOR_VARIABLES.values() for name in variable.fields}
+    assert fields <= HISTORY_FIELDS.keys()
+    for variable in CMOR_VARIABLES.values():
+        assert variable.profile == HISTORY_FIELDS[variable.fields[0]].profile
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"variables": ("tas",)}, r"unknown variable of the table Amon 'tas'"),
+        ({"variables": ("cl",)}, r"variables=cl: made of CLOUD, PS, .* hold no CLOUD"),
+        ({"levels": "plev8"}, r"levels: expected one of model, plev19"),
+    ],
+)
+def test_what_a_run_lacks_is_named(run, tmp_path, keys, message):
+    with pytest.raises(ClimSimError, match=message):
+        write_cmor(CmorConfig(run, tmp_path / "x", **keys))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_whole_month_is_refused(tmp_path):
+    run = write_run(tmp_path / "days", days=2, grid=GRID)
+    with pytest.raises(ClimSimError, match="no whole month"):
+        write_cmor(CmorConfig(run, tmp_path / "x"))
+
+
+def test_files_of_offline_metrics_follow_the_cf_conventions(tmp_path):
+    from climsim.files import write_netcdf
+
+    write_netcdf(offline_metrics(), tmp_path / "offline.nc", checked=True)
+    assert violations(tmp_path / "offline.nc") == []
