@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -147,8 +147,27 @@ def read_json(path: str | Path) -> Any:
         raise ClimSimError(f"{path}: expected JSON, found something else ({error})") from error
 
 
+class Encoded(Protocol):
+    """An `xarray.Variable`."""
+
+    @property
+    def encoding(self) -> dict[Any, Any]:
+        """How it is written to a file."""
+        ...
+
+
 class Dataset(Protocol):
     """An `xarray.Dataset`, which this layer does not know."""
+
+    @property
+    def sizes(self) -> Mapping[Hashable, int]:
+        """Length of each axis by name."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[Hashable, Encoded]:
+        """Variables, coordinates included, by name."""
+        ...
 
     def to_netcdf(
         self, path: Path, *, engine: Literal["netcdf4"], unlimited_dims: Sequence[str] | None
@@ -174,10 +193,9 @@ def write_netcdf(
     Raises:
         ClimSimError: if the disk is full or the folder cannot be written.
     """
-    # CF: coordinates lack nothing; xarray would give every float a fill value.
-    for name in dataset.dims:
-        if name in dataset.variables:
-            dataset[name].encoding.setdefault("_FillValue", None)
+    # By the CF conventions coordinates lack nothing; xarray gives every float a fill value.
+    for name in dataset.sizes.keys() & dataset.variables.keys():
+        dataset.variables[name].encoding.setdefault("_FillValue", None)
     try:
         with atomic_path(path) as temporary:
             dataset.to_netcdf(temporary, engine="netcdf4", unlimited_dims=unlimited_dims)

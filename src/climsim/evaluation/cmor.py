@@ -87,8 +87,8 @@ def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
     months = [period for period in run.periods("h0") if _is_month(period)]
     if not months:
         raise ClimSimError(
-            f"{config.run}: no whole month among its monthly means (*.eam.h0.*.nc): expected one at "
-            "least: run for a month or longer"
+            f"{config.run}: no whole month among its monthly means (*.eam.h0.*.nc): expected one "
+            "at least: run for a month or longer"
         )
     wanted = _held(run, config)
     note = provenance(asdict(config), {})
@@ -183,7 +183,7 @@ def cmor_dataset(
         field, surface = _month(run, period, variable)
         if interpolated:
             field = to_pressure(field, grid.midpoint_pressure(surface), surface)
-        values[row] = np.where(np.isfinite(field), field, _MISSING)
+        values[row] = field
         pressures[row] = surface
     vertical = () if not levels else ("plev",) if interpolated else ("lev",)
     arrays = _coordinates(months, grid)
@@ -197,7 +197,6 @@ def cmor_dataset(
         "units": variable.unit,
         "cell_methods": "time: mean",
         "coordinates": "lat lon",
-        "missing_value": _MISSING,
     }
     if interpolated:
         about["comment"] = (
@@ -208,6 +207,7 @@ def cmor_dataset(
     dataset = xarray.Dataset(arrays)
     for name in dataset.variables:
         dataset[name].encoding["_FillValue"] = _MISSING if name == variable.name else None
+    dataset[variable.name].encoding["missing_value"] = _MISSING
     return dataset
 
 
