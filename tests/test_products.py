@@ -40,10 +40,11 @@ FOLDERS = {
     ("online", "cmor"): ("out", "run=none"),
     ("online", "ensemble"): ("folder", "case=x days=1"),
     ("figures",): ("out", "offline=[none]"),
+    ("hub", "pull"): ("out", "repo=a/b"),
     ("host", "climate"): ("out", ""),
     ("report",): ("tables", "offline=[none] out=report.html"),
 }
-WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",)}
+WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",), ("hub", "push")}
 """Commands that write nothing."""
 
 

@@ -9,6 +9,7 @@ from climsim.explore import stages as explore
 from climsim.export import stages as export
 from climsim.figures import stages as figures
 from climsim.hosts.gcm import stages as gcm
+from climsim.hub import stages as hub
 from climsim.online import stages as online
 from climsim.report import stages as report
 from climsim.stage import Stage, load
@@ -44,6 +45,8 @@ STAGES = (
     figures.SHOW,
     report.REPORT,
     explore.EXPLORE,
+    hub.PUSH,
+    hub.PULL,
 )
 
 GROUPS = {
@@ -51,6 +54,7 @@ GROUPS = {
     "data": "Raw step files, prepared stores and statistics.",
     "evaluate": "Metrics of predictions and of coupled runs.",
     "host": "The climate model without a network.",
+    "hub": "Models and stores on the Hugging Face Hub.",
     "kaggle": "Files of the Kaggle competition: its score and its submission.",
     "online": "Coupled runs.",
 }

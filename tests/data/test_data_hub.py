@@ -222,7 +222,7 @@ def test_full_disk_is_noticed_first(hub, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"repo": "LEAP/none"}, "repo=LEAP/none: no such data set"),
+        ({"repo": "LEAP/none"}, "repo=LEAP/none: no such repository"),
         ({"months": ("0009-01",)}, "it has no train/0009-01"),
         ({"inside": "other"}, "it has no other"),
         ({"inside": ""}, "no step file in the root"),

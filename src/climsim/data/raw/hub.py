@@ -10,9 +10,9 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -198,13 +198,7 @@ def list_remote(config: DownloadConfig) -> list[RemoteFile]:
             f"{config.repo}: no step file in {config.inside or 'the root'}: look at the data set "
             "for the folder of its months, and give inside="
         )
-    for entry in found:
-        path = PurePosixPath(entry.path)
-        if path.is_absolute() or ".." in path.parts:
-            raise ClimSimError(
-                f"{config.repo}: expected files inside the data set, found {entry.path!r}, which "
-                "would be written outside the folder: do not use this data set"
-            )
+    require_inside(config.repo, (entry.path for entry in found))
     return [RemoteFile(f.path, f.size, f.lfs.sha256 if f.lfs else "") for f in found]
 
 
@@ -226,34 +220,61 @@ def _list(config: DownloadConfig, inside: str) -> list[RepoFile | RepoFolder]:
 
 
 @contextmanager
-def _readable_errors(config: DownloadConfig, what: str) -> Iterator[None]:
-    """Turn the Hub's errors into one line each."""
-    hub = config.endpoint or "huggingface.co"
+def hub_errors(repo: str, endpoint: str, what: str, advice: str = "") -> Iterator[None]:
+    """Turn the Hub's errors into one line each.
+
+    Args:
+        repo: on the Hub.
+        endpoint: its address; empty for the public one.
+        what: is read or written there.
+        advice: what to look at where it is not there.
+    """
+    hub = endpoint or "huggingface.co"
     try:
         yield
     except GatedRepoError as error:
         raise ClimSimError(
-            f"repo={config.repo}: access must be granted: log in with `hf auth login`"
+            f"repo={repo}: access must be granted: log in with `hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
         raise ClimSimError(
-            f"repo={config.repo}: no such data set at {hub}: is the name right?"
+            f"repo={repo}: no such repository at {hub}, or it is private: is the name right, and "
+            "are you logged in (`hf auth login`)?"
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise _unreachable(hub) from error
     except EntryNotFoundError as error:
-        raise ClimSimError(
-            f"{config.repo}: it has no {what}: is the month there, and inside={config.inside!r} "
-            "the folder of the months?"
-        ) from error
+        raise ClimSimError(f"{repo}: it has no {what}{advice}") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        raise ClimSimError(f"{config.repo}: {hub} answered {status} for {what}") from error
+        login = ": log in with `hf auth login`" if status in (401, 403) else ""
+        raise ClimSimError(f"{repo}: {hub} answered {status} for {what}{login}") from error
     except Exception as error:
         # The transport's own errors have no common base with the Hub's.
         if isinstance(error, OSError) or type(error).__module__.startswith("http"):
             raise _unreachable(hub) from error
         raise
+
+
+def _readable_errors(config: DownloadConfig, what: str) -> AbstractContextManager[None]:
+    """The errors of a download of step files."""
+    advice = f": is the month there, and inside={config.inside!r} the folder of the months?"
+    return hub_errors(config.repo, config.endpoint, what, advice)
+
+
+def require_inside(repo: str, paths: Iterable[str]) -> None:
+    """Refuse names of files that would be written outside the folder of a download.
+
+    Raises:
+        ClimSimError: naming the first.
+    """
+    for name in paths:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ClimSimError(
+                f"{repo}: expected files inside the repository, found {name!r}, which would be "
+                "written outside the folder: do not use it"
+            )
 
 
 def _unreachable(hub: str) -> ClimSimError:
@@ -280,7 +301,7 @@ def _fetch(files: list[RemoteFile], config: DownloadConfig) -> Iterator[int]:
 
 def _fetch_one(file: RemoteFile, config: DownloadConfig) -> RemoteFile:
     target = Path(config.folder) / file.path
-    whole = target.is_file() and _matches(target, file)
+    whole = target.is_file() and same_content(target, file)
     for _ in range(0 if whole else 2):
         with _readable_errors(config, file.path):
             hf_hub_download(
@@ -292,7 +313,7 @@ def _fetch_one(file: RemoteFile, config: DownloadConfig) -> RemoteFile:
                 endpoint=config.endpoint or None,
                 force_download=target.is_file(),
             )
-        if _matches(target, file):
+        if same_content(target, file):
             return file
         logger.warning("%s: not the content that the Hub announces; once more", target)
     if whole:
@@ -304,7 +325,8 @@ def _fetch_one(file: RemoteFile, config: DownloadConfig) -> RemoteFile:
     )
 
 
-def _matches(path: Path, file: RemoteFile) -> bool:
+def same_content(path: Path, file: RemoteFile) -> bool:
+    """Whether a file has the size and, where the Hub gives it, the hash of a remote one."""
     if path.stat().st_size != file.size:
         return False
     if not file.sha256:

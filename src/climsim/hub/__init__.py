@@ -1,0 +1,1 @@
+"""Exported models and prepared stores on the Hugging Face Hub."""

@@ -1,0 +1,118 @@
+"""Uploading: an exported model with its card, scores and figures, or a prepared store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from climsim.data.raw.hub import hub_errors
+from climsim.data.store.opened import STORE, open_store
+from climsim.errors import ClimSimError
+from climsim.export.writing import EXPORTED
+from climsim.hub.card import model_card, store_card
+from climsim.stepping import Progress
+from climsim.validation import require
+
+logger = logging.getLogger(__name__)
+CARD, MODEL, SCORES = "README.md", "model.pt", "offline.nc"
+"""Names in a repository."""
+_FILES_AT_ONCE = 500
+"""Files of a commit: a store has thousands."""
+
+
+@dataclass(frozen=True)
+class PushConfig:
+    """What is uploaded, and where to.
+
+    Attributes:
+        path: exported model, or folder of a prepared store.
+        repo: repository on the Hub, such as ``me/unet``; it is made where there is none.
+        offline: offline metrics of the model, for its card; None for a card without scores.
+        figures: folder of figures (PNG) for the card of a model; None for none.
+        license: identifier of the licence, such as ``apache-2.0`` or ``cc-by-4.0``.
+        private: whether a repository that is made is private.
+        revision: branch that is written.
+        endpoint: address of the Hub; empty for the public one.
+    """
+
+    path: Path
+    repo: str
+    license: str
+    offline: Path | None = None
+    figures: Path | None = None
+    private: bool = True
+    revision: str = "main"
+    endpoint: str = ""
+
+    def __post_init__(self) -> None:
+        named = self.repo.count("/") == 1 and all(self.repo.split("/"))
+        require("repo", self.repo, named, "owner/name")
+
+
+def push(config: PushConfig, progress: Progress | None = None) -> str:
+    """Upload a model or a store; files that are there already and equal are not sent again.
+
+    Args:
+        config: what, and where to.
+        progress: called with (files done, files in all).
+
+    Returns:
+        Address of the repository.
+
+    Raises:
+        ClimSimError: if the path is neither, or the Hub refuses.
+    """
+    is_store = config.path.is_dir() and STORE.recognizes(config.path)
+    if not is_store and not (config.path.is_file() and EXPORTED.recognizes(config.path)):
+        raise ClimSimError(
+            f"path={config.path}: expected an exported model or a prepared store, found neither: "
+            "give what `climsim export` or `climsim data prepare` wrote"
+        )
+    files = list(_store_files(config) if is_store else _model_files(config))
+    kind = "dataset" if is_store else "model"
+    api = HfApi(endpoint=config.endpoint or None)
+    with hub_errors(config.repo, config.endpoint, config.path.name):
+        api.create_repo(config.repo, private=config.private, repo_type=kind, exist_ok=True)
+        for start in range(0, len(files), _FILES_AT_ONCE):
+            part = files[start : start + _FILES_AT_ONCE]
+            api.create_commit(
+                config.repo,
+                part,
+                commit_message=f"Upload {config.path.name}",
+                repo_type=kind,
+                revision=config.revision,
+            )
+            if progress is not None:
+                progress(start + len(part), len(files))
+    base = (config.endpoint or "https://huggingface.co").rstrip("/")
+    return f"{base}/{'datasets/' if is_store else ''}{config.repo}"
+
+
+def _model_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
+    pictures = sorted(config.figures.glob("*.png")) if config.figures else []
+    if config.figures and not pictures:
+        raise ClimSimError(
+            f"figures={config.figures}: expected a folder with PNG files, found none: draw them "
+            "with `climsim figures`"
+        )
+    card = model_card(config.path, config.license, config.offline, pictures)
+    yield CommitOperationAdd(CARD, card.encode())
+    yield CommitOperationAdd(MODEL, str(config.path))
+    if config.offline is not None:
+        yield CommitOperationAdd(SCORES, str(config.offline))
+    for picture in pictures:
+        yield CommitOperationAdd(f"figures/{picture.name}", str(picture))
+
+
+def _store_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
+    """All files of a store, its description last: a store without it is known to be incomplete."""
+    store = open_store(config.path)
+    yield CommitOperationAdd(CARD, store_card(store, config.license).encode())
+    paths = sorted(path for path in config.path.rglob("*") if path.is_file())
+    paths.sort(key=lambda path: path == config.path / "zarr.json")
+    for path in paths:
+        yield CommitOperationAdd(path.relative_to(config.path).as_posix(), str(path))

@@ -1,0 +1,116 @@
+"""A model and a store go to a local Hub and come back as they were."""
+
+import json
+
+import numpy as np
+import pytest
+
+from climsim.data.store.opened import open_store
+from climsim.data.store.verify import VerifyConfig, verify
+from climsim.errors import ClimSimError
+from climsim.evaluation.offline import OfflineConfig, evaluate_offline
+from climsim.files import file_hash
+from climsim.hub.pull import PullConfig, pull
+from climsim.hub.push import PushConfig, push
+from tests.evaluation_synthetic import write_store
+from tests.exported_synthetic import LEVELS, write_model
+from tests.hub_server import writable_hub
+
+LICENCE = "cc-by-4.0"
+
+
+@pytest.fixture
+def hub():
+    with writable_hub() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("products")
+    model = write_model(folder / "one.pt", 1)
+    store = write_store(folder / "store.zarr", levels=LEVELS)
+    offline = evaluate_offline(
+        OfflineConfig(model, store.path, folder / "offline.nc", allow_nan=True)
+    )
+    (folder / "figures").mkdir()
+    (folder / "figures" / "skill_by_level.png").write_bytes(b"\x89PNG picture")
+    return folder, model, store, offline
+
+
+def test_a_model_comes_back_with_its_card(hub, products, tmp_path):
+    folder, model, _, offline = products
+    address = push(
+        PushConfig(model, "me/pao", LICENCE, offline, folder / "figures", endpoint=hub.address)
+    )
+    assert address == f"{hub.address}/me/pao"
+    assert hub.private["me/pao"]
+    out = pull(PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address))
+    assert file_hash(out / "model.pt") == file_hash(model)
+    names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+    assert names == ["README.md", "figures/skill_by_level.png", "model.pt", "offline.nc"]
+    card = (out / "README.md").read_text()
+    front, _, text = card.removeprefix("---\n").partition("---\n")
+    assert f'license: "{LICENCE}"' in front
+    assert "# pao_model" in text
+    assert "| seed | 1 |" in text
+    assert "| physics tendency of temperature (`ptend_t`) | -" in text or "`ptend_t`) |" in text
+    assert f"`{file_hash(model)}`" in text
+    assert "![skill by level](figures/skill_by_level.png)" in text
+    assert "<summary>configuration</summary>" in text
+    assert [p.name for p in tmp_path.iterdir()] == ["pao"]
+
+
+def test_a_store_comes_back_whole(hub, products, tmp_path, monkeypatch):
+    monkeypatch.setattr("climsim.hub.push._FILES_AT_ONCE", 40)
+    store = products[2]
+    seen = []
+    address = push(
+        PushConfig(store.path, "me/data", LICENCE, endpoint=hub.address),
+        lambda *counts: seen.append(counts),
+    )
+    assert address.endswith("/datasets/me/data")
+    assert seen[-1][0] == seen[-1][1]
+    assert hub.commits == len(seen) > 1
+    settings = PullConfig("me/data", tmp_path / "s.zarr", "store", endpoint=hub.address)
+    back = open_store(pull(settings))
+    assert back.fingerprint == store.fingerprint
+    np.testing.assert_array_equal(back.array("state_t")[...], store.array("state_t")[...])
+    assert verify(VerifyConfig(back.path)).ok
+    card = hub.files["datasets", "me/data"]["README.md"].decode()
+    assert f"| columns | {store.n_columns} |" in card
+    assert store.fingerprint in card
+
+
+def test_a_download_that_broke_off_continues_and_leaves_nothing_half(hub, products, tmp_path):
+    push(PushConfig(products[1], "me/pao", LICENCE, endpoint=hub.address))
+    settings = PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address)
+    hub.spoil.add("model.pt")
+    with pytest.raises(ClimSimError, match=r"model\.pt: its content is not what me/pao announces"):
+        pull(settings)
+    assert not (tmp_path / "pao").exists()
+    hub.spoil.clear()
+    assert file_hash(pull(settings) / "model.pt") == file_hash(products[1])
+    assert [p.name for p in tmp_path.iterdir()] == ["pao"]
+
+
+def test_what_cannot_be_pushed_or_pulled_is_named(hub, products, tmp_path):
+    folder, model, store, offline = products
+    (tmp_path / "x.pt").write_bytes(b"no model")
+    with pytest.raises(ClimSimError, match="expected an exported model or a prepared store"):
+        push(PushConfig(tmp_path / "x.pt", "me/x", LICENCE, endpoint=hub.address))
+    other = write_model(tmp_path / "two.pt", 2)
+    with pytest.raises(ClimSimError, match=r"offline\.nc: these metrics are of another model"):
+        push(PushConfig(other, "me/x", LICENCE, offline, endpoint=hub.address))
+    with pytest.raises(ClimSimError, match="expected a folder with PNG files, found none"):
+        push(PushConfig(model, "me/x", LICENCE, figures=tmp_path, endpoint=hub.address))
+    assert hub.files == {}
+    with pytest.raises(ClimSimError, match="repo: expected owner/name, found 'unet'"):
+        PushConfig(model, "unet", LICENCE)
+    push(PushConfig(store.path, "me/data", LICENCE, endpoint=hub.address))
+    with pytest.raises(ClimSimError, match=r"repo=me/data: no such repository at"):
+        pull(PullConfig("me/data", tmp_path / "m", endpoint=hub.address))
+    hub.files["models", "me/data"] = {"README.md": b""}
+    with pytest.raises(ClimSimError, match=r"expected a model that .* found no model\.pt"):
+        pull(PullConfig("me/data", tmp_path / "m", endpoint=hub.address))
+    assert json.loads((folder / "store.zarr" / "zarr.json").read_text())
