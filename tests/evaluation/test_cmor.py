@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 import xarray
+from cftime import DatetimeNoLeap
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.cmor import CmorConfig, to_pressure, write_cmor
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19
+from climsim.files import write_netcdf
+from climsim.online.history import Sample, history_dataset
 from climsim.runs.fields import HISTORY_FIELDS
 from tests.cf_checker import violations
-from tests.evaluation_synthetic import offline_metrics, write_run
+from tests.evaluation_synthetic import weather, write_run
 from tests.grids import make_grid
 
 GRID = make_grid(8, 6)
@@ -35,8 +38,11 @@ def test_monthly_means_follow_the_cf_conventions(written, levels, name):
     assert violations(written[levels] / NAME.format(name)) == []
 
 
-def test_history_files_follow_the_cf_conventions(run):
-    assert violations(run / "run.eam.h0.0001-01.nc") == []
+def test_history_files_follow_the_cf_conventions(tmp_path):
+    sample = Sample(DatetimeNoLeap(1, 1, 1), DatetimeNoLeap(1, 2, 1), 72, weather(GRID, 1.0, 0))
+    dataset = history_dataset([sample], GRID, {"Conventions": "CF-1.8", "case": "x"})
+    write_netcdf(dataset, tmp_path / "x.nc", unlimited_dims=["time"])
+    assert violations(tmp_path / "x.nc") == []
 
 
 def test_the_checker_finds_a_violation(run, tmp_path):
@@ -106,10 +112,3 @@ def test_a_run_without_a_whole_month_is_refused(tmp_path):
     run = write_run(tmp_path / "days", days=2, grid=GRID)
     with pytest.raises(ClimSimError, match="no whole month"):
         write_cmor(CmorConfig(run, tmp_path / "x"))
-
-
-def test_files_of_offline_metrics_follow_the_cf_conventions(tmp_path):
-    from climsim.files import write_netcdf
-
-    write_netcdf(offline_metrics(), tmp_path / "offline.nc", checked=True)
-    assert violations(tmp_path / "offline.nc") == []

@@ -158,7 +158,7 @@ def test_stacked_arrays_are_scored_like_tables(folder, tmp_path):
         ({"weights": "train.csv"}, "expected the same weights >= 0 in every row"),
         ({"weights": "test.csv"}, r"expected a column for each of the 152 targets, found no col"),
         ({"truth": "test.csv"}, r"test\.csv: expected the 152 targets of 24 levels, found no col"),
-        ({"model": "sample_submission.csv"}, r"expected a submission, found no column ptend_t_24"),
+        ({"model": "sample_submission.csv"}, r"of the 368 targets, found no column ptend_t_24"),
         ({"model": "sample_submission.csv", "levels": LEVELS, "truth": "other.csv"},
          r"from row 6 on its samples are not those of"),
     ],
