@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _API = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)/(?P<what>\w+)/main/?(?P<rest>.*)"
@@ -72,6 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.files.setdefault((kind, repo), {})
             self.server.private[repo] = made.get("visibility") == "private"
             self.json({"url": f"{self.server.address}/{repo}", "id": repo})
+            return
+        if self.path == "/api/validate-yaml":
+            front = json.loads(body)["content"].removeprefix("---\n").partition("---\n")[0]
+            assert yaml.safe_load(front)["license"]
+            self.json({"errors": [], "warnings": []})
             return
         match = _API.fullmatch(unquote(urlsplit(self.path).path))
         files = self.server.files.get((match["kind"], match["repo"])) if match else None
