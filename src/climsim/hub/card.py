@@ -11,8 +11,8 @@ from climsim.cards import ModelCard
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
 from climsim.evaluation.saved import open_metrics
+from climsim.exported_file import form_of, metadata_text
 from climsim.files import file_hash
-from climsim.products import archived
 from climsim.variables import variable
 
 _TAGS = ("climate", "atmospheric-physics", "climsim")
@@ -31,7 +31,7 @@ def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequen
     Raises:
         ClimSimError: if the metrics are of another model.
     """
-    metadata = json.loads(archived(model, "/extra/metadata.json"))
+    metadata = json.loads(metadata_text(model))
     card = ModelCard.from_json(metadata, str(model))
     name = card.training.network or model.stem
     lines = _front(licence, [*_TAGS, *([name] if card.training.network else [])])
@@ -40,7 +40,7 @@ def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequen
         "",
         "An emulator of the physics of the atmosphere in one column: it takes the state of the "
         "climate model and returns tendencies and surface fluxes, in physical units. Exported by "
-        "the ClimSim Kaggle Edition as one TorchScript file.",
+        f"the ClimSim Kaggle Edition as one {form_of(model)}.",
         "",
         *_table(
             {
@@ -64,7 +64,7 @@ def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequen
         "```python",
         "import climsim",
         "",
-        f'emulator = climsim.load_emulator("{name}/model.pt")',
+        f'emulator = climsim.load_emulator("{name}/model{model.suffix}")',
         "outputs = emulator(inputs)  # (column, feature) float32",
         "```",
         "",

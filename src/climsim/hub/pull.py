@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ _KINDS = {"model": "model", "store": "dataset"}
 """What is pulled, and what the Hub calls it."""
 _OF_HUB = (".gitattributes", CARD)
 """Files of the Hub that are no part of a store."""
-PULLED_MODEL = Kind("a model from the Hub", lambda path: (path / MODEL).is_file(), is_folder=True)
+PULLED_MODEL = Kind(
+    "a model from the Hub", lambda path: any(path.glob(f"{MODEL}.*")), is_folder=True
+)
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def _listed(config: PullConfig) -> list[RemoteFile]:
     require_inside(config.repo, [entry.path for entry in found])
     if config.kind == "store":
         found = [entry for entry in found if entry.path not in _OF_HUB]
-    needed = MODEL if config.kind == "model" else "zarr.json"
-    if needed not in {entry.path for entry in found}:
+    needed = f"{MODEL}.*" if config.kind == "model" else "zarr.json"
+    if not fnmatch.filter([entry.path for entry in found], needed):
         raise ClimSimError(
             f"repo={config.repo}: expected a {config.kind} that `climsim hub push` uploaded, found "
             f"no {needed}: is it another kind (kind=)?"

@@ -18,8 +18,8 @@ from climsim.stepping import Progress
 from climsim.validation import require
 
 logger = logging.getLogger(__name__)
-CARD, MODEL, SCORES = "README.md", "model.pt", "offline.nc"
-"""Names in a repository."""
+CARD, MODEL, SCORES = "README.md", "model", "offline.nc"
+"""Names in a repository; that of a model keeps the ending of its format."""
 _FILES_AT_ONCE = 500
 """Files of a commit: a store has thousands."""
 
@@ -101,7 +101,7 @@ def _model_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
         )
     card = model_card(config.path, config.license, config.offline, pictures)
     yield CommitOperationAdd(CARD, card.encode())
-    yield CommitOperationAdd(MODEL, str(config.path))
+    yield CommitOperationAdd(f"{MODEL}{config.path.suffix}", str(config.path))
     if config.offline is not None:
         yield CommitOperationAdd(SCORES, str(config.offline))
     for picture in pictures:
