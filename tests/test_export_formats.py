@@ -12,7 +12,7 @@ import xarray
 import climsim
 from climsim.errors import ClimSimError
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
-from climsim.export.formats import FORMATS, onnx
+from climsim.export.formats import FORMATS, onnx, pt2
 from climsim.export.loading import device_for, load_emulator
 from climsim.export.module import EmulationMember, build_emulation
 from climsim.export.writing import EXPORTED, ExportConfig, export_model, run_export
@@ -27,6 +27,9 @@ from tests.evaluation_synthetic import write_store
 from tests.exported_synthetic import LEVELS, RECIPES, TINY, write_checkpoint
 from tests.physical_samples import samples, vector
 
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+COMPILED = pytest.param("package", marks=[pytest.mark.slow, needs_compiler])
+
 
 def file_of(folder, name="pure_resLSTM", recipe="standard", form="onnx"):
     """An exported file, and the checkpoint that it is made of."""
@@ -36,12 +39,14 @@ def file_of(folder, name="pure_resLSTM", recipe="standard", form="onnx"):
 
 
 def combinations():
-    """All 30; in CI a convolution and an LSTM, for tracing takes many seconds."""
-    in_ci = {("unet", "standard"), ("pure_resLSTM", "conf_loss")}
-    for name in sorted(TINY):
-        for recipe in RECIPES:
-            marks = [] if (name, recipe) in in_ci else [pytest.mark.long]
-            yield pytest.param(name, recipe, marks=[pytest.mark.slow, *marks])
+    """All 30 of both formats; in CI a convolution and an LSTM as graphs: others take too long."""
+    in_ci = {("onnx", "unet", "standard"), ("onnx", "pure_resLSTM", "conf_loss")}
+    for form in ("onnx", "pt2"):
+        for name in sorted(TINY):
+            for recipe in RECIPES:
+                marks = [] if (form, name, recipe) in in_ci else [pytest.mark.long]
+                marks += [needs_compiler] if form == "pt2" else []
+                yield pytest.param(form, name, recipe, marks=[pytest.mark.slow, *marks])
 
 
 def worst_difference(expected, found):
@@ -72,9 +77,11 @@ def require_equal(path, checkpoint):
     assert not np.delete(unknown, 3, axis=0).any()
 
 
-@pytest.mark.parametrize(("name", "recipe"), combinations())
-def test_every_network_and_recipe_is_a_graph_with_the_same_numbers(name, recipe, tmp_path):
-    require_equal(*file_of(tmp_path, name, recipe))
+@pytest.mark.parametrize(("form", "name", "recipe"), combinations())
+def test_every_network_and_recipe_has_the_same_numbers_in_every_format(
+    form, name, recipe, tmp_path
+):
+    require_equal(*file_of(tmp_path, name, recipe, form))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,13 @@ def graph(tmp_path_factory):
     return file_of(tmp_path_factory.mktemp("graph"))[0]
 
 
-@pytest.fixture(params=["graph"])
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """An AOTInductor package."""
+    return file_of(tmp_path_factory.mktemp("package"), form="pt2")[0]
+
+
+@pytest.fixture(params=["graph", COMPILED])
 def exported(request):
     """A file of each format that is not the default."""
     return request.getfixturevalue(request.param)
@@ -109,7 +122,7 @@ def test_card_and_provenance_are_read_from_every_format(exported):
 def test_metadata_are_those_of_torchscript(exported):
     checkpoint = exported.with_suffix(".ckpt")
     script = load_emulator(export_model(checkpoint, exported.with_suffix(".pt"))).metadata
-    own = {"file_format", "opset"}
+    own = {"file_format", "opset", "compiled_for"}
     other = load_emulator(exported).metadata
     assert {k: v for k, v in other.items() if k not in own} == {
         k: v for k, v in script.items() if k not in own
@@ -185,8 +198,9 @@ def test_device_that_a_format_does_not_know_is_named(graph):
     ("form", "out", "message"),
     [
         ("onnx", "m.pt", r"m\.pt: expected a name that ends in \.onnx for format=onnx"),
+        ("pt2", "m.pt", r"m\.pt: expected a name that ends in \.pt2 for format=pt2"),
         ("torchscript", "m.onnx", r"expected a name that ends in \.pt for format=torchscript"),
-        ("tflite", "m.pt", "format: expected one of onnx, torchscript, found 'tflite'"),
+        ("tflite", "m.pt", "format: expected one of onnx, pt2, torchscript, found 'tflite'"),
     ],
 )
 def test_name_that_promises_another_format_is_refused(tmp_path, form, out, message):
@@ -219,3 +233,22 @@ def test_missing_library_is_named_with_the_extra_that_brings_it(graph, monkeypat
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ClimSimError, match=r"expected onnxruntime, found none.*\[onnx\]"):
         load_emulator(graph)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "here", "fits"),
+    [
+        ({"AOTI_MACHINE": "x86_64", "AOTI_CPU_ISA": "AVX512"}, "AVX512", True),
+        ({"AOTI_MACHINE": "x86_64", "AOTI_CPU_ISA": "AVX2"}, "AVX512", True),
+        ({"AOTI_MACHINE": "x86_64", "AOTI_CPU_ISA": "AVX512 AMX_TILE"}, "AVX2", False),
+        ({"AOTI_MACHINE": "aarch64", "AOTI_CPU_ISA": "ASIMD"}, "AVX2", False),
+    ],
+)
+def test_code_for_another_cpu_is_refused_before_it_crashes(monkeypatch, compiled, here, fits):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: here)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    if fits:
+        pt2.require_instructions("m.pt2", compiled)
+    else:
+        with pytest.raises(ClimSimError, match=r"m\.pt2: expected code for x86_64 with AVX2, fo"):
+            pt2.require_instructions("m.pt2", compiled)

@@ -8,6 +8,7 @@ import pytest
 from climsim.errors import ClimSimError
 from climsim.exported_file import (
     ONNX,
+    PACKAGE,
     TORCHSCRIPT,
     form_of,
     metadata_text,
@@ -37,6 +38,7 @@ def write(path, content):
     ("name", "content", "form"),
     [
         ("m.pt", archive("m/constants.pkl", "m/extra/metadata.json"), TORCHSCRIPT),
+        ("m.pt2", archive("m/archive_format", "m/extra/metadata.json"), PACKAGE),
         ("m.onnx", with_metadata(MODEL, TEXT), ONNX),
         ("renamed.pt", with_metadata(MODEL, TEXT), ONNX),
     ],
@@ -85,6 +87,7 @@ def test_flipped_bit_of_onnx_is_found_wherever_it_is(tmp_path):
     ("name", "expected"),
     [
         ("m.pt", "a TorchScript file"),
+        ("m.pt2", "an AOTInductor package"),
         ("m.onnx", "an ONNX file"),
     ],
 )

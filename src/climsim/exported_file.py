@@ -1,7 +1,7 @@
 """Exported files as bytes: what they say about themselves, and whether they are whole.
 
-Nothing here runs a model or needs the library that does. A TorchScript file is a zip
-archive with an entry ``extra/metadata.json``. An ONNX file is one protocol buffer,
+Nothing here runs a model or needs the library that does. TorchScript files and AOTInductor packages
+are zip archives with an entry ``extra/metadata.json``. An ONNX file is one protocol buffer,
 ``onnx.ModelProto``; its ``metadata_props`` hold the same text, and last in the file stands a
 checksum of all before it, since the form itself has none.
 """
@@ -20,10 +20,10 @@ from climsim.products import archived
 from climsim.system import refusal
 
 METADATA_NAME = "metadata.json"
-TORCHSCRIPT, ONNX = "TorchScript file", "ONNX file"
-_PROMISED = {".onnx": ONNX}
+TORCHSCRIPT, PACKAGE, ONNX = "TorchScript file", "AOTInductor package", "ONNX file"
+_PROMISED = {".pt2": PACKAGE, ".onnx": ONNX}
 """Form that a name promises; every other name promises TorchScript."""
-_TORCHSCRIPT_ENTRY = "/constants.pkl"
+_PACKAGE_ENTRY, _TORCHSCRIPT_ENTRY = "/archive_format", "/constants.pkl"
 _FIRST_ONNX_BYTE = b"\x08"
 """Tag of ``ModelProto.ir_version``, with which every ONNX file begins."""
 _PROPERTIES, _GRAPH = 14, 7
@@ -46,6 +46,8 @@ def form_of(path: Path) -> str | None:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
+            if any(name.endswith(_PACKAGE_ENTRY) for name in names):
+                return PACKAGE
             return TORCHSCRIPT if any(n.endswith(_TORCHSCRIPT_ENTRY) for n in names) else None
         return ONNX if _is_onnx(path) else None
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):

@@ -246,6 +246,7 @@ _PROMISED: dict[str, Callable[[Path], object]] = {
     ".json": read_json,
     ".ckpt": _checkpoint,
     ".pt": _promised_model,
+    ".pt2": _promised_model,
     ".onnx": _promised_model,
 }
 """What reads a file by the form that its name promises, and says what is wrong with it."""

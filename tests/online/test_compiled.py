@@ -62,6 +62,12 @@ def with_libtorch(libtorch):
     return libtorch / "run_columns"
 
 
+@pytest.fixture
+def with_inductor(libtorch):
+    """The C++ program for AOTInductor packages."""
+    return libtorch / "run_package"
+
+
 @pytest.fixture(scope="module")
 def with_onnxruntime(tmp_path_factory):
     """The C++ program for ONNX files, built once where ONNX Runtime is."""
@@ -140,6 +146,12 @@ def test_every_interface_gives_equal_values_in_cpp(
 @pytest.mark.parametrize("name", NETWORKS.names())
 def test_every_network_gives_equal_values_in_fortran(name, with_ftorch, export):
     text = command(with_ftorch, *export(name), 1)
+    assert f"columns {COLUMNS}, inputs 557, outputs 368" in text
+    assert largest_difference(text) < 1e-5
+
+
+def test_package_gives_equal_values_in_cpp(with_inductor, export):
+    text = command(with_inductor, *export("unet", form="pt2"), 1)
     assert f"columns {COLUMNS}, inputs 557, outputs 368" in text
     assert largest_difference(text) < 1e-5
 

@@ -156,7 +156,8 @@ def load_emulator(path: str | Path, device: str = CPU) -> Emulator:
     """Load an exported model of any format.
 
     A TorchScript file made elsewhere is taken if it fits an interface at 60 levels, which is tried
-    in a process of its own. A TorchScript file is a program: load only files that you trust.
+    in a process of its own. TorchScript files and AOTInductor packages are programs: load only
+    files that you trust.
 
     Args:
         path: the file.

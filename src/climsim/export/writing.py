@@ -75,8 +75,8 @@ class ExportConfig:
             and constraint stay in float32); the file says which, and how far it is off.
         code: files of your own networks (``file.py``) that the checkpoints may name and run; a
             checkpoint that names another file is refused.
-        format: ``"torchscript"``, which E3SM and every libtorch load, or ``"onnx"``, a graph for
-            ONNX Runtime.
+        format: ``"torchscript"``, which E3SM and every libtorch load; ``"pt2"``, machine code for
+            CPUs like this one (AOTInductor); or ``"onnx"``, a graph for ONNX Runtime.
     """
 
     checkpoint: Path
