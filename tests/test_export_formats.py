@@ -122,7 +122,7 @@ def test_card_and_provenance_are_read_from_every_format(exported):
 def test_metadata_are_those_of_torchscript(exported):
     checkpoint = exported.with_suffix(".ckpt")
     script = load_emulator(export_model(checkpoint, exported.with_suffix(".pt"))).metadata
-    own = {"file_format", "opset", "compiled_for"}
+    own = {"file_format", "opset", "compiled_for", "configuration"}
     other = load_emulator(exported).metadata
     assert {k: v for k, v in other.items() if k not in own} == {
         k: v for k, v in script.items() if k not in own

@@ -138,7 +138,8 @@ def export_model(
     members = [EmulationMember(m.network, m.transforms) for m in models]
     exact = build_emulation(members, models[0].confidence, models[0].card.time_step)
     kind, levels = members[0].inputs.encoding, members[0].inputs.n_levels
-    metadata = {**_metadata(paths, models, precision, kind, levels), "file_format": format}
+    made_as = {"precision": precision, "format": format}
+    metadata = {**_metadata(paths, models, made_as, kind, levels), "file_format": format}
     metadata |= {**form.facts(), "parameters": sum(p.numel() for p in exact.parameters())}
     trial = _Trial(
         probe=partial(_probe, models[0]),
@@ -225,7 +226,7 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
 def _metadata(
     paths: tuple[str | Path, ...],
     models: list[TrainedModel],
-    precision: str,
+    made_as: Mapping[str, str],
     kind: Encoding,
     levels: int,
 ) -> dict[str, Json]:
@@ -245,7 +246,7 @@ def _metadata(
         "inputs": _layout(kind.interface.variables, levels),
         "outputs": _layout(kind.interface.outputs, levels),
         "zero_levels": EXPORT_ZERO_LEVELS,
-        "precision": precision,
+        "precision": made_as["precision"],
         "probes": "training" if _knows_training(first) else "synthetic",
         "encoding": kind.name,
         "closure": first.card.transforms.closure,
@@ -255,7 +256,7 @@ def _metadata(
         "statistics_hash": first.card.statistics_hash,
         "training_git_revision": first.card.provenance.get("git_revision"),
         "members": [_member_facts(m) for m in models],
-        **provenance({"checkpoints": list(hashes), "precision": precision}, hashes),
+        **provenance({"checkpoints": list(hashes), **made_as}, hashes),
     }
 
 

@@ -68,7 +68,9 @@ class Package(Format):
         """Unpack the library into a temporary folder and load it."""
         loader = torch._C._aoti.AOTIModelPackageLoader
         try:
-            compiled = loader.load_metadata_from_package(str(path), _MODEL)
+            compiled = loader.load_metadata_from_package(  # type: ignore[attr-defined]
+                str(path), _MODEL
+            )
             require_instructions(path, compiled)
             return _Loaded(loader(str(path), _MODEL, False, os.cpu_count() or 1, -1))
         except (RuntimeError, OSError) as error:
