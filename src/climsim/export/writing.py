@@ -363,7 +363,7 @@ def _try(path: Path, model: Runnable, eager: Emulation, trial: _Trial, form: For
         if not worst <= trial.tolerance:
             raise ClimSimError(
                 f"{path}: expected the file to reproduce the Python path to {trial.tolerance:g}, "
-                f"found {worst:.2g}: the network does not survive as {form.form}"
+                f"found {worst:.2g} as {form.form}: choose another format"
             )
         if trial.like_training and not torch.isfinite(found).all():
             raise ClimSimError(
