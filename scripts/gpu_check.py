@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -161,6 +162,7 @@ def rules(check: Check) -> dict[str, float]:
 def networks(check: Check) -> dict[str, dict[str, float]]:
     """Samples/s of a bare training loop and columns/s of inference, by network and precision."""
     batch, found = (1024 if check.device == "cuda" else 64), {}
+    limits = cast(dict[str, float], check.results.get("peak [Gop/s]", {}))
     for name in NETWORKS.names():
         if time.monotonic() > check.deadline:
             break
@@ -187,7 +189,11 @@ def networks(check: Check) -> dict[str, dict[str, float]]:
             if kind == "tf32" and check.device != "cuda":
                 continue
             with precision(kind, check.device):
-                found[name][f"training {kind}"] = rate(train_step, batch, check.device)
+                speed = rate(train_step, batch, check.device)
+            found[name][f"training {kind}"] = speed
+            if limits:
+                # Backward costs twice the forward step.
+                found[name][f"share of peak {kind}"] = 3 * work * speed / limits[kind]
     return found
 
 
@@ -301,7 +307,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--members", type=int, nargs="+", default=(1, 4, 16))
-    parser.add_argument("--resolutions", nargs="+", default=("T10", "T21", "T31"))
+    parser.add_argument("--resolutions", nargs="*", default=("T10", "T21", "T31"))
     parser.add_argument("--cpu", action="store_true", help="try the script on the CPU")
     options = parser.parse_args()
     if not options.cpu and not torch.cuda.is_available():
