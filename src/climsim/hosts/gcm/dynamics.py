@@ -8,9 +8,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import cftime
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -31,7 +30,6 @@ from climsim.hosts.gcm.restart import Restart
 if TYPE_CHECKING:
     import jax
     from dinosaur.coordinate_systems import CoordinateSystem
-    from jcm.date import DateData
     from jcm.forcing import ForcingData
     from jcm.model import Model
     from jcm.physics.composable_physics import ComposablePhysics
@@ -47,8 +45,6 @@ CONDENSATE = ("qc", "qi")
 START_HUMIDITY = 0.6
 """Relative humidity of the analytic start state [1]."""
 _CLIPPED_WAVES = 2
-_REFERENCE_YEAR = 2001
-"""A Gregorian year without a leap day: noleap dates are mapped onto it."""
 _EXPECTED_WARNINGS = (
     ".*is outside the tabulated range.*",
     ".*advection='eulerian' with extra tracers.*",
@@ -235,43 +231,6 @@ def strong_types(tree: Tree) -> Tree:
 
     fixed: Tree = jax.tree_util.tree_map(fix, tree)
     return fixed
-
-
-class DeviceClock(NamedTuple):
-    """A date as the compiled programs take it.
-
-    Attributes:
-        day: since 1970.
-        second: of the day.
-    """
-
-    day: np.int32 | jax.Array
-    second: np.int32 | jax.Array
-
-
-def clock(date: cftime.DatetimeNoLeap) -> DeviceClock:
-    """Days since 1970 and seconds of day of a noleap date, as int32 arrays.
-
-    The year is replaced by a year without a leap day: the boundary climatology
-    repeats and the orbit depends on the fraction of the year alone.
-    """
-    import datetime
-
-    import numpy as np
-
-    day = datetime.date(_REFERENCE_YEAR, date.month, date.day) - datetime.date(1970, 1, 1)
-    seconds = date.hour * 3600 + date.minute * 60 + date.second
-    return DeviceClock(np.int32(day.days), np.int32(seconds))
-
-
-def date_data(clock: DeviceClock) -> DateData:
-    """jcm's per-step date from the integers of a clock."""
-    import jax.numpy as jnp
-    import jax_datetime
-    from jcm.date import DateData
-
-    moment = jax_datetime.Datetime(jax_datetime.Timedelta(days=clock.day, seconds=clock.second))
-    return DateData(dt=moment, model_step=jnp.int32(0), dt_seconds=TIME_STEP)
 
 
 @dataclass(frozen=True)

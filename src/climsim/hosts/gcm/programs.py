@@ -11,6 +11,7 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.grid import ColumnGrid
 from climsim.hosts.gcm import dynamics
+from climsim.hosts.gcm.clock import DeviceClock, date_data, device_clock
 from climsim.hosts.gcm.config import GcmConfig
 from climsim.hosts.gcm.physics import (
     GREY,
@@ -51,7 +52,7 @@ class Programs:
     def full(self, state: ModelState, carry: Diagnostics, date: cftime.DatetimeNoLeap) -> Advanced:
         """Advance with full physics."""
         with dynamics.quiet_jcm():
-            done: Advanced = self._full(state, carry, self._core.forcing, dynamics.clock(date))
+            done: Advanced = self._full(state, carry, self._core.forcing, device_clock(date))
         return done
 
     def hybrid(
@@ -77,7 +78,7 @@ class Programs:
         """
         with dynamics.quiet_jcm():
             self._prepare_hybrid()
-            now = dynamics.clock(date)
+            now = device_clock(date)
             done: Advanced = self._hybrid(
                 state, carry, latest, self._core.forcing, clock=now, fields=dict(fields)
             )
@@ -87,14 +88,14 @@ class Programs:
         self, state: ModelState, carry: Diagnostics, date: cftime.DatetimeNoLeap
     ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         """Inputs of the coming step and the worst violation of each bound."""
-        inputs, worst = self._observe(state, carry, self._core.forcing, dynamics.clock(date))
+        inputs, worst = self._observe(state, carry, self._core.forcing, device_clock(date))
         return inputs, worst
 
     def observe_members(
         self, states: ModelState, carries: Diagnostics, date: cftime.DatetimeNoLeap
     ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         """`observe` for members: states stacked, fields side by side, violations (member,)."""
-        clock = dynamics.clock(date)
+        clock = device_clock(date)
         inputs, worst = self._observe_stacked(states, carries, self._core.forcing, clock)
         return inputs, worst
 
@@ -110,7 +111,7 @@ class Programs:
         with dynamics.quiet_jcm():
             self._prepare_hybrid()
             done: Advanced = self._hybrid_stacked(
-                states, carries, latest, self._core.forcing, dynamics.clock(date), dict(fields)
+                states, carries, latest, self._core.forcing, device_clock(date), dict(fields)
             )
         return done
 
@@ -123,7 +124,7 @@ class Programs:
                 physics = columns_physics(self._core.coordinates, self._config.physics_options())
                 self._columns_core = dynamics.with_physics(self._core, physics)
             seen: RadiationColumns = self._columns(
-                state, carry, self._core.forcing, dynamics.clock(date)
+                state, carry, self._core.forcing, device_clock(date)
             )
         return seen
 
@@ -132,12 +133,12 @@ class Programs:
         state: ModelState,
         carry: Diagnostics,
         forcing: ForcingData,
-        clock: dynamics.DeviceClock,
+        clock: DeviceClock,
     ) -> RadiationColumns:
         from climsim.hosts.gcm.radiation import COLUMNS_KEY
 
         assert self._columns_core is not None
-        now = forcing.select(dynamics.date_data(clock))
+        now = forcing.select(date_data(clock))
         return dynamics.run_physics(self._columns_core, state, carry, now).carry[COLUMNS_KEY]
 
     def _full_step(
@@ -145,12 +146,12 @@ class Programs:
         state: ModelState,
         carry: Diagnostics,
         forcing: ForcingData,
-        clock: dynamics.DeviceClock,
+        clock: DeviceClock,
     ) -> Advanced:
         from climsim.hosts.gcm import outputs
 
         core = self._core
-        now = forcing.select(dynamics.date_data(clock))
+        now = forcing.select(date_data(clock))
         done = dynamics.run_physics(core, state, carry, now)
         out: Outputs = {
             "tendencies": outputs.emulated_tendencies(done),
@@ -168,14 +169,14 @@ class Programs:
         carry: Diagnostics,
         latest: Diagnostics,
         forcing: ForcingData,
-        clock: dynamics.DeviceClock,
+        clock: DeviceClock,
         fields: dict[str, jax.Array],
     ) -> Advanced:
         from climsim.hosts.gcm import outputs
 
         core = self._hybrid_core
         assert core is not None
-        now = forcing.select(dynamics.date_data(clock))
+        now = forcing.select(date_data(clock))
         shape = core.coordinates.horizontal.nodal_shape
         on_grid = {key: value.reshape(*value.shape[:-1], *shape) for key, value in fields.items()}
         done = dynamics.run_physics(core, state, carry, now, on_grid)
@@ -203,7 +204,7 @@ class Programs:
         carries: Diagnostics,
         latest: Diagnostics,
         forcing: ForcingData,
-        clock: dynamics.DeviceClock,
+        clock: DeviceClock,
         fields: dict[str, jax.Array],
     ) -> Advanced:
         import jax
@@ -226,7 +227,7 @@ class Programs:
         states: ModelState,
         carries: Diagnostics,
         forcing: ForcingData,
-        clock: dynamics.DeviceClock,
+        clock: DeviceClock,
     ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         import jax
 
@@ -243,11 +244,11 @@ class Programs:
         state: ModelState,
         carry: Diagnostics,
         forcing: ForcingData,
-        clock: dynamics.DeviceClock,
+        clock: DeviceClock,
     ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         from climsim.hosts.gcm.observe import observe
 
-        now = forcing.select(dynamics.date_data(clock))
+        now = forcing.select(date_data(clock))
         return observe(
             self._core,
             state,
