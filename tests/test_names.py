@@ -45,15 +45,15 @@ def e3sm_case(name):
     return E3smConfig(name, folder, folder, "pm-gpu", "m1", purpose="mmf", reference_folder=folder)
 
 
-ENTRIES = {
-    "case": lambda name: RunConfig(name, Path("run"), 1.0),
-    "e3sm.case": e3sm_case,
-    "network.name": NetworkConfig,
-    "recipe.name": RecipeConfig,
-    "members.networks": lambda name: Members((name,), ("standard",), (7,)),
-    "members.recipes": lambda name: Members(("unet",), (name,), (7,)),
-    "name": lambda name: ExperimentConfig(name, Path("study"), MEMBERS),
-}
+ENTRIES = (
+    ("case", lambda name: RunConfig(name, Path("run"), 1.0)),
+    ("case", e3sm_case),
+    ("network.name", NetworkConfig),
+    ("recipe.name", RecipeConfig),
+    ("members.networks", lambda name: Members((name,), ("standard",), (7,))),
+    ("members.recipes", lambda name: Members(("unet",), (name,), (7,))),
+    ("name", lambda name: ExperimentConfig(name, Path("study"), MEMBERS)),
+)
 """What takes a name, by the key that its message names."""
 
 
@@ -63,10 +63,10 @@ def test_usual_names_pass(name):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("key", ENTRIES)
-def test_name_that_is_a_path_a_command_or_markup_is_refused_where_it_comes_in(key, name):
+@pytest.mark.parametrize(("key", "entry"), ENTRIES)
+def test_name_that_is_a_path_a_command_or_markup_is_refused_where_it_comes_in(key, entry, name):
     with pytest.raises(ClimSimError, match=f"^{key}: expected a name of letters.*rename it"):
-        ENTRIES[key](name)
+        entry(name)
 
 
 @pytest.mark.parametrize("key", ["network", "recipe"])

@@ -27,6 +27,8 @@ FILES = {
     ("host", "spinup"): ("out", ""),
     ("host", "fit-radiation"): ("out", ""),
     ("evaluate", "online"): ("out", "runs=[none] reference=none"),
+    ("evaluate", "damping"): ("out", "models=[none]"),
+    ("online", "show"): ("out", "run=none reference=none"),
     ("report",): ("out", "offline=[none]"),
 }
 FOLDERS = {
@@ -44,6 +46,8 @@ FOLDERS = {
     ("host", "climate"): ("out", ""),
     ("report",): ("tables", "offline=[none] out=report.html"),
 }
+USERS = {("online", "show"): "thesis.png"}
+"""Name of the user's file where a product has another suffix."""
 WITHOUT = {("data", "variables"), ("data", "verify"), ("explore",), ("hub", "push")}
 """Commands that write nothing."""
 
@@ -65,10 +69,11 @@ def test_every_command_is_listed_here():
 @pytest.mark.parametrize(("path", "given"), FILES.items(), ids=lambda x: "-".join(x))
 def test_a_file_of_the_user_is_refused_before_anything_is_read(path, given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "thesis.nc").write_text("three years of work")
-    with pytest.raises(ClimSimError, match=r"thesis\.nc: the file that is there is not an? "):
-        _run(path, given[0], "thesis.nc", given[1])
-    assert _content(tmp_path) == {"thesis.nc": b"three years of work"}
+    name = USERS.get(path, "thesis.nc")
+    (tmp_path / name).write_text("three years of work")
+    with pytest.raises(ClimSimError, match=rf"{name}: the file that is there is not an? "):
+        _run(path, given[0], name, given[1])
+    assert _content(tmp_path) == {name: b"three years of work"}
 
 
 @pytest.mark.parametrize(("path", "given"), FOLDERS.items(), ids=lambda x: "-".join(x))

@@ -300,9 +300,9 @@ def test_case_that_is_only_built_is_not_submitted(tmp_path, cime):
 
 
 def test_own_files_of_a_case_that_are_not_there_are_named(tmp_path, cime):
-    with pytest.raises(ClimSimError, match=r"e3sm\.case_files: .*/none: no such file"):
+    with pytest.raises(ClimSimError, match=r"host_options\.case_files: .*/none: no such file"):
         create_case(case(tmp_path, case_files=[tmp_path / "none"]))
-    with pytest.raises(ClimSimError, match=r"e3sm\.source_mods: .*expected a folder with \*\.F90"):
+    with pytest.raises(ClimSimError, match=r"host_options\.source_mods: .*expected a folder with \*\.F90"):
         create_case(case(tmp_path, source_mods=tmp_path / "none"))
 
 
@@ -555,7 +555,7 @@ INJECTED = "x; touch INJECTED #"
 )  # fmt: skip
 def test_setting_that_would_be_a_command_in_a_script_is_refused(tmp_path, key):
     for value in (INJECTED, "$(id)", "a\nb"):
-        with pytest.raises(ClimSimError, match=rf"e3sm\.{key}"):
+        with pytest.raises(ClimSimError, match=rf"host_options\.{key}"):
             case(tmp_path, **{key: value})
 
 
@@ -809,10 +809,10 @@ def test_members_from_perturbed_starts_get_noise_of_their_own(tmp_path, cime):
 
 
 def test_seed_without_amplitude_is_refused(tmp_path):
-    with pytest.raises(ClimSimError, match=r"e3sm\.perturbation: expected an amplitude > 0"):
+    with pytest.raises(ClimSimError, match=r"host_options\.perturbation: expected an amplitude > 0"):
         replace(case(tmp_path), seed=3)
 
 
 def test_seed_of_a_branch_run_is_refused(tmp_path):
-    with pytest.raises(ClimSimError, match=r"e3sm\.perturbation: a branch run repeats"):
+    with pytest.raises(ClimSimError, match=r"host_options\.perturbation: a branch run repeats"):
         run_online(replace(run_config(tmp_path), perturbation_seed=3))
