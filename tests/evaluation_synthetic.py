@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import xarray
@@ -306,9 +307,11 @@ def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Datase
     parts = []
     reference = base.isel(run=1)
     for i, member in enumerate(members):
-        rng = np.random.default_rng((i, sum(member.network.encode())))
+        about = (i, sum(member.network.encode()))
         part = base.isel(run=[0]).copy(deep=True)
         for name in names:
+            # By name, so that another score changes no figure of those that were there.
+            rng = np.random.default_rng((*about, crc32(name.encode())))
             factor = 1.0 + 0.5 * rng.random() + 0.2 * NETWORKS.index(member.network)
             if name.startswith(("series", "map", "zonal_mean")) and "CONF" not in name:
                 part[name] = reference[name] + factor * (base[name].isel(run=[0]) - reference[name])
@@ -320,7 +323,8 @@ def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Datase
                 part[name] = part[name] * (factor if member.recipe == "conf_loss" else np.nan)
             elif name.startswith(("growth", "rmse", "zonal_bias", "tropospheric")):
                 part[name] = part[name] * factor
-        part["sypd"][:] = 20.0 / (1 + NETWORKS.index(member.network)) + rng.random()
+        noise = np.random.default_rng(about).random()
+        part["sypd"][:] = 20.0 / (1 + NETWORKS.index(member.network)) + noise
         if i % 7 == 6:
             half = base.sizes["month"] // 2
             for name in names:

@@ -71,8 +71,8 @@ def overrides_of(stage: Stage, words: Sequence[str]) -> list[str]:
         assert isinstance(command, click.Group)
         command = command.commands[word]
     context = command.make_context(command.name, list(words[1 + len(stage.path) :]))
-    given = stage.overrides(context.params["words"])
-    found = [text for text in given if text != "..."]
+    given = context.params["words"]
+    found = stage.overrides([text for text in given if text != "..."])
     if "..." in given:
         known = {text.split("=")[0] for text in found}
         example = stage.overrides(stage.example.split())

@@ -302,7 +302,7 @@ def test_case_that_is_only_built_is_not_submitted(tmp_path, cime):
 def test_own_files_of_a_case_that_are_not_there_are_named(tmp_path, cime):
     with pytest.raises(ClimSimError, match=r"host_options\.case_files: .*/none: no such file"):
         create_case(case(tmp_path, case_files=[tmp_path / "none"]))
-    with pytest.raises(ClimSimError, match=r"host_options\.source_mods: .*expected a folder with \*\.F90"):
+    with pytest.raises(ClimSimError, match=r"host_options\.source_mods: .* a folder with \*\.F90"):
         create_case(case(tmp_path, source_mods=tmp_path / "none"))
 
 
@@ -555,7 +555,7 @@ INJECTED = "x; touch INJECTED #"
 )  # fmt: skip
 def test_setting_that_would_be_a_command_in_a_script_is_refused(tmp_path, key):
     for value in (INJECTED, "$(id)", "a\nb"):
-        with pytest.raises(ClimSimError, match=rf"host_options\.{key}"):
+        with pytest.raises(ClimSimError, match=rf"^(host_options\.)?{key}: "):
             case(tmp_path, **{key: value})
 
 
@@ -668,6 +668,7 @@ CHANGES = {
 ELSEWHERE = {"host", "models", "seeds", "coupler.watch_physics"}
 """Keys that act in another way: each has a test of its own."""
 REFUSED = {
+    "together": {"together": 2},
     "threads": {"threads": 2},
     "start": {"start": Path("start.npz")},
     "coupler.positivity": {"coupler": CouplerOptions(positivity=False)},
@@ -708,7 +709,7 @@ def test_key_that_e3sm_cannot_take_is_refused_by_name(tmp_path, cime, key):
     config = EnsembleConfig(**(values | REFUSED[key]))
     with pytest.raises(ClimSimError, match=f"^{key}=.*the host e3sm cannot take it"):
         run_ensemble(config)
-    if key != "parallel":
+    if key not in ("parallel", "together"):
         with pytest.raises(ClimSimError, match=f"^{key}=.*the host e3sm cannot take it"):
             run_online(replace(shared, **REFUSED[key]))
     assert not calls_of(cime[1])
@@ -809,7 +810,7 @@ def test_members_from_perturbed_starts_get_noise_of_their_own(tmp_path, cime):
 
 
 def test_seed_without_amplitude_is_refused(tmp_path):
-    with pytest.raises(ClimSimError, match=r"host_options\.perturbation: expected an amplitude > 0"):
+    with pytest.raises(ClimSimError, match=r"host_options\.perturbation: .* an amplitude > 0"):
         replace(case(tmp_path), seed=3)
 
 

@@ -53,7 +53,7 @@ HOSTS: Registry[Host] = Registry(
     entry_points="climsim.hosts",
     adapt=_of_user,
     entry_of=_of_module,
-    leave_out=("base", "batch"),
+    leave_out=("base", "batch", "members", "settings"),
     lazy=True,
 )
 """Every host, by the name that users type."""

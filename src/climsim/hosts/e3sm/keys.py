@@ -38,6 +38,7 @@ RUN_KEYS = RunKeys(
             "E3SM couples all columns alike",
         ),
         "parallel": "the jobs of all members are submitted, and the queue decides",
+        "together": "every case is a program of its own",
     },
 )
 """Keys of a run that E3SM acts on."""
