@@ -448,5 +448,5 @@ def test_a_start_of_another_climate_is_refused_in_one_line(gcm, tmp_path):
         gcm._start_from(grey, tmp_path / "grey.npz")
     assert "\n" not in str(error.value)
     restart.write_restart(tmp_path / "grey.npz", grey)
-    with pytest.raises(ClimSimError, match="choose the same host options"):
+    with pytest.raises(ClimSimError, match=r"choose the same host_options\.radiation"):
         gcm.restore(tmp_path / "grey.npz")

@@ -247,9 +247,12 @@ def to_pressure(profile: Array, midpoints: Array, surface: Array) -> Array:
 
 Arrays = dict[str, tuple[str | tuple[str, ...], NDArray, dict[str, str]]]
 _PLEV = {
-    "standard_name": "air_pressure", "long_name": "pressure", "units": "Pa", "axis": "Z",
+    "standard_name": "air_pressure",
+    "long_name": "pressure",
+    "units": "Pa",
+    "axis": "Z",
     "positive": "down",
-}  # fmt: skip
+}
 
 
 def _coordinates(months: list[Period], grid: ColumnGrid) -> Arrays:
@@ -260,14 +263,16 @@ def _coordinates(months: list[Period], grid: ColumnGrid) -> Arrays:
         "time": ("time", edges.mean(axis=1), about),
         "time_bnds": (("time", "bnds"), edges, {}),
         "lat": (
-            "ncol", grid.lat,
+            "ncol",
+            grid.lat,
             {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
         ),
         "lon": (
-            "ncol", grid.lon,
+            "ncol",
+            grid.lon,
             {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
         ),
-    }  # fmt: skip
+    }
 
 
 def _days(period: Period) -> list[float]:
@@ -279,9 +284,13 @@ def _hybrid_levels(grid: ColumnGrid, surface: Array) -> Arrays:
     """The levels of the model as CF describes them, ``p = ap + b*ps``, with what that needs."""
     about = {
         "standard_name": "atmosphere_hybrid_sigma_pressure_coordinate",
-        "long_name": "hybrid sigma pressure coordinate", "units": "1", "axis": "Z",
-        "positive": "down", "formula": "p = ap + b*ps", "formula_terms": "ap: ap b: b ps: ps",
-    }  # fmt: skip
+        "long_name": "hybrid sigma pressure coordinate",
+        "units": "1",
+        "axis": "Z",
+        "positive": "down",
+        "formula": "p = ap + b*ps",
+        "formula_terms": "ap: ap b: b ps: ps",
+    }
     of_bounds = {name: about[name] for name in ("standard_name", "units", "formula")}
     ap, b = grid.hyai * grid.p0, grid.hybi
     terms: Arrays = {
@@ -291,9 +300,12 @@ def _hybrid_levels(grid: ColumnGrid, surface: Array) -> Arrays:
         "b_bnds": (("lev", "bnds"), _between(b), _term("b(k+1/2)", "1")),
     }
     surface_pressure = {
-        "standard_name": "surface_air_pressure", "long_name": "Surface Air Pressure",
-        "units": "Pa", "cell_methods": "time: mean", "coordinates": "lat lon",
-    }  # fmt: skip
+        "standard_name": "surface_air_pressure",
+        "long_name": "Surface Air Pressure",
+        "units": "Pa",
+        "cell_methods": "time: mean",
+        "coordinates": "lat lon",
+    }
     return {
         **terms,
         "lev": ("lev", grid.hyam + grid.hybm, {**about, "bounds": "lev_bnds"}),

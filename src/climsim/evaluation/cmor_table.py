@@ -42,13 +42,15 @@ def _profile(
     name: str, field: str, standard: str, unit: str, words: str, factor: float = 1.0
 ) -> CmorVariable:
     layer = name.startswith("cl")
-    return CmorVariable(name, standard, unit, words, (field,), factor, True, layer)
+    return CmorVariable(
+        name, standard, unit, words, (field,), factor=factor, profile=True, layer=layer
+    )
 
 
 def _surface(
     name: str, field: str, standard: str, unit: str, words: str, factor: float = 1.0
 ) -> CmorVariable:
-    return CmorVariable(name, standard, unit, words, tuple(field.split("+")), factor)
+    return CmorVariable(name, standard, unit, words, tuple(field.split("+")), factor=factor)
 
 
 _WATER_PATH = "atmosphere_mass_content_of_"
@@ -62,7 +64,7 @@ CMOR_VARIABLES: dict[str, CmorVariable] = {
         _profile("zg", "Z3", "geopotential_height", "m", "Geopotential Height"),
         _profile(
             "cl", "CLOUD", "cloud_area_fraction_in_atmosphere_layer", "%",
-            "Percentage Cloud Cover", 100.0,
+            "Percentage Cloud Cover", factor=100.0,
         ),
         _profile(
             "clw", "CLDLIQ", "mass_fraction_of_cloud_liquid_water_in_air", "kg kg-1",
@@ -75,16 +77,18 @@ CMOR_VARIABLES: dict[str, CmorVariable] = {
         _surface("ps", "PS", "surface_air_pressure", "Pa", "Surface Air Pressure"),
         _surface("ts", "TS", "surface_temperature", "K", "Surface Temperature"),
         _surface(
-            "pr", "PRECT", "precipitation_flux", "kg m-2 s-1", "Precipitation", WATER_DENSITY
+            "pr", "PRECT", "precipitation_flux", "kg m-2 s-1", "Precipitation", factor=WATER_DENSITY
         ),
-        _surface("prsn", "PRECSC", "snowfall_flux", "kg m-2 s-1", "Snowfall Flux", WATER_DENSITY),
+        _surface(
+            "prsn", "PRECSC", "snowfall_flux", "kg m-2 s-1", "Snowfall Flux", factor=WATER_DENSITY
+        ),
         _surface("prw", "TMQ", f"{_WATER_PATH}water_vapor", "kg m-2", "Water Vapor Path"),
         _surface("clivi", "TGCLDIWP", f"{_WATER_PATH}cloud_ice", "kg m-2", "Ice Water Path"),
         _surface(
             "clwvi", "TGCLDLWP+TGCLDIWP", f"{_WATER_PATH}cloud_condensed_water", "kg m-2",
             "Condensed Water Path",
         ),
-        _surface("clt", "CLDTOT", "cloud_area_fraction", "%", "Total Cloud Cover", 100.0),
+        _surface("clt", "CLDTOT", "cloud_area_fraction", "%", "Total Cloud Cover", factor=100.0),
         _surface(
             "hfls", "LHFLX", "surface_upward_latent_heat_flux", "W m-2",
             "Surface Upward Latent Heat Flux",
@@ -96,11 +100,11 @@ CMOR_VARIABLES: dict[str, CmorVariable] = {
         # Histories hold the stress on the atmosphere, the tables that on the surface.
         _surface(
             "tauu", "TAUX", "surface_downward_eastward_stress", "Pa",
-            "Surface Downward Eastward Wind Stress", -1.0,
+            "Surface Downward Eastward Wind Stress", factor=-1.0,
         ),
         _surface(
             "tauv", "TAUY", "surface_downward_northward_stress", "Pa",
-            "Surface Downward Northward Wind Stress", -1.0,
+            "Surface Downward Northward Wind Stress", factor=-1.0,
         ),
         _surface(
             "evspsbl", "QFLX", "water_evapotranspiration_flux", "kg m-2 s-1",

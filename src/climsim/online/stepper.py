@@ -131,7 +131,14 @@ class Stepper:
         with self._time.part("host"):
             result = self.members.step_emulated(handed.tendencies, handed.surface)
         self._remember(result)
-        return StepOutcome(result, handed, network.confidence, true, network, troubles)
+        return StepOutcome(
+            result,
+            handed,
+            predicted_loss=network.confidence,
+            true_loss=true,
+            network=network,
+            troubles=troubles,
+        )
 
     def _troubles(self, output: Array) -> Troubles:
         troubles = non_finite_members(output, self.grid, self.members.count)

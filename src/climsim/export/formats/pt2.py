@@ -41,9 +41,11 @@ class Package(Format):
         machine = platform.machine()
         return {
             "compiled_for": {
-                "machine": machine, "instructions": instructions, "torch": torch.__version__
+                "machine": machine,
+                "instructions": instructions,
+                "torch": torch.__version__,
             }
-        }  # fmt: skip
+        }
 
     def write(self, emulation: Emulation, path: Path, metadata: str) -> None:
         """Compile a module."""

@@ -111,7 +111,7 @@ class Programs:
         with dynamics.quiet_jcm():
             self._prepare_hybrid()
             done: Advanced = self._hybrid_stacked(
-                states, carries, latest, self._core.forcing, device_clock(date), dict(fields)
+                states, carries, latest, self._core.forcing, device_clock(date), fields=dict(fields)
             )
         return done
 
@@ -212,7 +212,7 @@ class Programs:
         def step(
             state: ModelState, carry: Diagnostics, last: Diagnostics, own: dict[str, jax.Array]
         ) -> Advanced:
-            return self._hybrid_step(state, carry, last, forcing, clock, own)
+            return self._hybrid_step(state, carry, last, forcing, clock, fields=own)
 
         count = jax.tree.leaves(states)[0].shape[0]
         done = jax.vmap(step)(states, carries, latest, _apart(fields, count))
