@@ -169,7 +169,7 @@ def test_training_hours_of_an_ensemble_are_those_of_all_members(make, tmp_path):
 def test_members_of_different_interfaces_are_refused(make, tmp_path):
     paths = (make(file="a.ckpt"), make(recipe="v6", file="b.ckpt"))
     with pytest.raises(
-        ClimSimError, match=r"b\.ckpt: expected interface, targets, levels, confidence and time"
+        ClimSimError, match=r"b\.ckpt: expected interface, targets, levels, confidence, time step"
     ):
         export_model(paths, tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()

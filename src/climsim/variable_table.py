@@ -185,7 +185,11 @@ def page() -> str:
     return "\n".join(parts)
 
 
-_PAGE_HEAD = """# Variables
+_PAGE_HEAD = """---
+measured: nothing
+---
+
+# Variables
 
 Every variable of every set, in the order of the vector that a network or the exported file sees.
 This page is what the library's own tables say:

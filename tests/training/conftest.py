@@ -10,6 +10,7 @@ from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.training.config import (
     NetworkConfig,
+    NoiseConfig,
     OptimizerConfig,
     RecipeConfig,
     ScheduleConfig,
@@ -51,6 +52,12 @@ def store_path(tmp_path_factory):
     return path
 
 
+def _with_noise(recipe):
+    """A recipe's settings with those of its noise as the dataclass that they are of."""
+    noise = recipe.get("noise", NoiseConfig())
+    return {**recipe, "noise": NoiseConfig(**noise) if isinstance(noise, dict) else noise}
+
+
 @pytest.fixture
 def configure(store_path, tmp_path):
     """Builds a configuration of a small fast run from what differs."""
@@ -77,7 +84,7 @@ def configure(store_path, tmp_path):
             seed=seed,
             preset="small",
             network=NetworkConfig(network, hyperparameters or {}),
-            recipe=RecipeConfig(**(recipe or {})),
+            recipe=RecipeConfig(**_with_noise(recipe or {})),
             optimizer=OptimizerConfig(**{"learning_rate": 3e-3, **(optimizer or {})}),
             schedule=ScheduleConfig(**{"name": "constant", **(schedule or {})}),
             trainer=TrainerConfig(**{"epochs": 2, "accelerator": "cpu", "threads": 1, **trainer}),

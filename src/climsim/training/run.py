@@ -145,6 +145,7 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
         with warnings.catch_warnings():
             # The loader resumes exactly; Lightning cannot know and says it may not.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
             warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
             warnings.filterwarnings(
