@@ -427,7 +427,7 @@ def test_members_of_other_level_counts_are_refused(files, tmp_path):
 
 @pytest.mark.slow
 def test_whole_study_of_ninety_members_is_drawn(tmp_path):
-    config = FiguresConfig(tmp_path / "figures", *write_study(tmp_path))
+    config = FiguresConfig(tmp_path / "figures", *write_study(tmp_path), compare="networks")
     draw_figures(config)
     entries = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
     assert len(entries) >= 25
