@@ -137,4 +137,4 @@ def test_wheel_runs_the_chain_away_from_the_checkout(elsewhere):
     run(elsewhere, "evaluate", "offline", "model=unet.pt", "store=s.zarr", "out=offline.nc")
     run(elsewhere, "report", "offline=offline.nc", "out=report.html")
     assert "<html" in Path(elsewhere / "report.html").read_text()
-    assert "demo" in run(elsewhere, "experiment", "demo", "--dry-run")
+    assert "online_run-unet-standard-7\n" in run(elsewhere, "experiment", "demo", "--dry-run")
