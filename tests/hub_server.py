@@ -48,7 +48,9 @@ def writable_hub():
         server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Answers(BaseHTTPRequestHandler):
+    """Answers of a local server: whole bodies, no log."""
+
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
@@ -63,6 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+
+class _Handler(Answers):
     def json(self, value):
         self.answer(200, json.dumps(value).encode(), Content_Type="application/json")
 

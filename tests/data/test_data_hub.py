@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -16,6 +16,7 @@ from climsim.data.raw.hub import DownloadConfig, download
 from climsim.data.raw.steps import list_steps, read_step
 from climsim.errors import ClimSimError
 from tests.data.synthetic import write_record
+from tests.hub_server import Answers
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "LEAP/ClimSim_test"
@@ -38,21 +39,7 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
+class Handler(Answers):
     def do_HEAD(self):
         self.do_GET()
 
