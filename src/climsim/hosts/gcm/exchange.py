@@ -44,26 +44,26 @@ def tensor_fields(arrays: Mapping[str, jax.Array]) -> Fields:
 
 def singles(fields: Mapping[str, Array]) -> Fields:
     """The fields in single precision, as the embedded model computes with them."""
-    return {name: namespace(x).astype(x, namespace(x).float32) for name, x in fields.items()}
+    return {
+        name: namespace(x).astype(x, namespace(x).float32, copy=False) for name, x in fields.items()
+    }
 
 
-def from_field(fields: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> jax.Array | Array:
-    """An array that JAX takes, in single precision, from a field of the coupler.
-
-    Args:
-        fields: by name.
-        name: of the field.
-        shape: that it must have.
+def require_field(fields: Mapping[str, Array], name: str, shape: tuple[int, ...]) -> None:
+    """Make sure that a field is there and has its shape.
 
     Raises:
         ClimSimError: if it is missing or has another shape.
     """
     if name not in fields:
         raise ClimSimError(f"host: {name} was not given; given: {', '.join(sorted(fields))}")
-    value = fields[name]
-    if tuple(np.shape(value)) != shape:
-        found = tuple(np.shape(value))
+    found = tuple(np.shape(fields[name]))
+    if found != shape:
         raise ClimSimError(f"host: {name} has shape {found}, expected {shape}")
+
+
+def from_field(value: Array) -> jax.Array | Array:
+    """An array that JAX takes, in single precision, from a field of the coupler."""
     if isinstance(value, np.ndarray | np.generic | list):
         return np.asarray(value, dtype=np.float32)
     import jax
@@ -77,16 +77,15 @@ def surface_sun(surface: Fields, streams: tuple[str, ...], net: str) -> tuple[Ar
     """Downward and upward sunlight at the surface, from the streams and the net flux.
 
     Args:
-        surface: fields by name, (column,) [W m-2].
+        surface: fields by name, (column,) [W m-2], single precision.
         streams: names of the downward streams.
         net: name of the net downward flux, which is kept between 0 and the downward one.
 
     Returns:
         Downward and upward flux, (column,) [W m-2], single precision.
     """
-    given = singles({name: surface[name] for name in (*streams, net)})
-    down = given[streams[0]]
+    down = surface[streams[0]]
     for name in streams[1:]:
-        down = down + given[name]
-    absorbed = namespace(down).minimum(at_least(given[net], 0.0), down)
+        down = down + surface[name]
+    absorbed = namespace(down).minimum(at_least(surface[net], 0.0), down)
     return down, down - absorbed

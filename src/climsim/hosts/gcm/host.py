@@ -22,7 +22,14 @@ from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
 from climsim.hosts.gcm.config import ANALYTIC, SHIPPED, GcmConfig
-from climsim.hosts.gcm.exchange import from_field, numpy_fields, on_gpu, singles, surface_sun
+from climsim.hosts.gcm.exchange import (
+    from_field,
+    numpy_fields,
+    on_gpu,
+    require_field,
+    singles,
+    surface_sun,
+)
 from climsim.hosts.gcm.grid import (
     RESOLUTIONS,
     column_grid,
@@ -179,10 +186,11 @@ class GcmHost:
         """
         inputs = self.inputs()
         shape = (self.grid.n_levels, self.grid.n_columns)
-        fields = emulated_term(tendencies, surface, shape)
+        given = singles(surface)
+        fields = emulated_term(tendencies, given, shape)
         now = self.snapshot()
         state, carry, out = self.programs.hybrid(now.state, now.carry, now.latest, now.date, fields)
-        result = self._result(inputs, out, singles(surface))
+        result = self._result(inputs, out, given)
         self._commit(state, carry)
         return result
 
@@ -359,7 +367,7 @@ def emulated_term(
 
     Args:
         tendencies: `ptend_*` of t, q0001, q0002, q0003, u, v, (level, column).
-        surface: the eight `cam_out_*` scalars, (column,).
+        surface: the eight `cam_out_*` scalars, (column,), single precision.
         shape: numbers of levels and columns.
 
     Raises:
@@ -368,14 +376,12 @@ def emulated_term(
     from climsim.hosts.gcm.outputs import TENDENCY_NAMES
     from climsim.hosts.gcm.terms import PREFIX
 
-    fields = {
-        PREFIX + jcm_name: from_field(tendencies, name, shape)
-        for name, jcm_name in TENDENCY_NAMES.items()
-    }
-    fields[PREFIX + "lw_down"] = from_field(surface, "cam_out_FLWDS", shape[1:])
     light = tuple(f"cam_out_{name}" for name in SURFACE_LIGHT)
-    for name in (*light, "cam_out_NETSW"):
-        from_field(surface, name, shape[1:])
+    for name in TENDENCY_NAMES:
+        require_field(tendencies, name, shape)
+    for name in dict.fromkeys((*surface, *light, "cam_out_NETSW", "cam_out_FLWDS")):
+        require_field(surface, name, shape[1:])
     down, up = surface_sun(surface, light, "cam_out_NETSW")
-    sun = {"sw_down": down, "sw_up": up}
-    return fields | {PREFIX + name: from_field(sun, name, shape[1:]) for name in sun}
+    fields = {jcm_name: tendencies[name] for name, jcm_name in TENDENCY_NAMES.items()}
+    fields |= {"sw_down": down, "sw_up": up, "lw_down": surface["cam_out_FLWDS"]}
+    return {PREFIX + name: from_field(values) for name, values in fields.items()}

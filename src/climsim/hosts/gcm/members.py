@@ -76,7 +76,8 @@ class GcmMembers:
         inputs = self.inputs()
         now = self._stack()
         shape = (self._levels, self._columns * self.count)
-        fields = emulated_term(tendencies, surface, shape)
+        given = singles(surface)
+        fields = emulated_term(tendencies, given, shape)
         state, carry, out = self._programs.hybrid_members(
             now.state, now.carry, now.latest, now.date, fields
         )
@@ -85,7 +86,7 @@ class GcmMembers:
             date=now.date,
             inputs=inputs,
             tendencies=self._fields(out["tendencies"]),
-            surface=singles(surface),
+            surface=given,
             diagnostics=self._fields(out["diagnostics"]),
         )
 
