@@ -6,8 +6,11 @@ days. At T10 that takes away the trade winds. Here the order rises from del^2 at
 below 3 hPa. ECHAM leaves the zonal mean alone; at T10 its divergence then piles up beyond the
 truncation (8 m/s of meridional wind after three months), so it is diffused like the waves.
 
+The kinetic energy that it takes from a level warms that level everywhere alike.
+
 Source: ECHAM6.3 `mo_hdiff.f90` (`sudif`, `lmidatm`): transitions at 0.23, 1.22 and 2.96 hPa;
-divergence damped five times faster than vorticity, temperature 2.5 times slower.
+divergence damped five times faster than vorticity, temperature 2.5 times slower. Heat: Boville and Bretherton 2003,
+J. Climate 16, section 2.
 """
 
 from __future__ import annotations
@@ -17,7 +20,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    import jax
     from jcm.diffusion import DiffusionFilter
+    from jcm.dycore.dinosaur.dycore import DinosaurDycore
+
+    from climsim.hosts.gcm.state import SpectralState
 
 TRANSITIONS: Final = (23.0, 122.0, 296.0)
 """Pressure below which the order of the Laplacian rises by one [Pa]."""
@@ -51,3 +58,33 @@ def echam_diffusion(middle_pressure: np.ndarray, hours: float = HOURS) -> Diffus
         level_orders_temp=orders,
         diffuse_zonal_mean=True,
     )
+
+
+def with_dissipation_heat(state: SpectralState, dycore: DinosaurDycore) -> SpectralState:
+    """Warm each level by the kinetic energy that the filter has just taken from it.
+
+    A coefficient `c` of vorticity or divergence holds `c^2 / (8 pi) a^2 / (l (l + 1))` of kinetic
+    energy by mass, and was `1 / f` as large before the filter's factor `f`.
+
+    Args:
+        state: after the filter, coefficients of an orthonormal basis [s-1], [K].
+        dycore: with the filter.
+    """
+    import jax.numpy as jnp
+    import jcm.constants as jcm_constants
+    from jcm.diffusion import level_dependent_scaling
+
+    diffusion, eigenvalues = dycore.diffusion, dycore.coords.horizontal.laplacian_eigenvalues
+    waves = np.abs(eigenvalues) > 0
+    energy = np.where(waves, -0.125 / np.pi / np.where(waves, eigenvalues, 1.0), 0.0)
+
+    def lost(coefficients: jax.Array, timescale: float, orders: jax.Array) -> jax.Array:
+        factor = level_dependent_scaling(eigenvalues, timescale, orders, dycore.dt_seconds)
+        share = energy.astype(np.float32) * (factor**-2.0 - 1.0)
+        return jnp.sum(share * coefficients**2, axis=(-2, -1))
+
+    taken = lost(state.vorticity, diffusion.vor_q_timescale, diffusion.level_orders_vor_q)
+    taken += lost(state.divergence, diffusion.div_timescale, diffusion.level_orders_div)
+    everywhere = np.float32(np.sqrt(4.0 * np.pi) / jcm_constants.cpd)
+    warmer = state.temperature_variation.at[:, 0, 0].add(everywhere * taken)
+    return state.replace(temperature_variation=warmer)

@@ -22,7 +22,7 @@ from climsim.hosts.gcm.boundary import (
     terrain_data,
 )
 from climsim.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
-from climsim.hosts.gcm.diffusion import HOURS, echam_diffusion
+from climsim.hosts.gcm.diffusion import HOURS, echam_diffusion, with_dissipation_heat
 from climsim.hosts.gcm.grid import interface_coefficients, model_coordinates
 from climsim.hosts.gcm.positivity import with_fill_tendency, with_filled_water
 from climsim.hosts.gcm.restart import Restart
@@ -353,7 +353,7 @@ def advance(core: Core, state: ModelState, step: PhysicsStep) -> tuple[ModelStat
     between = dycore.after_physics_state(state["dynamics"], tendency)
     between = between.copy(tracers={**between.tracers, **clouds})
     mass = cell_mass(core.model, between.normalized_surface_pressure)
-    spectral = dycore.step(state["dynamics"], tendency)
+    spectral = with_dissipation_heat(dycore.step(state["dynamics"], tendency), dycore)
     if core.geometry is not None:
         old = between.normalized_surface_pressure
         change = spectral.log_surface_pressure - state["dynamics"].log_surface_pressure

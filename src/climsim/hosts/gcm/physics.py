@@ -21,6 +21,8 @@ REDUCED, RRTMGP, GREY = "reduced", "rrtmgp", "grey"
 RADIATION_SCHEMES = (REDUCED, RRTMGP, GREY)
 """RRTMGP on a few spectral points; RRTMGP whole; jcm's idealized two-stream scheme."""
 _TURBULENCE = "tte_tke_vertical_diffusion"
+_MIXING = (_TURBULENCE, "tiedtke_convection")
+"""Terms of jcm that mix momentum without a use for the kinetic energy that it loses."""
 _SURFACE = "echam_surface"
 _EXCHANGE = "echam_surface_exchange"
 _PREVIOUS_STEP = "_prev_step"
@@ -77,6 +79,7 @@ def _echam(
     from jcm.physics.radiation.radiation_types import RadiationParameters
 
     from climsim.hosts.gcm import gustiness
+    from climsim.hosts.gcm.wrapped import WithDissipation
 
     if options.radiation not in RADIATION_SCHEMES:
         raise unknown_name("radiation scheme", options.radiation, RADIATION_SCHEMES)
@@ -94,7 +97,8 @@ def _echam(
         )
     except (TypeError, ValueError) as error:
         raise ClimSimError(f"host_options.tuning: {error}") from error
-    return composed, parameters
+    terms = [WithDissipation(term) if term.name in _MIXING else term for term in composed.terms]
+    return _compose(terms, composed.band_config), parameters
 
 
 def _compose(terms: list[PhysicsTerm], band_config: RadiationBandConfig) -> ComposablePhysics:
@@ -113,7 +117,8 @@ def full_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> Comp
         options: what it is made of.
     """
     from climsim.hosts.gcm.streams import SurfaceStreams
-    from climsim.hosts.gcm.terms import CondensateSplit, RetainedTap, TargetTap, Wrapped
+    from climsim.hosts.gcm.terms import CondensateSplit, RetainedTap, TargetTap
+    from climsim.hosts.gcm.wrapped import Wrapped
 
     echam, parameters = _echam(coordinates, options)
     terms: list[PhysicsTerm] = []
@@ -151,8 +156,8 @@ def hybrid_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> Co
         DeliveredFluxes,
         EmulatedTerm,
         RetainedTap,
-        Wrapped,
     )
+    from climsim.hosts.gcm.wrapped import Wrapped
 
     echam, _ = _echam(coordinates, replace(options, radiation=GREY))
     by_name = {term.name: term for term in echam.terms}
