@@ -9,8 +9,8 @@ truncation (8 m/s of meridional wind after three months), so it is diffused like
 The kinetic energy that it takes from a level warms that level everywhere alike.
 
 Source: ECHAM6.3 `mo_hdiff.f90` (`sudif`, `lmidatm`): transitions at 0.23, 1.22 and 2.96 hPa;
-divergence damped five times faster than vorticity, temperature 2.5 times slower. Heat: Boville and Bretherton 2003,
-J. Climate 16, section 2.
+divergence damped five times faster than vorticity, temperature 2.5 times slower. Heat: Boville
+and Bretherton 2003, J. Climate 16, section 2.
 """
 
 from __future__ import annotations

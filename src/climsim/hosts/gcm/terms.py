@@ -29,9 +29,7 @@ from climsim.hosts.gcm.state import (
 
 if TYPE_CHECKING:
     import jax
-    from dinosaur.coordinate_systems import CoordinateSystem
     from jcm.forcing import ForcingData
-    from jcm.physics.radiation.band_config import RadiationBandConfig
     from jcm.physics_interface import PhysicsState
     from jcm.terrain import TerrainData
 
