@@ -8,7 +8,7 @@ from pathlib import Path
 from climsim.devices import AUTO, check_device
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import cache_root
-from climsim.hosts.gcm.diffusion import HOURS
+from climsim.hosts.gcm.diffusion import default_hours
 from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
 from climsim.hosts.gcm.tuning import TUNING
@@ -29,7 +29,8 @@ class GcmConfig:
         radiation_interval: seconds between two calls of the radiation; 0 for every step.
         tuning: parameters of jcm's schemes and of the gusts in place of the shipped ones, by
             `scheme.field`.
-        diffusion_hours: damping time of vorticity at the truncation [h].
+        diffusion_hours: damping time of vorticity at the truncation [h]; None for 360 h over its
+            wavenumber: 36 h at T10.
         advection: `"eulerian"` or `"semi_lagrangian"`.
         retain_turbulence: leave turbulence to the host's physics in the hybrid.
         split_condensate: part liquid and ice by temperature at the end of the emulated term, with
@@ -44,7 +45,7 @@ class GcmConfig:
     radiation: str = REDUCED
     radiation_interval: float = 3600.0
     tuning: dict[str, float] = field(default_factory=dict)
-    diffusion_hours: float = HOURS
+    diffusion_hours: float | None = None
     advection: str = dynamics.EULERIAN
     retain_turbulence: bool = False
     split_condensate: bool = True
@@ -59,6 +60,8 @@ class GcmConfig:
         check.one_of(dynamics.ADVECTION_SCHEMES, "advection")
         check_device(f"{GROUP}.device", self.device)
         check.at_least(0, "radiation_interval", unit="s")
+        if self.diffusion_hours is not None:
+            check.positive("diffusion_hours")
         object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
 
     def physics_options(self) -> PhysicsOptions:
@@ -71,6 +74,12 @@ class GcmConfig:
             tuning=self.tuning,
         )
 
+    @property
+    def damping_hours(self) -> float:
+        """Damping time of vorticity at the truncation [h]."""
+        given = self.diffusion_hours
+        return default_hours(self.resolution) if given is None else given
+
     def identity(self) -> dict[str, str]:
         """What a restart file has to agree with."""
         tuned = {**TUNING, **self.tuning}
@@ -79,4 +88,5 @@ class GcmConfig:
             "advection": self.advection,
             "radiation": self.radiation,
             "tuning": ", ".join(f"{key}={value:g}" for key, value in sorted(tuned.items())),
+            "diffusion_hours": f"{self.damping_hours:g}",
         }

@@ -3,7 +3,8 @@
 jcm has ECHAM's profiles for 47 and 95 levels only and takes SPEEDY's uniform one elsewhere:
 del^2 on divergence with two hours, which damps the divergence of the largest waves within two
 days. At T10 that takes away the trade winds. Here the order rises from del^2 at the top to del^8
-below 3 hPa. ECHAM leaves the zonal mean alone; at T10 its divergence then piles up beyond the
+below 3 hPa, and the damping time grows with the shortest wavelength: ECHAM's 12 h at T31 are 36 h
+at T10, whose largest storms are already near its truncation. ECHAM leaves the zonal mean alone; at T10 its divergence then piles up beyond the
 truncation (8 m/s of meridional wind after three months), so it is diffused like the waves.
 
 The kinetic energy that it takes from a level warms that level everywhere alike.
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from climsim.hosts.gcm.grid import RESOLUTIONS
+
 if TYPE_CHECKING:
     import jax
     from jcm.diffusion import DiffusionFilter
@@ -28,13 +31,18 @@ if TYPE_CHECKING:
 
 TRANSITIONS: Final = (23.0, 122.0, 296.0)
 """Pressure below which the order of the Laplacian rises by one [Pa]."""
-HOURS: Final = 12.0
-"""Damping time of vorticity at the truncation [h]."""
+_HOURS: Final = 360.0
+"""Damping time of vorticity at the truncation, times its wavenumber [h]."""
 _DIVERGENCE, _TEMPERATURE = 5.0, 0.4
 _SECONDS = 3600.0
 
 
-def echam_diffusion(middle_pressure: np.ndarray, hours: float = HOURS) -> DiffusionFilter:
+def default_hours(resolution: str) -> float:
+    """Damping time of vorticity at the truncation of a resolution [h]."""
+    return _HOURS / RESOLUTIONS[resolution][0]
+
+
+def echam_diffusion(middle_pressure: np.ndarray, hours: float) -> DiffusionFilter:
     """jcm's description of the filter.
 
     Args:

@@ -22,7 +22,7 @@ from climsim.hosts.gcm.boundary import (
     terrain_data,
 )
 from climsim.hosts.gcm.condensate import CellGeometry, cell_geometry, transport
-from climsim.hosts.gcm.diffusion import HOURS, echam_diffusion, with_dissipation_heat
+from climsim.hosts.gcm.diffusion import echam_diffusion, with_dissipation_heat
 from climsim.hosts.gcm.grid import interface_coefficients, model_coordinates
 from climsim.hosts.gcm.positivity import with_fill_tendency, with_filled_water
 from climsim.hosts.gcm.restart import Restart
@@ -96,8 +96,9 @@ def build_core(
     physics: ComposablePhysics,
     advection: str,
     cache_folder: Path,
+    *,
+    diffusion_hours: float,
     coordinates: CoordinateSystem | None = None,
-    diffusion_hours: float = HOURS,
 ) -> Core:
     """Assemble jcm's model on a resolution with the packaged geography.
 

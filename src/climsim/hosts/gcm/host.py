@@ -113,7 +113,7 @@ class GcmHost:
             config.advection,
             config.cache_folder,
             coordinates=coordinates,
-            diffusion_hours=config.diffusion_hours,
+            diffusion_hours=config.damping_hours,
         )
         self.programs = Programs(self._core, config, self.grid)
         self._state, self._carry = dynamics.initial_state(self._core)
@@ -150,6 +150,7 @@ class GcmHost:
             f"radiation {config.radiation} every {config.radiation_interval:g} s, "
             f"condensate split by {'temperature' if config.split_condensate else 'microphysics'}, "
             f"tuning {dict(sorted({**TUNING, **config.tuning}.items()))}, "
+            f"damping of the shortest waves {config.damping_hours:g} h, "
             f"climsim-kaggle-edition {metadata.version('climsim-kaggle-edition')}"
         )
 
