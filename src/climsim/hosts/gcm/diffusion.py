@@ -4,8 +4,9 @@ jcm has ECHAM's profiles for 47 and 95 levels only and takes SPEEDY's uniform on
 del^2 on divergence with two hours, which damps the divergence of the largest waves within two
 days. At T10 that takes away the trade winds. Here the order rises from del^2 at the top to del^8
 below 3 hPa, and the damping time grows with the shortest wavelength: ECHAM's 12 h at T31 are 36 h
-at T10, whose largest storms are already near its truncation. ECHAM leaves the zonal mean alone; at T10 its divergence then piles up beyond the
-truncation (8 m/s of meridional wind after three months), so it is diffused like the waves.
+at T10, whose largest storms are already near its truncation. ECHAM leaves the zonal mean alone; at
+T10 its divergence then piles up beyond the truncation (8 m/s of meridional wind after three
+months), so it is diffused like the waves.
 
 The kinetic energy that it takes from a level warms that level everywhere alike.
 
