@@ -29,7 +29,7 @@ COUPLING = {
     "global means": budget.global_means,
     "history fields": fields.history_fields,
     "history means and files": history.HistoryWriter.add,
-    "last day kept": ring.LastDay.write,
+    "last day kept": ring.LastDays.add,
     "restart point": loop.Loop.save,
 }
 """Functions of the run loop whose time is the coupling's, by what they do."""

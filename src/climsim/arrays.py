@@ -71,6 +71,41 @@ def like(values: ArrayLike, other: Array) -> Array:
     return result
 
 
+def numbers_like(count: int, other: Array, first: int = 0) -> NDArray[np.integer]:
+    """Whole numbers from the first one on, in the library and on the device of another array."""
+    if isinstance(other, np.ndarray | np.generic):
+        return np.arange(first, first + count)
+    device = array_api_compat.device(other)
+    result: NDArray[np.integer] = namespace(other).arange(first, first + count, device=device)
+    return result
+
+
+def is_numpy(values: Array) -> bool:
+    """Whether an array is NumPy's: then nothing that is computed waits for another device."""
+    return isinstance(values, np.ndarray | np.generic)
+
+
+class Constant:
+    """Numbers that never change, copied once to each device that computes with them.
+
+    Args:
+        values: an array of NumPy.
+    """
+
+    def __init__(self, values: ArrayLike) -> None:
+        self.values: Array = np.asarray(values)
+        self._copies: dict[tuple[str, str], Array] = {}
+
+    def like(self, other: Array) -> Array:
+        """The numbers in the library and on the device of another array."""
+        if is_numpy(other):
+            return self.values
+        place = namespace(other).__name__, str(array_api_compat.device(other))
+        if place not in self._copies:
+            self._copies[place] = like(self.values, other)
+        return self._copies[place]
+
+
 def to_numpy(values: Array) -> Array:
     """The values as an array of NumPy, copied from the device that holds them."""
     if isinstance(values, np.ndarray):

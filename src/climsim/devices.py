@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from climsim.errors import ClimSimError
 from climsim.validation import one_of
+
+if TYPE_CHECKING:
+    import torch
 
 AUTO: Final = "auto"
 CPU: Final = "cpu"
@@ -60,3 +63,10 @@ def torch_device(key: str, wanted: str) -> str:
             "look at `climsim doctor`"
         )
     return _CUDA if there and wanted != CPU else CPU
+
+
+def device_memory(device: torch.device) -> int:
+    """Memory of a GPU [bytes]; 0 for a CPU, whose memory is no place of its own."""
+    import torch
+
+    return torch.cuda.get_device_properties(device).total_memory if device.type == _CUDA else 0

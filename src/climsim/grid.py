@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from climsim.arrays import Array, as_array, like
+from climsim.arrays import Array, Constant, Double, Fields, as_array, namespace
 from climsim.constants import REFERENCE_PRESSURE
 from climsim.errors import ClimSimError
 
@@ -112,17 +113,69 @@ class ColumnGrid:
         Returns:
             (..., level, column) [Pa].
         """
-        return _hybrid(self.hyam, self.hybm, self.p0, surface_pressure)
+        return self._pressure_of_midpoints(surface_pressure)
 
     def interface_pressure(self, surface_pressure: Array) -> Array:
         """Pressure at interfaces, (..., level + 1, column) [Pa]; see `midpoint_pressure`."""
-        return _hybrid(self.hyai, self.hybi, self.p0, surface_pressure)
+        return self._pressure_of_interfaces(surface_pressure)
+
+    @cached_property
+    def _pressure_of_midpoints(self) -> _HybridPressure:
+        return _HybridPressure.of(self.hyam, self.hybm, self.p0)
+
+    @cached_property
+    def _pressure_of_interfaces(self) -> _HybridPressure:
+        return _HybridPressure.of(self.hyai, self.hybi, self.p0)
+
+    @cached_property
+    def _places(self) -> dict[str, Constant]:
+        return {name: Constant(values) for name, values in place_features(self.lat).items()}
+
+    def places(self, members: int, other: Array) -> Fields:
+        """What a network sees of where columns lie, see `place_features`.
+
+        Args:
+            members: of a climate model, whose columns lie side by side.
+            other: an array of the library and on the device where the features are wanted.
+
+        Returns:
+            (member x column,) by name.
+        """
+        xp = namespace(other)
+        there = {name: values.like(other) for name, values in self._places.items()}
+        return {name: xp.tile(values, (members,)) for name, values in there.items()}
 
     def area_weights(self) -> Array:
         """Column areas divided by their mean, (column,) [1]."""
         return self.area / self.area.mean()
 
 
-def _hybrid(a: Array, b: Array, p0: float, surface_pressure: Array) -> Array:
-    ps = as_array(surface_pressure)[..., None, :]
-    return like(a[:, None] * p0, ps) + like(b[:, None], ps) * ps
+def place_features(latitude: Array) -> dict[str, Double]:
+    """What a network sees of where columns lie.
+
+    Args:
+        latitude: (column,) [degrees north].
+
+    Returns:
+        ``clat`` and ``slat`` [1], cosine and sine of the latitude; ``icol``, the number of the
+        column from 1.
+    """
+    radians = np.deg2rad(latitude)
+    numbers = np.arange(1, np.size(latitude) + 1, dtype=np.float64)
+    return {"clat": np.cos(radians), "slat": np.sin(radians), "icol": numbers}
+
+
+@dataclass(frozen=True)
+class _HybridPressure:
+    """Pressure ``A P0 + B ps`` on some levels."""
+
+    constant: Constant
+    share: Constant
+
+    @classmethod
+    def of(cls, a: Array, b: Array, p0: float) -> _HybridPressure:
+        return cls(Constant(a[:, None] * p0), Constant(b[:, None]))
+
+    def __call__(self, surface_pressure: Array) -> Array:
+        ps = as_array(surface_pressure)[..., None, :]
+        return self.constant.like(ps) + self.share.like(ps) * ps

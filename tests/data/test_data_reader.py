@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from climsim.data.raw.features import STORED
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader, Pool, _resume
+from climsim.data.reading.resident import ResidentReader, split_bytes
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.errors import ClimSimError
@@ -53,6 +54,28 @@ def test_layout_is_that_of_the_variable_set(store, inputs, variables):
             for name, place in layout.slices(N_LEVELS).items():
                 expected = store.array(name)[int(step)].reshape(N_COLUMNS, -1)
                 np.testing.assert_array_equal(values[:, place].numpy(), expected)
+
+
+@pytest.mark.parametrize(("split", "shuffle"), [("train", True), ("validation", False)])
+def test_split_kept_on_a_device_gives_the_same_batches(store, split, shuffle):
+    def reader():
+        return BlockReader(
+            store, "expanded", split, 13, seed=3, shuffle=shuffle, drop_last=shuffle, pool_blocks=2
+        )
+
+    kept = BlockLoader(ResidentReader(reader(), "cpu"), prefetch=0)
+    brought = BlockLoader(reader())
+    for loader in (kept, brought):
+        loader.resume_at(1, 2)
+    for epoch in (1, 2):
+        kept.set_epoch(epoch)
+        brought.set_epoch(epoch)
+        found = list(kept)
+        assert len(found) == len(kept) - (2 if epoch == 1 else 0)
+        assert same(found, list(brought))
+    rows = reader().n_samples
+    expected = 4 * rows * (EXPANDED.size(N_LEVELS) + TARGETS.size(N_LEVELS))
+    assert split_bytes(reader()) == expected
 
 
 @pytest.mark.parametrize("workers", [0, 2])

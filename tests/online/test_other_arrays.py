@@ -1,15 +1,26 @@
 """What a coupled step computes, on torch's arrays instead of NumPy's: the same numbers."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
-from climsim.arrays import as_array, at_least, double, like, namespace, to_numpy
+from climsim.arrays import (
+    Constant,
+    as_array,
+    at_least,
+    double,
+    like,
+    namespace,
+    numbers_like,
+    to_numpy,
+)
 from climsim.cards import ModelCard
 from climsim.constants import E3SM
+from climsim.hosts.gcm.exchange import from_field, tensor_fields
 from climsim.interfaces import INTERFACES
-from climsim.online import fitting
+from climsim.online import fitting, ring
 from climsim.online.budget import step_budgets
 from climsim.online.coupler import ModelOutput, couple, split_output
 from climsim.online.fields import history_fields
@@ -17,7 +28,7 @@ from climsim.online.memory import Memory, assemble
 from climsim.online.novelty import Novelty
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.coupling import CouplerOptions
-from climsim.variables import OUTPUTS, TARGETS
+from climsim.variables import OUTPUTS, TARGETS, variable
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
 
 GRID = toy_grid()
@@ -117,7 +128,7 @@ class TensorToy(ToyHost):
         return self._step(lambda plain: plain.step_emulated(*numbers))
 
     def _plain(self):
-        plain = ToyHost()
+        plain = ToyHost(bad_at_step=self.bad_at_step)
         plain.state, plain.fluxes, plain.step_number = self.state, self.fluxes, self.step_number
         return plain
 
@@ -156,6 +167,10 @@ def test_run_on_tensors_gives_the_files_and_record_of_a_run_on_numpy(tmp_path, m
         records.append(run_online(whole, host=host()))  # resumed from arrays of NumPy
     expected, found = records
     assert found.sums.corrections == expected.sums.corrections
+    assert found.sums.coupled_steps == expected.sums.coupled_steps > 0
+    assert found.sums.budgets.sums.keys() == expected.sums.budgets.sums.keys()
+    for name, sums in expected.sums.budgets.sums.items():
+        assert found.sums.budgets.sums[name] == pytest.approx(sums, rel=1e-9, abs=1e-12)
     assert found.health.daily == [pytest.approx(day) for day in expected.health.daily]
     for path in sorted((tmp_path / "numpy").glob("*.nc")):
         with xr.open_dataset(path) as one, xr.open_dataset(tmp_path / "tensors" / path.name) as two:
@@ -163,10 +178,92 @@ def test_run_on_tensors_gives_the_files_and_record_of_a_run_on_numpy(tmp_path, m
     assert len(list((tmp_path / "numpy").glob("*.nc"))) > 1
 
 
+class Watched(ToyHost):
+    """The toy, which notes the steps after which its health was asked for."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.asked = []
+
+    def health(self):
+        self.asked.append(self.step_number)
+        return super().health()
+
+
+class WatchedTensors(TensorToy, Watched):
+    """The same with fields that are tensors."""
+
+
+def steps_of_toy(folder, count, **changes):
+    return RunConfig(case="toy", folder=folder, days=count / 72, host="toy", **changes)
+
+
+@pytest.mark.parametrize(
+    ("host", "every", "asked"),
+    [
+        (Watched, 0, list(range(1, 31))),
+        (Watched, 7, [7, 14, 21, 28, 30]),
+        (WatchedTensors, 0, [12, 24, 30]),
+        (WatchedTensors, 10, [10, 20, 30]),
+    ],
+)
+def test_health_is_looked_at_as_often_as_the_place_of_the_fields_allows(
+    tmp_path, host, every, asked
+):
+    toy = host()
+    record = run_online(steps_of_toy(tmp_path, 30, health_steps=every), host=toy)
+    assert toy.asked == asked
+    assert record.about.config["health_steps"] == every
+
+
+def test_run_on_tensors_ends_at_the_look_after_its_state_went_bad(tmp_path):
+    record = run_online(steps_of_toy(tmp_path, 144), host=TensorToy(bad_at_step=100))
+    assert (record.status, record.steps) == ("unstable", 108)
+    assert record.health.instability.variable == "T"
+    with xr.open_dataset(tmp_path / "toy.last_day.nc") as day:
+        np.testing.assert_array_equal(day["step"], np.arange(36, 108))
+        assert day["state_t"][64, 3, 2] < 400 < day["state_t"][65, 3, 2]
+
+
+def test_steps_of_the_last_day_wait_no_longer_than_memory_allows(tmp_path, monkeypatch):
+    block = 4 * 7 * sum(LEVELS if variable(n).profile else 1 for n in ring.CONTENT)
+    monkeypatch.setattr(ring, "_MOST_WAITING", 3 * block)
+    days = ring.LastDays([ring.LastDay(tmp_path / "ring.bin", GRID, DT)])
+    for number, result in enumerate(steps(5)):
+        days.add(number, as_tensors(result), (0,))
+    assert days.files[0].read(10)[0] == [0, 1, 2, 3]
+    days.settle()
+    assert days.files[0].read(10)[0] == [0, 1, 2, 3, 4]
+
+
 def test_novelty_is_computed_where_the_vector_is():
     vector = np.random.default_rng(2).normal(size=(COLUMNS, 4))
     novelty = Novelty(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 0.0, 2.0, 0.5]))
     np.testing.assert_allclose(novelty(torch.as_tensor(vector)), novelty(vector), rtol=1e-12)
+
+
+def test_numbers_that_never_change_are_copied_to_a_device_once():
+    constant, tensor = Constant([0.5, 1.5]), torch.zeros(1)
+    assert constant.like(np.zeros(1)) is constant.values
+    assert constant.like(tensor) is constant.like(torch.ones(3))
+    np.testing.assert_array_equal(constant.like(tensor), [0.5, 1.5])
+    assert numbers_like(3, tensor, first=2).tolist() == [2, 3, 4]
+    np.testing.assert_array_equal(numbers_like(3, np.zeros(1), first=2), [2, 3, 4])
+
+
+def test_arrays_go_from_the_embedded_model_to_torch_and_back_unchanged():
+    base = jnp.arange(12.0).reshape(3, 4)
+    arrays = {
+        "real": base,
+        "whole": base.astype(jnp.int32),
+        "flag": base % 2 == 0,
+        "turned": base.T,
+    }
+    for name, tensor in tensor_fields(arrays).items():
+        np.testing.assert_array_equal(tensor, np.asarray(arrays[name]))
+        assert isinstance(from_field(tensor.double()), jnp.ndarray)
+        np.testing.assert_array_equal(from_field(tensor.double()), arrays[name])
+    np.testing.assert_array_equal(from_field(torch.arange(8.0)[::2]), [0.0, 2.0, 4.0, 6.0])
 
 
 def test_arrays_stay_in_their_library():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from climsim.arrays import Constant
 from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.hosts.members import SeparateMembers, means_of_members, of_member, sums_of_members
@@ -170,10 +171,12 @@ def test_members_of_one_model_that_follow_each_other_are_one_call():
 def test_means_and_sums_of_members_are_those_of_their_columns():
     fields = {"a": np.arange(12.0).reshape(2, 6), "b": np.arange(6.0)}
     weights = np.array([0.5, 1.5])
-    means = means_of_members(fields, 3, weights)
-    assert means[1]["b"] == np.mean(weights * [2.0, 3.0])
-    assert means[2]["a"] == np.mean(weights * [[4.0, 5.0], [10.0, 11.0]])
-    assert sums_of_members(fields, 3)[0] == {"a": 0 + 1 + 6 + 7, "b": 1.0}
+    means = means_of_members(fields, 3, Constant(weights))
+    assert means.names == ("a", "b")
+    assert means.values[1, 1] == np.mean(weights * [2.0, 3.0])
+    assert means.values[0, 2] == np.mean(weights * [[4.0, 5.0], [10.0, 11.0]])
+    np.testing.assert_array_equal(sums_of_members(fields, 3).values[:, 0], [0 + 1 + 6 + 7, 1.0])
+    assert means_of_members({}, 3).values is None
     np.testing.assert_array_equal(of_member(fields, 2, 3)["a"], [[4, 5], [10, 11]])
 
 

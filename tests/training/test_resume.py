@@ -85,6 +85,17 @@ def test_same_seed_gives_the_same_weights_and_another_does_not(configure):
     assert not equal(a, c)
 
 
+def test_data_kept_on_the_device_train_the_same_weights_over_a_kill(configure, monkeypatch):
+    brought = train(configure("brought", epochs=2))
+    monkeypatch.setattr("climsim.training.run.device_memory", lambda _: 2**40)
+    kept = configure("kept", epochs=2, save_every_steps=1)
+    with pytest.raises(Killed):
+        train(kept, kill_at(brought.steps // 2 + 1))
+    resumed = train(kept)
+    assert equal(weights(resumed.last_checkpoint), weights(brought.last_checkpoint))
+    assert resumed.validation_loss == brought.validation_loss
+
+
 _SCRIPT = """
 import os, signal, sys
 from climsim.configuration import build_config

@@ -8,13 +8,13 @@ first member first; grids, restart files and reports are those of single members
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cftime
-import numpy as np
 from numpy.typing import NDArray
 
-from climsim.arrays import Array, Fields, double, like, namespace, to_numpy
+from climsim.arrays import Array, Constant, Fields, double, namespace
 from climsim.errors import ClimSimError
 from climsim.hosts.base import HealthReport, SteppedHost, StepResult
 
@@ -172,12 +172,23 @@ def joined(results: Sequence[StepResult]) -> StepResult:
     )
 
 
-def means_of_members(
-    fields: Mapping[str, Array], count: int, weights: Array | None = None
-) -> list[dict[str, float]]:
-    """Means over levels and columns, by member and name.
+@dataclass(frozen=True)
+class MemberTable:
+    """Numbers of every member, still on the device where they were computed.
 
-    All of them leave the device that holds the fields at once.
+    Attributes:
+        names: of the numbers.
+        values: (number, member), None where there are none.
+    """
+
+    names: tuple[str, ...]
+    values: Array | None
+
+
+def means_of_members(
+    fields: Mapping[str, Array], count: int, weights: Constant | None = None
+) -> MemberTable:
+    """Means over levels and columns, by member and name.
 
     Args:
         fields: (level, member x column) or (member x column,) by name.
@@ -188,18 +199,18 @@ def means_of_members(
     for values in fields.values():
         by_member = _by_member(values, count)
         if weights is not None:
-            by_member = by_member * like(weights, by_member)
+            by_member = by_member * weights.like(by_member)
         rows.append(namespace(by_member).mean(by_member, axis=_all_but_member(by_member)))
-    return _by_name(fields, rows, count)
+    return _table(fields, rows)
 
 
-def sums_of_members(fields: Mapping[str, NDArray[Any]], count: int) -> list[dict[str, float]]:
+def sums_of_members(fields: Mapping[str, NDArray[Any]], count: int) -> MemberTable:
     """Sums over levels and columns, by member and name; see `means_of_members`."""
     rows = []
     for values in fields.values():
         by_member = _by_member(values, count)
         rows.append(namespace(by_member).sum(by_member, axis=_all_but_member(by_member)))
-    return _by_name(fields, rows, count)
+    return _table(fields, rows)
 
 
 def _by_member(values: NDArray[Any], count: int) -> Array:
@@ -213,10 +224,6 @@ def _all_but_member(by_member: Array) -> tuple[int, ...]:
     return (*range(by_member.ndim - 2), by_member.ndim - 1)
 
 
-def _by_name(
-    fields: Mapping[str, NDArray[Any]], rows: list[Array], count: int
-) -> list[dict[str, float]]:
-    if not rows:
-        return [{} for _ in range(count)]
-    table = np.asarray(to_numpy(namespace(rows[0]).stack(rows)))
-    return [dict(zip(fields, column.tolist(), strict=True)) for column in table.T]
+def _table(fields: Mapping[str, NDArray[Any]], rows: list[Array]) -> MemberTable:
+    values = namespace(rows[0]).stack(rows) if rows else None
+    return MemberTable(tuple(fields), values)

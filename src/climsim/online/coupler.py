@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.arrays import Array, Fields, as_array, at_least, double, like, namespace
+from climsim.arrays import Array, Fields, as_array, at_least, double, namespace, numbers_like
 from climsim.constants import E3SM, TIME_STEP, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.physics.columns import Columns
@@ -270,7 +270,8 @@ def _stratosphere(
     """Which values (level, column) lie at or above the tropopause."""
     temperature = double(inputs["state_t"])
     tropopause = tropopause_level(temperature, heights, inputs["state_pmid"], constants)
-    above: NDArray[np.bool_] = like(np.arange(temperature.shape[0])[:, None], heights) <= tropopause
+    levels = numbers_like(temperature.shape[0], heights)[:, None]
+    above: NDArray[np.bool_] = levels <= tropopause
     return above
 
 

@@ -2,7 +2,8 @@
 
 Names, dimensions (time, lev, ncol), coordinates and attributes are E3SM's, so that one evaluation
 serves every host. Each stream holds its sums in memory and in the restart; a file is written when
-its period ends, and once more for a period that the run leaves unfinished.
+its period ends, and once more for a period that the run leaves unfinished. Sums and means leave a
+device for a file or a restart alone.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NetcdfVariable = tuple[str | tuple[str, ...], ArrayLike, dict[str, str]]
 
 @dataclass
 class Sample:
-    """A mean over one period."""
+    """A mean over one period; its fields stay on the device where they were computed."""
 
     start: Date
     end: Date
@@ -119,9 +120,7 @@ class Stream:
         assert self._end is not None
         # A field that ended with the spin-up must not stand for the whole period; one that began
         # after it may: its mean is over the steps that had it.
-        means: Fields = {
-            n: to_numpy(x / self._counts[n]) for n, x in self._sums.items() if n in self._latest
-        }
+        means: Fields = {n: x / self._counts[n] for n, x in self._sums.items() if n in self._latest}
         return Sample(self._start, self._end, self._steps, means)
 
     def _finish_sample(self) -> None:
@@ -139,7 +138,7 @@ class Stream:
             arrays["latest"] = np.array(sorted(self._latest))
         for index, sample in enumerate(self._waiting):
             prefix = f"waiting/{index}"
-            arrays |= {f"{prefix}/{n}": x for n, x in sample.fields.items()}
+            arrays |= {f"{prefix}/{n}": to_numpy(x) for n, x in sample.fields.items()}
             span = [*_ordinal(sample.start), *_ordinal(sample.end), sample.steps]
             arrays[f"{prefix}/"] = np.array(span)
         return arrays
@@ -242,9 +241,10 @@ class HistoryWriter:
                 self._write(stream, samples, members)
 
     def _write(self, stream: Stream, samples: list[Sample], members: Collection[int]) -> None:
+        here = [replace(s, fields={n: to_numpy(x) for n, x in s.fields.items()}) for s in samples]
         for index in members:
             destination, count = self.destinations[index], len(self.destinations)
-            own = [replace(s, fields=of_member(s.fields, index, count)) for s in samples]
+            own = [replace(s, fields=of_member(s.fields, index, count)) for s in here]
             about = {"Conventions": "CF-1.8", "case": destination.case, **destination.attributes}
             # Uncompressed: single-precision fields shrink by a sixth, at ten times the writing
             # time.

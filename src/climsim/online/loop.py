@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from climsim.arrays import Fields, double, namespace
+from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.base import HealthReport
-from climsim.hosts.members import Members, of_member
+from climsim.hosts.members import Members
 from climsim.online.fields import confidence_fields, history_fields
 from climsim.online.history import Destination, HistoryWriter
 from climsim.online.memory import Memory
 from climsim.online.model import CoupledModel
 from climsim.online.recorder import Recorder
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
-from climsim.online.ring import LastDay, kept_fields
+from climsim.online.ring import LastDay, LastDays
 from climsim.online.stepper import StepOutcome, Stepper, Troubles, Unstable
 from climsim.runs.config import RunConfig
 from climsim.runs.coupling import NO_MIXING
@@ -43,8 +44,11 @@ class Loop:
     ) -> None:
         self.configs, self.members = tuple(configs), members
         self._stopwatch = Stopwatch()
-        self._stepper = Stepper(members, model, configs[0].coupler, self._stopwatch)
+        self._stepper = Stepper(
+            members, model, configs[0].coupler, self._stopwatch, configs[0].health_steps
+        )
         grid, dt = self._stepper.grid, self._stepper.dt
+        self._last_step = round(configs[0].days * SECONDS_PER_DAY / dt) - 1
         self._recorder = Recorder(records, grid, self._stepper.constants)
         physics = "its own physics" if model is None else "emulated physics"
         source = f"{members.member(0).source}; {physics}"
@@ -55,9 +59,9 @@ class Loop:
         self._history = HistoryWriter(
             self._destinations, grid, configs[0].streams, configs[0].hourly_fields
         )
-        self._last_days = [
-            LastDay(config.folder / FOLDER / "last_day.bin", grid, dt) for config in configs
-        ]
+        self._last_days = LastDays(
+            [LastDay(config.folder / FOLDER / "last_day.bin", grid, dt) for config in configs]
+        )
 
     @property
     def records(self) -> list[RunRecord]:
@@ -84,8 +88,11 @@ class Loop:
             return False
         self._end_unstable(outcome.troubles)
         self._keep(number, outcome)
-        with self._stopwatch.part("host"):
-            troubles = self.members.health()
+        troubles: Troubles = ()
+        there = outcome.result.inputs["state_ps"]
+        if number == self._last_step or self._stepper.looks(number, there):
+            with self._stopwatch.part("host"):
+                troubles = self.members.health()
         kind = "physics" if outcome.handed is None else "coupled"
         self._stopwatch.end_step(kind, [self.records[index].timing for index in before])
         self._end_unstable(troubles)
@@ -99,9 +106,7 @@ class Loop:
                 result, self._stepper.grid, self._stepper.constants, self._extra_fields(outcome)
             )
             self._history.add(fields, result.date, self._stepper.dt, under_way)
-            kept = kept_fields(result)
-            for index in under_way:
-                self._last_days[index].write(number, of_member(kept, index, self.members.count))
+            self._last_days.add(number, result, under_way)
         with self._stopwatch.part("coupler"):
             # Of a coupled run only coupled steps count: budgets are those of the network.
             counted = self._stepper.model is None or outcome.handed is not None
@@ -129,16 +134,22 @@ class Loop:
 
     def _end_member(self, index: int, trouble: HealthReport) -> None:
         """Close a member that left its bounds: whole files, its record, its last day in full."""
+        self._settle()
         record, destination = self.records[index], self._destinations[index]
         self._recorder.end_unstable(index, trouble)
         path = destination.folder / f"{destination.case}.last_day.nc"
         title = f"last day of a run that became {record.message}"
-        self._last_days[index].dump(
+        self._last_days.files[index].dump(
             path, record.steps - 1, {**destination.attributes, "title": title}
         )
         record.files["last_day"] = path.name
         self._history.write_unfinished([index])
         record.save(destination.folder)
+
+    def _settle(self) -> None:
+        """Fetch what waits on another device, so that records and last days are whole."""
+        self._recorder.settle()
+        self._last_days.settle()
 
     def write_unfinished(self) -> None:
         """Write the files of the periods at hand."""
@@ -147,6 +158,7 @@ class Loop:
     def save(self) -> None:
         """Write a restart point of this moment, and the record, of each member under way."""
         with self._stopwatch.part("restart"):
+            self._settle()
             for index in self.under_way:
                 state = RestartState(
                     self.records[index],
@@ -177,5 +189,5 @@ class Loop:
 
     def close(self) -> None:
         """Let go of the files; the last day is kept only while the run can be continued."""
-        for record, last_day in zip(self.records, self._last_days, strict=True):
+        for record, last_day in zip(self.records, self._last_days.files, strict=True):
             last_day.close(delete=record.finished)

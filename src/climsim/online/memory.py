@@ -17,7 +17,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.members import of_member, side_by_side
 from climsim.interfaces import V6, Interface
-from climsim.physics.derived import derived_inputs
+from climsim.physics.derived import state_features
 from climsim.physics.previous_steps import (
     EARLIER,
     earlier_scalars,
@@ -168,7 +168,7 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
     """
     state = as_array(inputs["state_t"])
     members = state.shape[1] // grid.n_columns
-    fields = {**inputs, **derived_inputs(inputs, grid.lat, members)}
+    fields = {**inputs, **state_features(inputs), **grid.places(members, state)}
     if interface.steps_of_memory:
         fields.update(memory.features(inputs, interface))
     xp = namespace(state)

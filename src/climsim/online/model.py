@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from climsim.arrays import Array, namespace, to_numpy
+from climsim.arrays import Array, like, namespace, to_numpy
 from climsim.cards import ModelCard
 from climsim.devices import AUTO, CPU, torch_device
 from climsim.errors import ClimSimError
@@ -68,7 +68,8 @@ class InBlocks:
         """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
         columns = vector.shape[0]
         count = max(math.ceil(columns / BLOCK_COLUMNS), min(self.threads, columns))
-        return np.concatenate(list(self._pool.map(self.model, np.array_split(vector, count))))
+        blocks = np.array_split(to_numpy(vector), count)
+        return like(np.concatenate(list(self._pool.map(self.model, blocks))), vector)
 
 
 def _compute_alone() -> None:

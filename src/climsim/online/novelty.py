@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from climsim.arrays import Array, double, like
+from climsim.arrays import Array, Constant, double
 from climsim.data.statistics.statistics import Statistics, VariableStatistics
 from climsim.errors import ClimSimError
 from climsim.interfaces import Interface
@@ -69,7 +70,12 @@ class Novelty:
             vector: (column, feature) that the model takes.
         """
         values = double(vector)
-        varied = np.flatnonzero(self.std > 0)
-        distance = values[:, like(varied, values)] - like(self.mean[varied], values)
-        squares: Array = (distance / like(self.std[varied], values)) ** 2
+        varied, mean, std = (constant.like(values) for constant in self._varied)
+        squares: Array = ((values[:, varied] - mean) / std) ** 2
         return squares.mean(axis=1)
+
+    @cached_property
+    def _varied(self) -> tuple[Constant, Constant, Constant]:
+        """Which features varied, their means and standard deviations."""
+        varied = np.flatnonzero(self.std > 0)
+        return Constant(varied), Constant(self.mean[varied]), Constant(self.std[varied])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from climsim.arrays import Fields, to_numpy
+import numpy as np
+
+from climsim.arrays import Array, Constant, double, is_numpy, like, namespace, to_numpy
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
-from climsim.hosts.members import means_of_members, of_member, sums_of_members
+from climsim.hosts.members import MemberTable, means_of_members, of_member, sums_of_members
 from climsim.online.budget import global_means, network_budgets, step_budgets
 from climsim.online.coupler import Coupled
 from climsim.online.stepper import StepOutcome
@@ -19,6 +21,7 @@ from climsim.runs.health import Instability
 from climsim.runs.record import RunRecord
 
 _log = logging.getLogger(__name__)
+_LOSSES = ("predicted", "true")
 _DRIFT_DAYS = 5
 _DRIFT_LIMITS = {
     "temperature": (0.2, "K"),
@@ -29,8 +32,44 @@ _DRIFT_LIMITS = {
 """Largest trend per day of each global mean that is no reason to warn, and its unit."""
 
 
+@dataclass(frozen=True)
+class _StepNumbers:
+    """What one step adds to the records, on the device where it was computed.
+
+    Attributes:
+        keys: kind and name of each number.
+        values: (number, member).
+        members: that were under way.
+        coupled: whether the network took part.
+    """
+
+    keys: tuple[tuple[str, str], ...]
+    values: Array
+    members: tuple[int, ...]
+    coupled: bool
+
+    @classmethod
+    def of(
+        cls,
+        tables: Mapping[str, MemberTable],
+        members: Collection[int],
+        coupled: bool,
+        there: Array,
+    ) -> _StepNumbers:
+        """Join the tables of a step, by kind, in the library and on the device of an array."""
+        filled = {kind: table.values for kind, table in tables.items() if table.values is not None}
+        keys = tuple((kind, name) for kind in filled for name in tables[kind].names)
+        xp = namespace(there)
+        rows = [like(values, there) for values in filled.values()]
+        values = xp.concat(rows, axis=0) if rows else xp.zeros_like(double(there)[:0])[:, None]
+        return cls(keys, values, tuple(members), coupled)
+
+
 class Recorder:
     """Keeps the records of the members of a run up to date.
+
+    The sums over steps that were computed on another device stay there until `settle` fetches
+    them, all in one transfer; those of NumPy are added at once.
 
     Args:
         records: of the members.
@@ -42,7 +81,8 @@ class Recorder:
         self, records: Sequence[RunRecord], grid: ColumnGrid, constants: PhysicalConstants
     ) -> None:
         self.records, self.grid, self.constants = list(records), grid, constants
-        self._weights = grid.area_weights()
+        self._weights = Constant(grid.area_weights())
+        self._waiting: list[_StepNumbers] = []
 
     def add(self, outcome: StepOutcome, members: Collection[int], *, with_budgets: bool) -> None:
         """Add what a step did.
@@ -52,63 +92,86 @@ class Recorder:
             members: that are still under way.
             with_budgets: whether its budgets count.
         """
-        self._add_losses("predicted", outcome.predicted_loss, members)
-        self._add_losses("true", outcome.true_loss, members)
+        number, coupled = len(self.records), outcome.handed is not None
+        losses = (outcome.predicted_loss, outcome.true_loss)
+        tables = {n: means_of_members(x, number) for n, x in zip(_LOSSES, losses, strict=True)}
         if outcome.handed is not None:
-            self._add_handed(outcome.handed, members)
+            tables |= self._of_handed(outcome.handed)
         if with_budgets:
-            self._add_budgets(outcome, members)
+            tables |= self._of_budgets(outcome)
+        there = outcome.result.inputs["state_ps"]
+        self._waiting.append(_StepNumbers.of(tables, members, coupled, there))
+        if is_numpy(there):
+            self.settle()
+        for index in members:
+            self.records[index].steps += 1
         date = outcome.result.date
-        for index in members:
-            record = self.records[index]
-            record.steps += 1
-            if (date + timedelta(seconds=record.about.dt)).day != date.day:
-                self._end_day(outcome.result, index)
+        if members and (date + timedelta(seconds=self.records[0].about.dt)).day != date.day:
+            self._end_day(outcome.result, members)
 
-    def _add_losses(self, kind: str, by_target: Fields, members: Collection[int]) -> None:
-        means = means_of_members(by_target, len(self.records))
-        for index in members:
-            self.records[index].sums.add_losses(kind, means[index])
+    def settle(self) -> None:
+        """Add to the records what waits on another device."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        xp = namespace(waiting[0].values)
+        together = to_numpy(xp.concat([xp.reshape(step.values, (-1,)) for step in waiting]))
+        ends = np.cumsum([step.values.shape[0] * step.values.shape[1] for step in waiting])
+        for step, flat in zip(waiting, np.split(together, ends[:-1]), strict=True):
+            table = flat.reshape(step.values.shape)
+            for index in step.members:
+                self._add_step(step, table[:, index].tolist(), index)
 
-    def _add_handed(self, handed: Coupled, members: Collection[int]) -> None:
+    def _add_step(self, step: _StepNumbers, numbers: list[float], index: int) -> None:
+        """Add the numbers of one member in one step to its record."""
+        kinds: dict[str, dict[str, float]] = {}
+        for (kind, name), number in zip(step.keys, numbers, strict=True):
+            kinds.setdefault(kind, {})[name] = number
+        sums = self.records[index].sums
+        for kind in _LOSSES:
+            sums.add_losses(kind, kinds.get(kind, {}))
+        if step.coupled:
+            sums.add_handed(
+                kinds.get("counts", {}), kinds.get("added", {}), kinds["share"]["share"]
+            )
+        sums.budgets.add(kinds.get("budgets", {}), kinds.get("squares", {}))
+
+    def _of_handed(self, handed: Coupled) -> dict[str, MemberTable]:
         number, corrections = len(self.records), handed.corrections
-        counts = sums_of_members(corrections.counts, number)
-        added = means_of_members(corrections.added, number, self._weights)
-        shares = means_of_members({"share": handed.share}, number, self._weights)
-        for index in members:
-            sums = self.records[index].sums
-            sums.coupled_steps += 1
-            sums.share_sum += shares[index]["share"]
-            for name, count in counts[index].items():
-                sums.corrections[name] = sums.corrections.get(name, 0) + int(count)
-            for name, value in added[index].items():
-                sums.added[name] = sums.added.get(name, 0.0) + value
+        return {
+            "counts": sums_of_members(corrections.counts, number),
+            "added": means_of_members(corrections.added, number, self._weights),
+            "share": means_of_members({"share": handed.share}, number, self._weights),
+        }
 
-    def _add_budgets(self, outcome: StepOutcome, members: Collection[int]) -> None:
+    def _of_budgets(self, outcome: StepOutcome) -> dict[str, MemberTable]:
         number = len(self.records)
         budgets = step_budgets(outcome.result, self.grid, self.constants)
         budgets |= network_budgets(outcome, self.grid, self.constants)
-        means = means_of_members(budgets, number, self._weights)
         squares = {name: residual**2 for name, residual in budgets.items()}
-        mean_squares = means_of_members(squares, number, self._weights)
-        for index in members:
-            self.records[index].sums.budgets.add(means[index], mean_squares[index])
+        return {
+            "budgets": means_of_members(budgets, number, self._weights),
+            "squares": means_of_members(squares, number, self._weights),
+        }
 
-    def _end_day(self, result: StepResult, index: int) -> None:
+    def _end_day(self, result: StepResult, members: Collection[int]) -> None:
         """Add the global means of a day's last step, and warn of a drift."""
-        record, number = self.records[index], len(self.records)
-        inputs = of_member(result.inputs, index, number)
-        surface = of_member(result.surface, index, number)
-        means = global_means(
-            {name: to_numpy(values) for name, values in inputs.items()},
-            {name: to_numpy(values) for name, values in surface.items()},
-            self.grid,
-            self.constants,
+        inputs, surface = (
+            {name: to_numpy(values) for name, values in fields.items()}
+            for fields in (result.inputs, result.surface)
         )
-        day = record.steps * record.about.dt / SECONDS_PER_DAY
-        record.health.daily.append({"day": day, **means})
-        if len(record.health.daily) >= _DRIFT_DAYS:
-            _warn_of_drift(record)
+        for index in members:
+            record, number = self.records[index], len(self.records)
+            means = global_means(
+                of_member(inputs, index, number),
+                of_member(surface, index, number),
+                self.grid,
+                self.constants,
+            )
+            day = record.steps * record.about.dt / SECONDS_PER_DAY
+            record.health.daily.append({"day": day, **means})
+            if len(record.health.daily) >= _DRIFT_DAYS:
+                _warn_of_drift(record)
 
     def end_unstable(self, index: int, trouble: HealthReport) -> None:
         """Note that a member violated a bound, and where on the globe."""

@@ -6,29 +6,41 @@ that resumes overwrites what it repeats with equal values, so the day before any
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from climsim.arrays import Array, Fields, to_numpy
+from climsim.arrays import Array, is_numpy, namespace, to_numpy
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
+from climsim.hosts.members import columns_of
 from climsim.online.history import grid_variables
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 
 CONTENT = (*PROGNOSTIC, *OUTPUTS.profiles, *SCALARS_IN, *OUTPUTS.scalars)
 """What is kept of each step: state before physics, tendencies and scalars as applied."""
 
+_BYTES = 4
+_MOST_WAITING = 2**32
+"""Memory of a device that the steps of the last day may take up [bytes]."""
 
-def kept_fields(result: StepResult) -> Fields:
-    """What is kept of a step, by name, as arrays of NumPy."""
+
+def kept_block(result: StepResult) -> Array:
+    """What is kept of a step, (row, column) float32, where its fields are.
+
+    The rows are those of `CONTENT`, one after another, profiles from the top.
+    """
     fields = {**result.inputs, **result.tendencies, **result.surface}
-    return {name: to_numpy(fields[name]) for name in CONTENT}
+    rows = [x if x.ndim == 2 else x[None, :] for x in (fields[name] for name in CONTENT)]
+    xp = namespace(*rows)
+    block: Array = xp.concat([xp.astype(x, xp.float32, copy=False) for x in rows], axis=0)
+    return block
 
 
 class LastDay:
@@ -54,7 +66,6 @@ class LastDay:
             name: slice(int(end) - size, int(end))
             for name, size, end in zip(CONTENT, sizes, ends, strict=True)
         }
-        self._block = np.empty(self._shape, dtype=np.float32)
         self._slot_bytes = 8 + 4 * self._shape[0] * self._shape[1]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -65,17 +76,16 @@ class LastDay:
             os.close(self._file)
             raise readable_error(error, path) from error
 
-    def write(self, step: int, fields: Fields) -> None:
+    def write(self, step: int, block: Array) -> None:
         """Keep one step; the step a day earlier gives way.
 
         Args:
             step: its number, 0 for the first of the run.
-            fields: what it saw and did, see `kept_fields`.
+            block: what it saw and did, (row, column), see `kept_block`.
         """
-        for name, rows in self._rows.items():
-            self._block[rows] = fields[name]
+        values = np.ascontiguousarray(block, dtype=np.float32)
         # The number is stored plus one: an empty slot reads 0.
-        data: list[bytes | memoryview] = [np.int64(step + 1).tobytes(), self._block.data.cast("B")]
+        data: list[bytes | memoryview] = [np.int64(step + 1).tobytes(), values.data.cast("B")]
         os.pwritev(self._file, data, (step % self.slots) * self._slot_bytes)
 
     def read(self, last: int) -> tuple[list[int], Array]:
@@ -125,3 +135,44 @@ class LastDay:
         os.close(self._file)
         if delete:
             self.path.unlink(missing_ok=True)
+
+
+class LastDays:
+    """The last days of the members of a run, whose columns lie side by side.
+
+    What was computed on another device stays there until `settle` fetches it; a day at most, as
+    later steps take the place of earlier ones.
+
+    Args:
+        files: of the members.
+    """
+
+    def __init__(self, files: Sequence[LastDay]) -> None:
+        self.files = tuple(files)
+        self._waiting: list[tuple[int, Array, tuple[int, ...]]] = []
+
+    def add(self, step: int, result: StepResult, members: Collection[int]) -> None:
+        """Keep one step.
+
+        Args:
+            step: its number, 0 for the first of the run.
+            result: what it saw and did.
+            members: that are still under way.
+        """
+        block = kept_block(result)
+        self._waiting.append((step, block, tuple(members)))
+        del self._waiting[: -self.files[0].slots]
+        if is_numpy(block) or self._waiting_bytes() > _MOST_WAITING:
+            self.settle()
+
+    def _waiting_bytes(self) -> int:
+        return sum(_BYTES * math.prod(block.shape) for _, block, _ in self._waiting)
+
+    def settle(self) -> None:
+        """Write what waits on another device."""
+        waiting, self._waiting = self._waiting, []
+        for step, block, members in waiting:
+            values = to_numpy(block)
+            for index in members:
+                own = columns_of(index, len(self.files), values.shape[1])
+                self.files[index].write(step, values[:, own])

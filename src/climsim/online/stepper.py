@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climsim.arrays import Array, Fields, double
+from climsim.arrays import Array, Fields, double, is_numpy
 from climsim.hosts.base import HealthReport, StepResult, declaration_of
 from climsim.hosts.members import Members
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from climsim.losses import TrainingLoss
 
 
+HEALTH_STEPS_ELSEWHERE = 12
+"""Steps between two looks at the health of a host that does not compute on a CPU."""
 Troubles = tuple[HealthReport | None, ...]
 """What is wrong with each member of a run; None where nothing is."""
 
@@ -68,6 +70,7 @@ class Stepper:
         model: the exported model, or the models, None for the host's own physics.
         options: rules of the coupling.
         stopwatch: times the parts of the steps.
+        health_steps: steps between two looks at values, see `climsim.runs.config.RunConfig`.
 
     Attributes:
         memory: of the steps before.
@@ -79,8 +82,10 @@ class Stepper:
         model: CoupledModel | None,
         options: CouplerOptions,
         stopwatch: Stopwatch,
+        health_steps: int = 0,
     ) -> None:
         self.members, self.model, self.options = members, model, options
+        self._health_steps = health_steps
         host = members.member(0)
         self.grid, self.dt = host.grid, host.dt
         self.constants = declaration_of(host).constants
@@ -109,6 +114,16 @@ class Stepper:
             return StepOutcome(result)
         return self._coupled_step(model, number)
 
+    def looks(self, number: int, there: Array) -> bool:
+        """Whether values are looked at after a step: elsewhere than on a CPU that takes waiting.
+
+        Args:
+            number: of the step, counted from the start of the run.
+            there: an array of the step.
+        """
+        usual = 1 if is_numpy(there) else HEALTH_STEPS_ELSEWHERE
+        return (number + 1) % (self._health_steps or usual) == 0
+
     def forget(self) -> None:
         """Drop the memory: the host was brought to another state."""
         self.memory = Memory(dt=self.dt)
@@ -122,7 +137,7 @@ class Stepper:
         with self._time.part("network"):
             output = model(vector)
         with self._time.part("coupler"):
-            troubles = self._troubles(output)
+            troubles = self._troubles(output) if self.looks(number, output) else ()
             network = split_output(output, self.grid.n_levels)
             physics = None if beside is None else ModelOutput(beside.tendencies, beside.surface)
             novelty = None if self._novelty is None else self._novelty(vector)

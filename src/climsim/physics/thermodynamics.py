@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from climsim.arrays import Array, as_array, at_least, double, like, namespace
+from climsim.arrays import Array, as_array, at_least, double, namespace, numbers_like
 from climsim.constants import (
     ALL_ICE_TEMPERATURE,
     DRY_AIR_GAS_CONSTANT,
@@ -184,6 +184,6 @@ def tropopause_level(
     gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
     stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
     xp = namespace(theta)
-    levels = like(np.arange(1, temperature.shape[0] - 1)[:, None], theta)
+    levels = numbers_like(temperature.shape[0] - 2, theta, first=1)[:, None]
     lowest: NDArray[np.intp] = xp.max(xp.where(stable, levels, -1), axis=0)
     return lowest

@@ -38,6 +38,8 @@ class RunConfig:
         hourly_fields: fields of the hourly stream; empty takes its default.
         restart_days: simulated days between restart points; None takes the host's own: 1, on E3SM
             30.
+        health_steps: steps between two looks at the bounds of the state; 0 looks at every step of
+            a host on a CPU and at every 12th of one on a GPU, which must not wait for them.
         coupler: rules of the coupling.
     """
 
@@ -55,6 +57,7 @@ class RunConfig:
     streams: tuple[str, ...] = tuple(STREAMS)
     hourly_fields: tuple[str, ...] = ()
     restart_days: float | None = None
+    health_steps: int = 0
     coupler: CouplerOptions = field(default_factory=CouplerOptions)
 
     def __post_init__(self) -> None:
@@ -68,7 +71,7 @@ class RunConfig:
         check = Checks(self)
         check.positive("days", "restart_days")
         check_device("device", self.device)
-        check.whole("threads")
+        check.whole("threads", "health_steps")
         check.each_of(STREAMS, "streams")
         if self.hourly_fields and "h2" not in self.streams:
             raise ClimSimError(

@@ -34,6 +34,23 @@ class StepSums:
         """Mean share of the network in coupled steps; None before the first."""
         return self.share_sum / self.coupled_steps if self.coupled_steps else None
 
+    def add_handed(
+        self, counts: Mapping[str, float], added: Mapping[str, float], share: float
+    ) -> None:
+        """Add what the coupler did in one step.
+
+        Args:
+            counts: values changed, by rule and variable.
+            added: by variable, global mean that positivity added.
+            share: global mean of the network's share.
+        """
+        self.coupled_steps += 1
+        self.share_sum += share
+        for name, count in counts.items():
+            self.corrections[name] = self.corrections.get(name, 0) + int(count)
+        for name, value in added.items():
+            self.added[name] = self.added.get(name, 0.0) + value
+
     def add_losses(self, kind: str, means: Mapping[str, float]) -> None:
         """Add the losses of one step, in units of the training loss.
 

@@ -151,6 +151,8 @@ class TrainDataConfig:
         clip_margin: if given, physical inputs are moved into the training range widened by this
             share of it on each side, in training and in the exported model; none lets all through.
         prefetch: batches read ahead by a thread.
+        gpu_share: share of the memory of a GPU up to which the data are kept there whole, so that
+            no batch has to be brought; 0 brings every batch from the store.
     """
 
     store: StoreAddress
@@ -159,11 +161,13 @@ class TrainDataConfig:
     batch_size: int = 1024
     clip_margin: float | None = None
     prefetch: int = 4
+    gpu_share: float = 0.4
 
     def __post_init__(self) -> None:
         check = Checks(self, "data")
         check.whole("batch_size", least=1)
         check.whole("prefetch")
+        check.between(0, 1, "gpu_share")
         check.at_least(0, "clip_margin")
         require(
             "data.foreign_statistics",

@@ -24,8 +24,9 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader
+from climsim.data.reading.resident import ResidentReader, split_bytes
 from climsim.data.store.opened import Store, open_store
-from climsim.devices import torch_device
+from climsim.devices import device_memory, torch_device
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.locks import LOCK_NAME, only_process
@@ -243,6 +244,13 @@ def _loaders(
     )
     training = reader(split="train", seed=config.seed, drop_last=True)
     validation = reader(split="validation", shuffle=False)
+    device = trainer.strategy.root_device
+    room = config.data.gpu_share * device_memory(device)
+    if split_bytes(training) + split_bytes(validation) <= room:
+        logger.info("the data are kept on %s whole", device)
+        held = (ResidentReader(one, device) for one in (training, validation))
+        first, second = (TrainingLoader(one, prefetch=0) for one in held)
+        return first, second
     prefetch = config.data.prefetch
     return TrainingLoader(training, prefetch=prefetch), TrainingLoader(
         validation, prefetch=prefetch

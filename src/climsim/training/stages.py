@@ -20,6 +20,7 @@ TRAIN = Stage(
         "trainer.save_every_steps",
         "trainer.keep_best",
         "data.prefetch",
+        "data.gpu_share",
     ),
     choices={
         "network": "unet",

@@ -244,15 +244,31 @@ class BlockReader(IterableDataset[Batch]):
         return inputs, targets
 
     def _batches(self, pool: Pool, samples: Matrices) -> Iterator[Batch]:
-        order = np.arange(pool.samples)
-        if self.shuffle:
-            rng = np.random.default_rng((self.seed, self.epoch, self.rank, pool.number))
-            order = rng.permutation(pool.samples)
+        order = self.order(pool)
         for index in range(pool.batches):
             rows = order[index * self.batch_size : (index + 1) * self.batch_size]
             # One thread: torch's own would wait, spinning, for cores that load the next pool.
             inputs, targets = (np.take(matrix, rows, axis=0) for matrix in samples)
             yield torch.from_numpy(inputs), torch.from_numpy(targets)
+
+    def order(self, pool: Pool) -> NDArray[np.intp]:
+        """The order in which the samples of a pool come in this epoch."""
+        if not self.shuffle:
+            return np.arange(pool.samples)
+        rng = np.random.default_rng((self.seed, self.epoch, self.rank, pool.number))
+        return rng.permutation(pool.samples)
+
+    def by_block(self) -> Iterator[tuple[int, Matrices]]:
+        """Number and samples of every block of the split, whatever the epoch.
+
+        The matrices are filled again for the next block.
+        """
+        pools = [
+            Pool(number, (int(block),), self._inside(int(block)).size * self.columns, 0)
+            for number, block in enumerate(self.blocks)
+        ]
+        for pool, samples in self._loaded(pools):
+            yield pool.blocks[0], samples
 
     def _copies(self, pool: Pool, memory: Matrices) -> tuple[Matrices, list[Callable[[], None]]]:
         """The matrices of a pool, in the memory given, and the copies that fill them."""

@@ -31,6 +31,7 @@ RUN_KEYS = RunKeys(
         "threads": "host_options.threads is the number of OpenMP threads of a task",
         "start": "E3SM starts from host_options.reference_case, reference_date and "
         "reference_folder",
+        "health_steps": "E3SM looks at its own bounds",
         "coupler.positivity": "E3SM always keeps water and energy positive",
         "coupler.top_levels": "E3SM fixes it in its code",
         **dict.fromkeys(

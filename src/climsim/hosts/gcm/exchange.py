@@ -42,6 +42,13 @@ def tensor_fields(arrays: Mapping[str, jax.Array]) -> Fields:
     return {name: cast(Array, torch.from_dlpack(array)) for name, array in arrays.items()}
 
 
+def finish_reading() -> None:
+    """Wait until torch has done all it was given: memory of JAX that it read is then free."""
+    import torch
+
+    torch.cuda.current_stream().synchronize()
+
+
 def singles(fields: Mapping[str, Array]) -> Fields:
     """The fields in single precision, as the embedded model computes with them."""
     return {

@@ -11,7 +11,13 @@ import numpy as np
 
 from climsim.arrays import Fields
 from climsim.hosts.base import HealthReport, StepResult
-from climsim.hosts.gcm.exchange import numpy_fields, on_gpu, singles, tensor_fields
+from climsim.hosts.gcm.exchange import (
+    finish_reading,
+    numpy_fields,
+    on_gpu,
+    singles,
+    tensor_fields,
+)
 from climsim.hosts.gcm.host import GcmHost, emulated_term, worst_violation
 from climsim.hosts.gcm.state import Excess
 from climsim.hosts.members import SeparateMembers
@@ -36,7 +42,8 @@ class GcmMembers:
         self._apart = SeparateMembers(hosts)
         self._programs = hosts[0].programs
         self._levels, self._columns = hosts[0].grid.n_levels, hosts[0].grid.n_columns
-        self._fields = tensor_fields if on_gpu(hosts[0].snapshot().state) else numpy_fields
+        self._shares = on_gpu(hosts[0].snapshot().state)
+        self._fields = tensor_fields if self._shares else numpy_fields
         for host in hosts:
             host.give_fields(self._fields)
         self._stacked: Snapshot | None = None
@@ -81,14 +88,18 @@ class GcmMembers:
         state, carry, out = self._programs.hybrid_members(
             now.state, now.carry, now.latest, now.date, fields
         )
-        self._stacked, self._observed = now.advanced(state, carry), None
-        return StepResult(
+        result = StepResult(
             date=now.date,
             inputs=inputs,
             tendencies=self._fields(out["tendencies"]),
             surface=given,
             diagnostics=self._fields(out["diagnostics"]),
         )
+        self._stacked, self._observed = now.advanced(state, carry), None
+        # Now, while no field of this step is free: JAX would put the next inputs in its memory,
+        # though torch may still have to read it.
+        self._observe()
+        return result
 
     def health(self) -> tuple[HealthReport | None, ...]:
         """The worst violation of bounds in the present state of each member, or None."""
@@ -117,6 +128,7 @@ class GcmMembers:
         import jax.numpy as jnp
 
         if self._stacked is None:
+            self._let_torch_read()
             parts = [host.snapshot() for host in self._hosts]
             states: ModelState = jax.tree.map(lambda *x: jnp.stack(x), *[p.state for p in parts])
             carries: Diagnostics
@@ -130,6 +142,7 @@ class GcmMembers:
         """Give every member its state back."""
         import jax
 
+        self._let_torch_read()
         if self._stacked is None:
             return
         for index, host in enumerate(self._hosts):
@@ -138,3 +151,11 @@ class GcmMembers:
             )
             host.take(replace(self._stacked, state=state, carry=carry, latest=carry))
         self._stacked = self._observed = None
+
+    def _let_torch_read(self) -> None:
+        """Wait, before JAX uses memory again, until torch has read what it shares.
+
+        The hybrid step needs no waiting: it starts after all that torch was given before it.
+        """
+        if self._shares:
+            finish_reading()
