@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from climsim.arrays import Array, Constant, double, is_numpy, like, namespace, to_numpy
+from climsim.arrays import Array, Constant, is_numpy, like, namespace, to_numpy
 from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
@@ -40,29 +40,20 @@ class _StepNumbers:
         keys: kind and name of each number.
         values: (number, member).
         members: that were under way.
-        coupled: whether the network took part.
     """
 
     keys: tuple[tuple[str, str], ...]
     values: Array
     members: tuple[int, ...]
-    coupled: bool
 
     @classmethod
     def of(
-        cls,
-        tables: Mapping[str, MemberTable],
-        members: Collection[int],
-        coupled: bool,
-        there: Array,
+        cls, tables: Mapping[str, MemberTable], members: Collection[int], there: Array
     ) -> _StepNumbers:
         """Join the tables of a step, by kind, in the library and on the device of an array."""
-        filled = {kind: table.values for kind, table in tables.items() if table.values is not None}
-        keys = tuple((kind, name) for kind in filled for name in tables[kind].names)
-        xp = namespace(there)
-        rows = [like(values, there) for values in filled.values()]
-        values = xp.concat(rows, axis=0) if rows else xp.zeros_like(double(there)[:0])[:, None]
-        return cls(keys, values, tuple(members), coupled)
+        keys = tuple((kind, name) for kind, table in tables.items() for name in table.names)
+        rows = [like(table.values, there) for table in tables.values() if table.values is not None]
+        return cls(keys, namespace(there).concat(rows, axis=0), tuple(members))
 
 
 class Recorder:
@@ -92,7 +83,7 @@ class Recorder:
             members: that are still under way.
             with_budgets: whether its budgets count.
         """
-        number, coupled = len(self.records), outcome.handed is not None
+        number = len(self.records)
         losses = (outcome.predicted_loss, outcome.true_loss)
         tables = {n: means_of_members(x, number) for n, x in zip(_LOSSES, losses, strict=True)}
         if outcome.handed is not None:
@@ -100,7 +91,8 @@ class Recorder:
         if with_budgets:
             tables |= self._of_budgets(outcome)
         there = outcome.result.inputs["state_ps"]
-        self._waiting.append(_StepNumbers.of(tables, members, coupled, there))
+        if any(table.names for table in tables.values()):
+            self._waiting.append(_StepNumbers.of(tables, members, there))
         if is_numpy(there):
             self.settle()
         for index in members:
@@ -130,7 +122,7 @@ class Recorder:
         sums = self.records[index].sums
         for kind in _LOSSES:
             sums.add_losses(kind, kinds.get(kind, {}))
-        if step.coupled:
+        if "share" in kinds:
             sums.add_handed(
                 kinds.get("counts", {}), kinds.get("added", {}), kinds["share"]["share"]
             )
