@@ -110,7 +110,7 @@ def training_rate(network: Network, batch: int, timer: Timer) -> float:
 
 
 def inference_rate(
-    network: Network, columns: int, timer: Timer, compiled: bool = False, bf16: bool = False
+    network: Network, columns: int, timer: Timer, compiled: bool = False, bfloat16: bool = False
 ) -> float:
     """Columns per second of the network, eager or compiled."""
     network.eval()
@@ -118,7 +118,7 @@ def inference_rate(
     x = torch.randn(columns, network.n_inputs)
 
     def run() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             runner(x)
 
     run()
@@ -152,16 +152,16 @@ def main() -> None:
     timer = Timer(options.clock, options.threads, options.seconds)
     product, convolution = limits(timer)
     print(f"limits: matrix product {product:.0f}, as a convolution {convolution:.0f} GFLOP/s")
-    print("network         parameters  train/s   plain  infer/s   plain compiled    bf16  GFLOP/s")
+    print("network         parameters  train/s   plain  infer/s   plain compiled bfloat16 GFLOP/s")
     for name in options.networks:
         torch.manual_seed(7)
         network = build_network(name, preset=options.preset)
         parameters = sum(p.numel() for p in network.parameters())
         amount = operations(network)
         train = training_rate(network, options.batch, timer)
-        infer, compiled, bf16 = (
+        infer, compiled, bfloat16 = (
             inference_rate(network, options.columns, timer, **how)
-            for how in ({}, {"compiled": True}, {"bf16": True})
+            for how in ({}, {"compiled": True}, {"bfloat16": True})
         )
         with plain_kernels():
             plain = (
@@ -170,7 +170,7 @@ def main() -> None:
             )
         print(
             f"{name:15s} {parameters:10,d} {train:8.0f} {plain[0]:7.0f} {infer:8.0f} "
-            f"{plain[1]:7.0f} {compiled:8.0f} {bf16:7.0f} {infer * amount:8.0f}",
+            f"{plain[1]:7.0f} {compiled:8.0f} {bfloat16:8.0f} {infer * amount:7.0f}",
             flush=True,
         )
 

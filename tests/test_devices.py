@@ -1,10 +1,11 @@
 import pytest
 import torch
 
-from climsim.devices import check_device, present_device, torch_device
+from climsim.devices import torch_device
 from climsim.errors import ClimSimError
 from climsim.hosts.gcm.config import GcmConfig
 from climsim.online.collect import CollectConfig
+from climsim.online.stages import COLLECT, ONLINE_RUN
 from climsim.runs.config import RunConfig
 from climsim.training.config import TrainerConfig
 
@@ -42,7 +43,8 @@ def test_gpu_that_torch_cannot_use_is_refused_by_key(monkeypatch):
         torch_device("trainer.accelerator", "gpu")
 
 
-def test_former_word_of_a_record_means_the_present_one():
-    assert [present_device(word) for word in ("cuda", "cpu", "auto")] == ["gpu", "cpu", "auto"]
-    with pytest.raises(ClimSimError, match="write gpu"):
-        check_device("device", "cuda")
+@pytest.mark.parametrize("stage", [ONLINE_RUN, COLLECT])
+def test_former_word_of_a_record_means_the_present_one(stage):
+    words = [stage.present("device", word) for word in ("cuda", "cpu", "auto")]
+    assert words == ["gpu", "cpu", "auto"]
+    assert stage.present("case", "cuda") == "cuda"

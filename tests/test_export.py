@@ -305,6 +305,11 @@ def test_unknown_precision_lists_the_known(make, tmp_path):
         ExportConfig(make(), tmp_path / "model.pt", precision="int8")
 
 
+def test_former_word_of_a_precision_is_answered_by_the_present_one(make, tmp_path):
+    with pytest.raises(ClimSimError, match=r"^precision: 'bf16' was renamed: write bfloat16$"):
+        export_model(make(), tmp_path / "model.pt", precision="bf16")
+
+
 def test_wrong_width_is_named(make, tmp_path):
     emulator = load_emulator(export_model(make(), tmp_path / "model.pt"))
     with pytest.raises(ClimSimError, match=rf"\(column, {emulator.n_inputs}\) for interface v2"):

@@ -49,10 +49,10 @@ def test_home_folder_stands_for_the_tilde(monkeypatch):
 
 
 def test_number_is_taken_where_text_is_expected():
-    assert train("trainer.precision=16").trainer.precision == "16"
-    values = {"data": {"store": 2024}, "out": "o", "trainer": {"precision": 32}}
+    assert train("recipe.name=16").recipe.name == "16"
+    values = {"data": {"store": 2024}, "out": "o", "recipe": {"name": 32}}
     config = build_config(TrainConfig, values)
-    assert (str(config.data.store), config.trainer.precision) == ("2024", "32")
+    assert (str(config.data.store), config.recipe.name) == ("2024", "32")
 
 
 @pytest.mark.parametrize(

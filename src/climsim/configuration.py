@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dacite
 from hydra import compose, initialize_config_module
@@ -24,7 +24,6 @@ from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_add
 from climsim.errors import ClimSimError
 from climsim.keys import (
     Hint,
-    Value,
     Values,
     element,
     flatten,
@@ -151,8 +150,9 @@ def build_config(cls: type[T], values: Values) -> T:
     """
     try:
         fitted = _fitted(cls, values, "")
-        hooks: dict[Hint, Any] = {StoreAddress: store_address}
-        settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
+        settings = dacite.Config(
+            strict=True, cast=[Path, tuple], type_hooks={StoreAddress: store_address}
+        )
         return dacite.from_dict(cls, fitted, settings)
     except dacite.MissingValueError as error:
         raise ClimSimError(f"{error.field_path}: expected a value, found none") from error
@@ -163,7 +163,7 @@ def build_config(cls: type[T], values: Values) -> T:
         ) from error
 
 
-def _fitted(cls: type, values: Mapping[str, Value], prefix: str) -> Values:
+def _fitted(cls: type, values: Mapping[str, object], prefix: str) -> Values:
     """Values in the form that the fields of a dataclass want."""
     known = hints(cls)
     for key in values:
@@ -172,7 +172,7 @@ def _fitted(cls: type, values: Mapping[str, Value], prefix: str) -> Values:
     return {key: _fit(known[key], value, f"{prefix}{key}") for key, value in values.items()}
 
 
-def _fit(hint: Hint, value: Value, key: str) -> Value:
+def _fit(hint: Hint, value: object, key: str) -> object:
     inner = nested(hint)
     if inner is not None and isinstance(value, Mapping):
         return _fitted(inner, value, f"{key}.")
@@ -190,13 +190,13 @@ def _fit(hint: Hint, value: Value, key: str) -> Value:
     return value
 
 
-def _fit_null(hint: Hint, value: Value, key: str) -> Value:
-    if value is None and hint is not Any and type(None) not in members_of(hint):
+def _fit_null(hint: Hint, value: object, key: str) -> object:
+    if value is None and type(None) not in members_of(hint):
         raise ClimSimError(f"{key}: expected {type_text(hint)}, found null")
     return value
 
 
-def _fit_list(hint: Hint, value: Value, key: str) -> Value:
+def _fit_list(hint: Hint, value: object, key: str) -> object:
     if isinstance(value, Mapping):
         return value
     kind = element(hint)

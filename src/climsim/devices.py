@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from climsim.errors import ClimSimError
@@ -16,7 +17,9 @@ GPU: Final = "gpu"
 DEVICES: Final = (AUTO, CPU, GPU)
 """``auto`` is a GPU where there is one."""
 _CUDA: Final = "cuda"
-"""torch's word for a GPU, which was once the user's."""
+"""torch's word for a GPU."""
+FORMER_DEVICES: Final = MappingProxyType({_CUDA: GPU})
+"""Words of one release before, and the present ones."""
 
 
 def check_device(key: str, value: str) -> None:
@@ -29,14 +32,7 @@ def check_device(key: str, value: str) -> None:
     Raises:
         ClimSimError: naming the key and what to write.
     """
-    if value == _CUDA:
-        raise ClimSimError(f"{key}: {_CUDA!r} was renamed: write {GPU}")
-    one_of(key, value, DEVICES)
-
-
-def present_device(value: object) -> object:
-    """The present word for a device that a record of an earlier version names."""
-    return GPU if value == _CUDA else value
+    one_of(key, value, DEVICES, FORMER_DEVICES)
 
 
 def torch_device(key: str, wanted: str) -> str:

@@ -12,16 +12,15 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from climsim.data.store.address import StoreUrl
 
-Hint = Any
-"""The type of a field, as `typing.get_type_hints` gives it."""
-Value = Any
-"""Plain value of a key: text, number, truth, null, or a list or dictionary of those."""
-Values = dict[str, Value]
-"""Plain values of a configuration, nested or by dotted key."""
+Hint: TypeAlias = object
+"""The type of a field, as `typing.get_type_hints` gives it: a class, a union or a generic."""
+Values: TypeAlias = dict[str, object]
+"""Plain values of a configuration, nested or by dotted key: text, numbers, truth, null, and lists
+and dictionaries of those."""
 MISSING = "???"
 """Default of a key that must be given."""
 _TYPE_NAMES: dict[Hint, str] = {
@@ -86,7 +85,7 @@ def is_text(hint: Hint) -> bool:
     return bool(texts) and all(texts)
 
 
-def flatten(value: Value, prefix: str = "") -> Values:
+def flatten(value: object, prefix: str = "") -> Values:
     """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
     if not isinstance(value, dict) or (prefix and not value):
         return {prefix.removesuffix("."): value}
@@ -98,7 +97,8 @@ def flatten(value: Value, prefix: str = "") -> Values:
 
 def nested(hint: Hint) -> type | None:
     """The dataclass in a hint such as ``Config`` or ``Config | None``, if there is one."""
-    return next((m for m in members_of(hint) if dataclasses.is_dataclass(m)), None)  # type: ignore[return-value]
+    classes = (member for member in members_of(hint) if isinstance(member, type))
+    return next((cls for cls in classes if dataclasses.is_dataclass(cls)), None)
 
 
 def hints(cls: type) -> dict[str, Hint]:
@@ -167,7 +167,7 @@ def dataclass_keys(cls: type, prefix: str) -> list[Key]:
     return found
 
 
-def default_text(value: Value) -> str:
+def default_text(value: object) -> str:
     """A default as it is written on the command line."""
     if value == MISSING:
         return ""

@@ -19,7 +19,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import Node, OmegaConf
 
 from climsim.errors import unknown_name
-from climsim.keys import MISSING, Hint, Value, Values, hints, nested
+from climsim.keys import MISSING, Hint, Values, hints, nested
 from climsim.stages import STAGES, load
 
 CONFIG_MODULE = "climsim.conf"
@@ -82,12 +82,12 @@ def defaults(cls: type) -> Values:
     return {field.name: _default(field, known[field.name]) for field in dataclasses.fields(cls)}
 
 
-def _default_of_key(reference: str, *, _node_: Node) -> Value:
+def _default_of_key(reference: str, *, _node_: Node) -> object:
     """What ``${default:module:Class}`` stands for: the default that the class has for the key."""
     return defaults(load(reference))[str(_node_._key())]
 
 
-def _default(field: dataclasses.Field[object], hint: Hint) -> Value:
+def _default(field: dataclasses.Field[object], hint: Hint) -> object:
     inner = nested(hint)
     if inner is not None and field.default is dataclasses.MISSING:
         return defaults(inner)
@@ -98,7 +98,7 @@ def _default(field: dataclasses.Field[object], hint: Hint) -> Value:
     return MISSING
 
 
-def _plain(value: Value) -> Value:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

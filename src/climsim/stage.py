@@ -31,6 +31,8 @@ class Stage:
         needs: keys that name what it reads.
         makes: key that names what it writes; empty where it writes nothing.
         may_change: keys that may change while a product is continued; `EVERYTHING` for all.
+        renamed: keys whose values had other words one release before, and for each of these the
+            present one.
         choices: groups of shipped configurations, and the choice of each that is the default.
         positional: key that a first bare word sets; empty where every key is named.
         scores: ``module:name`` of a function that reads lines to print from the result.
@@ -45,6 +47,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     makes: str = ""
     may_change: tuple[str, ...] = ()
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
     choices: Mapping[str, str] = field(default_factory=dict, hash=False)
     positional: str = ""
     scores: str = ""
@@ -53,6 +56,11 @@ class Stage:
     def path(self) -> tuple[str, ...]:
         """Words of the command."""
         return tuple(self.command.split())
+
+    def present(self, key: str, value: object) -> object:
+        """The value of a key that an earlier version noted, in the words of now."""
+        words = self.renamed.get(key, {})
+        return words.get(value, value) if isinstance(value, str) else value
 
     def overrides(self, words: Sequence[str]) -> list[str]:
         """The words of a call as ``key=value``, the bare first one included.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from climsim.errors import ClimSimError
+
+_NONE_RENAMED: Mapping[str, str] = MappingProxyType({})
 
 
 def refused(key: str, expected: str, found: object, remedy: str = "") -> ClimSimError:
@@ -63,8 +66,15 @@ def between(key: str, value: float, low: float, high: float) -> None:
     require(key, value, low <= value <= high, f"a number from {low:g} to {high:g}")
 
 
-def one_of(key: str, value: object, choices: Collection[object]) -> None:
-    """Refuse what is none of the choices."""
+def one_of(
+    key: str,
+    value: object,
+    choices: Collection[object],
+    renamed: Mapping[str, str] = _NONE_RENAMED,
+) -> None:
+    """Refuse what is none of the choices; a former word of one is answered by the present one."""
+    if isinstance(value, str) and value in renamed:
+        raise ClimSimError(f"{key}: {value!r} was renamed: write {renamed[value]}")
     require(key, value, value in choices, f"one of {', '.join(map(str, choices))}")
 
 
@@ -113,10 +123,15 @@ class Checks:
         for key, value in self._given(names):
             between(key, value, low, high)
 
-    def one_of(self, choices: Collection[object], *names: str) -> None:
-        """Refuse what is none of the choices."""
+    def one_of(
+        self,
+        choices: Collection[object],
+        *names: str,
+        renamed: Mapping[str, str] = _NONE_RENAMED,
+    ) -> None:
+        """Refuse what is none of the choices (see `one_of`)."""
         for key, value in self._given(names):
-            one_of(key, value, choices)
+            one_of(key, value, choices, renamed)
 
     def each_of(self, choices: Collection[object], *names: str) -> None:
         """Refuse lists with an entry that is none of the choices."""

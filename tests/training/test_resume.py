@@ -298,6 +298,18 @@ def test_run_of_a_version_without_a_setting_is_continued_with_its_default(config
         old.check(replace(config, schedule=replace(config.schedule, threshold=0.1)), store)
 
 
+def test_run_noted_in_former_words_is_continued(configure):
+    config = configure(epochs=1)
+    train(config)
+    held = HeldRun.read(config.out)
+    noted = {**held.config, "trainer": {**held.config["trainer"], "precision": "32"}}
+    old, store = replace(held, config=noted), open_store(config.data.store)
+    old.check(config, store)
+    reduced = replace(config, trainer=replace(config.trainer, precision="bfloat16"))
+    with pytest.raises(ClimSimError, match=r"trainer\.precision=bfloat16 instead of 32"):
+        old.check(reduced, store)
+
+
 def test_run_that_stopped_early_is_not_resumed_for_more_epochs(configure):
     settings = {"early_stop_patience": 1, "optimizer": {"learning_rate": 1e-12}}
     first = train(configure(epochs=4, **settings))

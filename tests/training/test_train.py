@@ -219,7 +219,7 @@ def test_early_stop_ends_a_run_that_no_longer_improves(configure):
 
 
 def test_mixed_precision_and_clipping_train_and_save_float32(configure):
-    result = train(configure(epochs=1, precision="bf16", gradient_clip=0.1))
+    result = train(configure(epochs=1, precision="bfloat16", gradient_clip=0.1))
     assert np.isfinite(result.validation_loss)
     state = read_checkpoint(result.last_checkpoint)["state_dict"]
     assert all(v.dtype != torch.bfloat16 for v in state.values())
@@ -390,7 +390,9 @@ def test_errors_of_the_reader_reach_the_loop():
     ("change", "message"),
     [
         ({"epochs": 0}, "trainer.epochs: expected a whole number >= 1, found 0"),
-        ({"precision": "8"}, "trainer.precision: expected one of 32, bf16, 16"),
+        ({"precision": "8"}, "trainer.precision: expected one of float32, bfloat16, float16"),
+        ({"precision": "bf16"}, "trainer.precision: 'bf16' was renamed: write bfloat16"),
+        ({"precision": "32"}, "trainer.precision: '32' was renamed: write float32"),
         ({"logger": "paper"}, "trainer.logger: expected one of tensorboard"),
     ],
 )

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from climsim.errors import ClimSimError
+from climsim.files import read_json, write_json
 from climsim.workflow import run
 from climsim.workflow.config import ExperimentConfig, Members, Slurm
-from climsim.workflow.jobs import PLAN
+from climsim.workflow.job import _put_aside_if_other
+from climsim.workflow.jobs import PLAN, Job
 from climsim.workflow.run import experiment_config, run_experiment
 from climsim.workflow.status import by_member, experiment_status
 
@@ -112,3 +114,28 @@ def test_former_step_to_stop_after_is_answered_by_the_present_one():
         ClimSimError, match="--until: 'offline' was renamed: write evaluate_offline"
     ):
         run_experiment("demo", until="offline")
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "before", "now", "kept"),
+    [
+        ("train", "trainer.precision", "bf16", "bfloat16", True),
+        ("train", "trainer.precision", "32", "float32", True),
+        ("train", "trainer.precision", "32", "bfloat16", False),
+        ("train_visited", "trainer.precision", "16", "float16", True),
+        ("online_run", "device", "cuda", "gpu", True),
+        ("online_run", "device", "cuda", "cpu", False),
+    ],
+)
+def test_product_noted_in_former_words_is_kept_where_they_mean_the_same(
+    tmp_path, rule, key, before, now, kept
+):
+    job = Job(rule, rule, "", product="product")
+    (tmp_path / "product").mkdir()
+    (tmp_path / "logs").mkdir()
+    note = tmp_path / "logs" / f"{rule}.made-from.json"
+    write_json(note, {"settings": {key: before, "seed": 7}, "inputs": {}})
+    _put_aside_if_other(tmp_path, job, {"settings": {key: now, "seed": 7}, "inputs": {}})
+    assert (tmp_path / "product").exists() == kept
+    assert (tmp_path / "replaced" / "product").exists() != kept
+    assert read_json(note)["settings"][key] == now

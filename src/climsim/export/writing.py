@@ -22,7 +22,7 @@ from climsim.cards import Json, LossCard, ModelCard, TrainingCard, setting
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.comparison import mean_deviation, relative_difference
-from climsim.export.formats import BFLOAT16, FLOAT32, FORMATS, Format, Runnable
+from climsim.export.formats import FORMATS, Format, Runnable
 from climsim.export.module import Emulation, EmulationMember, build_emulation
 from climsim.export.probe import Probe, probe_columns, training_columns
 from climsim.exported_file import METADATA_NAME, metadata_text
@@ -30,6 +30,7 @@ from climsim.files import atomic_path, file_hash, provenance
 from climsim.interfaces import Encoding
 from climsim.losses import LOSSES
 from climsim.plugins import short_name
+from climsim.precisions import BFLOAT16, FLOAT32, FORMER_PRECISIONS
 from climsim.products import Kind, claim
 from climsim.training.checkpoint import TrainedModel, load_model
 from climsim.validation import Checks, one_of
@@ -88,7 +89,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         checks = Checks(self)
-        checks.one_of(PRECISIONS, "precision")
+        checks.one_of(PRECISIONS, "precision", renamed=FORMER_PRECISIONS)
         checks.one_of(FORMATS.names(), "format")
 
 
@@ -129,7 +130,7 @@ def export_model(
             be written in that format, or the file does not reproduce the Python path.
     """
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
-    one_of("precision", precision, PRECISIONS)
+    one_of("precision", precision, PRECISIONS, FORMER_PRECISIONS)
     form = FORMATS.find(format)
     _check_form(form, format, Path(path), precision)
     claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})

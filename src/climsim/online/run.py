@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
-from climsim.devices import present_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
@@ -27,6 +26,7 @@ from climsim.online.fitting import open_fitting_model
 from climsim.online.loop import Loop
 from climsim.online.model import CoupledModel, OfMembers
 from climsim.online.restart import latest_restart
+from climsim.online.stages import ONLINE_RUN
 from climsim.products import claim
 from climsim.runs.config import RESTART_DAYS, RunConfig
 from climsim.runs.record import RECORD_NAME, RUN, RunAbout, RunRecord
@@ -275,8 +275,7 @@ def _difference(
     hashes = json.loads(record.about.made_by.get("input_hashes", "{}"))
     for key, value in now.items():
         # A key that the record lacks came with a later version, whose default is what was run.
-        before = record.about.config.get(key, value)
-        before = present_device(before) if key == "device" else before
+        before = ONLINE_RUN.present(key, record.about.config.get(key, value))
         # A file is what it holds: it may have moved, or be named by another path.
         moved = key in _FILES and before in hashes and hashes[before] == inputs.get(str(value))
         if key not in _MAY_CHANGE and before != value and not moved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from climsim.devices import FORMER_DEVICES
 from climsim.stage import Stage
 
 GENERATE = Stage(
@@ -27,6 +28,7 @@ ONLINE_RUN = Stage(
     needs=("model", "start"),
     makes="folder",
     may_change=("days", "restart_days"),
+    renamed={"device": FORMER_DEVICES},
     choices={"host": "gcm"},
 )
 
@@ -52,5 +54,6 @@ COLLECT = Stage(
     needs=("model", "starts"),
     makes="raw",
     may_change=("segments",),
+    renamed={"device": FORMER_DEVICES},
     choices={"host": "gcm"},
 )

@@ -48,7 +48,6 @@ class StepOutcome:
     Attributes:
         result: of the host.
         handed: what the host was handed; None for a step of its own physics.
-        predicted_loss: by target, where the network has a confidence head.
         true_loss: by target, where the host's physics ran beside the network.
         network: the model's own output, before the rules; None for a step of the host's physics.
         troubles: values of a model that are no numbers, by member; empty where there are none.
@@ -56,10 +55,14 @@ class StepOutcome:
 
     result: StepResult
     handed: Coupled | None = None
-    predicted_loss: Fields = field(default_factory=dict)
     true_loss: Fields = field(default_factory=dict)
     network: ModelOutput | None = None
     troubles: Troubles = ()
+
+    @property
+    def predicted_loss(self) -> Fields:
+        """By target, where the network has a confidence head."""
+        return {} if self.network is None else self.network.confidence
 
 
 class Stepper:
@@ -149,7 +152,6 @@ class Stepper:
         return StepOutcome(
             result,
             handed,
-            predicted_loss=network.confidence,
             true_loss=true,
             network=network,
             troubles=troubles,

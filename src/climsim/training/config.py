@@ -14,13 +14,14 @@ from climsim.devices import AUTO, check_device
 from climsim.interfaces import ENCODINGS
 from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
+from climsim.precisions import BFLOAT16, FLOAT16, FLOAT32, FORMER_PRECISIONS
 from climsim.pruning import PruningConfig
 from climsim.training.schedules import SCHEDULES
 from climsim.validation import Checks, require
 from climsim.variables import TARGETS
 
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-"""Precision of the network, by name, as Lightning spells it; transforms stay in float32."""
+PRECISIONS = {FLOAT32: "32-true", BFLOAT16: "bf16-mixed", FLOAT16: "16-mixed"}
+"""Precisions of the network, and what Lightning calls them; transforms stay in float32."""
 NOISE_SCHEDULES = ("constant", "linear", "cosine")
 _AMPLITUDES = ("temperature", "humidity", "cloud", "wind", "forcing", "memory")
 """Keys of noise by group of inputs."""
@@ -255,7 +256,7 @@ class TrainerConfig:
         devices: devices (processes) per node.
         nodes: nodes.
         accelerator: ``"auto"``, ``"cpu"`` or ``"gpu"``.
-        precision: ``"32"``, ``"bf16"`` or ``"16"`` (mixed).
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` (the last two mixed).
         tf32: whether float32 matrix products on a GPU may use TF32.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         compile: whether to compile the network; falls back to eager where that fails.
@@ -274,7 +275,7 @@ class TrainerConfig:
     devices: int = 1
     nodes: int = 1
     accelerator: str = AUTO
-    precision: str = "32"
+    precision: str = FLOAT32
     tf32: bool = True
     gradient_clip: float = 0.0
     compile: bool = False
@@ -294,7 +295,7 @@ class TrainerConfig:
         check.whole("early_stop_step", least=-1)
         check.at_least(0, "gradient_clip")
         check_device(check.key("accelerator"), self.accelerator)
-        check.one_of(PRECISIONS, "precision")
+        check.one_of(PRECISIONS, "precision", renamed=FORMER_PRECISIONS)
         check.one_of(LOGGERS, "logger")
 
 

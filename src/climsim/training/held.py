@@ -202,6 +202,6 @@ def _differences(old: Settings, new: Settings, prefix: str = "") -> list[str]:
         name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             result += _differences(before, after, f"{name}.")
-        elif before != after and name not in _FREE_KEYS:
+        elif TRAIN.present(name, before) != after and name not in _FREE_KEYS:
             result.append(f"{name}={after} instead of {before}")
     return result

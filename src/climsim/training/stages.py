@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from climsim.precisions import FORMER_PRECISIONS
 from climsim.stage import Stage
 
 TRAIN = Stage(
@@ -22,6 +23,7 @@ TRAIN = Stage(
         "data.prefetch",
         "data.gpu_share",
     ),
+    renamed={"trainer.precision": FORMER_PRECISIONS},
     choices={
         "network": "unet",
         "recipe": "standard",

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from climsim.errors import ClimSimError
 
-_RULES = {
+RULES = {
     "offline": "evaluate_offline",
     "online_member": "online_run",
     "online_metrics": "evaluate_online",
 }
+"""Former names of steps, and the present ones."""
 _SETTINGS = {
     "stages.online_member": "stages.online_run",
     "stages.online_mmf1": "references.mmf1",
     "stages.online_mmf2": "references.mmf2",
-    **{f"slurm.rules.{old}": f"slurm.rules.{new}" for old, new in _RULES.items()},
+    **{f"slurm.rules.{old}": f"slurm.rules.{new}" for old, new in RULES.items()},
 }
 _FILES = ("json", "lock", "log", "made-from.json", "progress")
 """What a job leaves behind; a lock that a process still holds stays held under its new name."""
@@ -48,7 +49,7 @@ def check_references(names: Iterable[str], present: tuple[str, str]) -> None:
 
 def present_rule(rule: str) -> str:
     """The present name of a rule."""
-    return _RULES.get(rule, rule)
+    return RULES.get(rule, rule)
 
 
 def check_settings(keys: Iterable[str]) -> None:
@@ -64,16 +65,6 @@ def check_settings(keys: Iterable[str]) -> None:
         for old, new in _SETTINGS.items():
             if key == old or key.startswith(f"{old}."):
                 raise ClimSimError(f"{key}: renamed: write {new}{key.removeprefix(old)}")
-
-
-def check_step(name: str, where: str) -> None:
-    """Refuse the former name of a step.
-
-    Raises:
-        ClimSimError: naming the present one.
-    """
-    if name in _RULES:
-        raise ClimSimError(f"{where}: {name!r} was renamed: write {_RULES[name]}")
 
 
 def adopt_files(logs: Path, name: str, rule: str, member: str) -> None:

@@ -184,9 +184,8 @@ def _differs(before: Mapping[str, Values], now: Mapping[str, Values], stage: Sta
         return True
     old, new = before["settings"], now["settings"]
     # A key that only one of them knows came or went with a version of the package.
-    return any(
-        old[key] != new[key] for key in old.keys() & new.keys() if key not in stage.may_change
-    )
+    compared = (old.keys() & new.keys()) - set(stage.may_change)
+    return any(stage.present(key, old[key]) != new[key] for key in compared)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from climsim.configuration import compose_config
 from climsim.errors import ClimSimError
-from climsim.keys import Value, Values, flatten
+from climsim.keys import Values, flatten
 from climsim.overrides import quoted
 from climsim.stage import Stage
 from climsim.workflow.config import ExperimentConfig
@@ -27,11 +27,11 @@ class Jobs:
     def make(
         self,
         rule: str,
-        values: Mapping[str, Value],
+        values: Mapping[str, object],
         member: str = "",
         *,
-        shared: Mapping[str, Value] | None = None,
-        special: Mapping[str, Value] | None = None,
+        shared: Mapping[str, object] | None = None,
+        special: Mapping[str, object] | None = None,
     ) -> Job:
         """Make a job of a step.
 
@@ -62,7 +62,9 @@ class Jobs:
             settings=self._settings(rule, overrides, values),
         )
 
-    def _settings(self, rule: str, overrides: Sequence[str], values: Mapping[str, Value]) -> Values:
+    def _settings(
+        self, rule: str, overrides: Sequence[str], values: Mapping[str, object]
+    ) -> Values:
         name = STEPS[rule].stage.name
         key = (name, *overrides, *values)
         if key not in self._composed:
@@ -81,7 +83,7 @@ class Jobs:
         return settings
 
 
-def _inputs(stage: Stage, values: Mapping[str, Value]) -> Iterator[str]:
+def _inputs(stage: Stage, values: Mapping[str, object]) -> Iterator[str]:
     """What a stage reads, of the values that a study sets."""
     for key in stage.needs:
         value = values.get(key)
@@ -91,12 +93,12 @@ def _inputs(stage: Stage, values: Mapping[str, Value]) -> Iterator[str]:
             yield from value
 
 
-def override_texts(values: Mapping[str, Value]) -> list[str]:
+def override_texts(values: Mapping[str, object]) -> list[str]:
     """Write nested configuration values as Hydra overrides, ``a.b=value``."""
     return [f"{key}={_hydra_value(value)}" for key, value in flatten(values).items()]
 
 
-def _hydra_value(value: Value) -> str:
+def _hydra_value(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, list | tuple):

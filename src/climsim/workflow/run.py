@@ -77,8 +77,7 @@ def run_experiment(
     """
     config = experiment_config(name, overrides, config_dir)
     if until is not None:
-        former.check_step(until, "--until")
-        one_of("--until", until, STEPS)
+        one_of("--until", until, STEPS, former.RULES)
     folder = config.folder.resolve()
     claim(folder, _FOLDER, key="folder")
     experiment = Experiment(config, folder, config_dir, slurm)

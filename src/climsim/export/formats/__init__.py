@@ -17,6 +17,7 @@ from torch import Tensor
 from climsim.cards import Json
 from climsim.export.module import Emulation
 from climsim.exported_file import form_of, unreadable_form
+from climsim.precisions import BFLOAT16, FLOAT32
 from climsim.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 Runnable: TypeAlias = Callable[[Tensor], Tensor]
 """From (column, feature) to (column, output feature), float32; raises RuntimeError if it cannot."""
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 
 class Format(ABC):

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from climsim.cards import Json
 from climsim.errors import ClimSimError, missing_extra
-from climsim.export.formats import FLOAT32, FORMATS, Format, Runnable, traced
+from climsim.export.formats import FORMATS, Format, Runnable, traced
 from climsim.export.module import Emulation
 from climsim.exported_file import ONNX, with_metadata
 from climsim.plugins import reason
+from climsim.precisions import FLOAT32
 from climsim.system import refusal
 
 INPUT, OUTPUT = "inputs", "outputs"
