@@ -15,7 +15,7 @@ import dacite
 from climsim.constants import N_LEVELS, PRUNED_LEVELS, TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.interfaces import INTERFACES, V2, Interface
-from climsim.validation import whole
+from climsim.validation import as_number, whole
 from climsim.variables import TARGETS
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | int | bool | None"
@@ -369,10 +369,6 @@ def _network(value: object) -> object:
     return NetworkCard.from_json(value) if isinstance(value, Mapping) else value
 
 
-def _number(value: object) -> object:
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _name(value: Json) -> str:
     """A name, or that of a part that says more about itself."""
     if isinstance(value, Mapping):
@@ -396,5 +392,5 @@ def _loss(value: Json) -> LossCard | None:
     return LossCard(str(name), float(delta), factors)
 
 
-_PLAIN = dacite.Config(type_hooks={float: _number, NetworkCard: _network})
+_PLAIN = dacite.Config(type_hooks={float: as_number, NetworkCard: _network})
 """Whole numbers count as numbers; hyperparameters stand beside what every network has."""

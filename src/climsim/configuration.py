@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import dacite
 from hydra import compose, initialize_config_module
@@ -36,6 +36,7 @@ from climsim.keys import (
 )
 from climsim.overrides import friendly
 from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, schema
+from climsim.validation import as_number, as_text
 
 T = TypeVar("T")
 
@@ -150,9 +151,8 @@ def build_config(cls: type[T], values: Values) -> T:
     """
     try:
         fitted = _fitted(cls, values, "")
-        settings = dacite.Config(
-            strict=True, cast=[Path, tuple], type_hooks={StoreAddress: store_address}
-        )
+        hooks: dict[type, Callable[..., object]] = {cast(type, StoreAddress): store_address}
+        settings = dacite.Config(strict=True, cast=[Path, tuple], type_hooks=hooks)
         return dacite.from_dict(cls, fitted, settings)
     except dacite.MissingValueError as error:
         raise ClimSimError(f"{error.field_path}: expected a value, found none") from error
@@ -181,10 +181,10 @@ def _fit(hint: Hint, value: object, key: str) -> object:
     if is_list(hint):
         return _fit_list(hint, value, key)
     kinds = members_of(hint)
-    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
-        return float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and is_text(hint):
-        value = str(value)
+    if float in kinds:
+        value = as_number(value)
+    if is_text(hint):
+        value = as_text(value)
     if Path in kinds and isinstance(value, str) and (value or str not in kinds):
         return local_path(value, key, url=StoreUrl in kinds)
     return value
@@ -205,7 +205,7 @@ def _fit_list(hint: Hint, value: object, key: str) -> object:
     else:
         fitted = [_fit(kind, v, f"{key}[{place}]") for place, v in enumerate(value)]
     if kind is Path:
-        return [path for value in fitted for path in _matches(value)]
+        return [path for value in fitted for path in _matches(str(value))]
     return fitted
 
 
@@ -227,10 +227,10 @@ def local_path(text: str, key: str, url: bool = False) -> str:
     return str(Path(text).expanduser()) if text.startswith("~") else text
 
 
-def _matches(path: Path | str) -> list[str]:
-    if not glob.has_magic(str(path)) or Path(path).exists():
-        return [str(path)]
-    found = sorted(glob.glob(str(path)))
+def _matches(path: str) -> list[str]:
+    if not glob.has_magic(path) or Path(path).exists():
+        return [path]
+    found = sorted(glob.glob(path))
     if not found:
         raise ClimSimError(f"{path}: expected files or folders of such names, found none")
     return found

@@ -1,4 +1,4 @@
-"""Precisions of networks, by torch's names."""
+"""Precisions of networks, by the names that they have in training and export alike."""
 
 from __future__ import annotations
 

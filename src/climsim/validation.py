@@ -1,4 +1,7 @@
-"""What a value must be: one vocabulary, and one phrasing, ``key: expected ..., found ...``."""
+"""What a value must be: one vocabulary, and one phrasing, ``key: expected ..., found ...``.
+
+A whole number may stand where a number is expected, and a number where a text is.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +90,17 @@ def each_of(key: str, values: Sequence[object], choices: Collection[object]) -> 
 def different(key: str, values: Sequence[object]) -> None:
     """Refuse a list in which an entry stands twice."""
     require(key, list(values), len(set(values)) == len(values), "different entries")
+
+
+def as_number(value: object) -> object:
+    """A whole number as a number; all else as it is."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def as_text(value: object) -> object:
+    """A number as a text; all else as it is."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
 
 
 @dataclass(frozen=True)

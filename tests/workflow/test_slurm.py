@@ -114,6 +114,13 @@ def test_rule_that_does_not_exist_is_refused():
         Slurm(rules={"trian": {"runtime": 3}})
 
 
+def test_cores_of_a_rule_that_are_no_number_are_refused():
+    message = r"^slurm\.rules\.train\.threads: expected a whole number >= 0, found 'many'$"
+    with pytest.raises(ClimSimError, match=message):
+        Slurm(rules={"train": {"threads": "many"}})
+    assert "set-threads" not in profile(Slurm(rules={"train": {"threads": 0}}))
+
+
 def test_missing_slurm_is_said_before_anything_runs(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClimSimError, match="expected SLURM's commands on the PATH"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray
@@ -26,6 +26,7 @@ from climsim.figures.style import (
     OTHER_DASHES,
     RECIPE_DASHES,
     UNDEFINED_COLOUR,
+    LineLook,
     network_style,
 )
 from climsim.results.labels import label_of, recipe_label
@@ -249,7 +250,7 @@ def mark_every(size: int, network: str) -> tuple[int, int]:
     return sum(network.encode()) % step, step
 
 
-def network_line(network: str, size: int, **style: Any) -> dict[str, Any]:
+def network_line(network: str, size: int, **style: Unpack[LineLook]) -> LineLook:
     """How a line of a network looks: colour, and markers along it as the second cue.
 
     Args:
@@ -258,8 +259,14 @@ def network_line(network: str, size: int, **style: Any) -> dict[str, Any]:
         **style: what differs.
     """
     look = network_style(network)
-    cue = {"marker": look.marker or None, "markevery": mark_every(size, network), "markersize": 2.8}
-    return {"color": look.colour, "linewidth": 1.0} | cue | style
+    usual: LineLook = {
+        "color": look.colour,
+        "linewidth": 1.0,
+        "marker": look.marker or None,
+        "markevery": mark_every(size, network),
+        "markersize": 2.8,
+    }
+    return usual | style
 
 
 def seed_band(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -151,7 +152,8 @@ def _moving(found: Beside, config: ShowConfig, progress: Progress | None) -> Ite
     raster = nearest_columns(found.grid.lat, found.grid.lon) if config.kind == MAP else None
     shown = []
     for ax, values, name in zip(axes, parts, names, strict=True):
-        shown.append(_panel(ax, values[0], found, raster, _scale(values, name == "difference")))
+        scale = _Scale.of(values, signed=name == "difference")
+        shown.append(_panel(ax, values[0], found, raster, scale))
         head(ax, name)
     _bars(figure, axes, shown, written)
     title = figure.suptitle(f"{written.symbol}, day 0000")
@@ -167,15 +169,22 @@ def _moving(found: Beside, config: ShowConfig, progress: Progress | None) -> Ite
 
 
 def _panel(
-    ax: Axes, values: Array, found: Beside, raster: Array | None, scale: dict[str, Any]
-) -> Any:
+    ax: Axes, values: Array, found: Beside, raster: Array | None, scale: _Scale
+) -> ScalarMappable:
     """Draw one mean as section or map; what is returned takes the values of the next ones."""
     ax.set_facecolor(UNDEFINED_COLOUR)
     if raster is None:
         pressure = _nominal(found)
         known = ~np.isnan(values).all(axis=0)
+        cells = _cells(values, None)
         mesh = ax.pcolormesh(
-            BIN_CENTRES[known], pressure / _HPA, _cells(values, None), shading="nearest", **scale
+            BIN_CENTRES[known],
+            pressure / _HPA,
+            cells,
+            shading="nearest",
+            vmin=scale.low,
+            vmax=scale.high,
+            cmap=scale.colours,
         )
         pressure_axis(ax, pressure)
         latitude_axis(ax, few=True)
@@ -184,7 +193,14 @@ def _panel(
         coast = found.land[raster]
         ax.contour(LONGITUDES, LATITUDES, coast, [0.5], colors="#222222", linewidths=0.5)
     ax.set(xticks=(), yticks=())
-    return ax.imshow(_cells(values, raster), extent=_EXTENT, origin="lower", **scale)
+    return ax.imshow(
+        _cells(values, raster),
+        extent=_EXTENT,
+        origin="lower",
+        vmin=scale.low,
+        vmax=scale.high,
+        cmap=scale.colours,
+    )
 
 
 def _cells(values: Array, raster: Array | None) -> Array:
@@ -194,20 +210,30 @@ def _cells(values: Array, raster: Array | None) -> Array:
     return values[:, ~np.isnan(values).all(axis=0)]
 
 
-def _bars(figure: Figure, axes: Any, shown: list[Any], written: Quantity) -> None:
+def _bars(
+    figure: Figure, axes: Sequence[Axes], shown: Sequence[ScalarMappable], written: Quantity
+) -> None:
     """One colour bar for both runs, and one for the difference."""
     below = {"orientation": "horizontal"}
     colour_bar(figure, shown[0], axes[:2], written.unit, **below)
     colour_bar(figure, shown[2], axes[2], written.unit, **below)
 
 
-def _scale(values: Array, signed: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Scale:
     """Ends and map of the colours."""
-    if signed:
-        limit = _limit(values)
-        return {"vmin": -limit, "vmax": limit, "cmap": DIVERGING}
-    low, high = np.nanquantile(values, _SHOWN)
-    return {"vmin": float(low), "vmax": float(high), "cmap": SEQUENTIAL}
+
+    low: float
+    high: float
+    colours: str
+
+    @classmethod
+    def of(cls, values: Array, signed: bool) -> _Scale:
+        if signed:
+            limit = _limit(values)
+            return cls(-limit, limit, DIVERGING)
+        low, high = np.nanquantile(values, _SHOWN)
+        return cls(float(low), float(high), SEQUENTIAL)
 
 
 def _limit(values: Array) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import matplotlib
 from matplotlib.typing import LineStyleType
@@ -80,6 +80,17 @@ FLOOR_DASHES: Final = (0, (4, 1.5))
 """Line of the second run with full physics."""
 _SPARE = ("#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
 _SPARE_MARKERS = ("X", "<", ">", "p", "h")
+
+
+class LineLook(TypedDict, total=False):
+    """How a line looks, by the keywords of `matplotlib.axes.Axes.plot`."""
+
+    color: str
+    linewidth: float
+    linestyle: LineStyleType
+    marker: str | None
+    markevery: tuple[int, int]
+    markersize: float
 
 
 def network_style(name: str) -> LineStyle:

@@ -8,23 +8,14 @@ from typing import TypeVar, get_origin, get_type_hints
 
 import dacite
 
-from climsim.validation import refused
+from climsim.validation import as_number, as_text, refused
 
 GROUP = "host_options"
 """Key of a run, and of what else takes a host, that holds the options."""
 T = TypeVar("T")
 
 
-def _number(value: object) -> object:
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _text(value: object) -> object:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else value
-
-
-_PLAIN = dacite.Config(cast=[Path, tuple], type_hooks={float: _number, str: _text})
+_PLAIN = dacite.Config(cast=[Path, tuple], type_hooks={float: as_number, str: as_text})
 
 
 def as_texts(options: Mapping[str, object]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from climsim.keys import Values
 from climsim.names import as_name, check_name
 from climsim.online.stages import ONLINE_RUN
 from climsim.plugins import absolute_reference, short_name
-from climsim.validation import Checks, different, each_of
+from climsim.validation import Checks, different, each_of, whole
 from climsim.workflow import former
 from climsim.workflow.steps import STEPS, path_of
 
@@ -212,9 +212,11 @@ class Slurm:
 
     def __post_init__(self) -> None:
         former.check_settings(f"slurm.rules.{rule}" for rule in self.rules)
-        for rule in self.rules:
+        for rule, values in self.rules.items():
             if rule not in STEPS:
                 raise unknown_name("slurm.rules", rule, STEPS)
+            if values.get("threads") is not None:
+                whole(f"slurm.rules.{rule}.threads", values["threads"])
         check = Checks(self, "slurm")
         check.whole("jobs", "check_seconds", least=1)
         check.whole("settle_seconds")

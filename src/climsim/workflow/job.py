@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -46,6 +46,18 @@ class JobState(TypedDict, total=False):
     code: int
 
 
+class MadeFrom(TypedDict):
+    """What a product was made from, as the file beside its log says it.
+
+    Attributes:
+        settings: of its stage, by dotted key.
+        inputs: fingerprint of each, by its path.
+    """
+
+    settings: Values
+    inputs: dict[str, str]
+
+
 def run_job(folder: Path, name: str, python: str) -> int:
     """Run a job of the plan in a folder.
 
@@ -75,7 +87,7 @@ def run_job(folder: Path, name: str, python: str) -> int:
 
 
 def _run(folder: Path, job: Job, python: str, lock: int) -> int:
-    now = {"settings": flatten(job.settings), "inputs": _identities(folder, job)}
+    now = MadeFrom(settings=flatten(job.settings), inputs=_identities(folder, job))
     if job.product:
         _put_aside_if_other(folder, job, now)
     state: JobState = {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
@@ -162,7 +174,7 @@ def _fingerprint(path: Path) -> str:
         return file_hash(path)
 
 
-def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Values]) -> None:
+def _put_aside_if_other(folder: Path, job: Job, now: MadeFrom) -> None:
     """Move a product of other settings or inputs to ``replaced/``, over the one before it."""
     note = folder / "logs" / f"{job.name}.made-from.json"
     product, step = folder / job.product, STEPS[job.rule]
@@ -176,7 +188,7 @@ def _put_aside_if_other(folder: Path, job: Job, now: Mapping[str, Values]) -> No
     write_json(note, now)
 
 
-def _differs(before: Mapping[str, Values], now: Mapping[str, Values], stage: Stage) -> bool:
+def _differs(before: MadeFrom, now: MadeFrom, stage: Stage) -> bool:
     if stage.may_change == EVERYTHING:
         # The stage itself sees what is new and does only that.
         return False

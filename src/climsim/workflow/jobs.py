@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+import dacite
+
 from climsim.files import read_json
 from climsim.keys import Values
 
@@ -75,7 +77,6 @@ class Job:
 
 def read_jobs(folder: Path) -> list[Job]:
     """The jobs of the plan in the folder of an experiment."""
-    known = Job.__dataclass_fields__
     plan: PlanNote = read_json(folder / PLAN)
-    planned = plan["jobs"].values()
-    return [Job(**{key: job[key] for key in known if key in job}) for job in planned]
+    lists = dacite.Config(cast=[tuple])
+    return [dacite.from_dict(Job, job, lists) for job in plan["jobs"].values()]

@@ -78,7 +78,9 @@ class Jobs:
             *groups, last = path.split(".")
             group = settings
             for part in groups:
-                group = group[part]
+                inner = group[part]
+                assert isinstance(inner, dict)
+                group = inner
             group[last] = value
         return settings
 
@@ -89,7 +91,7 @@ def _inputs(stage: Stage, values: Mapping[str, object]) -> Iterator[str]:
         value = values.get(key)
         if isinstance(value, str):
             yield value
-        elif value is not None:
+        elif isinstance(value, Sequence):
             yield from value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from climsim.cards import setting
 from climsim.data.stages import PREPARE, STATISTICS
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
@@ -77,8 +78,8 @@ def joint_jobs(
     if online:
         first, second = (path_of(ONLINE_RUN, name) for name in jobs.config.reference_settings())
         runs = [path_of(ONLINE_RUN, member) for member in online]
-        values = {"runs": runs, "reference": first, "second_reference": second}
-        made.append(jobs.make(EVALUATE_ONLINE.name, values))
+        compared: Values = {"runs": runs, "reference": first, "second_reference": second}
+        made.append(jobs.make(EVALUATE_ONLINE.name, compared))
     made.append(jobs.make(FIGURES.name, shared))
     values = {**shared, "figures": path_of(FIGURES), "study": "experiment.json"}
     values["tables"] = "tables"
@@ -247,7 +248,7 @@ def _of_member(config: ExperimentConfig, member: Trained) -> Values:
 
 
 def _export_job(jobs: Jobs, trained: Job, checkpoint: str) -> Job:
-    network = str((trained.settings or {})["network"]["name"])
+    network = str(setting(trained.settings or {}, "network.name"))
     # The study names that code itself, so that its export may run it.
     code = {"code": [str(reference_file(network))]} if is_reference(network) else {}
     return jobs.make(EXPORT.name, {"checkpoint": checkpoint, **code}, trained.member)

@@ -49,7 +49,7 @@ def profile(slurm: Slurm, accounting: bool = True) -> Values:
     default = _given(slurm.default)
     if slurm.account is not None:
         default["slurm_account"] = slurm.account
-    threads = {rule: int(v["threads"]) for rule, v in slurm.rules.items() if v.get("threads")}
+    threads = {rule: cores for rule, v in slurm.rules.items() if (cores := v.get("threads"))}
     resources = {rule: _given(values) for rule, values in slurm.rules.items()}
     for values in (default, *resources.values()):
         values.pop("threads", None)

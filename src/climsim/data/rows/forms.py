@@ -209,7 +209,7 @@ class _Arrays(RowFile):
         super().__init__(path)
         self._arrays = {"": open_array(path)} if path.suffix == ".npy" else self._of_hdf()
 
-    def _of_hdf(self) -> dict[str, Any]:
+    def _of_hdf(self) -> dict[str, netCDF4.Variable]:
         try:
             self._file = netCDF4.Dataset(self.path)
         except OSError as error:

@@ -94,9 +94,9 @@ class _Loaded:
         return output
 
 
-def _options() -> dict[str, Any]:
+def _options() -> dict[str, bool | int | str]:
     """Any number of threads, and the instructions of this kind of CPU rather than of this one."""
-    options: dict[str, Any] = {
+    options: dict[str, bool | int | str] = {
         "cpp.dynamic_threads": True,
         "compile_threads": 1,
         # Headers compiled in advance pay for the second model only, and the folder is a new one.

@@ -21,7 +21,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
-from climsim.figures.style import EXTERNAL_COLOUR, literal, network_style
+from climsim.figures.style import EXTERNAL_COLOUR, LineLook, literal, network_style
 from climsim.results.measures import score_label
 from climsim.results.quantities import quantity
 from climsim.results.seeds import Group, groups_of, over_seeds
@@ -162,7 +162,7 @@ def _line(ax: Axes, study: Study, name: str, group: Group, several: bool) -> Non
     found = over_seeds(study.offline[f"r2_{name}"], group, floor=0.0)
     pressure = study.offline["pressure"].values / _HPA
     # The recipe that is looked at stands in front of the standard one, drawn thin.
-    shape = {"linewidth": 0.8, "markersize": 2.2} if base else {"linewidth": 1.1}
+    shape: LineLook = {"linewidth": 0.8, "markersize": 2.2} if base else {"linewidth": 1.1}
     line = network_line(group[0], pressure.size, **shape)
     ax.plot(
         found.median,

@@ -18,7 +18,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import unstable_ends
-from climsim.figures.style import FLOOR_DASHES
+from climsim.figures.style import FLOOR_DASHES, LineLook
 from climsim.results.selection import defined, each, online_members
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import time_axis
@@ -51,7 +51,7 @@ def draw(study: Study, variant: str) -> Figure:
                 ax=ax, x=x, y=run[predicted].values, run=run, colour=line["color"], unit=axis.days
             )
             if f"confidence_{word}_{name}LOSS" in run:
-                true = line | {"linestyle": FLOOR_DASHES, "marker": None}
+                true: LineLook = {**line, "linestyle": FLOOR_DASHES, "marker": None}
                 ax.plot(x, run[f"confidence_{word}_{name}LOSS"], **true)
         _axes(ax, f"{_NAMES[name]}", i)
     label_time(axes, 2, axis.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import xarray
@@ -13,7 +13,7 @@ from climsim.figures.growth import legend_handles
 from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook, literal
 from climsim.results.selection import (
     defined,
     each,
@@ -65,13 +65,14 @@ def remarks(study: Study, variant: str) -> list[str]:
     return [*runs_with_full_physics(study), *not_shown(study, members, known)]
 
 
-def _density(ax: Axes, run: xarray.Dataset, surface: str, **style: Any) -> None:
+def _density(ax: Axes, run: xarray.Dataset, surface: str, **style: Unpack[LineLook]) -> None:
     """Draw the frequency per decade of precipitation; bins without samples break the line."""
     frequency = run["precipitation_frequency"].sel(surface=surface).values[1:-1]
     low, high = run["rain_low"].values[1:-1], run["rain_high"].values[1:-1]
     density = frequency / np.log10(high / low)
     shown = np.where(density > 0, density, np.nan)
-    ax.plot(np.sqrt(low * high), shown, **({"linewidth": 1.3} | style))
+    look: LineLook = {"linewidth": 1.3, **style}
+    ax.plot(np.sqrt(low * high), shown, **look)
 
 
 def _end(*runs: xarray.Dataset) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import xarray
@@ -13,7 +13,7 @@ from climsim.figures.growth import legend_handles
 from climsim.figures.panels import head, latitude_axis, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
     defined,
@@ -58,10 +58,11 @@ def remarks(study: Study, variant: str) -> list[str]:
     return [*runs_with_full_physics(study), *not_shown(study, members, known)]
 
 
-def _line(ax: Axes, run: xarray.Dataset, name: str, **style: Any) -> None:
+def _line(ax: Axes, run: xarray.Dataset, name: str, **style: Unpack[LineLook]) -> None:
     """Draw a zonal mean; bins of latitude without columns are bridged."""
     known = run[f"zonal_mean_{name}"].dropna("latitude")
-    ax.plot(known["latitude"], quantity(name).shown(known), **({"linewidth": 1.0} | style))
+    look: LineLook = {"linewidth": 1.0, **style}
+    ax.plot(known["latitude"], quantity(name).shown(known), **look)
 
 
 FIGURE = FigureSpec(

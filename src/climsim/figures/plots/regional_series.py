@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Unpack
 
 import numpy as np
 import xarray
@@ -14,7 +14,7 @@ from climsim.figures.growth import label_time, legend_handles, mark_end
 from climsim.figures.panels import head, legend_below, network_line, panel_grid
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import line_ends, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
+from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook, literal
 from climsim.results.labels import recipe_label
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
@@ -107,8 +107,11 @@ def remarks(study: Study, variant: str) -> list[str]:
     return [*runs_with_full_physics(study), *line_ends(study, members, known, axis.name)]
 
 
-def _line(ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style: Any) -> None:
-    ax.plot(x, quantity(name).shown(values), **({"linewidth": 1.4} | style))
+def _line(
+    ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style: Unpack[LineLook]
+) -> None:
+    look: LineLook = {"linewidth": 1.4, **style}
+    ax.plot(x, quantity(name).shown(values), **look)
 
 
 FIGURE = FigureSpec(
