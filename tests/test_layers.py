@@ -125,3 +125,15 @@ assert not heavy, heavy
 assert not opened, opened
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("stage", ["train", "online_run"])
+def test_keys_of_a_run_are_read_without_loading_what_runs_it(stage):
+    code = f"""
+import sys
+from climsim.configuration import flat_defaults
+assert flat_defaults({stage!r})
+heavy = sorted({{"torch", "jax", "lightning", "xarray", "matplotlib"}} & set(sys.modules))
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

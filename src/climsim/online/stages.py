@@ -21,7 +21,7 @@ GENERATE = Stage(
 ONLINE_RUN = Stage(
     name="online_run",
     command="online run",
-    config="climsim.online.run:RunConfig",
+    config="climsim.runs.config:RunConfig",
     run="climsim.online.run:run_online",
     summary="Run a climate model coupled to an exported model, or with its own physics.",
     example="case=hybrid folder=runs/hybrid model=runs/unet.pt days=10",

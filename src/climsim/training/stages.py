@@ -8,7 +8,7 @@ from climsim.stage import Stage
 TRAIN = Stage(
     name="train",
     command="train",
-    config="climsim.training.run:TrainConfig",
+    config="climsim.training.config:TrainConfig",
     run="climsim.training.run:train",
     summary="Train one network under one recipe; a second call resumes or does nothing.",
     example="network=unet recipe=standard seed=7 data.store=runs/store.zarr out=runs/unet",
