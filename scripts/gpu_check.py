@@ -152,7 +152,7 @@ class Check:
                 self._take(*self._lines.get(timeout=0.05))
 
     def _take(self, part: Part, line: str | None) -> None:
-        if not part.alive:
+        if not part.alive or line == "":
             return
         if line is None:
             code = part.process.wait()

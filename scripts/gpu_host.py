@@ -110,7 +110,7 @@ def compared(setting: Setting, fields: dict[str, np.ndarray], device: str) -> Wo
     for name, expected in one.items():
         difference = np.abs(other[name] - expected)
         largest = float(difference.max() / (np.abs(expected).max() + 1e-30))
-        spread = max(expected.std(), 1e-6 * np.abs(expected).max(), 1e-30)
+        spread = max(expected.std(), 1e-2 * np.abs(expected).max(), 1e-30)
         rms = float(np.sqrt((difference**2).mean()) / spread)
         kind, _, field = name.partition(": ")
         row = worst.setdefault(kind, {"largest": 0.0, "r.m.s.": 0.0})

@@ -267,6 +267,12 @@ def parts(resolutions: tuple[str, ...], members: tuple[int, ...]) -> dict[str, P
     return found
 
 
+def say(line: str) -> None:
+    """Write a line for `gpu_check`, whatever a library left without an end before it."""
+    sys.stdout.write(f"\n{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Run one part, as `gpu_check` asks for it."""
     name, asked = sys.argv[1], json.loads(sys.argv[2])
@@ -278,13 +284,13 @@ def main() -> None:
         work = getattr(importlib.import_module(call.module), call.function)
         for step in work(setting, *call.arguments):
             if step is None:
-                print(WAITING, flush=True)
+                say(WAITING)
                 sys.stdin.readline()
             else:
-                print(RESULT + json.dumps(step), flush=True)
+                say(RESULT + json.dumps(step))
     except Exception as error:
         traceback.print_exc()
-        print(f"{FAILED}{type(error).__name__}: {' '.join(str(error).split())[:300]}", flush=True)
+        say(f"{FAILED}{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         sys.exit(1)
 
 
