@@ -257,7 +257,7 @@ def main() -> None:
         calls = parts(tuple(options.resolutions), tuple(options.members))
         if options.reference:
             shutil.copy(options.reference, Path(scratch) / "fields_cpu.npz")
-            calls.pop("host on the CPU")
+            calls.pop("host on the CPU", None)
         if options.only:
             calls = {n: call for n, call in calls.items() if n.startswith(tuple(options.only))}
         check = Check(calls, setting, options.out, options.side_by_side, options.seconds)

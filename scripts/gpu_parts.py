@@ -259,11 +259,10 @@ def parts(resolutions: tuple[str, ...], members: tuple[int, ...]) -> dict[str, P
             f"hybrid {resolution} {n}": PartCall(host, "hybrid", (resolution, n)) for n in chosen
         }
         if number == 0:
+            found["host on the CPU"] = PartCall(host, "full_physics", (resolution, "cpu"))
             found |= {f"store {n}": PartCall(networks, "store", (n,)) for n in STORED}
             found |= {f"network {n}": PartCall(networks, "network", (n,)) for n in PUBLISHED}
     found |= {f"exported {n}": PartCall(networks, "exported", (n,)) for n in PUBLISHED}
-    if resolutions:
-        found["host on the CPU"] = PartCall(host, "full_physics", (resolutions[0], "cpu"))
     return found
 
 
