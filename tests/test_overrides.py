@@ -150,3 +150,26 @@ def test_user_code_names_the_host_and_its_options_need_no_plus():
     )
     with pytest.raises(ClimSimError, match=r"unknown configuration key 'host_options\.depth'"):
         compose_config("online_run", [*given[:3], "host_options.depth=3"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["host_options.start=runs/a.npz"], {"start": "runs/a.npz"}),
+        (["host_options.tuning={convection.tau: 7200}"], {"tuning": {"convection.tau": 7200}}),
+        (["+host_options.diffusion_hours=24"], {"diffusion_hours": 24}),
+        (["host=e3sm", "host_options.purpose=training"], {"purpose": "training"}),
+    ],
+)
+def test_option_of_a_shipped_host_that_its_file_does_not_name_needs_no_plus(words, expected):
+    given = ["case=x", "days=1", "folder=f"]
+    needed = ("source", "machine", "account", "reference_folder")
+    if "host=e3sm" in words:
+        given += [f"host_options.{name}=/r" for name in needed]
+    options = compose_config("online_run", [*given, *words])["host_options"]
+    assert {name: options[name] for name in expected} == expected
+
+
+def test_unknown_option_of_a_host_names_those_that_it_resembles():
+    with pytest.raises(ClimSimError, match=r"'host_options\.strat' of .*host_options\.start"):
+        compose_config("climate", ["out=x", "host_options.strat=jw"])

@@ -58,7 +58,8 @@ def compose_config(name: str, overrides: Sequence[str] = (), folder: str | None 
     wanted = schema(name)
     search = [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
     try:
-        given = friendly(overrides, wanted.choices_of_groups(), wanted.cls)
+        further = wanted.further_keys(overrides)
+        given = friendly(overrides, wanted.choices_of_groups(), wanted.cls, further=further)
         config = _composed(wanted, [*given, *search])
         _require_values(config, wanted)
         resolved = OmegaConf.to_container(config, resolve=True)
@@ -96,7 +97,8 @@ def one_line(error: Exception, wanted: Schema) -> ClimSimError:
         return ClimSimError(f"unknown choice {choice!r}: expected one of {', '.join(options)}")
     found = re.match(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and found:
-        known = [*sorted(flat_defaults(wanted.name)), *wanted.choices]
+        keys = {*flat_defaults(wanted.name), *wanted.further_keys()}
+        known = [*sorted(keys), *wanted.choices]
         return unknown_key(found[1], known, wanted.command)
     return ClimSimError(f"{wanted.command}: {' '.join(text.split())}")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
@@ -20,8 +22,8 @@ from climsim.plugins import check_complete, entry_point_names, is_reference
 
 _OPEN = "network.hyperparameters"
 """Key below which any key may be set."""
-_OPTIONS_OF = {"host": "host_options"}
-"""Key below which any key may be set where the choice of a group is code of the user."""
+OPTIONS_OF: Final = {"host": "host_options"}
+"""Key with the options of what a group chooses; any where that is code of the user."""
 _PLAIN = re.compile(r"(?:[A-Za-z_/]|\./)[\w./+:-]*", re.ASCII)
 _OTHER_MEANING = ("null", "true", "false", "nan", "inf")
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
@@ -80,6 +82,7 @@ def friendly(
     groups: Mapping[str, Iterable[str]],
     cls: type | None = None,
     *,
+    further: Iterable[str] = (),
     sweep: bool = False,
 ) -> list[str]:
     """Overrides as Hydra wants them, from what a user naturally types.
@@ -93,6 +96,7 @@ def friendly(
         overrides: as given.
         groups: names of the configuration groups, and of the files of each.
         cls: dataclass of the configuration, which says what is a text, a path or a list.
+        further: keys that exist although no file names them, see `Schema.further_keys`.
         sweep: whether commas separate the values of a sweep instead of those of a list.
 
     Raises:
@@ -100,23 +104,40 @@ def friendly(
     """
     check_words(overrides)
     opened = (_OPEN, *_opened(overrides, groups))
-    return [_override(text, groups, cls, opened, sweep=sweep) for text in overrides]
+    beyond = _Beyond(opened, frozenset(further))
+    return [_override(text, groups, cls, beyond, sweep=sweep) for text in overrides]
+
+
+@dataclass(frozen=True)
+class _Beyond:
+    """Keys that may be set although the composed configuration lacks them.
+
+    Attributes:
+        below: beginnings of keys.
+        keys: whole ones.
+    """
+
+    below: tuple[str, ...]
+    keys: frozenset[str]
+
+    def __contains__(self, name: str) -> bool:
+        return name.startswith(self.below) or name in self.keys
 
 
 def _opened(overrides: Sequence[str], groups: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """Keys of options whose names only the code of the user knows."""
     for group, value in (text.partition("=")[::2] for text in overrides):
-        if group in groups and group in _OPTIONS_OF:
+        if group in groups and group in OPTIONS_OF:
             choices = split_values(value)
             if any(_is_of_user(group, choice, groups[group]) for choice in choices):
-                yield f"{_OPTIONS_OF[group]}."
+                yield f"{OPTIONS_OF[group]}."
 
 
 def _override(
     override: str,
     groups: Mapping[str, Iterable[str]],
     cls: type | None,
-    opened: tuple[str, ...],
+    beyond: _Beyond,
     *,
     sweep: bool,
 ) -> str:
@@ -127,7 +148,7 @@ def _override(
     if name in groups:
         return _choice(name, value, set(groups[name]), cls, sweep)
     hint = hint_of(cls, name) if cls is not None and not key.startswith("~") else None
-    if name.startswith(opened):
+    if name in beyond:
         key = f"++{name}"
 
     def readable(text: str) -> str:

@@ -10,7 +10,8 @@ an open dictionary, as those of a host do, ``${default:module:Class}`` takes its
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,10 +21,12 @@ from omegaconf import Node, OmegaConf
 
 from climsim.errors import unknown_name
 from climsim.keys import MISSING, Hint, Values, hints, nested
+from climsim.overrides import OPTIONS_OF, split_values
 from climsim.stages import STAGES, load
 
 CONFIG_MODULE = "climsim.conf"
 EXPERIMENT = "experiment"
+_REFERENCE = re.compile(r"\$\{default:([\w.:]+)\}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,22 @@ class Schema:
             for group in self.choices
         }
 
+    def further_keys(self, overrides: Sequence[str] = ()) -> list[str]:
+        """Options of what is chosen whether its file names them or not, as dotted keys.
+
+        Args:
+            overrides: as given, among which a choice may be; else the default ones count.
+        """
+        given = dict(text.partition("=")[::2] for text in overrides)
+        found = (
+            f"{options}.{field}"
+            for group, options in OPTIONS_OF.items()
+            if group in self.choices
+            for choice in split_values(given.get(group, self.choices[group]))
+            for field in _options_of(group, choice)
+        )
+        return list(dict.fromkeys(found))
+
 
 SCHEMAS = {
     EXPERIMENT: Schema(
@@ -74,6 +93,14 @@ SCHEMAS = {
     ),
     **{s.name: Schema(s.name, s.command, s.config, s.choices) for s in STAGES},
 }
+
+
+def _options_of(group: str, choice: str) -> Iterator[str]:
+    """Fields of the classes that a shipped file takes defaults from; none of any other choice."""
+    file = resources.files(CONFIG_MODULE) / group / f"{choice}.yaml"
+    text = file.read_text() if file.is_file() else ""
+    for reference in dict.fromkeys(_REFERENCE.findall(text)):
+        yield from hints(load(reference))
 
 
 def defaults(cls: type) -> Values:

@@ -54,7 +54,9 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     extra = ["--config-dir", folder] if folder else []
     shipped = schema(stage.name)
     shipped.register()
-    given = friendly(overrides, shipped.choices_of_groups(), shipped.cls, sweep=True)
+    further = shipped.further_keys(overrides)
+    groups = shipped.choices_of_groups()
+    given = friendly(overrides, groups, shipped.cls, further=further, sweep=True)
     sys.argv = [f"climsim-{stage.name}", "--multirun", *extra, *given]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, and ends the program
     where = {"config_path": f"pkg://{CONFIG_MODULE}", "config_name": stage.name}

@@ -234,11 +234,27 @@ def test_a_missing_leaf_and_a_wrong_shape_are_named():
         ({"radiation": "gray"}, "host_options.radiation: expected one of"),
         ({"advection": "upwind"}, "host_options.advection: expected one of"),
         ({"device": "tpu"}, "host_options.device: .* found 'tpu'"),
+        ({"diffusion_hours": 0.0}, "host_options.diffusion_hours: expected a positive number"),
+        ({"diffusion_hours": float("nan")}, "host_options.diffusion_hours: .* found nan"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_built(options, message):
     with pytest.raises(ClimSimError, match=message):
         GcmConfig(**options)
+
+
+@pytest.mark.parametrize("value", ["long", True, [12.0]])
+def test_an_option_of_another_type_is_refused_in_one_line(value):
+    with pytest.raises(ClimSimError) as error:
+        build_host("gcm", {"diffusion_hours": value})
+    expected = f"host_options.diffusion_hours: expected number or null, found {value!r}"
+    assert str(error.value) == expected
+
+
+def test_damping_time_by_default_grows_with_the_shortest_wave_and_is_part_of_a_restart():
+    identities = [GcmConfig(resolution=name).identity() for name in ("T10", "T31")]
+    assert [identity["diffusion_hours"] for identity in identities] == ["36", "11.6129"]
+    assert GcmConfig(diffusion_hours=24.0).identity()["diffusion_hours"] == "24"
 
 
 def test_an_unknown_host_option_lists_the_known_ones():

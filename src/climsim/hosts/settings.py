@@ -8,6 +8,7 @@ from typing import TypeVar, get_origin, get_type_hints
 
 import dacite
 
+from climsim.keys import members_of, type_text
 from climsim.validation import as_number, as_text, refused
 
 GROUP = "host_options"
@@ -35,6 +36,10 @@ def build_settings(cls: type[T], options: Mapping[str, object]) -> T:
         ClimSimError: naming the option of the wrong type, or what the dataclass refuses.
     """
     hints = get_type_hints(cls)
+    for key, value in options.items():
+        # dacite takes true for 1.
+        if isinstance(value, bool) and bool not in members_of(hints[key]):
+            raise refused(f"{GROUP}.{key}", type_text(hints[key]), value)
     values = {
         key: (value,) if isinstance(value, str) and get_origin(hints[key]) is tuple else value
         for key, value in options.items()
@@ -42,5 +47,5 @@ def build_settings(cls: type[T], options: Mapping[str, object]) -> T:
     try:
         return dacite.from_dict(cls, values, _PLAIN)
     except dacite.WrongTypeError as error:
-        wanted = getattr(error.field_type, "__name__", str(error.field_type))
+        wanted = type_text(error.field_type)
         raise refused(f"{GROUP}.{error.field_path}", wanted, error.value) from error
