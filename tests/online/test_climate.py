@@ -4,6 +4,7 @@ import datetime
 import runpy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cftime
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from climsim.constants import TIME_STEP, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.figures import climate
-from climsim.figures.climate_aims import Statistics, check_aims, read_statistics
+from climsim.figures.climate_aims import Statistics, check_aims, misfits, read_statistics
 from climsim.figures.climate_sums import PROFILES, Budget, Sums
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
@@ -241,15 +242,100 @@ def test_statistics_of_a_variable_in_both_files_of_a_step_are_those_before_physi
     assert found.std.tolist() == [1.0, 2.0]
 
 
-def test_the_search_tunes_known_parameters_and_gives_differences_from_its_control():
-    search = runpy.run_path(str(ROOT / "scripts" / "climate_search.py"))
-    for candidate in search["CANDIDATES"].values():
-        chosen = tuning.scheme_parameters(candidate)
-        assert set(candidate) <= {f"{k}.{f}" for k, fields in chosen.items() for f in fields}
-    text = search["table"]({"control": {"rain": 2.0}, "windy": {"rain": 2.5}})
-    assert text.splitlines() == [
-        "| run | rain |",
-        "|---|---|",
-        "| control | 2 |",
-        "| windy | +0.5 |",
-    ]
+@pytest.fixture(scope="module")
+def search():
+    """The names of the script that searches for a tuning."""
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "climate_search.py")))
+
+
+def test_the_search_has_an_orthogonal_design_with_a_column_for_each_parameter(search):
+    design = search.design()
+    assert design.shape == (24, 23)
+    np.testing.assert_array_equal(design.T @ design, 24 * np.eye(23))
+    np.testing.assert_array_equal(design.sum(axis=0), 0)
+    assert len(search.RANGES) <= design.shape[1]
+
+
+def test_the_search_tunes_known_parameters_and_finds_values_between_low_and_high(search):
+    names = [name for name in search.RANGES if name != "diffusion_hours"]
+    tuning.scheme_parameters(dict.fromkeys(names, 1.0))
+    low, high = (search.decoded(np.full(len(search.RANGES), place)) for place in (-1.0, 1.0))
+    assert low == pytest.approx({name: span[0] for name, span in search.RANGES.items()})
+    assert high == pytest.approx({name: span[1] for name, span in search.RANGES.items()})
+    places = np.random.default_rng(2).uniform(-1, 1, len(search.RANGES))
+    np.testing.assert_allclose(search.coded(search.decoded(places)), places)
+
+
+def test_the_search_recovers_linear_effects_and_stays_where_moving_does_not_pay(search):
+    count = len(search.RANGES)
+    control = np.linspace(-0.3, 0.3, count)
+    places = np.vstack([control, search.design()[:, :count]])
+    effects = np.zeros((count, 2))
+    effects[3], effects[5, 1] = (-0.6, 0.2), 0.05
+    found = np.array([1.0, -0.2]) + places @ effects
+    model = search.fit(places, found)
+    np.testing.assert_allclose(model.effects, effects, atol=1e-12)
+    np.testing.assert_allclose(model.expected(places[7]), found[7])
+    cheap, dear = (search.candidate(model, penalty) for penalty in (0.005, 10.0))
+    assert cheap[3] == pytest.approx(1.0)
+    np.testing.assert_array_equal(np.delete(cheap, [3, 5]), np.delete(control, [3, 5]))
+    np.testing.assert_array_equal(dear, control)
+    text = search.effects_table(model, ["warmth", "rain"])
+    name = list(search.RANGES)[3]
+    assert text.splitlines()[-1] == f"| {name} | -0.60 | +0.20 |"
+    assert len(text.splitlines()) == 4
+
+
+class FixedMembers:
+    """Two sets of parameters with one start; each day is a degree warmer."""
+
+    def __init__(self, names):
+        self.sets, self.day = tuple(dict.fromkeys(names, 1.0 + n) for n in range(2)), 0
+
+    def run(self, steps):
+        """A day."""
+        self.day += 1
+        return {"state_t": np.full((2, 1), 250.0 + self.day)}
+
+
+def test_the_search_stores_every_day_and_takes_means_over_the_second_half(search, tmp_path):
+    path = tmp_path / "stage.npz"
+    means = search.run_stage(FixedMembers(search.RANGES), 5, path)
+    np.testing.assert_array_equal(means["state_t"], np.full((2, 1), 254.0))
+    with np.load(path) as stored:
+        assert stored["state_t"].shape == (5, 2, 1)
+        np.testing.assert_array_equal(stored["set/clouds.crt"], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("words", ["--sets 1", "--sets 26", "--days 0", "--starts none.npz"])
+def test_the_search_refuses_what_it_cannot_run_before_it_begins(search, tmp_path, capsys, words):
+    reference = tmp_path / "s.csv"
+    reference.write_text("variable,level,mean,std\n")
+    with pytest.raises(SystemExit):
+        search.parsed([str(tmp_path), "--reference", str(reference), *words.split()])
+    assert words.split()[-1] in capsys.readouterr().err
+
+
+def test_misfit_counts_in_limits_of_the_aims_with_its_sign():
+    means = {
+        "state_t": np.array([[258.0, 242.0, 248.0]]),
+        "state_q0001": np.array([[1.0, 0.025 / 3.0, 0.0095 * 1.06]]),
+        "cam_out_PRECC": np.array([3.0 * 0.7]),
+        "pbuf_LHFLX": np.array([84.0 * 1.15]),
+        "cam_out_FLWDS": np.array([341.0]),
+        "cam_out_NETSW": np.array([162.0]),
+    }
+    found = misfits(means, np.array([95.0, 218.0, 993.0]), REFERENCE)
+    assert {name: values.item() for name, values in found.items()} == pytest.approx(
+        {
+            "state_t 95 hPa": 1.0,
+            "state_t 218 hPa": -1.0,
+            "state_t 993 hPa": -0.5,
+            "state_q0001 218 hPa": -1.0,
+            "state_q0001 993 hPa": 0.5,
+            "cam_out_PRECC": -2.0,
+            "pbuf_LHFLX": 1.0,
+            "cam_out_FLWDS": -0.5,
+            "cam_out_NETSW": 0.0,
+        }
+    )

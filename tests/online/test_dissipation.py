@@ -56,7 +56,7 @@ def test_diffusion_warms_each_level_by_the_kinetic_energy_that_it_takes():
 
     coordinates = grid.model_coordinates("T10")
     horizontal = coordinates.horizontal
-    filters = echam_diffusion(middle_pressure())
+    filters = echam_diffusion(middle_pressure(), 12.0)
     rng = np.random.default_rng(5)
     levels = coordinates.nodal_shape[0]
     # The dynamical core clips the shortest waves of the wind.

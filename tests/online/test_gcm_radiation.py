@@ -1,5 +1,8 @@
 """Radiation of the embedded model, gusts, diffusion and the split of condensate, part by part."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +20,7 @@ from climsim.hosts.gcm import (
     gustiness,
     harvest,
     pace,
+    perturbed,
     physics,
     reduced,
     terms,
@@ -211,7 +215,7 @@ def test_fast_radiation_closes_energy_and_is_near_to_the_whole(some_columns):
 
 
 def test_unresolved_wind_grows_with_the_cell_and_towards_the_storm_tracks(coordinates):
-    storms = gustiness.Storms(storm_wind=3.0, storm_track_wind=5.0)
+    storms = gustiness.gusty_parameters({}, {"storm_wind": 3.0, "storm_track_wind": 5.0})
     latitude = np.deg2rad(grid.column_grid(coordinates).lat)
     np.testing.assert_allclose(gustiness.latitudes(512), latitude, atol=1e-6)
     gust = 0.32 * (998.2 / 5 - 1) ** 0.33
@@ -220,18 +224,80 @@ def test_unresolved_wind_grows_with_the_cell_and_towards_the_storm_tracks(coordi
     np.testing.assert_allclose(found, np.hypot(gust, stormy), rtol=1e-3)
     assert gustiness.unresolved_wind(2048, storms).max() < 0.6 * found.max()
     with pytest.raises(ClimSimError, match=r"unknown tuned parameter of gusts.*storm_wind"):
-        gustiness.Storms.tuned({"storm_winds": 3.0})
+        gustiness.gusty_parameters({}, {"storm_winds": 3.0})
     with pytest.raises(ClimSimError, match="expected the columns of a whole globe, found 500"):
         gustiness.latitudes(500)
 
 
-def test_a_second_model_of_a_process_with_other_storms_is_refused(coordinates):
-    options = physics.PhysicsOptions(physics.GREY)
-    other = physics.PhysicsOptions(physics.GREY, tuning={"gusts.storm_wind": 1.0})
+def test_two_models_of_a_process_have_storms_and_other_parameters_of_their_own(coordinates):
+    names = ("gusts.storm_wind", "vertical_diffusion.louis_cb", "clouds.crt", "convection.entrpen")
     with dynamics.quiet_jcm():
-        physics.full_physics(coordinates, options)
-        with pytest.raises(ClimSimError, match=r"tuning\.gusts: .* each in a process of its own"):
-            physics.full_physics(coordinates, other)
+        shipped = physics.full_physics(coordinates, physics.PhysicsOptions(physics.GREY))
+        calm = {"gusts.storm_wind": 1.0, "vertical_diffusion.louis_cb": 4.0}
+        options = physics.PhysicsOptions(physics.GREY, tuning=calm)
+        other = physics.full_physics(coordinates, options)
+    before = perturbed.tuned_values(shipped, names)
+    assert before["gusts.storm_wind"] == tuning.TUNING["gusts.storm_wind"]
+    assert perturbed.tuned_values(other, names) == before | calm
+    # A third, made of the first, leaves the first as it was.
+    values = {"clouds.crt": 0.75, "gusts.storm_wind": 2.0}
+    third = perturbed.with_tuning(shipped, values)
+    assert perturbed.tuned_values(third, names) == pytest.approx(before | values)
+    assert perturbed.tuned_values(shipped, names) == before
+    with pytest.raises(
+        ClimSimError, match=r"clouds\.crtt: expected a parameter of CloudParameters"
+    ):
+        perturbed.tuned_values(shipped, ["clouds.crtt"])
+
+
+def test_winds_of_storms_may_be_traced_and_reach_the_surface_exchange(coordinates):
+    from jcm.physics.vertical_diffusion.tte_tke import surface_layer
+
+    gustiness.install()
+    plain = gustiness.gusty_parameters({}, {"storm_wind": 0.0, "storm_track_wind": 0.0})
+
+    def exchanged(storm_wind):
+        stormy = replace(plain, storm_wind=storm_wind)
+        return gustiness.unresolved_wind(512, stormy).min()
+
+    both = jax.jit(jax.vmap(exchanged))(np.float32([0.0, 4.0]))
+    gust = 0.32 * (998.2 / 5 - 1) ** 0.33
+    np.testing.assert_allclose(both, [gust, np.hypot(gust, 4.0 * 0.9982)], rtol=1e-3)
+    assert hasattr(surface_layer.compute_surface_exchange_coefficients_echam_louis, "gusts")
+
+
+def test_traced_diffusion_damps_like_the_filters_that_jcm_builds(coordinates):
+    from jcm.dycore.dinosaur.dycore import DinosaurDycore
+
+    dycore = SimpleNamespace(coords=coordinates, dt_seconds=1200.0, _dt=1200.0)
+    dycore._conserve_global_mean_ps = lambda before, state: state
+    described = diffusion.echam_diffusion(dynamics.middle_pressure(), 30.0)
+    shape = (LEVELS, *coordinates.horizontal.modal_shape)
+    draw = np.random.default_rng(1)
+    names = ("vorticity", "divergence", "temperature_variation")
+    fields = {name: draw.normal(size=shape).astype(np.float32) for name in (*names, "q")}
+    rough = SimpleNamespace(tracers={"specific_humidity": fields.pop("q")}, **fields)
+    rough.replace = lambda **changes: SimpleNamespace(**changes)
+
+    @jax.jit
+    def damped(hours):
+        traced = diffusion.echam_diffusion(dynamics.middle_pressure(), hours)
+        *_, damp = diffusion.with_diffusion(dycore, traced)._filters
+        return vars(damp(rough, rough))
+
+    found = damped(30.0)
+    jcms = SimpleNamespace(**vars(dycore), diffusion=described)
+    for name, time in zip(names, (108000.0, 21600.0, 270000.0), strict=True):
+        whole = DinosaurDycore._make_diffusion_fn(
+            jcms, time, 2, lambda _, done: done, described.level_orders_div
+        )
+        values = getattr(rough, name)
+        expected = whole(values, values)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-6)
+        if name == "vorticity":
+            vapour = whole(rough.tracers["specific_humidity"], rough.tracers["specific_humidity"])
+            moist = found["tracers"]["specific_humidity"]
+            np.testing.assert_allclose(moist, vapour, rtol=1e-6)
 
 
 def test_diffusion_spares_large_waves_below_the_top_and_reaches_the_zonal_mean():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -55,6 +56,24 @@ class Aim:
             return max(value / reference, reference / value)
         gap = abs(value - reference)
         return gap / abs(reference) if self.kind == "share" else gap
+
+    def in_limits(self, value: Array, reference: float) -> Array:
+        """How far means are from the reference with its sign, 1 or -1 at the limit."""
+        if self.kind == "ratio":
+            return np.log(value / reference) / np.log(self.limit)
+        whole = abs(reference) if self.kind == "share" else 1.0
+        return (value - reference) / (whole * self.limit)
+
+    def chosen_levels(self, pressure: Array) -> list[int]:
+        """Those levels of the table that it holds for; none of a scalar.
+
+        Args:
+            pressure: of the levels [hPa].
+        """
+        if self.levels is None:
+            return []
+        low, high = self.levels
+        return [k for k in shown_levels(pressure) if low <= pressure[k] <= high]
 
 
 @dataclass(frozen=True)
@@ -150,15 +169,36 @@ def _bounded(aim: str, limit: float, value: float) -> Checked:
 
 def _against(aim: Aim, means: Means, reference: Statistics) -> Checked:
     here = np.atleast_1d(means.mean(f"mean/{aim.variable}"))
-    chosen = list(range(len(here)))
     name = aim.variable
     if aim.levels is not None:
-        low, high = aim.levels
-        pressure = means.pressure()
-        chosen = [k for k in shown_levels(pressure) if low <= pressure[k] <= high]
-        name = f"{aim.variable} {low:g} to {high:g} hPa"
+        name += f" {aim.levels[0]:g} to {aim.levels[1]:g} hPa"
+    chosen = aim.chosen_levels(means.pressure()) or range(len(here))
     worst = max(aim.deviation(float(here[k]), float(reference.mean[k])) for k in chosen)
     return Checked(f"{name}, {aim.kind}", f"{aim.limit:g}", worst, worst <= aim.limit)
+
+
+def misfits(
+    means: Mapping[str, Array], pressure: Array, reference: Mapping[str, Statistics]
+) -> dict[str, Array]:
+    """How far each aim is missed, in units of its limit and with its sign.
+
+    Args:
+        means: by variable, (...) of scalars, (..., level) of profiles.
+        pressure: of the levels [hPa].
+        reference: statistics by variable.
+
+    Returns:
+        (...) by the name of the aim, profiles level by level.
+    """
+    found: dict[str, Array] = {}
+    for aim in AIMS:
+        values, wanted = means[aim.variable], reference[aim.variable].mean
+        if aim.levels is None:
+            found[aim.variable] = aim.in_limits(values, float(wanted[0]))
+        for level in aim.chosen_levels(pressure):
+            name = f"{aim.variable} {pressure[level]:.0f} hPa"
+            found[name] = aim.in_limits(values[..., level], float(wanted[level]))
+    return found
 
 
 def shown_levels(pressure: Array) -> list[int]:

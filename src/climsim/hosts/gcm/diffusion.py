@@ -17,6 +17,7 @@ and Bretherton 2003, J. Climate 16, section 2.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -36,6 +37,7 @@ _HOURS: Final = 360.0
 """Damping time of vorticity at the truncation, times its wavenumber [h]."""
 _DIVERGENCE, _TEMPERATURE = 5.0, 0.4
 _SECONDS = 3600.0
+_VAPOUR: Final = "specific_humidity"
 
 
 def default_hours(resolution: str) -> float:
@@ -43,12 +45,12 @@ def default_hours(resolution: str) -> float:
     return _HOURS / RESOLUTIONS[resolution][0]
 
 
-def echam_diffusion(middle_pressure: np.ndarray, hours: float) -> DiffusionFilter:
+def echam_diffusion(middle_pressure: np.ndarray, hours: float | jax.Array) -> DiffusionFilter:
     """jcm's description of the filter.
 
     Args:
         middle_pressure: (level,) [Pa].
-        hours: damping time of vorticity at the truncation [h].
+        hours: damping time of vorticity at the truncation, which may be traced [h].
     """
     import jax.numpy as jnp
     from jcm.diffusion import DiffusionFilter
@@ -69,6 +71,45 @@ def echam_diffusion(middle_pressure: np.ndarray, hours: float) -> DiffusionFilte
     )
 
 
+def with_diffusion(dycore: DinosaurDycore, diffusion: DiffusionFilter) -> DinosaurDycore:
+    """The same dynamical core with another filter, whose damping times may be traced.
+
+    jcm computes the factors of its filters when it builds them, as numbers.
+    """
+    factors = [
+        _factor(dycore, time, orders)
+        for time, orders in (
+            (diffusion.vor_q_timescale, diffusion.level_orders_vor_q),
+            (diffusion.div_timescale, diffusion.level_orders_div),
+            (diffusion.temp_timescale, diffusion.level_orders_temp),
+        )
+    ]
+
+    def damp(_: SpectralState, state: SpectralState) -> SpectralState:
+        # Condensate that the spectral core carries lies on the grid, and is not diffused.
+        vapour = factors[0] * state.tracers[_VAPOUR]
+        return state.replace(
+            vorticity=factors[0] * state.vorticity,
+            divergence=factors[1] * state.divergence,
+            temperature_variation=factors[2] * state.temperature_variation,
+            tracers={**state.tracers, _VAPOUR: vapour},
+        )
+
+    other = copy.copy(dycore)
+    other.diffusion = diffusion
+    other._filters = [dycore._conserve_global_mean_ps, damp]
+    return other
+
+
+def _factor(dycore: DinosaurDycore, timescale: float | jax.Array, orders: jax.Array) -> jax.Array:
+    """What a step of the filter leaves of each coefficient, (level, 1, wavenumber) [1]."""
+    from jcm.diffusion import level_dependent_scaling
+
+    eigenvalues = dycore.coords.horizontal.laplacian_eigenvalues
+    factor: jax.Array = level_dependent_scaling(eigenvalues, timescale, orders, dycore.dt_seconds)
+    return factor
+
+
 def with_dissipation_heat(state: SpectralState, dycore: DinosaurDycore) -> SpectralState:
     """Warm each level by the kinetic energy that the filter has just taken from it.
 
@@ -81,15 +122,13 @@ def with_dissipation_heat(state: SpectralState, dycore: DinosaurDycore) -> Spect
     """
     import jax.numpy as jnp
     import jcm.constants as jcm_constants
-    from jcm.diffusion import level_dependent_scaling
 
     diffusion, eigenvalues = dycore.diffusion, dycore.coords.horizontal.laplacian_eigenvalues
     waves = np.abs(eigenvalues) > 0
     energy = np.where(waves, -0.125 / np.pi / np.where(waves, eigenvalues, 1.0), 0.0)
 
     def lost(coefficients: jax.Array, timescale: float, orders: jax.Array) -> jax.Array:
-        factor = level_dependent_scaling(eigenvalues, timescale, orders, dycore.dt_seconds)
-        share = energy.astype(np.float32) * (factor**-2.0 - 1.0)
+        share = energy.astype(np.float32) * (_factor(dycore, timescale, orders) ** -2.0 - 1.0)
         return jnp.sum(share * coefficients**2, axis=(-2, -1))
 
     taken = lost(state.vorticity, diffusion.vor_q_timescale, diffusion.level_orders_vor_q)

@@ -21,16 +21,15 @@ import jax
 import jax.numpy as jnp
 import jcm.constants as jcm_constants
 import numpy as np
+from jcm.physics.physics_term import with_field_overrides
+from jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion_types import VDiffParameters
 
 from climsim.arrays import Array
 from climsim.errors import ClimSimError, unknown_name
 from climsim.hosts.gcm.tuning import GUSTS
 
 if TYPE_CHECKING:
-    from jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion_types import (
-        VDiffParameters,
-        VDiffState,
-    )
+    from jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion_types import VDiffState
 
 _MESOSCALE: Final = 0.32
 """Gust of a cell of ten kilometres [m/s]."""
@@ -49,35 +48,44 @@ _GLOBE: Final = 8
 """A globe of `2 n` Gaussian latitudes has `8 n^2` columns."""
 
 
-@dataclass(frozen=True)
-class Storms:
-    """Winds of the storms that a cell of a thousand kilometres does not resolve.
+@jax.tree_util.register_pytree_node_class
+@dataclass(eq=False)
+class GustyParameters(VDiffParameters):
+    """jcm's parameters of vertical diffusion, and the winds of storms.
+
+    They are those of a cell of a thousand kilometres. As parts of what jcm hands from function to
+    function they may differ between two models of a process, and may be traced.
 
     Attributes:
         storm_wind: at all latitudes [m/s].
         storm_track_wind: added in the middle latitudes, times `|sin 2 latitude|` [m/s].
     """
 
-    storm_wind: float
-    storm_track_wind: float
+    storm_wind: float | jax.Array
+    storm_track_wind: float | jax.Array
 
-    @classmethod
-    def tuned(cls, values: Mapping[str, float]) -> Storms:
-        """From tuned values by field.
 
-        Raises:
-            ClimSimError: if a name is no field.
-        """
-        known = tuple(field.name for field in fields(cls))
-        for name in values:
-            if name not in known:
-                raise unknown_name(f"tuned parameter of {GUSTS}", name, known)
-        return cls(**values)
+def gusty_parameters(
+    diffusion: Mapping[str, float], storms: Mapping[str, float]
+) -> GustyParameters:
+    """From tuned values by field.
 
-    def wind(self, columns: int) -> Array:
-        """Of each column of a globe, (column,) [m/s]."""
-        share = np.abs(np.sin(2.0 * latitudes(columns)))
-        return self.storm_wind + self.storm_track_wind * share
+    Args:
+        diffusion: of jcm's vertical diffusion, in place of its defaults.
+        storms: `storm_wind` and `storm_track_wind` [m/s].
+
+    Raises:
+        ClimSimError: if a name of the storms is no field.
+        ValueError: jcm's, if one of the diffusion is none.
+    """
+    inherited = {field.name for field in fields(VDiffParameters)}
+    known = tuple(f.name for f in fields(GustyParameters) if f.name not in inherited)
+    for name in storms:
+        if name not in known:
+            raise unknown_name(f"tuned parameter of {GUSTS}", name, known)
+    plain = with_field_overrides(VDiffParameters.default(), diffusion, scheme="vertical_diffusion")
+    winds = {name: jnp.float32(value) for name, value in storms.items()}
+    return GustyParameters(**plain.asdict(), **winds)
 
 
 def latitudes(columns: int) -> Array:
@@ -93,14 +101,16 @@ def latitudes(columns: int) -> Array:
     return np.tile(np.arcsin(sines), 4 * half)
 
 
-def unresolved_wind(columns: int, storms: Storms) -> Array:
+def unresolved_wind(columns: int, parameters: GustyParameters) -> jax.Array:
     """Wind that a globe of so many columns leaves unresolved, (column,) [m/s].
 
     Mesoscale gusts, `0.32 (dx / 5 km - 1)^0.33`, and storms, in proportion to `dx / 1000 km`.
     """
     size = np.sqrt(4.0 * np.pi * float(jcm_constants.rearth) ** 2 / columns)
     gust = _MESOSCALE * max(size / _SMALLEST_CELL - 1.0, 0.0) ** _GROWTH
-    return np.hypot(gust, storms.wind(columns) * size / _STORM_CELL).astype(np.float32)
+    share = np.abs(np.sin(2.0 * latitudes(columns))).astype(np.float32)
+    storms = parameters.storm_wind + parameters.storm_track_wind * share
+    return jnp.hypot(jnp.float32(gust), storms * np.float32(size / _STORM_CELL))
 
 
 def convective_gust(
@@ -128,32 +138,23 @@ def convective_gust(
 
 
 def gusty_wind(
-    state: VDiffState, wind: jax.Array, surface_temperature: jax.Array, storms: Storms
+    state: VDiffState,
+    wind: jax.Array,
+    surface_temperature: jax.Array,
+    parameters: GustyParameters,
 ) -> jax.Array:
     """Wind speed that exchanges with the surface, (column,) [m/s]."""
-    windy = jnp.sqrt(wind**2 + unresolved_wind(wind.shape[0], storms) ** 2)
+    windy = jnp.sqrt(wind**2 + unresolved_wind(wind.shape[0], parameters) ** 2)
     return jnp.sqrt(windy**2 + convective_gust(state, windy, surface_temperature) ** 2)
 
 
-def install(storms: Storms) -> None:
-    """Let jcm's surface exchange see the gusty wind; jcm has no parameter for it.
-
-    Every model of a process gets it, so that a function that JAX has traced once never differs.
-
-    Raises:
-        ClimSimError: if the process has a model with other storms.
-    """
+def install() -> None:
+    """Let jcm's surface exchange see the gusty wind wherever the parameters have storms."""
     from jcm.physics.vertical_diffusion.tte_tke import surface_layer
 
     plain = surface_layer.compute_surface_exchange_coefficients_echam_louis
-    present = getattr(plain, GUSTS, None)
-    if present == storms:
+    if hasattr(plain, GUSTS):
         return
-    if present is not None:
-        raise ClimSimError(
-            f"host_options.tuning.{GUSTS}: expected {present} as of the first model of this "
-            f"process, found {storms}: run each in a process of its own"
-        )
 
     def exchange(
         state: VDiffState,
@@ -162,9 +163,10 @@ def install(storms: Storms) -> None:
         surface: jax.Array,
         air: jax.Array,
     ) -> tuple[jax.Array, ...]:
-        gusty: jax.Array = gusty_wind(state, wind, surface, storms)
-        exchanged: tuple[jax.Array, ...] = plain(state, params, gusty, surface, air)
+        if isinstance(params, GustyParameters):
+            wind = gusty_wind(state, wind, surface, params)
+        exchanged: tuple[jax.Array, ...] = plain(state, params, wind, surface, air)
         return exchanged
 
-    setattr(exchange, GUSTS, storms)
+    setattr(exchange, GUSTS, True)
     surface_layer.compute_surface_exchange_coefficients_echam_louis = exchange

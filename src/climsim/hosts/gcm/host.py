@@ -124,10 +124,14 @@ class GcmHost:
         self._advanced: tuple[ModelState, Diagnostics, StepResult] | None = None
         if config.start == SHIPPED:
             with resources.as_file(shipped_start()) as path:
-                self._start_from(read_restart(path), path)
+                self.start_from(path)
         elif config.start != ANALYTIC:
-            path = Path(config.start).expanduser()
-            self._start_from(read_restart(path), path)
+            self.start_from(Path(config.start).expanduser())
+
+    @property
+    def core(self) -> dynamics.Core:
+        """The model's objects."""
+        return self._core
 
     @property
     def date(self) -> cftime.DatetimeNoLeap:
@@ -243,12 +247,16 @@ class GcmHost:
         self._load(stored, path, strict=True)
         self._step = stored.step_number
 
-    def _start_from(self, stored: Restart, path: Path) -> None:
+    def start_from(self, path: Path) -> None:
         """Take a restart file as start: another advection scheme is fine.
 
         So is a coarser resolution; the start then has no memory of earlier steps. RRTMGP on all
         and on a few spectral points make one climate, grey radiation makes another.
+
+        Raises:
+            ClimSimError: if the file is damaged, of a finer grid, or of another climate.
         """
+        stored = read_restart(path)
         made_by = stored.configuration["radiation"]
         if (made_by == GREY) != (self.config.radiation == GREY):
             raise ClimSimError(

@@ -87,10 +87,14 @@ def _echam(
     parameters = RadiationParameters.default(
         radiation_interval=options.radiation_interval, **schemes.pop("radiation", {})
     )
-    gustiness.install(gustiness.Storms.tuned(schemes.pop(GUSTS)))
+    gustiness.install()
     try:
+        gusty = gustiness.gusty_parameters(
+            schemes.pop("vertical_diffusion", {}), schemes.pop(GUSTS)
+        )
         composed = echam_physics(
             radiation_scheme=_radiation_term(options, parameters),
+            vertical_diffusion=gusty,
             coords=coordinates,
             checkpoint_terms=False,
             **schemes,

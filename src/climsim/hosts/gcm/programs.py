@@ -148,20 +148,8 @@ class Programs:
         forcing: ForcingData,
         clock: DeviceClock,
     ) -> Advanced:
-        from climsim.hosts.gcm import outputs
-
-        core = self._core
-        now = forcing.select(date_data(clock))
-        done = dynamics.run_physics(core, state, carry, now)
-        out: Outputs = {
-            "tendencies": outputs.emulated_tendencies(done),
-            "surface": outputs.physics_surface(done),
-            "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
-            | outputs.radiation_diagnostics(done, clear_sky=self._config.radiation == GREY),
-        }
-        state, between = dynamics.advance(core, state, done)
-        physics = core.model.physics
-        return Advanced(state, physics.record_post_physics_state(done.carry, between), out)
+        clear_sky = self._config.radiation == GREY
+        return full_step(self._core, state, carry, forcing, clock, clear_sky=clear_sky)
 
     def _hybrid_step(
         self,
@@ -257,6 +245,40 @@ class Programs:
             longitude=self._longitude,
             latitude=self._latitude,
         )
+
+
+def full_step(
+    core: dynamics.Core,
+    state: ModelState,
+    carry: Diagnostics,
+    forcing: ForcingData,
+    clock: DeviceClock,
+    *,
+    clear_sky: bool,
+) -> Advanced:
+    """Advance a model by a step with full physics.
+
+    Args:
+        core: model and grid.
+        state: model state.
+        carry: cross-step carry.
+        forcing: boundary climatology.
+        clock: beginning of the step.
+        clear_sky: whether the radiation solves the sky without clouds too.
+    """
+    from climsim.hosts.gcm import outputs
+
+    now = forcing.select(date_data(clock))
+    done = dynamics.run_physics(core, state, carry, now)
+    out: Outputs = {
+        "tendencies": outputs.emulated_tendencies(done),
+        "surface": outputs.physics_surface(done),
+        "diagnostics": outputs.common_diagnostics(done, core.model.terrain.phis0)
+        | outputs.radiation_diagnostics(done, clear_sky=clear_sky),
+    }
+    state, between = dynamics.advance(core, state, done)
+    physics = core.model.physics
+    return Advanced(state, physics.record_post_physics_state(done.carry, between), out)
 
 
 def _side_by_side(fields: dict[str, jax.Array]) -> dict[str, jax.Array]:
