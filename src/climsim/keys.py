@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from climsim.data.store.address import StoreUrl
+from climsim.validation import TYPE_NAMES
 
 Hint: TypeAlias = object
 """The type of a field, as `typing.get_type_hints` gives it: a class, a union or a generic."""
@@ -23,14 +24,7 @@ Values: TypeAlias = dict[str, object]
 and dictionaries of those."""
 MISSING = "???"
 """Default of a key that must be given."""
-_TYPE_NAMES: dict[Hint, str] = {
-    bool: "true or false",
-    int: "integer",
-    float: "number",
-    str: "text",
-    Path: "path",
-    StoreUrl: "URL",
-}
+_TYPE_NAMES: dict[Hint, str] = {**TYPE_NAMES, Path: "path", StoreUrl: "URL"}
 
 
 @dataclass(frozen=True)

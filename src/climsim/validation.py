@@ -12,6 +12,10 @@ from typing import Any
 
 from climsim.errors import ClimSimError
 
+TYPE_NAMES: Mapping[object, str] = MappingProxyType(
+    {bool: "true or false", int: "integer", float: "number", str: "text"}
+)
+"""Types of plain values as a reader writes them."""
 _NONE_RENAMED: Mapping[str, str] = MappingProxyType({})
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import TypeVar, get_args, get_origin, get_type_hints
 
 import dacite
 
-from climsim.keys import members_of, type_text
-from climsim.validation import as_number, as_text, refused
+from climsim.validation import TYPE_NAMES, as_number, as_text, refused
 
 GROUP = "host_options"
 """Key of a run, and of what else takes a host, that holds the options."""
 T = TypeVar("T")
-
-
 _PLAIN = dacite.Config(cast=[Path, tuple], type_hooks={float: as_number, str: as_text})
 
 
@@ -38,8 +36,8 @@ def build_settings(cls: type[T], options: Mapping[str, object]) -> T:
     hints = get_type_hints(cls)
     for key, value in options.items():
         # dacite takes true for 1.
-        if isinstance(value, bool) and bool not in members_of(hints[key]):
-            raise refused(f"{GROUP}.{key}", type_text(hints[key]), value)
+        if isinstance(value, bool) and bool not in (hints[key], *get_args(hints[key])):
+            raise refused(f"{GROUP}.{key}", _in_words(hints[key]), value)
     values = {
         key: (value,) if isinstance(value, str) and get_origin(hints[key]) is tuple else value
         for key, value in options.items()
@@ -47,5 +45,11 @@ def build_settings(cls: type[T], options: Mapping[str, object]) -> T:
     try:
         return dacite.from_dict(cls, values, _PLAIN)
     except dacite.WrongTypeError as error:
-        wanted = type_text(error.field_type)
+        wanted = _in_words(error.field_type)
         raise refused(f"{GROUP}.{error.field_path}", wanted, error.value) from error
+
+
+def _in_words(hint: object) -> str:
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    names = {**TYPE_NAMES, NoneType: "null"}
+    return " or ".join(names.get(kind, getattr(kind, "__name__", str(kind))) for kind in kinds)
