@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Installing compiles nothing: what is imported is compiled once and kept, also where the shell asks
+# Python not to write bytecode. Without it every process would compile torch and the others again.
+unexport PYTHONDONTWRITEBYTECODE
 # Processes that run tests: one a core, each with one thread (WORKERS=0: none but pytest itself).
 WORKERS ?= $(shell env -u OMP_NUM_THREADS nproc)
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile

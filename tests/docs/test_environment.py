@@ -1,5 +1,6 @@
 """The lists of what is installed follow pyproject.toml, and the table of sizes can be made."""
 
+import os
 import subprocess
 import sys
 
@@ -120,3 +121,12 @@ def test_chain_and_embedded_model_do_without_what_is_left_out():
     code = WITHOUT.format(modules=refused | {"pyarrow", "bokeh"})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-800:]
+
+
+def test_targets_keep_the_bytecode_of_what_they_import():
+    """Else every process of a study compiles all of torch: 12 s of a processor."""
+    show = ["make", "--eval", "shown:; @env", "shown"]
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(show, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    assert "PATH=" in done.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout
