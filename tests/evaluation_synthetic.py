@@ -24,7 +24,7 @@ from climsim.data.store.opened import Store, open_store
 from climsim.data.store.shards import write_arrays
 from climsim.evaluation.block import Block
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
-from climsim.evaluation.offline import describe
+from climsim.evaluation.offline import member_attributes
 from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
@@ -286,7 +286,7 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
     dataset = offline_dataset(accumulate(block), grid)
     config = OfflineConfig(Path("model.pt"), Path("store.zarr"), Path("out.nc"))
     hours = {"unet": 5.9, "squeezeformer": 33.0, "pure_resLSTM": 8.7}.get(network, 8.0)
-    dataset.attrs |= describe(Member(network, recipe, seed), {}, config)
+    dataset.attrs |= member_attributes(Member(network, recipe, seed), {}, config)
     dataset.attrs |= {"training_hours": hours + 0.2 * rng.random(), "training_device": "1 GPU"}
     dataset.attrs["parameters"] = 1_000_000 + 7000 * sum(network.encode())
     return dataset

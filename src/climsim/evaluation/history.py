@@ -36,10 +36,10 @@ from climsim.evaluation.members import Member, member_of, member_of_model
 from climsim.files import read_json
 from climsim.grid import ColumnGrid
 from climsim.runs.record import RECORD_NAME
+from climsim.runs.streams import STREAMS
 
 __all__ = ["Array", "Period", "Place", "RunHistory", "date_of"]
 logger = logging.getLogger(__name__)
-_STREAMS = ("h0", "h1", "h2")
 _KNOWN: dict[str, type | UnionType] = {
     "status": str,
     "days": int | float,
@@ -161,7 +161,7 @@ class RunHistory:
     @cached_property
     def _headers(self) -> dict[str, dict[Path, Header]]:
         """Headers of the files of each stream that can be read."""
-        found: dict[str, dict[Path, Header]] = {stream: {} for stream in _STREAMS}
+        found: dict[str, dict[Path, Header]] = {stream: {} for stream in STREAMS}
         for stream, headers in found.items():
             for path in self._files(stream):
                 try:
@@ -219,7 +219,7 @@ class RunHistory:
             ClimSimError: if no file does.
         """
         reason = ""
-        for stream in _STREAMS:
+        for stream in STREAMS:
             for place in self.periods(stream).values():
                 try:
                     return read_grid(place.path)
@@ -232,7 +232,7 @@ class RunHistory:
     @cached_property
     def start(self) -> int:
         """Beginning of the first mean [s since 0001-01-01]."""
-        return min(p[0] for s in _STREAMS for p in self.periods(s))
+        return min(p[0] for s in STREAMS for p in self.periods(s))
 
     def holds(self, stream: str, name: str) -> bool:
         """Whether any file of a stream holds a field."""

@@ -29,10 +29,10 @@ from climsim.evaluation.predictions import (
     ConfidenceArray,
     PredictionFile,
     StoredPredictions,
-    described,
     identity_of,
     is_predictions,
     load_predictions,
+    model_attributes,
     parameters_of,
     saving,
 )
@@ -115,12 +115,12 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
         return config.out
     models = _load(store, config)
     check_models(models, store, config)
-    made_by = attributes | described(models)
+    made_by = attributes | model_attributes(models)
     with _keeping(config, models, store, made_by) as keep:
         sums = stream(models, store, config, progress, keep)
     found = [member_of_model(m.card, p.stem) for m, p in zip(models, files, strict=True)]
     dataset = offline_dataset(sums, store.grid)
-    dataset.attrs |= attributes | describe(ensemble_of(found), models[0].metadata, config)
+    dataset.attrs |= attributes | member_attributes(ensemble_of(found), models[0].metadata, config)
     dataset.attrs["parameters"] = parameters_of(models)
     dataset.attrs["models"] = sum(max(1, len(m.card.members)) for m in models)
     hours, device = training_of([m.card for m in models])
@@ -223,7 +223,7 @@ def ensemble_of(members: Sequence[Member]) -> Member:
     return Member(network, recipes.pop() if len(recipes) == 1 else "", -1)
 
 
-def describe(
+def member_attributes(
     member: Member, metadata: Mapping[str, Json], config: OfflineConfig
 ) -> dict[str, object]:
     """Attributes that say which member the metrics belong to."""

@@ -45,6 +45,7 @@ from climsim.evaluation.online_score import (
 from climsim.evaluation.score import Labelled, State, by_quantity, scores_of
 from climsim.files import provenance, write_netcdf
 from climsim.products import Kind, attributes_of, claim
+from climsim.runs.streams import STREAMS
 from climsim.stepping import Progress
 from climsim.validation import Checks
 
@@ -52,7 +53,7 @@ ONLINE_METRICS = Kind(
     "a file of online metrics",
     lambda path: {"mean_stream", "git_revision"} <= attributes_of(path).keys(),
 )
-_STREAMS = {"h1": "daily", "h0": "monthly"}
+_MEAN_WORDS = {"h1": "daily", "h0": "monthly"}
 _FULL_MONTH = 28 * SECONDS_PER_DAY
 
 
@@ -144,7 +145,7 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
 
 def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
     """Choose the periods and streams that all runs are compared over."""
-    periods = {stream: list(reference.periods(stream)) for stream in ("h0", "h1", "h2")}
+    periods = {stream: list(reference.periods(stream)) for stream in STREAMS}
     skip_before = reference.start + round(config.skip_days * SECONDS_PER_DAY)
     # Where there are whole months, the part of one at either end is none.
     months = [p for p in periods["h0"] if p[1] - p[0] >= _FULL_MONTH]
@@ -194,7 +195,7 @@ def run_summary(run: RunHistory) -> str:
 
     Contents are not hashed: five years of history are larger than what is computed from them.
     """
-    places = {p.path for s in ("h0", "h1", "h2") for p in run.periods(s).values()}
+    places = {p.path for s in STREAMS for p in run.periods(s).values()}
     total = sum(path.stat().st_size for path in places)
     revision = (run.record.get("made_by") or {}).get("git_revision", "unknown")
     return f"{len(places)} files, {total} bytes, made by revision {revision}"
@@ -249,7 +250,7 @@ def _period_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """Scores of every mean of a stream, along its axis; NaN where there is no matching mean."""
     arrays: dict[str, Labelled] = {}
     scores = scores_of(PeriodScore)
-    for stream, word in _STREAMS.items():
+    for stream, word in _MEAN_WORDS.items():
         periods = plan.periods[stream]
         if not periods:
             continue

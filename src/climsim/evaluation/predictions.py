@@ -172,7 +172,7 @@ def parameters_of(models: Sequence[Emulator | StoredPredictions]) -> float:
     return sum(m.parameters for m in models)
 
 
-def described(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Json]:
+def model_attributes(models: Sequence[Emulator | StoredPredictions]) -> dict[str, Json]:
     """What saved predictions say about the model, so that they can be scored in its place.
 
     Those of an ensemble are of its mean, which has no confidence.

@@ -11,6 +11,7 @@ from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.members import Member
+from climsim.runs.streams import STREAMS
 
 UNSTABLE = "unstable"
 UNKNOWN = "unknown"
@@ -41,7 +42,7 @@ class Outcome:
 def outcome_of(run: RunHistory) -> Outcome:
     """Read the outcome from the record, or the length of the history where there is none."""
     record = run.record
-    periods = [p for stream in ("h0", "h1", "h2") for p in run.periods(stream)]
+    periods = [p for stream in STREAMS for p in run.periods(stream)]
     length = (max(p[1] for p in periods) - run.start) / SECONDS_PER_DAY if periods else 0.0
     known = record.get("days")
     days = length if known is None else float(known)

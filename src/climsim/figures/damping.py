@@ -11,7 +11,7 @@ import xarray
 from matplotlib.figure import Figure
 
 from climsim.evaluation.saved import open_metrics
-from climsim.figures.panels import head, panel_grid, pressure_axis
+from climsim.figures.panels import panel_grid, pressure_axis, title_panel
 from climsim.figures.style import literal, styled
 from climsim.files import atomic_path, file_hash, provenance, write_netcdf
 from climsim.grid import ColumnGrid
@@ -121,7 +121,7 @@ def draw_damping(dataset: xarray.Dataset) -> Figure:
         ax.set_xscale("symlog", linthresh=1.0)
         ax.set_xlabel("rate [1/day]")
         pressure_axis(ax, pressure, label=number == 0)
-        head(ax, f"Noise on {WORDS[group]}", number)
+        title_panel(ax, f"Noise on {WORDS[group]}", number)
     axes[-1].legend(loc="best")
     return figure
 

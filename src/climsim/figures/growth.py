@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from climsim.figures.panels import (
-    head,
     legend_below,
     network_handles,
     network_line,
     panel_grid,
     seed_band,
+    title_panel,
 )
 from climsim.figures.remarks import BEYOND, line_ends, not_shown
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
@@ -68,7 +68,8 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
             _seed_lines(ax, x, shown, measure, axis=axis, top=top)
         _floor_line(ax, x, study, measure)
         written = measure.quantity
-        head(ax, f"{written.symbol}, {recipe_label(recipe)}" if several else written.symbol, i)
+        of_recipe_too = f", {recipe_label(recipe)}" if several else ""
+        title_panel(ax, f"{written.symbol}{of_recipe_too}", i)
         ax.set_ylabel(measure.label)
         ax.set_xlim(left=0)
         if not bands:

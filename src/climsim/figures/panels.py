@@ -70,7 +70,7 @@ def panel_grid(
     return figure, list(axes[:count])
 
 
-def head(ax: Axes, text: str, number: int | None = None) -> None:
+def title_panel(ax: Axes, text: str, number: int | None = None) -> None:
     """Write the letter and the title of a panel above its left end.
 
     Args:

@@ -22,11 +22,12 @@ from climsim.evaluation.online import run_summary
 from climsim.evaluation.regions import BIN_CENTRES
 from climsim.figures.beside import KINDS, MAP, TIME_HEIGHT, Beside, View, read_beside
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
-from climsim.figures.panels import colour_bar, head, latitude_axis, pressure_axis
+from climsim.figures.panels import colour_bar, latitude_axis, pressure_axis, title_panel
 from climsim.figures.style import DIVERGING, SEQUENTIAL, UNDEFINED_COLOUR, styled
 from climsim.files import atomic_path, provenance
 from climsim.products import Kind, claim, mentions
 from climsim.results.quantities import Quantity, quantity
+from climsim.runs.streams import STREAMS
 from climsim.stepping import Progress
 from climsim.validation import Checks, require
 
@@ -69,7 +70,7 @@ class ShowConfig:
     def __post_init__(self) -> None:
         check = Checks(self)
         check.one_of(KINDS, "kind")
-        check.one_of(("h0", "h1", "h2"), "stream")
+        check.one_of(tuple(STREAMS), "stream")
         check.positive("days", "rate")
         check.whole("dpi", least=1)
         band = tuple(self.latitudes)
@@ -135,7 +136,7 @@ def draw_time_height(found: Beside, config: ShowConfig) -> Figure:
     ax.set_xlabel("day")
     south, north = config.latitudes
     place = f"{_degrees(south)} to {_degrees(north)}"
-    head(ax, f"{written.symbol}, {config.run.name} minus {config.reference.name}, {place}")
+    title_panel(ax, f"{written.symbol}, {config.run.name} minus {config.reference.name}, {place}")
     colour_bar(figure, mesh, ax, written.unit)
     return figure
 
@@ -154,7 +155,7 @@ def _moving(found: Beside, config: ShowConfig, progress: Progress | None) -> Ite
     for ax, values, name in zip(axes, parts, names, strict=True):
         scale = _Scale.of(values, signed=name == "difference")
         shown.append(_panel(ax, values[0], found, raster, scale))
-        head(ax, name)
+        title_panel(ax, name)
     _bars(figure, axes, shown, written)
     title = figure.suptitle(f"{written.symbol}, day 0000")
     for number, day in enumerate(found.days):

@@ -42,7 +42,8 @@ TABLES = Kind(
     is_folder=True,
     owns=lambda name: name == INDEX_NAME or name.endswith(".csv"),
 )
-_STREAMS = {"h0": "monthly means", "h1": "daily means", "h2": "hourly means"}
+_MEANS = {"h0": "monthly means", "h1": "daily means"}
+"""What the time means of each stream are made of, in words."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +235,8 @@ def _data_summary(study: Study) -> list[tuple[str, str]]:
             ("start of the reference run", online.attrs["reference_start"]),
             ("days compared", str(online.sizes.get("day", 0))),
             ("months compared, whole or begun", str(online.sizes.get("month", 0))),
-            ("time means from", _STREAMS[online.attrs["mean_stream"]]),
-            ("precipitation distributions from", _STREAMS[online.attrs["precipitation_stream"]]),
+            ("time means from", _MEANS[online.attrs["mean_stream"]]),
+            ("precipitation distributions from", online.attrs["precipitation_samples"]),
         ]
     return rows
 

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.panels import (
-    head,
     legend_below,
     mark_every,
     network_handles,
     panel_grid,
     pressure_axis,
+    title_panel,
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import seed_range
@@ -39,7 +39,7 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(2 * len(_TARGETS), len(_TARGETS), 2.1, width=7.2)
     for i, name in enumerate(_TARGETS):
         for number, ax in ((i, axes[i]), (i + len(_TARGETS), axes[i + len(_TARGETS)])):
-            head(ax, quantity(name).symbol, number)
+            title_panel(ax, quantity(name).symbol, number)
             ax.grid(visible=True)
         _reliability(axes[i], offline, name, label=i == 0)
         _correlation(axes[i + len(_TARGETS)], offline, name, label=i == 0)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, head, panel_grid, section
+from climsim.figures.panels import colour_bar, panel_grid, section, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import SEQUENTIAL
 from climsim.results.labels import member_label
@@ -44,7 +44,7 @@ def draw(study: Study, variant: str) -> Figure:
         values = found[group][i]
         mesh = section(ax, values, float(low), float(high), SEQUENTIAL, label=i == 0)
         words = list(_KINDS.values())[i]
-        head(ax, f"{member_label(*group)}\n{words}", number)
+        title_panel(ax, f"{member_label(*group)}\n{words}", number)
     colour_bar(figure, mesh, axes, "log$_{10}$ loss")
     return figure
 

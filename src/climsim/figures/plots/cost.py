@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.panels import head, legend_below, unique
+from climsim.figures.panels import legend_below, title_panel, unique
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown
 from climsim.figures.style import RECIPE_MARKERS, network_style
@@ -46,7 +46,7 @@ def draw(study: Study, variant: str) -> Figure:
     for i, key in enumerate(bars):
         ax = figure.add_subplot(grid[rows + i, :])
         _cost_bars(ax, study, costs, key)
-        head(ax, _BARS[key], len(scatter) + i)
+        title_panel(ax, _BARS[key], len(scatter) + i)
     legend_below(figure, _handles(members), 5)
     return figure
 
@@ -72,7 +72,7 @@ def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: i
     ax.set_xlabel(measure.label)
     ax.set_ylabel("simulated years per day" if number % _COLUMNS == 0 else "")
     ax.grid(visible=True)
-    head(ax, measure.quantity.symbol, number)
+    title_panel(ax, measure.quantity.symbol, number)
 
 
 def _cost_bars(ax: Axes, study: Study, costs: Mapping[str, Cost], key: str) -> None:

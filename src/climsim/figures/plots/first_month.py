@@ -6,7 +6,13 @@ import numpy as np
 import xarray
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, head, panel_grid, pressure_axis, symmetric_limit
+from climsim.figures.panels import (
+    colour_bar,
+    panel_grid,
+    pressure_axis,
+    symmetric_limit,
+    title_panel,
+)
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING, UNDEFINED_COLOUR, literal
 from climsim.results.labels import label_of
@@ -53,7 +59,7 @@ def draw(study: Study, variant: str) -> Figure:
         )
         meshes.append(mesh)
         pressure_axis(ax, panel["pressure"].values, label=region == 0)
-        head(ax, _title(members.isel(run=run), regions[region], region), i)
+        title_panel(ax, _title(members.isel(run=run), regions[region], region), i)
         if i >= count - len(regions):
             ax.set_xlabel("day")
     colour_bar(figure, meshes[-1], axes, measure.quantity.label)

@@ -6,7 +6,7 @@ import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from climsim.figures.panels import colour_bar, head, panel_grid, section, symmetric_limit
+from climsim.figures.panels import colour_bar, panel_grid, section, symmetric_limit, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING, network_style
 from climsim.results.quantities import quantity
@@ -38,7 +38,7 @@ def draw(study: Study, variant: str) -> Figure:
         for row, (label, one) in enumerate(zip(rows, values, strict=True)):
             ax = axes[row * len(names) + column]
             mesh = section(ax, one, -limit, limit, DIVERGING, label=column == 0)
-            head(ax, shown.symbol if row == 0 else "", row * len(names) + column)
+            title_panel(ax, shown.symbol if row == 0 else "", row * len(names) + column)
             ax.label_outer()
             if column == 0:
                 ax.set_ylabel(f"{label}\npressure (hPa)")

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.panels import head, legend_below, panel_grid, pressure_axis
+from climsim.figures.panels import legend_below, panel_grid, pressure_axis, title_panel
 from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import SEQUENTIAL, literal, network_style
@@ -37,7 +37,7 @@ def draw(study: Study, variant: str) -> Figure:
         pressure_axis(ax, values["pressure"].values, label=i % 4 == 0)
         ax.set_xlabel(quantity(_NAME).unit)
         ax.grid(visible=True)
-        head(ax, title, i)
+        title_panel(ax, title, i)
     labels = [literal(str(label)) for label in study.offline["rain_decile"].values]
     legend_below(figure, [_key(i, label, len(labels)) for i, label in enumerate(labels)], 6)
     return figure

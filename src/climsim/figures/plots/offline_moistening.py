@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, head, panel_grid, section, symmetric_limit
+from climsim.figures.panels import colour_bar, panel_grid, section, symmetric_limit, title_panel
 from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import DIVERGING
@@ -29,7 +29,7 @@ def draw(study: Study, variant: str) -> Figure:
         for k, (values, word) in enumerate(zip(pair, _WORDS, strict=True)):
             ax = axes[2 * i + k]
             mesh = section(ax, values, -limit, limit, DIVERGING, label=i % 2 == 0 and k == 0)
-            head(ax, f"{shown.symbol}, {word}", 2 * i + k)
+            title_panel(ax, f"{shown.symbol}, {word}", 2 * i + k)
         colour_bar(figure, mesh, axes[2 * i : 2 * i + 2], shown.unit)
     return figure
 

@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 
 from climsim.figures.panels import (
     dashes,
-    head,
     legend_below,
     network_handles,
     network_line,
     pressure_axis,
     recipe_handles,
+    title_panel,
     unique,
 )
 from climsim.figures.registry import FigureSpec
@@ -59,7 +59,7 @@ def draw(study: Study, variant: str) -> Figure:
         for group in chosen:
             _line(ax, study, name, group, several)
         _external_lines(ax, study, name)
-        head(ax, quantity(name).symbol, i)
+        title_panel(ax, quantity(name).symbol, i)
         ax.set_xlim(0, 1)
         ax.grid(visible=True)
         pressure_axis(ax, study.offline["pressure"].values, label=i % _COLUMNS == 0)
@@ -69,7 +69,7 @@ def draw(study: Study, variant: str) -> Figure:
     bars = figure.add_subplot(grid[rows, :])
     _bars(bars, study, chosen, several)
     _external_marks(bars, study)
-    head(bars, "surface fluxes", len(names))
+    title_panel(bars, "surface fluxes", len(names))
     networks = [g[0] for g in chosen]
     handles = [*network_handles(networks), *recipe_handles(recipes if several else [])]
     legend_below(figure, [*handles, *_external_handles(study)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, head, panel_grid, section
+from climsim.figures.panels import colour_bar, panel_grid, section, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import SEQUENTIAL, network_style
 from climsim.results.labels import recipe_label
@@ -38,7 +38,7 @@ def draw(study: Study, variant: str) -> Figure:
         group, name = groups[i // len(names)], names[i % len(names)]
         values = over_seeds(study.offline[f"{_SCORE}_{name}"], group, floor=0.0).mean
         meshes.append(section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0))
-        head(ax, quantity(name).symbol if i < columns or not by_row else "", i)
+        title_panel(ax, quantity(name).symbol if i < columns or not by_row else "", i)
         ax.label_outer()
         if by_row and i % columns == 0:
             ax.set_ylabel(f"{network_style(group[0]).label}\npressure (hPa)")

@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 
 from climsim.figures.growth import label_time, mark_end
 from climsim.figures.panels import (
-    head,
     legend_below,
     network_handles,
     network_line,
     panel_grid,
+    title_panel,
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import unstable_ends
@@ -83,7 +83,7 @@ def remarks(study: Study, variant: str) -> list[str]:
 
 
 def _axes(ax: Axes, title: str, number: int) -> None:
-    head(ax, title, number)
+    title_panel(ax, title, number)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("predicted loss")
 

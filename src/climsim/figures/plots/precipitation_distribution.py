@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.panels import head, legend_below, network_line, panel_grid
+from climsim.figures.panels import legend_below, network_line, panel_grid, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook, literal
@@ -48,7 +48,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax.set_yscale("log")
         ax.set_xlim(_LOWEST, _end(reference, members))
         ax.grid(visible=True)
-        head(ax, literal(surface), i)
+        title_panel(ax, literal(surface), i)
         if i % 2 == 0:
             ax.set_ylabel("density per decade")
     for ax in axes[-2:]:

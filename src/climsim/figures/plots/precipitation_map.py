@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
-from climsim.figures.panels import colour_bar, head, panel_grid, symmetric_limit
+from climsim.figures.panels import colour_bar, panel_grid, symmetric_limit, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable
 from climsim.figures.style import DIVERGING, RAIN
@@ -41,7 +41,7 @@ def draw(study: Study, variant: str) -> Figure:
         colours=RAIN,
         reference=reference,
     )
-    head(axes[0], "MMF1", 0)
+    title_panel(axes[0], "MMF1", 0)
     difference = written.shown(members["map_PRECT"]) - truth
     limit = symmetric_limit(difference, 0.98)
     for i, ax in enumerate(axes[1:]):
@@ -53,7 +53,7 @@ def draw(study: Study, variant: str) -> Figure:
             colours=DIVERGING,
             reference=reference,
         )
-        head(ax, f"{label_of(members.isel(run=i), seed=True)} minus MMF1", i + 1)
+        title_panel(ax, f"{label_of(members.isel(run=i), seed=True)} minus MMF1", i + 1)
     return figure
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.panels import head, latitude_axis, legend_below, panel_grid, seed_band
+from climsim.figures.panels import latitude_axis, legend_below, panel_grid, seed_band, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
@@ -37,12 +37,12 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(2 * len(surfaces), 4, 1.9, width=7.2)
     for i, surface in enumerate(surfaces):
         zonal, density = axes[2 * i], axes[2 * i + 1]
-        head(zonal, f"{literal(surface)}, mean", 2 * i)
+        title_panel(zonal, f"{literal(surface)}, mean", 2 * i)
         _lines(zonal, study, members, _ZONAL, surface)
         latitude_axis(zonal, few=True)
         zonal.set_ylim(bottom=0)
         zonal.set_ylabel("mm day$^{-1}$" if i % 2 == 0 else "")
-        head(density, f"{literal(surface)}, density", 2 * i + 1)
+        title_panel(density, f"{literal(surface)}, density", 2 * i + 1)
         _lines(density, study, members, _DENSITY, surface)
         density.set_yscale("log")
         density.set_xlabel("mm day$^{-1}$")

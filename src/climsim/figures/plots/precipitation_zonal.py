@@ -10,7 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.panels import head, latitude_axis, legend_below, network_line, panel_grid
+from climsim.figures.panels import (
+    latitude_axis,
+    legend_below,
+    network_line,
+    panel_grid,
+    title_panel,
+)
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook
@@ -46,7 +52,7 @@ def draw(study: Study, variant: str) -> Figure:
         latitude_axis(ax)
         ax.set_ylabel(quantity(name).unit)
         ax.grid(visible=True)
-        head(ax, f"zonal-mean {quantity(name).symbol}", i)
+        title_panel(ax, f"zonal-mean {quantity(name).symbol}", i)
     legend_below(figure, legend_handles(study, reference=True))
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import label_time, legend_handles, mark_end
-from climsim.figures.panels import head, legend_below, network_line, panel_grid
+from climsim.figures.panels import legend_below, network_line, panel_grid, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import line_ends, runs_with_full_physics
 from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook, literal
@@ -90,7 +90,7 @@ def draw(study: Study, variant: str) -> Figure:
         if floor is not None:
             second = floor[name].sel(region=region)
             _line(ax, x, second, series.name, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
-        head(ax, literal(region), i)
+        title_panel(ax, literal(region), i)
         if i % columns == 0:
             ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")
     label_time(axes, columns, axis.name)

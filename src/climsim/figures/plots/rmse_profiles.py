@@ -10,13 +10,13 @@ from matplotlib.lines import Line2D
 
 from climsim.figures.panels import (
     dashes,
-    head,
     legend_below,
     network_handles,
     network_line,
     panel_grid,
     pressure_axis,
     recipe_handles,
+    title_panel,
     unique,
 )
 from climsim.figures.registry import FigureSpec
@@ -48,7 +48,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax.set_xlim(left=0)
         ax.set_xlabel(Measure("rmse_profile", name).label)
         ax.grid(visible=True)
-        head(ax, title, i)
+        title_panel(ax, title, i)
     legend_below(figure, _handles(study, drawn), 5)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import head, legend_below, network_handles, panel_grid, unique
+from climsim.figures.panels import legend_below, network_handles, panel_grid, title_panel, unique
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import too_short
 from climsim.figures.style import network_style
@@ -42,7 +42,8 @@ def draw(study: Study, variant: str) -> Figure:
         ax.grid(visible=True)
         if i % 3 == 0:
             ax.set_ylabel("fraction of seeds alive")
-        head(ax, recipe_label(recipe) if recipe or several else "all runs", i if several else None)
+        title = recipe_label(recipe) if recipe or several else "all runs"
+        title_panel(ax, title, i if several else None)
     legend_below(figure, network_handles(str(g[0]) for g in groups), 3)
     return figure
 

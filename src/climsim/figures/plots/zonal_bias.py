@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import head, panel_grid
+from climsim.figures.panels import panel_grid, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, tropopause
 from climsim.figures.sections import bias_panel
@@ -28,7 +28,7 @@ def draw(study: Study, variant: str) -> Figure:
         run = best_members(study, name, count=1).isel(run=0)
         bias_panel(figure, ax, study, run, name, label=i % 3 == 0)
         label = label_of(run, seed=True)
-        head(ax, f"{quantity(name).symbol}\n{label}", i)
+        title_panel(ax, f"{quantity(name).symbol}\n{label}", i)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import head, panel_grid, symmetric_limit
+from climsim.figures.panels import panel_grid, symmetric_limit, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, tropopause
 from climsim.figures.sections import bias_panel
@@ -38,7 +38,7 @@ def draw(study: Study, variant: str) -> Figure:
         run, name = members.isel(run=i // len(names)), names[i % len(names)]
         bias_panel(figure, ax, study, run, name, label=i % len(names) == 0, limit=limits[name])
         label = label_of(run, seed=True)
-        head(ax, f"{quantity(name).symbol}: {label}", i)
+        title_panel(ax, f"{quantity(name).symbol}: {label}", i)
     return figure
 
 
