@@ -385,6 +385,7 @@ def write_study(
         offline.append(path)
     for name, growing in (("mmf1", 0.0), ("mmf2", 0.1), ("unet-standard-7", 1.0)):
         shape = {"seed": 2, "growing": growing, "bias": growing, "confident": growing == 1.0}
+        shape["record"] = {"physics": "MMF"}
         write_run(folder / name, days=3, **shape)
         write_run(folder / name, months=months, **shape)
     config = OnlineConfig(

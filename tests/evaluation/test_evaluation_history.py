@@ -77,7 +77,7 @@ def test_zeroth_step_counts_in_no_measure_and_is_named(whole, folder, tmp_path):
     assert metrics["day"].values.tolist() == [1, 2, 3]
     for name in ("growth_daily_T", "precipitation_frequency", "rmse_mean_T", "mean_days"):
         xarray.testing.assert_equal(metrics[name], expected[name])
-    for run in (NAME, "MMF1"):
+    for run in (NAME, "reference"):
         assert sum("1 record of zero length; left out" in p for p in problems[run]) == 2
 
 
@@ -150,7 +150,7 @@ def test_odd_file_of_the_reference_costs_its_own_day(whole, folder, tmp_path):
     rewrite(day_file(reference, 0), lambda d: d.isel(lev=slice(4)))
     metrics, problems = evaluate(whole, folder, reference)
     assert days_compared(metrics) == [True, True]
-    assert "4 levels" in problems["MMF1"][0]
+    assert "4 levels" in problems["reference"][0]
 
 
 def test_files_of_another_run_in_the_folder_are_named_and_not_mixed_in(whole, folder):

@@ -90,15 +90,30 @@ def test_roughness_is_the_distance_from_the_neighbouring_levels_below_500_hpa(me
             mass += weight
     found = metrics["roughness_daily_T"].sel(run="unet-standard-7")[2]
     assert float(found) == pytest.approx(np.sqrt(total / mass), rel=1e-6)
-    assert np.isfinite(metrics["roughness_daily_T"].sel(run="MMF1")).all()
+    assert np.isfinite(metrics["roughness_daily_T"].sel(run="reference")).all()
 
 
 def test_floor_is_the_difference_of_the_two_references(metrics):
     assert metrics["role"].values.tolist() == ["member", "member", "reference", "floor"]
-    floor = metrics["growth_daily_T"].sel(run="MMF2")
+    floor = metrics["growth_daily_T"].sel(run="reference_perturbed")
     member = metrics["growth_daily_T"].sel(run="unet-standard-7")
     assert (floor < member).all()
-    assert np.isnan(metrics["growth_daily_T"].sel(run="MMF1")).all()
+    assert np.isnan(metrics["growth_daily_T"].sel(run="reference")).all()
+
+
+def test_runs_with_full_physics_are_named_by_the_physics_of_their_own_record(folders, tmp_path):
+    for name, physics in (("first", "MMF"), ("second", "MMF"), ("unnamed", "")):
+        shutil.copytree(folders / "mmf1", tmp_path / name)
+        record = json.loads((tmp_path / name / "record.json").read_text())
+        (tmp_path / name / "record.json").write_text(json.dumps(record | {"physics": physics}))
+    runs, out = (folders / "unet-standard-7",), tmp_path / "online.nc"
+    for first, second, expected in (
+        ("first", "second", ["MMF1", "MMF2"]),
+        ("unnamed", "second", ["reference", "MMF2"]),
+        ("first", "unnamed", ["MMF1", "reference_perturbed"]),
+    ):
+        found = metrics_of(OnlineConfig(runs, tmp_path / first, out, tmp_path / second))
+        assert found["run"].values.tolist()[1:] == expected
 
 
 def test_days_after_a_failure_are_missing_and_the_failure_is_recorded(metrics):

@@ -193,7 +193,7 @@ def test_bias_of_the_first_month_is_an_area_mean_by_day_and_level(metrics, folde
     found = metrics["first_month_bias_Q"].sel(run="unet-v6-7", region="tropics")
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
     assert metrics["first_day"].values.tolist() == [1, 2]
-    assert np.isnan(metrics["first_month_bias_Q"].sel(run="MMF1")).all()
+    assert np.isnan(metrics["first_month_bias_Q"].sel(run="reference")).all()
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def test_cut_is_the_section_at_the_level(study):
 
 def test_growth_ends_with_the_floor_and_maps_begin_with_the_reference(study):
     lines = growth_lines(study, pick("growth_monthly", "T"), MONTHS)
-    assert [line.network for line in lines] == ["unet", "pure_resLSTM", "MMF2"]
+    assert [line.network for line in lines[:-1]] == ["unet", "pure_resLSTM"]
+    assert (lines[-1].label, lines[-1].full_physics) == ("MMF2 (internal variability)", True)
     np.testing.assert_array_equal(lines[0].x, [1, 2, 3, 4])
     reference, first, _ = maps(study, pick("map", "PRECT"))
     member = study.online["map_PRECT"].sel(run=MEMBERS[0]) * 8.64e7

@@ -18,7 +18,7 @@ from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.figures import draw as drawing
 from climsim.figures import plots
 from climsim.figures.draw import FiguresConfig, draw_figures, entries_of, heading, shown_part
-from climsim.figures.panels import head, legend_below, panel_grid
+from climsim.figures.panels import legend_below, panel_grid, title_panel
 from climsim.figures.registry import figure_table
 from climsim.figures.remarks import all_unstable
 from climsim.figures.style import (
@@ -280,13 +280,28 @@ def test_models_without_a_recipe_beside_others_are_called_so(study):
     assert str(OTHER_DASHES) not in dashes
 
 
+def test_full_physics_without_a_name_is_called_reference(study):
+    names = {"MMF1": "reference", "MMF2": "reference_perturbed"}
+    online = study.online.assign_coords(
+        network=("run", [names.get(n, n) for n in study.online["network"].values])
+    )
+    unnamed, table = replace(study, online=online), figure_table()
+    for name in ("rmse_growth", "regional_series", "rmse_profiles", "precipitation_map"):
+        figure, spec = draw(unnamed, name), table[name]
+        shown = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        shown += [ax.get_title(loc="left") for ax in figure.axes]
+        shown += [spec.caption, *spec.remarks(unnamed, (spec.variants(unnamed) or ("",))[-1])]
+        assert not any("MMF" in text for text in shown)
+        assert any(text.startswith(("reference", "(a) reference")) for text in shown)
+
+
 @pytest.mark.parametrize(("panels", "columns"), [(9, 3), (4, 2), (1, 1)])
 def test_long_titles_end_before_the_next_panel(panels, columns):
     name = "Squeezeformer-of-somebody, multirepresentation, seed 1024 minus MMF1"
     with styled():
         figure, axes = panel_grid(panels, columns, 2.0, width=7.2)
         for i, ax in enumerate(axes):
-            head(ax, f"T\n{name}", i)
+            title_panel(ax, f"T\n{name}", i)
         figure.canvas.draw()
     boxes = [ax._left_title.get_window_extent() for ax in axes]
     for i, box in enumerate(boxes):

@@ -44,7 +44,7 @@ def test_metrics_are_computed_as_on_the_command_line(tmp_path, monkeypatch):
         with xarray.open_dataset(tmp_path / "offline" / f"{member}.nc") as metrics:
             assert f"mean R² {float(metrics['r2_mean']):.3f}" in printed
     with xarray.open_dataset(tmp_path / "online.nc") as metrics:
-        assert metrics["run"].values.tolist() == [MEMBERS[0], "MMF1", "MMF2"]
+        assert metrics["run"].values.tolist() == [MEMBERS[0], "reference", "reference_perturbed"]
         assert np.isfinite(metrics["rmse_mean_T"][0])
 
 

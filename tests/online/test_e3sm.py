@@ -458,6 +458,7 @@ def test_online_run_of_the_host_e3sm_brings_a_case_to_its_end(tmp_path, cime, mo
     submit_case(case_config(run_config(tmp_path)))
     record = run_online(run_config(tmp_path))
     assert (record.status, record.steps) == ("complete", 1857 * 72)
+    assert record.about.physics == "MMF"
     saved = RunRecord.open(tmp_path / "unet_7")
     assert saved.finished
     assert saved.sypd == pytest.approx(86400 / 60 / 365)

@@ -306,7 +306,8 @@ def test_offline_metrics_alone_say_that_survival_was_not_tested(study):
 def test_growth_table_compares_with_the_precipitation_of_the_reference(study):
     online = study.online.copy(deep=True)
     online["map_PRECT"][:] = 1.54 / 8.64e7
-    assert "mean precipitation of MMF1 of 1.54 mm day⁻¹" in growth_table(Study(None, online)).note
+    note = growth_table(Study(None, online)).note
+    assert "mean precipitation of the reference of 1.54 mm day⁻¹" in note
     assert "precipitation" not in growth_table(Study(None, online.drop_vars("map_PRECT"))).note
 
 

@@ -47,6 +47,7 @@ _KNOWN: dict[str, type | UnionType] = {
     "sypd": int | float,
     "model": str,
     "case": str,
+    "physics": str,
     "message": str,
     "made_by": dict,
     "corrections": dict,

@@ -20,7 +20,7 @@ _LABEL = re.compile(r"(?P<network>[^-/]+)-(?P<recipe>[^-/]+)-(?P<seed>[0-9]+)")
 
 @dataclass(frozen=True)
 class Member:
-    """One trained model, or a run with the full physics (network ``mmf``).
+    """One trained model, or a run with full physics (``MMF1``, ``reference``).
 
     Attributes:
         network: published name of the network.

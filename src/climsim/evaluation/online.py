@@ -63,9 +63,10 @@ class OnlineConfig:
 
     Attributes:
         runs: folders of the runs with emulated physics.
-        reference: folder of the run with full physics (MMF1).
+        reference: folder of the run with full physics (the paper's MMF1).
         out: netCDF file to write.
-        second_reference: folder of the second run with full physics (MMF2), the floor; or None.
+        second_reference: folder of the second run with full physics (the paper's MMF2), the
+            floor; or None.
         skip_days: first days that time means and distributions leave out.
         mean_stream: stream of the time means: ``h0``, ``h1``, or ``auto`` (months where the
             reference has at least two full ones, else days).

@@ -26,7 +26,10 @@ from climsim.names import as_name
 
 MEMBER, REFERENCE, FLOOR = "member", "reference", "floor"
 EXTERNAL = "external"
-"""Roles of a run: emulated physics, MMF1, MMF2, another study's emulated physics."""
+"""Roles of a run: emulated physics, full physics, full physics again from a perturbed start, and
+another study's emulated physics."""
+_FULL_PHYSICS = {REFERENCE: (1, "reference"), FLOOR: (2, "reference_perturbed")}
+"""Number of a run with full physics, and its name where the physics has none."""
 AXES = {"h1": "day", "h0": "month"}
 """Axis of each history stream whose means are followed in time."""
 
@@ -100,10 +103,18 @@ class Row:
     @property
     def member(self) -> Member:
         """Name of the run."""
-        names = {REFERENCE: "MMF1", FLOOR: "MMF2"}
+        if self.role == MEMBER:
+            return self.run.member
         if self.role == EXTERNAL:
             return Member(as_name(self.run.folder.name), "", -1)
-        return self.run.member if self.role == MEMBER else Member(names[self.role], "", -1)
+        return Member(self._full_physics, "", -1)
+
+    @property
+    def _full_physics(self) -> str:
+        """Name of a run with full physics: by the name of that physics, as its record says it."""
+        number, unnamed = _FULL_PHYSICS[self.role]
+        physics = self.run.record.get("physics")
+        return as_name(f"{physics}{number}") if physics else unnamed
 
 
 def labels_of(rows: list[Row]) -> list[str]:

@@ -19,6 +19,7 @@ from climsim.explore.selection import Line, Section, Selection
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
 from climsim.figures.style import (
     DIVERGING,
+    FULL_PHYSICS_STYLE,
     RAIN,
     SEQUENTIAL,
     UNDEFINED_COLOUR,
@@ -118,7 +119,8 @@ def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) 
     plot = _panel(width=880, height=height, x_axis_label=x, y_axis_label=y, name="lines")
     drawn: Counter[tuple[str, str]] = Counter()
     for line in lines:
-        style, group = network_style(line.network), (line.network, line.recipe)
+        style = FULL_PHYSICS_STYLE if line.full_physics else network_style(line.network)
+        group = (line.network, line.recipe)
         data = {"x": line.x, "y": line.y, "label": np.full(line.x.size, line.label)}
         # Seeds share colour, marker and dashes: each next one is fainter.
         shape = {
@@ -127,7 +129,7 @@ def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) 
             "legend_label": line.label,
         }
         drawn[group] += 1
-        dash = "dashed" if line.network == "MMF2" else _DASHES.get(line.recipe, "solid")
+        dash = "dashed" if line.full_physics else _DASHES.get(line.recipe, "solid")
         plot.line("x", "y", source=data, line_width=2, line_dash=dash, name=line.label, **shape)
         if style.marker:
             every = slice(None, None, max(1, line.x.size // _SHOWN))

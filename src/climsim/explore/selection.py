@@ -13,15 +13,13 @@ import numpy as np
 import xarray
 
 from climsim.arrays import Array
-from climsim.figures.style import network_style
-from climsim.results.labels import member_label
+from climsim.results.labels import full_physics_label, full_physics_name, member_label
 from climsim.results.measures import Measure
 from climsim.results.quantities import COMPARED, MAPPED, SCORED
 from climsim.results.study import Study
 from climsim.results.time_axis import TimeAxis
 
 _HPA = 100.0
-_FLOOR = network_style("MMF2").label
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,11 @@ class Line:
 
     Attributes:
         label: of the member, in words.
-        network: gives colour and marker; ``MMF1`` and ``MMF2`` are black.
+        network: gives colour and marker.
         recipe: gives the dashes.
         x: horizontal values.
         y: vertical values, same shape.
+        full_physics: whether it is of the second run with full physics: black and dashed.
     """
 
     label: str
@@ -65,6 +64,7 @@ class Line:
     recipe: str
     x: Array
     y: Array
+    full_physics: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def member_in_words(member: xarray.DataArray) -> str:
 def profile_lines(study: Study, selection: Selection) -> list[Line]:
     """A measure against pressure [hPa] by member."""
     return [
-        _line(label, shown, shown.values, shown["pressure"].values / _HPA)
+        _line(label, shown, shown.values, _pressure(shown))
         for label, shown in picked(study, selection)
     ]
 
@@ -132,9 +132,7 @@ def profile_lines(study: Study, selection: Selection) -> list[Line]:
 def floor_profile(study: Study, selection: Selection) -> list[Line]:
     """The same of the second run with full physics, for measures of coupled runs."""
     shown = _floor(study, selection)
-    if shown is None:
-        return []
-    return [Line(_FLOOR, "MMF2", "", shown.values, shown["pressure"].values / _HPA)]
+    return [] if shown is None else [_floor_line(shown, shown.values, _pressure(shown))]
 
 
 def _floor(study: Study, selection: Selection) -> xarray.DataArray | None:
@@ -167,7 +165,7 @@ def growth_lines(study: Study, selection: Selection, axis: TimeAxis) -> list[Lin
     lines = [_line(label, shown, axis.elapsed(shown), shown.values) for label, shown in found]
     floor = _floor(study, selection)
     if floor is not None:
-        lines.append(Line(_FLOOR, "MMF2", "", axis.elapsed(floor), floor.values))
+        lines.append(_floor_line(floor, axis.elapsed(floor), floor.values))
     return lines
 
 
@@ -178,10 +176,21 @@ def maps(study: Study, selection: Selection) -> list[Section]:
         return []
     truth = selection.score.shown(reference)
     differences = [
-        Section(f"{label} minus MMF1", (shown - truth).values)
+        Section(f"{label} minus {full_physics_name(reference)}", (shown - truth).values)
         for label, shown in picked(study, selection)
     ]
-    return [Section("MMF1 (reference)", truth.values), *differences]
+    return [Section(full_physics_label(reference), truth.values), *differences]
+
+
+def _pressure(shown: xarray.DataArray) -> Array:
+    """Pressure of the levels [hPa]."""
+    pressure: Array = shown["pressure"].values / _HPA
+    return pressure
+
+
+def _floor_line(floor: xarray.DataArray, x: Array, y: Array) -> Line:
+    """A line of the second run with full physics."""
+    return Line(full_physics_label(floor), "", "", x, y, full_physics=True)
 
 
 def _line(label: str, shown: xarray.DataArray, x: Array, y: Array) -> Line:

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from climsim.figures.panels import (
+    full_physics_handles,
     legend_below,
     network_handles,
     network_line,
@@ -20,9 +21,9 @@ from climsim.figures.panels import (
     title_panel,
 )
 from climsim.figures.remarks import BEYOND, line_ends, not_shown
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, network_style
+from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, network_style
 from climsim.notation import written
-from climsim.results.labels import recipe_label
+from climsim.results.labels import full_physics_name, recipe_label
 from climsim.results.measures import Measure
 from climsim.results.seeds import groups_of
 from climsim.results.selection import defined, each, of_recipe, online_members
@@ -31,14 +32,14 @@ from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import TimeAxis, time_axis
 
 _FLOOR = (
-    "Black, dashed: a second run with the full physics from a perturbed start (MMF2): its distance "
-    "from MMF1 is internal variability, below which no difference means anything."
+    "Black, dashed: {second}, a second run with full physics from a perturbed start: its distance "
+    "from the reference is internal variability, below which no difference means anything."
 )
 _BANDS = (
     "Shading: range over seeds; lines: the seed nearest to their median{by}. Numbers: seeds that "
     "survived, of all, in the colour of the network."
 )
-_BY_DISTANCE = " in mean distance from MMF2"
+_BY_DISTANCE = " in mean distance from {second}"
 Panel = tuple[str, str]
 """A field, and the recipe that the panel shows."""
 
@@ -138,17 +139,19 @@ def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     known = defined(shown, axis.growth(panels[0][0]).key)
     names = [(axis.growth(name), recipe) for name, recipe in panels]
     beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n.key in shown)
+    floor = study.floor()
+    second = "" if floor is None else full_physics_name(floor)
     if seeds_as_band(study, members):
-        by = "" if study.floor() is None else _BY_DISTANCE
+        by = _BY_DISTANCE.format(second=second) if second else ""
         remarks = [_BANDS.format(by=by), *not_shown(study, shown, known)]
     else:
         remarks = [*line_ends(study, shown, known, axis.name), *([BEYOND] if beyond else [])]
-    if study.floor() is None:
+    if not second:
         return [
             *remarks,
             "Without a second run with full physics, internal variability is unknown.",
         ]
-    return [*remarks, _FLOOR]
+    return [*remarks, _FLOOR.format(second=second)]
 
 
 def label_time(axes: Sequence[Axes], columns: int, label: str) -> None:
@@ -259,7 +262,13 @@ def _mark_beyond(
 def _floor_line(ax: Axes, x: np.ndarray, study: Study, measure: Measure) -> None:
     floor = study.floor()
     if floor is not None and measure.key in floor:
-        ax.plot(x, measure.shown(floor), color=MMF_COLOUR, linestyle=FLOOR_DASHES, linewidth=1.4)
+        ax.plot(
+            x,
+            measure.shown(floor),
+            color=FULL_PHYSICS_COLOUR,
+            linestyle=FLOOR_DASHES,
+            linewidth=1.4,
+        )
 
 
 def legend_handles(study: Study, reference: bool = False, crosses: bool = True) -> list[Line2D]:
@@ -272,11 +281,7 @@ def legend_handles(study: Study, reference: bool = False, crosses: bool = True) 
     """
     members = online_members(study)
     handles = network_handles(members["network"].values.tolist())
-    if reference:
-        handles.append(Line2D([], [], color=MMF_COLOUR, label=network_style("MMF1").label))
-    if study.floor() is not None:
-        label = network_style("MMF2").label
-        handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
+    handles += full_physics_handles(study, reference)
     if crosses and not reference and became_unstable(members).any():
         cross = Line2D([], [], color="#444444", marker="x", ms=6, linestyle="", label="unstable")
         handles.append(cross)

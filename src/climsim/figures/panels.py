@@ -22,16 +22,16 @@ from climsim.evaluation.members import NETWORKS
 from climsim.figures.style import (
     DOUBLE_WIDTH,
     FLOOR_DASHES,
-    MMF_COLOUR,
+    FULL_PHYSICS_COLOUR,
     OTHER_DASHES,
     RECIPE_DASHES,
     UNDEFINED_COLOUR,
     LineLook,
     network_style,
 )
-from climsim.results.labels import label_of, recipe_label
+from climsim.results.labels import full_physics_label, recipe_label
 from climsim.results.seeds import median_seed
-from climsim.results.study import NothingToDrawError
+from climsim.results.study import NothingToDrawError, Study
 
 _HPA = 100.0
 _LATITUDES = {-90: "90S", -60: "60S", -30: "30S", 0: "0", 30: "30N", 60: "60N", 90: "90N"}
@@ -300,23 +300,16 @@ def unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def member_handles(members: xarray.Dataset, floor: bool) -> list[Line2D]:
-    """Legend entries of single members, and of the second run with full physics."""
-    result = []
-    for i in range(members.sizes["run"]):
-        network, recipe = (str(members[key].values[i]) for key in ("network", "recipe"))
-        style = network_style(network)
-        result.append(
-            Line2D(
-                [],
-                [],
-                color=style.colour,
-                marker=style.marker or None,
-                linestyle=dashes(recipe),
-                label=label_of(members.isel(run=i), seed=True),
-            )
-        )
-    if floor:
-        label = network_style("MMF2").label
-        result.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
-    return result
+def full_physics_handles(study: Study, reference: bool = False) -> list[Line2D]:
+    """Legend entries of the runs with full physics that there are.
+
+    Args:
+        study: its metrics.
+        reference: whether the reference is drawn too, beside the second run.
+    """
+    runs = ((study.reference() if reference else None, "-"), (study.floor(), FLOOR_DASHES))
+    return [
+        Line2D([], [], color=FULL_PHYSICS_COLOUR, linestyle=line, label=full_physics_label(run))
+        for run, line in runs
+        if run is not None
+    ]

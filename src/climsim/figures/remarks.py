@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from climsim.evaluation.definitions import WMO
 from climsim.notation import days
-from climsim.results.labels import member_names
+from climsim.results.labels import full_physics_name, member_names
 from climsim.results.seeds import groups_of
 from climsim.results.stability import SHORTEST_TEST, became_unstable, leading
 from climsim.results.study import Study
@@ -22,12 +22,20 @@ BEYOND = (
 
 def second_run(study: Study) -> list[str]:
     """What the dashed black line is, where there is one."""
-    return [] if study.floor() is None else ["Black, dashed: MMF2, a second run with full physics."]
+    floor = study.floor()
+    if floor is None:
+        return []
+    return [f"Black, dashed: {full_physics_name(floor)}, a second run with full physics."]
 
 
 def runs_with_full_physics(study: Study) -> list[str]:
     """What the black lines are."""
-    return ["Black: MMF1, the reference run.", *second_run(study)]
+    reference = study.reference()
+    if reference is None:
+        return []
+    name = full_physics_name(reference)
+    words = "the reference run" if name == "reference" else f"{name}, the reference run"
+    return [f"Black: {words}.", *second_run(study)]
 
 
 def unstable_ends(members: xarray.Dataset, known: NDArray[np.bool_]) -> list[str]:
@@ -121,4 +129,4 @@ def tropopause(study: Study) -> list[str]:
     if study.online is None or "tropopause" not in study.online:
         return []
     rule = "lapse-rate rule" if study.online.attrs.get("tropopause") == WMO else "coupler's rule"
-    return [f"The line is the tropopause of MMF1 (zonal mean, by the {rule})."]
+    return [f"The line is the tropopause of the reference (zonal mean, by the {rule})."]

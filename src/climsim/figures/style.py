@@ -12,7 +12,7 @@ from matplotlib.typing import LineStyleType
 
 from climsim.results.labels import RECIPE_LABELS, network_label
 
-MMF_COLOUR: Final = "#000000"
+FULL_PHYSICS_COLOUR: Final = "#000000"
 SINGLE_WIDTH: Final = 3.5
 """Width of one column of a journal [inch]."""
 DOUBLE_WIDTH: Final = 7.2
@@ -48,9 +48,8 @@ NETWORK_STYLES: Final[dict[str, LineStyle]] = {
     "pao_model": LineStyle(network_label("pao_model"), "#d62728", "D"),
     "convnext": LineStyle(network_label("convnext"), "#d4a017", "v"),
     "encdec_lstm": LineStyle(network_label("encdec_lstm"), "#ff7f0e", "P"),
-    "MMF1": LineStyle(network_label("MMF1"), MMF_COLOUR, ""),
-    "MMF2": LineStyle(network_label("MMF2"), MMF_COLOUR, ""),
 }
+FULL_PHYSICS_STYLE: Final = LineStyle("full physics", FULL_PHYSICS_COLOUR, "")
 RECIPE_MARKERS: Final = {
     "standard": "o",
     "conf_loss": "*",

@@ -63,8 +63,8 @@ def growth_table(study: Study) -> Table | None:
             ]
         )
     note = (
-        f"RMSE of the {axis.word} mean of T against MMF1, weighted by mass; in brackets as a "
-        "multiple of that of MMF2, a second run with full physics: 1 is internal variability. "
+        f"RMSE of the {axis.word} mean of T against the reference, weighted by mass; in brackets "
+        "as a multiple of that of a second run with full physics: 1 is internal variability. "
         "Raised: share of cells and steps whose tendency was raised so that the water stays "
         f"positive; water added: what that adds to the air{_against(study)}."
     )
@@ -84,7 +84,7 @@ def _against(study: Study) -> str:
     rain = mean_precipitation(study)
     if not math.isfinite(rain):
         return ""
-    return f", against a mean precipitation of MMF1 of {written(rain, unit='mm day-1')}"
+    return f", against a mean precipitation of the reference of {written(rain, unit='mm day-1')}"
 
 
 def periods_shown(x: np.ndarray) -> dict[float, int]:

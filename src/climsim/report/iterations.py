@@ -9,7 +9,7 @@ from climsim.report.cells import Cell, Table, number, text
 from climsim.report.growth import periods_shown
 from climsim.report.leaderboard import stable_runs
 from climsim.results.iterations import iterations
-from climsim.results.labels import member_label
+from climsim.results.labels import full_physics_name, member_label
 from climsim.results.quantities import plain, quantity
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import time_axis
@@ -54,10 +54,9 @@ def iterations_table(study: Study) -> Table | None:
         ]
         for one in found
     ]
-    references = (("MMF1", study.reference()), ("MMF2", study.floor()))
     rows += [
-        [text(name), *[Cell("–")] * 3, *measured(run.expand_dims("run"))]
-        for name, run in references
+        [text(full_physics_name(run)), *[Cell("–")] * 3, *measured(run.expand_dims("run"))]
+        for run in (study.reference(), study.floor())
         if run is not None
     ]
     unit = plain(quantity(_FIELD).unit)
@@ -65,10 +64,10 @@ def iterations_table(study: Study) -> Table | None:
     heads += [f"{axis.name} {n:g} ({unit})" for n in places]
     heads += [f"water, {axis.name} {last:g} (kg m⁻²)", f"roughness, {axis.name} {last:g} ({unit})"]
     note = (
-        f"Iteration 0 is trained on weather alone, each later one also on the states that the one "
-        f"before it visited. RMSE of the {axis.word} mean of T against MMF1; water in the air, "
-        "global mean; roughness: RMS distance of T from the mean of the levels above and below, "
-        "below 500 hPa. Means over the seeds whose runs lived until then."
+        "Iteration 0 is trained on weather alone, each later one also on the states that the one "
+        f"before it visited. RMSE of the {axis.word} mean of T against the reference; water in "
+        "the air, global mean; roughness: RMS distance of T from the mean of the levels above "
+        "and below, below 500 hPa. Means over the seeds whose runs lived until then."
     )
     return Table(tuple(heads), rows, note, frozenset(["stable runs"]))
 

@@ -21,10 +21,11 @@ _SHORT = "short"
 """Added to how a run ended that does not test survival."""
 _NOTE = (
     "R² on the test split: mean over outputs and levels with variance, negative values as 0; "
-    "dQcloud/dt is liquid plus ice. RMSE: of the time mean against MMF1, by mass for T and Q. "
-    "T error / floor: the same RMSE of T over that of MMF2; 1 is as good as internal variability "
-    "lets anything be. Runs that became unstable, or whose mean is shorter, which flatters them, "
-    "come after the others. Training hours are wall time. A heading sorts, best first."
+    "dQcloud/dt is liquid plus ice. RMSE: of the time mean against the reference, by mass for T "
+    "and Q. T error / floor: the same RMSE of T over that of a second run with full physics; 1 is "
+    "as good as internal variability lets anything be. Runs that became unstable, or whose mean "
+    "is shorter, which flatters them, come after the others. Training hours are wall time. A "
+    "heading sorts, best first."
 )
 _DAMPING = "damping of T (1/day)"
 _DAMPING_NOTE = (
@@ -211,7 +212,7 @@ def _range(values: xarray.DataArray, group: tuple[str, str]) -> Cell:
 
 
 def error_over_floor(study: Study, run: xarray.Dataset | None) -> float:
-    """RMSE of the time mean of T of a run over that of MMF2; NaN where either is unknown."""
+    """RMSE of the time mean of T of a run over that of the floor; NaN where either is unknown."""
     floor = study.floor()
     if run is None or floor is None or "rmse_mean_T" not in run:
         return float("nan")

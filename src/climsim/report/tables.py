@@ -120,7 +120,7 @@ def best_members_table(study: Study) -> Table | None:
         )
     note = (
         "Smallest RMSE of the time mean among the members that ran longest and stayed stable; "
-        f"floor: MMF2.{_all_died(members)}"
+        f"floor: a second run with full physics.{_all_died(members)}"
     )
     return Table(("field", "best member", "RMSE", "floor", "unit"), rows, note)
 

@@ -9,6 +9,7 @@ from typing import Final
 import xarray
 
 from climsim.evaluation.members import iteration_of, member_of
+from climsim.evaluation.online_dataset import FLOOR, REFERENCE
 from climsim.results.stability import is_unstable
 from climsim.results.study import Study
 
@@ -19,8 +20,6 @@ NETWORK_LABELS: Final = {
     "pao_model": "Pao model",
     "convnext": "ConvNeXt",
     "encdec_lstm": "EncDec LSTM",
-    "MMF1": "MMF1 (reference)",
-    "MMF2": "MMF2 (internal variability)",
 }
 RECIPE_LABELS: Final = {
     "standard": "standard",
@@ -30,6 +29,9 @@ RECIPE_LABELS: Final = {
     "v6": "expanded inputs",
     "": "no recipe",
 }
+
+_SERVES_AS: Final = {REFERENCE: "reference", FLOOR: "internal variability"}
+"""What a run with full physics is there for, by its role."""
 
 
 def network_label(name: str) -> str:
@@ -54,6 +56,25 @@ def member_label(network: str, recipe: str, seed: int | None = None) -> str:
     return ", ".join(parts)
 
 
+def full_physics_name(run: xarray.Dataset | xarray.DataArray) -> str:
+    """Name in words of a run with full physics, by its record: MMF1, or reference.
+
+    Args:
+        run: metrics of the run, with the coordinate ``network``.
+    """
+    return str(run["network"].values).replace("_", " ")
+
+
+def full_physics_label(run: xarray.Dataset | xarray.DataArray) -> str:
+    """The same with what the run is there for: MMF1 (reference), MMF2 (internal variability).
+
+    Args:
+        run: metrics of the run, with the coordinates ``network`` and ``role``.
+    """
+    name, purpose = full_physics_name(run), _SERVES_AS[str(run["role"].values)]
+    return name if name == purpose else f"{name} ({purpose})"
+
+
 def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
     """Network and recipe of one member, in words; a dagger marks a run that became unstable.
 
@@ -64,6 +85,13 @@ def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
     number = int(one["seed"].values) if seed else None
     name = member_label(str(one["network"].values), str(one["recipe"].values), number)
     return f"{name} †" if isinstance(one, xarray.Dataset) and _died(one) else name
+
+
+def _name_of_row(one: xarray.DataArray) -> str:
+    """Name in words of one row of metrics: a member, or a run with full physics."""
+    if "role" in one.coords and str(one["role"].values) in _SERVES_AS:
+        return full_physics_label(one)
+    return label_of(one, seed=True)
 
 
 def _died(one: xarray.Dataset) -> bool:
@@ -94,9 +122,8 @@ def member_names(study: Study, others: Iterable[str] = ()) -> dict[str, str]:
     for data, axis in ((study.offline, "member"), (study.online, "run")):
         if data is None:
             continue
-        columns = (data[key].values.tolist() for key in (axis, "network", "recipe", "seed"))
-        for label, *about in zip(*columns, strict=True):
-            names.setdefault(str(label), member_label(*about))
+        for one in data["network"]:
+            names.setdefault(str(one[axis].values), _name_of_row(one))
     for label in others:
         member = member_of(label)
         names.setdefault(label, member_label(member.network, member.recipe, member.seed))

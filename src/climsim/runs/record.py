@@ -44,6 +44,7 @@ class RunAbout:
         config: resolved configuration.
         made_by: provenance attributes.
         host: name of the host.
+        physics: name of the host's own physics, such as ``MMF``; empty where it has none.
         model: path of the exported model, None for the host's own physics.
         start: date of the first step.
         dt: time step [s].
@@ -55,6 +56,7 @@ class RunAbout:
     config: Mapping[str, object] = field(default_factory=dict)
     made_by: dict[str, str] = field(default_factory=dict)
     host: str = ""
+    physics: str = ""
     model: str | None = None
     start: str = ""
     dt: float = 0.0

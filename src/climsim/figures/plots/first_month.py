@@ -74,9 +74,9 @@ FIGURE = FigureSpec(
     "first_month",
     43,
     "Bias in the first month",
-    "Area-mean difference from MMF1 by day and height (nominal pressure), from daily means, over "
-    "the globe, the tropics (30S-30N) and the rest of each hemisphere, for the member of each "
-    "network with the smallest RMSE of the time mean of temperature.",
+    "Area-mean difference from the reference by day and height (nominal pressure), from daily "
+    "means, over the globe, the tropics (30S-30N) and the rest of each hemisphere, for the member "
+    "of each network with the smallest RMSE of the time mean of temperature.",
     draw,
     variants=variants,
     by_recipe=True,

@@ -13,7 +13,7 @@ from climsim.figures.growth import legend_handles
 from climsim.figures.panels import legend_below, network_line, panel_grid, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook, literal
+from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, LineLook, literal
 from climsim.results.selection import (
     defined,
     each,
@@ -41,9 +41,9 @@ def draw(study: Study, variant: str) -> Figure:
         for run in each(members):
             bins = run.sizes["rain_bin"] - 2
             _density(ax, run, surface, **network_line(str(run["network"].values), bins))
-        _density(ax, reference, surface, color=MMF_COLOUR)
+        _density(ax, reference, surface, color=FULL_PHYSICS_COLOUR)
         if floor is not None:
-            _density(ax, floor, surface, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
+            _density(ax, floor, surface, color=FULL_PHYSICS_COLOUR, linestyle=FLOOR_DASHES)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlim(_LOWEST, _end(reference, members))

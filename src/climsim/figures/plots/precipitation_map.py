@@ -13,7 +13,7 @@ from climsim.figures.panels import colour_bar, panel_grid, symmetric_limit, titl
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable
 from climsim.figures.style import DIVERGING, RAIN
-from climsim.results.labels import label_of
+from climsim.results.labels import full_physics_name, label_of
 from climsim.results.quantities import quantity
 from climsim.results.selection import best_members, online_reference
 from climsim.results.study import NothingToDrawError, Study
@@ -41,7 +41,8 @@ def draw(study: Study, variant: str) -> Figure:
         colours=RAIN,
         reference=reference,
     )
-    title_panel(axes[0], "MMF1", 0)
+    name = full_physics_name(reference)
+    title_panel(axes[0], name, 0)
     difference = written.shown(members["map_PRECT"]) - truth
     limit = symmetric_limit(difference, 0.98)
     for i, ax in enumerate(axes[1:]):
@@ -53,7 +54,7 @@ def draw(study: Study, variant: str) -> Figure:
             colours=DIVERGING,
             reference=reference,
         )
-        title_panel(ax, f"{label_of(members.isel(run=i), seed=True)} minus MMF1", i + 1)
+        title_panel(ax, f"{label_of(members.isel(run=i), seed=True)} minus {name}", i + 1)
     return figure
 
 
@@ -102,9 +103,9 @@ FIGURE = FigureSpec(
     "precipitation_map",
     53,
     "Maps of precipitation",
-    "Time-mean precipitation of MMF1, and the difference from it of the best members (smallest "
-    "RMSE of the map among those that ran longest and stayed stable). Coasts are drawn where "
-    "the model's own land fraction is one half.",
+    "Time-mean precipitation of the reference, and the difference from it of the best members "
+    "(smallest RMSE of the map among those that ran longest and stayed stable). Coasts are drawn "
+    "where the model's own land fraction is one half.",
     draw,
     remarks=lambda study, variant: all_unstable(study),
 )

@@ -11,7 +11,7 @@ from climsim.figures.growth import legend_handles
 from climsim.figures.panels import latitude_axis, legend_below, panel_grid, seed_band, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, literal
+from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, literal
 from climsim.results.quantities import quantity
 from climsim.results.seeds import groups_of
 from climsim.results.selection import (
@@ -63,7 +63,7 @@ def _lines(ax: Axes, study: Study, members: xarray.Dataset, name: str, surface: 
     for run, style in ((study.reference(), "-"), (study.floor(), FLOOR_DASHES)):
         if run is not None and name in run:
             x, values = _points(run, name, surface)
-            ax.plot(x, values, color=MMF_COLOUR, linestyle=style, linewidth=1.3)
+            ax.plot(x, values, color=FULL_PHYSICS_COLOUR, linestyle=style, linewidth=1.3)
 
 
 def _points(data: xarray.Dataset, name: str, surface: str) -> tuple[np.ndarray, np.ndarray]:

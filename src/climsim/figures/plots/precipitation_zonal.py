@@ -19,7 +19,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook
+from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, LineLook
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
     defined,
@@ -46,9 +46,9 @@ def draw(study: Study, variant: str) -> Figure:
         for run in each(members):
             bins = run.sizes["latitude"]
             _line(ax, run, name, **network_line(str(run["network"].values), bins))
-        _line(ax, reference, name, color=MMF_COLOUR, linewidth=1.5)
+        _line(ax, reference, name, color=FULL_PHYSICS_COLOUR, linewidth=1.5)
         if floor is not None:
-            _line(ax, floor, name, color=MMF_COLOUR, linewidth=1.5, linestyle=FLOOR_DASHES)
+            _line(ax, floor, name, color=FULL_PHYSICS_COLOUR, linewidth=1.5, linestyle=FLOOR_DASHES)
         latitude_axis(ax)
         ax.set_ylabel(quantity(name).unit)
         ax.grid(visible=True)

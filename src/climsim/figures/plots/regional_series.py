@@ -14,7 +14,7 @@ from climsim.figures.growth import label_time, legend_handles, mark_end
 from climsim.figures.panels import legend_below, network_line, panel_grid, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import line_ends, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, MMF_COLOUR, LineLook, literal
+from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, LineLook, literal
 from climsim.results.labels import recipe_label
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
@@ -86,10 +86,10 @@ def draw(study: Study, variant: str) -> Figure:
             _line(ax, x, values, series.name, **line)
             shown = quantity(series.name).shown(values).values
             mark_end(ax=ax, x=x, y=shown, run=run, colour=line["color"], unit=axis.days)
-        _line(ax, x, reference[name].sel(region=region), series.name, color=MMF_COLOUR)
+        _line(ax, x, reference[name].sel(region=region), series.name, color=FULL_PHYSICS_COLOUR)
         if floor is not None:
             second = floor[name].sel(region=region)
-            _line(ax, x, second, series.name, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
+            _line(ax, x, second, series.name, color=FULL_PHYSICS_COLOUR, linestyle=FLOOR_DASHES)
         title_panel(ax, literal(region), i)
         if i % columns == 0:
             ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")

@@ -49,7 +49,7 @@ FIGURE = FigureSpec(
     order=40,
     title="Growth of the online error",
     caption=(
-        "Mass-weighted root mean squared difference from the reference run (MMF1), period by "
+        "Mass-weighted root mean squared difference from the reference run, period by "
         "period (days, or months where there are at least three)."
     ),
     draw=draw,

@@ -26,7 +26,7 @@ FIGURE = FigureSpec(
     order=41,
     title="Growth of the online error of every field",
     caption=(
-        "Mass-weighted root mean squared difference from the reference run (MMF1) in state, "
+        "Mass-weighted root mean squared difference from the reference run in state, "
         "clouds and physics tendencies, period by period (days, or months where there are at "
         "least three), for the members of one recipe."
     ),

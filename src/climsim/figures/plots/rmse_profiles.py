@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from climsim.figures.panels import (
     dashes,
+    full_physics_handles,
     legend_below,
     network_handles,
     network_line,
@@ -21,7 +22,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, second_run
-from climsim.figures.style import EXTERNAL_COLOUR, FLOOR_DASHES, MMF_COLOUR, network_style
+from climsim.figures.style import EXTERNAL_COLOUR, FLOOR_DASHES, FULL_PHYSICS_COLOUR
 from climsim.notation import written
 from climsim.results.measures import Measure
 from climsim.results.published import STATE_OF_THE_ART, beats_state_of_the_art
@@ -74,7 +75,7 @@ def _profiles(ax: Axes, study: Study, members: xarray.Dataset, measure: Measure)
         for run in each(external):
             ax.plot(measure.shown(run), pressure, color=EXTERNAL_COLOUR, linewidth=1.2)
     if floor is not None:
-        ax.plot(measure.shown(floor), pressure, color=MMF_COLOUR, linestyle=FLOOR_DASHES)
+        ax.plot(measure.shown(floor), pressure, color=FULL_PHYSICS_COLOUR, linestyle=FLOOR_DASHES)
 
 
 def _handles(study: Study, drawn: list[xarray.Dataset]) -> list[Line2D]:
@@ -88,19 +89,17 @@ def _handles(study: Study, drawn: list[xarray.Dataset]) -> list[Line2D]:
     if external is not None:
         label = ", ".join(map(str, external["run"].values))
         handles.append(Line2D([], [], color=EXTERNAL_COLOUR, label=label))
-    if study.floor() is not None:
-        label = network_style("MMF2").label
-        handles.append(Line2D([], [], color=MMF_COLOUR, linestyle=FLOOR_DASHES, label=label))
-    return handles
+    return [*handles, *full_physics_handles(study)]
 
 
 FIGURE = FigureSpec(
     "rmse_profiles",
     44,
     "Error of the time mean by level",
-    "Area-weighted root mean squared difference of the time mean from that of MMF1, by level. Each "
-    "panel shows the members whose mass-weighted RMSE of its field, to two digits, is below that "
-    "of the state of the art (in its title), or, where none is, the best member of each network.",
+    "Area-weighted root mean squared difference of the time mean from that of the reference, by "
+    "level. Each panel shows the members whose mass-weighted RMSE of its field, to two digits, is "
+    "below that of the state of the art (in its title), or, where none is, the best member of "
+    "each network.",
     draw,
     remarks=lambda study, variant: [*second_run(study), *all_unstable(study)],
 )

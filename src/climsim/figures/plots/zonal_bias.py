@@ -36,9 +36,9 @@ FIGURE = FigureSpec(
     "zonal_bias",
     46,
     "Zonal-mean bias of the best members",
-    "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for each field "
-    "of the member with the smallest RMSE of its time mean among those that ran longest "
-    "and stayed stable. Colours end at the 99th percentile.",
+    "Time- and zonal-mean difference from the reference, in bins of 10 degrees of latitude, for "
+    "each field of the member with the smallest RMSE of its time mean among those that ran "
+    "longest and stayed stable. Colours end at the 99th percentile.",
     draw,
     remarks=lambda study, variant: [*tropopause(study), *all_unstable(study)],
 )

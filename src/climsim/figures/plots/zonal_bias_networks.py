@@ -47,9 +47,9 @@ FIGURE = FigureSpec(
     order=47,
     title="Zonal-mean bias by network",
     caption=(
-        "Time- and zonal-mean difference from MMF1, in bins of 10 degrees of latitude, for the "
-        "member of each network with the smallest RMSE of the time mean of temperature among "
-        "those that ran longest and stayed stable. One colour scale for each field."
+        "Time- and zonal-mean difference from the reference, in bins of 10 degrees of latitude, "
+        "for the member of each network with the smallest RMSE of the time mean of temperature "
+        "among those that ran longest and stayed stable. One colour scale for each field."
     ),
     draw=draw,
     variants=variants,

@@ -26,7 +26,7 @@ from climsim.runs.timing import DAYS_PER_YEAR
 from climsim.stepping import Progress
 
 _log = logging.getLogger(__name__)
-_NAME = "e3sm"
+_NAME, _MMF = "e3sm", "MMF"
 MMF_RUNS = ("mmf1", "mmf2")
 
 
@@ -167,6 +167,7 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
             config=resolved,
             made_by=provenance(resolved, inputs),
             host=_NAME,
+            physics=_MMF if _MMF in case.compset else "",
             model=None if config.model is None else str(config.model),
             start=logs.start_date(case).isoformat(),
             dt=dt,
