@@ -187,12 +187,12 @@ def test_field_that_no_file_holds_is_missing_not_zero(config, tmp_path):
     copy = write_run(tmp_path / "unet-standard-7", seed=2, growing=1.0)
     for path in copy.glob("*.h1.*.nc"):
         with xarray.open_dataset(path, decode_times=False) as dataset:
-            smaller = dataset.drop_vars(["DUPHYS", "TGCLDLWP"]).load()
+            smaller = dataset.drop_vars(["DUPHYS", "CLDICE"]).load()
         smaller.to_netcdf(path)
     metrics = metrics_of(replace(config, runs=(copy,)))
     assert np.isnan(metrics["growth_daily_DUPHYS"][0]).all()
     assert np.isnan(metrics["rmse_mean_DUPHYS"][0])
-    # The cloud path then comes from the mixing ratios, so it is nearly that of the paths.
+    # The cloud path then is the sum of those of liquid and ice.
     assert np.isfinite(metrics["series_daily_cloud_path_mean"][0]).all()
 
 

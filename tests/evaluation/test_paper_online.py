@@ -1,5 +1,6 @@
 """Online metrics by the paper's definitions, computed again from the raw fields in plain NumPy."""
 
+import shutil
 from dataclasses import replace
 
 import netCDF4
@@ -97,6 +98,34 @@ def test_condensate_tendency_is_summed_before_its_error_is_taken(metrics, folder
     expected = np.sqrt(np.average((run - truth) ** 2, weights=dp * GRID.area))
     assert float(metrics["rmse_mean_DQnPHYS"][0]) == pytest.approx(expected, rel=1e-5)
     assert "growth_monthly_DQnPHYS" in metrics
+
+
+def test_cloud_is_liquid_plus_ice_and_its_path_the_column_integral(metrics, folders):
+    run, truth = (
+        months(folders / n, "CLDLIQ") + months(folders / n, "CLDICE") for n in ("unet-v6-7", "mmf1")
+    )
+    ps = months(folders / "unet-v6-7", "PS")[:, None]
+    dp = np.diff(GRID.hyai[:, None] * 1e5 + GRID.hybi[:, None] * ps, axis=1)
+    path = (run * dp).sum(axis=1) / 9.80616
+    mean = np.average(path, weights=GRID.area, axis=1)
+    deviation = np.sqrt(np.average((path - mean[:, None]) ** 2, weights=GRID.area, axis=1))
+    for statistic, expected in (("mean", mean), ("deviation", deviation)):
+        found = metrics[f"series_monthly_cloud_path_{statistic}"].sel(region="global")[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    difference = (run - truth)[1:].mean(axis=0)
+    np.testing.assert_allclose(metrics["zonal_bias_TOTCLD"][0], zonal(difference), rtol=1e-3)
+
+
+def test_run_without_surface_fractions_has_those_of_the_reference(config, folders, tmp_path):
+    bare = shutil.copytree(folders / "unet-v6-7", tmp_path / "unet-v6-7")
+    for path in bare.glob("*.h0.*.nc"):
+        with xarray.open_dataset(path, decode_times=False) as dataset:
+            smaller = dataset.drop_vars(["LANDFRAC", "OCNFRAC", "ICEFRAC"]).load()
+        smaller.to_netcdf(path)
+    found = scored(replace(config, runs=(bare,)))["zonal_precipitation_by_surface"][0]
+    rain, land = months(bare, "PRECT"), months(folders / "mmf1", "LANDFRAC")
+    expected = zonal(rain, land * GRID.area).mean(axis=0)
+    np.testing.assert_allclose(found.sel(surface="land"), expected, rtol=1e-5)
 
 
 def test_months_count_equally_and_by_their_length_as_an_option(config, metrics, folders):

@@ -342,6 +342,30 @@ def test_growth_marks_what_leaves_the_panel_and_who_died_before_the_first_day(st
     assert "(unstable after 0.2 days)" in caption
 
 
+def test_region_shows_the_range_over_seeds_and_the_seed_of_median_distance_from_the_reference(
+    study,
+):
+    ax = draw(study, "regional_series").axes[0]
+    key, factor = "series_monthly_cloud_path_deviation", 1e3
+    chosen = (study.online["network"] == "unet") & (study.online["recipe"] == "standard")
+    series = study.online[key].sel(region="global") * factor
+    seeds, truth = (
+        series.isel(run=chosen.values).values,
+        study.reference()[key].sel(region="global"),
+    )
+    distance = np.nanmean(np.abs(seeds - truth.values * factor), axis=1)
+    median = seeds[np.nanargmin(np.abs(distance - np.nanmedian(distance)))]
+    colour = NETWORK_STYLES["unet"].colour
+    (line,) = [line for line in ax.lines if line.get_color() == colour]
+    np.testing.assert_allclose(line.get_ydata(), median)
+    edges = [band.get_paths()[0].vertices[:, 1] for band in ax.collections]
+    assert any(np.isclose(y.max(), np.nanmax(seeds)) for y in edges)
+    every = draw(replace(study, seed_lines=True), "regional_series").axes[0]
+    assert (
+        sum(line.get_color() == colour and len(line.get_xdata()) > 1 for line in every.lines) == 2
+    )
+
+
 def test_captions_name_only_what_is_drawn(study):
     table = figure_table()
     whole = replace(

@@ -16,6 +16,8 @@ from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
 
 CONDENSATE_TENDENCY: Final = "DQnPHYS"
 """Physics tendency of liquid plus ice."""
+CLOUD: Final = "TOTCLD"
+"""Cloud liquid plus ice."""
 RAIN_BY_SURFACE: Final = "PRECT by surface"
 """(surface, latitude) zonal mean of precipitation over each surface type [m s-1]."""
 TROPOPAUSE: Final = "tropopause"
@@ -23,6 +25,7 @@ TROPOPAUSE: Final = "tropopause"
 FRACTIONS: Final = ("LANDFRAC", "OCNFRAC", "ICEFRAC")
 PARTS: Final[dict[str, tuple[str, str]]] = {
     CONDENSATE_TENDENCY: ("DQ2PHYS", "DQ3PHYS"),
+    CLOUD: ("CLDLIQ", "CLDICE"),
     "PRECT": ("PRECC", "PRECL"),
 }
 """Fields that are the sum of two others where a file does not hold them themselves."""

@@ -18,6 +18,7 @@ from climsim.arrays import Array, Fields
 from climsim.constants import E3SM, SECONDS_PER_DAY
 from climsim.evaluation.definitions import EQUAL, LEFT_OUT, Definitions
 from climsim.evaluation.derived import (
+    CLOUD,
     CONDENSATE_TENDENCY,
     FRACTIONS,
     of_one_mean,
@@ -38,6 +39,7 @@ PROFILES: Final[dict[str, tuple[str, str]]] = {
     "V": ("m s-1", "meridional wind"),
     "CLDLIQ": ("kg kg-1", "cloud liquid"),
     "CLDICE": ("kg kg-1", "cloud ice"),
+    CLOUD: ("kg kg-1", "cloud liquid plus ice"),
     "DTPHYS": ("K s-1", "physics tendency of temperature"),
     "DQ1PHYS": ("kg kg-1 s-1", "physics tendency of water vapour"),
     "DQ2PHYS": ("kg kg-1 s-1", "physics tendency of cloud liquid"),
@@ -77,6 +79,7 @@ SERIES: Final[dict[str, tuple[str, str]]] = {
 }
 """Quantities of the regional series."""
 _PATHS = ("TGCLDLWP", "TGCLDIWP")
+"""Summed to the cloud water path where files lack the profiles that it is the integral of."""
 FIELDS: Final = tuple(
     dict.fromkeys([*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS, *FRACTIONS, "PRECC", "PRECL"])
 )
@@ -130,15 +133,15 @@ def mass_weighted_rmse(values: Array, reference: Array, weights: Array) -> float
 
 
 def series_fields(fields: dict[str, Array], grid: ColumnGrid) -> dict[str, Array]:
-    """Quantities of `SERIES` (column,) from the fields of one mean."""
+    """Quantities of `SERIES` (column,) from the fields of one mean, with their sums."""
     result: dict[str, Array] = {n: fields[n] for n in ("TMQ", "PRECT") if n in fields}
     if "T" in fields:
         result["T_lowest"] = fields["T"][-1]
-    if all(name in fields for name in _PATHS):
-        result["cloud_path"] = fields[_PATHS[0]] + fields[_PATHS[1]]
-    elif all(name in fields for name in ("CLDLIQ", "CLDICE", "PS")):
+    if CLOUD in fields and "PS" in fields:
         columns = Columns.between(grid.interface_pressure(fields["PS"]), E3SM)
-        result["cloud_path"] = columns.integral(fields["CLDLIQ"] + fields["CLDICE"])
+        result["cloud_path"] = columns.integral(fields[CLOUD])
+    elif all(name in fields for name in _PATHS):
+        result["cloud_path"] = fields[_PATHS[0]] + fields[_PATHS[1]]
     return result
 
 
@@ -186,13 +189,17 @@ def time_mean(
 def _pair(
     run: RunHistory, reference: RunHistory, stream: str, period: Period, names: Sequence[str]
 ) -> tuple[Fields, Fields] | None:
-    """Fields of a run and of the reference that both hold, and the run's confidences."""
+    """Fields of a run and of the reference that both hold, and the run's confidences.
+
+    A run without surface fractions has those of the reference.
+    """
     if period not in run.periods(stream):
         return None
     fields, truth = (side.read(stream, period, names) for side in (run, reference))
     if fields is None or truth is None:
         return None
-    fields, truth = with_sums(fields), with_sums(truth)
+    surfaces = {name: truth[name] for name in FRACTIONS if name in truth}
+    fields, truth = with_sums(surfaces | fields), with_sums(truth)
     shared = fields.keys() & truth.keys()
     held = shared | (fields.keys() & CONFIDENCE.keys())
     return {n: fields[n] for n in held}, {n: truth[n] for n in shared}

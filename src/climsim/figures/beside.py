@@ -43,7 +43,8 @@ class View:
         Raises:
             ClimSimError: if a field without levels is to be seen by level.
         """
-        known = series_fields(fields, grid) | with_sums(fields)
+        fields = with_sums(fields)
+        known = series_fields(fields, grid) | fields
         if self.field not in known:
             return None
         values = known[self.field]

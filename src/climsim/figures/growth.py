@@ -13,15 +13,16 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 
 from climsim.figures.panels import (
     full_physics_handles,
+    full_physics_runs,
     legend_below,
     network_handles,
     network_line,
     panel_grid,
-    seed_band,
+    seed_bands,
     title_panel,
 )
 from climsim.figures.remarks import BEYOND, line_ends, not_shown
-from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, network_style
+from climsim.figures.style import network_style
 from climsim.notation import written
 from climsim.results.labels import full_physics_name, recipe_label
 from climsim.results.measures import Measure
@@ -109,17 +110,16 @@ def _seed_bands(
     """
     floor = study.floor()
     against = measure.shown(floor).values if floor is not None and measure.key in floor else None
-    for i, group in enumerate(groups_of(shown)):
-        style = network_style(group[0])
-        chosen = np.flatnonzero(shown["network"].values == group[0])
-        values = measure.shown(shown.isel(run=chosen)).values
-        seed_band(ax, x, values, group[0], against)
-        alive = int(np.isfinite(values).all(axis=1).sum())
+    values = measure.shown(shown)
+    seed_bands(ax, x, values, against)
+    whole = np.isfinite(values.values).all(axis=1)
+    for i, (network, _) in enumerate(groups_of(shown)):
+        seeds = whole[shown["network"].values == network]
         ax.text(
             0.02 + 0.13 * i,
             0.97,
-            f"{alive}/{len(values)}",
-            color=style.colour,
+            f"{seeds.sum()}/{seeds.size}",
+            color=network_style(network).colour,
             fontsize=6,
             va="top",
             transform=ax.transAxes,
@@ -260,15 +260,9 @@ def _mark_beyond(
 
 
 def _floor_line(ax: Axes, x: np.ndarray, study: Study, measure: Measure) -> None:
-    floor = study.floor()
-    if floor is not None and measure.key in floor:
-        ax.plot(
-            x,
-            measure.shown(floor),
-            color=FULL_PHYSICS_COLOUR,
-            linestyle=FLOOR_DASHES,
-            linewidth=1.4,
-        )
+    for floor, look in full_physics_runs(study, reference=False):
+        if measure.key in floor:
+            ax.plot(x, measure.shown(floor), linewidth=1.4, **look)
 
 
 def legend_handles(study: Study, reference: bool = False, crosses: bool = True) -> list[Line2D]:

@@ -30,7 +30,7 @@ from climsim.figures.style import (
     network_style,
 )
 from climsim.results.labels import full_physics_label, recipe_label
-from climsim.results.seeds import median_seed
+from climsim.results.seeds import groups_of, median_seed
 from climsim.results.study import NothingToDrawError, Study
 
 _HPA = 100.0
@@ -274,7 +274,7 @@ def seed_band(
     x: NDArray[np.floating],
     values: NDArray[np.floating],
     network: str,
-    floor: NDArray[np.floating] | None = None,
+    against: NDArray[np.floating] | None = None,
 ) -> None:
     """Draw the range over the seeds of a network, and the line of its median seed.
 
@@ -283,9 +283,9 @@ def seed_band(
         x: (point,) horizontal coordinate.
         values: (seed, point) in the display unit; NaN where a seed has none.
         network: gives colour and marker.
-        floor: what the median seed is sought by, see `climsim.results.seeds.median_seed`.
+        against: what the median seed is sought by, see `climsim.results.seeds.median_seed`.
     """
-    seed = median_seed(values, floor)
+    seed = median_seed(values, against)
     if seed is None:
         return
     line = network_line(network, x.size)
@@ -295,13 +295,34 @@ def seed_band(
     ax.plot(x, values[seed], **line)
 
 
+def seed_bands(
+    ax: Axes,
+    x: NDArray[np.floating],
+    values: xarray.DataArray,
+    against: NDArray[np.floating] | None = None,
+) -> None:
+    """Draw `seed_band` for each network.
+
+    Args:
+        ax: panel.
+        x: (point,) horizontal coordinate.
+        values: (run, point) of one recipe, in the display unit.
+        against: what the median seed is sought by its distance from.
+    """
+    for network, _ in groups_of(values):
+        rows = np.flatnonzero(values["network"].values == network)
+        seed_band(ax, x, values.values[rows], network, against)
+
+
 def unique(values: Iterable[str]) -> list[str]:
     """Values without repetition, in order."""
     return list(dict.fromkeys(values))
 
 
-def full_physics_handles(study: Study, reference: bool = False) -> list[Line2D]:
-    """Legend entries of the runs with full physics that there are.
+def full_physics_runs(
+    study: Study, reference: bool = True
+) -> list[tuple[xarray.Dataset, dict[str, Any]]]:
+    """The runs with full physics that there are, each with the look of its line.
 
     Args:
         study: its metrics.
@@ -309,7 +330,15 @@ def full_physics_handles(study: Study, reference: bool = False) -> list[Line2D]:
     """
     runs = ((study.reference() if reference else None, "-"), (study.floor(), FLOOR_DASHES))
     return [
-        Line2D([], [], color=FULL_PHYSICS_COLOUR, linestyle=line, label=full_physics_label(run))
+        (run, {"color": FULL_PHYSICS_COLOUR, "linestyle": line})
         for run, line in runs
         if run is not None
+    ]
+
+
+def full_physics_handles(study: Study, reference: bool = True) -> list[Line2D]:
+    """Legend entries of `full_physics_runs`."""
+    return [
+        Line2D([], [], label=full_physics_label(run), **look)
+        for run, look in full_physics_runs(study, reference)
     ]

@@ -61,6 +61,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "V": Quantity("V", "m s$^{-1}$"),
     "CLDLIQ": Quantity("cloud liquid", "mg kg$^{-1}$", 1e6),
     "CLDICE": Quantity("cloud ice", "mg kg$^{-1}$", 1e6),
+    "TOTCLD": Quantity("cloud condensate", "mg kg$^{-1}$", 1e6),
     "DTPHYS": Quantity("dT/dt", "K day$^{-1}$", _DAY),
     "DQ1PHYS": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
     "DQ2PHYS": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
@@ -85,7 +86,7 @@ FIELD_PAIRS: Final[dict[str, tuple[str, ...]]] = {
     "tendencies": ("DTPHYS", "DQ1PHYS"),
     "phases": ("DQ2PHYS", "DQ3PHYS"),
     "momentum": ("DUPHYS", "DVPHYS"),
-    "condensate": ("DQnPHYS",),
+    "condensate": ("TOTCLD", "DQnPHYS"),
 }
 """Fields that are drawn together, by the name of the figure's variant."""
 

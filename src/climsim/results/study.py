@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -77,27 +78,32 @@ class Study:
 
     def members(self) -> xarray.Dataset | None:
         """Online metrics of the runs with emulated physics; None where there are none."""
-        return self._role(MEMBER)
+        return self._by_role.get(MEMBER)
 
     def reference(self) -> xarray.Dataset | None:
         """Online metrics of the reference run, without the axis ``run``."""
-        found = self._role(REFERENCE)
-        return None if found is None else found.isel(run=0)
+        return self._single.get(REFERENCE)
 
     def floor(self) -> xarray.Dataset | None:
         """Online metrics of the second run with full physics, without the axis ``run``."""
-        found = self._role(FLOOR)
-        return None if found is None else found.isel(run=0)
+        return self._single.get(FLOOR)
 
     def external(self) -> xarray.Dataset | None:
         """Online metrics of runs of other studies; None where there are none."""
-        return self._role(EXTERNAL)
+        return self._by_role.get(EXTERNAL)
 
-    def _role(self, role: str) -> xarray.Dataset | None:
+    @cached_property
+    def _by_role(self) -> dict[str, xarray.Dataset]:
+        """Online metrics by role: copies, made once, as every panel asks for them."""
         if self.online is None:
-            return None
-        chosen = (self.online["role"] == role).values
-        return self.online.isel(run=chosen) if chosen.any() else None
+            return {}
+        roles = self.online["role"].values.astype(str)
+        return {role: self.online.isel(run=np.flatnonzero(roles == role)) for role in set(roles)}
+
+    @cached_property
+    def _single(self) -> dict[str, xarray.Dataset]:
+        """The first run of each role, without the axis ``run``."""
+        return {role: runs.isel(run=0) for role, runs in self._by_role.items()}
 
 
 def is_member(run: xarray.Dataset) -> bool:

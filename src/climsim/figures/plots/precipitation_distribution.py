@@ -10,10 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.panels import legend_below, network_line, panel_grid, title_panel
+from climsim.figures.panels import (
+    full_physics_runs,
+    legend_below,
+    network_line,
+    panel_grid,
+    title_panel,
+)
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, LineLook, literal
+from climsim.figures.style import LineLook, literal
 from climsim.results.selection import (
     defined,
     each,
@@ -30,7 +36,7 @@ _LOWEST = 0.1
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw log-log densities of precipitation: a panel for each surface type, for one recipe."""
-    reference, floor = online_reference(study), study.floor()
+    reference = online_reference(study)
     members = of_recipe(online_members(study), variant)
     known = reference["precipitation_frequency"].notnull().any("rain_bin")
     surfaces = [str(s) for s in reference["surface"].values[known.values]]
@@ -41,9 +47,8 @@ def draw(study: Study, variant: str) -> Figure:
         for run in each(members):
             bins = run.sizes["rain_bin"] - 2
             _density(ax, run, surface, **network_line(str(run["network"].values), bins))
-        _density(ax, reference, surface, color=FULL_PHYSICS_COLOUR)
-        if floor is not None:
-            _density(ax, floor, surface, color=FULL_PHYSICS_COLOUR, linestyle=FLOOR_DASHES)
+        for run, look in full_physics_runs(study):
+            _density(ax, run, surface, **look)
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlim(_LOWEST, _end(reference, members))

@@ -8,12 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
-from climsim.figures.panels import latitude_axis, legend_below, panel_grid, seed_band, title_panel
+from climsim.figures.panels import (
+    full_physics_runs,
+    latitude_axis,
+    legend_below,
+    panel_grid,
+    seed_bands,
+    title_panel,
+)
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, literal
+from climsim.figures.style import literal
 from climsim.results.quantities import quantity
-from climsim.results.seeds import groups_of
 from climsim.results.selection import (
     defined,
     of_recipe,
@@ -56,23 +62,21 @@ def _lines(ax: Axes, study: Study, members: xarray.Dataset, name: str, surface: 
     """Draw a measure of one surface type: seeds as band, full physics in black."""
     if name not in members:
         return
-    for group in groups_of(members):
-        chosen = np.flatnonzero(members["network"].values == group[0])
-        x, values = _points(members.isel(run=chosen), name, surface)
-        seed_band(ax, x, values, group[0])
-    for run, style in ((study.reference(), "-"), (study.floor(), FLOOR_DASHES)):
-        if run is not None and name in run:
-            x, values = _points(run, name, surface)
-            ax.plot(x, values, color=FULL_PHYSICS_COLOUR, linestyle=style, linewidth=1.3)
+    x, values = _points(members, name, surface)
+    seed_bands(ax, x, values)
+    for run, look in full_physics_runs(study):
+        if name in run:
+            x, line = _points(run, name, surface)
+            ax.plot(x, line, linewidth=1.3, **look)
 
 
-def _points(data: xarray.Dataset, name: str, surface: str) -> tuple[np.ndarray, np.ndarray]:
+def _points(data: xarray.Dataset, name: str, surface: str) -> tuple[np.ndarray, xarray.DataArray]:
     """Latitude or precipitation, and the values there; a density of 0 has no logarithm."""
     values = data[name].sel(surface=surface)
     if name == _DENSITY:
-        return values["rain_step"].values, values.where(values > 0).values
+        return values["rain_step"].values, values.where(values > 0)
     known = values.dropna("latitude", how="all")
-    return known["latitude"].values, quantity("PRECT").shown(known).values
+    return known["latitude"].values, quantity("PRECT").shown(known)
 
 
 def remarks(study: Study, variant: str) -> list[str]:

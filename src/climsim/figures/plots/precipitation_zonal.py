@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from climsim.figures.growth import legend_handles
 from climsim.figures.panels import (
+    full_physics_runs,
     latitude_axis,
     legend_below,
     network_line,
@@ -19,14 +20,13 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, LineLook
+from climsim.figures.style import LineLook
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
     defined,
     each,
     of_recipe,
     online_members,
-    online_reference,
     recipe_variants,
 )
 from climsim.results.study import NothingToDrawError, Study
@@ -36,7 +36,6 @@ _NAMES = ("PRECT", "TMQ", "FLUT", "FSNT")
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw zonal means of precipitation, water, and radiation at the top for one recipe."""
-    reference, floor = online_reference(study), study.floor()
     members = of_recipe(online_members(study), variant)
     names = [n for n in _NAMES if defined(members, f"zonal_mean_{n}").any()]
     if not names:
@@ -46,9 +45,8 @@ def draw(study: Study, variant: str) -> Figure:
         for run in each(members):
             bins = run.sizes["latitude"]
             _line(ax, run, name, **network_line(str(run["network"].values), bins))
-        _line(ax, reference, name, color=FULL_PHYSICS_COLOUR, linewidth=1.5)
-        if floor is not None:
-            _line(ax, floor, name, color=FULL_PHYSICS_COLOUR, linewidth=1.5, linestyle=FLOOR_DASHES)
+        for run, look in full_physics_runs(study):
+            _line(ax, run, name, linewidth=1.5, **look)
         latitude_axis(ax)
         ax.set_ylabel(quantity(name).unit)
         ax.grid(visible=True)

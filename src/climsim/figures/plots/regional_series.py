@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Unpack
+from typing import Final
 
-import numpy as np
 import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.figures.growth import label_time, legend_handles, mark_end
-from climsim.figures.panels import legend_below, network_line, panel_grid, title_panel
+from climsim.figures.growth import label_time, legend_handles, mark_end, seeds_as_band
+from climsim.figures.panels import (
+    full_physics_runs,
+    legend_below,
+    network_line,
+    panel_grid,
+    seed_bands,
+    title_panel,
+)
 from climsim.figures.registry import FigureSpec
-from climsim.figures.remarks import line_ends, runs_with_full_physics
-from climsim.figures.style import FLOOR_DASHES, FULL_PHYSICS_COLOUR, LineLook, literal
+from climsim.figures.remarks import line_ends, not_shown, runs_with_full_physics
+from climsim.figures.style import literal
 from climsim.results.labels import recipe_label
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
@@ -27,6 +33,11 @@ from climsim.results.selection import (
 )
 from climsim.results.study import Study
 from climsim.results.time_axis import time_axis
+
+_BANDS = (
+    "Shading: range over seeds; lines: the seed nearest to their median in mean distance from the "
+    "reference."
+)
 
 
 @dataclass(frozen=True)
@@ -71,25 +82,14 @@ def variants(study: Study) -> tuple[str, ...]:
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw the area mean of a quantity: a column for each region, a row for each recipe."""
-    members, reference, floor = online_members(study), online_reference(study), study.floor()
+    members = online_members(study)
     axis, series = time_axis(study), _SERIES[variant or "TMQ"]
-    x = axis.elapsed(members)
     recipes, regions = recipe_variants(study), [str(r) for r in members["region"].values]
     columns = len(regions) if len(recipes) > 1 else 2
     panels = [(recipe, region) for recipe in recipes for region in regions]
     figure, axes = panel_grid(len(panels), columns, 1.6, width=7.2, sharex=True)
     for i, (ax, (recipe, region)) in enumerate(zip(axes, panels, strict=True)):
-        name = series.key(axis.word)
-        for run in each(of_recipe(members, recipe)):
-            line = network_line(str(run["network"].values), x.size, linewidth=0.9)
-            values = run[name].sel(region=region)
-            _line(ax, x, values, series.name, **line)
-            shown = quantity(series.name).shown(values).values
-            mark_end(ax=ax, x=x, y=shown, run=run, colour=line["color"], unit=axis.days)
-        _line(ax, x, reference[name].sel(region=region), series.name, color=FULL_PHYSICS_COLOUR)
-        if floor is not None:
-            second = floor[name].sel(region=region)
-            _line(ax, x, second, series.name, color=FULL_PHYSICS_COLOUR, linestyle=FLOOR_DASHES)
+        _draw_region(ax, study, of_recipe(members, recipe), series, region)
         title_panel(ax, literal(region), i)
         if i % columns == 0:
             ax.set_ylabel(recipe_label(recipe) if len(recipes) > 1 else "")
@@ -100,18 +100,35 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
-def remarks(study: Study, variant: str) -> list[str]:
-    """What the black lines and crosses are, and which members are missing."""
-    members, axis = online_members(study), time_axis(study)
-    known = defined(members, _SERIES[variant].key(axis.word))
-    return [*runs_with_full_physics(study), *line_ends(study, members, known, axis.name)]
-
-
-def _line(
-    ax: Axes, x: np.ndarray, values: xarray.DataArray, name: str, **style: Unpack[LineLook]
+def _draw_region(
+    ax: Axes, study: Study, members: xarray.Dataset, series: _Series, region: str
 ) -> None:
-    look: LineLook = {"linewidth": 1.4, **style}
-    ax.plot(x, quantity(name).shown(values), **look)
+    """Draw the seeds of each network as band, or each run, and the runs with full physics."""
+    axis = time_axis(study)
+    x = axis.elapsed(members)
+
+    def values_of(runs: xarray.Dataset) -> xarray.DataArray:
+        return quantity(series.name).shown(runs[series.key(axis.word)].sel(region=region))
+
+    if seeds_as_band(study, online_members(study)):
+        seed_bands(ax, x, values_of(members), values_of(online_reference(study)).values)
+    else:
+        for run in each(members):
+            line = network_line(str(run["network"].values), x.size, linewidth=0.9)
+            y = values_of(run).values
+            ax.plot(x, y, **line)
+            mark_end(ax=ax, x=x, y=y, run=run, colour=line["color"], unit=axis.days)
+    for run, look in full_physics_runs(study):
+        ax.plot(x, values_of(run), linewidth=1.4, **look)
+
+
+def remarks(study: Study, variant: str) -> list[str]:
+    """What the black lines, bands and crosses are, and which members are missing."""
+    members, axis = online_members(study), time_axis(study)
+    known, black = defined(members, _SERIES[variant].key(axis.word)), runs_with_full_physics(study)
+    if seeds_as_band(study, members):
+        return [_BANDS, *black, *not_shown(study, members, known)]
+    return [*black, *line_ends(study, members, known, axis.name)]
 
 
 FIGURE = FigureSpec(

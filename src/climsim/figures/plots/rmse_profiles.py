@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from climsim.figures.panels import (
     dashes,
     full_physics_handles,
+    full_physics_runs,
     legend_below,
     network_handles,
     network_line,
@@ -22,7 +23,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import all_unstable, second_run
-from climsim.figures.style import EXTERNAL_COLOUR, FLOOR_DASHES, FULL_PHYSICS_COLOUR
+from climsim.figures.style import EXTERNAL_COLOUR
 from climsim.notation import written
 from climsim.results.measures import Measure
 from climsim.results.published import STATE_OF_THE_ART, beats_state_of_the_art
@@ -70,12 +71,12 @@ def _profiles(ax: Axes, study: Study, members: xarray.Dataset, measure: Measure)
     for run in each(members):
         line = network_line(str(run["network"].values), pressure.size, linewidth=1.0)
         ax.plot(measure.shown(run), pressure, linestyle=dashes(str(run["recipe"].values)), **line)
-    external, floor = study.external(), study.floor()
+    external = study.external()
     if external is not None and measure.key in external:
         for run in each(external):
             ax.plot(measure.shown(run), pressure, color=EXTERNAL_COLOUR, linewidth=1.2)
-    if floor is not None:
-        ax.plot(measure.shown(floor), pressure, color=FULL_PHYSICS_COLOUR, linestyle=FLOOR_DASHES)
+    for floor, look in full_physics_runs(study, reference=False):
+        ax.plot(measure.shown(floor), pressure, **look)
 
 
 def _handles(study: Study, drawn: list[xarray.Dataset]) -> list[Line2D]:
@@ -89,7 +90,7 @@ def _handles(study: Study, drawn: list[xarray.Dataset]) -> list[Line2D]:
     if external is not None:
         label = ", ".join(map(str, external["run"].values))
         handles.append(Line2D([], [], color=EXTERNAL_COLOUR, label=label))
-    return [*handles, *full_physics_handles(study)]
+    return [*handles, *full_physics_handles(study, reference=False)]
 
 
 FIGURE = FigureSpec(
