@@ -8,6 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 import xarray
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
@@ -38,6 +39,21 @@ _LATITUDES = {-90: "90S", -60: "60S", -30: "30S", 0: "0", 30: "30N", 60: "60N", 
 _FEW_LATITUDES = {-60: "60S", 0: "0", 60: "60N"}
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure whose texts can be measured while it is made.
+
+    Without a canvas of its own, matplotlib makes a picture of the whole figure for every text that
+    is measured, and keeps all of these until Python looks for cycles.
+
+    Args:
+        width: of the figure [inch].
+        height: of the figure [inch].
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def panel_grid(
     count: int,
     columns: int,
@@ -62,7 +78,7 @@ def panel_grid(
     columns = min(columns, count)
     rows = -(-count // columns)
     width = width or max(3.5, DOUBLE_WIDTH * min(1.0, columns / 3 + 0.1))
-    figure = Figure(figsize=(width, height * rows + 0.45), layout="constrained")
+    figure = new_figure(width, height * rows + 0.45)
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel()
     for i, ax in enumerate(axes):
         if i >= count:

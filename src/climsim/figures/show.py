@@ -22,7 +22,7 @@ from climsim.evaluation.online import run_summary
 from climsim.evaluation.regions import BIN_CENTRES
 from climsim.figures.beside import KINDS, MAP, TIME_HEIGHT, Beside, View, read_beside
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
-from climsim.figures.panels import colour_bar, latitude_axis, pressure_axis, title_panel
+from climsim.figures.panels import colour_bar, latitude_axis, new_figure, pressure_axis, title_panel
 from climsim.figures.style import DIVERGING, SEQUENTIAL, UNDEFINED_COLOUR, styled
 from climsim.files import atomic_path, provenance
 from climsim.products import Kind, claim, mentions
@@ -121,7 +121,7 @@ def draw_time_height(found: Beside, config: ShowConfig) -> Figure:
     """
     written = quantity(config.field)
     bias = written.factor * (found.run - found.reference)
-    figure = Figure(figsize=(5.0, 3.0), layout="constrained")
+    figure = new_figure(5.0, 3.0)
     ax = figure.subplots()
     ax.set_facecolor(UNDEFINED_COLOUR)
     limit = _limit(bias)
@@ -147,8 +147,8 @@ def _moving(found: Beside, config: ShowConfig, progress: Progress | None) -> Ite
     reference, run = (written.factor * values for values in (found.reference, found.run))
     parts = (reference, run, run - reference)
     names = (config.reference.name, config.run.name, "difference")
-    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
-    FigureCanvasAgg(figure).figure.set_dpi(config.dpi)
+    figure = new_figure(7.2, 2.4)
+    figure.set_dpi(config.dpi)
     axes = figure.subplots(1, 3)
     raster = nearest_columns(found.grid.lat, found.grid.lon) if config.kind == MAP else None
     shown = []

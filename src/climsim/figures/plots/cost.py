@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.panels import legend_below, title_panel, unique
+from climsim.figures.panels import legend_below, new_figure, title_panel, unique
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown
 from climsim.figures.style import RECIPE_MARKERS, network_style
@@ -38,7 +38,7 @@ def draw(study: Study, variant: str) -> Figure:
     if not scatter and not bars:
         raise NothingToDrawError("no run recorded its speed, and no model its training time")
     rows = -(-len(scatter) // _COLUMNS)
-    figure = Figure(figsize=(7.2, 2.1 * rows + 1.6 * len(bars) + 0.7), layout="constrained")
+    figure = new_figure(7.2, 2.1 * rows + 1.6 * len(bars) + 0.7)
     heights = [*[1.0] * rows, *[0.75] * len(bars)]
     grid = figure.add_gridspec(len(heights), _COLUMNS, height_ratios=heights)
     for i, name in enumerate(scatter):

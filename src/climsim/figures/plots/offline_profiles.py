@@ -14,6 +14,7 @@ from climsim.figures.panels import (
     legend_below,
     network_handles,
     network_line,
+    new_figure,
     pressure_axis,
     recipe_handles,
     title_panel,
@@ -51,7 +52,7 @@ def draw(study: Study, variant: str) -> Figure:
     recipes = unique(g[1] for g in chosen)
     several = len(recipes) > 1
     names = predicted_profiles(study)
-    figure = Figure(figsize=(7.2, 7.6), layout="constrained")
+    figure = new_figure(7.2, 7.6)
     rows = -(-len(names) // _COLUMNS)
     grid = figure.add_gridspec(rows + 1, _COLUMNS, height_ratios=[*[1.0] * rows, 0.8])
     for i, name in enumerate(names):
