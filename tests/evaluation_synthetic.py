@@ -292,6 +292,37 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
     return dataset
 
 
+def _of_member(number: int, member: Member) -> tuple[int, int]:
+    """What the random numbers of a member follow from."""
+    return number, sum(member.network.encode())
+
+
+def _spread(name: str, values: np.ndarray, members: list[Member]) -> np.ndarray:
+    """A measure of many members from that of one: its error, scaled for each.
+
+    Args:
+        name: of the measure.
+        values: (run, ...) of one member, then of the reference.
+        members: what the result is of.
+    """
+    # By name, so that another score changes no figure of those that were there.
+    seeds = [(*_of_member(i, m), crc32(name.encode())) for i, m in enumerate(members)]
+    noise = np.array([np.random.default_rng(seed).random() for seed in seeds])
+    rank = np.array([NETWORKS.index(m.network) for m in members])
+    factor = (1.0 + 0.5 * noise + 0.2 * rank).reshape(-1, *[1] * (values.ndim - 1))
+    own, reference = values[0], values[1]
+    if name.startswith(("series", "map", "zonal_mean")) and "CONF" not in name:
+        return reference + factor * (own - reference)
+    if name == "precipitation_frequency":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return reference * (own / reference) ** factor
+    if "confidence" in name or name.endswith("CONF"):
+        confident = np.array([m.recipe == "conf_loss" for m in members]).reshape(factor.shape)
+        return own * np.where(confident, factor, np.nan)
+    scaled = name.startswith(("growth", "rmse", "zonal_bias", "tropospheric"))
+    return own * (factor if scaled else np.ones_like(factor))
+
+
 def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Dataset:
     """Online metrics of many members from those of one: errors scaled, some runs cut short.
 
@@ -299,57 +330,32 @@ def spread_members(base: xarray.Dataset, members: list[Member]) -> xarray.Datase
         base: online metrics with one member first, then the reference and the floor.
         members: what the result holds; every seventh one becomes unstable half-way.
     """
-    names = [
-        n
-        for n, a in base.items()
-        if "run" in a.dims and a.dtype.kind == "f" and not n.startswith("first_month")
-    ]
-    parts = []
-    reference = base.isel(run=1)
-    for i, member in enumerate(members):
-        about = (i, sum(member.network.encode()))
-        part = base.isel(run=[0]).copy(deep=True)
-        for name in names:
-            # By name, so that another score changes no figure of those that were there.
-            rng = np.random.default_rng((*about, crc32(name.encode())))
-            factor = 1.0 + 0.5 * rng.random() + 0.2 * NETWORKS.index(member.network)
-            if name.startswith(("series", "map", "zonal_mean")) and "CONF" not in name:
-                part[name] = reference[name] + factor * (base[name].isel(run=[0]) - reference[name])
-            elif name == "precipitation_frequency":
-                part[name] = (
-                    reference[name] * (base[name].isel(run=[0]) / reference[name]) ** factor
-                )
-            elif "confidence" in name or name.endswith("CONF"):
-                part[name] = part[name] * (factor if member.recipe == "conf_loss" else np.nan)
-            elif name.startswith(("growth", "rmse", "zonal_bias", "tropospheric")):
-                part[name] = part[name] * factor
-        noise = np.random.default_rng(about).random()
-        part["sypd"][:] = 20.0 / (1 + NETWORKS.index(member.network)) + noise
-        if i % 7 == 6:
-            half = base.sizes["month"] // 2
-            for name in names:
-                if "month" in part[name].dims:
-                    part[name][..., half:] = np.nan
-            part["days"][:] = part["days"] / 2
-            part["mean_days"][:] = part["mean_days"] / 2
-            part["status"] = part["status"].astype(object)
-            part["status"][:] = "unstable"
-        for key, value in (("network", member.network), ("recipe", member.recipe)):
-            part[key] = ("run", [value])
-        part["seed"], part["run"] = ("run", [member.seed]), [member.label]
-        parts.append(part)
-    joined = xarray.concat(
-        [*parts, base.isel(run=[1, 2])],
-        "run",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
-    )
+    count = len(members)
+    joined = base.isel(run=[0] * count + [1, 2])
+    measured = {str(n): a for n, a in joined.items() if "run" in a.dims and a.dtype.kind == "f"}
+    for name, found in measured.items():
+        if not name.startswith("first_month"):
+            found.values[:count] = _spread(name, base[name].values, members)
+    networks = np.array([NETWORKS.index(member.network) for member in members])
+    noise = [np.random.default_rng(_of_member(i, m)).random() for i, m in enumerate(members)]
+    joined["sypd"][:count] = 20.0 / (1 + networks) + noise
+    dead = np.flatnonzero(np.arange(count) % 7 == 6)
+    for found in measured.values():
+        if found.dims[-1] == "month":
+            found.values[dead, ..., base.sizes["month"] // 2 :] = np.nan
+    joined["days"][dead] = joined["days"][dead] / 2
+    joined["mean_days"][dead] = joined["mean_days"][dead] / 2
+    status = joined["status"].values.astype(object)
+    status[dead] = "unstable"
+    joined["status"] = ("run", status)
+    for key in ("network", "recipe", "seed"):
+        named = [*(getattr(m, key) for m in members), *base[key].values[1:].tolist()]
+        joined[key] = ("run", named)
+    joined["run"] = [*(m.label for m in members), *base["run"].values[1:].tolist()]
+    wanted = float(base["days"][0])
     outcomes = [
-        (m, Outcome(str(r["status"].values), float(r["days"]), float(base["days"][0]), 1.0))
-        for m, r in ((m, joined.isel(run=i)) for i, m in enumerate(members))
+        (m, Outcome(status[i], float(joined["days"][i]), wanted, 1.0))
+        for i, m in enumerate(members)
     ]
     days = np.unique([0.0, *(o.days for _, o in outcomes)])
     groups, fraction = alive_fraction(outcomes, days)

@@ -9,6 +9,7 @@ import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
+from climsim.evaluation.history_file import RecentMeans
 from climsim.evaluation.online import OnlineConfig, evaluate_online
 from tests.evaluation_synthetic import write_run
 from tests.grids import make_grid
@@ -220,3 +221,19 @@ def test_folder_without_a_usable_file_says_why(folder):
         rewrite(path, without_units)
     with pytest.raises(ClimSimError, match=r"no readable history file.*time has no units"):
         RunHistory.open(folder)
+
+
+def test_means_kept_in_memory_are_the_latest_that_fit():
+    kept, read = RecentMeans(3 * 80), []
+
+    def get(number):
+        def fields():
+            read.append(number)
+            return {"T": np.full(10, float(number))}
+
+        return float(kept.get((number,), fields)["T"][0])
+
+    assert [get(n) for n in (0, 1, 2, 0, 3, 0, 1)] == [0, 1, 2, 0, 3, 0, 1]
+    # 1 was asked for longest ago when 3 came, so that it alone is read twice.
+    assert read == [0, 1, 2, 3, 1]
+    assert RecentMeans(10).get((0,), lambda: {"T": np.ones(10)})["T"].size == 10

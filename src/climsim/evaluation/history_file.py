@@ -6,11 +6,10 @@ belongs to loses this file and nothing else.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import cftime
 import netCDF4
 import numpy as np
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.calendar import CALENDAR, TIME_UNITS
 from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.integrity import check_size
@@ -42,6 +41,10 @@ _LIBRARY_ERRORS = (
     ArithmeticError,
 )
 """What netCDF4 and cftime raise for a file that is cut short, no netCDF, or of another form."""
+
+
+_KEPT_BYTES = 512 * 2**20
+"""Means kept in memory [bytes]: on 384 columns five years of months of a run and its reference."""
 
 
 class UnreadableError(Exception):
@@ -156,9 +159,10 @@ def read_fields(path: Path, index: int, names: tuple[str, ...], size: Size) -> d
         UnreadableError: if a field cannot be read, has another shape or holds no numbers.
     """
     try:
-        # The reference is read once for each run it is compared with: the cache holds five years
-        # of months, and its key holds the time of change, so that a rewritten file is read again.
-        fields = dict(_read_cached(path, path.stat().st_mtime_ns, index, names))
+        # A mean is read for several scores, and one of the reference for each run it is compared
+        # with. The key holds the time of change, so that a rewritten file is read again.
+        key = (path, path.stat().st_mtime_ns, index, names)
+        fields = dict(_RECENT.get(key, lambda: _read(path, index, names)))
     except OSError as error:
         raise UnreadableError(f"cannot be read ({_first_line(error)})") from error
     for name, values in fields.items():
@@ -173,8 +177,33 @@ def read_fields(path: Path, index: int, names: tuple[str, ...], size: Size) -> d
     return fields
 
 
-@lru_cache(maxsize=128)
-def _read_cached(path: Path, stamp: int, index: int, names: tuple[str, ...]) -> dict[str, Array]:
+class RecentMeans:
+    """Means that were read last, up to a size: the one asked for longest ago goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._kept: OrderedDict[tuple[object, ...], Fields] = OrderedDict()
+
+    def get(self, key: tuple[object, ...], read: Callable[[], Fields]) -> Fields:
+        """The fields under a key, read where they are not there (any more)."""
+        if key not in self._kept:
+            self._kept[key] = read()
+            self._size += _bytes_of(self._kept[key])
+        self._kept.move_to_end(key)
+        found = self._kept[key]
+        while self._size > self._limit:
+            self._size -= _bytes_of(self._kept.popitem(last=False)[1])
+        return found
+
+
+def _bytes_of(fields: Fields) -> int:
+    return sum(values.nbytes for values in fields.values())
+
+
+_RECENT = RecentMeans(_KEPT_BYTES)
+
+
+def _read(path: Path, index: int, names: tuple[str, ...]) -> Fields:
     with _opened(path) as file:
         present = [name for name in names if name in file.variables]
         return {

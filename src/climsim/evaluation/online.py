@@ -30,7 +30,7 @@ from climsim.evaluation.online_dataset import (
     join,
     labels_of,
 )
-from climsim.evaluation.online_run import precipitation, time_mean
+from climsim.evaluation.online_run import RAIN_FIELDS, precipitation, time_mean
 from climsim.evaluation.online_score import (
     FIRST_DAYS,
     FirstMonthScore,
@@ -225,7 +225,9 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     notes = {"units": "d", "long_name": "length of the time mean"}
     arrays["mean_days"] = Labelled((), mean.days, notes)
     stream = plan.rain_stream
-    counts = precipitation(run, reference, stream, plan.counted(stream), plan.fractions)
+    # Months have been read whole.
+    names = fields_read() if stream == "h0" else RAIN_FIELDS
+    counts = precipitation(run, reference, stream, plan.counted(stream), plan.fractions, names)
     if not counts.weight.any():
         run.note(
             f"no PRECT of {stream} in common with the reference; no distribution of "

@@ -84,6 +84,8 @@ FIELDS: Final = tuple(
     dict.fromkeys([*PROFILES, *SURFACE, *CONFIDENCE, "PS", *_PATHS, *FRACTIONS, "PRECC", "PRECL"])
 )
 """Fields of the history that are always read."""
+RAIN_FIELDS: Final = ("PRECT", "PRECC", "PRECL", *FRACTIONS)
+"""Those of them that distributions of precipitation are made of."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def precipitation(
     stream: str,
     periods: Sequence[Period],
     fractions: Fields,
+    names: Sequence[str] = RAIN_FIELDS,
 ) -> PrecipitationCounts:
     """Distribution of precipitation over the periods that the run shares with the reference.
 
@@ -228,6 +231,7 @@ def precipitation(
         stream: history stream.
         periods: periods of the reference that count.
         fractions: time-mean surface fractions, which weigh the density.
+        names: fields that are read: more where these have been read already.
     """
     counts = PrecipitationCounts.zero()
     weights = surface_weights(fractions, reference.grid.area)
@@ -235,7 +239,7 @@ def precipitation(
     for period in periods:
         if period not in of_the_run:
             continue
-        fields = run.read(stream, period, ("PRECT", "PRECC", "PRECL", *FRACTIONS))
+        fields = run.read(stream, period, names)
         fields = None if fields is None else with_sums(fields)
         if fields is None or "PRECT" not in fields:
             continue
