@@ -209,6 +209,7 @@ def _draw_one(
     try:
         with styled():
             figure = spec.draw(study, variant)
+            _lay_out(figure, config.dpi)
             entry["files"] = [_save(figure, name, kind, config) for kind in config.formats]
         caption = _words(spec.caption, study)
         entry["caption"] = " ".join([caption, *spec.remarks(study, variant)])
@@ -229,6 +230,14 @@ def _save(figure: Figure, name: str, kind: str, config: FiguresConfig) -> str:
     path = config.out / f"{name}.{kind}"
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=config.dpi, metadata=METADATA[kind])
-    # The layout is found once, for the first format: it costs as much as the drawing.
-    figure.set_layout_engine("none")
     return path.name
+
+
+def _lay_out(figure: Figure, dpi: int) -> None:
+    """Place the panels, once for all formats: it costs as much as the drawing."""
+    figure.set_dpi(dpi)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    # With an engine, each file takes a drawing more, of which nothing is kept.
+    figure.set_layout_engine(None)

@@ -96,7 +96,7 @@ def _seed_lines(
 ) -> None:
     """Draw a line for each run."""
     arrows = 0
-    for run in each(shown):
+    for run in each(shown, measure.key):
         y = measure.shown(run).values
         arrows += _run_line(ax=ax, line_at=(x, y), run=run, axis=axis, top=top, arrows=arrows)
 

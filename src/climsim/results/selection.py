@@ -95,10 +95,17 @@ def of_recipe(members: xarray.Dataset, recipe: str) -> xarray.Dataset:
     return members.isel(run=np.flatnonzero(members["recipe"].values == recipe))
 
 
-def each(members: xarray.Dataset) -> Iterator[xarray.Dataset]:
-    """Metrics of one run after the other, without the axis ``run``."""
+def each(members: xarray.Dataset, *names: str) -> Iterator[xarray.Dataset]:
+    """Some metrics of one run after the other, without the axis ``run``, and how it ended.
+
+    Args:
+        members: online metrics.
+        names: of the metrics; those that the runs lack are left out. A run of all some hundred
+            metrics takes longer to pick than to draw.
+    """
+    few = members[[name for name in (*names, "status", "days") if name in members]]
     for i in range(members.sizes["run"]):
-        yield members.isel(run=i)
+        yield few.isel(run=i)
 
 
 def with_mean(members: xarray.Dataset, name: str) -> xarray.Dataset:

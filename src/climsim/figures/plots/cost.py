@@ -54,7 +54,7 @@ def draw(study: Study, variant: str) -> Figure:
 def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: int) -> None:
     """Draw speed against the error of one field: colours are networks, markers recipes."""
     measure = Measure("rmse_mean", name)
-    for run, leads in zip(each(members), comparable(members), strict=True):
+    for run, leads in zip(each(members, measure.key, "sypd"), comparable(members), strict=True):
         colour = network_style(str(run["network"].values)).colour
         marker = RECIPE_MARKERS.get(str(run["recipe"].values), "o")
         ax.scatter(

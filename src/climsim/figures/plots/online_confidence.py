@@ -43,16 +43,16 @@ def draw(study: Study, variant: str) -> Figure:
     x = axis.elapsed(members)
     figure, axes = panel_grid(len(names), 2, 1.9, width=7.2, sharex=True)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
-        for run in each(shown):
+        predicted, known = (f"confidence_{word}_{name}{kind}" for kind in ("CONF", "LOSS"))
+        for run in each(shown, predicted, known):
             line = network_line(str(run["network"].values), x.size)
-            predicted = f"confidence_{word}_{name}CONF"
             ax.plot(x, run[predicted], **line)
             mark_end(
                 ax=ax, x=x, y=run[predicted].values, run=run, colour=line["color"], unit=axis.days
             )
-            if f"confidence_{word}_{name}LOSS" in run:
+            if known in run:
                 true: LineLook = {**line, "linestyle": FLOOR_DASHES, "marker": None}
-                ax.plot(x, run[f"confidence_{word}_{name}LOSS"], **true)
+                ax.plot(x, run[known], **true)
         _axes(ax, f"{_NAMES[name]}", i)
     label_time(axes, 2, axis.name)
     handles = network_handles(shown["network"].values.tolist())

@@ -44,7 +44,7 @@ def draw(study: Study, variant: str) -> Figure:
         raise NothingToDrawError("the history files hold no precipitation")
     figure, axes = panel_grid(len(surfaces), 2, 2.1, width=7.2, sharex=True, sharey=True)
     for i, (ax, surface) in enumerate(zip(axes, surfaces, strict=True)):
-        for run in each(members):
+        for run in each(members, "precipitation_frequency"):
             bins = run.sizes["rain_bin"] - 2
             _density(ax, run, surface, **network_line(str(run["network"].values), bins))
         for run, look in full_physics_runs(study):

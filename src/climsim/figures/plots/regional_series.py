@@ -113,7 +113,7 @@ def _draw_region(
     if seeds_as_band(study, online_members(study)):
         seed_bands(ax, x, values_of(members), values_of(online_reference(study)).values)
     else:
-        for run in each(members):
+        for run in each(members, series.key(axis.word)):
             line = network_line(str(run["network"].values), x.size, linewidth=0.9)
             y = values_of(run).values
             ax.plot(x, y, **line)
