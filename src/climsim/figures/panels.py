@@ -337,19 +337,17 @@ def unique(values: Iterable[str]) -> list[str]:
 
 def full_physics_runs(
     study: Study, reference: bool = True
-) -> list[tuple[xarray.Dataset, dict[str, Any]]]:
+) -> list[tuple[xarray.Dataset, LineLook]]:
     """The runs with full physics that there are, each with the look of its line.
 
     Args:
         study: its metrics.
         reference: whether the reference is drawn too, beside the second run.
     """
-    runs = ((study.reference() if reference else None, "-"), (study.floor(), FLOOR_DASHES))
-    return [
-        (run, {"color": FULL_PHYSICS_COLOUR, "linestyle": line})
-        for run, line in runs
-        if run is not None
-    ]
+    solid: LineLook = {"color": FULL_PHYSICS_COLOUR, "linestyle": "-"}
+    dashed: LineLook = {"color": FULL_PHYSICS_COLOUR, "linestyle": FLOOR_DASHES}
+    runs = ((study.reference() if reference else None, solid), (study.floor(), dashed))
+    return [(run, look) for run, look in runs if run is not None]
 
 
 def full_physics_handles(study: Study, reference: bool = True) -> list[Line2D]:

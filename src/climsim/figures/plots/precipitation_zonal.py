@@ -46,7 +46,8 @@ def draw(study: Study, variant: str) -> Figure:
             bins = run.sizes["latitude"]
             _line(ax, run, name, **network_line(str(run["network"].values), bins))
         for run, look in full_physics_runs(study):
-            _line(ax, run, name, linewidth=1.5, **look)
+            wide: LineLook = {**look, "linewidth": 1.5}
+            _line(ax, run, name, **wide)
         latitude_axis(ax)
         ax.set_ylabel(quantity(name).unit)
         ax.grid(visible=True)
