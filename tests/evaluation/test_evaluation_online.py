@@ -205,6 +205,13 @@ def test_run_that_died_on_its_first_day_has_no_mean(config, tmp_path):
     assert "no mean of h1" in metrics.attrs["problems"]
 
 
+@pytest.mark.slow
+def test_metrics_of_several_processes_are_those_of_one(config, metrics, tmp_path):
+    found = metrics_of(replace(config, workers=2, out=tmp_path / "two.nc"))
+    xarray.testing.assert_equal(found, metrics)
+    assert found.attrs["problems"] == metrics.attrs["problems"]
+
+
 def test_two_runs_of_one_member_keep_their_own_names_and_records(config, tmp_path):
     model = {"model": str(tmp_path / "unet-standard-7.pt")}
     corrected = {"corrections": {"positivity:ptend_q0001": 7}}

@@ -465,6 +465,22 @@ def test_members_of_other_level_counts_are_refused(files, tmp_path):
 
 
 @pytest.mark.slow
+def test_figures_of_several_processes_are_those_of_one(files, tmp_path):
+    drawn = []
+    for workers in (1, 2):
+        config = FiguresConfig(
+            tmp_path / str(workers), *files, only=("cost", "stability"), workers=workers
+        )
+        folder = draw_figures(config)
+        drawn.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert drawn[0].keys() == drawn[1].keys() >= {"cost.png", "stability.pdf"}
+    for name in drawn[0].keys() - {"index.json"}:
+        assert drawn[0][name] == drawn[1][name], name
+    indices = [json.loads(files["index.json"])["figures"] for files in drawn]
+    assert indices[0] == indices[1]
+
+
+@pytest.mark.slow
 def test_whole_study_of_ninety_members_is_drawn(tmp_path):
     config = FiguresConfig(tmp_path / "figures", *write_study(tmp_path), compare="networks")
     draw_figures(config)

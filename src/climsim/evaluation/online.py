@@ -8,7 +8,7 @@ from the reference is internal variability.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -44,6 +44,7 @@ from climsim.evaluation.online_score import (
 )
 from climsim.evaluation.score import Labelled, State, by_quantity, scores_of
 from climsim.files import provenance, write_netcdf
+from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
 from climsim.runs.streams import STREAMS
 from climsim.stepping import Progress
@@ -76,6 +77,7 @@ class OnlineConfig:
         month_weights: ``equal`` (the paper's) or ``length``, of the means in a time mean.
         first_month: ``left_out`` of zonal biases over months (the paper's), or ``counted``.
         external: folders of runs of other studies, which figures draw beside the members.
+        workers: processes that measure; 0 for one per core.
     """
 
     runs: tuple[Path, ...]
@@ -89,6 +91,7 @@ class OnlineConfig:
     month_weights: str = EQUAL
     first_month: str = LEFT_OUT
     external: tuple[Path, ...] = ()
+    workers: int = 1
 
     def __post_init__(self) -> None:
         places = [folder.resolve() for folder in self.runs]
@@ -97,6 +100,7 @@ class OnlineConfig:
             raise ClimSimError(f"runs: expected each folder once, found {', '.join(twice)}")
         check = Checks(self)
         check.at_least(0, "skip_days")
+        check.whole("workers")
         check.one_of(("auto", "h0", "h1"), "mean_stream")
         _ = self.definitions
 
@@ -129,19 +133,26 @@ def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> P
     rows += [Row(RunHistory.open(folder), EXTERNAL) for folder in config.external]
     if config.second_reference is not None:
         rows.append(Row(RunHistory.open(config.second_reference), FLOOR))
-    for done, row in enumerate(rows, start=1):
-        if not row.run.empty:
-            check_grid(row.run, reference)
-        row.arrays = measure(row.run, plan)
+    tasks = [(number, row, plan) for number, row in enumerate(rows)]
+    for done, (number, row) in enumerate(run_tasks(_measured, tasks, config.workers), start=1):
+        rows[number] = row
         if progress:
             progress(done, len(rows))
     dataset = join(rows, plan)
-    settings = {k: v for k, v in asdict(config).items() if k != "out"}
+    settings = {k: v for k, v in asdict(config).items() if k not in ("out", "workers")}
     summaries = [run_summary(row.run) for row in rows]
     hashes = dict(zip(labels_of(rows), summaries, strict=True))
     dataset.attrs |= provenance(settings, hashes)
     write_netcdf(dataset, config.out, checked=True)
     return config.out
+
+
+def _measured(task: tuple[int, Row, Plan]) -> tuple[int, Row]:
+    """Measure a run in whatever process; its number and what is known about it."""
+    number, row, plan = task
+    if not row.run.empty:
+        check_grid(row.run, plan.reference)
+    return number, replace(row, arrays=measure(row.run, plan))
 
 
 def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:

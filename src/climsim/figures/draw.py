@@ -14,6 +14,7 @@ from climsim.errors import ClimSimError
 from climsim.figures.registry import FigureSpec, figure_table, one_variant
 from climsim.figures.style import styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
+from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 from climsim.results.filters import Filters, recipes_compared
 from climsim.results.study import NothingToDrawError, Study
@@ -74,6 +75,7 @@ class FiguresConfig:
         compare: ``networks`` (a figure or panel for each recipe), ``recipes`` (one for each
             network), or ``both``: networks, then recipes in the figures of coupled runs.
         seed_lines: whether a line is drawn for each seed instead of one for all with their range.
+        workers: processes that draw; 0 for one per core.
     """
 
     out: Path
@@ -89,13 +91,16 @@ class FiguresConfig:
     years: int = 0
     compare: str = BOTH
     seed_lines: bool = False
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not self.offline and self.online is None:
             raise ClimSimError("offline, online: expected at least one file of metrics")
         holds = bool(self.formats) and set(self.formats) <= set(METADATA)
         require("formats", list(self.formats), holds, "png, pdf or both")
-        Checks(self).whole("dpi", least=1)
+        check = Checks(self)
+        check.whole("dpi", least=1)
+        check.whole("workers")
         one_of("compare", self.compare, ("networks", "recipes", BOTH))
         _ = self.filters
         figure_table(self.only)
@@ -129,17 +134,41 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     figures = figure_table(config.only)
     claim(config.out, _kind_of({*figures, *figure_table()}), {str(path): path for path in inputs})
     study = shown_part(Study.open(config.offline, config.online).beside(config.external_r2), config)
-    settings = {key: value for key, value in asdict(config).items() if key != "out"}
+    settings = {key: v for key, v in asdict(config).items() if key not in ("out", "workers")}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, object]] = []
     # Before the first figure: the folder says what it is from the beginning.
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
-    for done, spec in enumerate(figures.values(), start=1):
-        index += entries_of(spec, study, config)
+    tasks = [_Task(name, study, config) for name in figures]
+    drawn: dict[str, list[dict[str, object]]] = {}
+    for name, entries in run_tasks(_draw_task, tasks, config.workers):
+        drawn[name] = entries
         if progress:
-            progress(done, len(figures))
+            progress(len(drawn), len(figures))
+    index = [entry for name in figures for entry in drawn[name]]
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     return config.out
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One figure of a study, for all of its variants.
+
+    Attributes:
+        name: of the figure.
+        study: what of a study is shown.
+        config: where the files go.
+    """
+
+    name: str
+    study: Study
+    config: FiguresConfig
+
+
+def _draw_task(task: _Task) -> tuple[str, list[dict[str, object]]]:
+    """Draw a figure in whatever process; its name and what was drawn."""
+    spec = figure_table(task.config.only)[task.name]
+    return task.name, entries_of(spec, task.study, task.config)
 
 
 def _variants(spec: FigureSpec, study: Study) -> tuple[str, ...]:
