@@ -6,7 +6,8 @@ histories of all members of the study over 60 months, draws all figures, by netw
 and writes the report, with a process for each core. The offline part runs the pass of
 `climsim evaluate offline` (reading, model, statistics) over a store of 384 columns and 60 levels
 whose 24 steps on disk repeat as often as the samples ask for, in the largest blocks that the pass
-reads, with a model that costs next to nothing. The baseline keeps all predictions in memory and scores R2 alone with scikit-learn.
+reads, with a model that costs next to nothing. The baseline keeps all predictions in memory and
+scores R2 alone with scikit-learn.
 """
 
 from __future__ import annotations
