@@ -1,8 +1,10 @@
 """Figures of frozen synthetic metrics: all are drawn, look as before, and say what they lack."""
 
 import contextlib
+import gc
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -462,6 +464,24 @@ def test_members_of_other_level_counts_are_refused(files, tmp_path):
     write_netcdf(shorter, tmp_path / "short.nc", checked=True)
     with pytest.raises(ClimSimError, match="levels"):
         Study.open((files[0][0], tmp_path / "short.nc"), None)
+
+
+def test_figure_is_let_go_once_its_files_are_written(study, tmp_path):
+    spec, drawn = figure_table()["stability"], []
+
+    def draw_and_watch(study, variant):
+        figure = spec.draw(study, variant)
+        drawn.append(weakref.ref(figure))
+        return figure
+
+    config = FiguresConfig(tmp_path, online=tmp_path / "online.nc", formats=("png",), dpi=50)
+    gc.disable()
+    try:
+        entries_of(replace(spec, draw=draw_and_watch), study, config)
+    finally:
+        gc.enable()
+    assert len(drawn) == 2
+    assert all(figure() is None for figure in drawn)
 
 
 @pytest.mark.slow

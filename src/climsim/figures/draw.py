@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 from collections.abc import Collection
@@ -236,16 +237,25 @@ def _draw_one(
         "files": [],
     }
     try:
-        with styled():
-            figure = spec.draw(study, variant)
-            _lay_out(figure, config.dpi)
-            entry["files"] = [_save(figure, name, kind, config) for kind in config.formats]
+        entry["files"] = _write(spec, variant, study, config, name)
         caption = _words(spec.caption, study)
         entry["caption"] = " ".join([caption, *spec.remarks(study, variant)])
     except NothingToDrawError as error:
         logger.info("%s: not drawn: %s", name, error)
         entry["missing"] = str(error)
+    # A figure refers to itself and holds pictures; Python looks for such by number, not by size.
+    gc.collect()
     return entry
+
+
+def _write(
+    spec: FigureSpec, variant: str, study: Study, config: FiguresConfig, name: str
+) -> list[str]:
+    """Draw one figure and write its files; their names."""
+    with styled():
+        figure = spec.draw(study, variant)
+        _lay_out(figure, config.dpi)
+        return [_save(figure, name, kind, config) for kind in config.formats]
 
 
 def heading(spec: FigureSpec, study: Study, variant: str) -> str:
