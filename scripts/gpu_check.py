@@ -1,9 +1,10 @@
-"""What a GPU makes of the project: a device check of five minutes, without downloads.
+"""What a GPU makes of the project: a device check of eight minutes, without downloads.
 
-Run: ``python scripts/gpu_check.py OUT [--seconds 290] [--members 1 4 16 64] [--cpu]``. It takes the
+Run: ``python scripts/gpu_check.py OUT [--seconds 480] [--members 1 4 16 64] [--cpu]``. It takes the
 torch and the JAX that are there. The checks are the parts of `gpu_parts`, each in a process of its
-own: all prepare (import, build, compile) side by side, and one at a time measures, while the others
-are stopped. A part that fails or takes too long does not keep the others.
+own: they prepare (import, build, compile) side by side, and one at a time measures, while the
+others are stopped. The embedded model takes longest to compile, so it prepares first and alone, and
+a few parts at a time follow. A part that fails or takes too long does not keep the others.
 ``OUT/gpu_check.json`` holds every number so far, ``OUT/gpu_check.md`` the tables, and
 ``OUT/gpu_check.log`` what the parts wrote. ``--cpu`` runs the same parts on the CPU, with small
 networks and few steps, to try the script.
@@ -32,6 +33,8 @@ Table = dict[str, dict[str, float | str]]
 """Values by row and column."""
 MEASURING_LIMIT = 60.0
 """Longest time that a part may measure at a stretch [s]."""
+LEADING_SHARE = 0.6
+"""Share of the time after which the other parts start, even if the leading ones still prepare."""
 STATES = ("preparing", "waiting", "measuring", "done", "failed", "took too long", "no time left")
 
 
@@ -66,6 +69,11 @@ class Part:
         """Whether the part is under way."""
         return self.state in STATES[:3]
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the part has prepared its first measurement, or ended."""
+        return self.state != "preparing" or "waiting" in self.seconds
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and all that it started."""
         if self.process.poll() is None:
@@ -85,7 +93,7 @@ class Check:
         calls: the parts by name, the most valuable first.
         setting: of all of them.
         out: folder of the results.
-        side_by_side: parts that are under way at a time.
+        side_by_side: parts that are under way at a time, after the leading ones.
         seconds: that the check may take in all.
     """
 
@@ -101,6 +109,7 @@ class Check:
         self._to_start, self._calls = list(calls), calls
         self._begin = time.monotonic()
         self._deadline = self._begin + seconds
+        self._lead_ends = self._begin + LEADING_SHARE * seconds
         self._lines: queue.Queue[tuple[Part, str | None]] = queue.Queue()
         self._parts: list[Part] = []
         self._results: dict[str, Table] = {}
@@ -122,8 +131,18 @@ class Check:
                     part.end("no time left")
             self.save()
 
+    def _next_may_start(self) -> bool:
+        """Whether there is room: beside a leading part that prepares, for leading ones alone."""
+        if not self._to_start:
+            return False
+        if self._calls[self._to_start[0]].leading:
+            return True
+        leading = [part for part in self._parts if self._calls[part.name].leading]
+        led = all(part.prepared for part in leading) or time.monotonic() > self._lead_ends
+        return led and sum(part.alive for part in self._parts) < self.side_by_side
+
     def _start_more(self) -> None:
-        while self._to_start and sum(part.alive for part in self._parts) < self.side_by_side:
+        while self._next_may_start():
             name = self._to_start.pop(0)
             script = Path(__file__).with_name("gpu_parts.py")
             asked = {"setting": asdict(self.setting), "call": asdict(self._calls[name])}
@@ -241,11 +260,11 @@ def main() -> None:
     """Do every check and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, default=290.0)
+    parser.add_argument("--seconds", type=float, default=480.0)
     parser.add_argument("--members", type=int, nargs="*", default=(1, 4, 16, 64))
     parser.add_argument("--resolutions", nargs="*", default=("T10", "T21", "T31"))
     parser.add_argument("--only", nargs="*", help="parts whose name begins with one of these")
-    parser.add_argument("--side-by-side", type=int, default=18)
+    parser.add_argument("--side-by-side", type=int, default=6)
     parser.add_argument("--cpu", action="store_true", help="try the script on the CPU")
     parser.add_argument("--reference", type=Path, help="fields_cpu.npz of a run on a CPU")
     parser.add_argument("--cache", type=Path, help="of compiled programs and boundary data")

@@ -138,10 +138,9 @@ def exported(setting: Setting, name: str) -> Work:
     on_cpu = load_emulator(paths["float32"])
     columns = probe_columns(on_cpu.inputs, on_cpu.n_levels, 64)
     expected = on_cpu(columns.numpy())
-    yield None
-    found: Values = {}
     for label, kind in (("float32", "float32"), ("tf32", "float32"), ("bfloat16", "bfloat16")):
-        file = load_emulator(paths[kind], setting.device)
+        file, found = load_emulator(paths[kind], setting.device), Values()
+        yield None
         with precision("float32" if label == "float32" else "tf32", setting.device):
             error = abs(file(columns.numpy()) - expected).max(0) / (expected.std(0) + 1e-30)
             found[f"{label}, difference from CPU"] = float(error.max())
@@ -149,7 +148,7 @@ def exported(setting: Setting, name: str) -> Work:
                 found[f"{label}, {count}"] = tried(
                     lambda n=count, file=file: setting.file_rate(file, n)
                 )
-    yield FILES, name, found
+        yield FILES, name, found
 
 
 def exported_file(setting: Setting, name: str, kind: str = "float32") -> Path:

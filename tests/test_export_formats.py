@@ -15,6 +15,7 @@ from climsim.evaluation.offline import OfflineConfig, evaluate_offline
 from climsim.export.formats import FORMATS, onnx, pt2
 from climsim.export.loading import device_for, load_emulator
 from climsim.export.module import EmulationMember, build_emulation
+from climsim.export.trial import load_script
 from climsim.export.writing import EXPORTED, ExportConfig, export_model, run_export
 from climsim.exported_file import form_of
 from climsim.files import file_hash
@@ -252,3 +253,12 @@ def test_code_for_another_cpu_is_refused_before_it_crashes(monkeypatch, compiled
     else:
         with pytest.raises(ClimSimError, match=r"m\.pt2: expected code for x86_64 with AVX2, fo"):
             pt2.require_instructions("m.pt2", compiled)
+
+
+@pytest.mark.parametrize(("device", "switched"), [("cpu", []), ("cuda:0", [False])])
+def test_operations_of_a_torchscript_file_are_not_fused_on_a_gpu(monkeypatch, device, switched):
+    calls = []
+    monkeypatch.setattr(torch._C, "_jit_override_can_fuse_on_gpu", calls.append)
+    monkeypatch.setattr(torch.jit, "load", lambda path, map_location: torch.nn.Identity())
+    load_script("network.pt", device)
+    assert calls == switched

@@ -24,7 +24,7 @@ from climsim.pruning import PruningConfig
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.optimization import build_optimizer
-from climsim.training.run import TrainingLoader, train
+from climsim.training.run import TrainingLoader, _process_settings, train
 from climsim.training.schedules import build_schedule
 
 
@@ -443,3 +443,26 @@ def test_statistics_in_the_published_form_train_the_same_normalization(configure
     np.savetxt(folder / "inp_sub.txt", np.zeros(7))
     with pytest.raises(ClimSimError, match=r"inp_sub\.txt: expected \d+ values, found 7"):
         train(replace(config, out=tmp_path / "short"))
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "tf32", "matrices", "convolutions"),
+    [(True, True, "high", True), (True, False, "highest", False), (False, False, "medium", True)],
+)
+def test_tf32_is_set_on_a_gpu_for_the_length_of_a_run(
+    monkeypatch, tmp_path, on_gpu, tf32, matrices, convolutions
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        trainer = TrainerConfig(tf32=tf32)
+        config = TrainConfig(TrainDataConfig("store"), tmp_path, trainer=trainer)
+        with _process_settings(config):
+            assert torch.get_float32_matmul_precision() == matrices
+            assert torch.backends.cudnn.allow_tf32 == convolutions
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -52,6 +52,22 @@ def outcome_of(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
     return Outcome(tuple(output.shape) if output.dtype == torch.float32 else (), found)
 
 
+def load_script(path: Path | str, device: str) -> torch.jit.ScriptModule:
+    """Load a scripted module on a device, weights included, for inference.
+
+    On a GPU its operations are not fused: the code that torch generates for fused bfloat16
+    operations does not compile under CUDA 13. The switch is one of the process and acts on GPUs
+    alone.
+
+    Args:
+        path: TorchScript file.
+        device: as torch calls it.
+    """
+    if torch.device(device).type == "cuda":
+        torch._C._jit_override_can_fuse_on_gpu(False)
+    return torch.jit.load(str(path), map_location=device).eval()
+
+
 def try_file(
     path: Path, inputs: Mapping[str, NDArray[np.float32]], device: str
 ) -> dict[str, Outcome] | str:
@@ -88,7 +104,7 @@ def main(path: str, device: str, seconds: str) -> None:
     signal.alarm(int(seconds))  # Ends the process wherever it is.
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as given:
         inputs = {name: torch.as_tensor(given[name]).to(device) for name in given.files}
-    module = torch.jit.load(path, map_location=device).eval()
+    module = load_script(path, device)
     outcomes = {name: outcome_of(module, x) for name, x in inputs.items()}
     json.dump({name: (o.shape, o.found) for name, o in outcomes.items()}, answer)
     answer.close()

@@ -257,7 +257,7 @@ class TrainerConfig:
         nodes: nodes.
         accelerator: ``"auto"``, ``"cpu"`` or ``"gpu"``.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"`` (the last two mixed).
-        tf32: whether float32 matrix products on a GPU may use TF32.
+        tf32: whether float32 products on a GPU (matrices, convolutions, LSTMs) may use TF32.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         compile: whether to compile the network; falls back to eager where that fails.
         threads: torch threads; 0 for torch's own choice.

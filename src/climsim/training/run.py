@@ -135,12 +135,15 @@ def _fit(
 def _process_settings(config: TrainConfig) -> Iterator[None]:
     """Threads, TF32 and Lightning's chatter for the length of the run."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    tf32_by_cudnn = torch.backends.cudnn.allow_tf32
     chatter = logging.getLogger("lightning.pytorch")
     level = chatter.level
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    if config.trainer.tf32 and torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        # Convolutions and LSTMs have a switch of their own, which torch leaves on.
+        torch.set_float32_matmul_precision("high" if config.trainer.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = config.trainer.tf32
     chatter.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -156,6 +159,7 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = tf32_by_cudnn
         chatter.setLevel(level)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from climsim.export.formats import FORMATS, Format, Runnable
 from climsim.export.module import Emulation
+from climsim.export.trial import load_script
 from climsim.exported_file import METADATA_NAME, TORCHSCRIPT, unreadable_form
 from climsim.system import refusal
 
@@ -34,10 +35,9 @@ class TorchScript(Format):
     def load(self, path: Path, device: str) -> Runnable:
         """Load a scripted module."""
         try:
-            module = torch.jit.load(str(path), map_location=device)
+            return load_script(path, device)
         except (RuntimeError, ValueError, OSError, EOFError) as error:
             raise refusal(error, path) or unreadable_form(path) from error
-        return module.eval()
 
 
 FORMATS.add("torchscript", TorchScript())

@@ -1,0 +1,46 @@
+"""The device check: what a CPU can say about its order and its measures."""
+
+import climsim.online.budget
+import gpu_check
+from gpu_parts import Setting, parts, rules
+
+
+class UnstartedThread:
+    """Stands for the thread that reads what a part writes."""
+
+    def __init__(self, **settings):
+        pass
+
+    def start(self):
+        pass
+
+
+def test_embedded_model_prepares_before_the_other_parts_start(tmp_path, monkeypatch):
+    calls = parts(("T10", "T21"), (1, 16))
+    leading = [name for name, call in calls.items() if call.leading]
+    assert leading == ["machine", "rules", "host T10", "hybrid T10 16"] == list(calls)[:4]
+    monkeypatch.setattr(gpu_check.subprocess, "Popen", lambda command, **_: command[2])
+    monkeypatch.setattr(gpu_check.threading, "Thread", UnstartedThread)
+    setting = Setting("cuda", str(tmp_path), str(tmp_path))
+    check = gpu_check.Check(calls, setting, tmp_path, side_by_side=6, seconds=480.0)
+    check._start_more()
+    assert [part.name for part in check._parts] == leading
+    for part in check._parts:
+        part.enter("waiting")
+    check._start_more()
+    assert len(check._parts) == 6
+
+
+def test_budgets_of_the_device_are_compared_with_the_size_of_their_terms(monkeypatch):
+    exact, calls = climsim.online.budget.step_budgets, []
+
+    def rounded(*arguments):
+        calls.append(arguments)
+        found = exact(*arguments)
+        # The second call is the one on the device: rounding of its own.
+        return {n: x + 1e-14 for n, x in found.items()} if len(calls) == 2 else found
+
+    monkeypatch.setattr(climsim.online.budget, "step_budgets", rounded)
+    steps = (step for step in rules(Setting("cpu", "", "")) if step is not None)
+    values = next(values for _, kind, values in steps if kind == "budgets")
+    assert 0.0 < values["largest relative difference"] < values["limit"]
