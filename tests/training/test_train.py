@@ -446,18 +446,23 @@ def test_statistics_in_the_published_form_train_the_same_normalization(configure
 
 
 @pytest.mark.parametrize(
-    ("on_gpu", "tf32", "matrices", "convolutions"),
-    [(True, True, "high", True), (True, False, "highest", False), (False, False, "medium", True)],
+    ("there", "accelerator", "tf32", "matrices", "convolutions"),
+    [
+        (True, "auto", True, "high", True),
+        (True, "gpu", False, "highest", False),
+        (True, "cpu", False, "medium", True),
+        (False, "auto", False, "medium", True),
+    ],
 )
-def test_tf32_is_set_on_a_gpu_for_the_length_of_a_run(
-    monkeypatch, tmp_path, on_gpu, tf32, matrices, convolutions
+def test_tf32_is_set_where_a_run_is_on_a_gpu_for_its_length(
+    monkeypatch, tmp_path, there, accelerator, tf32, matrices, convolutions
 ):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        trainer = TrainerConfig(tf32=tf32)
+        trainer = TrainerConfig(accelerator=accelerator, tf32=tf32)
         config = TrainConfig(TrainDataConfig("store"), tmp_path, trainer=trainer)
         with _process_settings(config):
             assert torch.get_float32_matmul_precision() == matrices

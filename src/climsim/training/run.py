@@ -26,7 +26,7 @@ from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader
 from climsim.data.reading.resident import ResidentReader, split_bytes
 from climsim.data.store.opened import Store, open_store
-from climsim.devices import device_memory, torch_device
+from climsim.devices import CPU, device_memory, torch_device
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.locks import LOCK_NAME, only_process
@@ -140,7 +140,7 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
     level = chatter.level
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    if torch.cuda.is_available():
+    if torch_device("trainer.accelerator", config.trainer.accelerator) != CPU:
         # Convolutions and LSTMs have a switch of their own, which torch leaves on.
         torch.set_float32_matmul_precision("high" if config.trainer.tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = config.trainer.tf32
