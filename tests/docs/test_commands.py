@@ -56,7 +56,10 @@ def distinct(found):
 def made(tmp_path_factory):
     study = make_study(tmp_path_factory.mktemp("study"))
     figures = study["online"].with_name("figures")
-    draw_figures(FiguresConfig(figures, (study["offline"],), study["online"], formats=("png",)))
+    only = ("rmse_growth", "offline_profiles", "stability")
+    draw_figures(
+        FiguresConfig(figures, (study["offline"],), study["online"], formats=("png",), only=only)
+    )
     return study | {"figures": figures}
 
 
