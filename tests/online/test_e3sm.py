@@ -671,6 +671,7 @@ ELSEWHERE = {"host", "models", "seeds", "coupler.watch_physics"}
 REFUSED = {
     "together": {"together": 2},
     "threads": {"threads": 2},
+    "health_steps": {"health_steps": 12},
     "start": {"start": Path("start.npz")},
     "coupler.positivity": {"coupler": CouplerOptions(positivity=False)},
     "coupler.top_levels": {"coupler": CouplerOptions(top_levels=15)},

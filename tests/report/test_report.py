@@ -400,9 +400,9 @@ def test_growth_table_gives_errors_as_multiples_of_internal_variability(study):
     assert {cell.text for cell in rows[floor][-5:-1]} == {"–"}
 
 
-def test_tables_are_written_with_numbers_that_programs_read(files, tmp_path):
-    config = ReportConfig(tmp_path / "r.html", *files, tables=tmp_path / "tables")
-    write_report(config)
+def test_tables_are_written_with_numbers_that_programs_read(files, page, tmp_path):
+    figures, tables = page.parent / "figures", tmp_path / "tables"
+    write_report(ReportConfig(tmp_path / "r.html", *files, figures=figures, tables=tables))
     with (tmp_path / "tables" / "leaderboard.csv").open(newline="") as stream:
         heads, *rows = csv.reader(stream)
     table = leaderboard(Study.open(*files))
