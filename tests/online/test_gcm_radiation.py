@@ -287,7 +287,9 @@ def test_traced_diffusion_damps_like_the_filters_that_jcm_builds(coordinates):
 
     found = damped(30.0)
     jcms = SimpleNamespace(**vars(dycore), diffusion=described)
-    for name, time in zip(names, (108000.0, 21600.0, 270000.0), strict=True):
+    times = (described.vor_q_timescale, described.div_timescale, described.temp_timescale)
+    assert [float(time[-1, 0]) for time in times] == [108000.0, 21600.0, 270000.0]
+    for name, time in zip(names, times, strict=True):
         whole = DinosaurDycore._make_diffusion_fn(
             jcms, time, 2, lambda _, done: done, described.level_orders_div
         )
@@ -303,9 +305,15 @@ def test_traced_diffusion_damps_like_the_filters_that_jcm_builds(coordinates):
 def test_diffusion_spares_large_waves_below_the_top_and_reaches_the_zonal_mean():
     described = diffusion.echam_diffusion(np.array([10.0, 50.0, 200.0, 1000.0, 90000.0]), 10.0)
     np.testing.assert_array_equal(described.level_orders_temp, [1, 2, 3, 4, 4])
-    assert described.div_timescale == pytest.approx(7200.0)
-    assert described.temp_timescale == pytest.approx(90000.0)
+    np.testing.assert_allclose(described.div_timescale, 7200.0)
+    np.testing.assert_allclose(described.temp_timescale, 90000.0)
     assert described.diffuses_zonal_mean
+
+
+def test_diffusion_damps_the_model_top_within_twelve_hours_at_any_resolution():
+    described = diffusion.echam_diffusion(np.array([10.0, 50.0, 200.0, 1000.0, 90000.0]), 36.0)
+    hours = np.asarray(described.vor_q_timescale)[:, 0] / 3600.0
+    np.testing.assert_allclose(hours, [12.0, 12.0, 12.0, 36.0, 36.0])
 
 
 def test_tuned_parameters_are_grouped_by_scheme_and_checked():

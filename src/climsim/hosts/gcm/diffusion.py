@@ -4,9 +4,10 @@ jcm has ECHAM's profiles for 47 and 95 levels only and takes SPEEDY's uniform on
 del^2 on divergence with two hours, which damps the divergence of the largest waves within two
 days. At T10 that takes away the trade winds. Here the order rises from del^2 at the top to del^8
 below 3 hPa, and the damping time grows with the shortest wavelength: ECHAM's 12 h at T31 are 36 h
-at T10, whose largest storms are already near its truncation. ECHAM leaves the zonal mean alone; at
-T10 its divergence then piles up beyond the truncation (8 m/s of meridional wind after three
-months), so it is diffused like the waves.
+at T10, whose largest storms are already near its truncation. Above 3 hPa it stays at 12 h at most:
+with 36 h the winds at the model top passed 200 m/s. ECHAM leaves the zonal mean alone; at T10 its
+divergence then piles up beyond the truncation (8 m/s of meridional wind after three months), so it
+is diffused like the waves.
 
 The kinetic energy that it takes from a level warms that level everywhere alike.
 
@@ -35,6 +36,8 @@ TRANSITIONS: Final = (23.0, 122.0, 296.0)
 """Pressure below which the order of the Laplacian rises by one [Pa]."""
 _HOURS: Final = 360.0
 """Damping time of vorticity at the truncation, times its wavenumber [h]."""
+_TOP_HOURS: Final = 12.0
+"""Longest damping time above the last of the transitions [h]."""
 _DIVERGENCE, _TEMPERATURE = 5.0, 0.4
 _SECONDS = 3600.0
 _VAPOUR: Final = "specific_humidity"
@@ -50,13 +53,16 @@ def echam_diffusion(middle_pressure: np.ndarray, hours: float | jax.Array) -> Di
 
     Args:
         middle_pressure: (level,) [Pa].
-        hours: damping time of vorticity at the truncation, which may be traced [h].
+        hours: damping time of vorticity at the truncation, which may be traced [h]; above the last
+            of the transitions at most 12 h.
     """
     import jax.numpy as jnp
     from jcm.diffusion import DiffusionFilter
 
     orders = jnp.asarray(1 + np.searchsorted(TRANSITIONS, middle_pressure), jnp.int32)
-    seconds = hours * _SECONDS
+    top = middle_pressure < TRANSITIONS[-1]
+    limited = jnp.where(top, jnp.minimum(hours, _TOP_HOURS), hours)
+    seconds = _SECONDS * limited[:, None]
     return DiffusionFilter(
         div_timescale=seconds / _DIVERGENCE,
         div_order=1,
