@@ -82,8 +82,9 @@ def test_start_is_in_balance_and_its_water_budget_closes(started):
     assert rain > 0
     # The first steps of a start without memory fill more holes than later ones.
     assert abs(atmospheric_water(host) - before - gained) < 0.02 * rain
-    # Mountains out of balance with the pressure would shake the top within an hour.
-    assert np.abs(host.inputs()["state_u"]).max() < 1.1 * winds
+    # The jets of a finer grid are a sixth stronger; mountains out of balance with pressure would
+    # shake the top within an hour.
+    assert np.abs(host.inputs()["state_u"]).max() < 1.3 * winds
 
 
 def test_hybrid_runs_with_history_and_restart(started, tmp_path):
