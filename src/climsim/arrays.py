@@ -41,6 +41,11 @@ def as_array(values: ArrayLike) -> Array:
     return values if known else np.asarray(values)  # type: ignore[return-value]
 
 
+def is_numpy(values: Array) -> bool:
+    """Whether an array is NumPy's: then nothing that is computed waits for another device."""
+    return isinstance(values, np.ndarray | np.generic)
+
+
 def double(values: ArrayLike) -> Array:
     """The values in double precision, in the library and on the device where they are."""
     array = as_array(values)
@@ -52,8 +57,9 @@ def double(values: ArrayLike) -> Array:
 def at_least(values: Array, low: float) -> Array:
     """The larger of each value and a number; NaN where the value is NaN."""
     # NumPy's own maximum takes a third of the time of the standard's clip.
-    numpy_array = isinstance(values, np.ndarray | np.generic)
-    result: Array = np.maximum(values, low) if numpy_array else namespace(values).clip(values, low)
+    result: Array = (
+        np.maximum(values, low) if is_numpy(values) else namespace(values).clip(values, low)
+    )
     return result
 
 
@@ -64,7 +70,7 @@ def like(values: ArrayLike, other: Array) -> Array:
         values: an array of that library already, or of NumPy.
         other: says where to.
     """
-    if isinstance(other, np.ndarray | np.generic):
+    if is_numpy(other):
         return np.asarray(values)
     device = array_api_compat.device(other)
     result: Array = namespace(other).asarray(values, device=device)
@@ -73,16 +79,11 @@ def like(values: ArrayLike, other: Array) -> Array:
 
 def numbers_like(count: int, other: Array, first: int = 0) -> NDArray[np.integer]:
     """Whole numbers from the first one on, in the library and on the device of another array."""
-    if isinstance(other, np.ndarray | np.generic):
+    if is_numpy(other):
         return np.arange(first, first + count)
     device = array_api_compat.device(other)
     result: NDArray[np.integer] = namespace(other).arange(first, first + count, device=device)
     return result
-
-
-def is_numpy(values: Array) -> bool:
-    """Whether an array is NumPy's: then nothing that is computed waits for another device."""
-    return isinstance(values, np.ndarray | np.generic)
 
 
 class Constant:

@@ -35,7 +35,7 @@ from climsim.stepping import Interrupted, Progress, advance
 
 __all__ = ["RunConfig", "run_online", "run_together"]
 _log = logging.getLogger(__name__)
-_MAY_CHANGE = ("days", "folder", "restart_days", "threads")
+_MAY_CHANGE = (*ONLINE_RUN.may_change, "folder", "threads")
 _FILES = ("model", "start")
 """Keys that name files which a run reads."""
 

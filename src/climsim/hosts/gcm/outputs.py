@@ -10,7 +10,12 @@ from climsim.constants import TIME_STEP, WATER_DENSITY
 from climsim.hosts.gcm.dynamics import PhysicsStep
 from climsim.hosts.gcm.observe import freezing
 from climsim.hosts.gcm.positivity import water_fields
-from climsim.hosts.gcm.state import RETAINED_KEY, STREAMS_KEY, SURFACE_LIGHT
+from climsim.hosts.gcm.state import (
+    RETAINED_KEY,
+    STREAMS_KEY,
+    SURFACE_LIGHT,
+    tendency_fields,
+)
 
 TENDENCY_NAMES = {
     "ptend_t": "temperature",
@@ -26,16 +31,7 @@ _LOW_CLOUD, _HIGH_CLOUD, _TOP_CLOUD = 70000.0, 40000.0, 5000.0
 
 def emulated_tendencies(step: PhysicsStep) -> dict[str, jax.Array]:
     """Applied tendency less the retained one, (level, column): what an emulator has to give."""
-    applied = step.tendency
-    fields = {
-        "temperature": applied.temperature,
-        "specific_humidity": applied.specific_humidity,
-        "qc": applied.tracers["qc"],
-        "qi": applied.tracers["qi"],
-        "u_wind": applied.u_wind,
-        "v_wind": applied.v_wind,
-    }
-    retained = step.carry[RETAINED_KEY]
+    fields, retained = tendency_fields(step.tendency), step.carry[RETAINED_KEY]
     return {
         name: fields[field].reshape(retained[field].shape) - retained[field]
         for name, field in TENDENCY_NAMES.items()

@@ -284,13 +284,9 @@ class PerturbedMembers:
         fields = {"state_t": begun.temperature, "state_q0001": begun.specific_humidity}
         fields |= {name: done.outputs["surface"][name] for name in _SURFACE}
         fields |= {k: done.outputs["diagnostics"][name] for k, name in _DIAGNOSTICS.items()}
-        count = len(self._weights)
-        return {
-            name: jnp.sum(values.reshape(*values.shape[:1], -1) * self._weights, -1) / count
-            if values.ndim > 1
-            else jnp.sum(values * self._weights) / count
-            for name, values in fields.items()
-        }
+        # Profiles come as (level, lon, lat), scalars as (column,).
+        flat = {n: x.reshape(*x.shape[:1], -1) if x.ndim > 1 else x for n, x in fields.items()}
+        return {name: jnp.mean(values * self._weights, -1) for name, values in flat.items()}
 
 
 def _called_at_once(carry: Diagnostics) -> Diagnostics:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jcm.physics.vertical_diffusion.tte_tke.vertical_diffusion_types import (
         VerticalDiffusionData,
     )
+    from jcm.physics_interface import PhysicsTendency
 
     from climsim.hosts.gcm.columns import RadiationColumns
 
@@ -148,3 +149,15 @@ class Advanced(NamedTuple):
     state: ModelState
     carry: Diagnostics
     outputs: Outputs
+
+
+def tendency_fields(tendency: PhysicsTendency) -> dict[str, jax.Array]:
+    """The six emulated fields of jcm's tendency, by its names."""
+    return {
+        "temperature": tendency.temperature,
+        "specific_humidity": tendency.specific_humidity,
+        "qc": tendency.tracers["qc"],
+        "qi": tendency.tracers["qi"],
+        "u_wind": tendency.u_wind,
+        "v_wind": tendency.v_wind,
+    }

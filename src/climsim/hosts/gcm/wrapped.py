@@ -9,7 +9,7 @@ import jcm.constants as jcm_constants
 from jcm.physics.physics_term import PhysicsTerm, TracerSpec
 from jcm.physics_interface import PhysicsTendency
 
-from climsim.hosts.gcm.state import TURBULENCE_KEY, Diagnostics
+from climsim.hosts.gcm.state import TURBULENCE_KEY, Diagnostics, tendency_fields
 
 if TYPE_CHECKING:
     import jax
@@ -81,15 +81,7 @@ class Wrapped(_Around):
         """Run the wrapped term."""
         tendency, published = self.term(state, diagnostics, forcing, terrain)
         if self.publish:
-            fields = {
-                "temperature": tendency.temperature,
-                "specific_humidity": tendency.specific_humidity,
-                "qc": tendency.tracers["qc"],
-                "qi": tendency.tracers["qi"],
-                "u_wind": tendency.u_wind,
-                "v_wind": tendency.v_wind,
-            }
-            published = {**published, TURBULENCE_KEY: fields}
+            published = {**published, TURBULENCE_KEY: tendency_fields(tendency)}
         if not self.keep:
             tendency = PhysicsTendency.zeros(state.temperature.shape)
         return tendency, published
