@@ -26,6 +26,8 @@ PATIENCE = 150.0
 """Longest wait for another part to compile what this one needs too [s]."""
 FEW = 4
 """Members whose files and restart points are written as well."""
+WATCHED = (3, 10)
+"""Steps done between which waits of torch are counted: hybrid ones, with no look at the bounds."""
 FIRST, LAST = 12, 36
 """Steps between which the time is taken; the bounds of the state are looked at after each."""
 
@@ -202,9 +204,8 @@ def run_members(
 
     def progress(done: int, total: int) -> None:
         done_last[0] = done
-        watch = setting.on_gpu and 3 <= done < 10
         if setting.on_gpu:
-            torch.cuda.set_sync_debug_mode("warn" if watch else "default")
+            torch.cuda.set_sync_debug_mode(mode_after(done, steps))
         if done in (first, steps):
             setting.synchronize()
             marks.append(time.perf_counter())
@@ -229,6 +230,16 @@ def run_members(
         if "synchronizing" in str(warning.message):
             places[f"{Path(warning.filename).name}:{warning.lineno}"] += 1
     return ", ".join(f"{place} {number}x" for place, number in places.most_common(8))
+
+
+def mode_after(done: int, steps: int) -> str:
+    """Whether torch warns of waits after so many steps of a run.
+
+    The mode is one of the process: after the last step of a run it is off again, so that what
+    another run does before its first step does not count.
+    """
+    first, last = WATCHED
+    return "warn" if first <= done < min(last, steps) else "default"
 
 
 def alone(pristine: GcmHost, count: int) -> tuple[Members, tuple[Fields, Fields]]:

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench_export import make_checkpoint
+from bench_export import LEVELS, make_checkpoint
 from bench_networks import operations
 from bench_training import STATISTICS, make_store
 from climsim.data.reading.loader import Batch
 from climsim.data.reading.reader import BlockReader
 from climsim.data.statistics.statistics import compute_statistics
 from climsim.data.store.opened import open_store
+from climsim.export.comparison import deviation, relative_difference
 from climsim.export.loading import load_emulator
 from climsim.export.probe import probe_columns
 from climsim.export.writing import export_model
@@ -133,22 +134,38 @@ class _Trial:
 
 
 def exported(setting: Setting, name: str) -> Work:
-    """Columns/s of exported files, and how far they are from the same file on the CPU."""
+    """Columns/s of exported files, and how far they are from the float32 file on the CPU."""
     paths = {kind: exported_file(setting, name, kind) for kind in ("float32", "bfloat16")}
     on_cpu = load_emulator(paths["float32"])
     columns = probe_columns(on_cpu.inputs, on_cpu.n_levels, 64)
-    expected = on_cpu(columns.numpy())
+    expected = torch.from_numpy(on_cpu(columns.numpy()))
     for label, kind in (("float32", "float32"), ("tf32", "float32"), ("bfloat16", "bfloat16")):
         file, found = load_emulator(paths[kind], setting.device), Values()
         yield None
         with precision("float32" if label == "float32" else "tf32", setting.device):
-            error = abs(file(columns.numpy()) - expected).max(0) / (expected.std(0) + 1e-30)
-            found[f"{label}, difference from CPU"] = float(error.max())
+            found |= differences(label, expected, torch.from_numpy(file(columns.numpy())))
             for count in setting.columns:
                 found[f"{label}, {count}"] = tried(
                     lambda n=count, file=file: setting.file_rate(file, n)
                 )
         yield FILES, name, found
+
+
+def differences(label: str, expected: Tensor, found: Tensor) -> Values:
+    """How far outputs lie from those of the CPU, of the variable that is farthest off.
+
+    Args:
+        label: of the precision.
+        expected: (column, output feature).
+        found: likewise.
+    """
+    by_variable = deviation(expected, found, LEVELS)
+    name = max(by_variable, key=lambda variable: by_variable[variable])
+    return {
+        f"{label}, r.m.s. from CPU": by_variable[name],
+        f"{label}, variable": name,
+        f"{label}, largest from CPU": relative_difference(expected, found, LEVELS),
+    }
 
 
 def exported_file(setting: Setting, name: str, kind: str = "float32") -> Path:

@@ -1,7 +1,13 @@
 """The device check: what a CPU can say about its order and its measures."""
 
+import pytest
+import torch
+
 import climsim.online.budget
 import gpu_check
+from climsim.variables import OUTPUTS
+from gpu_host import mode_after
+from gpu_networks import LEVELS, differences
 from gpu_parts import Setting, parts, rules
 
 
@@ -44,3 +50,24 @@ def test_budgets_of_the_device_are_compared_with_the_size_of_their_terms(monkeyp
     steps = (step for step in rules(Setting("cpu", "", "")) if step is not None)
     values = next(values for _, kind, values in steps if kind == "budgets")
     assert 0.0 < values["largest relative difference"] < values["limit"]
+
+
+def test_waits_are_counted_in_hybrid_steps_of_the_measured_run_alone():
+    modes = [mode_after(done, 36) for done in range(1, 37)]
+    assert [done for done, mode in enumerate(modes, 1) if mode == "warn"] == list(range(3, 10))
+    # A trial of three steps leaves no mode behind for what follows it.
+    assert {mode_after(done, 3) for done in (1, 2, 3)} == {"default"}
+
+
+def test_difference_between_devices_names_the_variable_that_is_farthest_off():
+    levels = LEVELS
+    expected = torch.ones(4, OUTPUTS.size(levels))
+    found = expected.clone()
+    place = OUTPUTS.slices(levels)["cam_out_PRECC"]
+    expected[:, place] = torch.tensor([[3.0], [3.0], [4.0], [4.0]])
+    found[:, place] = expected[:, place] + torch.tensor([[0.0], [0.0], [0.0], [2.0]])
+    values = differences("tf32", expected, found)
+    # A difference of 2 in one of four values of 3 or 4: sqrt(4 / 4) over sqrt(50 / 4).
+    assert values["tf32, r.m.s. from CPU"] == pytest.approx(1.0 / 12.5**0.5)
+    assert values["tf32, variable"] == "cam_out_PRECC"
+    assert values["tf32, largest from CPU"] == pytest.approx(0.5)

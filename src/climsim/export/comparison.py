@@ -35,10 +35,23 @@ def relative_difference(expected: Tensor, found: Tensor, levels: int) -> float:
 def mean_deviation(
     exact: Emulation, fast: Emulation, levels: int, probe: Probe
 ) -> dict[str, float]:
-    """Root-mean-square difference per variable over that of the exact form, on 64 columns."""
+    """Deviation by variable of a fast form from the exact one, on 64 columns."""
     x = probe(64)
     with torch.inference_mode():
-        a, b = (v.where(v.isfinite(), 0.0).double() for v in (exact(x), fast(x)))
+        return deviation(exact(x), fast(x), levels)
+
+
+def deviation(expected: Tensor, found: Tensor, levels: int) -> dict[str, float]:
+    """Root-mean-square difference of each variable over its root mean square.
+
+    Values that are not finite count as 0.
+
+    Args:
+        expected: (column, output feature).
+        found: likewise.
+        levels: levels of a profile.
+    """
+    a, b = (v.where(v.isfinite(), 0.0).double() for v in (expected, found))
     result = {}
     for name, place in OUTPUTS.slices(levels).items():
         error = (b[:, place] - a[:, place]).square().mean().sqrt()
