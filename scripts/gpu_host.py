@@ -195,7 +195,8 @@ def run_members(
     """
     import torch
 
-    from climsim.online.run import another, run_together
+    from climsim.hosts.members import another
+    from climsim.online.run import run_together
     from climsim.runs.config import RunConfig
     from climsim.runs.coupling import CouplerOptions
 

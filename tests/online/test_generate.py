@@ -7,10 +7,12 @@ from dataclasses import replace
 import netCDF4
 import numpy as np
 import pytest
+from cftime import DatetimeNoLeap
 
 from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
 from climsim.errors import ClimSimError
-from climsim.online.generate import GenerateConfig, after_physics, generate
+from climsim.online.generate import GenerateConfig, generate
+from climsim.online.pairs import after_physics
 from tests.online.toy_host import DT, ToyHost
 
 PER_DAY = 72
@@ -162,3 +164,140 @@ def test_noise_is_in_the_pairs_and_not_in_the_run(tmp_path):
         assert file.source.endswith("noise of [0.1, 1.0] K, [0.05] of the humidity")
     with pytest.raises(ClimSimError, match=r"holds step pairs of .*noise"):
         generate(replace(config, noise=(0.2,)), host=ToyHost())
+
+
+def members(folder, days=0.25, **settings):
+    host = settings.pop("made", None) or ToyHost()
+    config = GenerateConfig(folder, days, host="toy", members=3, start_amplitude=0.5, **settings)
+    return generate(config, host=host)
+
+
+def member_alone(index):
+    """The toy as the member of that number, from 0, starts."""
+    host = ToyHost()
+    if index:
+        host.perturb(int(np.random.default_rng((0, index)).integers(2**31)), 0.5)
+    return host
+
+
+def test_members_write_what_each_would_write_alone_in_years_of_their_own(tmp_path):
+    members(tmp_path / "all")
+    found = contents(tmp_path / "all")
+    assert len(found) == 3 * 18
+    for index in range(3):
+        host, folder = member_alone(index), f"member-0{index + 1}"
+        steps = list_steps(tmp_path / "all" / folder)
+        for step in steps:
+            expected = host.step_physics()
+            pair = read_step(step.before)
+            assert pair.date == expected.date.replace(year=1 + 2 * index)
+            np.testing.assert_array_equal(pair.before["state_t"], expected.inputs["state_t"])
+        assert len(steps) == 18
+    assert read_grid_info(tmp_path / "all" / GRID_FILE).n_columns == 7
+
+
+def test_members_over_the_end_of_a_year_share_no_date(tmp_path):
+    host = ToyHost(start_date=DatetimeNoLeap(1, 12, 31, 22))
+    members(tmp_path, made=host)
+    years = sorted({read_step(step.before).date.year for step in list_steps(tmp_path)})
+    assert years == [1, 2, 3, 4, 5, 6]
+    assert len(list_steps(tmp_path)) == 3 * 18
+
+
+def test_every_nth_step_is_kept_after_the_spin_up(tmp_path):
+    members(tmp_path, spinup_days=0.1, stride=4)
+    start = ToyHost().date
+    steps = [read_step(step.before) for step in list_steps(tmp_path / "member-01")]
+    assert [(s.date - start).total_seconds() / DT for s in steps] == [7, 11, 15]
+    assert len(list_steps(tmp_path / "member-03")) == 3
+
+
+def test_members_take_the_start_files_in_turn(tmp_path):
+    files = []
+    for steps in (5, 9):
+        host = ToyHost()
+        for _ in range(steps):
+            host.step_physics()
+        files.append(tmp_path / f"after-{steps}.npz")
+        host.save(files[-1])
+    members(tmp_path / "raw", days=0.125, starts=files)
+    firsts = [read_step(list_steps(tmp_path / "raw" / f"member-0{n}")[0].before) for n in (1, 2, 3)]
+    passed = [f.date.replace(year=1) - ToyHost().date for f in firsts]
+    assert [time.total_seconds() / DT for time in passed] == [5, 9, 5]
+    assert [f.date.year for f in firsts] == [1, 3, 5]
+    np.testing.assert_array_equal(firsts[0].before["state_t"], np.load(files[0])["t"])
+    assert 0.3 < (firsts[2].before["state_t"] - firsts[0].before["state_t"]).std() < 0.7
+
+
+def members_killed(folder):
+    members(folder, days=0.75, made=ToyHost(kill_at_step=40), restart_days=0.25)
+
+
+def test_killed_members_continue_together_and_give_the_same_files(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(
+        target=members_killed, args=(tmp_path / "killed",)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    members(tmp_path / "killed", days=0.75)
+    members(tmp_path / "whole", days=0.75)
+    one, other = contents(tmp_path / "killed"), contents(tmp_path / "whole")
+    assert one.keys() == other.keys()
+    for seconds, value in one.items():
+        np.testing.assert_array_equal(value, other[seconds])
+    with pytest.raises(ClimSimError, match=r"holds step pairs of .*'members': 3"):
+        generate(GenerateConfig(tmp_path / "whole", 1, host="toy", members=2), host=ToyHost())
+    (tmp_path / "killed" / ".generate" / "restart-02.npz").write_bytes(early_restart(tmp_path))
+    with pytest.raises(ClimSimError, match=r"restart files of one step, found .* \[30, 54\]"):
+        members(tmp_path / "killed", days=1)
+
+
+def early_restart(folder):
+    host = ToyHost()
+    for _ in range(30):
+        host.step_physics()
+    host.save(folder / "early.npz")
+    return (folder / "early.npz").read_bytes()
+
+
+def test_an_unstable_member_is_named(tmp_path):
+    host = ToyHost()
+    host.state["t"][3, 2] = 361.0
+    with pytest.raises(ClimSimError, match=r"toy, member-01: unstable at 0001-01-30"):
+        members(tmp_path, made=host)
+
+
+def test_noise_of_labels_reaches_every_member_and_no_run(tmp_path):
+    members(tmp_path / "quiet", days=2 / PER_DAY)
+    members(tmp_path / "noisy", days=2 / PER_DAY, noise=(0.1,))
+    quiet, noisy = contents(tmp_path / "quiet"), contents(tmp_path / "noisy")
+    noise = [noisy[seconds] - quiet[seconds] for seconds in quiet]
+    assert len(noise) == 6
+    for index, one in enumerate(noise):
+        assert 0.05 < one.std() < 0.15
+        assert not any(np.allclose(one, other) for other in noise[:index])
+
+
+def test_a_failure_to_write_ends_the_run(tmp_path, monkeypatch):
+    def full(*arguments, **settings):
+        raise ClimSimError("no space left")
+
+    monkeypatch.setattr("climsim.online.pairs.write_step_pair", full)
+    with pytest.raises(ClimSimError, match="no space left"):
+        members(tmp_path, days=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"members": 0}, "members: expected"),
+        ({"stride": 0}, "stride: expected"),
+        ({"start": "a.npz", "starts": ["b.npz"]}, "starts: given together with start"),
+        ({"starts": ["a.npz", "b.npz"]}, "starts: expected at most 1, members"),
+        ({"spinup_days": -1}, "spinup_days: expected"),
+    ],
+)
+def test_settings_of_members_that_do_not_fit_are_refused(tmp_path, settings, message):
+    with pytest.raises(ClimSimError, match=message):
+        GenerateConfig(tmp_path, 1, **settings)

@@ -7,7 +7,8 @@ first member first; grids, restart files and reports are those of single members
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from climsim.hosts.base import HealthReport, SteppedHost, StepResult
 
 
 class Members(Protocol):
-    """One or more members at one date, each a state of the same climate model."""
+    """One or more members, each a state of the same climate model."""
 
     @property
     def count(self) -> int:
@@ -29,7 +30,16 @@ class Members(Protocol):
 
     @property
     def date(self) -> cftime.DatetimeNoLeap:
-        """Beginning of the coming step."""
+        """Beginning of the coming step of all members.
+
+        Raises:
+            ClimSimError: if they are at several dates.
+        """
+        ...
+
+    @property
+    def dates(self) -> tuple[cftime.DatetimeNoLeap, ...]:
+        """Beginning of the coming step of each member."""
         ...
 
     def member(self, index: int) -> SteppedHost:
@@ -57,22 +67,46 @@ class Members(Protocol):
         ...
 
 
-def members_of(hosts: Sequence[SteppedHost]) -> Members:
+def another(host: SteppedHost) -> SteppedHost:
+    """A host like this one, at its present state: by its method `another`, or a deep copy."""
+    make = getattr(host, "another", None)
+    made: SteppedHost = copy.deepcopy(host) if make is None else make()
+    return made
+
+
+def members_of(hosts: Sequence[SteppedHost], *, by_physics: bool = False) -> Members:
     """Members of a climate model, stepped together where the host knows how.
 
     Args:
-        hosts: built alike, at one date.
+        hosts: built alike; at one date unless their own physics steps them.
+        by_physics: whether nothing else steps them. The host then knows how if it has the method
+            `together_by_physics`, else if it has `together`; both take the hosts.
     """
-    together = getattr(hosts[0], "together", None)
+    together = getattr(hosts[0], "together_by_physics" if by_physics else "together", None)
     made: Members = SeparateMembers(hosts) if together is None else together(hosts)
     return made
+
+
+def one_date(dates: Iterable[cftime.DatetimeNoLeap]) -> cftime.DatetimeNoLeap:
+    """The date that members share.
+
+    Raises:
+        ClimSimError: if they are at several dates.
+    """
+    found = set(dates)
+    if len(found) > 1:
+        raise ClimSimError(
+            "members: expected one date, found "
+            f"{', '.join(sorted(date.isoformat() for date in found))}: start them alike"
+        )
+    return found.pop()
 
 
 class SeparateMembers:
     """Members that are hosts of their own, each stepped by itself.
 
     Args:
-        hosts: built alike, at one date.
+        hosts: built alike.
     """
 
     def __init__(self, hosts: Sequence[SteppedHost]) -> None:
@@ -85,18 +119,17 @@ class SeparateMembers:
 
     @property
     def date(self) -> cftime.DatetimeNoLeap:
-        """Beginning of the coming step.
+        """Beginning of the coming step of all members.
 
         Raises:
-            ClimSimError: if the members are at several dates.
+            ClimSimError: if they are at several dates.
         """
-        dates = {host.date for host in self._hosts}
-        if len(dates) > 1:
-            raise ClimSimError(
-                "members: expected one date, found "
-                f"{', '.join(sorted(date.isoformat() for date in dates))}: start them alike"
-            )
-        return dates.pop()
+        return one_date(self.dates)
+
+    @property
+    def dates(self) -> tuple[cftime.DatetimeNoLeap, ...]:
+        """Beginning of the coming step of each member."""
+        return tuple(host.date for host in self._hosts)
 
     def member(self, index: int) -> SteppedHost:
         """One member."""

@@ -29,7 +29,7 @@ from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import SeparateMembers
 from climsim.hosts.settings import as_texts
 from climsim.online.fitting import open_fitting_model
-from climsim.online.generate import after_physics
+from climsim.online.pairs import after_physics
 from climsim.online.perturbed import Amplitudes
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted

@@ -1,38 +1,45 @@
 """Raw step pairs from a host that runs with its own physics.
 
-The files have the layout of E3SM-MMF's. A run that was killed continues from the restart file of
-its last whole day, one that was interrupted from its last step; both write the pairs that an
-undisturbed run would have written.
+The files have the layout of E3SM-MMF's. A run that was killed continues from its last restart file,
+one that was interrupted from its last step; both write the pairs that an undisturbed run would
+have written. Several members run from starts of their own, each in years of its own, so that all
+of them form one record.
 """
 
 from __future__ import annotations
 
+import datetime
 import logging
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cftime
 import numpy as np
 
-from climsim.arrays import Fields
 from climsim.constants import SECONDS_PER_DAY
-from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
+from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import HostSteps, SteppedHost, StepResult
+from climsim.hosts.base import SteppedHost, StepResult
+from climsim.hosts.members import Members, another, joined, members_of
 from climsim.hosts.settings import as_texts
+from climsim.online.pairs import PairFiles, PairWriter
 from climsim.online.perturbed import Amplitudes
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress, advance
-from climsim.validation import Checks
-from climsim.variables import PROGNOSTIC
+from climsim.validation import Checks, require
 
 __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
 _WORK_FOLDER = ".generate"
 _RECORD = "record.json"
-_RESTART = "restart.npz"
+_YEARS_APART = 2
+"""Between the dates of two members: one may run over the end of its year."""
+_HEALTH_STEPS = 12
+"""Most steps between two looks at the state, where none is written."""
 GENERATED = Kind(
     "the folder of generated step pairs",
     lambda path: noted(path / _WORK_FOLDER / _RECORD, "identity", "days_done"),
@@ -47,15 +54,23 @@ class GenerateConfig:
 
     Attributes:
         raw: folder of the step pairs.
-        days: simulated days.
+        days: simulated days, of each member.
         host: name of the host, a module of `climsim.hosts`.
         host_options: settings of the host, by key.
         start: restart file of the host to start from; None takes the host's own start state.
+        members: runs side by side, on a GPU in one program. Of several, each writes a folder
+            ``member-NN`` below `raw`, under dates in years of its own, two apart.
+        starts: restart files of the host in place of `start`, taken in turn by the members.
+        start_amplitude: standard deviation of the noise on the temperature of the start of every
+            member but the first [K].
+        spinup_days: simulated days at the start of which nothing is written.
+        stride: after that, write every n-th step.
+        restart_days: simulated days between two times that restart files are written.
         noise: standard deviations of noise on the temperature, of which each pair takes one at
             random [K]: its physics sees it, the run does not. Empty adds none.
         humidity_noise: the same on the specific humidity, as a share of it.
         wind_noise: the same on both winds [m/s].
-        seed: of the noise.
+        seed: of all noise.
     """
 
     raw: Path
@@ -63,6 +78,12 @@ class GenerateConfig:
     host: str = "gcm"
     host_options: dict[str, object] = field(default_factory=dict)
     start: Path | None = None
+    members: int = 1
+    starts: tuple[Path, ...] = ()
+    start_amplitude: float = 1.0e-2
+    spinup_days: float = 0.0
+    stride: int = 1
+    restart_days: float = 1.0
     noise: tuple[float, ...] = ()
     humidity_noise: tuple[float, ...] = ()
     wind_noise: tuple[float, ...] = ()
@@ -70,11 +91,19 @@ class GenerateConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", Path(self.raw))
+        object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
         if self.start is not None:
             object.__setattr__(self, "start", Path(self.start))
+            if self.starts:
+                raise ClimSimError("starts: given together with start: keep one of the two")
         check = Checks(self)
-        check.positive("days")
+        check.positive("days", "restart_days")
+        check.at_least(0.0, "start_amplitude", unit="K")
+        check.at_least(0.0, "spinup_days", unit="days")
         check.whole("seed")
+        check.whole("members", "stride", least=1)
+        enough = len(self.starts) <= self.members
+        require("starts", f"{len(self.starts)} files", enough, f"at most {self.members}, members")
         amplitudes = self.amplitudes
         object.__setattr__(self, "noise", amplitudes.temperature)
         object.__setattr__(self, "humidity_noise", amplitudes.humidity)
@@ -85,13 +114,40 @@ class GenerateConfig:
         """Of the noise that the labels see."""
         return Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Of the pairs of each member."""
+        if self.members == 1:
+            return (self.raw,)
+        return tuple(self.raw / f"member-{number:02d}" for number in range(1, self.members + 1))
+
+    @property
+    def restarts(self) -> tuple[Path, ...]:
+        """Restart file of each member."""
+        work, others = self.raw / _WORK_FOLDER, range(2, self.members + 1)
+        return (work / "restart.npz", *(work / f"restart-{number:02d}.npz" for number in others))
+
+    @property
+    def start_files(self) -> tuple[Path, ...]:
+        """Restart files that the members start from, in turn; empty for the host's own start."""
+        return self.starts if self.start is None else (self.start,)
+
     def identity(self) -> dict[str, object]:
         """What has to stay the same for a run to continue."""
         start = None if self.start is None else str(self.start)
         options = as_texts(self.host_options)
         known: dict[str, object] = {"host": self.host, "host_options": options, "start": start}
-        amplitudes = self.amplitudes
-        return {**known, "noise": f"{amplitudes}, seed {self.seed}"} if amplitudes else known
+        # Records of an earlier version have no more than these and the noise.
+        if self.amplitudes:
+            known["noise"] = f"{self.amplitudes}, seed {self.seed}"
+        if self.members > 1:
+            starts = f"noise of {self.start_amplitude:g} K, seed {self.seed}"
+            known |= {"members": self.members, "members' starts": starts}
+        if self.starts:
+            known["starts"] = [file_hash(path) for path in self.starts]
+        if self.spinup_days or self.stride > 1:
+            known["kept"] = f"every step {self.stride} after {self.spinup_days:g} days"
+        return known
 
 
 def generate(
@@ -111,76 +167,109 @@ def generate(
         ClimSimError: if the folder holds another run, or the host became unstable.
         KeyboardInterrupt: after an interrupt, once the run can be continued.
     """
-    claim(config.raw, GENERATED, {"start": config.start}, key="raw")
-    work = config.raw / _WORK_FOLDER
-    note = _read_note(config, work / _RECORD)
+    files: dict[str, Path | None] = {"start": config.start}
+    files |= {f"starts[{number}]": path for number, path in enumerate(config.starts)}
+    claim(config.raw, GENERATED, files, key="raw")
+    note = _read_note(config)
     if note is not None and note.days_done >= config.days:
         _log.info("%s: nothing to do: %g days are there", config.raw, note.days_done)
         return config.raw
     host = build_host(config.host, config.host_options) if host is None else host
-    generation = _Generation(host, _start(config, host, work, note), config)
-    total, per_day = (round(days * SECONDS_PER_DAY / host.dt) for days in (config.days, 1))
+    hosts = [host, *(another(host) for _ in config.folders[1:])]
+    members, name = members_of(hosts, by_physics=True), host.name
+    first_steps = _start(config, members, note)
     write_grid_info(config.raw / GRID_FILE, host.grid, host.source)
-    advance(generation, total, per_day, progress)
+    total, between = (
+        max(1, round(days * SECONDS_PER_DAY / host.dt))
+        for days in (config.days, config.restart_days)
+    )
+    source = f"{host.source}; {config.amplitudes}" if config.amplitudes else host.source
+    with PairWriter(PairFiles(config.folders, host.grid, host.dt, source)) as writer:
+        advance(_Generation(config, members, writer, first_steps, name), total, between, progress)
     return config.raw
 
 
-@dataclass(frozen=True)
-class _Generation(HostSteps[SteppedHost]):
-    """A host whose steps are written as pairs.
+class _Generation:
+    """Members whose steps are written as pairs.
 
-    Attributes:
+    Args:
         config: of the run.
+        members: at their starts or where they were saved.
+        writer: of the pairs.
+        first_steps: number of the first step of each member.
+        name: of the host.
     """
 
-    config: GenerateConfig
+    def __init__(
+        self,
+        config: GenerateConfig,
+        members: Members,
+        writer: PairWriter,
+        first_steps: tuple[int, ...],
+        name: str,
+    ) -> None:
+        self._config, self._members, self._writer = config, members, writer
+        self._first_steps, self._name = first_steps, name
+        host = members.member(0)
+        self._dt, self._done = host.dt, host.step_number - first_steps[0]
+        self._spinup = round(config.spinup_days * SECONDS_PER_DAY / host.dt)
+        begun = [date - self._time(self._done) for date in members.dates]
+        self._years = [
+            begun[0].year + _YEARS_APART * index - date.year for index, date in enumerate(begun)
+        ]
+
+    @property
+    def steps_done(self) -> int:
+        """Steps since the start."""
+        return self._done
 
     def step(self) -> bool:
-        """Write one pair."""
-        host = self.host
-        _require_health(host)
-        label, amplitudes = None, self.config.amplitudes
-        if amplitudes:
-            generator = np.random.default_rng((self.config.seed, self.steps_done))
-            with TemporaryDirectory(prefix="climsim-") as folder:
-                label = amplitudes.physics(host, generator, Path(folder))
-        result = host.step_physics()
-        label = result if label is None else label
-        write_step_pair(
-            self.config.raw,
-            label.date,
-            label.inputs,
-            after_physics(label, host.dt),
-            host.grid,
-            source=f"{host.source}; {amplitudes}" if amplitudes else host.source,
-            time_step=host.dt,
-        )
+        """Advance every member, and write its pair where the step is kept."""
+        after_spinup = self._done - self._spinup
+        kept = after_spinup >= 0 and after_spinup % self._config.stride == 0
+        if kept or self._done % _HEALTH_STEPS == 0:
+            self._require_health()
+        dates = [
+            date.replace(year=date.year + years)
+            for date, years in zip(self._members.dates, self._years, strict=True)
+        ]
+        label = self._at_noisy_states() if kept and self._config.amplitudes else None
+        result = self._members.step_physics()
+        if kept:
+            self._writer.add(result if label is None else label, dates)
+        self._done += 1
         return True
 
     def save(self) -> None:
-        """Write the restart file and how far the run is."""
-        work = self.config.raw / _WORK_FOLDER
-        with atomic_path(work / _RESTART) as temporary:
-            self.host.save(temporary)
-        days = self.steps_done * self.host.dt / SECONDS_PER_DAY
-        _write_note(self.config, _Note(self.first_step, days))
+        """Write the restart files and how far the run is, once the pairs are there."""
+        self._writer.settle()
+        with ExitStack() as together:
+            for index, path in enumerate(self._config.restarts):
+                self._members.member(index).save(together.enter_context(atomic_path(path)))
+        days = self._done * self._dt / SECONDS_PER_DAY
+        _write_note(self._config, _Note(self._first_steps, days))
 
+    def _time(self, steps: int) -> datetime.timedelta:
+        return datetime.timedelta(seconds=self._dt * steps)
 
-def after_physics(result: StepResult, dt: float) -> Fields:
-    """Prognostic state after the emulated physics, and the surface outputs.
+    def _at_noisy_states(self) -> StepResult:
+        """What physics does at the states with noise, which the run does not see."""
+        config, labels = self._config, []
+        with TemporaryDirectory(prefix="climsim-") as folder:
+            for index in range(config.members):
+                # The noise of a first member is that of a single one.
+                seed = (config.seed, self._done, *([index] if index else ()))
+                host, generator = self._members.member(index), np.random.default_rng(seed)
+                labels.append(config.amplitudes.physics(host, generator, Path(folder)))
+        return joined(labels)
 
-    `x_after = x_before + dt * ptend_x`, in double precision.
-
-    Args:
-        result: of a step.
-        dt: time step [s].
-    """
-    after = {
-        name: np.asarray(result.inputs[name], np.float64)
-        + dt * np.asarray(result.tendencies[name.replace("state_", "ptend_")], np.float64)
-        for name in PROGNOSTIC
-    }
-    return {**after, **result.surface}
+    def _require_health(self) -> None:
+        reports = self._members.health()
+        for index, (report, folder) in enumerate(zip(reports, self._config.folders, strict=True)):
+            if report is not None:
+                what = self._name if len(reports) == 1 else f"{self._name}, {folder.name}"
+                date: cftime.DatetimeNoLeap = self._members.dates[index]
+                raise ClimSimError(f"{what}: unstable at {date}: {report}")
 
 
 @dataclass(frozen=True)
@@ -188,28 +277,46 @@ class _Note:
     """How far a run is, as its record says.
 
     Attributes:
-        first_step: number of the host's first step.
+        first_steps: number of the first step of each member.
         days_done: simulated days whose pairs are there.
     """
 
-    first_step: int
+    first_steps: tuple[int, ...]
     days_done: float
 
 
-def _start(config: GenerateConfig, host: SteppedHost, work: Path, note: _Note | None) -> int:
-    """Bring the host to the start or to where it was saved last; return its first step number."""
+def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tuple[int, ...]:
+    """Bring the members to their starts or to where they were saved; numbers of their first steps.
+
+    Raises:
+        ClimSimError: if they were saved at several steps.
+    """
+    hosts = [members.member(index) for index in range(members.count)]
     if note is not None and note.days_done:
-        host.restore(work / _RESTART)
+        for host, path in zip(hosts, config.restarts, strict=True):
+            host.restore(path)
+        numbers = [h.step_number - first for h, first in zip(hosts, note.first_steps, strict=True)]
+        if len(set(numbers)) > 1:
+            raise ClimSimError(
+                f"{config.restarts[0].parent}: expected restart files of one step, found those of "
+                f"steps {sorted(set(numbers))}: delete {config.raw} and generate it again"
+            )
         _log.info("%s: continuing after %g days", config.raw, note.days_done)
-        return note.first_step
-    if config.start is not None:
-        host.restore(config.start)
+        return note.first_steps
+    for index, host in enumerate(hosts):
+        if config.start_files:
+            host.restore(config.start_files[index % len(config.start_files)])
+        if index:
+            random = np.random.default_rng((config.seed, index))
+            host.perturb(int(random.integers(2**31)), config.start_amplitude)
+    first_steps = tuple(host.step_number for host in hosts)
     # Before the first file: the folder says what it is from the beginning.
-    _write_note(config, _Note(host.step_number, 0.0))
-    return host.step_number
+    _write_note(config, _Note(first_steps, 0.0))
+    return first_steps
 
 
-def _read_note(config: GenerateConfig, path: Path) -> _Note | None:
+def _read_note(config: GenerateConfig) -> _Note | None:
+    path = config.raw / _WORK_FOLDER / _RECORD
     if not path.exists():
         return None
     values = read_json(path)
@@ -218,18 +325,13 @@ def _read_note(config: GenerateConfig, path: Path) -> _Note | None:
             f"{config.raw}: holds step pairs of {values.get('identity')}, expected "
             f"{config.identity()}: choose another folder or delete this one"
         )
-    return _Note(int(values["first_step"]), float(values["days_done"]))
+    # A record of an earlier version is of one member.
+    first_steps = values.get("first_steps", [values.get("first_step")])
+    return _Note(tuple(int(step) for step in first_steps), float(values["days_done"]))
 
 
 def _write_note(config: GenerateConfig, note: _Note) -> None:
-    start = config.start
-    inputs = {} if start is None or not start.is_file() else {str(start): file_hash(start)}
+    inputs = {str(path): file_hash(path) for path in config.start_files if path.is_file()}
     made_by = provenance({**config.identity(), "days": note.days_done}, inputs)
     path = config.raw / _WORK_FOLDER / _RECORD
     write_json(path, {"identity": config.identity(), **asdict(note), **made_by})
-
-
-def _require_health(host: SteppedHost) -> None:
-    report = host.health()
-    if report is not None:
-        raise ClimSimError(f"{host.name}: unstable at {host.date}: {report}")

@@ -6,7 +6,6 @@ and gives the files that it would have given.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
 from climsim.hosts.base import SteppedHost
-from climsim.hosts.members import Members, members_of
+from climsim.hosts.members import Members, another, members_of
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.fitting import open_fitting_model
@@ -104,13 +103,6 @@ def run_together(
             records = _run([cases[i] for i in rest], members, progress)
             done |= dict(zip(rest, records, strict=True))
     return [done[i] for i in range(len(cases))]
-
-
-def another(host: SteppedHost) -> SteppedHost:
-    """A host like this one, at its present state: by its method `another`, or a deep copy."""
-    make = getattr(host, "another", None)
-    made: SteppedHost = copy.deepcopy(host) if make is None else make()
-    return made
 
 
 def steps_done(folder: Path) -> int:

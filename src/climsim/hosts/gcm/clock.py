@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import cftime
 import numpy as np
+from numpy.typing import NDArray
 
 from climsim.constants import TIME_STEP
 
@@ -19,15 +21,15 @@ _REFERENCE_YEAR = 2001
 
 
 class DeviceClock(NamedTuple):
-    """A date as the compiled programs take it.
+    """A date, or one of each member, as the compiled programs take it.
 
     Attributes:
         day: since 1970.
         second: of the day.
     """
 
-    day: np.int32 | jax.Array
-    second: np.int32 | jax.Array
+    day: np.int32 | NDArray[np.int32] | jax.Array
+    second: np.int32 | NDArray[np.int32] | jax.Array
 
 
 def device_clock(date: cftime.DatetimeNoLeap) -> DeviceClock:
@@ -39,6 +41,15 @@ def device_clock(date: cftime.DatetimeNoLeap) -> DeviceClock:
     day = datetime.date(_REFERENCE_YEAR, date.month, date.day) - datetime.date(1970, 1, 1)
     seconds = date.hour * 3600 + date.minute * 60 + date.second
     return DeviceClock(np.int32(day.days), np.int32(seconds))
+
+
+def device_clocks(dates: Sequence[cftime.DatetimeNoLeap]) -> DeviceClock:
+    """The clocks of several members, (member,)."""
+    clocks = [device_clock(date) for date in dates]
+    return DeviceClock(
+        np.array([clock.day for clock in clocks], np.int32),
+        np.array([clock.second for clock in clocks], np.int32),
+    )
 
 
 def date_data(clock: DeviceClock) -> DateData:

@@ -326,6 +326,18 @@ class GcmHost:
             return SeparateMembers(hosts)
         return GcmMembers(hosts)
 
+    def together_by_physics(self, hosts: Sequence[GcmHost]) -> Members:
+        """Members that full physics steps in one program on a GPU; one by one on a CPU.
+
+        Args:
+            hosts: this one and others of it, at any dates.
+        """
+        from climsim.hosts.gcm.members import GcmMembers
+
+        if len(hosts) > 1 and on_gpu(self._state):
+            return GcmMembers(hosts, by_physics=True)
+        return SeparateMembers(hosts)
+
     def snapshot(self) -> Snapshot:
         """The present state."""
         latest = self._carry if self._advanced is None else self._advanced[1]

@@ -1,7 +1,8 @@
-"""Members of the embedded model whose hybrid steps are one program."""
+"""Members of the embedded model whose steps are one program."""
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,26 +20,31 @@ from climsim.hosts.gcm.exchange import (
     tensor_fields,
 )
 from climsim.hosts.gcm.host import GcmHost, emulated_term, worst_violation
+from climsim.hosts.gcm.shared_calls import called_at_once, radiation_step
 from climsim.hosts.gcm.state import Excess
-from climsim.hosts.members import SeparateMembers
+from climsim.hosts.members import SeparateMembers, one_date
 
 if TYPE_CHECKING:
     from climsim.hosts.gcm.host import Snapshot
-    from climsim.hosts.gcm.state import Diagnostics, ModelState
+    from climsim.hosts.gcm.state import Advanced, Diagnostics, ModelState
 
 
 class GcmMembers:
     """Members that differ in their states alone; see `climsim.hosts.members.Members`.
 
-    The states are stacked for hybrid steps and lie apart for all else: full physics steps member
-    by member, because stacked it would call the radiation at every step.
+    The states are stacked for hybrid steps, and lie apart for all else unless their own physics is
+    to step them in one program as well.
 
     Args:
         hosts: of one configuration, whose programs the first one lends.
+        by_physics: whether full physics steps all members in one program, of its own for each
+            number of members. Members whose radiation was called at different steps then call it
+            at the next one.
     """
 
-    def __init__(self, hosts: Sequence[GcmHost]) -> None:
+    def __init__(self, hosts: Sequence[GcmHost], *, by_physics: bool = False) -> None:
         self._hosts = tuple(hosts)
+        self._by_physics = by_physics
         self._apart = SeparateMembers(hosts)
         self._programs = hosts[0].programs
         self._levels, self._columns = hosts[0].grid.n_levels, hosts[0].grid.n_columns
@@ -47,6 +53,7 @@ class GcmMembers:
         for host in hosts:
             host.give_fields(self._fields)
         self._stacked: Snapshot | None = None
+        self._later = (datetime.timedelta(0),) * len(hosts)
         self._observed: tuple[Fields, dict[str, Excess]] | None = None
 
     @property
@@ -57,7 +64,14 @@ class GcmMembers:
     @property
     def date(self) -> cftime.DatetimeNoLeap:
         """Beginning of the coming step."""
-        return self._apart.date if self._stacked is None else self._stacked.date
+        return one_date(self.dates)
+
+    @property
+    def dates(self) -> tuple[cftime.DatetimeNoLeap, ...]:
+        """Beginning of the coming step of each member."""
+        if self._stacked is None:
+            return self._apart.dates
+        return tuple(self._stacked.date + later for later in self._later)
 
     def member(self, index: int) -> GcmHost:
         """One member."""
@@ -75,6 +89,8 @@ class GcmMembers:
 
     def step_physics(self) -> StepResult:
         """Advance every member one step with the host's own physics."""
+        if self._by_physics:
+            return self._step_stacked()
         self._part()
         return self._apart.step_physics()
 
@@ -85,17 +101,26 @@ class GcmMembers:
         shape = (self._levels, self._columns * self.count)
         given = singles(surface)
         fields = emulated_term(tendencies, given, shape)
-        state, carry, out = self._programs.hybrid_members(
-            now.state, now.carry, now.latest, now.date, fields
-        )
+        done = self._programs.hybrid_members(now.state, now.carry, now.latest, self.dates, fields)
+        return self._advanced(done, inputs, given)
+
+    def _step_stacked(self) -> StepResult:
+        """Advance every member one step with full physics, in one program."""
+        inputs, now = self.inputs(), self._stack()
+        done = self._programs.full_members(now.state, now.carry, self.dates)
+        return self._advanced(done, inputs, self._fields(done.outputs["surface"]))
+
+    def _advanced(self, done: Advanced, inputs: Fields, surface: Fields) -> StepResult:
+        """Take the states after a step; what it saw and did."""
+        now = self._stack()
         result = StepResult(
             date=now.date,
             inputs=inputs,
-            tendencies=self._fields(out["tendencies"]),
-            surface=given,
-            diagnostics=self._fields(out["diagnostics"]),
+            tendencies=self._fields(done.outputs["tendencies"]),
+            surface=surface,
+            diagnostics=self._fields(done.outputs["diagnostics"]),
         )
-        self._stacked, self._observed = now.advanced(state, carry), None
+        self._stacked, self._observed = now.advanced(done.state, done.carry), None
         # Now, while no field of this step is free: JAX would put the next inputs in its memory,
         # though torch may still have to read it.
         self._observe()
@@ -118,7 +143,7 @@ class GcmMembers:
     def _observe(self) -> tuple[Fields, dict[str, Excess]]:
         if self._observed is None:
             now = self._stack()
-            inputs, worst = self._programs.observe_members(now.state, now.carry, now.date)
+            inputs, worst = self._programs.observe_members(now.state, now.carry, self.dates)
             self._observed = self._fields(inputs), worst
         return self._observed
 
@@ -130,6 +155,9 @@ class GcmMembers:
         if self._stacked is None:
             self._let_torch_read()
             parts = [host.snapshot() for host in self._hosts]
+            if self._by_physics and len({radiation_step(part.carry) for part in parts}) > 1:
+                parts = [replace(part, carry=called_at_once(part.carry)) for part in parts]
+            self._later = tuple(part.date - parts[0].date for part in parts)
             states: ModelState = jax.tree.map(lambda *x: jnp.stack(x), *[p.state for p in parts])
             carries: Diagnostics
             latest: Diagnostics
@@ -149,7 +177,8 @@ class GcmMembers:
             state, carry = jax.tree.map(
                 lambda x, i=index: x[i], (self._stacked.state, self._stacked.carry)
             )
-            host.take(replace(self._stacked, state=state, carry=carry, latest=carry))
+            date = self._stacked.date + self._later[index]
+            host.take(replace(self._stacked, state=state, carry=carry, latest=carry, date=date))
         self._stacked = self._observed = None
 
     def _let_torch_read(self) -> None:

@@ -18,9 +18,10 @@ from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY, TIME_STEP
 from climsim.errors import ClimSimError, unknown_name
 from climsim.hosts.gcm import dynamics
-from climsim.hosts.gcm.clock import DeviceClock, device_clock
+from climsim.hosts.gcm.clock import DeviceClock, device_clocks
 from climsim.hosts.gcm.diffusion import echam_diffusion, with_diffusion
 from climsim.hosts.gcm.programs import full_step
+from climsim.hosts.gcm.shared_calls import called_at_once, member_axes, sharing_count
 from climsim.hosts.gcm.tuning import GUSTS, SCHEMES
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 DIFFUSION_HOURS: Final = "diffusion_hours"
 """Name of the damping time beside the tuned parameters."""
-_RADIATION: Final = "radiation"
 _SURFACE: Final = ("cam_out_PRECC", "cam_out_FLWDS", "cam_out_NETSW")
 _DIAGNOSTICS: Final = {
     "pbuf_LHFLX": "LHFLX",
@@ -167,11 +167,11 @@ class PerturbedMembers:
 
         count = len(self.sets)
         self.take(self.sets)
-        parts = [_called_at_once(start.carry) for start in self.starts]
+        parts = [called_at_once(start.carry) for start in self.starts]
         self._states: ModelState = jax.tree.map(
             lambda *x: jnp.stack(x * count), *[start.state for start in self.starts]
         )
-        self._carries = _shared_clock(jax.tree.map(lambda *x: jnp.stack(x * count), *parts))
+        self._carries = sharing_count(jax.tree.map(lambda *x: jnp.stack(x * count), *parts))
         self._dates = [start.date for start in self.starts] * count
         self._weights = np.asarray(self.host.grid.area_weights(), np.float32)
         self._program = jax.jit(self._advance, static_argnames="steps", donate_argnums=(0, 1))
@@ -198,7 +198,7 @@ class PerturbedMembers:
         gone = np.repeat(dead, len(self.starts))
         source[gone] %= len(self.starts)
         self._states = jax.tree.map(lambda x: x[source], self._states)
-        self._carries = _shared_clock(
+        self._carries = sharing_count(
             jax.tree.map(lambda x: x[source] if np.ndim(x) else x, self._carries)
         )
 
@@ -209,12 +209,7 @@ class PerturbedMembers:
             By name: (set, start), and (set, start, level) of profiles. Not finite where a member
             died.
         """
-        import jax.numpy as jnp
-
-        clocks = [device_clock(date) for date in self._dates]
-        clock = DeviceClock(
-            jnp.asarray([now.day for now in clocks]), jnp.asarray([now.second for now in clocks])
-        )
+        clock = device_clocks(self._dates)
         with dynamics.quiet_jcm():
             self._states, self._carries, sums = self._program(
                 self._states,
@@ -246,7 +241,7 @@ class PerturbedMembers:
         import jax
         import jax.numpy as jnp
 
-        own = _axes(carries)
+        own = member_axes(carries)
 
         def one(
             state: ModelState,
@@ -287,29 +282,3 @@ class PerturbedMembers:
         # Profiles come as (level, lon, lat), scalars as (column,).
         flat = {n: x.reshape(*x.shape[:1], -1) if x.ndim > 1 else x for n, x in fields.items()}
         return {name: jnp.mean(values * self._weights, -1) for name, values in flat.items()}
-
-
-def _called_at_once(carry: Diagnostics) -> Diagnostics:
-    """A carry whose radiation is called at the next step, as that of every member."""
-    import jax.numpy as jnp
-
-    called = carry[_RADIATION].copy(step=jnp.zeros_like(carry[_RADIATION].step))
-    return {**carry, _RADIATION: called}
-
-
-def _shared_clock(carries: Diagnostics) -> Diagnostics:
-    """Stacked carries whose radiation is called at the same steps: one count for all members."""
-    step = carries[_RADIATION].step
-    return {**carries, _RADIATION: carries[_RADIATION].copy(step=step.reshape(-1)[0])}
-
-
-def _axes(carries: Diagnostics) -> Diagnostics:
-    """Axis of the members in each leaf, none in the count of the radiation.
-
-    A condition that members do not share would run both its branches, and so call the radiation
-    at every step.
-    """
-    import jax
-
-    axes: Diagnostics = jax.tree.map(lambda _: 0, carries)
-    return {**axes, _RADIATION: axes[_RADIATION].copy(step=None)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import cftime
@@ -11,7 +11,7 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.grid import ColumnGrid
 from climsim.hosts.gcm import dynamics
-from climsim.hosts.gcm.clock import DeviceClock, date_data, device_clock
+from climsim.hosts.gcm.clock import DeviceClock, date_data, device_clock, device_clocks
 from climsim.hosts.gcm.config import GcmConfig
 from climsim.hosts.gcm.physics import (
     GREY,
@@ -19,6 +19,7 @@ from climsim.hosts.gcm.physics import (
     hybrid_physics,
     hybrid_slots,
 )
+from climsim.hosts.gcm.shared_calls import counting_apart, member_axes, sharing_count
 from climsim.hosts.gcm.state import Advanced, Diagnostics, Excess, ModelState, Outputs
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Programs:
         self._longitude = np.asarray(grid.lon, np.float32)
         self._latitude = np.asarray(grid.lat, np.float32)
         self._full = jax.jit(self._full_step)
+        self._full_stacked = jax.jit(self._full_steps)
         self._observe = jax.jit(self._observe_state)
         self._observe_stacked = jax.jit(self._observe_states)
         self._hybrid_stacked = jax.jit(self._hybrid_steps)
@@ -91,12 +93,31 @@ class Programs:
         inputs, worst = self._observe(state, carry, self._core.forcing, device_clock(date))
         return inputs, worst
 
+    def full_members(
+        self,
+        states: ModelState,
+        carries: Diagnostics,
+        dates: Sequence[cftime.DatetimeNoLeap],
+    ) -> Advanced:
+        """`full` for members: states stacked, fields side by side.
+
+        Their radiation is called at the same steps, those of the first member.
+        """
+        with dynamics.quiet_jcm():
+            done: Advanced = self._full_stacked(
+                states, carries, self._core.forcing, device_clocks(dates)
+            )
+        return done
+
     def observe_members(
-        self, states: ModelState, carries: Diagnostics, date: cftime.DatetimeNoLeap
+        self,
+        states: ModelState,
+        carries: Diagnostics,
+        dates: Sequence[cftime.DatetimeNoLeap],
     ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         """`observe` for members: states stacked, fields side by side, violations (member,)."""
-        clock = device_clock(date)
-        inputs, worst = self._observe_stacked(states, carries, self._core.forcing, clock)
+        clocks = device_clocks(dates)
+        inputs, worst = self._observe_stacked(states, carries, self._core.forcing, clocks)
         return inputs, worst
 
     def hybrid_members(
@@ -104,14 +125,15 @@ class Programs:
         states: ModelState,
         carries: Diagnostics,
         latest: Diagnostics,
-        date: cftime.DatetimeNoLeap,
+        dates: Sequence[cftime.DatetimeNoLeap],
         fields: Mapping[str, jax.Array | Array],
     ) -> Advanced:
         """`hybrid` for members: states stacked, fields side by side."""
         with dynamics.quiet_jcm():
             self._prepare_hybrid()
+            clocks = device_clocks(dates)
             done: Advanced = self._hybrid_stacked(
-                states, carries, latest, self._core.forcing, device_clock(date), fields=dict(fields)
+                states, carries, latest, self._core.forcing, clocks, fields=dict(fields)
             )
         return done
 
@@ -186,24 +208,51 @@ class Programs:
             physics = hybrid_physics(self._core.coordinates, self._config.physics_options())
             self._hybrid_core = dynamics.with_physics(self._core, physics)
 
+    def _full_steps(
+        self,
+        states: ModelState,
+        carries: Diagnostics,
+        forcing: ForcingData,
+        clocks: DeviceClock,
+    ) -> Advanced:
+        import jax
+
+        def step(state: ModelState, carry: Diagnostics, clock: DeviceClock) -> Advanced:
+            return self._full_step(state, carry, forcing, clock)
+
+        axes = member_axes(carries)
+        done = jax.vmap(step, in_axes=(0, axes, 0), out_axes=Advanced(0, axes, 0))(  # type: ignore[arg-type]
+            states, sharing_count(carries), clocks
+        )
+        out: Outputs = {
+            "tendencies": _side_by_side(done.outputs["tendencies"]),
+            "surface": _side_by_side(done.outputs["surface"]),
+            "diagnostics": _side_by_side(done.outputs["diagnostics"]),
+        }
+        return Advanced(done.state, counting_apart(done.carry, clocks.day.shape[0]), out)
+
     def _hybrid_steps(
         self,
         states: ModelState,
         carries: Diagnostics,
         latest: Diagnostics,
         forcing: ForcingData,
-        clock: DeviceClock,
+        clocks: DeviceClock,
         fields: dict[str, jax.Array],
     ) -> Advanced:
         import jax
 
         def step(
-            state: ModelState, carry: Diagnostics, last: Diagnostics, own: dict[str, jax.Array]
+            state: ModelState,
+            carry: Diagnostics,
+            last: Diagnostics,
+            clock: DeviceClock,
+            own: dict[str, jax.Array],
         ) -> Advanced:
             return self._hybrid_step(state, carry, last, forcing, clock, fields=own)
 
-        count = jax.tree.leaves(states)[0].shape[0]
-        done = jax.vmap(step)(states, carries, latest, _apart(fields, count))
+        own = _apart(fields, clocks.day.shape[0])
+        done = jax.vmap(step)(states, carries, latest, clocks, own)
         out: Outputs = {
             "tendencies": _side_by_side(done.outputs["tendencies"]),
             "diagnostics": _side_by_side(done.outputs["diagnostics"]),
@@ -215,16 +264,16 @@ class Programs:
         states: ModelState,
         carries: Diagnostics,
         forcing: ForcingData,
-        clock: DeviceClock,
+        clocks: DeviceClock,
     ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
         import jax
 
         def look(
-            state: ModelState, carry: Diagnostics
+            state: ModelState, carry: Diagnostics, clock: DeviceClock
         ) -> tuple[dict[str, jax.Array], dict[str, Excess]]:
             return self._observe_state(state, carry, forcing, clock)
 
-        inputs, worst = jax.vmap(look)(states, carries)
+        inputs, worst = jax.vmap(look)(states, carries, clocks)
         return _side_by_side(inputs), worst
 
     def _observe_state(
