@@ -163,9 +163,9 @@ def splits(raw: Path) -> tuple[str, ...]:
     held = min(HELD_OUT, len(years) // 3) or 1
     parts = {"train": years[: -2 * held], "validation": years[-2 * held : -held]}
     parts["test"] = years[-held:]
-    return tuple(
-        f"split.{name}={part[0]:04d}-01/{part[-1] + 1:04d}-12" for name, part in parts.items()
-    )
+    periods = {name: f"{part[0]:04d}-01/{part[-1] + 1:04d}-12" for name, part in parts.items()}
+    # The years of the members lie apart, not their weather.
+    return ("split.gap_days=0", *(f"split.{name}={period}" for name, period in periods.items()))
 
 
 def make_store(study: Study) -> bool:
@@ -208,7 +208,7 @@ def finish(study: Study, member: tuple[str, str]) -> dict[str, float]:
         return {}
     study.climsim(
         f"score-{name}", "evaluate", "offline", f"model={name}.pt", "store=store.zarr",
-        f"out={name}.nc", deadline=end, **threads,
+        f"stride={study.options.score_stride}", f"out={name}.nc", deadline=end, **threads,
     )  # fmt: skip
     return scores(study.work / f"{name}.nc")
 
@@ -303,6 +303,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--batches", type=int, default=120, help="between two validations")
     parser.add_argument("--validation-stride", type=int, default=8)
+    parser.add_argument("--score-stride", type=int, default=6)
     parser.add_argument("--most", type=int, default=15 * 2**20, help="bytes of a file of OUT")
     parser.add_argument("--work", type=Path, help="folder of the stages")
     parser.add_argument("--until", type=float, help="run the first stage up to then")
