@@ -38,9 +38,11 @@ from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.exported_synthetic import TINY
 from tests.physical_samples import samples, statistics_of
 
 LEVELS = 60
+SMALL = "small"
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 PUBLISHED_SPEED = {
@@ -55,14 +57,20 @@ PUBLISHED_SPEED = {
 
 
 def make_checkpoint(name: str, folder: Path, options: argparse.Namespace) -> Path:
+    """A network of random weights, none of them 0 as some are at the start of training."""
     recipe = f"recipe={options.recipe}"
     settings = compose_config("train", [recipe, "data.store=x", "out=y"])["recipe"]
-    transforms = from_statistics(statistics_of(samples(LEVELS)), settings["inputs"], LEVELS)
+    known = statistics_of(samples(LEVELS))
+    transforms = from_statistics(known, settings["inputs"], LEVELS)
     torch.manual_seed(7)
+    preset, changes = (SMALL, TINY[name]) if options.preset == "tiny" else (options.preset, {})
     network = build_network(
-        name, settings["inputs"], settings["confidence"], options.preset, LEVELS
+        name, settings["inputs"], settings["confidence"], preset, LEVELS, **changes
     )
-    about = describe_model(network.config, transforms, {}, {})
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.add_(0.2 * torch.randn(weights.shape) / max(1, weights[0].numel()) ** 0.5)
+    about = describe_model(network.config, transforms, {}, {}, known)
     return save_model(folder / "model.ckpt", network, transforms, about)
 
 
@@ -158,7 +166,7 @@ def parser(about: str) -> argparse.ArgumentParser:
     """The options that the benchmarks of exported files share."""
     result = argparse.ArgumentParser(description=about.splitlines()[0])
     result.add_argument("--networks", nargs="+", default=list(NETWORKS.names()))
-    result.add_argument("--preset", default="small", choices=("small", "published"))
+    result.add_argument("--preset", default=SMALL, choices=("tiny", SMALL, "published"))
     result.add_argument("--recipe", default="standard")
     result.add_argument("--columns", type=int, default=384)
     result.add_argument("--repeats", type=int, default=7)

@@ -88,8 +88,8 @@ def test_file_equals_the_python_path(name, recipe, make, tmp_path):
     assert relative_difference(expected, torch.as_tensor(y[:, :size]).double(), LEVELS) < 1e-5
     assert np.abs(y).max() > 0
     alone = emulator(x[7:8])
-    same = torch.as_tensor(y[7:8, :size])
-    assert relative_difference(same, torch.as_tensor(alone[:, :size]), LEVELS) < 1e-5
+    whole, alone = torch.as_tensor(y), torch.as_tensor(alone)
+    assert relative_difference(whole[7:8], alone, LEVELS, whole) < 1e-5
     columns_first = np.asfortranarray(x)
     assert not columns_first.flags.c_contiguous
     np.testing.assert_array_equal(emulator(columns_first), y)
@@ -298,6 +298,22 @@ def test_difference_sees_what_is_not_finite():
     c = b.clone()
     c[0, 3] = 3.0
     assert relative_difference(b, c, LEVELS) > 0.1
+
+
+def test_difference_of_a_value_near_zero_is_measured_by_those_of_other_columns():
+    typical = torch.ones(5, OUTPUTS.size(LEVELS))
+    a = typical[:1].clone()
+    a[:, OUTPUTS.slice("cam_out_NETSW", LEVELS)] = 1e-3
+    b = a + 1e-6
+    assert relative_difference(a, b, LEVELS) == pytest.approx(1e-3, rel=0.1)
+    assert relative_difference(a, b, LEVELS, typical) == pytest.approx(1e-6, rel=0.1)
+
+
+def test_difference_sees_confidences():
+    a = torch.ones(3, OUTPUTS.size(LEVELS) + TARGETS.size(LEVELS))
+    b = a.clone()
+    b[2, -1] = 1.5
+    assert relative_difference(a, b, LEVELS) == 0.5
 
 
 def test_unknown_precision_lists_the_known(make, tmp_path):

@@ -15,7 +15,6 @@ from climsim.export.writing import export_model
 from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model
 from climsim.transforms import from_statistics
-from climsim.variables import OUTPUTS, TARGETS
 from tests.physical_samples import samples, statistics_of, vector
 
 LEVELS = 60
@@ -89,16 +88,6 @@ def run_alone(path, inputs):
     return [torch.from_numpy(np.load(file)) for file in files[1::2]]
 
 
-def difference(expected, found):
-    """Largest difference relative to the largest value of each variable, confidences included."""
-    size = OUTPUTS.size()
-    worst = relative_difference(expected[:, :size], found[:, :size], LEVELS)
-    for place in TARGETS.slices().values() if expected.shape[1] > size else ():
-        a, b = expected[:, size:][:, place], found[:, size:][:, place]
-        worst = max(worst, float((a - b).abs().max() / a.abs().max()))
-    return worst
-
-
 def check(checkpoints, columns, tmp_path):
     """The file of these checkpoints gives the outputs of the Python modules."""
     path = export_model(tuple(checkpoints), tmp_path / "model.pt")
@@ -116,7 +105,7 @@ def check(checkpoints, columns, tmp_path):
         assert found.dtype == torch.float32
         assert torch.isfinite(found).all()
         assert found.abs().max() > 0
-        assert difference(expected, found) < 1e-5
+        assert relative_difference(expected, found, LEVELS) < 1e-5
 
 
 @pytest.mark.usefixtures("one_thread")

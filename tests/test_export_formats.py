@@ -12,6 +12,7 @@ import xarray
 import climsim
 from climsim.errors import ClimSimError
 from climsim.evaluation.offline import OfflineConfig, evaluate_offline
+from climsim.export.comparison import relative_difference
 from climsim.export.formats import FORMATS, onnx, pt2
 from climsim.export.loading import device_for, load_emulator
 from climsim.export.module import EmulationMember, build_emulation
@@ -23,7 +24,6 @@ from climsim.hosts.e3sm.keys import _combination
 from climsim.lineage import source_of
 from climsim.online.model import InBlocks, open_model
 from climsim.training.checkpoint import load_model
-from climsim.variables import OUTPUTS
 from tests.evaluation_synthetic import write_store
 from tests.exported_synthetic import LEVELS, RECIPES, TINY, write_checkpoint
 from tests.physical_samples import samples, vector
@@ -50,26 +50,21 @@ def combinations():
                 yield pytest.param(form, name, recipe, marks=[pytest.mark.slow, *marks])
 
 
-def worst_difference(expected, found):
-    """Relative to the largest value of each variable, confidences included."""
-    edges = [where.stop for where in OUTPUTS.slices(LEVELS).values()]
-    parts = zip(np.split(expected, edges, axis=1), np.split(found, edges, axis=1), strict=True)
-    return max(np.abs(b - a).max() / max(np.abs(a).max(), 1e-30) for a, b in parts if a.size)
-
-
 def require_equal(path, checkpoint):
     """The file gives what the modules give, for any number of columns in any order in memory."""
     emulator = climsim.load_emulator(path)
     model = load_model(checkpoint)
     eager = build_emulation([EmulationMember(model.network, model.transforms)], model.confidence)
     block = vector(samples(LEVELS, 384, seed=5), emulator.inputs).numpy().astype(np.float32)
+    with torch.inference_mode():
+        whole = eager(torch.from_numpy(block))
     for columns in (384, 1, 2):
         x = block[:columns]
         with torch.inference_mode():
-            expected = eager(torch.from_numpy(x)).numpy()
+            expected = eager(torch.from_numpy(x))
         found = emulator(x)
         assert found.dtype == np.float32
-        assert worst_difference(expected, found) < 1e-5
+        assert relative_difference(expected, torch.from_numpy(found), LEVELS, whole) < 1e-5
         np.testing.assert_array_equal(emulator(np.asfortranarray(x)), found)
     assert emulator(block[:0]).shape == (0, emulator.n_outputs)
     block[3, 5] = np.nan

@@ -9,12 +9,14 @@ from pyarrow import csv, parquet
 
 import climsim.data.rows.forms as forms
 import climsim.data.store.prepare as module
+from climsim.data.rows.forms import columns_of, open_rows
 from climsim.data.rows.samples import open_samples
 from climsim.data.store.opened import open_store
 from climsim.data.store.plan import RowsConfig
 from climsim.data.store.prepare import PrepareConfig, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
+from climsim.variables import VariableSet
 from tests.data.rows_synthetic import SPACING, make_record, write_form
 from tests.grids import N_COLUMNS
 
@@ -167,3 +169,20 @@ def test_rows_are_read_by_one_process_only(record, tmp_path):
     raw, _ = write_form(record, tmp_path, "parquet")
     with pytest.raises(ClimSimError, match=r"dask=slurm: .*is a file of samples"):
         prepare(settings(record, raw, tmp_path / "s", dask="slurm"))
+
+
+def test_group_of_rows_of_a_parquet_file_is_not_held_whole(tmp_path):
+    """As pandas writes it, a group has a million rows, which took gigabytes."""
+    rows, variables = 200_000, VariableSet("few", ("state_t",))
+    numbers = np.random.default_rng(3).random((rows, 6))
+    table = pa.table(dict(zip(columns_of(variables, 6), numbers.T, strict=True)))
+    path = tmp_path / "x.parquet"
+    parquet.write_table(
+        table, path, row_group_size=rows, data_page_size=65536, use_dictionary=False
+    )
+    del table
+    before, most, last = pa.total_allocated_bytes(), 0, None
+    for block in open_rows(path).blocks(variables, 6, 1000):
+        most, last = max(most, pa.total_allocated_bytes() - before), block.values
+    assert 0 < most < path.stat().st_size / 4
+    np.testing.assert_array_equal(last, numbers[-1000:])

@@ -9,27 +9,42 @@ from torch import Tensor
 
 from climsim.export.module import Emulation
 from climsim.export.probe import Probe
-from climsim.variables import OUTPUTS
+from climsim.variables import OUTPUTS, TARGETS
 
 
-def relative_difference(expected: Tensor, found: Tensor, levels: int) -> float:
+def relative_difference(
+    expected: Tensor, found: Tensor, levels: int, typical: Tensor | None = None
+) -> float:
     """Largest difference of two outputs, relative to the largest value of each variable.
 
-    Infinite if one is finite where the other is not; where both are not, they count as equal.
+    Confidences, where there are any, count like outputs. Infinite if one is finite where the other
+    is not; where both are not, they count as equal.
 
     Args:
         expected: (column, output feature).
         found: likewise.
         levels: levels of a profile.
+        typical: (column, output feature) outputs whose values count instead of the expected ones.
+            A scalar of one column may be near 0, where rounding of its terms is all there is.
     """
     if not torch.equal(expected.isfinite(), found.isfinite()):
         return math.inf
-    a, b = (v.where(v.isfinite(), 0.0) for v in (expected, found))
+    size = expected if typical is None else typical
+    a, b, size = (v.where(v.isfinite(), 0.0) for v in (expected, found, size))
     worst = 0.0
-    for place in OUTPUTS.slices(levels).values():
-        scale = a[:, place].abs().max().clamp_min(1e-30)
+    for place in _places(a.shape[1], levels).values():
+        scale = size[:, place].abs().max().clamp_min(1e-30)
         worst = max(worst, float((b[:, place] - a[:, place]).abs().max() / scale))
     return worst
+
+
+def _places(width: int, levels: int) -> dict[str, slice]:
+    """Where each variable stands in an output, and each confidence behind them."""
+    places, size = dict(OUTPUTS.slices(levels)), OUTPUTS.size(levels)
+    if width > size:
+        for name, place in TARGETS.slices(levels).items():
+            places[f"confidence_{name}"] = slice(size + place.start, size + place.stop)
+    return places
 
 
 def mean_deviation(
@@ -53,7 +68,7 @@ def deviation(expected: Tensor, found: Tensor, levels: int) -> dict[str, float]:
     """
     a, b = (v.where(v.isfinite(), 0.0).double() for v in (expected, found))
     result = {}
-    for name, place in OUTPUTS.slices(levels).items():
+    for name, place in _places(a.shape[1], levels).items():
         error = (b[:, place] - a[:, place]).square().mean().sqrt()
         result[name] = float(error / a[:, place].square().mean().sqrt().clamp_min(1e-30))
     return result

@@ -60,6 +60,8 @@ _REDUCED_TOLERANCE = 1.0e-2
 """Largest difference between file and Python path, relative to the largest value per variable."""
 _PROBES = (1, 3)
 """Columns with which an export is tried."""
+_TYPICAL_COLUMNS = 64
+"""Columns that show how large the values of each variable are."""
 _LONGEST_REASON = 300
 """Characters of an exporter's error that a message repeats."""
 
@@ -350,6 +352,8 @@ def _cause(error: BaseException) -> str:
 
 def _try(path: Path, model: Runnable, eager: Emulation, trial: _Trial, form: Format) -> None:
     """Compare with the Python path: shape, type and values, columns first in memory and last."""
+    with torch.inference_mode():
+        typical = eager(trial.probe(_TYPICAL_COLUMNS))
     for columns in _PROBES:
         x = trial.probe(columns)
         with torch.inference_mode():
@@ -360,7 +364,7 @@ def _try(path: Path, model: Runnable, eager: Emulation, trial: _Trial, form: For
                 f"{path}: expected output of shape {shape} float32, found {tuple(found.shape)} "
                 f"{found.dtype}: the network does not fit the interface"
             )
-        worst = relative_difference(expected, found, trial.n_levels)
+        worst = relative_difference(expected, found, trial.n_levels, typical)
         if not worst <= trial.tolerance:
             raise ClimSimError(
                 f"{path}: expected the file to reproduce the Python path to {trial.tolerance:g}, "

@@ -36,6 +36,8 @@ _PIECE = 16 * 2**20
 """Bytes of a CSV file that are parsed at once."""
 _PIECE_ROWS = 1024
 """Rows of a Parquet file that are decoded at once."""
+_BUFFER = 8 * 2**10
+"""Bytes of a column of a Parquet file that are read at once: a group may hold a million rows."""
 _SHOWN = 3
 
 
@@ -189,7 +191,8 @@ class _Parquet(_Table):
     def _file(self) -> Any:
         from pyarrow import parquet
 
-        return parquet.ParquetFile(self.path)
+        # Read ahead, as is the default, it would hold a whole group of rows.
+        return parquet.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False)
 
     def _read_names(self) -> list[str]:
         return self._file().schema_arrow.names

@@ -91,6 +91,6 @@ def select_device(wanted: str) -> None:
     except RuntimeError as error:
         raise ClimSimError(
             f"host_options.device: expected {wanted}, found no such device of JAX: install "
-            f"jax[cuda12] where there is a GPU, or set host_options.device={CPU}"
+            f"jax[cuda13] where there is a GPU, or set host_options.device={CPU}"
         ) from error
     jax.config.update("jax_default_device", device)
