@@ -1,10 +1,14 @@
 """Freed memory is kept: allocating again touches no fresh pages."""
 
+import ctypes
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from climsim.allocation import keep_freed_memory
 
 COUNT_FAULTS = """
 import resource, sys
@@ -30,3 +34,17 @@ def test_kept_memory_is_used_again():
         result = subprocess.run(command, capture_output=True, text=True, check=True)
         faults[how] = int(result.stdout)
     assert faults["kept"] < faults["default"] / 10
+
+
+def test_older_glibc_keeps_blocks_of_the_size_that_it_allows(monkeypatch):
+    kept = {}
+
+    def mallopt(option, value):
+        if option == -3 and value > 2**25:
+            return 0
+        kept[option] = value
+        return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    assert keep_freed_memory()
+    assert kept == {-3: 2**25, -1: 2**31 - 1}

@@ -7,7 +7,8 @@ import ctypes
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Options of ``mallopt`` (glibc, ``malloc.h``)."""
 _LARGEST = 2**31 - 1
-_LARGEST_FROM_HEAP = 2**30
+_LARGEST_FROM_HEAP = (2**30, 2**25)
+"""Blocks up to which size are kept; before version 2.35 glibc refuses more than 32 MiB."""
 
 
 def keep_freed_memory() -> bool:
@@ -25,4 +26,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_FROM_HEAP) and mallopt(_TRIM_THRESHOLD, _LARGEST))
+    taken = any(mallopt(_MMAP_THRESHOLD, size) for size in _LARGEST_FROM_HEAP)
+    return bool(taken and mallopt(_TRIM_THRESHOLD, _LARGEST))
