@@ -74,6 +74,28 @@ def test_ensembles_are_of_the_seeds_that_got_there(jobs):
     assert [job.rule for job in joint_jobs(make, [MEMBER], [])] == ["figures", "report"]
 
 
+def test_combinations_that_are_left_out_are_not_trained():
+    config = experiment_config("demo", ["members.seeds=[7]"])
+    names = ["unet-standard-7", "unet-conf_loss-7", "pure_resLSTM-standard-7"]
+    assert config.members.names() == names
+    assert [job.member for job in make_plan(config, Jobs(config, None)) if job.rule == "train"] == (
+        names
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        ("pure_resLSTM", "unknown members.without 'pure_resLSTM': expected one of"),
+        ("pure_resLTSM-conf_loss", "members.without.*pure_resLSTM-conf_loss"),
+        ("unet-standard", "members.without: expected a combination .* that stays"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused_in_one_line(without, message):
+    with pytest.raises(ClimSimError, match=message):
+        experiment_config("demo", [*ONE, f"members.without=[{without}]"])
+
+
 def test_file_that_is_there_is_waited_for_by_its_path(jobs, tmp_path):
     (tmp_path / "failures.json").touch()
     config = experiment_config("demo", ONE)

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.evaluation.members import Member, recipe_of_iteration
+from climsim.evaluation.members import NETWORKS, RECIPES, Member, recipe_of_iteration
 from climsim.hosts import REFERENCE_RUNS, reference_runs
 from climsim.keys import Values
 from climsim.names import as_name, check_name
@@ -67,12 +67,15 @@ class Members:
         recipes: names of recipes.
         seeds: seeds of initialization and shuffling.
         models: TorchScript files of other origin that are scored and coupled beside them.
+        without: combinations ``network-recipe`` that are left out of the product; those that are
+            not in it make no difference.
     """
 
     networks: tuple[str, ...]
     recipes: tuple[str, ...]
     seeds: tuple[int, ...]
     models: tuple[Path, ...] = ()
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for key in ("networks", "recipes", "seeds"):
@@ -90,10 +93,26 @@ class Members:
                     )
         networks = tuple(absolute_reference(name) for name in self.networks)
         object.__setattr__(self, "networks", networks)
+        self._check_without()
         object.__setattr__(self, "models", tuple(Path(path).absolute() for path in self.models))
         for path in self.models:
             if not path.is_file():
                 raise ClimSimError(f"members.models: {path}: no such file: give its path")
+
+    def _check_without(self) -> None:
+        """Refuse to leave out what cannot be, or everything; what is not in the lists is left."""
+        networks = dict.fromkeys((*self.labels(), *NETWORKS))
+        recipes = dict.fromkeys((*self.recipes, *RECIPES))
+        known = [Trained(*pair, -1).ensemble for pair in product(networks, recipes)]
+        for name in self.without:
+            if name not in known:
+                raise unknown_name("members.without", name, known)
+        left = {(one.network, one.recipe) for one in self.trained()}
+        if self.networks and not left and not self.models:
+            raise ClimSimError(
+                "members.without: expected a combination of network and recipe that stays, found "
+                "that all are left out: remove one"
+            )
 
     def check_names(self, iterations: int) -> None:
         """Refuse members of one name.
@@ -129,7 +148,8 @@ class Members:
             iterations: times that each is trained again on states that it visited.
         """
         for one in product(self.networks, self.recipes, self.seeds):
-            yield from (Trained(*one, number) for number in range(iterations + 1))
+            if Trained(*one).ensemble not in self.without:
+                yield from (Trained(*one, number) for number in range(iterations + 1))
 
     def ensembles(self, members: Sequence[str], iterations: int = 0) -> dict[str, list[str]]:
         """Seeds of each network and recipe that has several, under ``network-recipe``.

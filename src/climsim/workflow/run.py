@@ -356,6 +356,7 @@ def _summary(config: ExperimentConfig) -> Values:
             "networks": list(members.labels()),
             "recipes": list(members.recipes),
             "seeds": list(members.seeds),
+            "without": list(members.without),
             "models": [str(path) for path in members.models],
         },
         "online": override_texts(config.online),
