@@ -197,20 +197,23 @@ def train(study: Study, member: tuple[str, str]) -> None:
     )  # fmt: skip
 
 
-def finish(study: Study, member: tuple[str, str]) -> dict[str, float]:
-    """Export the best checkpoint, score it, and take both out."""
-    name, end = "-".join(member), study.deadline("export")
-    threads = {"OMP_NUM_THREADS": "1"}
-    checkpoint = f"checkpoint={name}/best.ckpt"
-    if not study.climsim(
-        f"export-{name}", "export", checkpoint, f"out={name}.pt", deadline=end, **threads
-    ):
-        return {}
+def export(study: Study, member: tuple[str, str]) -> None:
+    """Export the best checkpoint."""
+    name = "-".join(member)
+    study.climsim(
+        f"export-{name}", "export", f"checkpoint={name}/best.ckpt", f"out={name}.pt",
+        deadline=study.deadline("export"), OMP_NUM_THREADS="1",
+    )  # fmt: skip
+
+
+def score(study: Study, member: tuple[str, str]) -> None:
+    """Score the exported file offline."""
+    name = "-".join(member)
     study.climsim(
         f"score-{name}", "evaluate", "offline", f"model={name}.pt", "store=store.zarr",
-        f"stride={study.options.score_stride}", f"out={name}.nc", deadline=end, **threads,
+        f"stride={study.options.score_stride}", f"out={name}.nc",
+        deadline=study.deadline("export"), OMP_NUM_THREADS="1",
     )  # fmt: skip
-    return scores(study.work / f"{name}.nc")
 
 
 def scores(path: Path) -> dict[str, float]:
@@ -224,8 +227,16 @@ def scores(path: Path) -> dict[str, float]:
         return {name: float(value) for name, value in found.items() if value.ndim == 0}
 
 
+def pack_all(study: Study) -> None:
+    """Put the members of each recipe, and the statistics, where they are kept."""
+    for recipe in RECIPES:
+        pack(study, recipe, tuple(study.options.networks))
+    statistics = study.work / "statistics.nc"
+    (study.out / statistics.name).write_bytes(statistics.read_bytes())
+
+
 def pack(study: Study, recipe: str, networks: tuple[str, ...]) -> None:
-    """Put what belongs to the members of a recipe into one archive."""
+    """Put what belongs to the members of a recipe into one archive, in place of an earlier one."""
     target = study.out / f"{recipe}.tar.gz"
     with tarfile.open(target.with_suffix(".part"), "w:gz", compresslevel=1) as archive:
         for network in networks:
@@ -278,14 +289,13 @@ def run_study(study: Study) -> None:
     members = [(network, recipe) for recipe in RECIPES for network in options.networks]
     with ThreadPoolExecutor(len(members)) as pool:
         list(pool.map(lambda member: train(study, member), members))
-        found = dict(
-            zip(members, pool.map(lambda member: finish(study, member), members), strict=True)
-        )
-    write_table(study, found)
-    for recipe in RECIPES:
-        pack(study, recipe, tuple(options.networks))
-    statistics = study.work / "statistics.nc"
-    (study.out / statistics.name).write_bytes(statistics.read_bytes())
+        list(pool.map(lambda member: export(study, member), members))
+        # What was trained is safe before anything else is done with it.
+        pack_all(study)
+        list(pool.map(lambda member: score(study, member), members))
+    # Not in those threads: the library of netCDF files may be used by one at a time.
+    write_table(study, {(n, r): scores(study.work / f"{n}-{r}.nc") for n, r in members})
+    pack_all(study)
 
 
 def main() -> None:
