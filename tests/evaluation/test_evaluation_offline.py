@@ -19,9 +19,12 @@ from climsim.evaluation.offline import check_models, ensemble_of, evaluate_offli
 from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import PERCENTILE_EDGES
+from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.scores.parts import percentile_groups
+from climsim.files import write_netcdf
 from climsim.interfaces import V2, V6, Interface
 from climsim.variables import OUTPUTS
+from tests.cf_checker import violations_of_metrics
 from tests.evaluation_synthetic import LinearModel, write_store
 
 
@@ -270,9 +273,17 @@ def test_file_carries_member_and_provenance_and_is_not_made_twice(store, config,
         assert saved.attrs["parameters"] == 8
         assert json.loads(saved.attrs["input_hashes"])["store"] == store.fingerprint
         assert saved["r2_ptend_t"].dims == ("level",)
+    assert violations_of_metrics(config.out, config.out.parent) == []
     config.model.write_bytes(b"another model")
     evaluate_offline(config)
     assert len(calls) == 2
+
+
+def test_axis_of_layers_in_older_metrics_has_its_present_name(tmp_path):
+    old = xarray.Dataset({"r2_region_ptend_t": (("band", "height"), np.zeros((3, 2)))})
+    write_netcdf(old, tmp_path / "old.nc", checked=True)
+    with open_metrics(tmp_path / "old.nc") as metrics:
+        assert metrics["r2_region_ptend_t"].dims == ("band", "layer")
 
 
 class Emulator(LinearModel):

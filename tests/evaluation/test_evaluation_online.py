@@ -20,6 +20,7 @@ from climsim.evaluation.precipitation import EDGES, PrecipitationCounts
 from climsim.evaluation.regions import N_BINS, band_members, zonal_mean
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.physics.columns import layer_mass
+from tests.cf_checker import violations_of_metrics
 from tests.evaluation_synthetic import write_run
 from tests.grids import make_globe, make_grid
 
@@ -61,6 +62,11 @@ def read(folder, stream, index, name):
     path = sorted(folder.glob(f"*.eam.{stream}.*.nc"))[index]
     with netCDF4.Dataset(path) as file:
         return np.ma.getdata(file[name][0]).astype(float)
+
+
+def test_online_metrics_follow_the_cf_conventions(metrics, folders, tmp_path):
+    assert metrics.attrs["Conventions"] == "CF-1.11"
+    assert violations_of_metrics(folders / "online.nc", tmp_path) == []
 
 
 def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(metrics, folders):

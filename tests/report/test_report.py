@@ -225,7 +225,7 @@ def test_scores_by_output_hold_the_condensate_and_the_regions(study):
     member = study.offline.isel(member=0)
     assert row[2].order == pytest.approx(float(member["r2_mean_ptend_qn"]))
     at = regions.heads.index("30S-30N, below 400 hPa")
-    found = member["r2_region_ptend_t"].sel(band="30S-30N", height="below 400 hPa")
+    found = member["r2_region_ptend_t"].sel(band="30S-30N", layer="below 400 hPa")
     assert regions.rows[0][at].order == pytest.approx(float(found))
     assert regions.heads[-3:] == ("land", "ocean", "sea ice")
 

@@ -22,7 +22,7 @@ from climsim.evaluation.sums import Accumulator
 from climsim.grid import ColumnGrid
 from climsim.variables import TARGETS
 
-HEIGHTS: Final = ("above 400 hPa", "below 400 hPa")
+LAYERS: Final = ("above 400 hPa", "below 400 hPa")
 
 
 def offline_dataset(sums: Accumulator[Block], grid: ColumnGrid) -> xarray.Dataset:
@@ -33,7 +33,7 @@ def offline_dataset(sums: Accumulator[Block], grid: ColumnGrid) -> xarray.Datase
         grid: the columns and levels.
 
     Returns:
-        Dataset on ``level`` (0 at the model top), ``latitude``, ``band``, ``height``, ``surface``
+        Dataset on ``level`` (0 at the model top), ``latitude``, ``band``, ``layer``, ``surface``
         and ``percentile``.
     """
     totals = Totals(sums, grid)
@@ -71,7 +71,7 @@ def _coordinates(grid: ColumnGrid) -> dict[str, object]:
             {"units": "degrees_north", "standard_name": "latitude"},
         ),
         "band": ("band", list(BANDS)),
-        "height": ("height", list(HEIGHTS)),
+        "layer": ("layer", list(LAYERS)),
         "surface": ("surface", list(SURFACE_TYPES)),
         "target": ("target", list(TARGETS.names)),
         "rain_decile": ("rain_decile", list(RAIN_DECILES)),

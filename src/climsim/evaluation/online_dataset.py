@@ -195,38 +195,53 @@ def _record_arrays(rows: list[Row]) -> dict[str, Labelled]:
     }
 
 
-def _coordinates(rows: list[Row], plan: Plan) -> dict[str, object]:
-    grid = plan.reference.grid
-    start = plan.reference.start
-    pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
-    coordinates: dict[str, object] = {
+def _rain(what: str) -> dict[str, str]:
+    return {"units": "mm d-1", "long_name": f"{what} of a bin of precipitation"}
+
+
+def _labels(rows: list[Row]) -> dict[str, object]:
+    """What tells runs apart, and the names of the other axes without numbers."""
+    labels = {
         "run": ("run", labels_of(rows)),
         "role": ("run", [row.role for row in rows]),
         "network": ("run", [row.member.network for row in rows]),
         "recipe": ("run", [row.member.recipe for row in rows]),
         "seed": ("run", [row.member.seed for row in rows]),
-        "level": ("level", np.arange(grid.n_levels), {"long_name": "level, 0 at the model top"}),
-        "pressure": ("level", pressure, {"units": "Pa", "long_name": "nominal pressure"}),
-        "latitude": ("latitude", BIN_CENTRES, {"units": "degrees_north"}),
         "region": ("region", list(REGIONS)),
         "surface": ("surface", list(SURFACES)),
         "quantile": ("quantile", list(QUANTILES)),
-        "rain_low": ("rain_bin", EDGES[:-1], {"units": "mm d-1"}),
-        "rain_high": ("rain_bin", EDGES[1:], {"units": "mm d-1"}),
-        "rain_step": ("rain_step", 0.5 * (STEPS[1:] + STEPS[:-1]), {"units": "mm d-1"}),
-        "lat": ("column", grid.lat, {"units": "degrees_north", "standard_name": "latitude"}),
-        "lon": ("column", grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
-        "area": ("column", grid.area, {"units": "steradian"}),
     }
+    return {name: (axis, values, {"long_name": name}) for name, (axis, values) in labels.items()}
+
+
+def _coordinates(rows: list[Row], plan: Plan) -> dict[str, object]:
+    grid = plan.reference.grid
+    start = plan.reference.start
+    pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
+    north = {"units": "degrees_north", "standard_name": "latitude"}
+    solid_angle = {"units": "steradian", "long_name": "solid angle of the column"}
+    coordinates: dict[str, object] = {
+        **_labels(rows),
+        "level": ("level", np.arange(grid.n_levels), {"long_name": "level, 0 at the model top"}),
+        "pressure": ("level", pressure, {"units": "Pa", "long_name": "nominal pressure"}),
+        "latitude": ("latitude", BIN_CENTRES, north),
+        "rain_low": ("rain_bin", EDGES[:-1], _rain("lower bound")),
+        "rain_high": ("rain_bin", EDGES[1:], _rain("upper bound")),
+        "rain_step": ("rain_step", 0.5 * (STEPS[1:] + STEPS[:-1]), _rain("middle")),
+        "lat": ("column", grid.lat, north),
+        "lon": ("column", grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
+        "area": ("column", grid.area, solid_angle),
+    }
+    notes = {"units": "d", "long_name": "end of the mean, days since the start"}
     first = plan.periods["h1"][:FIRST_DAYS]
     if first:
         ends = [(p[1] - start) / SECONDS_PER_DAY for p in first]
-        coordinates["first_day"] = ("first_day", ends, {"units": "d"})
+        coordinates["first_day"] = ("first_day", ends, notes)
     for stream, axis in AXES.items():
         periods = plan.periods[stream]
         if periods:
             elapsed = [(p[1] - start) / SECONDS_PER_DAY for p in periods]
-            notes = {"units": "d", "long_name": "end of the mean, days since the start"}
             coordinates[axis] = (axis, elapsed, notes)
-            coordinates[f"{axis}_date"] = (axis, [date_of(p[0]) for p in periods])
+            dates = [date_of(p[0]) for p in periods]
+            coordinates[f"{axis}_date"] = (axis, dates, {"long_name": "start of the mean"})
     return coordinates

@@ -10,6 +10,9 @@ import xarray
 
 from climsim.integrity import check_netcdf
 
+_FORMER = {"height": "layer"}
+"""Axes of older files: CF keeps the name of the former one for a coordinate in metres."""
+
 
 @contextmanager
 def open_metrics(path: str | Path) -> Iterator[xarray.Dataset]:
@@ -24,4 +27,4 @@ def open_metrics(path: str | Path) -> Iterator[xarray.Dataset]:
     with xarray.open_dataset(
         path, engine="netcdf4", decode_times=False, decode_timedelta=False
     ) as dataset:
-        yield dataset
+        yield dataset.rename({old: new for old, new in _FORMER.items() if old in dataset.dims})

@@ -71,14 +71,14 @@ def _output_table(member: xarray.Dataset) -> Table:
 
 
 def _region_table(member: xarray.Dataset) -> Table:
-    """Mean R2 of each tendency by band of latitude and height, and by surface type."""
+    """Mean R2 of each tendency by band of latitude and layer, and by surface type."""
     names = [n for n in TENDENCIES if f"r2_region_{n}" in member]
-    bands, heights = member["band"].values.tolist(), member["height"].values.tolist()
+    bands, layers = member["band"].values.tolist(), member["layer"].values.tolist()
     surfaces = member["surface"].values.tolist() if "surface" in member else []
-    heads = ("tendency", *(f"{b}, {h}" for h in heights for b in bands), *surfaces)
+    heads = ("tendency", *(f"{b}, {layer}" for layer in layers for b in bands), *surfaces)
     rows = []
     for name in names:
-        regions = member[f"r2_region_{name}"].transpose("height", "band").values.ravel()
+        regions = member[f"r2_region_{name}"].transpose("layer", "band").values.ravel()
         types = (
             member[f"r2_surface_{name}"].clip(min=0).mean("level").values.tolist()
             if surfaces

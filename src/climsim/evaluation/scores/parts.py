@@ -183,7 +183,7 @@ class RegionR2(OfflineScore):
     subjects = SCORED_TENDENCIES
     statistics = (OUTPUT_PAIRS,)
     units = "1"
-    dims = ("band", "height")
+    dims = ("band", "layer")
     weights = "levels"
 
     def values(self, state: Totals, subject: Subject) -> Array:
