@@ -16,7 +16,7 @@ from tests.online.toy_host import LEVELS, ToyHost
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 OF_FILE_AND_TIME = {"model", "config", "made_by", "sypd", "timing"}
-OF_VALUES = {"budgets", "budget_sums"}
+OF_VALUES = {"corrections", "added", "budgets", "budget_sums"}
 """What the record says that need not be the same to the last digit."""
 
 
