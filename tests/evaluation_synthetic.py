@@ -401,3 +401,13 @@ def write_study(
         metrics = spread_members(base.load(), members)
         write_netcdf(metrics, folder / "online.nc", checked=True)
     return tuple(offline), folder / "online.nc"
+
+
+def trained_again(online: xarray.Dataset) -> xarray.Dataset:
+    """Online metrics whose members with a confidence loss are those of iteration 1 instead."""
+    found = online.copy(deep=True)
+    for name in ("recipe", "group_recipe"):
+        recipes = found[name].values.astype(object)
+        again = np.where(recipes == "conf_loss", "standard_visited1", recipes)
+        found[name] = found[name].dims, again
+    return found

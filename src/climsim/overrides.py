@@ -147,6 +147,9 @@ def _override(
     name = key.lstrip("+~")
     if name in groups:
         return _choice(name, value, set(groups[name]), cls, sweep)
+    if name in OPTIONS_OF and key == name:
+        # A plain key here, which Hydra takes for the group that other commands choose from.
+        return f"+{name}={_as_choice(name, value)}"
     hint = hint_of(cls, name) if cls is not None and not key.startswith("~") else None
     if name in beyond:
         key = f"++{name}"
@@ -185,6 +188,11 @@ def _offered(key: str, choice: str, files: Iterable[str]) -> str:
     """A choice of a group whose files set the key at the top; code of the user becomes one."""
     if not _is_of_user(key, choice, files):
         return choice
+    return _as_choice(key, choice)
+
+
+def _as_choice(key: str, choice: str) -> str:
+    """A file of a group that sets nothing but the key of the group's name."""
     name = f"user-{hashlib.sha256(choice.encode()).hexdigest()[:12]}"
     ConfigStore.instance().store(group=key, name=name, node={key: choice}, package="_global_")
     return name

@@ -37,7 +37,7 @@ from climsim.results.seeds import groups_of, over_seeds
 from climsim.results.selection import best_members
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import DAYS, MONTHS, time_axis
-from tests.evaluation_synthetic import write_study
+from tests.evaluation_synthetic import trained_again, write_study
 
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 5.0
@@ -62,6 +62,8 @@ def spec_and_variant():
 
 def draw(study, name):
     spec = figure_table()[name]
+    if name == "iterations" and study.online is not None:
+        study = replace(study, online=trained_again(study.online))
     variant = (spec.variants(study) or ("",))[-1]
     with styled():
         return spec.draw(study, variant)
@@ -408,6 +410,32 @@ def test_axis_of_the_true_loss_ends_where_the_predicted_losses_do(study):
     assert "smaller than the axis shows" in " ".join(
         figure_table()["confidence"].remarks(found, "")
     )
+
+
+def test_iterations_have_a_line_each_of_the_mean_over_the_seeds_alive(study):
+    again = replace(study, online=trained_again(study.online))
+    spec = figure_table()["iterations"]
+    assert spec.variants(study) == ()
+    assert spec.variants(again) == ("pure_resLSTM-standard", "unet-standard")
+    assert spec.label("unet-standard") == "U-Net, standard"
+    online = again.online
+    # The second seed of iteration 1 died half-way.
+    chosen = (online["network"] == "unet") & (online["recipe"] == "standard_visited1")
+    rows = np.flatnonzero(chosen.values)
+    online["growth_monthly_T"][rows[1], 2:] = np.nan
+    seeds = online["growth_monthly_T"].values[rows]
+    with styled():
+        error, water, rough, survival = spec.draw(again, "unet-standard").axes
+    before, after, floor = error.lines
+    np.testing.assert_allclose(after.get_ydata()[:2], seeds[:, :2].mean(axis=0))
+    np.testing.assert_allclose(after.get_ydata()[2:], seeds[0, 2:])
+    assert before.get_color() != after.get_color()
+    np.testing.assert_allclose(floor.get_ydata(), again.floor()["growth_monthly_T"])
+    assert len(water.lines) == len(rough.lines) == 4
+    assert survival.get_ylabel() == "fraction of seeds alive"
+    text = " ".join(spec.remarks(again, "unet-standard"))
+    assert "shading their range" in text
+    assert "MMF2" in text
 
 
 def test_cost_draws_unstable_runs_hollow_and_says_so(study):

@@ -26,7 +26,7 @@ from climsim.results.damping import read_damping
 from climsim.results.labels import member_names
 from climsim.results.quantities import plain
 from climsim.results.study import Study
-from tests.evaluation_synthetic import offline_metrics, write_study
+from tests.evaluation_synthetic import offline_metrics, trained_again, write_study
 
 
 @pytest.fixture(scope="module")
@@ -313,9 +313,7 @@ def test_growth_table_compares_with_the_precipitation_of_the_reference(study):
 
 def test_iterations_stand_beside_each_other_and_full_physics(study):
     assert iterations_table(study) is None
-    online = study.online.copy(deep=True)
-    recipes = online["recipe"].values.astype(object)
-    online["recipe"] = "run", np.where(recipes == "conf_loss", "standard_visited1", recipes)
+    online = trained_again(study.online)
     again = (online["recipe"] == "standard_visited1") & (online["network"] == "unet")
     rough = xarray.where(again, again.cumsum() * 2.0, 7.0)
     rough[int(np.flatnonzero(again)[0])] = np.nan

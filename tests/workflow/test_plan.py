@@ -169,6 +169,11 @@ def test_iterations_without_raw_weather_or_a_host_that_labels_are_refused(tmp_pa
         experiment_config("aggregate", ["iterations=9"])
 
 
+@pytest.mark.parametrize("host", ["e3sm", "/own/host.py:build_host"])
+def test_host_of_a_study_is_a_key_like_others(host):
+    assert experiment_config("demo", [f"host={host}"]).host == host
+
+
 def test_graph_shows_the_steps_of_every_iteration(iterated, tmp_path):
     graph = graph_of(tmp_path, list(iterated.values()))
     collect = [Node("online_collect", n) for n in (1, 2)]

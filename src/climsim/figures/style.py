@@ -77,6 +77,9 @@ OTHER_DASHES: Final = (0, (2.5, 1.0))
 """Line of a recipe that is not in the table, or of models without one."""
 FLOOR_DASHES: Final = (0, (4, 1.5))
 """Line of the second run with full physics."""
+_ITERATION_COLOURS: Final = ("#9e9e9e", "#d95f02", "#1f5fd0", "#1b9e77", "#e7298a")
+_ITERATION_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+"""Of lines that compare iterations; the colours come again before the markers do."""
 _SPARE = ("#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
 _SPARE_MARKERS = ("X", "<", ">", "p", "h")
 
@@ -103,6 +106,13 @@ def network_style(name: str) -> LineStyle:
         return LineStyle(RECIPE_LABELS[name], _RECIPE_COLOURS[name], RECIPE_MARKERS[name])
     spare = sum(name.encode()) % len(_SPARE)
     return LineStyle(name, _SPARE[spare], _SPARE_MARKERS[spare])
+
+
+def iteration_style(number: int) -> LineStyle:
+    """Style of an iteration of training on visited states, where figures compare these."""
+    colour = _ITERATION_COLOURS[number % len(_ITERATION_COLOURS)]
+    marker = _ITERATION_MARKERS[number % len(_ITERATION_MARKERS)]
+    return LineStyle(f"iteration {number}", colour, marker)
 
 
 def literal(text: str) -> str:
