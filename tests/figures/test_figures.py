@@ -413,17 +413,16 @@ def test_axis_of_the_true_loss_ends_where_the_predicted_losses_do(study):
 
 
 def test_iterations_have_a_line_each_of_the_mean_over_the_seeds_alive(study):
-    again = replace(study, online=trained_again(study.online))
-    spec = figure_table()["iterations"]
-    assert spec.variants(study) == ()
-    assert spec.variants(again) == ("pure_resLSTM-standard", "unet-standard")
-    assert spec.label("unet-standard") == "U-Net, standard"
-    online = again.online
+    online = trained_again(study.online)
     # The second seed of iteration 1 died half-way.
     chosen = (online["network"] == "unet") & (online["recipe"] == "standard_visited1")
     rows = np.flatnonzero(chosen.values)
     online["growth_monthly_T"][rows[1], 2:] = np.nan
     seeds = online["growth_monthly_T"].values[rows]
+    again, spec = replace(study, online=online), figure_table()["iterations"]
+    assert spec.variants(study) == ()
+    assert spec.variants(again) == ("pure_resLSTM-standard", "unet-standard")
+    assert spec.label("unet-standard") == "U-Net, standard"
     with styled():
         error, water, rough, survival = spec.draw(again, "unet-standard").axes
     before, after, floor = error.lines

@@ -36,6 +36,8 @@ from climsim.results.study import NothingToDrawError, Study
 
 _HPA = 100.0
 _LATITUDES = {-90: "90S", -60: "60S", -30: "30S", 0: "0", 30: "30N", 60: "60N", 90: "90N"}
+SHIFT = 0.006
+"""Downwards between lines of survival, so that those at the same height all show [1]."""
 _FEW_LATITUDES = {-60: "60S", 0: "0", 60: "60N"}
 
 

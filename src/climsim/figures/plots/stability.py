@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import legend_below, network_handles, panel_grid, title_panel, unique
+from climsim.figures.panels import (
+    SHIFT,
+    legend_below,
+    network_handles,
+    panel_grid,
+    title_panel,
+    unique,
+)
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import too_short
 from climsim.figures.style import network_style
 from climsim.results.labels import recipe_label
 from climsim.results.selection import online_members
 from climsim.results.study import Study
-
-_OFFSET = 0.006
-"""Vertical shift between networks, so that lines at the same height all show [1]."""
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -29,7 +33,7 @@ def draw(study: Study, variant: str) -> Figure:
             style = network_style(str(groups[j][0]))
             ax.step(
                 days,
-                members["alive_fraction"].values[j] - _OFFSET * rank,
+                members["alive_fraction"].values[j] - SHIFT * rank,
                 where="post",
                 color=style.colour,
                 marker=style.marker,
