@@ -73,7 +73,8 @@ def _group(one: Iteration) -> str:
 
 def label(variant: str) -> str:
     """Network and recipe in words."""
-    return member_label(*variant.split("-", 1))
+    network, recipe = variant.split("-", 1)
+    return member_label(network, recipe)
 
 
 def draw(study: Study, variant: str) -> Figure:
