@@ -21,6 +21,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader
@@ -117,8 +118,10 @@ def _fit(
     try:
         trainer.fit(module, *loaders, ckpt_path=resume, weights_only=True)
     except SystemExit as error:
-        # Lightning calls every ending but an error an interrupt; its own exit follows Ctrl-C.
-        if isinstance(error.__context__, KeyboardInterrupt):
+        # Lightning calls every ending but an error an interrupt; its own exit follows Ctrl-C, and
+        # that of SIGTERM (a scheduler's time limit) has no code, as if all had been done.
+        by_signal = isinstance(error, SIGTERMException)
+        if by_signal or isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         if type(error) is SystemExit:
             raise ClimSimError(
