@@ -10,6 +10,7 @@ import pytest
 
 from climsim.errors import ClimSimError
 from climsim.hosts.gcm import dynamics, perturbed
+from climsim.hosts.gcm.clock import device_clock
 from climsim.hosts.gcm.host import Snapshot
 from climsim.hosts.gcm.state import Advanced
 
@@ -51,7 +52,7 @@ def members(monkeypatch):
             specific_humidity=jnp.full((2, 1, 2), 0.01),
         ),
     )
-    day = perturbed.device_clock(cftime.DatetimeNoLeap(1, 3, 1)).day
+    day = device_clock(cftime.DatetimeNoLeap(1, 3, 1)).day
     core = SimpleNamespace(forcing=jnp.int32(day))
     host = SimpleNamespace(
         core=core, grid=SimpleNamespace(area_weights=lambda: np.array([1.5, 0.5]))
