@@ -79,11 +79,13 @@ def members_of(hosts: Sequence[SteppedHost], *, by_physics: bool = False) -> Mem
 
     Args:
         hosts: built alike; at one date unless their own physics steps them.
-        by_physics: whether nothing else steps them. The host then knows how if it has the method
-            `together_by_physics`, else if it has `together`; both take the hosts.
+        by_physics: whether nothing else steps them.
+
+    Returns:
+        What the host's method `together` makes of both, if it has one; else members apart.
     """
-    together = getattr(hosts[0], "together_by_physics" if by_physics else "together", None)
-    made: Members = SeparateMembers(hosts) if together is None else together(hosts)
+    together = getattr(hosts[0], "together", None)
+    made: Members = SeparateMembers(hosts) if together is None else together(hosts, by_physics)
     return made
 
 

@@ -314,28 +314,19 @@ class GcmHost:
         """A host of the same configuration and programs, at the present state of this one."""
         return copy.copy(self)
 
-    def together(self, hosts: Sequence[GcmHost]) -> Members:
-        """Members that step in one program where that pays: several, and all on a GPU.
+    def together(self, hosts: Sequence[GcmHost], by_physics: bool) -> Members:
+        """Members that step in one program where that pays: several hybrids, and all on a GPU.
 
         Args:
             hosts: this one and others of it.
+            by_physics: whether only full physics steps them, at any dates. Then several on a GPU
+                are one program, all else steps one by one.
         """
         from climsim.hosts.gcm.members import GcmMembers
 
-        if len(hosts) == 1 and not on_gpu(self._state):
-            return SeparateMembers(hosts)
-        return GcmMembers(hosts)
-
-    def together_by_physics(self, hosts: Sequence[GcmHost]) -> Members:
-        """Members that full physics steps in one program on a GPU; one by one on a CPU.
-
-        Args:
-            hosts: this one and others of it, at any dates.
-        """
-        from climsim.hosts.gcm.members import GcmMembers
-
-        if len(hosts) > 1 and on_gpu(self._state):
-            return GcmMembers(hosts, by_physics=True)
+        several, gpu = len(hosts) > 1, on_gpu(self._state)
+        if (several and gpu) if by_physics else (several or gpu):
+            return GcmMembers(hosts, by_physics=by_physics)
         return SeparateMembers(hosts)
 
     def snapshot(self) -> Snapshot:
