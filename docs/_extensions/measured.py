@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.errors import SphinxError
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
 
 KEY = "measured"
 NOTHING = "nothing"
@@ -62,6 +63,8 @@ def _parse(text: str) -> Measurement:
 
 def _note(measurements: list[Measurement]) -> nodes.paragraph:
     """The line below the title."""
+    from docutils import nodes
+
     note = nodes.paragraph(classes=[KEY])
     note += nodes.Text("Numbers measured on ")
     for place, one in enumerate(measurements):
@@ -75,6 +78,10 @@ def _note(measurements: list[Measurement]) -> nodes.paragraph:
 
 def show(app: Sphinx, tree: nodes.document) -> None:
     """Put the line below the title of a page that declares one."""
+    # Here, as the tests read the declarations where Sphinx is not installed.
+    from docutils import nodes
+    from sphinx.errors import SphinxError
+
     page = app.env.docname
     declared = app.env.metadata[page].get(KEY)
     title = next(iter(tree.findall(nodes.title)), None)
