@@ -533,7 +533,8 @@ def test_whole_study_of_ninety_members_is_drawn(tmp_path):
     draw_figures(config)
     entries = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
     assert len(entries) >= 25
-    assert not [e["missing"] for e in entries if "missing" in e]
+    # The study has no member that was trained again on visited states.
+    assert [e["name"] for e in entries if "missing" in e] == ["iterations"]
 
 
 def test_figure_of_a_file_is_drawn_beside_those_of_the_package(tmp_path):
