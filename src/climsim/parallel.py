@@ -1,4 +1,4 @@
-"""Tasks spread over processes or threads of this machine, or over a Dask cluster."""
+"""Tasks spread over processes or threads of this machine, over a Dask cluster, or in one thread."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -99,3 +100,35 @@ def _on_dask(
 
     for future in as_completed(client.map(function, tasks, pure=False)):
         yield future.result()
+
+
+class Background:
+    """Calls that one thread makes in their order, a few behind the caller.
+
+    An error of a call is raised by the next `submit` or `settle`.
+
+    Args:
+        name: of the thread.
+        most_waiting: calls that are not done before `submit` waits for the oldest.
+    """
+
+    def __init__(self, name: str, most_waiting: int) -> None:
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._most_waiting = most_waiting
+        self._waiting: deque[concurrent.futures.Future[None]] = deque()
+
+    def submit(self, call: Callable[[], None]) -> None:
+        """Let the thread make a call after those before it."""
+        while len(self._waiting) >= self._most_waiting:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(call))
+
+    def settle(self) -> None:
+        """Wait until every call is done."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def close(self) -> None:
+        """Wait for the calls and end the thread; errors that no one asked for are dropped."""
+        self._pool.shutdown(wait=True)
+        self._waiting.clear()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import cftime
+import numpy as np
 
-from climsim.arrays import Fields
+from climsim.arrays import Fields, to_numpy
 from climsim.constants import E3SM, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
@@ -51,6 +52,14 @@ class StepResult:
     tendencies: Fields
     surface: Fields
     diagnostics: Fields = field(default_factory=dict)
+
+    def kept(self) -> StepResult:
+        """Copies in NumPy, to be used beside later steps, in which a host may overwrite its own."""
+        inputs, tendencies, surface, diagnostics = (
+            {name: np.array(to_numpy(values)) for name, values in fields.items()}
+            for fields in (self.inputs, self.tendencies, self.surface, self.diagnostics)
+        )
+        return StepResult(self.date, inputs, tendencies, surface, diagnostics)
 
 
 class SteppedHost(Protocol):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from climsim.arrays import Fields, double, namespace
+import cftime
+
+from climsim.arrays import Fields, double, is_numpy, namespace
 from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.base import HealthReport
 from climsim.hosts.members import Members
@@ -17,16 +22,23 @@ from climsim.online.recorder import Recorder
 from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
 from climsim.online.ring import LastDay, LastDays
 from climsim.online.stepper import StepOutcome, Stepper, Troubles, Unstable
+from climsim.parallel import Background
 from climsim.runs.config import RunConfig
 from climsim.runs.coupling import NO_MIXING
 from climsim.runs.record import RunRecord
 from climsim.runs.timing import Stopwatch
+from climsim.threads import thread_count
+
+_MOST_WAITING = 1
+"""Steps that wait to be kept before the next one waits for them."""
 
 
 class Loop:
     """The run of one member or of several together, as `climsim.stepping.advance` takes it.
 
-    A member that leaves its bounds ends; the others go on without it.
+    A member that leaves its bounds ends; the others continue without it. Where a process has more
+    than one core, what a step did is added to history and records in a second thread, while the
+    next step is under way.
 
     Args:
         configs: of the members' runs, alike but for folder, case, model and perturbation.
@@ -62,6 +74,10 @@ class Loop:
         self._last_days = LastDays(
             [LastDay(config.folder / FOLDER / "last_day.bin", grid, dt) for config in configs]
         )
+        self._background = (
+            Background("history", _MOST_WAITING) if thread_count(configs[0].threads) > 1 else None
+        )
+        self._steps_done = self._recorded_steps()
 
     @property
     def records(self) -> list[RunRecord]:
@@ -76,6 +92,9 @@ class Loop:
     @property
     def steps_done(self) -> int:
         """Steps since the start of the run, of the members that have not ended."""
+        return self._steps_done
+
+    def _recorded_steps(self) -> int:
         return max(record.steps for record in self.records)
 
     def step(self) -> bool:
@@ -88,6 +107,7 @@ class Loop:
             return False
         self._end_unstable(outcome.troubles)
         self._keep(number, outcome)
+        self._steps_done = number + 1
         troubles: Troubles = ()
         there = outcome.result.inputs["state_ps"]
         if number == self._last_step or self._stepper.looks(number, there):
@@ -99,20 +119,49 @@ class Loop:
         return bool(self.under_way)
 
     def _keep(self, number: int, outcome: StepOutcome) -> None:
-        """Add a step to the history, the last day and the records."""
-        result, under_way = outcome.result, self.under_way
+        """Add a step to the history, the last day and the records, here or beside the next step."""
+        members, date = tuple(self.under_way), self.members.date
+        if self._background is None or not is_numpy(outcome.result.inputs["state_ps"]):
+            self._add(number, outcome, members, date, self._stopwatch)
+            return
         with self._stopwatch.part("history"):
+            kept = replace(outcome, result=outcome.result.kept())
+            self._background.submit(partial(self._add_beside, number, kept, members, date))
+
+    def _add_beside(
+        self,
+        number: int,
+        outcome: StepOutcome,
+        members: Sequence[int],
+        date: cftime.DatetimeNoLeap,
+    ) -> None:
+        before = time.perf_counter()
+        self._add(number, outcome, members, date, Stopwatch())
+        for index in members:
+            self.records[index].timing.beside += time.perf_counter() - before
+
+    def _add(
+        self,
+        number: int,
+        outcome: StepOutcome,
+        members: Sequence[int],
+        date: cftime.DatetimeNoLeap,
+        stopwatch: Stopwatch,
+    ) -> None:
+        """Add a step, after which it is a date, to the files and records of members."""
+        result = outcome.result
+        with stopwatch.part("history"):
             fields = history_fields(
                 result, self._stepper.grid, self._stepper.constants, self._extra_fields(outcome)
             )
-            self._history.add(fields, result.date, self._stepper.dt, under_way)
-            self._last_days.add(number, result, under_way)
-        with self._stopwatch.part("coupler"):
+            self._history.add(fields, result.date, self._stepper.dt, members)
+            self._last_days.add(number, result, members)
+        with stopwatch.part("coupler"):
             # Of a coupled run only coupled steps count: budgets are those of the network.
             counted = self._stepper.model is None or outcome.handed is not None
-            self._recorder.add(outcome, under_way, with_budgets=counted)
-            for index in under_way:
-                self.records[index].date = self.members.date.isoformat()
+            self._recorder.add(outcome, members, with_budgets=counted)
+            for index in members:
+                self.records[index].date = date.isoformat()
 
     def _extra_fields(self, outcome: StepOutcome) -> Fields:
         """History fields that follow from the network: losses, and its share."""
@@ -147,12 +196,15 @@ class Loop:
         record.save(destination.folder)
 
     def _settle(self) -> None:
-        """Fetch what waits on another device, so that records and last days are whole."""
+        """Bring records and last days up to date with what waits in a thread or on a device."""
+        if self._background is not None:
+            self._background.settle()
         self._recorder.settle()
         self._last_days.settle()
 
     def write_unfinished(self) -> None:
         """Write the files of the periods at hand."""
+        self._settle()
         self._history.write_unfinished(self.under_way)
 
     def save(self) -> None:
@@ -186,8 +238,15 @@ class Loop:
             states.append(state)
         self._stepper.memory = Memory.joined([state.memory for state in states])
         self._history.load_arrays([state.history for state in states])
+        self._steps_done = self._recorded_steps()
+
+    def stop(self) -> None:
+        """Let nothing change the records any more; errors of what ran beside the steps are lost."""
+        if self._background is not None:
+            self._background.close()
 
     def close(self) -> None:
         """Let go of the files; the last day is kept only while the run can be continued."""
+        self.stop()
         for record, last_day in zip(self.records, self._last_days.files, strict=True):
             last_day.close(delete=record.finished)

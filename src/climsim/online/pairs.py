@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import cftime
 import numpy as np
 
-from climsim.arrays import Array, Fields, is_numpy, to_numpy
+from climsim.arrays import Fields
 from climsim.data.raw.steps import write_step_pair
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
 from climsim.hosts.members import of_member
+from climsim.parallel import Background
 from climsim.variables import PROGNOSTIC
 
 _MOST_WAITING = 2
@@ -88,23 +88,15 @@ class PairWriter:
 
     def __init__(self, files: PairFiles) -> None:
         self._files = files
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="pairs")
-        self._waiting: deque[Future[None]] = deque()
+        self._background = Background("pairs", _MOST_WAITING)
 
     def add(self, result: StepResult, dates: Sequence[cftime.DatetimeNoLeap]) -> None:
         """Take the pairs of one step; see `PairFiles.write`."""
-        while len(self._waiting) >= _MOST_WAITING:
-            self._waiting.popleft().result()
-        # A host may use the memory of its fields again in the next step.
-        kept = StepResult(
-            result.date, _copies(result.inputs), _copies(result.tendencies), _copies(result.surface)
-        )
-        self._waiting.append(self._pool.submit(self._files.write, kept, tuple(dates)))
+        self._background.submit(partial(self._files.write, result.kept(), tuple(dates)))
 
     def settle(self) -> None:
         """Wait until all that was given is written."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        self._background.settle()
 
     def __enter__(self) -> PairWriter:
         """The writer itself."""
@@ -117,10 +109,8 @@ class PairWriter:
         trace: TracebackType | None,
     ) -> None:
         """Write what was given; an error of that hides no other."""
-        self._pool.shutdown(wait=True)
-        if error is None:
-            self.settle()
-
-
-def _copies(fields: Mapping[str, Array]) -> Fields:
-    return {n: np.array(x) if is_numpy(x) else to_numpy(x) for n, x in fields.items()}
+        try:
+            if error is None:
+                self.settle()
+        finally:
+            self._background.close()

@@ -148,6 +148,7 @@ def _run(
             record.save(configs[index].folder)
         raise
     except Exception as error:
+        loop.stop()
         for index in loop.under_way:
             _note(loop.records[index], RunStatus.FAILED, " ".join(str(error).split()))
             _save_if_possible(loop.records[index], configs[index].folder)

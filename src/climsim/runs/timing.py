@@ -20,11 +20,14 @@ class Timing:
         steps: number of steps timed.
         seconds: by part of `PARTS`, of the steps timed [s].
         first_steps: wall time of the steps left out [s].
+        beside: time of the thread that keeps history and records while the next step is under way
+            [s]; `seconds` hold only what a step waited for it.
     """
 
     steps: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
     first_steps: float = 0.0
+    beside: float = 0.0
 
     def total(self) -> float:
         """Wall time of the steps timed [s]."""
