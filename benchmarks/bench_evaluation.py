@@ -30,15 +30,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn.metrics import r2_score
 
 from climsim.data.store.opened import Store
+from climsim.evaluation.config import OfflineConfig, OnlineConfig
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import stream
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
-from climsim.evaluation.online import OnlineConfig, evaluate_online
-from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.evaluation.online import evaluate_online
+from climsim.figures.config import FiguresConfig
+from climsim.figures.draw import draw_figures
 from climsim.files import write_netcdf
 from climsim.interfaces import V2
-from climsim.report.page import ReportConfig, write_report
+from climsim.report.config import ReportConfig
+from climsim.report.page import write_report
 from climsim.variables import OUTPUTS, VariableSet
 from tests.evaluation_synthetic import offline_metrics, write_run, write_store, write_study
 from tests.grids import make_globe

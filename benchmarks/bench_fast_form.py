@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import xarray
 
+from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.offline import evaluate_offline
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.export.loading import load_emulator
 from climsim.export.writing import export_model
 from climsim.variables import OUTPUTS

@@ -20,8 +20,9 @@ from climsim.constants import STEPS_PER_DAY
 from climsim.data.raw.steps import list_steps
 from climsim.data.reading.reader import BlockReader
 from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import Store, open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 
 COLUMNS = 384

@@ -20,7 +20,8 @@ import xarray
 
 from climsim.allocation import keep_freed_memory
 from climsim.data.raw.steps import list_steps, output_path
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.config import PrepareConfig
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.files import remove
 from climsim.physics.thermodynamics import liquid_fraction, relative_humidity

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from climsim.allocation import keep_freed_memory
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.config import PrepareConfig
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -27,8 +27,9 @@ from climsim.allocation import keep_freed_memory
 from climsim.data.reading.loader import Batch
 from climsim.data.reading.reader import BlockReader
 from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.losses import RecipeLoss
 from climsim.networks import NETWORKS

@@ -14,21 +14,17 @@ import xarray
 from cftime import DatetimeNoLeap as Date
 
 from climsim.constants import E3SM
-from climsim.data.store.creation import (
-    StoreCoordinates,
-    StoreLayout,
-    create_arrays,
-    seal_store,
-)
+from climsim.data.store.config import StoreLayout
+from climsim.data.store.creation import StoreCoordinates, create_arrays, seal_store
 from climsim.data.store.opened import Store, open_store
 from climsim.data.store.shards import write_arrays
 from climsim.evaluation.block import Block
+from climsim.evaluation.config import OfflineConfig, OnlineConfig
 from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.evaluation.offline import member_attributes
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
-from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.files import write_netcdf
 from climsim.grid import ColumnGrid

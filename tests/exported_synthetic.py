@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from climsim.configuration import compose_config
-from climsim.export.writing import ExportConfig, run_export
+from climsim.export.config import ExportConfig
+from climsim.export.writing import run_export
 from climsim.networks import build_network
 from climsim.training.checkpoint import describe_model, save_model
 from climsim.transforms import from_statistics

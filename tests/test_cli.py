@@ -11,7 +11,7 @@ from climsim import cli, stages
 from climsim.configuration import build_config, compose_config, flat_defaults
 from climsim.console import fail, text_table
 from climsim.errors import ClimSimError
-from climsim.evaluation.online import OnlineConfig
+from climsim.evaluation.config import OnlineConfig
 
 
 def run(*arguments):

@@ -15,9 +15,10 @@ from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.export import trial
 from climsim.export.comparison import relative_difference
+from climsim.export.config import ExportConfig
 from climsim.export.loading import METADATA_NAME, load_emulator
 from climsim.export.probe import training_columns
-from climsim.export.writing import ExportConfig, export_model, run_export
+from climsim.export.writing import export_model, run_export
 from climsim.interfaces import V2, V6, encoding
 from climsim.networks import NETWORKS
 from climsim.physics.thermodynamics import liquid_fraction

@@ -11,13 +11,15 @@ import xarray
 
 import climsim
 from climsim.errors import ClimSimError
-from climsim.evaluation.offline import OfflineConfig, evaluate_offline
+from climsim.evaluation.config import OfflineConfig
+from climsim.evaluation.offline import evaluate_offline
 from climsim.export.comparison import relative_difference
+from climsim.export.config import ExportConfig
 from climsim.export.formats import FORMATS, onnx, pt2
 from climsim.export.loading import device_for, load_emulator
 from climsim.export.module import EmulationMember, build_emulation
 from climsim.export.trial import load_script
-from climsim.export.writing import EXPORTED, ExportConfig, export_model, run_export
+from climsim.export.writing import EXPORTED, export_model, run_export
 from climsim.exported_file import form_of
 from climsim.files import file_hash
 from climsim.hosts.e3sm.keys import _combination

@@ -1,6 +1,7 @@
 """Imports point down the list of layers only, and importing has no side effects."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import climsim
+from climsim.schema import SCHEMAS
 from tests import ROOT
 
 PACKAGE = Path(climsim.__file__).parent
@@ -24,6 +26,8 @@ HEAVY = {
     "bokeh",
     "hydra",
 }
+RUN_ONLY = HEAVY - {"hydra", "netCDF4"}
+"""What help, completion and checks of keys do without."""
 
 
 def rows():
@@ -127,13 +131,25 @@ assert not opened, opened
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("stage", ["train", "online_run"])
-def test_keys_of_a_run_are_read_without_loading_what_runs_it(stage):
+@pytest.fixture(scope="module")
+def loaded_for_keys():
+    """Libraries that the keys of each configuration load beside those of the ones before it."""
     code = f"""
-import sys
+import json, sys
 from climsim.configuration import flat_defaults
-assert flat_defaults({stage!r})
-heavy = sorted({{"torch", "jax", "lightning", "xarray", "matplotlib"}} & set(sys.modules))
-assert not heavy, heavy
+from climsim.keys import keys
+from climsim.schema import SCHEMAS
+loaded, known = {{}}, set()
+for schema in SCHEMAS.values():
+    assert keys(schema.cls, flat_defaults(schema.name))
+    now = {RUN_ONLY | {"zarr", "pandas", "huggingface_hub.hf_api"}} & set(sys.modules)
+    loaded[schema.name], known = sorted(now - known), now
+print(json.dumps(loaded))
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    command = [sys.executable, "-c", code]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.parametrize("name", list(SCHEMAS))
+def test_keys_of_a_command_are_known_without_loading_what_runs_it(name, loaded_for_keys):
+    assert loaded_for_keys[name] == []

@@ -9,12 +9,14 @@ import xarray
 from climsim.cards import TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.members import member_of
-from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.figures.config import FiguresConfig
+from climsim.figures.draw import draw_figures
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.integrity import add_checksum
 from climsim.names import as_name, check_name
-from climsim.online.ensemble import EnsembleConfig
-from climsim.report.page import ReportConfig, write_report
+from climsim.online.config import EnsembleConfig
+from climsim.report.config import ReportConfig
+from climsim.report.page import write_report
 from climsim.results.study import Study
 from climsim.runs.config import RunConfig
 from climsim.training.config import NetworkConfig, RecipeConfig

@@ -3,7 +3,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
-from climsim.evaluation.online import OnlineConfig
+from climsim.evaluation.config import OnlineConfig
 from climsim.overrides import friendly, quoted, split_values
 from climsim.schema import schema
 from climsim.training.config import TrainConfig

@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
 
-from climsim.cards import NO_CLOSURE
+from climsim.export.config import ImportConfig
 from climsim.files import file_hash, provenance
 from climsim.networks import load_published
 from climsim.products import claim
 from climsim.training.checkpoint import CHECKPOINT, describe_model, save_model
-from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.transforms import Transforms, from_published
-from climsim.validation import require
-
-
-@dataclass(frozen=True)
-class ImportConfig:
-    """What to import.
-
-    Attributes:
-        file: a ``.mdlus`` archive or a file with a state dict.
-        statistics: folder of the published statistics (netCDF, or ``inp_sub.txt``,
-            ``inp_div.txt``, ``out_scale.txt``); None for the folder of ``file``.
-        out: checkpoint to write; None for ``file`` with the ending ``.ckpt``.
-        network: which architecture, with hyperparameters other than the published ones.
-        recipe: which inputs, and whether there is a confidence head.
-    """
-
-    file: Path
-    statistics: Path | None = None
-    out: Path | None = None
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    recipe: RecipeConfig = field(default_factory=RecipeConfig)
-
-    def __post_init__(self) -> None:
-        closure = self.recipe.closure
-        require(
-            "recipe.closure",
-            closure,
-            closure == NO_CLOSURE,
-            f"{NO_CLOSURE} for an import",
-            "published weights were trained without one",
-        )
-
-    @property
-    def source(self) -> Path:
-        """Folder of the statistics in force."""
-        return Path(self.statistics) if self.statistics else Path(self.file).parent
-
-    @property
-    def target(self) -> Path:
-        """The checkpoint that is written."""
-        return Path(self.out) if self.out else Path(self.file).with_suffix(".ckpt")
-
-    def resolved(self) -> dict[str, object]:
-        """Every setting as plain values, for the record in the checkpoint."""
-        plain = dataclasses.asdict(self)
-        paths = {"file": self.file, "statistics": self.source, "out": self.target}
-        return plain | {key: str(path) for key, path in paths.items()}
 
 
 def import_checkpoint(

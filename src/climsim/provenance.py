@@ -234,7 +234,8 @@ def _raw_identity(path: Path, configuration: Mapping[str, object]) -> tuple[str,
     if "identity" not in configuration:
         return None
     # Here, not above: planning a preparation needs more than reading attributes.
-    from climsim.data.store.prepare import PrepareConfig, make_plan
+    from climsim.data.store.config import PrepareConfig
+    from climsim.data.store.prepare import make_plan
 
     try:
         config = build_config(PrepareConfig, {**configuration, "raw": str(path)})

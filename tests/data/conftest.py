@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from tests.data.synthetic import OFFSETS, split_config, write_record
 
 

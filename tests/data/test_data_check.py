@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from climsim.data.raw.check import KINDS, CheckConfig, check
+from climsim.data.raw.check import KINDS, check
+from climsim.data.raw.config import CheckConfig
 from climsim.data.raw.ranges import RANGES
 from climsim.data.raw.steps import INPUT_VARIABLES, OUTPUT_VARIABLES, list_steps
 from climsim.errors import ClimSimError

@@ -8,8 +8,9 @@ import pytest
 
 from climsim.cluster import SlurmConfig, _in_queue, slurm_cluster
 from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
 from climsim.parallel import run_tasks
 from tests.data.synthetic import split_config

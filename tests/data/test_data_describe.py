@@ -12,8 +12,9 @@ from climsim.data.statistics.description import (
 )
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.errors import ClimSimError
+from climsim.figures.config import DescribeConfig
 from climsim.figures.moist import look_at_moisture
-from climsim.figures.store import DescribeConfig, describe_store, draw_maps, draw_profiles
+from climsim.figures.store import describe_store, draw_maps, draw_profiles
 
 CSV = "file,variable,level,mean,std,median,decile10,decile90,minimum,maximum\n"
 

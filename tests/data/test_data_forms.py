@@ -10,8 +10,9 @@ from climsim.data.raw.features import EXPANDED_FILE, STORED
 from climsim.data.raw.steps import list_steps
 from climsim.data.reading.reader import BlockReader
 from climsim.data.reading.stacked import open_stacked
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import remove

@@ -12,8 +12,9 @@ import climsim.data.store.prepare as prepare_module
 import climsim.data.store.shards as shards_module
 from climsim.data.raw.steps import list_steps
 from climsim.data.store.chunks import write_blocks
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from tests.data.synthetic import START, STEP, write_record

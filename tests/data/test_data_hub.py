@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from huggingface_hub.hf_api import RepoFile
 
-from climsim.data.raw.hub import DownloadConfig, download
+from climsim.data.raw.config import DownloadConfig
+from climsim.data.raw.hub import download
 from climsim.data.raw.steps import list_steps, read_step
 from climsim.errors import ClimSimError
 from tests.data.synthetic import write_record

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import zarr
 
+from climsim.data.store.config import PrepareConfig, VerifyConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
-from climsim.data.store.verify import VerifyConfig, verify
+from climsim.data.store.prepare import prepare
+from climsim.data.store.verify import verify
 from climsim.errors import ClimSimError
 from tests.data.synthetic import split_config, write_record
 from tests.grids import make_grid

@@ -19,8 +19,9 @@ import zarr
 
 from climsim.data.raw.features import STORED, memory_needed
 from climsim.data.raw.steps import list_steps, write_grid_info
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, make_plan, prepare
+from climsim.data.store.prepare import make_plan, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.variables import variable

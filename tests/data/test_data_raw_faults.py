@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from climsim.data.raw.check import CheckConfig, check
+from climsim.data.raw.check import check
+from climsim.data.raw.config import CheckConfig
 from climsim.data.raw.hub import VERIFIED
 from climsim.data.raw.pressure import pressure_problem
 from climsim.data.raw.steps import (
@@ -26,8 +27,9 @@ from climsim.data.raw.time_step import settle_time_step
 from climsim.data.raw.units import foreign_unit
 from climsim.data.reading.reader import BlockReader, check_inputs
 from climsim.data.statistics.statistics import Statistics, compute_statistics
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, make_plan, prepare
+from climsim.data.store.prepare import make_plan, prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.files import stored_attributes

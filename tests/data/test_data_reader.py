@@ -12,8 +12,9 @@ from climsim.data.raw.features import STORED
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader, Pool, _resume
 from climsim.data.reading.resident import ResidentReader, split_bytes
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
 from climsim.variables import EXPANDED, STANDARD, TARGETS
 from tests.data.synthetic import split_config

@@ -11,9 +11,9 @@ import climsim.data.rows.forms as forms
 import climsim.data.store.prepare as module
 from climsim.data.rows.forms import columns_of, open_rows
 from climsim.data.rows.samples import open_samples
+from climsim.data.store.config import PrepareConfig, RowsConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.plan import RowsConfig
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
 from climsim.variables import VariableSet

@@ -16,8 +16,9 @@ from climsim.data.statistics.moments import Moments, positive_moments
 from climsim.data.statistics.quantiles import PERCENTS
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.data.store.chunks import BlockFiles
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
 from climsim.variables import variable
 from tests.data.synthetic import split_config

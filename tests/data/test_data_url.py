@@ -15,11 +15,12 @@ import torch
 
 from climsim.configuration import build_config
 from climsim.data.reading.reader import BlockReader
-from climsim.data.statistics.stage import StatisticsConfig
+from climsim.data.statistics.config import StatisticsConfig
 from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.config import PrepareConfig, VerifyConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
-from climsim.data.store.verify import VerifyConfig, verify
+from climsim.data.store.prepare import prepare
+from climsim.data.store.verify import verify
 from climsim.errors import ClimSimError
 from tests.data.synthetic import split_config
 

@@ -8,12 +8,15 @@ import numpy as np
 
 from climsim.calendar import seconds_of, to_date
 from climsim.data.raw.steps import write_grid_info, write_step_pair
-from climsim.data.statistics.stage import StatisticsConfig, write_statistics
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.statistics.config import StatisticsConfig
+from climsim.data.statistics.stage import write_statistics
+from climsim.data.store.config import PrepareConfig
+from climsim.data.store.prepare import prepare
+from climsim.evaluation.config import OfflineConfig, OnlineConfig
 from climsim.evaluation.offline import evaluate_offline
-from climsim.evaluation.offline_config import OfflineConfig
-from climsim.evaluation.online import OnlineConfig, evaluate_online
-from climsim.export.writing import ExportConfig, run_export
+from climsim.evaluation.online import evaluate_online
+from climsim.export.config import ExportConfig
+from climsim.export.writing import run_export
 from climsim.training.config import NetworkConfig, TrainConfig, TrainDataConfig, TrainerConfig
 from climsim.training.run import train
 from tests.data.synthetic import STEP, make_step, split_config

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from climsim import cli
-from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.figures.config import FiguresConfig
+from climsim.figures.draw import draw_figures
 from climsim.stages import STAGES
 from tests.docs.execution import (
     EMBEDDED_MODEL,

@@ -6,8 +6,9 @@ import xarray
 from cftime import DatetimeNoLeap
 
 from climsim.errors import ClimSimError
-from climsim.evaluation.cmor import CmorConfig, to_pressure, write_cmor
+from climsim.evaluation.cmor import to_pressure, write_cmor
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19
+from climsim.evaluation.config import CmorConfig
 from climsim.files import write_netcdf
 from climsim.online.history import Sample, history_dataset
 from climsim.runs.fields import HISTORY_FIELDS

@@ -7,8 +7,8 @@ import pytest
 
 from climsim.cards import LossCard, ModelCard
 from climsim.evaluation.confidence import LOSS_EDGES, ConfidenceStatistics, loss_of_confidence
+from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.offline import stream
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.tropopause import lapse_rate_tropopause
 from climsim.interfaces import V2, Interface

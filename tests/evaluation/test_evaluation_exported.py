@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray
 
+from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.offline import evaluate_offline
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.export.loading import load_emulator
 from climsim.variables import TARGETS
 from tests.evaluation_synthetic import write_store

@@ -8,9 +8,10 @@ import pytest
 import xarray
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.history_file import RecentMeans
-from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.online import evaluate_online
 from tests.evaluation_synthetic import write_run
 from tests.grids import make_grid
 

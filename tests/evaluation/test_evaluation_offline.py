@@ -12,11 +12,11 @@ from sklearn.metrics import r2_score
 from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation import offline
+from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.members import Member, training_of
 from climsim.evaluation.metrics import capped_mean
 from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline import check_models, ensemble_of, evaluate_offline, stream
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import PERCENTILE_EDGES
 from climsim.evaluation.saved import open_metrics

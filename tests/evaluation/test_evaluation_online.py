@@ -12,9 +12,10 @@ import xarray
 from climsim.cards import TrainingCard
 from climsim.constants import E3SM
 from climsim.errors import ClimSimError
+from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.members import Member, member_of
-from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.online_run import PROFILES
 from climsim.evaluation.precipitation import EDGES, PrecipitationCounts
 from climsim.evaluation.regions import N_BINS, band_members, zonal_mean

@@ -9,9 +9,10 @@ import xarray
 from climsim.errors import ClimSimError
 from climsim.evaluation import score as registry
 from climsim.evaluation.block import OUTPUT_PAIRS, STEPS, Block, Steps
+from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import SCORED_OUTPUTS, OfflineScore, accumulate
-from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.online_score import OnlineScore, TimeMeanScore
 from climsim.evaluation.score import ALL, register, score_table, scores_of
 from climsim.evaluation.sums import Accumulator, Statistic, Sums

@@ -10,8 +10,9 @@ from sklearn.metrics import r2_score
 
 from climsim.data.rows.forms import columns_of
 from climsim.errors import ClimSimError
-from climsim.evaluation.kaggle_score import KaggleScoreConfig, score_kaggle, score_lines
-from climsim.evaluation.kaggle_submission import SubmissionConfig, write_submission
+from climsim.evaluation.config import KaggleScoreConfig, SubmissionConfig
+from climsim.evaluation.kaggle_score import score_kaggle, score_lines
+from climsim.evaluation.kaggle_submission import write_submission
 from climsim.export.loading import load_emulator
 from climsim.physics.derived import derived_inputs
 from climsim.provenance import trace

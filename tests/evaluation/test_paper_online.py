@@ -10,7 +10,8 @@ import xarray
 
 from climsim.constants import E3SM
 from climsim.errors import ClimSimError
-from climsim.evaluation.online import OnlineConfig, evaluate_online
+from climsim.evaluation.config import OnlineConfig
+from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.regions import N_BINS
 from climsim.physics.thermodynamics import midpoint_heights
 from climsim.results.stability import comparable

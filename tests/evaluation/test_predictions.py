@@ -11,8 +11,8 @@ import zarr
 
 from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
+from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.offline import evaluate_offline, scored_steps, stream
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.predictions import (
     ConfidenceArray,

@@ -13,7 +13,8 @@ import xarray
 
 import climsim
 from climsim import cli
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.config import PrepareConfig
+from climsim.data.store.prepare import prepare
 from climsim.files import read_json
 from climsim.interfaces import V2
 from climsim.online.run import RunConfig, run_online

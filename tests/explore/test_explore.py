@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from climsim.errors import ClimSimError
+from climsim.explore.config import ExploreConfig
 from climsim.explore.page import member_labels, page_of
 from climsim.explore.selection import Selection, cuts, growth_lines, maps, profile_lines, sections
-from climsim.explore.serve import ExploreConfig, start
+from climsim.explore.serve import start
 from climsim.explore.views import views
 from climsim.results.study import Study
 from climsim.results.time_axis import MONTHS

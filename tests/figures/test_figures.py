@@ -19,7 +19,8 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.figures import draw as drawing
 from climsim.figures import plots
-from climsim.figures.draw import FiguresConfig, draw_figures, entries_of, heading, shown_part
+from climsim.figures.config import FiguresConfig
+from climsim.figures.draw import draw_figures, entries_of, heading, shown_part
 from climsim.figures.panels import legend_below, panel_grid, title_panel
 from climsim.figures.registry import figure_table
 from climsim.figures.remarks import all_unstable

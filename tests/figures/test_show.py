@@ -7,8 +7,9 @@ from PIL import Image
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
-from climsim.figures.beside import MAP, SECTION, TIME_HEIGHT, View, read_beside
-from climsim.figures.show import ShowConfig, show_run
+from climsim.figures.beside import View, read_beside
+from climsim.figures.config import MAP, SECTION, TIME_HEIGHT, ShowConfig
+from climsim.figures.show import show_run
 from tests.evaluation_synthetic import write_run
 
 

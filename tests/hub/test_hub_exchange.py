@@ -5,13 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from climsim.data.store.config import VerifyConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.verify import VerifyConfig, verify
+from climsim.data.store.verify import verify
 from climsim.errors import ClimSimError
-from climsim.evaluation.offline import OfflineConfig, evaluate_offline
+from climsim.evaluation.config import OfflineConfig
+from climsim.evaluation.offline import evaluate_offline
 from climsim.files import file_hash
-from climsim.hub.pull import PullConfig, pull
-from climsim.hub.push import PushConfig, push
+from climsim.hub.config import PullConfig, PushConfig
+from climsim.hub.pull import pull
+from climsim.hub.push import push
 from tests.evaluation_synthetic import write_store
 from tests.exported_synthetic import LEVELS, write_model
 from tests.hub_server import writable_hub

@@ -8,8 +8,9 @@ import torch
 
 import climsim
 from climsim.errors import ClimSimError
+from climsim.export.config import ImportConfig
 from climsim.export.writing import export_model
-from climsim.export_published import ImportConfig, import_checkpoint
+from climsim.export_published import import_checkpoint
 from climsim.interfaces import encoding
 from climsim.training.checkpoint import load_model
 from climsim.training.config import NetworkConfig, RecipeConfig

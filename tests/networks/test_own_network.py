@@ -12,8 +12,9 @@ import torch
 import climsim
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
+from climsim.export.config import ExportConfig
 from climsim.export.loading import load_emulator
-from climsim.export.writing import ExportConfig, export_model, run_export
+from climsim.export.writing import export_model, run_export
 from climsim.files import file_hash
 from climsim.networks import NETWORKS
 from climsim.training.checkpoint import describe_model, load_model, save_model

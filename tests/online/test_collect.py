@@ -14,7 +14,8 @@ from climsim.errors import ClimSimError
 from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import fitting
-from climsim.online.collect import CollectConfig, collect
+from climsim.online.collect import collect
+from climsim.online.config import CollectConfig
 from climsim.online.coupler import CouplerOptions
 from climsim.variables import OUTPUTS
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray
 
+from climsim.export.config import ExportConfig
 from climsim.export.formats import FORMATS
-from climsim.export.writing import ExportConfig, run_export
+from climsim.export.writing import run_export
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.record import RECORD_NAME
 from tests.exported_synthetic import write_checkpoint

@@ -23,7 +23,8 @@ from climsim.hosts.e3sm.case import case_files, create_case, dry_run, submit_cas
 from climsim.hosts.e3sm.config import GPU_LAYOUT, E3smConfig
 from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import RUN_KEYS, case_config
-from climsim.online.ensemble import EnsembleConfig, run_ensemble
+from climsim.online.config import EnsembleConfig
+from climsim.online.ensemble import run_ensemble
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
 from climsim.runs.coupling import CouplerOptions

@@ -16,7 +16,8 @@ import xarray as xr
 from climsim.cli import main
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2
-from climsim.online.ensemble import EnsembleConfig, _run_member, run_ensemble
+from climsim.online.config import EnsembleConfig
+from climsim.online.ensemble import _run_member, run_ensemble
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.record import RunRecord
 from climsim.variables import OUTPUTS

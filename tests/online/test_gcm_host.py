@@ -19,7 +19,8 @@ from climsim.constants import (
 )
 from climsim.errors import ClimSimError
 from climsim.hosts.gcm import restart
-from climsim.hosts.gcm.spinup import SpinupConfig, spin_up
+from climsim.hosts.gcm.config import SpinupConfig
+from climsim.hosts.gcm.spinup import spin_up
 from climsim.interfaces import V2
 from climsim.online.coupler import ModelOutput, couple
 from climsim.runs.coupling import CouplerOptions

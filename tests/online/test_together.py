@@ -12,7 +12,8 @@ from climsim.hosts.members import SeparateMembers, means_of_members, of_member, 
 from climsim.interfaces import V2, V6
 from climsim.online import fitting
 from climsim.online import run as run_module
-from climsim.online.ensemble import EnsembleConfig, run_ensemble
+from climsim.online.config import EnsembleConfig
+from climsim.online.ensemble import run_ensemble
 from climsim.online.model import OfMembers
 from climsim.online.run import RunConfig, run_online, run_together, steps_done
 from climsim.runs.coupling import CouplerOptions

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from climsim.export.config import ExportConfig
 from climsim.export.loading import load_emulator
-from climsim.export.writing import ExportConfig, run_export
+from climsim.export.writing import run_export
 from climsim.interfaces import ENCODINGS
 from climsim.online.run import RunConfig, run_online
 from climsim.runs.coupling import CouplerOptions

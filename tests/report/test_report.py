@@ -10,16 +10,18 @@ import pytest
 import xarray
 
 from climsim.errors import ClimSimError
-from climsim.figures.draw import FiguresConfig, draw_figures
+from climsim.figures.config import FiguresConfig
+from climsim.figures.draw import draw_figures
 from climsim.files import write_netcdf
 from climsim.provenance import trace
 from climsim.report.cells import Cell, Table, number
+from climsim.report.config import ReportConfig
 from climsim.report.details import offline_tables
 from climsim.report.failures import failed_stages, read_failures
 from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
 from climsim.report.leaderboard import leaderboard, seeds_table
-from climsim.report.page import ReportConfig, write_report
+from climsim.report.page import write_report
 from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
 from climsim.results.damping import read_damping

@@ -6,8 +6,9 @@ import pytest
 from climsim.calendar import seconds_of, to_date
 from climsim.data.raw.steps import write_grid_info, write_step_pair
 from climsim.data.statistics.statistics import compute_statistics
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.training.config import (
     NetworkConfig,
     NoiseConfig,

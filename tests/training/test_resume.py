@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from climsim.data.store.address import StoreUrl
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import PrepareConfig, prepare
+from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
 from climsim.export.loading import load_emulator
 from climsim.export.writing import export_model

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.calendar import CALENDAR, TIME_UNITS, to_date, to_seconds
 from climsim.constants import SECONDS_PER_DAY
-from climsim.errors import ClimSimError, unknown_name
+from climsim.errors import ClimSimError
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
+from climsim.evaluation.config import CmorConfig
 from climsim.evaluation.history import Period, RunHistory
 from climsim.files import provenance, write_json, write_netcdf
 from climsim.grid import ColumnGrid
@@ -30,7 +31,6 @@ from climsim.names import as_name
 from climsim.online.fields import PressureInterpolation
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress
-from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
 _NOTE, _VARIANT, _MISSING = "cmor.json", "r1i1p1f1", np.float32(1e20)
@@ -40,33 +40,6 @@ CMOR_FILES = Kind(
     is_folder=True,
 )
 _DAYS = "days since 0001-01-01"
-
-
-@dataclass(frozen=True)
-class CmorConfig:
-    """Which run is written, and how.
-
-    Attributes:
-        run: folder of the run.
-        out: folder for the files.
-        variables: names of CMIP's table ``Amon``, such as ``ta,pr``; empty for all that the history
-            holds.
-        levels: ``model`` for the levels of the model, ``plev19`` for CMIP6's 19 pressure levels;
-            cloud variables stay on model levels.
-        source: name of the model, for file names and attributes.
-    """
-
-    run: Path
-    out: Path
-    variables: tuple[str, ...] = ()
-    levels: str = "plev19"
-    source: str = "climsim"
-
-    def __post_init__(self) -> None:
-        Checks(self).one_of(("model", "plev19"), "levels")
-        for name in self.variables:
-            if name not in CMOR_VARIABLES:
-                raise unknown_name("variable of the table Amon", name, CMOR_VARIABLES)
 
 
 def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:

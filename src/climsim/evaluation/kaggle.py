@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.data.raw.steps import GRID_FILE, read_grid_info
-from climsim.data.rows.forms import SAMPLE_ID, columns_of, is_table, open_rows
+from climsim.data.rows.endings import is_table
+from climsim.data.rows.forms import SAMPLE_ID, columns_of, open_rows
 from climsim.data.rows.samples import SampleBlock, Samples, input_fields
 from climsim.errors import ClimSimError
 from climsim.evaluation.offline import Model, predict

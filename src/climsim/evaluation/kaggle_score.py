@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.data.rows.forms import columns_of, is_row_file, is_table, open_rows
+from climsim.data.rows.endings import is_row_file, is_table
+from climsim.data.rows.forms import columns_of, open_rows
 from climsim.data.rows.samples import Samples, open_samples
 from climsim.errors import ClimSimError
+from climsim.evaluation.config import KaggleScoreConfig
 from climsim.evaluation.kaggle import Weights, grid_beside, load_members, predictions, read_weights
 from climsim.evaluation.metrics import PairStatistics
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress
-from climsim.validation import Checks
 from climsim.variables import OUTPUTS
 
 KAGGLE_SCORE = Kind(
     "a file of Kaggle's score", lambda path: noted(path, "kaggle_score", damaged=False)
 )
-
-
-@dataclass(frozen=True)
-class KaggleScoreConfig:
-    """What is scored, on which samples.
-
-    Attributes:
-        model: exported model file, or a submission (``.csv``, ``.parquet``), whose values are
-            weighted already.
-        truth: file of samples with the targets, and with the inputs of a model.
-        targets: file of the targets where they are not in `truth`; empty otherwise.
-        weights: the competition's ``sample_submission.csv``, whose rows are the weights of the
-            targets; None for 1 each.
-        out: JSON file to write, with the score of each target.
-        members: further model files; the mean of all is scored.
-        grid: grid file, for the pressure of the levels; None for ``*grid-info.nc`` beside `truth`.
-        levels: of a profile, where a submission is scored; a model says its own.
-        batch_columns: samples that the model sees at once.
-    """
-
-    model: Path
-    truth: Path
-    out: Path
-    targets: str | Path = ""
-    weights: Path | None = None
-    members: tuple[Path, ...] = ()
-    grid: Path | None = None
-    levels: int = 60
-    batch_columns: int = 4096
-
-    def __post_init__(self) -> None:
-        Checks(self).whole("batch_columns", "levels", least=1)
 
 
 def kaggle_r2(pairs: PairStatistics) -> Array:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from climsim.arrays import Array
-from climsim.data.rows.forms import SAMPLE_ID, is_table
+from climsim.data.rows.endings import is_table
+from climsim.data.rows.forms import SAMPLE_ID
 from climsim.data.rows.samples import open_samples
+from climsim.evaluation.config import SubmissionConfig
 from climsim.evaluation.kaggle import (
     grid_beside,
     load_members,
@@ -19,9 +21,9 @@ from climsim.evaluation.kaggle import (
     require_ids,
 )
 from climsim.files import atomic_path, file_hash, provenance, write_json
-from climsim.products import Kind, claim, note_of, noted
+from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress
-from climsim.validation import Checks, require
+from climsim.validation import require
 
 logger = logging.getLogger(__name__)
 
@@ -34,39 +36,6 @@ def _is_submission(path: Path) -> bool:
 
 SUBMISSION = Kind("a submission", _is_submission)
 _NOTE = Kind("the note of a submission", lambda path: noted(path, "git_revision", damaged=False))
-
-
-@dataclass(frozen=True)
-class SubmissionConfig:
-    """What is predicted, for which samples.
-
-    Attributes:
-        model: exported model file.
-        inputs: file of samples with the column ``sample_id``, such as the competition's
-            ``test.csv``.
-        weights: the competition's ``sample_submission.csv``, whose rows are the weights of the
-            targets.
-        out: submission to write, ``.csv`` or ``.parquet``.
-        members: further model files; the mean of all is submitted.
-        grid: grid file, for the pressure of the levels; None for ``*grid-info.nc`` beside `inputs`.
-        batch_columns: samples that the model sees at once.
-    """
-
-    model: Path
-    inputs: Path
-    weights: Path
-    out: Path = Path("submission.csv")
-    members: tuple[Path, ...] = ()
-    grid: Path | None = None
-    batch_columns: int = 4096
-
-    def __post_init__(self) -> None:
-        Checks(self).whole("batch_columns", least=1)
-
-    @property
-    def note(self) -> Path:
-        """File beside the submission that says what made it."""
-        return note_of(self.out)
 
 
 def write_submission(config: SubmissionConfig, progress: Progress | None = None) -> Path:

@@ -19,9 +19,9 @@ from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
 from climsim.evaluation.block import Block
 from climsim.evaluation.confidence import loss_of_confidence
+from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.members import Member, member_of_model, training_of
 from climsim.evaluation.non_finite import NonFinite
-from climsim.evaluation.offline_config import OfflineConfig
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.predictions import (

@@ -8,7 +8,7 @@ from the reference is internal variability.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
+from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.derived import with_sums
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online_dataset import (
@@ -48,7 +48,6 @@ from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
 from climsim.runs.streams import STREAMS
 from climsim.stepping import Progress
-from climsim.validation import Checks
 
 ONLINE_METRICS = Kind(
     "a file of online metrics",
@@ -56,58 +55,6 @@ ONLINE_METRICS = Kind(
 )
 _MEAN_WORDS = {"h1": "daily", "h0": "monthly"}
 _FULL_MONTH = 28 * SECONDS_PER_DAY
-
-
-@dataclass(frozen=True)
-class OnlineConfig:
-    """Which runs are measured against which reference.
-
-    Attributes:
-        runs: folders of the runs with emulated physics.
-        reference: folder of the run with full physics (the paper's MMF1).
-        out: netCDF file to write.
-        second_reference: folder of the second run with full physics (the paper's MMF2), the
-            floor; or None.
-        skip_days: first days that time means and distributions leave out.
-        mean_stream: stream of the time means: ``h0``, ``h1``, or ``auto`` (months where the
-            reference has at least two full ones, else days).
-        years: time means and distributions are over the first so many years, and a run that
-            stopped after them counts as whole; 0 for all that the reference has.
-        tropopause: ``coupler`` (the paper's: the coupler's rule, mean by mean) or ``wmo``.
-        month_weights: ``equal`` (the paper's) or ``length``, of the means in a time mean.
-        first_month: ``left_out`` of zonal biases over months (the paper's), or ``counted``.
-        external: folders of runs of other studies, which figures draw beside the members.
-        workers: processes that measure; 0 for one per core.
-    """
-
-    runs: tuple[Path, ...]
-    reference: Path
-    out: Path
-    second_reference: Path | None = None
-    skip_days: float = 0.0
-    mean_stream: str = "auto"
-    years: int = 0
-    tropopause: str = COUPLER
-    month_weights: str = EQUAL
-    first_month: str = LEFT_OUT
-    external: tuple[Path, ...] = ()
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        places = [folder.resolve() for folder in self.runs]
-        twice = [str(f) for f, p in zip(self.runs, places, strict=True) if places.count(p) > 1]
-        if twice:
-            raise ClimSimError(f"runs: expected each folder once, found {', '.join(twice)}")
-        check = Checks(self)
-        check.at_least(0, "skip_days")
-        check.whole("workers")
-        check.one_of(("auto", "h0", "h1"), "mean_stream")
-        _ = self.definitions
-
-    @property
-    def definitions(self) -> Definitions:
-        """Which definitions the scores follow."""
-        return Definitions(self.tropopause, self.month_weights, self.first_month, self.years)
 
 
 def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> Path:

@@ -26,6 +26,7 @@ from climsim.cards import Json, LossCard, ModelCard, TrainingCard
 from climsim.data.store.opened import Store
 from climsim.data.store.seal import array_of, values_of
 from climsim.errors import ClimSimError
+from climsim.evaluation.config import ARRAYS
 from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.files import atomic_path, file_hash
 from climsim.interfaces import V2, Interface
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from climsim.export.loading import Emulator
 
 FORMAT: Final = "climsim-predictions-1"
-ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
-"""Endings of files of plain arrays."""
 _CHUNK_STEPS = 8
 _PUBLISHED_NAME = re.compile(
     f"(?P<recipe>{'|'.join(RECIPES)})_(?P<network>{'|'.join(NETWORKS)})_preds"

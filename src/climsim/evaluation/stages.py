@@ -7,7 +7,7 @@ from climsim.stage import Stage
 EVALUATE_OFFLINE = Stage(
     name="evaluate_offline",
     command="evaluate offline",
-    config="climsim.evaluation.offline_config:OfflineConfig",
+    config="climsim.evaluation.config:OfflineConfig",
     run="climsim.evaluation.offline:evaluate_offline",
     summary="Score an exported model on the test split.",
     example="model=runs/unet.pt store=runs/store.zarr out=runs/offline.nc",
@@ -19,7 +19,7 @@ EVALUATE_OFFLINE = Stage(
 KAGGLE_SCORE = Stage(
     name="kaggle_score",
     command="kaggle score",
-    config="climsim.evaluation.kaggle_score:KaggleScoreConfig",
+    config="climsim.evaluation.config:KaggleScoreConfig",
     run="climsim.evaluation.kaggle_score:score_kaggle",
     summary="Score a model or a submission on a file of samples as the Kaggle competition did.",
     example="model=runs/unet.pt truth=kaggle/train.csv weights=kaggle/sample_submission.csv "
@@ -32,7 +32,7 @@ KAGGLE_SCORE = Stage(
 KAGGLE_SUBMISSION = Stage(
     name="kaggle_submission",
     command="kaggle submission",
-    config="climsim.evaluation.kaggle_submission:SubmissionConfig",
+    config="climsim.evaluation.config:SubmissionConfig",
     run="climsim.evaluation.kaggle_submission:write_submission",
     summary="Predict the samples of the Kaggle competition and write the weighted submission.",
     example="model=runs/unet.pt inputs=kaggle/test.csv weights=kaggle/sample_submission.csv "
@@ -44,7 +44,7 @@ KAGGLE_SUBMISSION = Stage(
 CMOR = Stage(
     name="online_cmor",
     command="online cmor",
-    config="climsim.evaluation.cmor:CmorConfig",
+    config="climsim.evaluation.config:CmorConfig",
     run="climsim.evaluation.cmor:write_cmor",
     summary="Write the monthly means of a run as CMIP's tools expect them, one variable a file.",
     example="run=runs/hybrid out=runs/cmor variables=ta,pr levels=plev19",
@@ -55,7 +55,7 @@ CMOR = Stage(
 EVALUATE_ONLINE = Stage(
     name="evaluate_online",
     command="evaluate online",
-    config="climsim.evaluation.online:OnlineConfig",
+    config="climsim.evaluation.config:OnlineConfig",
     run="climsim.evaluation.online:evaluate_online",
     summary="Measure online runs against a reference run.",
     example="runs=runs/hybrid reference=runs/reference out=runs/online.nc",

@@ -7,13 +7,11 @@ import logging
 import re
 import webbrowser
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError, missing_extra
+from climsim.explore.config import ExploreConfig
 from climsim.results.study import Study
-from climsim.validation import Checks, require
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server
@@ -21,41 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-_LARGEST_PORT = 65535
 _LOCAL = ("localhost", "127.0.0.1")
 """Names of this machine in the address of a page."""
-_HOST = re.compile(r"[\w.-]+:\d+")
-
-
-@dataclass(frozen=True)
-class ExploreConfig:
-    """Which metrics the page shows, and where it is served.
-
-    Attributes:
-        offline: files of offline metrics, one for each member.
-        online: file of online metrics.
-        port: of the local address; 0 takes a free one.
-        browser: whether to open the page in the browser.
-        hosts: ``name:port`` beside ``localhost`` that browsers may ask for the page by, as in their
-            address bar; any other is refused, so that no foreign site reads the page through a
-            name of its own that leads here.
-    """
-
-    offline: tuple[Path, ...] = ()
-    online: Path | None = None
-    port: int = 5006
-    browser: bool = True
-    hosts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.offline and self.online is None:
-            raise ClimSimError("offline, online: expected at least one file of metrics")
-        Checks(self).between(0, _LARGEST_PORT, "port")
-        if self.hosts:
-            require("port", self.port, self.port > 0, "the number of a port beside hosts")
-        for host in self.hosts:
-            fits = _HOST.fullmatch(host) is not None
-            require("hosts", host, fits, "name:port, such as node:5006")
 
 
 def explore(config: ExploreConfig, progress: Progress | None = None) -> str:

@@ -7,7 +7,7 @@ from climsim.stage import Stage
 EXPLORE = Stage(
     name="explore",
     command="explore",
-    config="climsim.explore.serve:ExploreConfig",
+    config="climsim.explore.config:ExploreConfig",
     run="climsim.explore.serve:explore",
     summary="Serve a local page on which members, variables and levels are picked and seen.",
     example="offline=runs/offline.nc online=runs/online.nc",

@@ -7,7 +7,7 @@ from climsim.stage import Stage
 EXPORT = Stage(
     name="export",
     command="export",
-    config="climsim.export.writing:ExportConfig",
+    config="climsim.export.config:ExportConfig",
     run="climsim.export.writing:run_export",
     summary="Write a checkpoint as one file with raw physical inputs and outputs.",
     example="checkpoint=runs/unet/best.ckpt out=runs/unet.pt",
@@ -18,7 +18,7 @@ EXPORT = Stage(
 CHECKPOINT_IMPORT = Stage(
     name="checkpoint_import",
     command="checkpoint import",
-    config="climsim.export_published:ImportConfig",
+    config="climsim.export.config:ImportConfig",
     run="climsim.export_published:import_checkpoint",
     summary="Turn a published checkpoint and its statistics into one that can be exported.",
     example="file=published.mdlus network=unet recipe=multirep statistics=normalization",

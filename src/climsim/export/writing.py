@@ -22,6 +22,7 @@ from climsim.cards import Json, LossCard, ModelCard, TrainingCard, setting
 from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.comparison import mean_deviation, relative_difference
+from climsim.export.config import PRECISIONS, TORCHSCRIPT, ExportConfig
 from climsim.export.formats import FORMATS, Format, Runnable
 from climsim.export.module import Emulation, EmulationMember, build_emulation
 from climsim.export.probe import Probe, probe_columns, training_columns
@@ -30,17 +31,15 @@ from climsim.files import atomic_path, file_hash, provenance
 from climsim.interfaces import Encoding
 from climsim.losses import LOSSES
 from climsim.plugins import short_name
-from climsim.precisions import BFLOAT16, FLOAT32, FORMER_PRECISIONS
+from climsim.precisions import FLOAT32, FORMER_PRECISIONS
 from climsim.products import Kind, claim
 from climsim.training.checkpoint import TrainedModel, load_model
-from climsim.validation import Checks, one_of
+from climsim.validation import one_of
 from climsim.variables import TARGETS, VariableSet, variable
 
 logger = logging.getLogger(__name__)
 
 EXPORTED = Kind("an exported model", lambda path: b"git_revision" in metadata_text(path))
-PRECISIONS = (FLOAT32, BFLOAT16)
-TORCHSCRIPT = "torchscript"
 _OF_A_MEMBER = (
     "network",
     "recipe",
@@ -64,35 +63,6 @@ _TYPICAL_COLUMNS = 64
 """Columns that show how large the values of each variable are."""
 _LONGEST_REASON = 300
 """Characters of an exporter's error that a message repeats."""
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """What to export.
-
-    Attributes:
-        checkpoint: a checkpoint of training or of an import.
-        out: the file to write.
-        members: further checkpoints; the file then gives the mean of all.
-        precision: ``"float32"``, or ``"bfloat16"`` for a faster, less exact network (transforms
-            and constraint stay in float32); the file says which, and how far it is off.
-        code: files of your own networks (``file.py``) that the checkpoints may name and run; a
-            checkpoint that names another file is refused.
-        format: ``"torchscript"``, which E3SM and every libtorch load; ``"pt2"``, machine code for
-            CPUs like this one (AOTInductor); or ``"onnx"``, a graph for ONNX Runtime.
-    """
-
-    checkpoint: Path
-    out: Path
-    members: tuple[Path, ...] = ()
-    precision: str = FLOAT32
-    code: tuple[Path, ...] = ()
-    format: str = TORCHSCRIPT
-
-    def __post_init__(self) -> None:
-        checks = Checks(self)
-        checks.one_of(PRECISIONS, "precision", renamed=FORMER_PRECISIONS)
-        checks.one_of(FORMATS.names(), "format")
 
 
 def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:

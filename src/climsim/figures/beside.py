@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -16,10 +15,8 @@ from climsim.evaluation.metrics import weighted_mean
 from climsim.evaluation.online import check_grid
 from climsim.evaluation.online_run import FIELDS, mass_weights, series_fields
 from climsim.evaluation.regions import band_members, zonal_mean
+from climsim.figures.config import MAP, SECTION
 from climsim.grid import ColumnGrid
-
-TIME_HEIGHT, SECTION, MAP = "time_height", "section", "map"
-KINDS: Final = (TIME_HEIGHT, SECTION, MAP)
 
 
 @dataclass(frozen=True)

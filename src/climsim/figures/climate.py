@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,15 +24,14 @@ from climsim.figures.climate_aims import (
     shown_levels,
 )
 from climsim.figures.climate_sums import Sums
+from climsim.figures.config import ClimateConfig
 from climsim.files import atomic_path
 from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
 from climsim.stepping import Progress, advance
-from climsim.validation import Checks
 
 __all__ = ["ClimateConfig", "run_climate"]
-HOST: Final = "gcm"
 _MEANS, _TABLE = "means.npz", "climate.md"
 _STATES: Final = ("state_0.npz", "state_1.npz")
 """Written in turn, so that the means always find the state that they belong to."""
@@ -52,38 +51,6 @@ CLIMATE = Kind(
     is_folder=True,
     scaffold=_STATES,
 )
-
-
-@dataclass(frozen=True)
-class ClimateConfig:
-    """Which climate is measured for how long.
-
-    Attributes:
-        out: folder of the table (`climate.md`), the means (`means.npz`) and the figure.
-        days: simulated days.
-        reference: CSV with `file, variable, level, mean, std` of E3SM-MMF, see
-            docs/embedded_model.md; None leaves the comparison out.
-        gate: end with an error unless every aim is met.
-        host: name of the host; only the embedded model is measured.
-        host_options: settings of the host, by key.
-        checkpoint_days: simulated days between states that a killed run continues from.
-    """
-
-    out: Path
-    days: int = 365
-    reference: Path | None = None
-    gate: bool = False
-    host: str = HOST
-    host_options: dict[str, object] = field(default_factory=dict)
-    checkpoint_days: int = 10
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "out", Path(self.out))
-        if self.reference is not None:
-            object.__setattr__(self, "reference", Path(self.reference))
-        check = Checks(self)
-        check.one_of((HOST,), "host")
-        check.whole("days", "checkpoint_days", least=1)
 
 
 def run_climate(

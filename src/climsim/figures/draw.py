@@ -11,16 +11,15 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from climsim.errors import ClimSimError
+from climsim.figures.config import BOTH, FORMATS, FiguresConfig
 from climsim.figures.registry import FigureSpec, figure_table, one_variant
 from climsim.figures.style import styled
 from climsim.files import atomic_path, file_hash, provenance, write_json
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
-from climsim.results.filters import Filters, recipes_compared
+from climsim.results.filters import recipes_compared
 from climsim.results.study import NothingToDrawError, Study
 from climsim.stepping import Progress
-from climsim.validation import Checks, one_of, require
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ METADATA: dict[str, dict[str, object]] = {
     "pdf": {"Creator": "climsim", "CreationDate": None},
     "svg": {"Creator": "climsim", "Date": None},
 }
-_FORMATS = ("png", "pdf")
-BOTH = "both"
 _OTHER = {"network": "recipe", "recipe": "network"}
 _EXCHANGED = re.compile("|".join(_OTHER))
 _BY_RECIPE = "by_recipe"
@@ -44,7 +41,7 @@ def _kind_of(figures: Collection[str]) -> Kind:
 
     def owns(name: str) -> bool:
         stem, _, ending = name.rpartition(".")
-        is_figure = ending in _FORMATS and stem.partition("-")[0] in figures
+        is_figure = ending in FORMATS and stem.partition("-")[0] in figures
         return name == INDEX_NAME or is_figure
 
     return Kind(
@@ -53,63 +50,6 @@ def _kind_of(figures: Collection[str]) -> Kind:
         is_folder=True,
         owns=owns,
     )
-
-
-@dataclass(frozen=True)
-class FiguresConfig:
-    """Which metrics are drawn, and where to.
-
-    Attributes:
-        out: folder of the figures.
-        offline: files of offline metrics, one for each member.
-        online: file of online metrics.
-        external_r2: CSV files of other studies' offline R2, with the columns ``output, level, r2``;
-            grey lines beside those of the members.
-        only: names of the figures to draw, or ``path/to/file.py:FIGURE``; empty for all.
-        formats: ``png``, ``pdf`` or both.
-        dpi: resolution of the PNG files [pixels per inch]; a page of text is about 7 inches wide.
-        networks: networks that are drawn; empty for all.
-        recipes: recipes that are drawn; empty for all.
-        seeds: seeds that are drawn; empty for all.
-        years: first years of the coupled runs that are drawn; 0 for all. The online metrics must
-            hold time means over as many years.
-        compare: ``networks`` (a figure or panel for each recipe), ``recipes`` (one for each
-            network), or ``both``: networks, then recipes in the figures of coupled runs.
-        seed_lines: whether a line is drawn for each seed instead of one for all with their range.
-        workers: processes that draw; 0 for one per core.
-    """
-
-    out: Path
-    offline: tuple[Path, ...] = ()
-    online: Path | None = None
-    external_r2: tuple[Path, ...] = ()
-    only: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("png", "pdf")
-    dpi: int = 200
-    networks: tuple[str, ...] = ()
-    recipes: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    years: int = 0
-    compare: str = BOTH
-    seed_lines: bool = False
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.offline and self.online is None:
-            raise ClimSimError("offline, online: expected at least one file of metrics")
-        holds = bool(self.formats) and set(self.formats) <= set(METADATA)
-        require("formats", list(self.formats), holds, "png, pdf or both")
-        check = Checks(self)
-        check.whole("dpi", least=1)
-        check.whole("workers")
-        one_of("compare", self.compare, ("networks", "recipes", BOTH))
-        _ = self.filters
-        figure_table(self.only)
-
-    @property
-    def filters(self) -> Filters:
-        """Which part of the study is drawn."""
-        return Filters(self.networks, self.recipes, self.seeds, self.years)
 
 
 def shown_part(study: Study, config: FiguresConfig) -> Study:

@@ -20,64 +20,21 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online import run_summary
 from climsim.evaluation.regions import BIN_CENTRES
-from climsim.figures.beside import KINDS, MAP, TIME_HEIGHT, Beside, View, read_beside
+from climsim.figures.beside import Beside, View, read_beside
+from climsim.figures.config import MAP, TIME_HEIGHT, ShowConfig
 from climsim.figures.globe import LATITUDES, LONGITUDES, nearest_columns
 from climsim.figures.panels import colour_bar, latitude_axis, new_figure, pressure_axis, title_panel
 from climsim.figures.style import DIVERGING, SEQUENTIAL, UNDEFINED_COLOUR, styled
 from climsim.files import atomic_path, provenance
 from climsim.products import Kind, claim, mentions
 from climsim.results.quantities import Quantity, quantity
-from climsim.runs.streams import STREAMS
 from climsim.stepping import Progress
-from climsim.validation import Checks, require
 
 _HPA = 100.0
 _EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)
 _PICTURE = Kind("a picture of runs", lambda path: mentions(path, b"climsim_version"))
 _SHOWN = (0.01, 0.99)
 """Quantiles of the values at the ends of the colours [1]."""
-
-
-@dataclass(frozen=True)
-class ShowConfig:
-    """Which run is shown beside which reference, and how.
-
-    Attributes:
-        run: folder of a coupled run.
-        reference: folder of the run with full physics.
-        out: ``.png`` of the time-height bias, ``.gif`` of a section or map.
-        kind: ``time_height`` (bias over a band of latitude by day and level), ``section`` (zonal
-            means, moving) or ``map`` (moving; fields with levels as mean over layer mass).
-        field: by its name in history files, such as ``T`` or ``PRECT``.
-        stream: history stream whose means are shown: ``h0``, ``h1`` or ``h2``.
-        days: first days that are shown.
-        latitudes: southern and northern end of the band [degrees north].
-        rate: means a second of an animation.
-        dpi: resolution [pixels per inch].
-    """
-
-    run: Path
-    reference: Path
-    out: Path
-    kind: str = TIME_HEIGHT
-    field: str = "T"
-    stream: str = "h1"
-    days: float = 31.0
-    latitudes: tuple[float, float] = (-90.0, 90.0)
-    rate: float = 4.0
-    dpi: int = 120
-
-    def __post_init__(self) -> None:
-        check = Checks(self)
-        check.one_of(KINDS, "kind")
-        check.one_of(tuple(STREAMS), "stream")
-        check.positive("days", "rate")
-        check.whole("dpi", least=1)
-        band = tuple(self.latitudes)
-        holds = len(band) == 2 and -90 <= band[0] < band[1] <= 90
-        require("latitudes", list(band), holds, "southern and northern end, such as [-30,30]")
-        ending = ".png" if self.kind == TIME_HEIGHT else ".gif"
-        require("out", str(self.out), self.out.suffix == ending, f"a name ending in {ending}")
 
 
 def show_run(config: ShowConfig, progress: Progress | None = None) -> Path:

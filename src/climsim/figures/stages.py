@@ -7,7 +7,7 @@ from climsim.stage import Stage
 CLIMATE = Stage(
     name="climate",
     command="host climate",
-    config="climsim.figures.climate:ClimateConfig",
+    config="climsim.figures.config:ClimateConfig",
     run="climsim.figures.climate:run_climate",
     summary="Measure the climate of the embedded model's own physics beside published statistics.",
     example="out=runs/climate days=365 reference=statistics.csv",
@@ -32,7 +32,7 @@ DAMPING = Stage(
 FIGURES = Stage(
     name="figures",
     command="figures",
-    config="climsim.figures.draw:FiguresConfig",
+    config="climsim.figures.config:FiguresConfig",
     run="climsim.figures.draw:draw_figures",
     summary="Draw every figure that the saved metrics allow.",
     example="offline=runs/offline.nc online=runs/online.nc out=runs/figures",
@@ -43,7 +43,7 @@ FIGURES = Stage(
 SHOW = Stage(
     name="online_show",
     command="online show",
-    config="climsim.figures.show:ShowConfig",
+    config="climsim.figures.config:ShowConfig",
     run="climsim.figures.show:show_run",
     summary="Draw a run beside its reference: bias by day and height, a moving section or map.",
     example="run=runs/hybrid reference=runs/reference latitudes=-30,30 out=runs/tropics.png",
@@ -54,7 +54,7 @@ SHOW = Stage(
 DESCRIBE = Stage(
     name="describe",
     command="data describe",
-    config="climsim.figures.store:DescribeConfig",
+    config="climsim.figures.config:DescribeConfig",
     run="climsim.figures.store:describe_store",
     summary="Print a table of a store and draw its level profiles and maps.",
     example="store=runs/store.zarr out=runs/store-plots",

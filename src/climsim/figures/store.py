@@ -20,15 +20,14 @@ from climsim.data.statistics.description import (
     summary_table,
 )
 from climsim.data.statistics.statistics import Statistics
-from climsim.data.store.address import StoreAddress
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
+from climsim.figures.config import DescribeConfig
 from climsim.figures.globe import GLOBE, nearest_columns
 from climsim.figures.moist import draw_clouds, draw_water, look_at_moisture
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted
 from climsim.stepping import Progress
-from climsim.validation import Checks
 from climsim.variables import variable
 
 _PANELS = 4
@@ -41,34 +40,6 @@ DESCRIPTION = Kind(
     owns={_NOTE, _TABLE, _PROFILES, _MAPS, _CLOUDS, _WATER}.__contains__,
 )
 _SHOWN_PRESSURES = (1, 10, 50, 100, 200, 500, 700, 850, 950)
-
-
-@dataclass(frozen=True)
-class DescribeConfig:
-    """What to look at.
-
-    Attributes:
-        store: prepared store: a folder, or a URL that fsspec reads.
-        out: folder for ``table.txt``, ``profiles.png``, ``maps.png``, ``clouds.png`` (phases by
-            temperature, cloud tops by tropopause), ``water.png`` (column water residual without and
-            with evaporation) and ``index.json``.
-        split: split to look at.
-        steps: time steps looked at, spread evenly over the split.
-        statistics: statistics of the store and split, for numbers over every step; empty to take
-            the steps looked at. Maps always show those.
-        reference: CSV of a reference model's statistics per variable and level (columns
-            ``variable, level, mean, std, median, decile10, decile90``); empty for none.
-    """
-
-    store: StoreAddress
-    out: Path
-    split: str = "train"
-    steps: int = 48
-    statistics: str | Path = ""
-    reference: str | Path = ""
-
-    def __post_init__(self) -> None:
-        Checks(self).whole("steps", least=1)
 
 
 @dataclass(frozen=True)

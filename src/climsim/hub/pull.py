@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download
@@ -15,45 +14,18 @@ from climsim.data.raw.hub import RemoteFile, hub_errors, require_inside, same_co
 from climsim.data.store.opened import STORE, open_store
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, remove
+from climsim.hub.config import KINDS, PullConfig
 from climsim.hub.push import CARD, MODEL
 from climsim.products import Kind, claim
 from climsim.stepping import Progress
-from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
-_KINDS = {"model": "model", "store": "dataset"}
 """What is pulled, and what the Hub calls it."""
 _OF_HUB = (".gitattributes", CARD)
 """Files of the Hub that are no part of a store."""
 PULLED_MODEL = Kind(
     "a model from the Hub", lambda path: any(path.glob(f"{MODEL}.*")), is_folder=True
 )
-
-
-@dataclass(frozen=True)
-class PullConfig:
-    """What is downloaded, and where to.
-
-    Attributes:
-        repo: repository on the Hub, such as ``me/unet``.
-        out: folder for the model, its card and its figures; or the store.
-        kind: ``model`` or ``store``.
-        revision: branch, tag or commit.
-        endpoint: address of the Hub; empty for the public one.
-        workers: downloads at the same time.
-    """
-
-    repo: str
-    out: Path
-    kind: str = "model"
-    revision: str = "main"
-    endpoint: str = ""
-    workers: int = 4
-
-    def __post_init__(self) -> None:
-        check = Checks(self)
-        check.one_of(tuple(_KINDS), "kind")
-        check.whole("workers", least=1)
 
 
 def pull(config: PullConfig, progress: Progress | None = None) -> Path:
@@ -100,7 +72,7 @@ def _listed(config: PullConfig) -> list[RemoteFile]:
                 config.repo,
                 recursive=True,
                 revision=config.revision,
-                repo_type=_KINDS[config.kind],
+                repo_type=KINDS[config.kind],
             )
         )
     found = [entry for entry in entries if isinstance(entry, RepoFile)]
@@ -124,7 +96,7 @@ def _fetch(file: RemoteFile, folder: Path, config: PullConfig) -> RemoteFile:
         hf_hub_download(
             config.repo,
             file.path,
-            repo_type=_KINDS[config.kind],
+            repo_type=KINDS[config.kind],
             revision=config.revision,
             local_dir=folder,
             endpoint=config.endpoint or None,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
 
@@ -14,43 +12,14 @@ from climsim.data.store.opened import STORE, open_store
 from climsim.errors import ClimSimError
 from climsim.export.writing import EXPORTED
 from climsim.hub.card import model_card, store_card
+from climsim.hub.config import PushConfig
 from climsim.stepping import Progress
-from climsim.validation import require
 
 logger = logging.getLogger(__name__)
 CARD, MODEL, SCORES = "README.md", "model", "offline.nc"
 """Names in a repository; that of a model keeps the ending of its format."""
 _FILES_AT_ONCE = 500
 """Files of a commit: a store has thousands."""
-
-
-@dataclass(frozen=True)
-class PushConfig:
-    """What is uploaded, and where to.
-
-    Attributes:
-        path: exported model, or folder of a prepared store.
-        repo: repository on the Hub, such as ``me/unet``; it is made where there is none.
-        offline: offline metrics of the model, for its card; None for a card without scores.
-        figures: folder of figures (PNG) for the card of a model; None for none.
-        license: identifier of the licence, such as ``apache-2.0`` or ``cc-by-4.0``.
-        private: whether a repository that is made is private.
-        revision: branch that is written.
-        endpoint: address of the Hub; empty for the public one.
-    """
-
-    path: Path
-    repo: str
-    license: str
-    offline: Path | None = None
-    figures: Path | None = None
-    private: bool = True
-    revision: str = "main"
-    endpoint: str = ""
-
-    def __post_init__(self) -> None:
-        named = self.repo.count("/") == 1 and all(self.repo.split("/"))
-        require("repo", self.repo, named, "owner/name")
 
 
 def push(config: PushConfig, progress: Progress | None = None) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,135 +21,33 @@ import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
-from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import SeparateMembers
-from climsim.hosts.settings import as_texts
+from climsim.online.config import YEARS_APART, CollectConfig
 from climsim.online.fitting import open_fitting_model
 from climsim.online.pairs import after_physics
-from climsim.online.perturbed import Amplitudes
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
-from climsim.runs.coupling import CouplerOptions
 from climsim.runs.health import HealthReport
-from climsim.runs.timing import DAYS_PER_YEAR, Stopwatch
+from climsim.runs.timing import Stopwatch
 from climsim.stepping import Progress
-from climsim.validation import Checks, require
 from climsim.variables import RAW_PROFILES, SCALARS_IN
 
 __all__ = ["CollectConfig", "collect"]
 _log = logging.getLogger(__name__)
 _WORK_FOLDER = ".collect"
 _RECORD = "record.json"
-_LAST_YEAR = 9999
 _TAKEN = frozenset((*RAW_PROFILES, *SCALARS_IN))
 """Fields of the host that a step pair holds."""
-_YEARS_APART = 2
-"""Between the dates of two segments: one may run over the end of its year."""
 COLLECTED = Kind(
     "the folder of collected step pairs",
     lambda path: noted(path / _WORK_FOLDER / _RECORD, "identity", "segments"),
     is_folder=True,
     scaffold=(_WORK_FOLDER,),
 )
-
-
-@dataclass(frozen=True)
-class CollectConfig:
-    """Which model drives which host from where, and which of the states are kept.
-
-    Attributes:
-        raw: folder of the step pairs.
-        segments: number of segments.
-        days: simulated days of a segment, the first steps with the host's own physics included.
-        model: exported model that drives; None lets the host's own physics drive.
-        starts: restart files of the host, taken in turn; empty takes the host's own start state.
-        start_amplitude: standard deviation of the noise on the temperature of a start, another one
-            in every segment [K].
-        stride: keep every n-th step.
-        physics_share: share of the steps that the host's own physics drives, chosen at random.
-        noise: standard deviations of noise on the temperature of the kept states, of which each
-            takes one at random [K]; the run itself does not see it. Empty adds none.
-        humidity_noise: the same on their specific humidity, as a share of it.
-        wind_noise: the same on both winds [m/s].
-        first_year: year in the dates of the first segment; the next has the second year after,
-            and so on, as a record holds every date once. Day and hour are those of the host.
-        seed: of all that is random.
-        host: name of the host, a module of `climsim.hosts`, or
-            ``path/to/file.py:build_host``.
-        host_options: settings of the host, by key.
-        device: where the model runs: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
-        threads: of the model on a CPU; 0 takes OMP_NUM_THREADS, or every core.
-        coupler: rules of the coupling.
-    """
-
-    raw: Path
-    segments: int
-    days: float = 5.0
-    model: Path | None = None
-    starts: tuple[Path, ...] = ()
-    start_amplitude: float = 1.0e-2
-    stride: int = 1
-    physics_share: float = 0.0
-    noise: tuple[float, ...] = ()
-    humidity_noise: tuple[float, ...] = ()
-    wind_noise: tuple[float, ...] = ()
-    first_year: int = 1001
-    seed: int = 0
-    host: str = "gcm"
-    host_options: dict[str, object] = field(default_factory=dict)
-    device: str = AUTO
-    threads: int = 0
-    coupler: CouplerOptions = field(default_factory=CouplerOptions)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", Path(self.raw))
-        object.__setattr__(self, "model", None if self.model is None else Path(self.model))
-        object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
-        amplitudes = Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
-        object.__setattr__(self, "noise", amplitudes.temperature)
-        object.__setattr__(self, "humidity_noise", amplitudes.humidity)
-        object.__setattr__(self, "wind_noise", amplitudes.wind)
-        check = Checks(self)
-        check.whole("segments", "stride", "first_year", least=1)
-        check.positive("days")
-        check.between(0.0, 1.0, "physics_share")
-        check.at_least(0.0, "start_amplitude", unit="K")
-        check_device("device", self.device)
-        check.whole("threads", "seed")
-        require("days", self.days, self.days <= DAYS_PER_YEAR, "at most a year")
-        last = self.first_year + _YEARS_APART * self.segments - 1
-        require(
-            "first_year",
-            self.first_year,
-            last <= _LAST_YEAR,
-            f"years up to {_LAST_YEAR} for {self.segments} segments",
-        )
-
-    @property
-    def amplitudes(self) -> Amplitudes:
-        """Of the noise that the labels see."""
-        return Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
-
-    def identity(self) -> dict[str, object]:
-        """What has to stay the same for a record to grow."""
-        values = asdict(self)
-        for name in ("raw", "segments", "device", "threads"):
-            del values[name]
-        values["model"] = None if self.model is None else file_hash(self.model)
-        values["starts"] = [file_hash(path) for path in self.starts]
-        values["noise"] = list(self.noise)
-        for name in ("humidity_noise", "wind_noise"):
-            # Records of an earlier version do not have them.
-            values[name] = list(getattr(self, name))
-            if not values[name]:
-                del values[name]
-        values["host_options"] = as_texts(self.host_options)
-        values["coupler"] = self.coupler.to_dict()
-        return values
 
 
 @dataclass(frozen=True)
@@ -244,7 +142,7 @@ class _Collection:
         host.restore(self.starts[index % len(self.starts)])
         host.perturb(int(self._random.integers(2**31)), config.start_amplitude)
         self.stepper.forget()
-        first, year, pairs = host.date.year, config.first_year + _YEARS_APART * index, 0
+        first, year, pairs = host.date.year, config.first_year + YEARS_APART * index, 0
         for step in range(self.steps):
             trouble = host.health()
             if trouble is None and step % config.stride == 0:

@@ -7,16 +7,15 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import SynchronizedArray
-from pathlib import Path
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 from climsim.hosts import batch_runner, require_taken
-from climsim.names import as_name
+from climsim.online.config import EnsembleConfig
 from climsim.online.run import run_online, run_together, steps_done
 from climsim.plugins import clear_error
 from climsim.products import Kind, claim
@@ -24,73 +23,10 @@ from climsim.runs.config import RunConfig
 from climsim.runs.record import RUN, RunRecord
 from climsim.stepping import Progress, on_interrupt
 from climsim.threads import THREADS, thread_count
-from climsim.validation import Checks
 
 __all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]
 _INTERRUPTED = 130
 _POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class EnsembleConfig(RunConfig):
-    """What the members share, as in a single run, and how they differ.
-
-    Attributes:
-        models: exported models; empty means the one of ``model``, or the host's own physics.
-        seeds: perturbation seeds of the start; empty means the one of ``perturbation_seed``.
-        parallel: members that run at a time, each in a process of its own; 0 means one on each
-            core.
-        together: members that step in one program, their columns side by side: on a GPU dozens
-            cost little more than one. 1 means none.
-    """
-
-    models: tuple[Path, ...] = ()
-    seeds: tuple[int, ...] = ()
-    parallel: int = 0
-    together: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "models", tuple(Path(m) for m in self.models))
-        object.__setattr__(self, "seeds", tuple(self.seeds))
-        for many, one in (("models", "model"), ("seeds", "perturbation_seed")):
-            if getattr(self, many) and getattr(self, one) is not None:
-                raise ClimSimError(f"{many}: given together with {one}: keep one of the two")
-        check = Checks(self)
-        check.whole("parallel")
-        check.whole("together", least=1)
-
-    def members(self) -> list[RunConfig]:
-        """The runs: each named by case, model and seed, in a folder of that name.
-
-        Raises:
-            ClimSimError: if two of them have one name.
-        """
-        shared = RunConfig(**{key.name: getattr(self, key.name) for key in fields(RunConfig)})
-        members = []
-        for model in self.models or (None,):
-            for seed in self.seeds or (None,):
-                parts = [self.case]
-                if model is not None:
-                    parts.append(as_name(model.stem))
-                if seed is not None:
-                    parts.append(str(seed))
-                name = "-".join(parts)
-                member = replace(
-                    shared,
-                    case=name,
-                    folder=self.folder / name,
-                    model=shared.model if model is None else model,
-                    perturbation_seed=shared.perturbation_seed if seed is None else seed,
-                )
-                members.append(member)
-        for name, count in Counter(member.case for member in members).items():
-            if count > 1:
-                raise ClimSimError(
-                    f"models, seeds: expected members of different names, found {count} of name "
-                    f"{name}: give the files or seeds once, or rename a file"
-                )
-        return members
 
 
 @dataclass(frozen=True)

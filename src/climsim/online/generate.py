@@ -26,6 +26,7 @@ from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
 from climsim.hosts.settings import as_texts
+from climsim.online.config import YEARS_APART
 from climsim.online.pairs import PairFiles, PairWriter
 from climsim.online.perturbed import Amplitudes
 from climsim.products import Kind, claim, noted
@@ -36,8 +37,6 @@ __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
 _WORK_FOLDER = ".generate"
 _RECORD = "record.json"
-_YEARS_APART = 2
-"""Between the dates of two members: one may run over the end of its year."""
 _HEALTH_STEPS = 12
 """Most steps between two looks at the state, where none is written."""
 GENERATED = Kind(
@@ -215,7 +214,7 @@ class _Generation:
         self._spinup = round(config.spinup_days * SECONDS_PER_DAY / host.dt)
         begun = [date - self._time(self._done) for date in members.dates]
         self._years = [
-            begun[0].year + _YEARS_APART * index - date.year for index, date in enumerate(begun)
+            begun[0].year + YEARS_APART * index - date.year for index, date in enumerate(begun)
         ]
 
     @property

@@ -35,7 +35,7 @@ ONLINE_RUN = Stage(
 ONLINE_ENSEMBLE = Stage(
     name="online_ensemble",
     command="online ensemble",
-    config="climsim.online.ensemble:EnsembleConfig",
+    config="climsim.online.config:EnsembleConfig",
     run="climsim.online.ensemble:run_ensemble",
     summary="Run every model from every perturbed start, several members side by side.",
     example="case=unet folder=runs/unets models=runs/unet.pt seeds=1,2,3 days=10",
@@ -47,7 +47,7 @@ ONLINE_ENSEMBLE = Stage(
 COLLECT = Stage(
     name="online_collect",
     command="online collect",
-    config="climsim.online.collect:CollectConfig",
+    config="climsim.online.config:CollectConfig",
     run="climsim.online.collect:collect",
     summary="Write step pairs at the states that a model visits, labelled by the host's physics.",
     example="raw=runs/visited segments=4 days=5 model=runs/unet.pt",

@@ -6,18 +6,20 @@ import base64
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
 
 from climsim.errors import ClimSimError
-from climsim.figures.draw import INDEX_NAME, FiguresConfig, draw_figures
+from climsim.figures.config import FiguresConfig
+from climsim.figures.draw import INDEX_NAME, draw_figures
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
 from climsim.names import check_name
 from climsim.products import Kind, claim, mentions, noted
 from climsim.report.cells import Table
+from climsim.report.config import ReportConfig
 from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
 from climsim.report.growth import growth_table
@@ -44,38 +46,6 @@ TABLES = Kind(
 )
 _MEANS = {"h0": "monthly means", "h1": "daily means"}
 """What the time means of each stream are made of, in words."""
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """What the page is made of.
-
-    Attributes:
-        out: HTML file to write.
-        offline: files of offline metrics, one for each member.
-        online: file of online metrics.
-        figures: folder that `draw_figures` filled; None draws them for the page alone.
-        title: heading of the page.
-        study: JSON file with the configuration of the study, to be shown; or None.
-        failures: JSON file that lists what failed in the experiment, to be shown; or None.
-        tables: folder for the tables of members and runs as CSV files; or None.
-        damping: file of `climsim evaluate damping` with the members' models, named
-            ``network-recipe-seed.pt``, for a column of the table of members; or None.
-    """
-
-    out: Path
-    offline: tuple[Path, ...] = ()
-    online: Path | None = None
-    figures: Path | None = None
-    title: str = "Neural emulators of atmospheric physics, offline and online"
-    study: Path | None = None
-    failures: Path | None = None
-    tables: Path | None = None
-    damping: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not self.offline and self.online is None:
-            raise ClimSimError("offline, online: expected at least one file of metrics")
 
 
 def write_report(config: ReportConfig, progress: Progress | None = None) -> Path:

@@ -7,7 +7,7 @@ from climsim.stage import Stage
 REPORT = Stage(
     name="report",
     command="report",
-    config="climsim.report.page:ReportConfig",
+    config="climsim.report.config:ReportConfig",
     run="climsim.report.page:write_report",
     summary="Write the self-contained HTML page.",
     example="offline=runs/offline.nc online=runs/online.nc out=runs/report.html",

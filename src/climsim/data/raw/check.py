@@ -13,6 +13,7 @@ import numpy as np
 from climsim.arrays import Fields
 from climsim.calendar import to_date
 from climsim.data.raw.classic import HeaderCache
+from climsim.data.raw.config import CheckConfig
 from climsim.data.raw.pressure import order_problem, pressure_problem
 from climsim.data.raw.ranges import implausible, outside_range
 from climsim.data.raw.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
@@ -33,7 +34,6 @@ from climsim.grid import ColumnGrid
 from climsim.notation import text_table
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
-from climsim.validation import Checks
 
 logger = logging.getLogger(__name__)
 
@@ -46,36 +46,6 @@ _Months = dict[str, _Files]
 REPORT = Kind(
     "a report of `climsim data check`", lambda path: noted(path, "ok", "months", damaged=False)
 )
-
-
-@dataclass(frozen=True)
-class CheckConfig:
-    """What to check.
-
-    Attributes:
-        raw: folder with the raw step pairs.
-        grid: grid file, for sizes and pressure; empty for the one in the raw folder, if there is
-            one.
-        outputs: folder with the output files where they are not in ``raw``; empty otherwise.
-        stride: distance of the steps that should be there, in time steps of the model.
-        time_step: physics time step of the model that wrote the data [s]; 0 for the one that the
-            files declare, or else that follows from their spacing.
-        out: JSON file for the report; empty for none.
-        workers: processes; 0 for one per core.
-    """
-
-    raw: Path
-    grid: str | Path = ""
-    outputs: str | Path = ""
-    stride: int = 1
-    time_step: int = 0
-    out: str | Path = ""
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        check = Checks(self)
-        check.whole("stride", least=1)
-        check.whole("time_step", "workers")
 
 
 @dataclass

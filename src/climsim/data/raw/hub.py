@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -28,16 +27,14 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from climsim.constants import TIME_STEP
+from climsim.data.raw.config import MONTH, DownloadConfig
 from climsim.data.raw.step_file import parse_name
 from climsim.data.raw.steps import INPUT_TAGS, OUTPUT_TAG
 from climsim.data.raw.time_step import VERIFIED
 from climsim.errors import ClimSimError
 from climsim.products import Kind, claim
-from climsim.validation import Checks, refused
 
 logger = logging.getLogger(__name__)
-
-_MONTH = re.compile(r"\d{4}-\d{2}")
 
 
 def _holds_downloads(folder: Path) -> bool:
@@ -49,40 +46,6 @@ def _holds_downloads(folder: Path) -> bool:
 
 
 DOWNLOADS = Kind("the folder of a download", _holds_downloads, is_folder=True)
-
-
-@dataclass(frozen=True)
-class DownloadConfig:
-    """What to download.
-
-    Attributes:
-        folder: where to; files lie below as in the data set (``train/0001-02/...``).
-        repo: data set on the Hub, such as ``LEAP/ClimSim_low-res``.
-        months: months such as ``0001-02``; empty for all.
-        stride: every n-th step is taken, n being this number, counted from the beginning of the
-            calendar; previous-step features need neighbouring steps, that is 1.
-        inside: folder of the data set that holds the months; empty for its root.
-        revision: branch, tag or commit.
-        endpoint: address of the Hub; empty for the public one.
-        dry_run: whether only to say what would be downloaded.
-        workers: downloads at the same time.
-    """
-
-    folder: Path
-    repo: str = "LEAP/ClimSim_low-res"
-    months: tuple[str, ...] = ()
-    stride: int = 1
-    inside: str = "train"
-    revision: str = "main"
-    endpoint: str = ""
-    dry_run: bool = False
-    workers: int = 4
-
-    def __post_init__(self) -> None:
-        for month in self.months:
-            if not _MONTH.fullmatch(month):
-                raise refused("months", "months such as 0001-02", month)
-        Checks(self).whole("stride", "workers", least=1)
 
 
 @dataclass(frozen=True)
@@ -187,7 +150,7 @@ def list_remote(config: DownloadConfig) -> list[RemoteFile]:
     months = config.months or sorted(
         entry.path.rsplit("/", 1)[-1]
         for entry in (_list(config, config.inside) if config.inside else root)
-        if not isinstance(entry, RepoFile) and _MONTH.fullmatch(entry.path.rsplit("/", 1)[-1])
+        if not isinstance(entry, RepoFile) and MONTH.fullmatch(entry.path.rsplit("/", 1)[-1])
     )
     found = list(grids)
     for month in months:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.data.reading.stacked import open_array
+from climsim.data.rows.endings import ARRAYS, TABLES
 from climsim.errors import ClimSimError, missing_extra
 from climsim.system import refusal
 from climsim.variables import VariableSet, variable
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 SAMPLE_ID = "sample_id"
 """Column of a table that names its rows."""
-TABLES = (".csv", ".csv.gz", ".parquet")
-ARRAYS = (".npy", ".h5", ".hdf5")
 _PIECE = 16 * 2**20
 """Bytes of a CSV file that are parsed at once."""
 _PIECE_ROWS = 1024
@@ -252,16 +251,6 @@ class _Arrays(RowFile):
             with _readable(self.path):
                 values = np.asarray(array[start : start + _PIECE_ROWS], np.float64)
             yield Rows((), values)
-
-
-def is_row_file(path: str | Path) -> bool:
-    """Whether a path names a file of samples, by its ending."""
-    return str(path).endswith((*TABLES, *ARRAYS))
-
-
-def is_table(path: str | Path) -> bool:
-    """Whether a path names a table of samples, by its ending."""
-    return str(path).endswith(TABLES)
 
 
 def open_rows(path: str | Path) -> RowFile:

@@ -19,6 +19,7 @@ from climsim.data.raw.features import STORED
 from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
 from climsim.data.store.address import LocalFolder
 from climsim.data.store.chunks import COMPRESSION_LEVEL
+from climsim.data.store.config import StoreLayout
 from climsim.data.store.opened import COORDINATES, FORMAT, read_coordinates, read_documents
 from climsim.data.store.seal import (
     CHECKSUM,
@@ -29,50 +30,12 @@ from climsim.data.store.seal import (
 )
 from climsim.data.store.splits import CODES
 from climsim.grid import GRID_AXES, ColumnGrid
-from climsim.validation import Checks
 from climsim.variables import variable
 
 if TYPE_CHECKING:
     from zarr.core.common import JSON
 
 _GRID_UNITS = {"lat": "degrees_north", "lon": "degrees_east", "area": "steradian"}
-
-
-@dataclass(frozen=True)
-class StoreLayout:
-    """Sizes and compression of a store.
-
-    Attributes:
-        block_steps: time steps in a chunk: what the reader shuffles.
-        shard_blocks: chunks in one file: what preparation writes at once.
-        compression: ``lz4`` (fast), ``zstd`` (smaller) or ``none``.
-    """
-
-    block_steps: int = 24
-    shard_blocks: int = 1
-    compression: str = "lz4"
-
-    def __post_init__(self) -> None:
-        check = Checks(self)
-        check.whole("block_steps", "shard_blocks", least=1)
-        check.one_of(("lz4", "zstd", "none"), "compression")
-
-    @property
-    def shard_steps(self) -> int:
-        """Time steps in one file."""
-        return self.block_steps * self.shard_blocks
-
-    def compressors(self) -> list[BytesBytesCodec]:
-        """The codecs for Zarr: compression, and a checksum that finds a flipped bit."""
-        if self.compression == "none":
-            return [Crc32cCodec()]
-        blosc = BloscCodec(
-            cname=BloscCname(self.compression),
-            clevel=COMPRESSION_LEVEL,
-            shuffle="shuffle",
-            typesize=4,
-        )
-        return [blosc, Crc32cCodec()]
 
 
 @dataclass(frozen=True)
@@ -126,7 +89,7 @@ def create_arrays(
             dtype="float32",
             fill_value=np.nan,
             chunk_key_encoding={"name": "default", "separator": "."},
-            compressors=layout.compressors(),
+            compressors=compressors_of(layout.compression),
             dimension_names=("time", "column", "level")[: 2 + len(levels)],
             attributes={"units": variable(name).unit, "long_name": variable(name).long_name},
         )
@@ -185,3 +148,16 @@ def seal_store(path: Path, shards: Sequence[ShardSums], attributes: Mapping[str,
     identity = fingerprint(read_coordinates(group), p0, [str(name) for name in names], index)
     group.attrs.update({**attributes, "fingerprint": identity, "index": index.hash})
     group.attrs["checksum"] = metadata_checksum(read_documents(LocalFolder(path)))
+
+
+def compressors_of(compression: str) -> list[BytesBytesCodec]:
+    """The codecs for Zarr by `StoreLayout.compression`, and a checksum that finds a flipped bit."""
+    if compression == "none":
+        return [Crc32cCodec()]
+    blosc = BloscCodec(
+        cname=BloscCname(compression),
+        clevel=COMPRESSION_LEVEL,
+        shuffle="shuffle",
+        typesize=4,
+    )
+    return [blosc, Crc32cCodec()]

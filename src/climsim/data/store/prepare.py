@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from climsim.calendar import to_date
+from climsim.data.store.config import PrepareConfig
 from climsim.data.store.creation import create_arrays, seal_store
 from climsim.data.store.opened import STORE, open_store
-from climsim.data.store.plan import PrepareConfig, StorePlan, plan_of_files
+from climsim.data.store.plan import StorePlan, plan_of_files
 from climsim.data.store.reuse import (
     WrittenShard,
     shards_of_run,

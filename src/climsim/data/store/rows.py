@@ -21,7 +21,8 @@ from climsim.data.raw.features import present_features
 from climsim.data.raw.identity import file_label
 from climsim.data.raw.steps import read_grid_info
 from climsim.data.rows.samples import SampleBlock, Samples, open_samples, sample_terms
-from climsim.data.store.plan import PrepareConfig, StorePlan, digest_of
+from climsim.data.store.config import PrepareConfig
+from climsim.data.store.plan import StorePlan, digest_of
 from climsim.data.store.shards import ShardTask
 from climsim.data.store.splits import NO_SPLIT, assign_splits
 from climsim.errors import ClimSimError

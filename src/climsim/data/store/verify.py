@@ -9,29 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from climsim.data.store.address import StoreAddress
+from climsim.data.store.config import VerifyConfig
 from climsim.data.store.opened import Store, open_store
 from climsim.data.store.seal import content_hash
 from climsim.errors import ClimSimError
 from climsim.parallel import run_tasks
-from climsim.validation import Checks
 
 _LISTED, _MOST_PARTS = 20, 256
-
-
-@dataclass(frozen=True)
-class VerifyConfig:
-    """Which store to check.
-
-    Attributes:
-        store: prepared store: a folder, or a URL that fsspec reads.
-        workers: processes; 0 for one per core.
-    """
-
-    store: StoreAddress
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        Checks(self).whole("workers")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from climsim.devices import AUTO, check_device
 from climsim.hosts.gcm import dynamics
@@ -15,7 +16,12 @@ from climsim.hosts.gcm.tuning import TUNING
 from climsim.hosts.settings import GROUP
 from climsim.validation import Checks
 
+GCM: Final = "gcm"
+"""Name of the host."""
 SHIPPED, ANALYTIC = "shipped", "jw"
+LONGWAVE_POINTS: Final = 20
+SHORTWAVE_POINTS: Final = 20
+"""Spectral points of the reduced radiation."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +96,59 @@ class GcmConfig:
             "tuning": ", ".join(f"{key}={value:g}" for key, value in sorted(tuned.items())),
             "diffusion_hours": f"{self.damping_hours:g}",
         }
+
+
+@dataclass(frozen=True)
+class SpinupConfig:
+    """What is spun up for how long.
+
+    Attributes:
+        out: the restart file; ``<out>.checkpoint`` holds the state reached so far.
+        days: simulated days.
+        host: name of the host; only the embedded model is spun up.
+        host_options: settings of the host, by key.
+        checkpoint_days: simulated days between states that a killed run continues from.
+    """
+
+    out: Path
+    days: int = 275
+    host: str = GCM
+    host_options: dict[str, object] = field(default_factory=lambda: {"start": ANALYTIC})
+    checkpoint_days: int = 10
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
+        check = Checks(self)
+        check.one_of((GCM,), "host")
+        check.whole("days", "checkpoint_days", least=1)
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What the points are fitted on.
+
+    Attributes:
+        out: file of the points.
+        days: simulated days that columns are taken from; the last third tests.
+        columns: columns that the fit uses, and as many for the test.
+        longwave: spectral points of the longwave.
+        shortwave: of the shortwave.
+        draws: random draws of clouds among which the best is kept.
+        host: name of the host; only the embedded model has this radiation.
+        host_options: settings of the host, by key.
+    """
+
+    out: Path
+    days: int = 30
+    columns: int = 128
+    longwave: int = LONGWAVE_POINTS
+    shortwave: int = SHORTWAVE_POINTS
+    draws: int = 6
+    host: str = GCM
+    host_options: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
+        check = Checks(self)
+        check.one_of((GCM,), "host")
+        check.whole("days", "columns", "longwave", "shortwave", "draws", least=1)

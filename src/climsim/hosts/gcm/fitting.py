@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,16 +16,15 @@ from climsim.constants import STEPS_PER_DAY
 from climsim.hosts.gcm import build_host, correlated_k, reduced
 from climsim.hosts.gcm.cloud_draw import stratified_numbers
 from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes
+from climsim.hosts.gcm.config import FitConfig
 from climsim.hosts.gcm.correlated_k import SpectralPoints
 from climsim.hosts.gcm.harvest import joined, perturbed
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
-from climsim.validation import Checks
 
 __all__ = ["FitConfig", "fit_radiation"]
 _log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
-HOST: Final = "gcm"
 _BETWEEN: Final = 31
 """Steps between samples: no divisor of a day, so that all hours are seen."""
 _SUNLIT: Final = 0.05
@@ -42,37 +41,6 @@ POINTS = Kind(
     # NumPy stores text as UTF-32.
     lambda path: '"made_by"'.encode("utf-32-le") in archived(path, "notes.npy"),
 )
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """What the points are fitted on.
-
-    Attributes:
-        out: file of the points.
-        days: simulated days that columns are taken from; the last third tests.
-        columns: columns that the fit uses, and as many for the test.
-        longwave: spectral points of the longwave.
-        shortwave: of the shortwave.
-        draws: random draws of clouds among which the best is kept.
-        host: name of the host; only the embedded model has this radiation.
-        host_options: settings of the host, by key.
-    """
-
-    out: Path
-    days: int = 30
-    columns: int = 128
-    longwave: int = reduced.LONGWAVE_POINTS
-    shortwave: int = reduced.SHORTWAVE_POINTS
-    draws: int = 6
-    host: str = HOST
-    host_options: dict[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "out", Path(self.out))
-        check = Checks(self)
-        check.one_of((HOST,), "host")
-        check.whole("days", "columns", "longwave", "shortwave", "draws", least=1)
 
 
 def fit_radiation(

@@ -27,11 +27,10 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.gcm import correlated_k
 from climsim.hosts.gcm.cloud_draw import stratified_numbers
 from climsim.hosts.gcm.columns import RadiationColumns, RadiationFluxes, heating
+from climsim.hosts.gcm.config import LONGWAVE_POINTS, SHORTWAVE_POINTS
 from climsim.hosts.gcm.correlated_k import SpectralPoints
 from climsim.hosts.gcm.medium import medium_of
 
-LONGWAVE_POINTS: Final = 20
-SHORTWAVE_POINTS: Final = 20
 _CALM: Final = 1.0
 """Heating beside which the variability of a level counts [K/day]."""
 _FLUX: Final = 3.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,44 +14,17 @@ from climsim.errors import ClimSimError
 from climsim.files import remove
 from climsim.hosts.base import HostSteps, StepResult
 from climsim.hosts.gcm import build_host
-from climsim.hosts.gcm.config import ANALYTIC
+from climsim.hosts.gcm.config import SpinupConfig
 from climsim.hosts.gcm.host import GcmHost
 from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
 from climsim.physics.columns import Columns
 from climsim.products import claim
 from climsim.stepping import Progress, advance
-from climsim.validation import Checks
 
 __all__ = ["SpinupConfig", "spin_up"]
 _log = logging.getLogger(__name__)
-HOST = "gcm"
 _MM_PER_DAY = 1000.0 * SECONDS_PER_DAY
 """Millimetres a day in a metre a second."""
-
-
-@dataclass(frozen=True)
-class SpinupConfig:
-    """What is spun up for how long.
-
-    Attributes:
-        out: the restart file; ``<out>.checkpoint`` holds the state reached so far.
-        days: simulated days.
-        host: name of the host; only the embedded model is spun up.
-        host_options: settings of the host, by key.
-        checkpoint_days: simulated days between states that a killed run continues from.
-    """
-
-    out: Path
-    days: int = 275
-    host: str = HOST
-    host_options: dict[str, object] = field(default_factory=lambda: {"start": ANALYTIC})
-    checkpoint_days: int = 10
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "out", Path(self.out))
-        check = Checks(self)
-        check.one_of((HOST,), "host")
-        check.whole("days", "checkpoint_days", least=1)
 
 
 def spin_up(

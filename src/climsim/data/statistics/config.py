@@ -1,0 +1,34 @@
+"""Of what statistics are computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from climsim.cluster import SlurmConfig
+from climsim.data.store.address import StoreAddress
+from climsim.validation import Checks
+
+
+@dataclass(frozen=True)
+class StatisticsConfig:
+    """Of what statistics are computed.
+
+    Attributes:
+        store: prepared store: a folder, or a URL that fsspec reads.
+        out: netCDF file to write.
+        split: split that is summarized; anything but the training split leaks.
+        workers: processes; 0 for one per core.
+        dask: where to work, as for preparation.
+        slurm: the jobs of ``dask=slurm``.
+    """
+
+    store: StoreAddress
+    out: Path
+    split: str = "train"
+    workers: int = 0
+    dask: str = ""
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
+
+    def __post_init__(self) -> None:
+        Checks(self).whole("workers")
