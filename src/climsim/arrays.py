@@ -101,10 +101,10 @@ class Constant:
         """The numbers in the library and on the device of another array."""
         if is_numpy(other):
             return self.values
-        place = namespace(other).__name__, str(array_api_compat.device(other))
-        if place not in self._copies:
-            self._copies[place] = like(self.values, other)
-        return self._copies[place]
+        library_and_device = namespace(other).__name__, str(array_api_compat.device(other))
+        if library_and_device not in self._copies:
+            self._copies[library_and_device] = like(self.values, other)
+        return self._copies[library_and_device]
 
 
 def to_numpy(values: Array) -> Array:

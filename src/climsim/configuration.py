@@ -205,7 +205,7 @@ def _fit_list(hint: Hint, value: object, key: str) -> object:
     if not isinstance(value, list | tuple):
         fitted = [_fit(kind, value, key)]
     else:
-        fitted = [_fit(kind, v, f"{key}[{place}]") for place, v in enumerate(value)]
+        fitted = [_fit(kind, v, f"{key}[{index}]") for index, v in enumerate(value)]
     if kind is Path:
         return [path for value in fitted for path in _matches(str(value))]
     return fitted

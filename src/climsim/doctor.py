@@ -92,8 +92,8 @@ def _jax_devices() -> Finding:
 
 
 def _cores() -> Finding:
-    own, there = len(os.sched_getaffinity(0)), os.cpu_count() or 1
-    return Finding("cores", True, f"{own} of {there} may be used")
+    usable, installed = len(os.sched_getaffinity(0)), os.cpu_count() or 1
+    return Finding("cores", True, f"{usable} of {installed} may be used")
 
 
 def _memory() -> Finding:

@@ -103,8 +103,8 @@ def hints(cls: type) -> dict[str, Hint]:
 
 def hint_of(cls: type, name: str) -> Hint:
     """Type of a dotted key; None where it is unknown or lies in an open dictionary."""
-    head, _, rest = name.partition(".")
-    hint = hints(cls).get(head)
+    first, _, rest = name.partition(".")
+    hint = hints(cls).get(first)
     if not rest:
         return hint
     inner = nested(hint)
@@ -128,11 +128,11 @@ def type_text(hint: Hint) -> str:
 
 def describe_key(cls: type, name: str) -> tuple[str, str]:
     """Type and meaning of a dotted key of a configuration dataclass."""
-    head, _, rest = name.partition(".")
-    hint = hints(cls).get(head)
+    first, _, rest = name.partition(".")
+    hint = hints(cls).get(first)
     if rest and (inner := nested(hint)) is not None:
         return describe_key(inner, rest)
-    return type_text(hint), meanings(cls).get(head, "")
+    return type_text(hint), meanings(cls).get(first, "")
 
 
 def keys(cls: type, defaults: Values) -> list[Key]:

@@ -313,11 +313,11 @@ def kept_inputs(encoding: Encoding, levels: int, pruning: PruningConfig) -> NDAr
         (feature,) in the layout of the encoding's variables.
     """
     kept = np.ones(encoding.variables.size(levels), dtype=np.float32)
-    for name, place in encoding.variables.slices(levels).items():
+    for name, features in encoding.variables.slices(levels).items():
         count = pruning.levels_of(name, levels) if variable(name).profile else 0
-        kept[place.start : place.start + min(count, levels)] = 0.0
+        kept[features.start : features.start + min(count, levels)] = 0.0
         if not variable(name).profile and pruning.drops(name):
-            kept[place] = 0.0
+            kept[features] = 0.0
     return kept
 
 
@@ -333,8 +333,8 @@ def input_limits(
     """
     size = encoding.variables.size(levels)
     low, high = (np.full(size, sign * np.inf, dtype=np.float32) for sign in (-1, 1))
-    for name, place in encoding.variables.slices(levels).items():
+    for name, features in encoding.variables.slices(levels).items():
         limits = pruning.limits_of(name)
         if limits is not None:
-            low[place], high[place] = limits
+            low[features], high[features] = limits
     return low, high

@@ -67,11 +67,11 @@ def check_words(words: Sequence[str]) -> None:
     Raises:
         ClimSimError: naming the word.
     """
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if (word.partition("=")[1] and not word.startswith("=")) or word.startswith("~"):
             continue
-        after = bool(place) and words[place - 1].endswith("=")
-        near = words[place - 1 : place + 1] if after else words[place : place + 3]
+        after = bool(index) and words[index - 1].endswith("=")
+        near = words[index - 1 : index + 1] if after else words[index : index + 3]
         meant = re.match(r"[\w.+]+=[^=]+", "".join(near))
         hint = f"write {meant[0]} without spaces" if meant else "name its key, or quote spaces"
         raise ClimSimError(f"{word!r}: expected key=value: {hint}")
@@ -260,6 +260,6 @@ def _readable(override: str, text: str) -> str:
 
 def _unbalanced(override: str) -> ClimSimError:
     return ClimSimError(
-        f"{override}: cannot be read: expected closed brackets and quotes: put a text with such "
-        "signs into quotes of its own, as in 'key=\"[a\"'"
+        f"{override}: cannot be read: expected closed brackets and quotes: quote a text "
+        "with such characters, as in 'key=\"[a\"'"
     )

@@ -85,8 +85,8 @@ def allowed_reference(name: str, code: Sequence[Path], holder: str, recorded: st
     allowed = at_place or [file for file in code if file.name == path.name]
     if not allowed:
         raise ClimSimError(
-            f"{holder}: expected leave to run the code that it names, {str(path)!r}, found none: "
-            f"if you trust that file, allow it by code={path}, or by where it lies now"
+            f"{holder}: expected permission to run the code that it names, {str(path)!r}, found "
+            f"none: if you trust that file, allow it by code={path}, or by where it lies now"
         )
     if recorded and allowed[0].is_file() and file_hash(allowed[0]) != recorded:
         logger.warning("%s: %s has changed since it was trained", holder, allowed[0])

@@ -59,8 +59,8 @@ class Stage:
 
     def present(self, key: str, value: object) -> object:
         """The value of a key that an earlier version noted, in the words of now."""
-        words = self.renamed.get(key, {})
-        return words.get(value, value) if isinstance(value, str) else value
+        renamed = self.renamed.get(key, {})
+        return renamed.get(value, value) if isinstance(value, str) else value
 
     def overrides(self, words: Sequence[str]) -> list[str]:
         """The words of a call as ``key=value``, the bare first one included.

@@ -228,8 +228,8 @@ class VariableSet:
         """
         places = self.slices(levels)
         return {
-            name: vectors[..., place] if variable(name).profile else vectors[..., place.start]
-            for name, place in places.items()
+            name: vectors[..., features] if variable(name).profile else vectors[..., features.start]
+            for name, features in places.items()
         }
 
 

@@ -93,13 +93,15 @@ def test_code_that_a_checkpoint_names_runs_only_where_the_user_allows_it(foreign
     out = tmp_path / "foreign.pt"
     other = evil.with_name("other.py")
     for code in ([], [other]):
-        with pytest.raises(ClimSimError, match=r"foreign\.ckpt: expected leave.*net\.py.*code="):
+        with pytest.raises(
+            ClimSimError, match=r"foreign\.ckpt: expected permission.*net\.py.*code="
+        ):
             export_model(checkpoint, out, code=code)
     given = [f"checkpoint={checkpoint}", f"out={out}"]
     command = [sys.executable, "-m", "climsim", "export", *given]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "expected leave to run the code" in result.stderr
+    assert "expected permission to run the code" in result.stderr
     assert not mark.exists()
     assert not out.exists()
     run_export(ExportConfig(checkpoint, out, code=(evil,)))

@@ -39,18 +39,18 @@ class CmorVariable:
 
 
 def _profile(
-    name: str, field: str, standard: str, unit: str, words: str, factor: float = 1.0
+    name: str, field: str, standard: str, unit: str, long_name: str, factor: float = 1.0
 ) -> CmorVariable:
     layer = name.startswith("cl")
     return CmorVariable(
-        name, standard, unit, words, (field,), factor=factor, profile=True, layer=layer
+        name, standard, unit, long_name, (field,), factor=factor, profile=True, layer=layer
     )
 
 
 def _surface(
-    name: str, field: str, standard: str, unit: str, words: str, factor: float = 1.0
+    name: str, field: str, standard: str, unit: str, long_name: str, factor: float = 1.0
 ) -> CmorVariable:
-    return CmorVariable(name, standard, unit, words, tuple(field.split("+")), factor=factor)
+    return CmorVariable(name, standard, unit, long_name, tuple(field.split("+")), factor=factor)
 
 
 _WATER_PATH = "atmosphere_mass_content_of_"

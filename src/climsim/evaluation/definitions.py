@@ -14,7 +14,7 @@ from climsim.validation import one_of, whole
 COUPLER, WMO = "coupler", "wmo"
 EQUAL, LENGTH = "equal", "length"
 LEFT_OUT, COUNTED = "left_out", "counted"
-_WORDS: Final[dict[str, dict[str, str]]] = {
+_MEANINGS: Final[dict[str, dict[str, str]]] = {
     "tropopause": {
         COUPLER: "time mean of the nominal pressure of the lowest level with p <= 400 hPa and a "
         "gradient of potential temperature above 10 K/km, the rule of the coupler (paper)",
@@ -49,10 +49,10 @@ class Definitions:
     years: int = 0
 
     def __post_init__(self) -> None:
-        for key, known in _WORDS.items():
+        for key, known in _MEANINGS.items():
             one_of(key, getattr(self, key), known)
         whole("years", self.years)
 
     def notes(self) -> dict[str, str]:
         """Each choice in words, by its key: for the attributes of the metrics."""
-        return {key: words[getattr(self, key)] for key, words in _WORDS.items()}
+        return {key: meanings[getattr(self, key)] for key, meanings in _MEANINGS.items()}

@@ -38,7 +38,7 @@ from climsim.grid import ColumnGrid
 from climsim.runs.record import RECORD_NAME
 from climsim.runs.streams import STREAMS
 
-__all__ = ["Array", "Period", "Place", "RunHistory", "date_of"]
+__all__ = ["Array", "Period", "RecordLocation", "RunHistory", "date_of"]
 logger = logging.getLogger(__name__)
 _KNOWN: dict[str, type | UnionType] = {
     "status": str,
@@ -56,7 +56,7 @@ _KNOWN: dict[str, type | UnionType] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class RecordLocation:
     """Where a mean lies.
 
     Attributes:
@@ -155,7 +155,7 @@ class RunHistory:
         logger.warning("%s: %s", self.folder, text)
         self.problems.append(text)
 
-    def periods(self, stream: str) -> dict[Period, Place]:
+    def periods(self, stream: str) -> dict[Period, RecordLocation]:
         """Means of a stream by period, in the order of time."""
         return self._streams[stream]
 
@@ -170,8 +170,8 @@ class RunHistory:
                 except UnreadableError as error:
                     self.note(f"{path.name}: {error}; left out")
                     continue
-                for words in headers[path].left_out:
-                    self.note(f"{path.name}: {words}; left out")
+                for reason in headers[path].left_out:
+                    self.note(f"{path.name}: {reason}; left out")
         return found
 
     def _files(self, stream: str) -> list[Path]:
@@ -189,20 +189,20 @@ class RunHistory:
         return max(whole, key=lambda size: whole[size])
 
     @cached_property
-    def _streams(self) -> dict[str, dict[Period, Place]]:
+    def _streams(self) -> dict[str, dict[Period, RecordLocation]]:
         return {stream: self._placed(headers) for stream, headers in self._headers.items()}
 
-    def _placed(self, headers: Mapping[Path, Header]) -> dict[Period, Place]:
+    def _placed(self, headers: Mapping[Path, Header]) -> dict[Period, RecordLocation]:
         """Place of every mean, in the order of time."""
-        found: dict[Period, Place] = {}
+        found: dict[Period, RecordLocation] = {}
         for path, header in headers.items():
             if header.means and not self._fits(header.size):
-                expected = _words(self.size)
-                self.note(f"{path.name}: {_words(header.size)}, expected {expected}; left out")
+                expected = _size_text(self.size)
+                self.note(f"{path.name}: {_size_text(header.size)}, expected {expected}; left out")
                 continue
             for index, period in header.means:
                 if period not in found:
-                    found[period] = Place(path, index, header.names)
+                    found[period] = RecordLocation(path, index, header.names)
                 else:
                     first = found[period].path.name
                     span = f"{date_of(period[0])} to {date_of(period[1])}"
@@ -221,11 +221,11 @@ class RunHistory:
         """
         reason = ""
         for stream in STREAMS:
-            for place in self.periods(stream).values():
+            for location in self.periods(stream).values():
                 try:
-                    return read_grid(place.path)
+                    return read_grid(location.path)
                 except UnreadableError as error:
-                    reason = reason or f"{place.path.name}: {error}"
+                    reason = reason or f"{location.path.name}: {error}"
         raise ClimSimError(
             f"{self.folder}: no history file holds the grid ({reason}): run it again"
         )
@@ -237,7 +237,7 @@ class RunHistory:
 
     def holds(self, stream: str, name: str) -> bool:
         """Whether any file of a stream holds a field."""
-        return any(name in place.names for place in self.periods(stream).values())
+        return any(name in location.names for location in self.periods(stream).values())
 
     def instantaneous(self, stream: str, name: str) -> bool:
         """Whether the files of a stream hold samples of a field at one time, not means."""
@@ -256,17 +256,17 @@ class RunHistory:
             Those that the file holds, (level, column) or (column,), float64; None where the file
             is damaged or not finite (noted in ``problems``).
         """
-        place = self.periods(stream)[period]
+        location = self.periods(stream)[period]
         try:
-            return read_fields(place.path, place.index, tuple(names), self.size)
+            return read_fields(location.path, location.index, tuple(names), self.size)
         except UnreadableError as error:
-            problem = f"{place.path.name}: {error}; left out"
+            problem = f"{location.path.name}: {error}; left out"
             if problem not in self.problems:
                 self.note(problem)
             return None
 
 
-def _words(size: Size) -> str:
+def _size_text(size: Size) -> str:
     levels = "" if size[0] is None else f"{size[0]} levels, "
     return f"{levels}{size[1]} columns"
 

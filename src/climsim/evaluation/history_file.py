@@ -91,8 +91,8 @@ def read_header(path: Path) -> Header:
                 left_out[period] += 1
             else:
                 means.append((index, period))
-    words = tuple(f"{n} record{'s' * (n > 1)} {reason}" for reason, n in left_out.items())
-    return Header(tuple(means), words, size, names, instantaneous)
+    reasons = tuple(f"{n} record{'s' * (n > 1)} {reason}" for reason, n in left_out.items())
+    return Header(tuple(means), reasons, size, names, instantaneous)
 
 
 def _periods(file: netCDF4.Dataset) -> list[Period | str]:

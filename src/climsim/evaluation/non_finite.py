@@ -79,8 +79,8 @@ class NonFinite(Sums):
         return found
 
     def _listed(self, places: Mapping[str, int]) -> str:
-        words = (f"{name} in {n}" for name, n in places.items())
-        return f"{', '.join(words)} of {self.columns} columns"
+        counts = (f"{name} in {n}" for name, n in places.items())
+        return f"{', '.join(counts)} of {self.columns} columns"
 
 
 def _places(counts: Counts, levels: int) -> dict[str, int]:

@@ -235,7 +235,7 @@ def _first_month_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """Scores of every daily mean of the first month; NaN where there is no matching mean."""
     days, scores = plan.periods["h1"][:FIRST_DAYS], scores_of(FirstMonthScore)
     found: dict[str, Labelled] = {}
-    for i, means in takewhile(lambda one: one[0] < len(days), _matching(run, plan, "h1")):
+    for i, means in takewhile(lambda numbered: numbered[0] < len(days), _matching(run, plan, "h1")):
         for score, subject in by_quantity(scores):
             values = score.values(means, subject)
             if values is None:

@@ -128,8 +128,8 @@ def labels_of(rows: list[Row]) -> list[str]:
     labels = []
     for row in rows:
         folder = row.run.folder
-        place = folder.name if folders[folder.name] == 1 else str(folder)
-        labels.append(row.member.label if members[row.member.label] == 1 else place)
+        name = folder.name if folders[folder.name] == 1 else str(folder)
+        labels.append(row.member.label if members[row.member.label] == 1 else name)
     return labels
 
 

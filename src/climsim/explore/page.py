@@ -86,9 +86,9 @@ class Page:
             widget.width = _WIDTH
             event = "value_throttled" if widget is self._level else "value"
             widget.on_change(event, self._changed)
-        head = Div(text=f"<h2>{TITLE}</h2><p>{_about(study)}</p>", width=_WIDTH)
+        heading = Div(text=f"<h2>{TITLE}</h2><p>{_about(study)}</p>", width=_WIDTH)
         # On a narrow screen the plots go below the widgets.
-        side = column(head, *widgets, width=_WIDTH)
+        side = column(heading, *widgets, width=_WIDTH)
         wrapped = {"flex-wrap": "wrap"}
         self.layout = row(side, self._body, sizing_mode="stretch_width", styles=wrapped)
         self._draw()

@@ -135,8 +135,8 @@ def _line_figure(lines: Sequence[Line], x: str, y: str, hover: tuple[str, str]) 
             every = slice(None, None, max(1, line.x.size // _SHOWN))
             points = {key: values[every] for key, values in data.items()}
             plot.scatter("x", "y", source=points, size=7, marker=_MARKERS[style.marker], **shape)
-    value, place = hover
-    plot.add_tools(HoverTool(tooltips=[("member", "@label"), ("value", value), ("at", place)]))
+    value, axis = hover
+    plot.add_tools(HoverTool(tooltips=[("member", "@label"), ("value", value), ("at", axis)]))
     plot.add_layout(plot.legend[0], "below")
     plot.legend.click_policy = "mute"
     plot.legend.label_text_font_size = "9pt"
@@ -150,7 +150,7 @@ def section_grid(
     if not found:
         return cut
     scale = _scale([s.values for s in found], signed=not picked.measure.startswith("r2"))
-    drawn = [_section(one, scale, picked, pressure) for one in found]
+    drawn = [_section(section, scale, picked, pressure) for section in found]
     return column(_flowing(drawn), cut, sizing_mode="stretch_width")
 
 
@@ -160,12 +160,14 @@ def _flowing(drawn: Sequence[LayoutDOM]) -> LayoutDOM:
     return row(*drawn, sizing_mode="stretch_width", styles=wrapped)
 
 
-def _section(one: Section, scale: LinearColorMapper, picked: Selection, pressure: Array) -> figure:
+def _section(
+    section: Section, scale: LinearColorMapper, picked: Selection, pressure: Array
+) -> figure:
     """One section: a box for each level and bin of latitude, and a line at the level picked."""
     plot = _panel(
         width=480,
         height=360,
-        title=one.label,
+        title=section.label,
         x_axis_label="latitude (degrees north)",
         y_axis_label="pressure (hPa)",
         name="section",
@@ -173,16 +175,16 @@ def _section(one: Section, scale: LinearColorMapper, picked: Selection, pressure
         y_range=(float(pressure.max()) / _HPA, 0),
     )
     plot.background_fill_color = UNDEFINED_COLOUR
-    left, right = _edges(one.latitude)
+    left, right = _edges(section.latitude)
     top, bottom = _edges(pressure / _HPA)
-    rows, columns = (i.ravel() for i in np.indices(one.values.shape))
+    rows, columns = (i.ravel() for i in np.indices(section.values.shape))
     data = {
         "left": left[columns],
         "right": right[columns],
         "top": top[rows],
         "bottom": bottom[rows],
-        "value": one.values.ravel(),
-        "latitude": one.latitude[columns],
+        "value": section.values.ravel(),
+        "latitude": section.latitude[columns],
         "pressure": pressure[rows] / _HPA,
     }
     known = np.isfinite(data["value"])
@@ -222,29 +224,37 @@ def map_grid(
     labels = [_label(picked), *[f"difference of {_label(picked)}"] * (len(found) - 1)]
     scales = [_scale([found[0].values], signed=False, colours=RAIN)]
     if len(found) > 1:
-        scales += [_scale([one.values for one in found[1:]], signed=True)] * (len(found) - 1)
+        scales += [_scale([section.values for section in found[1:]], signed=True)] * (
+            len(found) - 1
+        )
     drawn = [
-        _map(one, scale, raster, land, label)
-        for one, scale, label in zip(found, scales, labels, strict=True)
+        _map(section, scale, raster, land, label)
+        for section, scale, label in zip(found, scales, labels, strict=True)
     ]
     return _flowing(drawn)
 
 
 def _map(
-    one: Section, scale: LinearColorMapper, raster: NDArray[np.intp], land: Array | None, label: str
+    section: Section,
+    scale: LinearColorMapper,
+    raster: NDArray[np.intp],
+    land: Array | None,
+    label: str,
 ) -> figure:
     """One map: each column as the part of the globe that is nearest to it."""
     plot = _panel(
         width=480,
         height=330,
-        title=one.label,
+        title=section.label,
         x_axis_label="longitude",
         y_axis_label="latitude",
         x_range=(-180, 180),
         y_range=(-90, 90),
         name="map",
     )
-    picture = plot.image([one.values[raster]], x=-180, y=-90, dw=360, dh=180, color_mapper=scale)
+    picture = plot.image(
+        [section.values[raster]], x=-180, y=-90, dw=360, dh=180, color_mapper=scale
+    )
     if land is not None:
         plot.contour(LONGITUDES, LATITUDES, land[raster], [0.5], line_color="#222222", line_width=1)
     tips = [("value", "@image"), ("longitude", "$x{0}"), ("latitude", "$y{0}")]

@@ -32,19 +32,19 @@ def relative_difference(
     size = expected if typical is None else typical
     a, b, size = (v.where(v.isfinite(), 0.0) for v in (expected, found, size))
     worst = 0.0
-    for place in _places(a.shape[1], levels).values():
-        scale = size[:, place].abs().max().clamp_min(1e-30)
-        worst = max(worst, float((b[:, place] - a[:, place]).abs().max() / scale))
+    for features in _feature_slices(a.shape[1], levels).values():
+        scale = size[:, features].abs().max().clamp_min(1e-30)
+        worst = max(worst, float((b[:, features] - a[:, features]).abs().max() / scale))
     return worst
 
 
-def _places(width: int, levels: int) -> dict[str, slice]:
+def _feature_slices(width: int, levels: int) -> dict[str, slice]:
     """Where each variable stands in an output, and each confidence behind them."""
-    places, size = dict(OUTPUTS.slices(levels)), OUTPUTS.size(levels)
+    slices, size = dict(OUTPUTS.slices(levels)), OUTPUTS.size(levels)
     if width > size:
-        for name, place in TARGETS.slices(levels).items():
-            places[f"confidence_{name}"] = slice(size + place.start, size + place.stop)
-    return places
+        for name, features in TARGETS.slices(levels).items():
+            slices[f"confidence_{name}"] = slice(size + features.start, size + features.stop)
+    return slices
 
 
 def mean_deviation(
@@ -68,7 +68,7 @@ def deviation(expected: Tensor, found: Tensor, levels: int) -> dict[str, float]:
     """
     a, b = (v.where(v.isfinite(), 0.0).double() for v in (expected, found))
     result = {}
-    for name, place in _places(a.shape[1], levels).items():
-        error = (b[:, place] - a[:, place]).square().mean().sqrt()
-        result[name] = float(error / a[:, place].square().mean().sqrt().clamp_min(1e-30))
+    for name, features in _feature_slices(a.shape[1], levels).items():
+        error = (b[:, features] - a[:, features]).square().mean().sqrt()
+        result[name] = float(error / a[:, features].square().mean().sqrt().clamp_min(1e-30))
     return result

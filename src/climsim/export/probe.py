@@ -35,10 +35,10 @@ def probe_columns(interface: VariableSet, levels: int, columns: int, seed: int =
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(columns, interface.size(levels), generator=generator)
-    for name, place in interface.slices(levels).items():
+    for name, features in interface.slices(levels).items():
         unit = variable(name).unit
-        scaled = x[:, place] * _MAGNITUDES.get(unit, 0.1)
-        x[:, place] = 200 + 100 * x[:, place] if unit == "K" else scaled
+        scaled = x[:, features] * _MAGNITUDES.get(unit, 0.1)
+        x[:, features] = 200 + 100 * x[:, features] if unit == "K" else scaled
     return x
 
 

@@ -99,8 +99,8 @@ def read_beside(
         end = (period[1] - reference.start) / SECONDS_PER_DAY
         if end > days or period not in run.periods(stream):
             continue
-        fields = [one.read(stream, period, FIELDS) for one in (run, reference)]
-        seen = [None if one is None else view.of(one, reference.grid) for one in fields]
+        fields = [history.read(stream, period, FIELDS) for history in (run, reference)]
+        seen = [None if mean is None else view.of(mean, reference.grid) for mean in fields]
         if seen[0] is not None and seen[1] is not None:
             ends.append(end)
             pairs.append(seen)

@@ -20,7 +20,7 @@ from climsim.online.damping import PERTURBED, PHYSICS, Damping, DampingConfig, m
 from climsim.products import Kind, attributes_of, claim
 from climsim.stepping import Progress
 
-WORDS: Final = {"t": "temperature", "q": "humidity", "wind": "winds"}
+QUANTITY_NAMES: Final = {"t": "temperature", "q": "humidity", "wind": "winds"}
 DAMPING = Kind(
     "a file of damping rates",
     lambda path: {"damping_of", "git_revision"} <= attributes_of(path).keys(),
@@ -78,7 +78,7 @@ def damping_dataset(rows: Mapping[str, Damping], grid: ColumnGrid) -> xarray.Dat
     pressure = grid.midpoint_pressure(np.array([grid.p0]))[:, 0]
     missing = np.full(grid.n_levels, np.nan)
     arrays: dict[str, tuple[object, ...]] = {}
-    for group, word in WORDS.items():
+    for group, word in QUANTITY_NAMES.items():
         rates = np.stack([row.rates[group] for row in rows.values()])
         about = {"units": "day-1", "long_name": f"rate at which noise on {word} decays"}
         arrays[f"damping_{group}"] = (("model", "level"), rates, about)
@@ -121,7 +121,7 @@ def draw_damping(dataset: xarray.Dataset) -> Figure:
         ax.set_xscale("symlog", linthresh=1.0)
         ax.set_xlabel("rate [1/day]")
         pressure_axis(ax, pressure, label=number == 0)
-        title_panel(ax, f"Noise on {WORDS[group]}", number)
+        title_panel(ax, f"Noise on {QUANTITY_NAMES[group]}", number)
     axes[-1].legend(loc="best")
     return figure
 

@@ -158,7 +158,7 @@ def _said_by_recipe(title: str) -> str:
     return title if "recipe" in title else f"{title}, by recipe"
 
 
-def _words(text: str, study: Study) -> str:
+def _by_recipe_text(text: str, study: Study) -> str:
     """What a figure says, with networks and recipes exchanged where these have changed places."""
     if not study.by_recipe:
         return text
@@ -172,13 +172,13 @@ def _draw_one(
     name = "-".join(filter(None, (spec.name, variant, ending)))
     entry: dict[str, object] = {
         "name": name,
-        "title": heading(replace(spec, title=_words(spec.title, study)), study, variant),
-        "caption": _words(spec.caption, study),
+        "title": heading(replace(spec, title=_by_recipe_text(spec.title, study)), study, variant),
+        "caption": _by_recipe_text(spec.caption, study),
         "files": [],
     }
     try:
         entry["files"] = _write(spec, variant, study, config, name)
-        caption = _words(spec.caption, study)
+        caption = _by_recipe_text(spec.caption, study)
         entry["caption"] = " ".join([caption, *spec.remarks(study, variant)])
     except NothingToDrawError as error:
         logger.info("%s: not drawn: %s", name, error)

@@ -27,7 +27,7 @@ from climsim.notation import written
 from climsim.results.labels import full_physics_name, recipe_label
 from climsim.results.measures import Measure
 from climsim.results.seeds import groups_of
-from climsim.results.selection import defined, each, of_recipe, online_members
+from climsim.results.selection import defined, of_recipe, online_members, run_by_run
 from climsim.results.stability import became_unstable, is_unstable
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import TimeAxis, time_axis
@@ -96,7 +96,7 @@ def _seed_lines(
 ) -> None:
     """Draw a line for each run."""
     arrows = 0
-    for run in each(shown, measure.key):
+    for run in run_by_run(shown, measure.key):
         y = measure.shown(run).values
         arrows += _run_line(ax=ax, line_at=(x, y), run=run, axis=axis, top=top, arrows=arrows)
 

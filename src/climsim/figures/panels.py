@@ -97,9 +97,9 @@ def title_panel(ax: Axes, text: str, number: int | None = None) -> None:
         number: of the panel, 0 for the letter a; None for a panel that stands alone.
     """
     title = ax.set_title(text if number is None else f"({_letters(number)}) {text}", loc="left")
-    place = ax.get_subplotspec()
-    if place is not None and isinstance(ax.figure, Figure):
-        share = len(place.colspan) / place.get_gridspec().ncols
+    spec = ax.get_subplotspec()
+    if spec is not None and isinstance(ax.figure, Figure):
+        share = len(spec.colspan) / spec.get_gridspec().ncols
         pitch = share * (ax.figure.get_figwidth() - _LEFT)
         _fit(title, max(pitch - _GAP, _FILLED * pitch) * float(ax.figure.dpi))
 

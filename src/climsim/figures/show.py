@@ -92,8 +92,8 @@ def draw_time_height(found: Beside, config: ShowConfig) -> Figure:
     pressure_axis(ax, pressure)
     ax.set_xlabel("day")
     south, north = config.latitudes
-    place = f"{_degrees(south)} to {_degrees(north)}"
-    title_panel(ax, f"{written.symbol}, {config.run.name} minus {config.reference.name}, {place}")
+    band = f"{_degrees(south)} to {_degrees(north)}"
+    title_panel(ax, f"{written.symbol}, {config.run.name} minus {config.reference.name}, {band}")
     colour_bar(figure, mesh, ax, written.unit)
     return figure
 

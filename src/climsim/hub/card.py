@@ -134,9 +134,9 @@ def _scores(model: Path, offline: Path) -> list[str]:
                 "with `climsim evaluate offline`"
             )
         names = [n for n in metrics.data_vars if str(n).startswith("r2_mean_")]
-        each = [(str(n).removeprefix("r2_mean_"), float(metrics[n])) for n in names]
+        scores = [(str(n).removeprefix("r2_mean_"), float(metrics[n])) for n in names]
         split, mean = metrics.attrs["split"], float(metrics["r2_mean"])
-    rows = [f"| {variable(n).long_name} (`{n}`) | {value:.4f} |" for n, value in each]
+    rows = [f"| {variable(n).long_name} (`{n}`) | {value:.4f} |" for n, value in scores]
     return [
         "## Scores",
         "",

@@ -85,12 +85,12 @@ class SelfAttention(nn.Module):
         return self.project_out(mixed.transpose(1, 2).reshape(columns, levels, width))
 
     @staticmethod
-    def published_prefixes(own: str, published: str) -> dict[str, str]:
+    def published_prefixes(prefix: str, published: str) -> dict[str, str]:
         """Names of `torch.nn.MultiheadAttention` for this layer's tensors."""
         return {
-            f"{own}.project_in.weight": f"{published}.in_proj_weight",
-            f"{own}.project_in.bias": f"{published}.in_proj_bias",
-            f"{own}.project_out": f"{published}.out_proj",
+            f"{prefix}.project_in.weight": f"{published}.in_proj_weight",
+            f"{prefix}.project_in.bias": f"{published}.in_proj_bias",
+            f"{prefix}.project_out": f"{published}.out_proj",
         }
 
 

@@ -368,10 +368,10 @@ def _mix(network: Fields, physics: Fields, options: CouplerOptions, share: Array
     chosen = options.partial_variables or OUTPUTS.names
     result = {}
     for name, value in network.items():
-        own = double(physics[name])
-        xp = namespace(own)
+        by_physics = double(physics[name])
+        xp = namespace(by_physics)
         # share * a + (1 - share) * b would not return `a` exactly at share 1 for infinite b
         with np.errstate(invalid="ignore"):
-            mixed = xp.where(share == 1.0, value, share * value + (1.0 - share) * own)
-        result[name] = mixed if name in chosen else own
+            mixed = xp.where(share == 1.0, value, share * value + (1.0 - share) * by_physics)
+        result[name] = mixed if name in chosen else by_physics
     return result

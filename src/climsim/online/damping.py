@@ -253,8 +253,8 @@ def _add(
 
 def _result(sums: Mapping[str, _Projection]) -> Damping:
     return Damping(
-        {group: one.rates for group, one in sums.items()},
-        {group: one.smoothing for group, one in sums.items()},
+        {group: projection.rates for group, projection in sums.items()},
+        {group: projection.smoothing for group, projection in sums.items()},
     )
 
 
@@ -285,7 +285,9 @@ def damping_of(
             _add_returned(model, state, grid, back, generator)
     result = _result(sums)
     if model.interface.steps_of_memory:
-        result.returned = {name: -one.rates / SECONDS_PER_DAY for name, one in back.items()}
+        result.returned = {
+            name: -projection.rates / SECONDS_PER_DAY for name, projection in back.items()
+        }
     return result
 
 

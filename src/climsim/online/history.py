@@ -244,12 +244,12 @@ class HistoryWriter:
         here = [replace(s, fields={n: to_numpy(x) for n, x in s.fields.items()}) for s in samples]
         for index in members:
             destination, count = self.destinations[index], len(self.destinations)
-            own = [replace(s, fields=of_member(s.fields, index, count)) for s in here]
+            of_one = [replace(s, fields=of_member(s.fields, index, count)) for s in here]
             about = {"Conventions": "CF-1.8", "case": destination.case, **destination.attributes}
             # Uncompressed: single-precision fields shrink by a sixth, at ten times the writing
             # time.
             write_netcdf(
-                history_dataset(own, self.grid, about),
+                history_dataset(of_one, self.grid, about),
                 destination.path(stream.name, samples[0].start),
                 unlimited_dims=["time"],
             )
@@ -267,8 +267,10 @@ class HistoryWriter:
         arrays = {**members[0], **(side_by_side(parts) if parts[0] else {})}
         for stream in self.streams:
             prefix = f"{stream.name}|"
-            own = {k.removeprefix(prefix): x for k, x in arrays.items() if k.startswith(prefix)}
-            stream.load_arrays(own)
+            of_stream = {
+                k.removeprefix(prefix): x for k, x in arrays.items() if k.startswith(prefix)
+            }
+            stream.load_arrays(of_stream)
 
 
 def _holds_columns(key: str) -> bool:

@@ -184,9 +184,9 @@ def _warn_of_drift(record: RunRecord) -> None:
     health = record.health
     drift = health.drift()
     for name, (limit, unit) in _DRIFT_LIMITS.items():
-        trend, words = drift[f"{name}_per_day"], f"global mean {name.replace('_', ' ')} drifts"
-        if abs(trend) < limit or any(words in warning for warning in health.warnings):
+        trend, drifting = drift[f"{name}_per_day"], f"global mean {name.replace('_', ' ')} drifts"
+        if abs(trend) < limit or any(drifting in warning for warning in health.warnings):
             continue
-        text = f"day {health.daily[-1]['day']:.0f}: {words} by {trend:+.3g} {unit} per day"
+        text = f"day {health.daily[-1]['day']:.0f}: {drifting} by {trend:+.3g} {unit} per day"
         health.warnings.append(text)
         _log.warning("%s: %s", record.case, text)

@@ -174,5 +174,5 @@ class LastDays:
         for step, block, members in waiting:
             values = to_numpy(block)
             for index in members:
-                own = columns_of(index, len(self.files), values.shape[1])
-                self.files[index].write(step, values[:, own])
+                columns = columns_of(index, len(self.files), values.shape[1])
+                self.files[index].write(step, values[:, columns])

@@ -248,7 +248,7 @@ def _previous(case: _Case) -> RunRecord | None:
     record = RunRecord.open(config.folder)
     difference = _difference(record, config.resolved(), case.inputs)
     if difference and _nothing_run(record, config.folder):
-        _log.info("%s: starts anew; nothing was run under other settings", config.folder)
+        _log.info("%s: starting over; nothing was run under other settings", config.folder)
         return None
     if difference:
         raise ClimSimError(

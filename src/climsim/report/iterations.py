@@ -40,7 +40,7 @@ def iterations_table(study: Study) -> Table | None:
 
     def measured(runs: xarray.Dataset) -> list[Cell]:
         inside = runs.sel(region="global") if "region" in runs.dims else runs
-        cells = [_mean(inside, growth, {axis.name: place}) for place in places.values()]
+        cells = [_mean(inside, growth, {axis.name: period}) for period in places.values()]
         end = {axis.name: places[last]}
         return [*cells, *(_mean(inside, name, end) for name in (water, rough))]
 
@@ -67,13 +67,13 @@ def iterations_table(study: Study) -> Table | None:
         "Iteration 0 is trained on weather alone, each later one also on the states that the one "
         f"before it visited. RMSE of the {axis.word} mean of T against the reference; water in "
         "the air, global mean; roughness: RMS distance of T from the mean of the levels above "
-        "and below, below 500 hPa. Means over the seeds whose runs lived until then."
+        "and below, below 500 hPa. Means over the seeds whose runs were stable until then."
     )
     return Table(tuple(heads), rows, note, frozenset(["stable runs"]))
 
 
-def _mean(runs: xarray.Dataset, name: str, place: dict[str, int]) -> Cell:
+def _mean(runs: xarray.Dataset, name: str, period: dict[str, int]) -> Cell:
     """Mean over the runs that have a value there; a dash where none has."""
-    values = runs[name].isel(place).values if name in runs else np.empty(0)
+    values = runs[name].isel(period).values if name in runs else np.empty(0)
     known = values[np.isfinite(values)]
     return number(known.mean()) if known.size else Cell("–")

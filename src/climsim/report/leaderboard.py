@@ -60,7 +60,7 @@ def leaderboard(
     failed = failed or {}
     online, costs = study.members(), member_costs(study)
     skill = ["R², all outputs", *(f"R², {plain(quantity(n).symbol)}" for n in LEADING)]
-    heads = ["member", *skill, "run", "days", *(f"RMSE {_head(n)}" for n in _FIELDS)]
+    heads = ["member", *skill, "run", "days", *(f"RMSE {_heading(n)}" for n in _FIELDS)]
     heads += [] if damping is None else [_DAMPING]
     heads += ["T error / floor", "SYPD", "parameters", "training hours", "trained on"]
     names, first = member_names(study, failed), _leading_labels(online)
@@ -150,7 +150,7 @@ def seeds_table(study: Study) -> Table | None:
     rows = [_seeds_row(study, group) for group in groups]
     heads = ("member", "seeds", "R², all outputs", "R², dT/dt", "R² of their mean", "stable runs")
     larger = frozenset(heads[2:])
-    table = Table((*heads, f"RMSE {_head('T')}"), rows, _SEEDS_NOTE, larger)
+    table = Table((*heads, f"RMSE {_heading('T')}"), rows, _SEEDS_NOTE, larger)
     return table if any((row[1].order or 0) != 1 for row in rows) else None
 
 
@@ -219,7 +219,7 @@ def error_over_floor(study: Study, run: xarray.Dataset | None) -> float:
     return float(run["rmse_mean_T"]) / float(floor["rmse_mean_T"])
 
 
-def _head(name: str) -> str:
+def _heading(name: str) -> str:
     shown = quantity(name)
     return f"{shown.symbol} ({plain(shown.unit)})"
 

@@ -19,7 +19,7 @@ from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import TimeAxis, time_axis
 from climsim.variables import OUTPUTS
 
-_WORDS = {
+_OUTPUT_NAMES = {
     "ptend_t": "heating",
     "ptend_q0001": "moistening",
     "ptend_q0002": "cloud liquid",
@@ -84,7 +84,7 @@ def _offline(study: Study) -> str:
     name = member_names(study)[str(best["member"].values)]
     by_output = ", ".join(
         f"{written(float(best[f'r2_mean_{name}']), 2)} for {word}"
-        for name, word in _WORDS.items()
+        for name, word in _OUTPUT_NAMES.items()
         if f"r2_mean_{name}" in best
     )
     total = sum(best[f"r2_{name}"].size for name in OUTPUTS.names)

@@ -84,8 +84,8 @@ def _watched(name: str) -> tuple[str, str]:
     """Name in words and unit of a variable whose bounds a run watches."""
     if name in VARIABLES:
         return VARIABLES[name].long_name, unit_in_words(VARIABLES[name].unit)
-    words = name.replace("_", " ")
-    return words, _OTHER_UNITS.get(words.split()[-1], "")
+    name_in_words = name.replace("_", " ")
+    return name_in_words, _OTHER_UNITS.get(name_in_words.split()[-1], "")
 
 
 def _with_unit(value: object, unit: str = "") -> str:

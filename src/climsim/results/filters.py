@@ -73,9 +73,9 @@ class Filters:
         for key, wanted in self._wanted().items():
             held = [d[key].values for d in (study.offline, study.members()) if d is not None]
             known = sorted(set(np.concatenate(held).tolist())) if held else []
-            for one in wanted:
-                if one not in known:
-                    raise refused(f"{key}s", f"one of {', '.join(map(str, known))}", one)
+            for value in wanted:
+                if value not in known:
+                    raise refused(f"{key}s", f"one of {', '.join(map(str, known))}", value)
 
     def _first_years(self, online: xarray.Dataset) -> xarray.Dataset:
         """The first years of every series; time means must be over these."""

@@ -42,8 +42,8 @@ def network_label(name: str) -> str:
 def recipe_label(name: str) -> str:
     """Name of a recipe in words; of a network, where figures compare recipes."""
     recipe, iteration = iteration_of(name)
-    words = (RECIPE_LABELS | NETWORK_LABELS).get(recipe, recipe)
-    return f"{words}, iteration {iteration}" if iteration else words
+    label = (RECIPE_LABELS | NETWORK_LABELS).get(recipe, recipe)
+    return f"{label}, iteration {iteration}" if iteration else label
 
 
 def member_label(network: str, recipe: str, seed: int | None = None) -> str:
@@ -75,28 +75,28 @@ def full_physics_label(run: xarray.Dataset | xarray.DataArray) -> str:
     return name if name == purpose else f"{name} ({purpose})"
 
 
-def label_of(one: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
+def label_of(member: xarray.Dataset | xarray.DataArray, seed: bool = False) -> str:
     """Network and recipe of one member, in words; a dagger marks a run that became unstable.
 
     Args:
-        one: metrics of the member, with the coordinates ``network``, ``recipe`` and ``seed``.
+        member: metrics of it, with the coordinates ``network``, ``recipe`` and ``seed``.
         seed: whether to name the seed too.
     """
-    number = int(one["seed"].values) if seed else None
-    name = member_label(str(one["network"].values), str(one["recipe"].values), number)
-    return f"{name} †" if isinstance(one, xarray.Dataset) and _died(one) else name
+    number = int(member["seed"].values) if seed else None
+    name = member_label(str(member["network"].values), str(member["recipe"].values), number)
+    return f"{name} †" if isinstance(member, xarray.Dataset) and _died(member) else name
 
 
-def _name_of_row(one: xarray.DataArray) -> str:
+def _name_of_row(row: xarray.DataArray) -> str:
     """Name in words of one row of metrics: a member, or a run with full physics."""
-    if "role" in one.coords and str(one["role"].values) in _SERVES_AS:
-        return full_physics_label(one)
-    return label_of(one, seed=True)
+    if "role" in row.coords and str(row["role"].values) in _SERVES_AS:
+        return full_physics_label(row)
+    return label_of(row, seed=True)
 
 
-def _died(one: xarray.Dataset) -> bool:
+def _died(member: xarray.Dataset) -> bool:
     """Whether metrics of one member are of a run that became unstable."""
-    return "status" in one and is_unstable(one)
+    return "status" in member and is_unstable(member)
 
 
 def has_seed(label: str) -> bool:

@@ -95,7 +95,7 @@ def of_recipe(members: xarray.Dataset, recipe: str) -> xarray.Dataset:
     return members.isel(run=np.flatnonzero(members["recipe"].values == recipe))
 
 
-def each(members: xarray.Dataset, *names: str) -> Iterator[xarray.Dataset]:
+def run_by_run(members: xarray.Dataset, *names: str) -> Iterator[xarray.Dataset]:
     """Some metrics of one run after the other, without the axis ``run``, and how it ended.
 
     Args:

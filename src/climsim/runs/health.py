@@ -94,5 +94,5 @@ class RunHealth:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, for the file of the record."""
-        place = None if self.instability is None else self.instability.to_dict()
-        return {"daily": self.daily, "warnings": self.warnings, "instability": place}
+        instability = None if self.instability is None else self.instability.to_dict()
+        return {"daily": self.daily, "warnings": self.warnings, "instability": instability}

@@ -313,8 +313,8 @@ def start_from(path: str | Path, network: nn.Module, transforms: Transforms) -> 
     load_weights(path, network, _part(state, "network"))
     learned = _part(state, "closure").get("learned")
     if transforms.closure is not None and learned is not None:
-        own = transforms.closure.state_dict()
-        load_weights(path, transforms.closure, {**own, "learned": learned})
+        initial = transforms.closure.state_dict()
+        load_weights(path, transforms.closure, {**initial, "learned": learned})
 
 
 def load_weights(path: str | Path, module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -78,8 +78,8 @@ class HeldRun:
         card = read_entry(found[0]).card
         if card.progress is None or "input_hashes" not in card.provenance:
             raise ClimSimError(
-                f"{found[0]}: expected a checkpoint of a training, found one that was made "
-                "otherwise: choose another `out`"
+                f"{found[0]}: expected a checkpoint of a training, found one without "
+                "progress or inputs: choose another `out`"
             )
         inputs = json.loads(card.provenance["input_hashes"])
         record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}

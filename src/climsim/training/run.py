@@ -255,8 +255,8 @@ def _loaders(
     room = config.data.gpu_share * device_memory(device)
     if split_bytes(training) + split_bytes(validation) <= room:
         logger.info("the data are kept on %s whole", device)
-        held = (ResidentReader(one, device) for one in (training, validation))
-        first, second = (TrainingLoader(one, prefetch=0) for one in held)
+        held = (ResidentReader(reader, device) for reader in (training, validation))
+        first, second = (TrainingLoader(reader, prefetch=0) for reader in held)
         return first, second
     prefetch = config.data.prefetch
     return TrainingLoader(training, prefetch=prefetch), TrainingLoader(

@@ -107,7 +107,7 @@ class Members:
         for name in self.without:
             if name not in known:
                 raise unknown_name("members.without", name, known)
-        left = {(one.network, one.recipe) for one in self.trained()}
+        left = {(member.network, member.recipe) for member in self.trained()}
         if self.networks and not left and not self.models:
             raise ClimSimError(
                 "members.without: expected a combination of network and recipe that stays, found "
@@ -147,9 +147,9 @@ class Members:
         Args:
             iterations: times that each is trained again on states that it visited.
         """
-        for one in product(self.networks, self.recipes, self.seeds):
-            if Trained(*one).ensemble not in self.without:
-                yield from (Trained(*one, number) for number in range(iterations + 1))
+        for member in product(self.networks, self.recipes, self.seeds):
+            if Trained(*member).ensemble not in self.without:
+                yield from (Trained(*member, number) for number in range(iterations + 1))
 
     def ensembles(self, members: Sequence[str], iterations: int = 0) -> dict[str, list[str]]:
         """Seeds of each network and recipe that has several, under ``network-recipe``.
@@ -159,9 +159,9 @@ class Members:
             iterations: times that each is trained again on states that it visited.
         """
         found: dict[str, list[str]] = {}
-        for one in self.trained(iterations):
-            if one.label in members:
-                found.setdefault(one.ensemble, []).append(one.label)
+        for member in self.trained(iterations):
+            if member.label in members:
+                found.setdefault(member.ensemble, []).append(member.label)
         return {name: seeds for name, seeds in found.items() if len(seeds) > 1}
 
     def names(self, iterations: int = 0) -> list[str]:

@@ -74,17 +74,17 @@ def draw_jobs(folder: Path, jobs: Sequence[Job], title: str) -> Figure:
     height = max(len(layer) for layer in layers)
     figure = Figure(figsize=(1.75 * len(layers) + 0.5, 1.15 * height + 0.6), layout="constrained")
     axes = figure.add_subplot()
-    place = {
+    positions = {
         node: (float(x), (len(layer) - 1) / 2 - row)
         for x, layer in enumerate(layers)
         for row, node in enumerate(sorted(layer))
     }
     for before, after in graph.edges:
         style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 30, "shrinkB": 32}
-        axes.annotate("", place[after], place[before], arrowprops=style)
-    for node, (x, y) in place.items():
+        axes.annotate("", positions[after], positions[before], arrowprops=style)
+    for node, (x, y) in positions.items():
         box = {"boxstyle": "round,pad=0.5", "facecolor": _color(node.rule), "edgecolor": "0.35"}
-        text = _words(node, counts[node])
+        text = _box_text(node, counts[node])
         axes.text(x, y, text, ha="center", va="center", fontsize=9, bbox=box)
     axes.set(xlim=(-0.5, len(layers) - 0.5), ylim=(-height / 2, height / 2))
     axes.set_axis_off()
@@ -92,7 +92,7 @@ def draw_jobs(folder: Path, jobs: Sequence[Job], title: str) -> Figure:
     return figure
 
 
-def _words(node: Node, count: int) -> str:
+def _box_text(node: Node, count: int) -> str:
     """Name of a box, its iteration, and the number of its jobs."""
     lines = textwrap.wrap(node.rule.replace("_", " "), 10)
     if node.iteration:

@@ -62,7 +62,7 @@ def run_job(folder: Path, name: str, python: str) -> int:
     """Run a job of the plan in a folder.
 
     A resumable product that other settings or inputs made is put aside first, so that the stage
-    starts anew; one of the same settings is continued.
+    starts over; one of the same settings is continued.
 
     Args:
         folder: of the experiment.

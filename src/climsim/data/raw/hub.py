@@ -278,7 +278,7 @@ def _fetch_one(file: RemoteFile, config: DownloadConfig) -> RemoteFile:
             )
         if same_content(target, file):
             return file
-        logger.warning("%s: not the content that the Hub announces; once more", target)
+        logger.warning("%s: not the content that the Hub announces; downloading it again", target)
     if whole:
         return file
     target.unlink(missing_ok=True)

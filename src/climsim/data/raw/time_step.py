@@ -79,7 +79,7 @@ def _spacing(raw: Path, seconds: NDArray[np.int64], stride: int) -> int:
     """The step that follows from a uniform spacing."""
     remedy = f"give time_step= in seconds (time_step={_PUBLISHED} for the published data)"
     if seconds.size < 2:
-        raise ClimSimError(f"{raw}: a single step does not tell how long a step is: {remedy}")
+        raise ClimSimError(f"{raw}: a single step does not show how long a step is: {remedy}")
     spacing = int(np.diff(seconds).min())
     if spacing % stride:
         raise ClimSimError(

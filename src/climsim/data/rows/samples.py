@@ -152,7 +152,7 @@ def _check_finite(samples: Samples, first: int, values: Array) -> None:
     finite = np.isfinite(values)
     if finite.all():
         return
-    row, feature = (int(place[0]) for place in np.nonzero(~finite))
+    row, feature = (int(axis[0]) for axis in np.nonzero(~finite))
     inputs, targets = samples._sets
     names = columns_of(VariableSet("samples", (*inputs.names, *targets.names)), samples.levels)
     path = samples.files[0 if feature < inputs.size(samples.levels) else -1].path

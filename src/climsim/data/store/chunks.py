@@ -253,12 +253,12 @@ class BlockFiles:
         """The bytes of a chunk, in the memory given."""
         if not self.layout.sharded:
             return memory[: self.folder.read_into(path, memory)]
-        offset, length = (int(v) for v in self._place(path, block))
+        offset, length = (int(v) for v in self._offset_and_length(path, block))
         if self.folder.read_into(path, memory[:length], offset) != length:
             raise ValueError("the shard is cut off")
         return memory[:length]
 
-    def _place(self, path: str, block: int) -> NDArray[np.uint64]:
+    def _offset_and_length(self, path: str, block: int) -> NDArray[np.uint64]:
         """Offset and length of a chunk in its shard."""
         number, position = divmod(block, self.layout.shard_blocks)
         if number not in self._indices:

@@ -50,11 +50,11 @@ def draw(study: Study, variant: str) -> Figure:
 def _reliability(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> None:
     """Draw the mean true loss in bins of predicted loss; on the diagonal they agree."""
     colours = []
-    for one in _of_target(offline, name):
-        style = network_style(str(one["network"].values))
+    for member in _of_target(offline, name):
+        style = network_style(str(member["network"].values))
         ax.plot(
-            one["confidence_predicted"],
-            one["confidence_true"],
+            member["confidence_predicted"],
+            member["confidence_true"],
             color=style.colour,
             marker=style.marker,
             markersize=2.5,
@@ -67,8 +67,8 @@ def _reliability(ax: Axes, offline: xarray.Dataset, name: str, label: bool) -> N
     ax.set_xlim(low, high)
     ax.set_ylim(low, high)
     ax.plot([low, high], [low, high], color="#777777", linewidth=0.8, zorder=0)
-    for one, colour in zip(_of_target(offline, name), colours, strict=True):
-        below = one["confidence_predicted"].values[_below(one, low)]
+    for member, colour in zip(_of_target(offline, name), colours, strict=True):
+        below = member["confidence_predicted"].values[_below(member, low)]
         if below.size:
             ax.plot(below, np.full(below.shape, low), "v", color=colour, ms=4, clip_on=False)
     ax.set_xlabel("predicted loss")
@@ -95,9 +95,9 @@ def _limits(offline: xarray.Dataset) -> tuple[float, float]:
     return float(10 ** np.floor(np.log10(low))), float(10 ** np.ceil(np.log10(high)))
 
 
-def _below(one: xarray.Dataset, low: float) -> np.ndarray:
+def _below(member: xarray.Dataset, low: float) -> np.ndarray:
     """Which bins have a true loss below the axis."""
-    return np.asarray(one["confidence_true"].values < low)
+    return np.asarray(member["confidence_true"].values < low)
 
 
 def remarks(study: Study, variant: str) -> list[str]:

@@ -43,8 +43,8 @@ def draw(study: Study, variant: str) -> Figure:
     for number, (ax, (group, i)) in enumerate(zip(axes, panels, strict=True)):
         values = found[group][i]
         mesh = section(ax, values, float(low), float(high), SEQUENTIAL, label=i == 0)
-        words = list(_KINDS.values())[i]
-        title_panel(ax, f"{member_label(*group)}\n{words}", number)
+        label = list(_KINDS.values())[i]
+        title_panel(ax, f"{member_label(*group)}\n{label}", number)
     colour_bar(figure, mesh, axes, "log$_{10}$ loss")
     return figure
 

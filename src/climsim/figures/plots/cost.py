@@ -19,7 +19,7 @@ from climsim.results.labels import recipe_label
 from climsim.results.measures import Measure
 from climsim.results.published import STATE_OF_THE_ART
 from climsim.results.seeds import groups_of
-from climsim.results.selection import defined, each, online_members, with_mean
+from climsim.results.selection import defined, online_members, run_by_run, with_mean
 from climsim.results.stability import comparable
 from climsim.results.study import NothingToDrawError, Study
 
@@ -54,7 +54,9 @@ def draw(study: Study, variant: str) -> Figure:
 def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: int) -> None:
     """Draw speed against the error of one field: colours are networks, markers recipes."""
     measure = Measure("rmse_mean", name)
-    for run, leads in zip(each(members, measure.key, "sypd"), comparable(members), strict=True):
+    for run, leads in zip(
+        run_by_run(members, measure.key, "sypd"), comparable(members), strict=True
+    ):
         colour = network_style(str(run["network"].values)).colour
         marker = RECIPE_MARKERS.get(str(run["recipe"].values), "o")
         ax.scatter(

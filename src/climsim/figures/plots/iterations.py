@@ -64,11 +64,11 @@ class _Panel:
 
 def variants(study: Study) -> tuple[str, ...]:
     """Networks and recipes that were trained more than once, as the names of members begin."""
-    return tuple(dict.fromkeys(_group(one) for one in iterations(study)))
+    return tuple(dict.fromkeys(_group(iteration) for iteration in iterations(study)))
 
 
-def _group(one: Iteration) -> str:
-    return f"{one.network}-{one.recipe}"
+def _group(iteration: Iteration) -> str:
+    return f"{iteration.network}-{iteration.recipe}"
 
 
 def label(variant: str) -> str:
@@ -79,11 +79,11 @@ def label(variant: str) -> str:
 
 def draw(study: Study, variant: str) -> Figure:
     """Draw a line for each iteration: error, water, roughness, and the share of seeds alive."""
-    shown = [one for one in iterations(study) if _group(one) == variant]
+    shown = [iteration for iteration in iterations(study) if _group(iteration) == variant]
     if not shown:
         raise NothingToDrawError("no member was given that was trained again on visited states")
     axis = time_axis(study)
-    panels = [p for p in _panels(axis) if any(p.key in one.runs for one in shown)]
+    panels = [p for p in _panels(axis) if any(p.key in iteration.runs for iteration in shown)]
     figure, axes = panel_grid(len(panels) + 1, _COLUMNS, 1.75, width=7.2)
     for number, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
         _measure(ax, study, shown, panel, axis)
@@ -92,7 +92,8 @@ def draw(study: Study, variant: str) -> Figure:
     _survival(axes[-1], shown)
     title_panel(axes[-1], "survival", len(panels))
     handles = [
-        Line2D([], [], label=iteration_style(one.number).label, **_look(one, 1)) for one in shown
+        Line2D([], [], label=iteration_style(iteration.number).label, **_look(iteration, 1))
+        for iteration in shown
     ]
     legend_below(figure, [*handles, *full_physics_handles(study)])
     return figure
@@ -108,12 +109,12 @@ def _panels(axis: TimeAxis) -> list[_Panel]:
     ]
 
 
-def _look(one: Iteration, size: int) -> LineLook:
-    style = iteration_style(one.number)
+def _look(iteration: Iteration, size: int) -> LineLook:
+    style = iteration_style(iteration.number)
     return {
         "color": style.colour,
         "marker": style.marker,
-        "markevery": mark_every(size, str(one.number)),
+        "markevery": mark_every(size, str(iteration.number)),
         "markersize": 2.8,
     }
 
@@ -122,11 +123,11 @@ def _measure(
     ax: Axes, study: Study, shown: Sequence[Iteration], panel: _Panel, axis: TimeAxis
 ) -> None:
     """Draw the mean over the seeds that have a value, and the range over these."""
-    for one in shown:
-        values = panel.of(one.runs).transpose("run", ...).values
+    for iteration in shown:
+        values = panel.of(iteration.runs).transpose("run", ...).values
         known = np.isfinite(values).any(axis=0)
-        x, values = axis.elapsed(one.runs)[known], values[:, known]
-        look = _look(one, x.size)
+        x, values = axis.elapsed(iteration.runs)[known], values[:, known]
+        look = _look(iteration, x.size)
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         ax.fill_between(x, low, high, color=look["color"], alpha=0.15, lw=0)
         ax.plot(x, np.nanmean(values, axis=0), **look)
@@ -142,10 +143,12 @@ def _survival(ax: Axes, shown: Sequence[Iteration]) -> None:
     days = shown[0].runs["elapsed"].values
     groups = shown[0].runs[["group_network", "group_recipe"]]
     named = groups.rename(group_network="network", group_recipe="recipe")
-    for rank, one in enumerate(shown):
-        row = rows_of(named, (one.network, recipe_of_iteration(one.recipe, one.number)))
-        alive = one.runs["alive_fraction"].values[row[0]] - SHIFT * rank
-        ax.step(days, alive, where="post", clip_on=False, **_look(one, days.size))
+    for rank, iteration in enumerate(shown):
+        row = rows_of(
+            named, (iteration.network, recipe_of_iteration(iteration.recipe, iteration.number))
+        )
+        alive = iteration.runs["alive_fraction"].values[row[0]] - SHIFT * rank
+        ax.step(days, alive, where="post", clip_on=False, **_look(iteration, days.size))
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlim(0, max(float(days.max()), 1e-6))
     ax.set_xlabel("day")
@@ -155,8 +158,8 @@ def _survival(ax: Axes, shown: Sequence[Iteration]) -> None:
 
 def remarks(study: Study, variant: str) -> list[str]:
     """What the black lines are, what shading is, and whether the runs test survival."""
-    shown = [one for one in iterations(study) if _group(one) == variant]
-    several = any(one.runs.sizes["run"] > 1 for one in shown)
+    shown = [iteration for iteration in iterations(study) if _group(iteration) == variant]
+    several = any(iteration.runs.sizes["run"] > 1 for iteration in shown)
     found = ["Lines are means over the seeds alive, shading their range."] if several else []
     return [*found, *runs_with_full_physics(study), *too_short(study)]
 

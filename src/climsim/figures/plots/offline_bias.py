@@ -34,10 +34,10 @@ def draw(study: Study, variant: str) -> Figure:
     for column, name in enumerate(names):
         shown = quantity(name)
         values = [shown.shown(found[name][row]) for row in rows]
-        limit = max(symmetric_limit(one) for one in values)
-        for row, (label, one) in enumerate(zip(rows, values, strict=True)):
+        limit = max(symmetric_limit(bias) for bias in values)
+        for row, (label, bias) in enumerate(zip(rows, values, strict=True)):
             ax = axes[row * len(names) + column]
-            mesh = section(ax, one, -limit, limit, DIVERGING, label=column == 0)
+            mesh = section(ax, bias, -limit, limit, DIVERGING, label=column == 0)
             title_panel(ax, shown.symbol if row == 0 else "", row * len(names) + column)
             ax.label_outer()
             if column == 0:
@@ -60,8 +60,8 @@ def _of_seeds(study: Study, key: str, recipe: str) -> dict[str, xarray.DataArray
     found = {}
     for group in groups_of(study.offline):
         for row in rows_of(study.offline, group) if group[1] == recipe else ():
-            one = study.offline[key].isel(member=row)
-            found[f"{network_style(group[0]).label}, {int(one['seed'])}"] = one
+            bias = study.offline[key].isel(member=row)
+            found[f"{network_style(group[0]).label}, {int(bias['seed'])}"] = bias
     return found
 
 

@@ -20,7 +20,7 @@ from climsim.results.study import NothingToDrawError, Study
 _NAME = "ptend_q0001"
 _KEY = f"bias_by_predicted_precipitation_{_NAME}"
 _HPA = 100.0
-_WORDS = ("smallest over networks", "largest over networks")
+_ROW_LABELS = ("smallest over networks", "largest over networks")
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -30,7 +30,7 @@ def draw(study: Study, variant: str) -> Figure:
     means = network_means(study, _KEY, variant)
     panels = {network_style(network).label: values for network, values in means.items()}
     if len(means) > 1:
-        panels |= dict(zip(_WORDS, extremes(means), strict=True))
+        panels |= dict(zip(_ROW_LABELS, extremes(means), strict=True))
     figure, axes = panel_grid(len(panels), 4, 2.3, width=7.2, sharex=True)
     for i, (ax, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
         _deciles(ax, values)

@@ -12,7 +12,7 @@ from climsim.results.quantities import quantity
 from climsim.results.selection import extremes, network_means, predicted_profiles
 from climsim.results.study import NothingToDrawError, Study
 
-_WORDS = ("smallest", "largest")
+_ROW_LABELS = ("smallest", "largest")
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -26,7 +26,7 @@ def draw(study: Study, variant: str) -> Figure:
         means = network_means(study, f"bias_section_{name}", variant)
         pair = [shown.shown(values) for values in extremes(means)]
         limit = symmetric_limit(pair[1])
-        for k, (values, word) in enumerate(zip(pair, _WORDS, strict=True)):
+        for k, (values, word) in enumerate(zip(pair, _ROW_LABELS, strict=True)):
             ax = axes[2 * i + k]
             mesh = section(ax, values, -limit, limit, DIVERGING, label=i % 2 == 0 and k == 0)
             title_panel(ax, f"{shown.symbol}, {word}", 2 * i + k)

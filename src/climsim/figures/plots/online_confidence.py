@@ -19,7 +19,7 @@ from climsim.figures.panels import (
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import unstable_ends
 from climsim.figures.style import FLOOR_DASHES, LineLook
-from climsim.results.selection import defined, each, online_members
+from climsim.results.selection import defined, online_members, run_by_run
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import time_axis
 
@@ -44,7 +44,7 @@ def draw(study: Study, variant: str) -> Figure:
     figure, axes = panel_grid(len(names), 2, 1.9, width=7.2, sharex=True)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
         predicted, known = (f"confidence_{word}_{name}{kind}" for kind in ("CONF", "LOSS"))
-        for run in each(shown, predicted, known):
+        for run in run_by_run(shown, predicted, known):
             line = network_line(str(run["network"].values), x.size)
             ax.plot(x, run[predicted], **line)
             mark_end(

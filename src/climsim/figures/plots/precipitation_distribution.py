@@ -22,11 +22,11 @@ from climsim.figures.remarks import not_shown, runs_with_full_physics
 from climsim.figures.style import LineLook, literal
 from climsim.results.selection import (
     defined,
-    each,
     of_recipe,
     online_members,
     online_reference,
     recipe_variants,
+    run_by_run,
 )
 from climsim.results.study import NothingToDrawError, Study
 
@@ -44,7 +44,7 @@ def draw(study: Study, variant: str) -> Figure:
         raise NothingToDrawError("the history files hold no precipitation")
     figure, axes = panel_grid(len(surfaces), 2, 2.1, width=7.2, sharex=True, sharey=True)
     for i, (ax, surface) in enumerate(zip(axes, surfaces, strict=True)):
-        for run in each(members, "precipitation_frequency"):
+        for run in run_by_run(members, "precipitation_frequency"):
             bins = run.sizes["rain_bin"] - 2
             _density(ax, run, surface, **network_line(str(run["network"].values), bins))
         for run, look in full_physics_runs(study):

@@ -24,10 +24,10 @@ from climsim.figures.style import LineLook
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
     defined,
-    each,
     of_recipe,
     online_members,
     recipe_variants,
+    run_by_run,
 )
 from climsim.results.study import NothingToDrawError, Study
 
@@ -42,7 +42,7 @@ def draw(study: Study, variant: str) -> Figure:
         raise NothingToDrawError("no member has a time mean of precipitation, water or radiation")
     figure, axes = panel_grid(len(names), 2, 2.0, width=7.2)
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
-        for run in each(members, f"zonal_mean_{name}"):
+        for run in run_by_run(members, f"zonal_mean_{name}"):
             bins = run.sizes["latitude"]
             _line(ax, run, name, **network_line(str(run["network"].values), bins))
         for run, look in full_physics_runs(study):

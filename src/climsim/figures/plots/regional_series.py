@@ -25,11 +25,11 @@ from climsim.results.labels import recipe_label
 from climsim.results.quantities import quantity
 from climsim.results.selection import (
     defined,
-    each,
     of_recipe,
     online_members,
     online_reference,
     recipe_variants,
+    run_by_run,
 )
 from climsim.results.study import Study
 from climsim.results.time_axis import time_axis
@@ -113,7 +113,7 @@ def _draw_region(
     if seeds_as_band(study, online_members(study)):
         seed_bands(ax, x, values_of(members), values_of(online_reference(study)).values)
     else:
-        for run in each(members, series.key(axis.word)):
+        for run in run_by_run(members, series.key(axis.word)):
             line = network_line(str(run["network"].values), x.size, linewidth=0.9)
             y = values_of(run).values
             ax.plot(x, y, **line)

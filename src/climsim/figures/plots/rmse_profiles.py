@@ -27,7 +27,7 @@ from climsim.figures.style import EXTERNAL_COLOUR
 from climsim.notation import written
 from climsim.results.measures import Measure
 from climsim.results.published import STATE_OF_THE_ART, beats_state_of_the_art
-from climsim.results.selection import best_members, best_of_networks, each
+from climsim.results.selection import best_members, best_of_networks, run_by_run
 from climsim.results.study import NothingToDrawError, Study
 
 _HPA = 100.0
@@ -68,12 +68,12 @@ def _chosen(study: Study, name: str) -> tuple[xarray.Dataset, str]:
 
 def _profiles(ax: Axes, study: Study, members: xarray.Dataset, measure: Measure) -> None:
     pressure = members["pressure"].values / _HPA
-    for run in each(members, measure.key):
+    for run in run_by_run(members, measure.key):
         line = network_line(str(run["network"].values), pressure.size, linewidth=1.0)
         ax.plot(measure.shown(run), pressure, linestyle=dashes(str(run["recipe"].values)), **line)
     external = study.external()
     if external is not None and measure.key in external:
-        for run in each(external, measure.key):
+        for run in run_by_run(external, measure.key):
             ax.plot(measure.shown(run), pressure, color=EXTERNAL_COLOUR, linewidth=1.2)
     for floor, look in full_physics_runs(study, reference=False):
         ax.plot(measure.shown(floor), pressure, **look)

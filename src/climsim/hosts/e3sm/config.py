@@ -269,8 +269,8 @@ class E3smConfig:
         """Macros of the build, which an executable depends on."""
         ocean_only = self.purpose == HYBRID and self.coupler.ocean_only
         of_purpose = CPP_DEFINITIONS[self.purpose] if self.user_cpp is None else self.user_cpp
-        own = (*of_purpose, *((_OCEAN_ONLY,) if ocean_only else ()))
-        return (*own, *(name for name in self.cpp_definitions if name not in own))
+        implied = (*of_purpose, *((_OCEAN_ONLY,) if ocean_only else ()))
+        return (*implied, *(name for name in self.cpp_definitions if name not in implied))
 
     @property
     def stop(self) -> tuple[str, int]:
@@ -282,8 +282,8 @@ class E3smConfig:
     @property
     def _job_months(self) -> int:
         """Most months of one job."""
-        own = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
-        return self.months_per_job or own.months
+        job = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
+        return self.months_per_job or job.months
 
     @property
     def resubmissions(self) -> int:
@@ -295,8 +295,8 @@ class E3smConfig:
         """Wall time of one job, HH:MM:SS."""
         unit, length = self.stop
         months = length / (_DAYS_PER_MONTH if unit == "ndays" else 1)
-        own = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
-        minutes = math.ceil(months * (self.minutes_per_month or own.minutes_per_month))
+        job = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
+        minutes = math.ceil(months * (self.minutes_per_month or job.minutes_per_month))
         return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
     @property

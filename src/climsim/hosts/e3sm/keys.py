@@ -147,8 +147,8 @@ def _perturbation(config: RunConfig, given: object) -> object:
     E3SM multiplies the temperature by 1 + x, x uniform between -p and p, whose standard deviation
     is p / sqrt(3).
     """
-    own = config.perturbation_amplitude != RunConfig.perturbation_amplitude
-    if given and own:
+    changed = config.perturbation_amplitude != RunConfig.perturbation_amplitude
+    if given and changed:
         raise ClimSimError(
             f"perturbation_amplitude={config.perturbation_amplitude:g}: given together with "
             f"host_options.perturbation={given}: keep one of the two"

@@ -241,7 +241,7 @@ class PerturbedMembers:
         import jax
         import jax.numpy as jnp
 
-        own = member_axes(carries)
+        carry_axes = member_axes(carries)
 
         def one(
             state: ModelState,
@@ -253,11 +253,11 @@ class PerturbedMembers:
             done = full_step(core, state, carry, forcing, now, clear_sky=False)
             return done.state, done.carry, self._means(core, state, done)
 
-        each = jax.vmap(one, in_axes=(0, own, 0, 0), out_axes=(0, own, 0))
+        step_all = jax.vmap(one, in_axes=(0, carry_axes, 0, 0), out_axes=(0, carry_axes, 0))
 
         def step(carried: _Now, _: None) -> tuple[_Now, dict[str, jax.Array]]:
             now = carried[2]
-            state, carry, means = each(*carried, parameters)
+            state, carry, means = step_all(*carried, parameters)
             second = now.second + round(TIME_STEP)
             later = DeviceClock(
                 now.day + second // round(SECONDS_PER_DAY), second % round(SECONDS_PER_DAY)
