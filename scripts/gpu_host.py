@@ -138,13 +138,15 @@ def hybrid(setting: Setting, resolution: str, count: int) -> Work:
     begun, compiled = markers(setting, resolution)
     while begun.exists() and not compiled.exists() and time.perf_counter() - start < PATIENCE:
         time.sleep(0.5)
-    run_members(setting, pristine, count, model, 3, [])
+    run_members(setting, pristine, count, model, steps=3, marks=[])
     members, given = alone(pristine, count)
     values["compiled [s]"] = time.perf_counter() - start - float(values["built [s]"])
     yield None
     steps = (FIRST, LAST) if setting.on_gpu else (2, 4)
     marks: list[float] = []
-    waits = run_members(setting, pristine, count, model, steps[1], marks, steps[0])
+    waits = run_members(
+        setting, pristine, count, model, steps=steps[1], marks=marks, first=steps[0]
+    )
     end = time.perf_counter()
     values |= speed((marks[1] - marks[0]) / (steps[1] - steps[0]), count)
     if count <= FEW:

@@ -62,7 +62,9 @@ def make_record(folder: Path, steps: int = 9, grid: ColumnGrid | None = None) ->
         before, after = make_step(grid, np.random.default_rng((5, k)))
         before["cam_in_LANDFRAC"] = np.linspace(0, 1, grid.n_columns) ** 2
         before["cam_in_SNOWHICE"] = np.zeros(grid.n_columns)
-        write_step_pair(folder, to_date(FIRST + k * SPACING), before, after, grid, "x", 1200)
+        write_step_pair(
+            folder, to_date(FIRST + k * SPACING), before, after, grid, source="x", time_step=1200
+        )
         changes = {n.replace("state", "ptend"): (after[n] - before[n]) / 1200 for n in PROGNOSTIC}
         inputs.append(_rows(before, KAGGLE_INPUTS.names))
         targets.append(_rows({**after, **changes}, OUTPUTS.names))

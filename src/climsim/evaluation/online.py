@@ -185,7 +185,9 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     stream = plan.rain_stream
     # Months have been read whole.
     names = fields_read() if stream == "h0" else RAIN_FIELDS
-    counts = precipitation(run, reference, stream, plan.counted(stream), plan.fractions, names)
+    counts = precipitation(
+        run, reference, stream, plan.counted(stream), fractions=plan.fractions, names=names
+    )
     if not counts.weight.any():
         run.note(
             f"no PRECT of {stream} in common with the reference; no distribution of "

@@ -128,16 +128,21 @@ def export_model(
         written = build_emulation(reduced, models[0].confidence, models[0].card.time_step)
         deviation = mean_deviation(exact, written, levels, trial.probe)
         metadata["fast_form"] = deviation
-        name, most = max(deviation.items(), key=lambda item: item[1])
-        logger.warning(
-            "%s: %s networks differ from float32 by up to %s: see fast_form in %s",
-            path,
-            precision,
-            f"{most:.2g} ({name}, r.m.s.)",
-            METADATA_NAME,
-        )
+        _warn_of_deviation(path, precision, deviation)
     _write(written, Path(path), metadata, trial, form)
     return Path(path)
+
+
+def _warn_of_deviation(path: str | Path, precision: str, deviation: Mapping[str, float]) -> None:
+    """Log the largest difference of a reduced form from float32."""
+    name, most = max(deviation.items(), key=lambda item: item[1])
+    logger.warning(
+        "%s: %s networks differ from float32 by up to %s: see fast_form in %s",
+        path,
+        precision,
+        f"{most:.2g} ({name}, r.m.s.)",
+        METADATA_NAME,
+    )
 
 
 def _check_form(form: Format, name: str, path: Path, precision: str) -> None:

@@ -73,7 +73,7 @@ class PairFiles:
             )
             after = after_physics(own, self.dt)
             write_step_pair(
-                folder, date, own.inputs, after, self.grid, self.source, time_step=self.dt
+                folder, date, own.inputs, after, self.grid, source=self.source, time_step=self.dt
             )
 
 

@@ -37,26 +37,16 @@ class HealthReport:
 
 
 @dataclass(frozen=True)
-class Instability:
-    """Where and when a run became unstable.
+class Instability(HealthReport):
+    """The violation that ended a run, with its time and place.
 
     Attributes:
-        variable: name of the offending variable.
-        column: index of the column.
-        level: index of the level, or None for a scalar.
-        value: the offending value.
-        bounds: the allowed range.
         step: number of the step.
         date: that the run had reached.
         lat: of the column [degrees north].
         lon: of the column [degrees east].
     """
 
-    variable: str
-    column: int
-    level: int | None
-    value: float
-    bounds: tuple[float, float]
     step: int | None = None
     date: str | None = None
     lat: float | None = None

@@ -174,7 +174,7 @@ FIGURE = FigureSpec(
     "and below), and the share of seeds whose run had not become unstable (its lines are shifted "
     "slightly to stay visible).",
     draw,
-    variants,
-    remarks,
-    label,
+    variants=variants,
+    remarks=remarks,
+    label=label,
 )

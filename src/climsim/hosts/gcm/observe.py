@@ -20,6 +20,8 @@ from climsim.hosts.gcm.state import Diagnostics, Excess, ModelState
 
 if TYPE_CHECKING:
     from jcm.forcing import ForcingData
+    from jcm.model import Model
+    from jcm.physics_interface import PhysicsState
     from jcm.terrain import TerrainData
 
 SOLAR_CONSTANT: Final = 1361.0
@@ -105,35 +107,27 @@ def observe(
     """
     model, raw = core.model, grid_state(core, state)
     seen = with_filled_water(raw, cell_mass(model, raw.normalized_surface_pressure))
-    levels = seen.temperature.shape[0]
-
-    def profile(values: jax.Array) -> jax.Array:
-        return values.reshape(levels, -1)
-
-    vertical = model.coords.vertical
-    a, b = jnp.asarray(vertical.a_boundaries), jnp.asarray(vertical.b_boundaries)
-    pressure = seen.normalized_surface_pressure.reshape(-1) * REFERENCE_PRESSURE
-    middle = 0.5 * (a[1:] + a[:-1])[:, None] + 0.5 * (b[1:] + b[:-1])[:, None] * pressure
+    surface_pressure, middle = _pressures(model, seen)
     orbit = OrbitalTime(
         orbital_phase=forcing.solar.orbital_phase, synodic_phase=forcing.solar.synodic_phase
     )
     cos_zenith = get_solar_sin_altitude(orbit, longitude, latitude)
     land, ice, water = _tiles(forcing, model.terrain)
     snow = land_snow_cover(forcing.snowc_am.reshape(-1), forcing.glacier_fraction.reshape(-1))
-    ones = jnp.ones_like(profile(seen.temperature))
+    ones = jnp.ones_like(_profile(seen.temperature))
     surface, radiation = carry["surface"], carry["radiation"]
     inputs = {
-        "state_t": profile(seen.temperature),
-        "state_q0001": profile(seen.specific_humidity),
-        "state_q0002": profile(seen.tracers["qc"]),
-        "state_q0003": profile(seen.tracers["qi"]),
-        "state_u": profile(seen.u_wind),
-        "state_v": profile(seen.v_wind),
+        "state_t": _profile(seen.temperature),
+        "state_q0001": _profile(seen.specific_humidity),
+        "state_q0002": _profile(seen.tracers["qc"]),
+        "state_q0003": _profile(seen.tracers["qi"]),
+        "state_u": _profile(seen.u_wind),
+        "state_v": _profile(seen.v_wind),
         "state_pmid": middle,
         "pbuf_ozone": forcing.ozone_climatology.o3_ppmv * PER_MILLION,
         "pbuf_CH4": ones * forcing.ch4_vmr * PER_MILLION,
         "pbuf_N2O": ones * forcing.n2o_vmr * PER_MILLION,
-        "state_ps": pressure,
+        "state_ps": surface_pressure,
         "pbuf_SOLIN": radiation_flux(orbit, longitude, latitude, SOLAR_CONSTANT),
         "pbuf_LHFLX": surface.latent_heat_flux.reshape(-1),
         "pbuf_SHFLX": surface.sensible_heat_flux.reshape(-1),
@@ -148,14 +142,34 @@ def observe(
         "cam_in_SNOWHICE": jnp.zeros_like(land),
         "cam_in_SNOWHLAND": jnp.where(land > 0.0, snow * FULL_SNOW_WATER, 0.0),
     }
-    checked = {
-        "state_t": profile(raw.temperature),
-        "state_u": profile(raw.u_wind),
-        "state_v": profile(raw.v_wind),
-        "state_ps": pressure,
+    checked = _checked(raw, surface_pressure, carry, forcing)
+    return inputs, {name: _worst(checked[name], *BOUNDS[name]) for name in BOUNDS}
+
+
+def _profile(values: jax.Array) -> jax.Array:
+    """(level, column) of (level, longitude, latitude)."""
+    return values.reshape(values.shape[0], -1)
+
+
+def _pressures(model: Model, seen: PhysicsState) -> tuple[jax.Array, jax.Array]:
+    """At the surface (column,) and at the middle of the levels (level, column) [Pa]."""
+    vertical = model.coords.vertical
+    a, b = jnp.asarray(vertical.a_boundaries), jnp.asarray(vertical.b_boundaries)
+    pressure = seen.normalized_surface_pressure.reshape(-1) * REFERENCE_PRESSURE
+    return pressure, 0.5 * (a[1:] + a[:-1])[:, None] + 0.5 * (b[1:] + b[:-1])[:, None] * pressure
+
+
+def _checked(
+    raw: PhysicsState, surface_pressure: jax.Array, carry: Diagnostics, forcing: ForcingData
+) -> dict[str, jax.Array]:
+    """What `BOUNDS` are of."""
+    return {
+        "state_t": _profile(raw.temperature),
+        "state_u": _profile(raw.u_wind),
+        "state_v": _profile(raw.v_wind),
+        "state_ps": surface_pressure,
         "land_skin_temperature": _land_temperature(carry, forcing),
     }
-    return inputs, {name: _worst(checked[name], *BOUNDS[name]) for name in BOUNDS}
 
 
 def _worst(values: jax.Array, low: float, high: float) -> Excess:
