@@ -9,7 +9,7 @@ from rich.console import Console
 
 from climsim import cli, stages
 from climsim.configuration import build_config, compose_config, flat_defaults
-from climsim.console import fail, text_table
+from climsim.console import fail, terminal_table
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
 
@@ -121,5 +121,5 @@ def test_error_that_quotes_control_characters_does_not_steer_the_terminal(capsys
 
 def test_brackets_in_a_table_are_no_markup():
     console = Console(file=io.StringIO(), width=80)
-    console.print(text_table([("case",), ("[red]x[/blue]",)]))
+    console.print(terminal_table([("case",), ("[red]x[/blue]",)]))
     assert "[red]x[/blue]" in console.file.getvalue()

@@ -157,14 +157,14 @@ def _online_status() -> click.Command:
     @click.argument("folder", default="runs", type=LocalPath())
     @click.option("--json", "as_text", is_flag=True, help="Print JSON instead of a table.")
     def callback(folder: Path, as_text: bool) -> None:
-        from climsim.console import out, text_table
-        from climsim.online.status import experiment_status, status_rows
+        from climsim.console import out, terminal_table
+        from climsim.online.status import runs_below, status_rows
 
-        runs = experiment_status(folder)
+        runs = runs_below(folder)
         if as_text:
             click.echo(_as_list(runs))
             return
-        out.print(text_table(status_rows(runs)))
+        out.print(terminal_table(status_rows(runs)))
         for run in runs:
             if run.health:
                 out.print(f"{run.case}: {run.health}", markup=False, soft_wrap=True)

@@ -8,17 +8,17 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
 
+import rich.progress
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
@@ -30,9 +30,7 @@ from rich.text import Text
 
 from climsim.errors import ClimSimError
 from climsim.files import write_json
-
-ProgressCallback = Callable[[int, int], None]
-"""Called with (done, total) as work advances."""
+from climsim.stage import Progress
 
 PROGRESS_VARIABLE = "CLIMSIM_PROGRESS"
 """Environment variable that names a file to keep progress in; experiments read it."""
@@ -93,7 +91,7 @@ class _ProgressFile:
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, shown: bool = True) -> Iterator[ProgressCallback]:
+def progress_bar(title: str, shown: bool = True) -> Iterator[Progress]:
     """Show a bar with rate and time left on a terminal, keep a file where asked to, or neither."""
     if path := os.environ.get(PROGRESS_VARIABLE):
         yield _ProgressFile(Path(path))
@@ -109,7 +107,7 @@ def progress_bar(title: str, shown: bool = True) -> Iterator[ProgressCallback]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err) as progress:
+    with rich.progress.Progress(*columns, console=err) as progress:
         task = progress.add_task(title, total=None)
 
         def update(done: int, total: int) -> None:
@@ -161,7 +159,7 @@ def peak_memory() -> int:
     return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * unit
 
 
-def text_table(rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+def terminal_table(rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
     """Lay rows of short texts out as a table; the first row is its header."""
     table = Table(*map(whole_column, rows[0]), title=title, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows[1:]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
@@ -12,13 +12,12 @@ from climsim.export.config import ImportConfig
 from climsim.files import file_hash, provenance
 from climsim.networks import load_published
 from climsim.products import claim
+from climsim.stage import Progress
 from climsim.training.checkpoint import CHECKPOINT, describe_model, save_model
 from climsim.transforms import Transforms, from_published
 
 
-def import_checkpoint(
-    config: ImportConfig, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def import_checkpoint(config: ImportConfig, progress: Progress | None = None) -> Path:
     """Turn a published checkpoint and its statistics into a checkpoint of this package.
 
     The result exports like one that was trained here.

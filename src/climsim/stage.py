@@ -7,12 +7,14 @@ nothing else; `climsim.stages` lists them all.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from climsim.errors import ClimSimError
 
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
 EVERYTHING = ("*",)
 """Keys that may change where a stage compares its product with its settings and inputs itself."""
 

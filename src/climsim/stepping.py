@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from climsim.stage import Progress
+
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
 
 
 class Interrupted(KeyboardInterrupt):

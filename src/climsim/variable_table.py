@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
 from climsim.constants import N_LEVELS
@@ -10,6 +10,7 @@ from climsim.errors import unknown_name
 from climsim.interfaces import ENCODINGS, INTERFACES
 from climsim.normalization import input_rule, target_rule
 from climsim.notation import text_table
+from climsim.stage import Progress
 from climsim.validation import Checks, whole
 from climsim.variables import (
     EARLIER_SCALARS,
@@ -77,9 +78,7 @@ class VariablesConfig:
         Checks(self).one_of(("text", "markdown"), "form")
 
 
-def show_variables(
-    config: VariablesConfig, progress: Callable[[int, int], None] | None = None
-) -> str:
+def show_variables(config: VariablesConfig, progress: Progress | None = None) -> str:
     """Make the table of a set as text.
 
     Args:

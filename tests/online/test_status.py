@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from climsim.cli import main_group
-from climsim.console import text_table
+from climsim.console import terminal_table
 from climsim.errors import ClimSimError
 from climsim.online.run import RunConfig, run_online
-from climsim.online.status import experiment_status, status_rows, summarize
+from climsim.online.status import runs_below, status_rows, summarize
 from climsim.runs.record import RunRecord
 from tests.online.toy_host import ToyHost, kill_a_run
 
@@ -25,7 +25,7 @@ def test_overview_shows_each_ending(tmp_path):
     run_online(config(tmp_path / "bad"), host=ToyHost(bad_at_step=80))
     (tmp_path / "raw" / ".generate").mkdir(parents=True)
     (tmp_path / "raw" / ".generate" / "record.json").write_text("{}")  # of generated data
-    runs = {r.case: r for r in experiment_status(tmp_path)}
+    runs = {r.case: r for r in runs_below(tmp_path)}
     assert set(runs) == {"good", "bad"}
     assert (runs["good"].status, runs["good"].days, runs["good"].health) == ("complete", 2.0, "")
     assert runs["bad"].status == "unstable"
@@ -41,7 +41,7 @@ def test_table_keeps_long_names_whole_on_a_narrow_terminal():
     name = "squeezeformer-multirep-1024"
     rows = [("case", "status", "days"), (name, "unstable", "7.4/10")]
     terminal = Console(width=56, file=io.StringIO())
-    terminal.print(text_table(rows))
+    terminal.print(terminal_table(rows))
     assert name in terminal.file.getvalue()
 
 
@@ -85,7 +85,7 @@ def test_folder_that_is_no_path_of_this_machine_is_refused(folder):
 
 def test_folder_without_runs_is_named(tmp_path):
     with pytest.raises(ClimSimError, match=r"holds no record\.json"):
-        experiment_status(tmp_path)
+        runs_below(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_damaged_record_is_a_row_of_its_own_and_hides_no_other_run(tmp_path, tex
     path = tmp_path / "bad" / "record.json"
     of_text = path.read_text().replace('"dt": 1200.0', '"dt": "1200 s"')
     path.write_text(of_text if text is None else text)
-    runs = {r.case: r for r in experiment_status(tmp_path)}
+    runs = {r.case: r for r in runs_below(tmp_path)}
     assert (runs["good"].status, runs["bad"].status) == ("complete", "damaged")
     assert str(path) in runs["bad"].health
     assert reason in runs["bad"].health
@@ -115,5 +115,5 @@ def test_damaged_record_is_a_row_of_its_own_and_hides_no_other_run(tmp_path, tex
 def test_runs_in_folders_named_like_restart_points_are_shown(tmp_path):
     for name in ("restart_from_march", "step-two", "restart"):
         run_online(config(tmp_path / name), host=ToyHost())
-    shown = [run.folder.name for run in experiment_status(tmp_path)]
+    shown = [run.folder.name for run in runs_below(tmp_path)]
     assert shown == ["restart", "restart_from_march", "step-two"]

@@ -30,7 +30,7 @@ from climsim.grid import ColumnGrid
 from climsim.names import as_name
 from climsim.online.fields import PressureInterpolation
 from climsim.products import Kind, claim, noted
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 _NOTE, _VARIANT, _MISSING = "cmor.json", "r1i1p1f1", np.float32(1e20)

@@ -24,7 +24,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.offline import Model, predict
 from climsim.grid import ColumnGrid
 from climsim.physics.derived import derived_inputs
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.variables import OUTPUTS, VariableSet, variable
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from climsim.evaluation.kaggle import Weights, grid_beside, load_members, predic
 from climsim.evaluation.metrics import PairStatistics
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.products import Kind, claim, noted
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.variables import OUTPUTS
 
 KAGGLE_SCORE = Kind(

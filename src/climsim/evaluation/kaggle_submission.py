@@ -22,7 +22,7 @@ from climsim.evaluation.kaggle import (
 )
 from climsim.files import atomic_path, file_hash, provenance, write_json
 from climsim.products import Kind, claim, noted
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.validation import require
 
 logger = logging.getLogger(__name__)

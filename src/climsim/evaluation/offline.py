@@ -44,7 +44,7 @@ from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.physics.condensate import rearrange
 from climsim.products import Kind, attributes_of, claim
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.variables import OUTPUTS, TARGETS
 
 if TYPE_CHECKING:

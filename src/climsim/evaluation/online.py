@@ -47,7 +47,7 @@ from climsim.files import provenance, write_netcdf
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
 from climsim.runs.streams import STREAMS
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 ONLINE_METRICS = Kind(
     "a file of online metrics",

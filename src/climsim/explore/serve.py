@@ -6,19 +6,19 @@ import importlib.util
 import logging
 import re
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from climsim.errors import ClimSimError, missing_extra
 from climsim.explore.config import ExploreConfig
 from climsim.results.study import Study
+from climsim.stage import Progress
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 _LOCAL = ("localhost", "127.0.0.1")
 """Names of this machine in the address of a page."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,9 @@ from climsim.losses import LOSSES
 from climsim.plugins import short_name
 from climsim.precisions import FLOAT32, FORMER_PRECISIONS
 from climsim.products import Kind, claim
+from climsim.stage import Progress
 from climsim.training.checkpoint import TrainedModel, load_model
+from climsim.training.config import RecipeConfig
 from climsim.validation import one_of
 from climsim.variables import TARGETS, VariableSet, variable
 
@@ -65,7 +67,7 @@ _LONGEST_REASON = 300
 """Characters of an exporter's error that a message repeats."""
 
 
-def run_export(config: ExportConfig, progress: Callable[[int, int], None] | None = None) -> Path:
+def run_export(config: ExportConfig, progress: Progress | None = None) -> Path:
     """Export what a configuration names (see `export_model`)."""
     if progress is not None:
         progress(0, 1)
@@ -269,7 +271,9 @@ def _training_loss(model: TrainedModel) -> LossCard | None:
     targets = model.transforms.targets
     scale = (targets.scale * targets.kept).tolist()
     delta = setting(settings, "recipe.delta")
-    return LossCard(name, delta if isinstance(delta, int | float) else 1.0, tuple(scale))
+    return LossCard(
+        name, delta if isinstance(delta, int | float) else RecipeConfig.delta, tuple(scale)
+    )
 
 
 def _layout(variables: VariableSet, levels: int) -> list[Json]:

@@ -29,7 +29,8 @@ from climsim.files import atomic_path
 from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
-from climsim.stepping import Progress, advance
+from climsim.stage import Progress
+from climsim.stepping import advance
 
 __all__ = ["ClimateConfig", "run_climate"]
 _MEANS, _TABLE = "means.npz", "climate.md"

@@ -18,7 +18,7 @@ from climsim.grid import ColumnGrid
 from climsim.hosts.base import SteppedHost
 from climsim.online.damping import PERTURBED, PHYSICS, Damping, DampingConfig, measure_damping
 from climsim.products import Kind, attributes_of, claim
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 QUANTITY_NAMES: Final = {"t": "temperature", "q": "humidity", "wind": "winds"}
 DAMPING = Kind(

@@ -19,7 +19,7 @@ from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 from climsim.results.filters import recipes_compared
 from climsim.results.study import NothingToDrawError, Study
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from climsim.figures.style import DIVERGING, SEQUENTIAL, UNDEFINED_COLOUR, style
 from climsim.files import atomic_path, provenance
 from climsim.products import Kind, claim, mentions
 from climsim.results.quantities import Quantity, quantity
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 _HPA = 100.0
 _EXTENT: Final = (-180.0, 180.0, -90.0, 90.0)

@@ -27,7 +27,7 @@ from climsim.figures.globe import GLOBE, nearest_columns
 from climsim.figures.moist import draw_clouds, draw_water, look_at_moisture
 from climsim.files import atomic_path, provenance, write_json, write_text
 from climsim.products import Kind, claim, noted
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.variables import variable
 
 _PANELS = 4

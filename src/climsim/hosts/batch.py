@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from climsim.errors import ClimSimError
 from climsim.runs.config import RunConfig
 from climsim.runs.record import RunRecord
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

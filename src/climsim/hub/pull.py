@@ -17,7 +17,7 @@ from climsim.files import atomic_path, remove
 from climsim.hub.config import KINDS, PullConfig
 from climsim.hub.push import CARD, MODEL
 from climsim.products import Kind, claim
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 """What is pulled, and what the Hub calls it."""

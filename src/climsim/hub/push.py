@@ -13,7 +13,7 @@ from climsim.errors import ClimSimError
 from climsim.export.writing import EXPORTED
 from climsim.hub.card import model_card, store_card
 from climsim.hub.config import PushConfig
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 CARD, MODEL, SCORES = "README.md", "model", "offline.nc"

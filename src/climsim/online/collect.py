@@ -33,7 +33,7 @@ from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.health import HealthReport
 from climsim.runs.timing import Stopwatch
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.variables import RAW_PROFILES, SCALARS_IN
 
 __all__ = ["CollectConfig", "collect"]

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
+from climsim.constants import DAYS_PER_YEAR
 from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash
@@ -14,7 +15,6 @@ from climsim.names import as_name
 from climsim.online.perturbed import Amplitudes
 from climsim.runs.config import RunConfig
 from climsim.runs.coupling import CouplerOptions
-from climsim.runs.timing import DAYS_PER_YEAR
 from climsim.validation import Checks, require
 
 _LAST_YEAR = 9999

@@ -23,7 +23,7 @@ from climsim.hosts.base import SteppedHost
 from climsim.online.coupler import split_output
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import CoupledModel, open_model
-from climsim.stepping import Progress
+from climsim.stage import Progress
 from climsim.validation import Checks, require
 
 PERTURBED: Final = {

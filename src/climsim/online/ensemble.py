@@ -21,7 +21,8 @@ from climsim.plugins import clear_error
 from climsim.products import Kind, claim
 from climsim.runs.config import RunConfig
 from climsim.runs.record import RUN, RunRecord
-from climsim.stepping import Progress, on_interrupt
+from climsim.stage import Progress
+from climsim.stepping import on_interrupt
 from climsim.threads import THREADS, thread_count
 
 __all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]

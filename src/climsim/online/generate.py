@@ -30,7 +30,8 @@ from climsim.online.config import YEARS_APART
 from climsim.online.pairs import PairFiles, PairWriter
 from climsim.online.perturbed import Amplitudes
 from climsim.products import Kind, claim, noted
-from climsim.stepping import Progress, advance
+from climsim.stage import Progress
+from climsim.stepping import advance
 from climsim.validation import Checks, require
 
 __all__ = ["GenerateConfig", "generate"]

@@ -31,7 +31,7 @@ from climsim.runs.streams import STREAMS
 
 _LATITUDE = {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"}
 _LONGITUDE = {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"}
-TIME_UNITS = "days since 0001-01-01 00:00:00"
+_DAYS_SINCE = "days since 0001-01-01 00:00:00"
 _HPA = 1000.0
 NetcdfVariable = tuple[str | tuple[str, ...], ArrayLike, dict[str, str]]
 """Dimensions, values and attributes of a variable."""
@@ -165,7 +165,7 @@ class Stream:
 
 def _ordinal(date: Date) -> tuple[int, int]:
     """Days since the epoch and second of the day, both exact."""
-    days = cftime.date2num(Date(date.year, date.month, date.day), TIME_UNITS, CALENDAR)
+    days = cftime.date2num(Date(date.year, date.month, date.day), _DAYS_SINCE, CALENDAR)
     return int(days), date.hour * 3600 + date.minute * 60 + date.second
 
 
@@ -331,7 +331,7 @@ def history_dataset(
             about["standard_name"] = table.standard_name
         variables[name] = (dims, stack, about)
     bounds = np.array([[_days(s.start), _days(s.end)] for s in samples])
-    calendar = {"units": TIME_UNITS, "calendar": CALENDAR, "standard_name": "time", "axis": "T"}
+    calendar = {"units": _DAYS_SINCE, "calendar": CALENDAR, "standard_name": "time", "axis": "T"}
     variables["time"] = ("time", bounds[:, 1], {**calendar, "bounds": "time_bnds"})
     variables["time_bnds"] = (("time", "nbnd"), bounds, {"long_name": "time interval endpoints"})
     steps = np.array([s.steps for s in samples], dtype=np.int32)

@@ -30,7 +30,8 @@ from climsim.products import claim
 from climsim.runs.config import RESTART_DAYS, RunConfig
 from climsim.runs.record import RECORD_NAME, RUN, RunAbout, RunRecord
 from climsim.runs.status import RunStatus
-from climsim.stepping import Interrupted, Progress, advance
+from climsim.stage import Progress
+from climsim.stepping import Interrupted, advance
 
 __all__ = ["RunConfig", "run_online", "run_together"]
 _log = logging.getLogger(__name__)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.locks import LOCK_NAME, held
 from climsim.online.restart import is_restart_point
 from climsim.runs.record import RECORD_NAME, RunRecord
 from climsim.runs.status import RunStatus
-from climsim.runs.timing import DAYS_PER_YEAR
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _health(record: RunRecord) -> str:
     return warnings[-1] if warnings else ""
 
 
-def experiment_status(folder: Path) -> list[RunSummary]:
+def runs_below(folder: Path) -> list[RunSummary]:
     """Summarize every run below a folder, in the order of their paths.
 
     A run whose record cannot be read is one of them, with the reason as its health.

@@ -35,7 +35,7 @@ from climsim.report.tables import (
 )
 from climsim.results.damping import read_damping
 from climsim.results.study import Study, attributes_of_metrics
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 REPORT = Kind("a report", lambda path: mentions(path, b'id="provenance"', b"climsim_version"))
 TABLES = Kind(

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-DAYS_PER_YEAR = 365.0
+from climsim.constants import DAYS_PER_YEAR
+
 PARTS = ("host", "network", "coupler", "history", "restart")
 """Parts that the wall time is split into."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 from climsim.cards import TrainingProgress
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
+from climsim.stage import Progress
 from climsim.training.checkpoint import KEY, CheckpointEntry, read_checkpoint
 from climsim.training.module import VALIDATION_LOSS
 
@@ -257,7 +258,7 @@ class StopAtNan(Callback):
 class ReportProgress(Callback):
     """Reports to a caller how many steps are done, of how many."""
 
-    def __init__(self, report: Callable[[int, int], None], epochs: int) -> None:
+    def __init__(self, report: Progress, epochs: int) -> None:
         """Choose whom to report to.
 
         Args:

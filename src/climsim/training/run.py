@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.locks import LOCK_NAME, only_process
 from climsim.products import claim
+from climsim.stage import Progress
 from climsim.training.build import build_module
 from climsim.training.callbacks import (
     BEST_NAME,
@@ -55,7 +56,7 @@ __all__ = ["TrainConfig", "TrainResult", "train"]
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> TrainResult:
+def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     """Train one member, or continue it, or return what it made when it is done.
 
     The folder then holds ``best.ckpt``, ``last.ckpt``, the best ``checkpoints/``, the log and
@@ -78,9 +79,7 @@ def train(config: TrainConfig, progress: Callable[[int, int], None] | None = Non
         return _train(config, store, progress)
 
 
-def _train(
-    config: TrainConfig, store: Store, progress: Callable[[int, int], None] | None
-) -> TrainResult:
+def _train(config: TrainConfig, store: Store, progress: Progress | None) -> TrainResult:
     """Train in a folder that no other process works in."""
     held = HeldRun.read(config.out)
     if held is not None:
@@ -167,7 +166,7 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
 
 
 def _trainer(
-    config: TrainConfig, description: Describe, progress: Callable[[int, int], None] | None
+    config: TrainConfig, description: Describe, progress: Progress | None
 ) -> lightning.Trainer:
     settings = config.trainer
     callbacks: list[Callback] = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from climsim.grid import ColumnGrid
 from climsim.notation import text_table
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class _MonthTask:
     time_step: int
 
 
-def check(config: CheckConfig, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
     """Check every file of a folder of raw steps; each file is read whole.
 
     Every problem counts by itself: each missing variable, each one of the wrong layout, with NaN,

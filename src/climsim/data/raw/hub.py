@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ from climsim.data.raw.steps import INPUT_TAGS, OUTPUT_TAG
 from climsim.data.raw.time_step import VERIFIED
 from climsim.errors import ClimSimError
 from climsim.products import Kind, claim
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +92,7 @@ class DownloadReport:
         )
 
 
-def download(
-    config: DownloadConfig, progress: Callable[[int, int], None] | None = None
-) -> DownloadReport:
+def download(config: DownloadConfig, progress: Progress | None = None) -> DownloadReport:
     """Download step files and the grid file; a second run fetches only what is missing.
 
     Args:

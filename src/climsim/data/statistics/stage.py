@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from climsim.data.statistics.config import StatisticsConfig
 from climsim.data.statistics.statistics import STATISTICS, Statistics, compute_statistics
 from climsim.data.store.opened import open_store
 from climsim.products import claim
+from climsim.stage import Progress
 
 
-def write_statistics(
-    config: StatisticsConfig, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def write_statistics(config: StatisticsConfig, progress: Progress | None = None) -> Path:
     """Compute and save the statistics; a file that belongs to this store and split is kept.
 
     Args:

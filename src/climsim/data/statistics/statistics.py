@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from pathlib import Path
@@ -30,6 +30,7 @@ from climsim.files import provenance, write_netcdf
 from climsim.integrity import check_file_size
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of
+from climsim.stage import Progress
 from climsim.system import refusal
 from climsim.variables import variable
 
@@ -258,7 +259,7 @@ def _quantiles_of(dataset: xarray.Dataset, kind: str, index: int) -> Double:
 def compute_statistics(
     store: Store,
     split: str = "train",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     workers: int = 1,
     dask: str = "",
     slurm: SlurmConfig | None = None,

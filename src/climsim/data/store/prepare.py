@@ -32,7 +32,7 @@ from climsim.errors import ClimSimError
 from climsim.files import atomic_path, provenance, read_json, remove, write_json
 from climsim.locks import only_process
 from climsim.products import Kind, claim, noted
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 _NOTE = "plan.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from climsim.data.store.opened import Store, open_store
 from climsim.data.store.seal import content_hash
 from climsim.errors import ClimSimError
 from climsim.parallel import run_tasks
+from climsim.stage import Progress
 
 _LISTED, _MOST_PARTS = 20, 256
 
@@ -55,9 +55,7 @@ class _Part:
     shards: tuple[int, ...]
 
 
-def verify(
-    config: VerifyConfig, progress: Callable[[int, int], None] | None = None
-) -> VerifyReport:
+def verify(config: VerifyConfig, progress: Progress | None = None) -> VerifyReport:
     """Read every value of a store and compare it with the checksums of its preparation.
 
     Opening a store compares metadata, coordinates and index, and reading compares each chunk that

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance
 from climsim.hosts.batch import RunKeys
@@ -22,8 +22,7 @@ from climsim.runs.config import RunConfig
 from climsim.runs.record import RunAbout, RunRecord
 from climsim.runs.status import RunStatus
 from climsim.runs.sums import StepSums
-from climsim.runs.timing import DAYS_PER_YEAR
-from climsim.stepping import Progress
+from climsim.stage import Progress
 
 _log = logging.getLogger(__name__)
 _NAME, _MMF = "e3sm", "MMF"

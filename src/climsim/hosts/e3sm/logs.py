@@ -13,10 +13,9 @@ from pathlib import Path
 
 from cftime import DatetimeNoLeap
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.runs.status import RunStatus
-from climsim.runs.timing import DAYS_PER_YEAR
 
 _log = logging.getLogger(__name__)
 _STAMP = re.compile(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,10 +20,10 @@ from climsim.hosts.gcm.correlated_k import SpectralPoints
 from climsim.hosts.gcm.harvest import joined, perturbed
 from climsim.hosts.gcm.host import GcmHost
 from climsim.products import Kind, archived, claim
+from climsim.stage import Progress
 
 __all__ = ["FitConfig", "fit_radiation"]
 _log = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]
 _BETWEEN: Final = 31
 """Steps between samples: no divisor of a day, so that all hours are seen."""
 _SUNLIT: Final = 0.05

@@ -19,7 +19,8 @@ from climsim.hosts.gcm.host import GcmHost
 from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
 from climsim.physics.columns import Columns
 from climsim.products import claim
-from climsim.stepping import Progress, advance
+from climsim.stage import Progress
+from climsim.stepping import advance
 
 __all__ = ["SpinupConfig", "spin_up"]
 _log = logging.getLogger(__name__)
