@@ -156,24 +156,32 @@ def served(study, **options):
 
 
 @pytest.fixture(scope="module")
-def visit(study):
-    """A page in the browser, what its console showed and what it asked for."""
+def browser(study):
+    """A browser, and the address where the page is served."""
     if BROWSER is None:
         pytest.skip("no Chromium")
     from playwright.sync_api import sync_playwright
 
     with served(study) as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1300, "height": 900})
-        console, asked = [], []
-        page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: console.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        page.wait_for_function("window.Bokeh && Bokeh.documents.length && !!Bokeh.index.roots")
-        page.locator("canvas").first.wait_for()
-        yield page, console, asked, address
+        yield browser, address
         browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """The page as it opens, what its console showed and what it asked for."""
+    program, address = browser
+    page = program.new_page(viewport={"width": 1300, "height": 900})
+    console, asked = [], []
+    page.on("console", lambda m: console.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: console.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_function("window.Bokeh && Bokeh.documents.length && !!Bokeh.index.roots")
+    page.locator("canvas").first.wait_for()
+    yield page, console, asked, address
+    page.close()
 
 
 SHOWN = """
