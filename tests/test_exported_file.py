@@ -10,6 +10,7 @@ from climsim.exported_file import (
     ONNX,
     PACKAGE,
     TORCHSCRIPT,
+    exported_models,
     form_of,
     metadata_text,
     require_whole,
@@ -97,3 +98,14 @@ def test_other_content_is_refused_by_what_the_name_promises(tmp_path, content, n
     assert metadata_text(path) == b""
     with pytest.raises(ClimSimError, match=rf"{name}: expected {expected}, found something else"):
         require_whole(path)
+
+
+def test_models_of_a_folder_are_found_in_every_format(tmp_path):
+    from climsim.export.formats import FORMATS
+
+    endings = [known.suffix for known in FORMATS.shipped().values()]
+    for name in (*(f"unet{ending}" for ending in endings), "unet.nc", "metadata.json"):
+        (tmp_path / name).touch()
+    found = [path.suffix for path in exported_models(tmp_path)]
+    assert len(found) == 3
+    assert found == sorted(endings)

@@ -17,6 +17,7 @@ import click
 from climsim import completion
 from climsim.errors import ClimSimError
 from climsim.help import StageCommand
+from climsim.interrupts import interrupted, on_interrupt
 from climsim.keys import Values
 from climsim.options import LocalPath, Shown, add_common_options, explained, shown
 from climsim.stages import GROUPS, STAGES, Stage, load
@@ -286,7 +287,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except click.Abort as error:
             raise KeyboardInterrupt from error
 
-    sys.exit(guarded(action, "--debug" in given))
+    with on_interrupt(interrupted):
+        code = guarded(action, "--debug" in given)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

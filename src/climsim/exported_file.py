@@ -21,8 +21,8 @@ from climsim.system import refusal
 
 METADATA_NAME = "metadata.json"
 TORCHSCRIPT, PACKAGE, ONNX = "TorchScript file", "AOTInductor package", "ONNX file"
-_PROMISED = {".pt2": PACKAGE, ".onnx": ONNX}
-"""Form that a name promises; every other name promises TorchScript."""
+_PROMISED = {".pt": TORCHSCRIPT, ".pt2": PACKAGE, ".onnx": ONNX}
+"""Form that the ending of a name promises; every other one promises TorchScript."""
 _PACKAGE_ENTRY, _TORCHSCRIPT_ENTRY = "/archive_format", "/constants.pkl"
 _FIRST_ONNX_BYTE = b"\x08"
 """Tag of ``ModelProto.ir_version``, with which every ONNX file begins."""
@@ -38,6 +38,11 @@ _BLOCK = 1 << 20
 def promised_form(path: Path) -> str:
     """The form that the name of a file promises."""
     return _PROMISED.get(path.suffix, TORCHSCRIPT)
+
+
+def exported_models(folder: Path) -> list[Path]:
+    """The files of a folder whose names end as those of exported models do, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in _PROMISED)
 
 
 def form_of(path: Path) -> str | None:

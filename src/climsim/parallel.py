@@ -81,8 +81,10 @@ def _begin_worker() -> None:
 
 
 def _follow_parent() -> None:
-    """Make a worker leave Ctrl-C to its parent, and end when the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make a worker leave interrupts to its parent, and end when the parent is killed."""
+    # SIGTERM stays: with it the pool ends its workers.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

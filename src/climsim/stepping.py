@@ -6,16 +6,15 @@ One loop for every run of a climate model: coupled runs, generated data, spin-up
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from climsim.interrupts import on_interrupt
 from climsim.stage import Progress
 
 _log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,10 +72,10 @@ def advance(
 
 @contextmanager
 def _interruptions() -> Iterator[threading.Event]:
-    """Turn the first interrupt into a request to stop after the step; a second stops at once."""
+    """Turn the first interrupt into a request to stop after the step; Ctrl-C then stops at once."""
     stopped = threading.Event()
 
-    def request() -> None:
+    def request(_: int) -> None:
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
@@ -84,23 +83,3 @@ def _interruptions() -> Iterator[threading.Event]:
 
     with on_interrupt(request):
         yield stopped
-
-
-@contextmanager
-def on_interrupt(request: Callable[[], None]) -> Iterator[None]:
-    """Call a function at each interrupt or request to terminate, and put the old handlers back.
-
-    Only the main thread of a process receives signals: in any other nothing changes.
-
-    Args:
-        request: what to do; an exception that it raises stops what runs.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {s: signal.signal(s, lambda *_: request()) for s in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from climsim.errors import ClimSimError
+from climsim.interrupts import wait_for
 from climsim.stage import Stage
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _check_products(stage: Stage, overrides: Sequence[str]) -> None:
 def _run(stage: Stage, overrides: Sequence[str], folder: str | None) -> int:
     extra = ["--config-dir", folder] if folder else []
     command = [sys.executable, "-m", "climsim", *stage.path, *extra, *overrides]
-    return subprocess.run(command, check=False).returncode
+    return wait_for(subprocess.Popen(command))
 
 
 def _summarize(stage: Stage, runs: dict[str, int]) -> None:

@@ -34,8 +34,8 @@ def text(cells):
 def test_metrics_are_computed_as_on_the_command_line(tmp_path, monkeypatch):
     write_store(tmp_path / "store.zarr", levels=LEVELS)
     (tmp_path / "models").mkdir()
-    for member in MEMBERS:
-        write_model(tmp_path / "models" / f"{member}.pt", int(member.rsplit("-")[-1]))
+    write_model(tmp_path / "models" / f"{MEMBERS[0]}.pt", 7)
+    write_model(tmp_path / "models" / f"{MEMBERS[1]}.onnx", 43, format="onnx")
     for name, growing in (("reference", 0.0), ("reference_perturbed", 0.1), (MEMBERS[0], 1.0)):
         write_run(tmp_path / "online" / name, days=2, seed=2, growing=growing)
     printed = text(run("compute_metrics.ipynb", tmp_path, monkeypatch))

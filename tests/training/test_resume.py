@@ -1,5 +1,6 @@
 """A run killed at any moment ends with the weights of an uninterrupted one."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from climsim.errors import ClimSimError
 from climsim.export.loading import load_emulator
 from climsim.export.writing import export_model
 from climsim.files import read_json, write_json
+from climsim.interrupts import interrupted, on_interrupt
 from climsim.training.checkpoint import read_checkpoint
 from climsim.training.held import HeldRun
 from climsim.training.run import train
@@ -133,8 +135,11 @@ def be_terminated():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("interrupt", [press_ctrl_c, be_terminated])
-def test_interrupt_stays_one_and_the_next_run_continues(configure, interrupt):
+@pytest.mark.parametrize(
+    ("interrupt", "as_command"),
+    [(press_ctrl_c, False), (be_terminated, False), (be_terminated, True)],
+)
+def test_interrupt_stays_one_and_the_next_run_continues(configure, interrupt, as_command):
     config = configure(save_every_steps=2)
 
     def report(done, total):
@@ -142,7 +147,8 @@ def test_interrupt_stays_one_and_the_next_run_continues(configure, interrupt):
             interrupt()
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyboardInterrupt):
+    handled = on_interrupt(interrupted) if as_command else contextlib.nullcontext()
+    with pytest.raises(KeyboardInterrupt), handled:
         train(config, report)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     steps = []

@@ -11,10 +11,9 @@ STAND_IN = '''#!{python}
 """Record the call; make the product of the stage; fail, wait or die where a file asks for it."""
 import os, pathlib, signal, sys, time
 def wait():
-    try:
-        time.sleep(120)
-    except KeyboardInterrupt:
-        return True
+    asks = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, asks)
+    return signal.sigtimedwait(asks, 120) is not None
 
 words = [a for a in sys.argv[3:] if "=" not in a and not a.startswith(("-", "/"))]
 keys = dict(a.split("=", 1) for a in sys.argv[3:] if "=" in a)

@@ -43,13 +43,26 @@ def waiting(folder):
         process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_experiment_goes_on_where_it_was_stopped(folder, waiting, number):
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        (signal.SIGINT, os.killpg),
+        (signal.SIGKILL, os.killpg),
+        (signal.SIGTERM, os.kill),
+        pytest.param(signal.SIGTERM, os.killpg, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, os.kill, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, os.kill, marks=pytest.mark.slow),
+    ],
+    ids=lambda value: getattr(value, "name", None) or value.__name__,
+)
+def test_experiment_continues_where_it_was_stopped_and_leaves_no_stage_running(
+    folder, waiting, number, send
+):
     shown = {job.name: job.status for job in experiment_status(folder).jobs}
     assert shown["train-unet-standard-7"] == "running"
-    os.killpg(waiting.pid, number)
+    send(waiting.pid, number)
     output, _ = waiting.communicate(timeout=60)
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert waiting.returncode == 130
         assert output.count("climsim: error: stopped") == 1
     # The last of the processes, of the experiment or of its jobs, may take a moment to end.

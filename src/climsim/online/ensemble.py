@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from multiprocessing.sharedctypes import SynchronizedArray
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
 from climsim.hosts import batch_runner, require_taken
+from climsim.interrupts import on_interrupt
 from climsim.online.config import EnsembleConfig
 from climsim.online.run import run_online, run_together, steps_done
 from climsim.plugins import clear_error
@@ -22,7 +24,6 @@ from climsim.products import Kind, claim
 from climsim.runs.config import RunConfig
 from climsim.runs.record import RUN, RunRecord
 from climsim.stage import Progress
-from climsim.stepping import on_interrupt
 from climsim.threads import THREADS, thread_count
 
 __all__ = ["EnsembleConfig", "EnsembleReport", "run_ensemble"]
@@ -197,11 +198,13 @@ class _SideBySide:
                 self.errors[name] = f"its process ended with exit code {code}"
         member.errors.close()
 
-    def _stop(self) -> None:
+    def _stop(self, number: int) -> None:
         """Pass the wish to stop on to the members: each stops after its step."""
         self.stopped = True
+        passed = number if number == signal.SIGINT else signal.SIGTERM
         for member in self.running:
-            member.process.terminate()
+            if member.process.pid is not None and member.process.is_alive():
+                os.kill(member.process.pid, passed)
 
 
 def _run_member(

@@ -9,16 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
 from climsim.console import PROGRESS_VARIABLE, fail
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, remove, stored_attributes, write_json, write_text
+from climsim.interrupts import on_interrupt
 from climsim.keys import Values, flatten
-from climsim.locks import LockedError, hold
+from climsim.locks import LockedError, held, hold
 from climsim.stage import EVERYTHING, Stage
 from climsim.workflow.jobs import CALL, Job, read_jobs
 from climsim.workflow.steps import STEPS
@@ -26,6 +29,8 @@ from climsim.workflow.steps import STEPS
 REPLACED = "replaced"
 _PATIENCE = 3.0
 """Time that a stage of a killed call has to go [s]."""
+_BETWEEN_REQUESTS = 1.0
+"""Time between two requests to stop [s]."""
 
 
 class JobState(TypedDict, total=False):
@@ -99,6 +104,44 @@ def _run(folder: Path, job: Job, python: str, lock: int) -> int:
     return code
 
 
+@contextmanager
+def stopping(folder: Path) -> Iterator[None]:
+    """Ask the jobs that run on this machine to stop, until the context ends.
+
+    Again and again, as a job may be starting at the first time.
+
+    Args:
+        folder: of the experiment.
+    """
+    ended = threading.Event()
+
+    def ask() -> None:
+        while True:
+            for process in _processes(folder):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+            if ended.wait(_BETWEEN_REQUESTS):
+                return
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        asking.join()
+
+
+def _processes(folder: Path) -> Iterator[int]:
+    """Processes of this machine that run a job."""
+    for job in read_jobs(folder):
+        path = state_path(folder, job.name)
+        if path.exists() and held(lock_path(folder, job.name)):
+            state: JobState = read_json(path)
+            if state["host"] == socket.gethostname() and "finished" not in state:
+                yield state["pid"]
+
+
 def lock_path(folder: Path, name: str) -> Path:
     """File that is locked while a job runs."""
     return folder / "logs" / f"{name}.lock"
@@ -133,10 +176,9 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
             env=environment,
             pass_fds=(lock,),
         )
-        # Terminals and SLURM signal the stage too: it ends in good order, and this with it.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        code = process.wait()
+        # The stage ends in good order, and this with it.
+        with on_interrupt(lambda _: process.terminate()):
+            code = process.wait()
         if code < 0:
             name = signal.Signals(-code).name
             stream.write(f"climsim: error: {job.name}: killed by {name}\n")

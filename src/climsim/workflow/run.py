@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from climsim import interrupts
 from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_OFFLINE
@@ -24,9 +25,10 @@ from climsim.products import Kind, claim, noted
 from climsim.report.failures import Failure
 from climsim.schema import EXPERIMENT
 from climsim.validation import one_of
-from climsim.workflow import former, watch
+from climsim.workflow import engine, former, watch
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.failures import find_failures, last_line, write_failures
+from climsim.workflow.job import stopping
 from climsim.workflow.jobs import PLAN, Job, read_jobs
 from climsim.workflow.maker import Jobs, override_texts
 from climsim.workflow.order import out_of_reach
@@ -306,7 +308,8 @@ class Experiment:
             try:
                 code = watch.follow(self.folder, process)
             except KeyboardInterrupt:
-                process.wait()
+                with stopping(self.folder):
+                    interrupts.stop(process, engine.STOP)
                 raise
             log.seek(start)
             written = log.read()
@@ -333,7 +336,7 @@ class Experiment:
 
 def _snakemake_command(folder: Path, plan: Path, until: str | None) -> list[str]:
     return [
-        *(sys.executable, "-m", "snakemake"),
+        *(sys.executable, "-m", "climsim.workflow.engine"),
         *("--snakefile", str(resources.files("climsim.workflow") / "Snakefile")),
         *("--directory", str(folder)),
         *("--configfile", str(plan)),

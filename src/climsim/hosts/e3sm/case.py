@@ -17,6 +17,7 @@ from climsim.files import file_hash, provenance, read_json, remove, write_json, 
 from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.namelist import user_nl_eam
+from climsim.interrupts import wait_for
 from climsim.products import claim
 from climsim.runs.record import CASE_NOTE, RUN
 
@@ -184,17 +185,18 @@ def _execute(folder: Path, script: str, *arguments: str) -> None:
     """Run a script; its output goes to a log beside it."""
     log = folder / f"{script.removesuffix('.sh')}.log"
     with log.open("a") as stream:
-        result = subprocess.run(
-            ["bash", str(folder / script), *arguments],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            check=False,
+        # A group of its own: what the script started ends with it at an interrupt.
+        command = ["bash", str(folder / script), *arguments]
+        code = wait_for(
+            subprocess.Popen(
+                command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            )
         )
-    if result.returncode:
+    if code:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1] if lines else "no output"
         raise ClimSimError(
-            f"{folder / script}: expected exit code 0, found {result.returncode} ({last}): see "
+            f"{folder / script}: expected exit code 0, found {code} ({last}): see "
             f"{log}, fix it and run again"
         )
     _log.info("%s: done", folder / script)
