@@ -25,16 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
 NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "convnext", "pao_model", "encdec_lstm")
-NOISE = 0.02
-"""Amplitude of the noise on temperature, humidity and wind [standard deviations]."""
 RECIPES = {
     "standard": ("recipe=standard",),
-    # What helps against roughness and drift without a host in training.
-    "steady": (
-        "recipe=diff_loss", "recipe.name=steady", "recipe.closure=water", "recipe.gravity=9.81",
-        *(f"recipe.noise.{group}={NOISE}" for group in ("temperature", "humidity", "wind")),
-    ),
-}  # fmt: skip
+    "steady": ("recipe=steady", "recipe.gravity=9.81"),
+}
 SHARES = {"data": 0.5, "store": 0.58, "training": 0.88, "export": 0.985}
 """Share of the time at which a stage ends at the latest."""
 HELD_OUT = 4
