@@ -4,9 +4,11 @@ Run: ``python benchmarks/bench_coupling.py MODEL [--days 1] [--threads 1 0] [--r
 [--clock wall|cpu]``. One process runs the same days twice for each number of network threads (0:
 every core) and prints a table of the parts of a step. The first run gives host, network and the
 coupling in all, whose share in the other two has to stay small. The second splits the coupling by
-the profiler, which makes calls of Python dearer: the parts add up to more. ``--clock cpu`` counts
-the time of the process, for one thread beside other programs. Two steps and the files of their
-means come first and do not count: they compile, and import what writes.
+the profiler, which makes calls of Python dearer: the parts add up to more. On several threads
+history and records are kept beside the steps: the profiler sees none of that, the coupling in all
+holds what the steps waited for it, and ``beside`` is the time it took. ``--clock cpu`` counts the
+time of the process, for one thread beside other programs. Two steps and the files of their means
+come first and do not count: they compile, and import what writes.
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ def cost_of(host: SteppedHost, start: Path, config: RunConfig, clock: str) -> Co
         code = function.__code__
         key = (code.co_filename, code.co_firstlineno, code.co_name)
         parts[label] = 1e3 * spent[key][3] / record.steps if key in spent else 0.0
+    parts["beside"] = 1e3 * record.timing.beside / record.steps
     parts["coupling in all"] = 1e3 * coupling / steps
     return Cost(parts, record)
 
