@@ -96,8 +96,16 @@ def _stage_command(stage: Stage) -> click.Command:
             if getattr(result, "ok", True) is False:
                 raise SystemExit(1)
 
+    command = StageCommand(
+        stage.path[-1], callback=callback, params=_stage_options(stage), help=stage.summary
+    )
+    command.stage = stage
+    return command
+
+
+def _stage_options(stage: Stage) -> list[click.Parameter]:
     bare = f"[{stage.positional.upper()}] " if stage.positional else ""
-    options: list[click.Parameter] = [
+    return [
         click.Argument(
             ["words"],
             nargs=-1,
@@ -109,9 +117,6 @@ def _stage_command(stage: Stage) -> click.Command:
         click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."),
         click.Option(["--config-dir"], metavar="DIR", help="Folder of further configuration."),
     ]
-    command = StageCommand(stage.path[-1], callback=callback, params=options, help=stage.summary)
-    command.stage = stage
-    return command
 
 
 def _print_config(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:

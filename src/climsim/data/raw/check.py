@@ -148,11 +148,7 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
     time_step, problems = _time_step(config, months)
     grid = _grid(config)
     tasks = [_MonthTask(month, files, grid, time_step) for month, files in months.items()]
-    reports: dict[str, MonthReport] = {}
-    for done, report in enumerate(run_tasks(_check_month, tasks, config.workers), start=1):
-        reports[report.month] = report
-        if progress is not None:
-            progress(done, len(tasks))
+    reports = _reports(tasks, config.workers, progress)
     if time_step:
         _find_missing(tasks, reports, time_step * config.stride)
     result = CheckReport(
@@ -166,6 +162,18 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
     if config.out:
         _write_report(result, config)
     return result
+
+
+def _reports(
+    tasks: list[_MonthTask], workers: int, progress: Progress | None
+) -> dict[str, MonthReport]:
+    """What each month holds, by month."""
+    reports: dict[str, MonthReport] = {}
+    for done, report in enumerate(run_tasks(_check_month, tasks, workers), start=1):
+        reports[report.month] = report
+        if progress is not None:
+            progress(done, len(tasks))
+    return reports
 
 
 def _time_step(config: CheckConfig, months: _Months) -> tuple[int, tuple[str, ...]]:

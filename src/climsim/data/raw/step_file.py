@@ -147,10 +147,8 @@ def inspect_fields(
             attributes, fields = _read_netcdf4(path, names, problems)
         else:
             header = _parsed(path, data, headers or classic.HeaderCache())
-            attributes, fields = (
-                header.attributes,
-                _read_classic(path, data, header, names, problems),
-            )
+            attributes = header.attributes
+            fields = _read_classic(path, data, header, names, problems)
     except StepFileError as error:
         return {}, [error]
     except FileNotFoundError:

@@ -223,13 +223,7 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
         )
     codes = np.full(seconds.size, NO_SPLIT, dtype=np.int8)
     for name, (start, stop) in bounds.items():
-        inside = np.flatnonzero((seconds >= start) & (seconds < stop))
-        if not inside.size:
-            raise ClimSimError(
-                f"{name}={getattr(config, name)}: no step of the record "
-                f"({to_date(seconds[0])} to {to_date(seconds[-1])}) falls in this split: "
-                "change it or set it to '' (period) or 0 (share)"
-            )
+        inside = _inside(seconds, start, stop, f"{name}={getattr(config, name)}")
         names = (name, _SCORING) if name == "validation" and config.scoring else (name,)
         steps = {split: config.chosen(split, inside) for split in names}
         for split, kept in steps.items():
@@ -268,6 +262,17 @@ def _with_training_only(seconds: NDArray[np.int64], config: SplitConfig) -> NDAr
     _mark(codes, {"train": config.chosen("train", np.flatnonzero(inside))})
     codes[~inside] = assign_splits(seconds[~inside], replace(config, training_only=""))
     return codes
+
+
+def _inside(seconds: NDArray[np.int64], start: int, stop: int, setting: str) -> NDArray[np.intp]:
+    """Indices of the steps from one time [s] to before another; there must be some."""
+    inside = np.flatnonzero((seconds >= start) & (seconds < stop))
+    if not inside.size:
+        raise ClimSimError(
+            f"{setting}: no step of the record ({to_date(seconds[0])} to {to_date(seconds[-1])}) "
+            "falls in this split: change it or set it to '' (period) or 0 (share)"
+        )
+    return inside
 
 
 def _share_bounds(seconds: NDArray[np.int64], config: SplitConfig) -> dict[str, tuple[int, int]]:
