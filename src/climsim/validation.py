@@ -156,6 +156,12 @@ class Checks:
         for key, value in self._given(names):
             each_of(key, value, choices)
 
+    def some(self, thing: str, *names: str) -> None:
+        """Refuse fields that are all None or empty; at least one of a thing has to be given."""
+        if not any(value for _, value in self._given(names)):
+            keys = ", ".join(self.key(name) for name in names)
+            raise ClimSimError(f"{keys}: expected at least one {thing}")
+
     def key(self, name: str) -> str:
         """The dotted key of a field."""
         return f"{self.group}.{name}" if self.group else name

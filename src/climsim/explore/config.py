@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.errors import ClimSimError
 from climsim.validation import Checks, require
 
 _LARGEST_PORT = 65535
@@ -34,9 +33,9 @@ class ExploreConfig:
     hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.offline and self.online is None:
-            raise ClimSimError("offline, online: expected at least one file of metrics")
-        Checks(self).between(0, _LARGEST_PORT, "port")
+        check = Checks(self)
+        check.some("file of metrics", "offline", "online")
+        check.between(0, _LARGEST_PORT, "port")
         if self.hosts:
             require("port", self.port, self.port > 0, "the number of a port beside hosts")
         for host in self.hosts:

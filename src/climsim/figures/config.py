@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from climsim.data.store.address import StoreAddress
-from climsim.errors import ClimSimError
 from climsim.hosts.gcm.config import GCM
 from climsim.runs.streams import STREAMS
 from climsim.validation import Checks, one_of, require
@@ -51,7 +50,7 @@ class FiguresConfig:
     online: Path | None = None
     external_r2: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("png", "pdf")
+    formats: tuple[str, ...] = FORMATS
     dpi: int = 200
     networks: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
@@ -62,11 +61,10 @@ class FiguresConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        if not self.offline and self.online is None:
-            raise ClimSimError("offline, online: expected at least one file of metrics")
+        check = Checks(self)
+        check.some("file of metrics", "offline", "online")
         holds = bool(self.formats) and set(self.formats) <= set(FORMATS)
         require("formats", list(self.formats), holds, "png, pdf or both")
-        check = Checks(self)
         check.whole("dpi", least=1)
         check.whole("workers")
         one_of("compare", self.compare, ("networks", "recipes", BOTH))

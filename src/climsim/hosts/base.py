@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import cftime
 import numpy as np
 
-from climsim.arrays import Fields, to_numpy
+from climsim.arrays import Fields, is_numpy, to_numpy
 from climsim.constants import E3SM, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
@@ -55,11 +55,13 @@ class StepResult:
 
     def kept(self) -> StepResult:
         """Copies in NumPy, to be used beside later steps, in which a host may overwrite its own."""
-        inputs, tendencies, surface, diagnostics = (
-            {name: np.array(to_numpy(values)) for name, values in fields.items()}
-            for fields in (self.inputs, self.tendencies, self.surface, self.diagnostics)
-        )
-        return StepResult(self.date, inputs, tendencies, surface, diagnostics)
+        parts = (self.inputs, self.tendencies, self.surface, self.diagnostics)
+        return StepResult(self.date, *(_copies(fields) for fields in parts))
+
+
+def _copies(fields: Fields) -> Fields:
+    # What comes from a device is a copy already.
+    return {n: np.array(x) if is_numpy(x) else to_numpy(x) for n, x in fields.items()}
 
 
 class SteppedHost(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -135,10 +134,10 @@ class Loop:
         members: Sequence[int],
         date: cftime.DatetimeNoLeap,
     ) -> None:
-        before = time.perf_counter()
-        self._add(number, outcome, members, date, Stopwatch())
+        stopwatch = Stopwatch()
+        self._add(number, outcome, members, date, stopwatch)
         for index in members:
-            self.records[index].timing.beside += time.perf_counter() - before
+            self.records[index].timing.beside += stopwatch.spent()
 
     def _add(
         self,

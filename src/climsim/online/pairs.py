@@ -92,7 +92,8 @@ class PairWriter:
 
     def add(self, result: StepResult, dates: Sequence[cftime.DatetimeNoLeap]) -> None:
         """Take the pairs of one step; see `PairFiles.write`."""
-        self._background.submit(partial(self._files.write, result.kept(), tuple(dates)))
+        kept = replace(result, diagnostics={}).kept()  # pairs hold no diagnostics
+        self._background.submit(partial(self._files.write, kept, tuple(dates)))
 
     def settle(self) -> None:
         """Wait until all that was given is written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.errors import ClimSimError
+from climsim.validation import Checks
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,4 @@ class ReportConfig:
     damping: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.offline and self.online is None:
-            raise ClimSimError("offline, online: expected at least one file of metrics")
+        Checks(self).some("file of metrics", "offline", "online")

@@ -62,6 +62,10 @@ class Stopwatch:
             spent = time.perf_counter() - before
             self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
+    def spent(self) -> float:
+        """Time of the parts since the last step that ended [s]."""
+        return sum(self._seconds.values())
+
     def end_step(self, kind: str, timings: Iterable[Timing]) -> None:
         """Add the parts of a step to the timing of the members of a run.
 
@@ -74,7 +78,7 @@ class Stopwatch:
         if not first:
             self.end_outside_step(timings, steps=1)
             return
-        spent, self._seconds = sum(self._seconds.values()), {}
+        spent, self._seconds = self.spent(), {}
         for timing in timings:
             timing.first_steps += spent
 
