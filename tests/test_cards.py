@@ -5,12 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from climsim.cards import (
+from climsim.cards import LossCard, ModelCard, TrainingCard
+from climsim.checkpoint_cards import (
     CheckpointCard,
-    LossCard,
-    ModelCard,
     NetworkCard,
-    TrainingCard,
     TrainingProgress,
     TransformsCard,
 )
@@ -23,6 +21,7 @@ CARD = ModelCard(
     n_levels=24,
     confidence=True,
     time_step=1800.0,
+    emulated_processes=frozenset({"radiation", "clouds"}),
     loss=LossCard("huber", 0.5, (2.0, 0.0)),
     training=TrainingCard("unet", "v6", 7, 2.5, "CPU"),
     members=(TrainingCard("unet", "v6", 7, 2.5, "CPU"),),
@@ -37,6 +36,8 @@ def test_card_is_the_same_after_json():
     assert again(CARD) == CARD
     bare = ModelCard(time_step=1200.0)
     assert again(bare) == bare
+    assert "emulated_processes" not in bare.to_json()
+    assert CARD.to_json()["emulated_processes"] == ["clouds", "radiation"]
 
 
 def test_sizes_follow_from_interface_levels_and_confidence():
@@ -55,6 +56,7 @@ def test_names_may_stand_alone_or_in_a_part_of_their_own():
     [
         ({"format": 2}, "expected format 1 in metadata.json, found 2: use the version"),
         ({"door": "v9"}, "expected a model with the interface v2 or v6 or raw.*found 'v9'"),
+        ({"emulated_processes": ["chemistry"]}, r"^model\.pt: emulated_processes: expected names"),
         ({"n_levels": "many"}, "n_levels in metadata.json: expected a whole number >= 1"),
     ],
 )
@@ -91,6 +93,7 @@ def checkpoint_card(**changes):
             "seed": 7,
             "statistics_hash": "abc",
             "time_step_s": 1800.0,
+            "emulated_processes": frozenset({"turbulence", "clouds"}),
             "parameters": 12,
             "imported": True,
             "validation_loss": 0.25,
@@ -109,6 +112,7 @@ def test_entry_of_a_checkpoint_keeps_its_flat_form():
     assert (entry["format"], entry["epoch"], entry["training_hours"]) == (1, 3, 1.5)
     assert entry["training_device"] == "2 x A100"
     assert "statistics_hash" not in entry
+    assert "emulated_processes" not in entry
 
 
 def test_time_step_of_a_checkpoint_is_that_of_the_published_data_where_it_is_not_known():
@@ -123,6 +127,7 @@ def test_time_step_of_a_checkpoint_is_that_of_the_published_data_where_it_is_not
         ({"seed": "seven"}, 'wrong value type for field "seed"'),
         ({"epoch": 3}, 'missing value for field "progress.batches"'),
         ({"network": 5}, "wrong value type"),
+        ({"emulated_processes": "rain"}, r"^a\.ckpt: emulated_processes: expected names among"),
     ],
 )
 def test_card_of_a_checkpoint_of_another_form_is_refused(changes, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from climsim.cards import WATER, WATER_HEAT
+from climsim.checkpoint_cards import WATER, WATER_HEAT
 from climsim.configuration import compose_config
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from climsim.cards import TrainingProgress
+from climsim.checkpoint_cards import TrainingProgress
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
 from climsim.export import trial
@@ -174,6 +174,19 @@ def test_members_of_different_interfaces_are_refused(make, tmp_path):
     ):
         export_model(paths, tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_members_that_replace_different_processes_are_refused(make, tmp_path):
+    three, four = ({"radiation", "convection", "clouds", *more} for more in ((), ("turbulence",)))
+    first = make(file="a.ckpt", emulated_processes=frozenset(three))
+    other = make(file="b.ckpt", emulated_processes=frozenset(four))
+    message = r"b\.ckpt: expected an emulated term of .*a\.ckpt says, found .*export members of one"
+    with pytest.raises(ClimSimError, match=message):
+        export_model((first, other), tmp_path / "model.pt")
+    assert not (tmp_path / "model.pt").exists()
+    former = make(file="former.ckpt")
+    mean = load_emulator(export_model((former, first), tmp_path / "model.pt"))
+    assert mean.card.emulated_processes == three
 
 
 @pytest.mark.parametrize("name", sorted(TINY))

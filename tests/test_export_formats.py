@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ COMPILED = pytest.param("package", marks=[pytest.mark.slow, needs_compiler])
 
 def file_of(folder, name="pure_resLSTM", recipe="standard", form="onnx"):
     """An exported file, and the checkpoint that it is made of."""
-    checkpoint = write_checkpoint(folder / f"{name}-{recipe}.ckpt", name, recipe)
+    known = {"emulated_processes": frozenset({"radiation", "clouds"})}
+    checkpoint = write_checkpoint(folder / f"{name}-{recipe}.ckpt", name, recipe, **known)
     out = folder / f"{name}-{recipe}{FORMATS.find(form).suffix}"
     return run_export(ExportConfig(checkpoint, out, format=form)), checkpoint
 
@@ -108,6 +110,7 @@ def test_card_and_provenance_are_read_from_every_format(exported):
     emulator = load_emulator(exported)
     assert emulator.metadata["file_format"] == exported.suffix[1:]
     assert (emulator.card.training.network, emulator.card.training.seed) == ("pure_resLSTM", 7)
+    assert emulator.card.emulated_processes == {"radiation", "clouds"}
     assert emulator.metadata["training_git_revision"] == "cafe"
     assert EXPORTED.recognizes(exported)
     source = source_of(exported)
@@ -128,10 +131,10 @@ def test_metadata_are_those_of_torchscript(exported):
 
 
 def test_coupled_model_of_every_format_runs_on_blocks_side_by_side(exported, monkeypatch):
-    grid = type("Grid", (), {"n_levels": LEVELS})()
+    host = SimpleNamespace(name="any", grid=SimpleNamespace(n_levels=LEVELS))
     threads = torch.get_num_threads()
     try:
-        model = open_model(exported, grid, threads=2)
+        model = open_model(exported, host, threads=2)
     finally:
         torch.set_num_threads(threads)
     assert isinstance(model, InBlocks)

@@ -81,6 +81,7 @@ def write_record(
     seed: int = 0,
     start: int = START,
     time_step: float | None = STEP,
+    emulated_processes: frozenset[str] = frozenset(),
 ) -> list[tuple[dict, dict]]:
     """Write steps (given as multiples of 20 minutes after the start) and the grid file."""
     grid = grid or make_grid()
@@ -89,7 +90,10 @@ def write_record(
     for offset in offsets:
         before, after = make_step(grid, np.random.default_rng((seed, offset)))
         date = to_date(start + offset * STEP)
-        write_step_pair(folder, date, before, after, grid, source="synthetic", time_step=time_step)
+        about = {"source": "synthetic", "time_step": time_step}
+        write_step_pair(
+            folder, date, before, after, grid, **about, emulated_processes=emulated_processes
+        )
         result.append((before, after))
     write_grid_info(folder / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     return result

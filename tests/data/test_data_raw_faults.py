@@ -193,6 +193,13 @@ def test_file_of_another_step_in_a_record_is_named(raw):
     assert counted(checked(raw), "step") == 1
 
 
+@pytest.mark.parametrize("declared", ["twenty minutes", 0.5, -1200.0, np.inf])
+def test_declared_step_that_is_no_time_is_refused(raw, declared):
+    edit(list_steps(raw)[0].before, lambda file: file.setncattr("time_step_s", declared))
+    with pytest.raises(ClimSimError, match=r"time_step_s is .*, expected whole seconds: correct"):
+        prepare(config(raw))
+
+
 def test_key_that_contradicts_the_files_is_refused(raw):
     with pytest.raises(ClimSimError, match=r"time_step=900: .* declares 1200 s"):
         prepare(config(raw, time_step=900))

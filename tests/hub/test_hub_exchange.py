@@ -57,6 +57,7 @@ def test_a_model_comes_back_with_its_card(hub, products, tmp_path):
     assert f'license: "{LICENCE}"' in front
     assert "# pao_model" in text
     assert "| seed | 1 |" in text
+    assert "| replaced processes | unknown |" in text
     assert "| physics tendency of temperature (`ptend_t`) | -" in text or "`ptend_t`) |" in text
     assert f"`{file_hash(model)}`" in text
     assert "![skill by level](figures/skill_by_level.png)" in text

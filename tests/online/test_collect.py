@@ -84,13 +84,16 @@ def test_the_model_drives_and_the_physics_labels(run):
 
 
 def test_files_say_who_drove_and_have_years_of_their_own(run):
-    run(segments=2, first_year=500)
+    host = ToyHost()
+    host.emulated_processes = {"turbulence", "clouds"}
+    run(segments=2, first_year=500, host=host)
     found = list_steps(run.raw)
     assert {read_step(step.before).date.year for step in found} == {500, 502}
     first, second = (read_step(found[i].before).date for i in (0, STEPS))
     assert (first.month, first.day, first.hour) == (second.month, second.day, second.hour)
     with netCDF4.Dataset(found[0].before) as file:
         assert "states visited by model model.pt, labelled by its own physics" in file.source
+        assert file.emulated_processes == "clouds, turbulence"
 
 
 def test_segments_start_from_the_given_states_in_turn_with_noise_of_their_own(run, tmp_path):

@@ -243,6 +243,12 @@ def test_a_wrong_option_is_refused_before_anything_is_built(options, message):
         GcmConfig(**options)
 
 
+def test_turbulence_is_part_of_the_emulated_term_unless_it_is_retained():
+    three = {"radiation", "convection", "clouds"}
+    assert GcmConfig().emulated_processes == three | {"turbulence"}
+    assert GcmConfig(retain_turbulence=True).emulated_processes == three
+
+
 @pytest.mark.parametrize("value", ["long", True, [12.0]])
 def test_an_option_of_another_type_is_refused_in_one_line(value):
     with pytest.raises(ClimSimError) as error:

@@ -13,17 +13,20 @@ from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_s
 from climsim.errors import ClimSimError
 from climsim.online.generate import GenerateConfig, generate
 from climsim.online.pairs import after_physics
+from climsim.processes import EMULATED_ATTRIBUTE
 from tests.online.toy_host import DT, ToyHost
 
 PER_DAY = 72
 
 
-def run(folder, days, **host):
-    steps = []
+def run(folder, days, processes=None, **host):
+    steps, toy = [], ToyHost(**host)
+    if processes is not None:
+        toy.emulated_processes = processes
     generate(
         GenerateConfig(raw=folder, days=days, host="toy"),
         lambda done, total: steps.append((done, total)),
-        host=ToyHost(**host),
+        host=toy,
     )
     return steps
 
@@ -55,6 +58,7 @@ def test_files_say_which_model_made_them_and_lie_beside_their_grid(tmp_path):
     for path in (*tmp_path.glob("*/*.nc"), tmp_path / GRID_FILE):
         with netCDF4.Dataset(path) as file:
             assert file.source == ToyHost().source
+            assert EMULATED_ATTRIBUTE not in file.ncattrs()
     grid = read_grid_info(tmp_path / GRID_FILE)
     np.testing.assert_allclose(grid.lat, ToyHost().grid.lat)
 
@@ -93,6 +97,13 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
         generate(other)
 
 
+def test_files_declare_the_processes_that_their_host_does(tmp_path):
+    run(tmp_path, 2 / PER_DAY, processes={"turbulence", "clouds"})
+    for path in tmp_path.glob("*/*.nc"):
+        with netCDF4.Dataset(path) as file:
+            assert file.getncattr(EMULATED_ATTRIBUTE) == "clouds, turbulence"
+
+
 def test_an_unstable_host_ends_the_run_with_one_line(tmp_path):
     with pytest.raises(ClimSimError, match=r"unstable at .* T is 511\.5 at column 2") as error:
         run(tmp_path, 1, bad_at_step=3)
@@ -114,6 +125,8 @@ def test_the_embedded_model_writes_every_variable_with_its_tendency(gcm, tmp_pat
     with netCDF4.Dataset(steps[0].before) as file:
         assert "not E3SM-MMF" in file.source
         assert "advection eulerian" in file.source
+        assert "emulated term of clouds, convection, radiation, turbulence" in file.source
+        assert file.getncattr(EMULATED_ATTRIBUTE) == "clouds, convection, radiation, turbulence"
     pair = read_step(steps[1].before)
     assert pair.before["state_t"].shape == (60, 512)
     assert pair.before["state_t"].mean() < 280

@@ -11,11 +11,17 @@ import torch
 from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.interfaces import V2, V6
+from climsim.online.collect import CollectConfig, collect
+from climsim.online.damping import DampingConfig, measure_damping
 from climsim.online.model import InBlocks, non_finite, open_model
-from climsim.online.run import RunConfig, run_online
+from climsim.online.run import RunConfig, run_online, run_together
+from climsim.runs.coupling import CouplerOptions
 from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
 from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
+
+
+FREE = CouplerOptions(strato_water=False, top_levels=0)
 
 
 class Damping(torch.nn.Module):
@@ -59,9 +65,9 @@ def toy_metadata(**changes):
     } | changes
 
 
-def run(folder, model):
-    config = RunConfig(case="toy", folder=folder, days=0.25, host="toy", model=model)
-    return run_online(config, host=ToyHost())
+def run(folder, model, host=None, days=0.25):
+    config = RunConfig(case="toy", folder=folder, days=days, host="toy", model=model)
+    return run_online(config, host=host or ToyHost())
 
 
 def test_file_with_a_known_interface_runs(tmp_path):
@@ -88,11 +94,83 @@ def test_model_of_another_time_step_is_named(tmp_path, caplog, declared, named):
     assert ("trained on steps of 900 s, the host makes steps of 1200 s" in caplog.text) is named
 
 
+THREE = ["clouds", "convection", "radiation"]
+
+
+def file_that_replaces(folder, processes):
+    known = {} if processes is None else {"emulated_processes": processes}
+    return save(folder / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), toy_metadata(**known))
+
+
+def host_that_leaves_out(processes):
+    host = ToyHost()
+    host.emulated_processes = processes
+    return host
+
+
+@pytest.mark.parametrize(
+    ("trained", "leaves_out"),
+    [(THREE, {*THREE, "turbulence"}), ([*THREE, "turbulence"], set(THREE))],
+)
+def test_host_that_leaves_out_other_processes_is_refused_before_the_first_step(
+    tmp_path, trained, leaves_out
+):
+    path, host = file_that_replaces(tmp_path, trained), host_that_leaves_out(leaves_out)
+    with pytest.raises(ClimSimError) as error:
+        run(tmp_path / "run", path, host)
+    assert str(error.value) == (
+        f"{path}: expected an emulated term of {', '.join(sorted(leaves_out))}, as host toy says, "
+        f"found one of {', '.join(sorted(trained))}: couple it with the host options that its data "
+        "were generated with, or choose another model"
+    )
+    damping = DampingConfig((path,), tmp_path / "damping.nc", draws=1, lowest=4, host="toy")
+    with pytest.raises(ClimSimError, match="expected an emulated term of"):
+        measure_damping(damping, host=host)
+    collection = CollectConfig(
+        raw=tmp_path / "raw", segments=1, days=0.1, model=path, host="toy", coupler=FREE
+    )
+    with pytest.raises(ClimSimError, match="expected an emulated term of"):
+        collect(collection, host=host)
+    assert host.calls == {"physics": 0, "step_physics": 0, "step_emulated": 0}
+
+
+@pytest.mark.parametrize(
+    ("trained", "leaves_out"), [(THREE, set(THREE)), (None, set(THREE)), (THREE, set())]
+)
+def test_model_and_host_that_agree_or_do_not_say_are_coupled(tmp_path, trained, leaves_out):
+    path = file_that_replaces(tmp_path, trained)
+    record = run(tmp_path / "run", path, host_that_leaves_out(leaves_out))
+    assert (record.status, record.sums.coupled_steps) == ("complete", 13)
+
+
+def test_run_does_not_continue_on_a_host_that_leaves_out_other_processes(tmp_path):
+    path = file_that_replaces(tmp_path, THREE)
+    run(tmp_path / "run", path, host_that_leaves_out(THREE))
+    longer = {"days": 0.5}
+    with pytest.raises(ClimSimError, match="expected an emulated term of clouds, as host toy"):
+        run(tmp_path / "run", path, host_that_leaves_out({"clouds"}), **longer)
+    record = run(tmp_path / "run", path, host_that_leaves_out(THREE), **longer)
+    assert (record.status, record.steps) == ("complete", 36)
+
+
+def test_members_that_step_together_are_compared_with_their_host(tmp_path):
+    path = file_that_replaces(tmp_path, THREE)
+    configs = [
+        RunConfig(
+            case=name, folder=tmp_path / name, days=0.25, host="toy", model=path,
+            perturbation_seed=seed,
+        )
+        for seed, name in enumerate(("a", "b"))
+    ]  # fmt: skip
+    with pytest.raises(ClimSimError, match="expected an emulated term of radiation, as host toy"):
+        run_together(configs, host=host_that_leaves_out({"radiation"}))
+
+
 @pytest.mark.parametrize("interface", [V2.variables, V6.variables])
 def test_interface_of_a_file_without_metadata_follows_from_its_input(tmp_path, interface):
     path = save(tmp_path / "m.pt", Wide(interface.size(), OUTPUTS.size()))
     with pytest.raises(ClimSimError, match=r"expected a model of 5 levels.*found 60"):
-        open_model(path, toy_grid())
+        open_model(path, ToyHost())
 
 
 @pytest.mark.parametrize(
@@ -160,7 +238,7 @@ def test_fewer_columns_than_threads_are_one_block_each():
 def test_threads_do_not_change_what_a_model_gives(tmp_path):
     path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
     vector = np.random.default_rng(2).normal(size=(517, 62)).astype(np.float32)
-    one, four = (open_model(path, toy_grid(), "cpu", n)(vector) for n in (1, 4))
+    one, four = (open_model(path, ToyHost(), "cpu", n)(vector) for n in (1, 4))
     np.testing.assert_allclose(one, four, rtol=1e-5, atol=1e-6)
 
 
@@ -187,7 +265,7 @@ def test_torch_itself_keeps_to_one_thread(tmp_path):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        open_model(save(tmp_path / "m.pt", Wide(62, 38), toy_metadata()), toy_grid())
+        open_model(save(tmp_path / "m.pt", Wide(62, 38), toy_metadata()), ToyHost())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -210,7 +288,7 @@ def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, c
         "climsim.export.loading.load_emulator", lambda path, d: asked.append(d) or Cuda()
     )
     path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
-    model = open_model(path, toy_grid(), device)
+    model = open_model(path, ToyHost(), device)
     assert asked == [chosen]
     assert isinstance(model, InBlocks) == (chosen == "cpu")
 
@@ -218,9 +296,9 @@ def test_model_runs_where_it_is_asked_to(monkeypatch, tmp_path, device, there, c
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_is_named(tmp_path):
     path = save(tmp_path / "m.pt", Wide(62, 38), toy_metadata())
-    assert isinstance(open_model(path, toy_grid(), "auto"), InBlocks)
+    assert isinstance(open_model(path, ToyHost(), "auto"), InBlocks)
     with pytest.raises(ClimSimError, match=r"^device: expected a GPU, found none"):
-        open_model(path, toy_grid(), "gpu")
+        open_model(path, ToyHost(), "gpu")
 
 
 def test_value_that_is_no_number_is_found_with_its_place():

@@ -490,6 +490,7 @@ def test_file_that_cannot_be_written_stops_the_run_without_half_products(tmp_pat
             "host toy: requires ptend_o3, which a model with the interface v2 does not give",
         ),
         ({"provides": "state_t"}, "host toy: expected its provides to be names of variables"),
+        ({"emulated_processes": {"rain"}}, "host toy: emulated_processes: expected names among"),
     ],
 )
 def test_host_that_does_not_fit_the_model_is_refused_before_the_first_step(

@@ -23,6 +23,7 @@ from tests.data.synthetic import STEP, make_step, split_config
 from tests.grids import make_grid
 
 N_LEVELS, N_COLUMNS, N_STEPS = 16, 11, 60
+EMULATED = frozenset({"radiation", "convection"})
 TINY = {"model_channels": 8, "channel_mult": (1, 1), "num_blocks": 1}
 """Hyperparameters of a U-Net that trains in no time."""
 
@@ -45,7 +46,8 @@ def store_path(tmp_path_factory):
     for step in range(N_STEPS):
         pair = learnable_step(grid, np.random.default_rng((3, step)))
         date = to_date(seconds_of(1, 2, 27) + step * STEP)
-        write_step_pair(raw, date, *pair, grid, source="synthetic", time_step=STEP)
+        about = {"time_step": STEP, "emulated_processes": EMULATED}
+        write_step_pair(raw, date, *pair, grid, source="synthetic", **about)
     write_grid_info(raw / "ClimSim_low-res_grid-info.nc", grid, "synthetic")
     path = raw.parent / "store.zarr"
     prepare(PrepareConfig(raw, path, split=split_config(), block_steps=4, workers=1))

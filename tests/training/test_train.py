@@ -55,6 +55,7 @@ def test_checkpoint_holds_configuration_statistics_and_origin(configure, store_p
     np.testing.assert_allclose(about["statistics"]["state_ps"][row].item(), ps, rtol=1e-5)
     assert about["validation_loss"] == pytest.approx(result.validation_loss)
     assert (about["seed"], about["recipe"]) == (7, "standard")
+    assert about["emulated_processes"] == ["convection", "radiation"]
 
 
 def test_validation_loss_is_the_plain_loss_over_the_whole_split(configure, store_path):
@@ -86,6 +87,7 @@ def test_shipped_recipe_trains_and_exports(recipe, configure, tmp_path):
     emulator = load_emulator(export_model(result.best_checkpoint, tmp_path / "model.pt"))
     assert emulator.metadata["recipe"] == recipe
     assert emulator.metadata["validation_loss"] == result.validation_loss
+    assert emulator.card.emulated_processes == {"radiation", "convection"}
     assert emulator(np.zeros((2, emulator.n_inputs), np.float32)).shape == (2, emulator.n_outputs)
 
 

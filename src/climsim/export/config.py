@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from climsim.cards import NO_CLOSURE
+from climsim.checkpoint_cards import NO_CLOSURE
 from climsim.precisions import BFLOAT16, FLOAT32, FORMER_PRECISIONS
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.validation import Checks, require

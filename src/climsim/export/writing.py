@@ -32,6 +32,7 @@ from climsim.interfaces import Encoding
 from climsim.losses import LOSSES
 from climsim.plugins import short_name
 from climsim.precisions import FLOAT32, FORMER_PRECISIONS
+from climsim.processes import agreed
 from climsim.products import Kind, claim
 from climsim.stage import Progress
 from climsim.training.checkpoint import TrainedModel, load_model
@@ -203,6 +204,12 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
             )
 
 
+def _processes(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> frozenset[str]:
+    """Processes that all members replace; refuses members that replace different ones."""
+    said = {str(p): m.card.emulated_processes for p, m in zip(paths, models, strict=True)}
+    return agreed(said, "export members of one kind together")
+
+
 def _metadata(
     paths: tuple[str | Path, ...],
     models: list[TrainedModel],
@@ -218,6 +225,7 @@ def _metadata(
         n_levels=levels,
         confidence=first.confidence,
         time_step=first.card.time_step,
+        emulated_processes=_processes(paths, models),
         loss=_training_loss(first),
         training=_training(models),
     )

@@ -17,6 +17,7 @@ from climsim.arrays import Fields, is_numpy, to_numpy
 from climsim.constants import E3SM, PhysicalConstants
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
+from climsim.processes import EMULATED_ATTRIBUTE, read_processes
 from climsim.runs.health import HealthReport
 from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
@@ -172,18 +173,21 @@ class Declaration:
         requires: names of the tendencies and surface scalars that `SteppedHost.step_emulated`
             takes; unless declared, all that an exported model gives.
         constants: that its own physics computes with; unless declared, E3SM's.
+        emulated_processes: that `SteppedHost.step_emulated` leaves out, names of
+            `climsim.processes.PROCESSES`; unless declared, unknown, which fits every model.
     """
 
     provides: frozenset[str] = frozenset((*RAW_PROFILES, *SCALARS_IN))
     requires: frozenset[str] = frozenset(OUTPUTS.names)
     constants: PhysicalConstants = E3SM
+    emulated_processes: frozenset[str] = frozenset()
 
 
 def declaration_of(host: SteppedHost) -> Declaration:
     """What a host declares, and the defaults for what it does not.
 
     Raises:
-        ClimSimError: if it declares something of another type.
+        ClimSimError: if it declares something of another type, or a process that is unknown.
     """
     usual = Declaration()
     constants = getattr(host, "constants", usual.constants)
@@ -196,6 +200,7 @@ def declaration_of(host: SteppedHost) -> Declaration:
         _names(host, "provides", usual.provides),
         _names(host, "requires", usual.requires),
         constants,
+        read_processes(getattr(host, EMULATED_ATTRIBUTE, None), f"host {host.name}"),
     )
 
 

@@ -13,6 +13,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.saved import open_metrics
 from climsim.exported_file import form_of, metadata_text
 from climsim.files import file_hash
+from climsim.processes import in_words
 from climsim.variables import variable
 
 _TAGS = ("climate", "atmospheric-physics", "climsim")
@@ -52,6 +53,7 @@ def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequen
                 "recipe": card.training.recipe or "unknown",
                 "seed": "unknown" if card.training.seed is None else card.training.seed,
                 "time step [s]": "unknown" if card.time_step is None else f"{card.time_step:g}",
+                "replaced processes": in_words(card.emulated_processes) or "unknown",
                 "licence": licence,
             }
         ),
@@ -96,6 +98,7 @@ def store_card(store: Store, licence: str) -> str:
                 "levels": store.n_levels,
                 "variables": len(store.names),
                 "time step [s]": f"{store.time_step:g}",
+                "emulated processes": in_words(store.emulated_processes) or "unknown",
                 "licence": licence,
             }
         ),

@@ -24,7 +24,7 @@ from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost
+from climsim.hosts.base import SteppedHost, declaration_of
 from climsim.hosts.members import SeparateMembers
 from climsim.online.config import YEARS_APART, CollectConfig
 from climsim.online.fitting import open_fitting_model
@@ -116,7 +116,7 @@ class _Collection:
         self, config: CollectConfig, host: SteppedHost, scratch: Path, progress: Progress | None
     ) -> None:
         self.config, self.host, self._scratch = config, host, scratch
-        self.progress = progress
+        self.progress, self._processes = progress, declaration_of(host).emulated_processes
         model = open_fitting_model(config, host, _TAKEN, "its step pairs")
         self.stepper = Stepper(SeparateMembers([host]), model, config.coupler, Stopwatch())
         self.steps = max(1, round(config.days * SECONDS_PER_DAY / host.dt))
@@ -157,6 +157,7 @@ class _Collection:
                     host.grid,
                     source=self.source,
                     time_step=host.dt,
+                    emulated_processes=self._processes,
                 )
                 pairs += 1
             trouble = self._advance(step) if trouble is None else trouble

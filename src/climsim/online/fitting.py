@@ -52,7 +52,7 @@ def open_fitting_model(
     if config.model is None:
         require_fit(host, taken, frozenset(), purpose)
         return None
-    model = open_model(config.model, host.grid, config.device, config.threads)
+    model = open_model(config.model, host, config.device, config.threads)
     require_spinup(model, config.coupler)
     interface = model.interface
     given = frozenset(interface.outputs.names)

@@ -17,8 +17,9 @@ from climsim.cards import ModelCard
 from climsim.devices import AUTO, CPU, torch_device
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
-from climsim.hosts.base import HealthReport
+from climsim.hosts.base import HealthReport, SteppedHost, declaration_of
 from climsim.interfaces import Interface
+from climsim.processes import agreed
 from climsim.runs.coupling import CouplerOptions
 from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
@@ -139,18 +140,21 @@ class OfMembers:
         return joined
 
 
-def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 0) -> CoupledModel:
-    """Load an exported model and check it against the columns of a host.
+def open_model(
+    path: Path, host: SteppedHost, device: str = AUTO, threads: int = 0
+) -> CoupledModel:
+    """Load an exported model and check it against the levels of a host and what it replaces there.
 
     Args:
         path: of the file.
-        grid: the host's columns.
+        host: that it is to drive or to be compared with.
         device: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
         threads: on CPU, see `thread_count`.
 
     Raises:
         ClimSimError: if there is no such device, the file is no exported model (interface and
-            output size included), or the number of levels is not the host's.
+            output size included), the number of levels is not the host's, or it replaces other
+            processes than the host leaves out.
     """
     # Here, not above: a run of the host's own physics then needs no torch at all.
     import torch
@@ -163,11 +167,16 @@ def open_model(path: Path, grid: ColumnGrid, device: str = AUTO, threads: int = 
         # Before the file is loaded: ONNX Runtime has its threads from then on.
         torch.set_num_threads(1)
     model = load_emulator(path, chosen)
-    if model.n_levels != grid.n_levels:
+    if model.n_levels != host.grid.n_levels:
         raise ClimSimError(
-            f"{path}: expected a model of {grid.n_levels} levels, as the host has, found "
+            f"{path}: expected a model of {host.grid.n_levels} levels, as the host has, found "
             f"{model.n_levels}: export one for this host"
         )
+    processes = declaration_of(host).emulated_processes
+    agreed(
+        {f"host {host.name}": processes, str(path): model.card.emulated_processes},
+        "couple it with the host options that its data were generated with, or choose another model",
+    )
     if chosen != CPU:
         return OnDevice(model)
     return InBlocks(model, thread_count(threads))

@@ -49,12 +49,14 @@ class PairFiles:
         grid: the columns of one member.
         dt: time step [s].
         source: what made the data, in words.
+        emulated_processes: in the emulated term, whose tendencies the pairs hold.
     """
 
     folders: tuple[Path, ...]
     grid: ColumnGrid
     dt: float
     source: str
+    emulated_processes: frozenset[str]
 
     def write(self, result: StepResult, dates: Sequence[cftime.DatetimeNoLeap]) -> None:
         """Write the pair of every member.
@@ -73,7 +75,14 @@ class PairFiles:
             )
             after = after_physics(own, self.dt)
             write_step_pair(
-                folder, date, own.inputs, after, self.grid, source=self.source, time_step=self.dt
+                folder,
+                date,
+                own.inputs,
+                after,
+                self.grid,
+                source=self.source,
+                time_step=self.dt,
+                emulated_processes=self.emulated_processes,
             )
 
 

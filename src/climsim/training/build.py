@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from climsim.cards import NO_CLOSURE
+from climsim.checkpoint_cards import NO_CLOSURE
 from climsim.data.reading.reader import check_inputs
 from climsim.data.statistics.statistics import Statistics, VariableStatistics, compute_statistics
 from climsim.data.store.opened import Store
@@ -54,6 +54,7 @@ def build_module(config: TrainConfig, store: Store) -> tuple[EmulatorModule, Che
         seed=config.seed,
         statistics_hash=statistics_hash,
         time_step_s=store.time_step,
+        emulated_processes=store.emulated_processes,
         parameters=_count(network),
     )
     noise = None

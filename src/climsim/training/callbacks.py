@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
-from climsim.cards import TrainingProgress
+from climsim.checkpoint_cards import TrainingProgress
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.stage import Progress

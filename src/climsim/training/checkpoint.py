@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from climsim.cards import CheckpointCard, NetworkCard, Settings
+from climsim.cards import Settings
+from climsim.checkpoint_cards import CheckpointCard, NetworkCard
 from climsim.data.statistics.statistics import VariableStatistics
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
@@ -148,6 +149,7 @@ class Facts(TypedDict, total=False):
         seed: of initialization and shuffling.
         statistics_hash: of the statistics that normalize.
         time_step_s: physics time step of the data [s].
+        emulated_processes: that the model replaces.
         parameters: trainable parameters of the network.
         imported: whether the weights were trained elsewhere.
         validation_loss: of the weights.
@@ -157,6 +159,7 @@ class Facts(TypedDict, total=False):
     seed: int | None
     statistics_hash: str | None
     time_step_s: float | None
+    emulated_processes: frozenset[str]
     parameters: int | None
     imported: bool
     validation_loss: float | None

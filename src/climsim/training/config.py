@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from climsim.cards import CLOSURES, NO_CLOSURE
+from climsim.checkpoint_cards import CLOSURES, NO_CLOSURE
 from climsim.constants import GRAVITY
 from climsim.data.store.address import StoreAddress
 from climsim.devices import AUTO, check_device

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from climsim.arrays import Double
-from climsim.cards import NO_CLOSURE, TransformsCard
+from climsim.checkpoint_cards import NO_CLOSURE, TransformsCard
 from climsim.constants import FILL_THRESHOLD, N_LEVELS
 from climsim.errors import ClimSimError
 from climsim.interfaces import Encoding, encoding

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from climsim.arrays import Double
-from climsim.cards import WATER, WATER_HEAT
+from climsim.checkpoint_cards import WATER, WATER_HEAT
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     EXPORT_ZERO_LEVELS,
@@ -37,7 +37,7 @@ class ColumnClosure(nn.Module):
     training the rain itself is floored at 0 too, so that means of closed models are closed.
 
     Attributes:
-        kind: one of `climsim.cards.CLOSURES`.
+        kind: one of `climsim.checkpoint_cards.CLOSURES`.
     """
 
     layer: Tensor
@@ -51,7 +51,7 @@ class ColumnClosure(nn.Module):
         Args:
             encoding: of the physical input vector; its targets hold all water.
             n_levels: levels of a profile.
-            kind: one of `climsim.cards.CLOSURES`.
+            kind: one of `climsim.checkpoint_cards.CLOSURES`.
         """
         super().__init__()
         self.kind = kind

@@ -15,6 +15,8 @@ from climsim.data.raw.classic import HeaderCache
 from climsim.data.raw.config import CheckConfig
 from climsim.data.raw.pressure import order_problem, pressure_problem
 from climsim.data.raw.ranges import implausible, outside_range
+from climsim.data.raw.declared import Declared
+from climsim.data.raw.emulated import settle_processes
 from climsim.data.raw.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
 from climsim.data.raw.steps import (
     GRID_FILE,
@@ -121,7 +123,7 @@ class _MonthTask:
     month: str
     files: _Files
     grid: ColumnGrid | None
-    time_step: int
+    expected: Declared
 
 
 def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
@@ -145,9 +147,11 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
         claim(config.out, REPORT, {"raw": config.raw})
     found = [find_step_files(Path(f)) for f in dict.fromkeys((config.raw, config.outputs)) if f]
     months = _months(config, sorted({path for files in found for path in files.paths}))
-    time_step, problems = _time_step(config, months)
-    grid = _grid(config)
-    tasks = [_MonthTask(month, files, grid, time_step) for month, files in months.items()]
+    steps = _steps(months)
+    time_step, problems = _time_step(config, steps)
+    processes, differing = _processes(steps)
+    grid, expected = _grid(config), Declared(time_step or None, processes)
+    tasks = [_MonthTask(month, files, grid, expected) for month, files in months.items()]
     reports = _reports(tasks, config.workers, progress)
     if time_step:
         _find_missing(tasks, reports, time_step * config.stride)
@@ -157,7 +161,7 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
         time_step=time_step,
         notes=tuple(line for files in found for line in files.repeated),
         unread=tuple(line for files in found for line in files.unread),
-        problems=problems,
+        problems=(*problems, *differing),
     )
     if config.out:
         _write_report(result, config)
@@ -176,13 +180,17 @@ def _reports(
     return reports
 
 
-def _time_step(config: CheckConfig, months: _Months) -> tuple[int, tuple[str, ...]]:
-    """Time step of the record [s]; 0 and the reason where nothing tells it."""
-    steps = [
+def _steps(months: _Months) -> list[StepFiles]:
+    """The steps of the record, each by a file that tells what it declares."""
+    return [
         StepFiles(seconds, (inputs or outputs)[0], None)
         for files in months.values()
         for seconds, inputs, outputs in files
     ]
+
+
+def _time_step(config: CheckConfig, steps: list[StepFiles]) -> tuple[int, tuple[str, ...]]:
+    """Time step of the record [s]; 0 and the reason where nothing tells it."""
     try:
         step = settle_time_step(Path(config.raw), steps, config.time_step, config.stride)
         return step, ()
@@ -191,6 +199,14 @@ def _time_step(config: CheckConfig, months: _Months) -> tuple[int, tuple[str, ..
         return config.time_step, ()
     except ClimSimError as error:
         return 0, (str(error),)
+
+
+def _processes(steps: list[StepFiles]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Processes in the emulated term of the record; none and the reason where folders differ."""
+    try:
+        return settle_processes(steps), ()
+    except ClimSimError as error:
+        return frozenset(), (str(error),)
 
 
 def _grid(config: CheckConfig) -> ColumnGrid | None:
@@ -251,7 +267,7 @@ def _check_file(
     report: MonthReport,
     headers: HeaderCache,
 ) -> None:
-    fields, problems = inspect_fields(path, names, headers, task.time_step or None)
+    fields, problems = inspect_fields(path, names, headers, task.expected)
     for problem in problems:
         report.add(problem.problem, str(problem))
     grid = task.grid

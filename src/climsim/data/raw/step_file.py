@@ -17,6 +17,7 @@ from climsim.arrays import Fields
 from climsim.calendar import seconds_of, to_date
 from climsim.constants import FILL_THRESHOLD, SECONDS_PER_DAY
 from climsim.data.raw import classic
+from climsim.data.raw.declared import UNDECLARED, Declared
 from climsim.data.raw.units import foreign_unit
 from climsim.errors import ClimSimError
 from climsim.integrity import check_size
@@ -41,12 +42,22 @@ class StepFileError(ClimSimError):
         return type(self), (self.problem, str(self))
 
 
-PROBLEMS = ("unreadable", "truncated", "variable", "shape", "units", "nan", "fill", "date", "step")
+PROBLEMS = (
+    "unreadable",
+    "truncated",
+    "variable",
+    "shape",
+    "units",
+    "nan",
+    "fill",
+    "date",
+    "step",
+    "processes",
+)
 """Kinds of problems of a file that reading finds."""
 
-TIME_STEP_ATTRIBUTE = "time_step_s"
-"""Global attribute with the physics time step [s], which generated files carry."""
-
+_HEADER_BYTES = 2**18
+"""Enough for the header of a classic step file."""
 _CALENDARS = ("noleap", "365_day")
 _NAME = re.compile(r"E3SM-MMF\.([A-Za-z0-9]+)\.(\d{4})-(\d{2})-(\d{2})-(\d{5})\.nc")
 
@@ -67,38 +78,42 @@ def parse_name(path: Path) -> tuple[str, int] | None:
         raise ClimSimError(f"{path}: {error}: rename or remove the file") from error
 
 
-def declared_time_step(path: Path) -> float | None:
-    """Physics time step [s] that a step file declares; None if it declares none.
+def declared_in(path: Path) -> Declared:
+    """What a step file declares; only its header is read.
 
     Raises:
-        ClimSimError: if the file cannot be read.
+        StepFileError: if the file cannot be read, or declares a process that is unknown.
     """
     try:
         if _is_classic(path):
-            value = classic.parse_header(path.read_bytes()).attributes.get(TIME_STEP_ATTRIBUTE)
+            attributes = _classic_attributes(path)
         else:
             with netCDF4.Dataset(path) as file:
-                value = getattr(file, TIME_STEP_ATTRIBUTE, None)
+                attributes = file.__dict__
     except (OSError, RuntimeError, ValueError) as error:
         raise StepFileError(
             "unreadable", f"{path}: cannot be read ({error}): copy or download the file again"
         ) from error
-    return None if value is None else _number(value)
-
-
-def _number(value: object) -> float:
-    """An attribute as a number; NaN, which equals nothing, where it is none."""
     try:
-        return float(np.ravel(np.asarray(value))[0])
-    except (ValueError, TypeError, IndexError):
-        return float("nan")
+        return Declared.of(attributes, str(path))
+    except ClimSimError as error:
+        raise StepFileError("processes", str(error)) from error
+
+
+def _classic_attributes(path: Path) -> Mapping[str, object]:
+    with path.open("rb") as stream:
+        beginning = stream.read(_HEADER_BYTES)
+        try:
+            return classic.parse_header(beginning).attributes
+        except classic.HeaderError:
+            return classic.parse_header(beginning + stream.read()).attributes
 
 
 def read_fields(
     path: str | Path,
     names: tuple[str, ...],
     headers: classic.HeaderCache | None = None,
-    time_step: int | None = None,
+    expected: Declared = UNDECLARED,
 ) -> Fields:
     """Read variables of one step file and check their shapes and values.
 
@@ -106,7 +121,7 @@ def read_fields(
         path: a step file.
         names: the variables to read.
         headers: parser to share between files, which spares parsing equal headers again.
-        time_step: physics time step of the record [s], which the file must not contradict.
+        expected: of the record, what the file must not contradict.
 
     Returns:
         Profiles (level, column), scalars (column,), in the native byte order.
@@ -114,7 +129,7 @@ def read_fields(
     Raises:
         ClimSimError: as for `read_step`.
     """
-    fields, problems = inspect_fields(path, names, headers, time_step)
+    fields, problems = inspect_fields(path, names, headers, expected)
     for problem in problems:
         raise problem
     return fields
@@ -124,7 +139,7 @@ def inspect_fields(
     path: str | Path,
     names: tuple[str, ...],
     headers: classic.HeaderCache | None = None,
-    time_step: int | None = None,
+    expected: Declared = UNDECLARED,
 ) -> tuple[Fields, list[StepFileError]]:
     """Read what can be read of variables of one step file, and list all that is wrong with it.
 
@@ -132,7 +147,7 @@ def inspect_fields(
         path: a step file.
         names: the variables to read.
         headers: parser to share between files, which spares parsing equal headers again.
-        time_step: physics time step of the record [s], which the file must not contradict.
+        expected: of the record, what the file must not contradict.
 
     Returns:
         The variables that are whole and of the right layout, as for `read_fields`, and the
@@ -156,7 +171,7 @@ def inspect_fields(
     except OSError as error:
         return {}, [StepFileError("unreadable", f"{path}: cannot be read ({error.strerror})")]
     problems += _calendar_problems(path, attributes.get("calendar"))
-    problems += _step_problems(path, attributes.get(TIME_STEP_ATTRIBUTE), time_step)
+    problems += [StepFileError(*found) for found in expected.contradictions(path, attributes)]
     problems += _value_problems(path, fields)
     return fields, problems
 
@@ -308,19 +323,6 @@ def _unit_problems(path: Path, name: str, units: str) -> list[StepFileError]:
             "units",
             f"{path}: {name} is in {units!r}, expected {expected!r}: convert the values, or "
             "correct the attribute where it is wrong",
-        )
-    ]
-
-
-def _step_problems(path: Path, declared: object, expected: int | None) -> list[StepFileError]:
-    """Compare the time step that a file declares, if it does, with that of the record."""
-    if declared is None or expected is None or _number(declared) == expected:
-        return []
-    return [
-        StepFileError(
-            "step",
-            f"{path}: {TIME_STEP_ATTRIBUTE} is {_number(declared):g} s, expected {expected} s: "
-            "keep data of different time steps apart",
         )
     ]
 

@@ -21,12 +21,8 @@ from climsim.arrays import Fields
 from climsim.calendar import CALENDAR, to_date, to_seconds
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.classic import HeaderCache
-from climsim.data.raw.step_file import (
-    TIME_STEP_ATTRIBUTE,
-    missing_variable,
-    parse_name,
-    read_fields,
-)
+from climsim.data.raw.declared import UNDECLARED, Declared
+from climsim.data.raw.step_file import missing_variable, parse_name, read_fields
 from climsim.data.raw.units import foreign_unit
 from climsim.data.raw.walk import find_step_files
 from climsim.errors import ClimSimError
@@ -119,6 +115,7 @@ def write_step_pair(
     grid: ColumnGrid,
     source: str,
     time_step: float | None = None,
+    emulated_processes: frozenset[str] = frozenset(),
 ) -> tuple[Path, Path]:
     """Write the two files of one step into the monthly folder.
 
@@ -130,6 +127,7 @@ def write_step_pair(
         grid: the columns and levels, for the sizes.
         source: what made the data, such as the model's name.
         time_step: physics time step [s], which the files then declare.
+        emulated_processes: in the emulated term (see `climsim.processes`), likewise.
 
     Returns:
         Paths of the input and of the output file.
@@ -138,8 +136,7 @@ def write_step_pair(
         ClimSimError: if a variable is missing, or has another shape, or is not finite.
     """
     month = Path(folder) / f"{date.year:04d}-{date.month:02d}"
-    about = {"source": source}
-    declared = {} if time_step is None else {TIME_STEP_ATTRIBUTE: np.float64(time_step)}
+    declared = Declared(time_step, emulated_processes).attributes()
     paths = []
     # The input file comes last: listings take a step as begun when they see it.
     for tag, names, fields in (
@@ -148,7 +145,7 @@ def write_step_pair(
     ):
         path = month / step_name(tag, date)
         arrays: Fields = {name: _checked(path, name, fields, grid) for name in names}
-        _write_fields(path, date, arrays, grid, {**about, **declared})
+        _write_fields(path, date, arrays, grid, {"source": source, **declared})
         paths.append(path)
     return paths[1], paths[0]
 
@@ -257,7 +254,7 @@ def read_step(
     path: str | Path,
     headers: HeaderCache | None = None,
     output: Path | None = None,
-    time_step: int | None = None,
+    expected: Declared = UNDECLARED,
 ) -> RawStep:
     """Read the pair of files of one step.
 
@@ -265,7 +262,7 @@ def read_step(
         path: input file (``mli``, or the expanded ``mlexpand``); its ``mlo`` lies beside it.
         headers: parser to share between files, which spares parsing equal headers again.
         output: output file, where it lies elsewhere.
-        time_step: physics time step of the record [s], which the files must not contradict.
+        expected: of the record, what the files must not contradict.
 
     Returns:
         Date, state before physics with boundary inputs, state after physics with outputs.
@@ -281,9 +278,9 @@ def read_step(
             f"{path}: expected a name such as E3SM-MMF.mli.0001-02-03-01200.nc: "
             "give the input file of a step"
         )
-    before = read_fields(path, INPUT_VARIABLES, headers, time_step)
+    before = read_fields(path, INPUT_VARIABLES, headers, expected)
     output = output or output_path(path)
-    after = read_fields(output, OUTPUT_VARIABLES, headers, time_step)
+    after = read_fields(output, OUTPUT_VARIABLES, headers, expected)
     shapes = before["state_t"].shape, after["state_t"].shape
     if shapes[0] != shapes[1]:
         raise ClimSimError(

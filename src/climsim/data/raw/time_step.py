@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from climsim.calendar import to_date
 from climsim.constants import TIME_STEP
-from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE, declared_time_step
+from climsim.data.raw.declared import TIME_STEP_ATTRIBUTE
+from climsim.data.raw.step_file import declared_in
 from climsim.data.raw.steps import StepFiles
 from climsim.errors import ClimSimError
 
@@ -51,8 +52,8 @@ def settle_time_step(raw: Path, files: Sequence[StepFiles], given: int = 0, stri
     """
     seconds = np.array([step.seconds for step in files], dtype=np.int64)
     path = files[0].before
-    declared = declared_time_step(path)
-    if declared is not None and (declared < 1 or declared != int(declared)):
+    declared = declared_in(path).time_step
+    if declared is not None and not (declared >= 1 and declared.is_integer()):
         raise ClimSimError(
             f"{path}: {TIME_STEP_ATTRIBUTE} is {declared:g}, expected whole seconds: correct it"
         )

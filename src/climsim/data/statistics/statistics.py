@@ -15,7 +15,7 @@ import xarray
 from climsim.arrays import Double
 from climsim.cluster import SlurmConfig
 from climsim.constants import TIME_STEP
-from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
+from climsim.data.raw.declared import TIME_STEP_ATTRIBUTE
 from climsim.data.statistics.accumulate import (
     POSITIVE_NAMES,
     PartTask,

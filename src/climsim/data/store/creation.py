@@ -16,7 +16,7 @@ from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 from climsim.calendar import CALENDAR, TIME_UNITS
 from climsim.constants import TIME_STEP
 from climsim.data.raw.features import STORED
-from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
+from climsim.data.raw.declared import TIME_STEP_ATTRIBUTE
 from climsim.data.store.address import LocalFolder
 from climsim.data.store.chunks import COMPRESSION_LEVEL
 from climsim.data.store.config import StoreLayout
@@ -30,6 +30,7 @@ from climsim.data.store.seal import (
 )
 from climsim.data.store.splits import CODES
 from climsim.grid import GRID_AXES, ColumnGrid
+from climsim.processes import as_attribute
 from climsim.variables import variable
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def create_arrays(
     layout: StoreLayout,
     names: Sequence[str] = STORED,
     time_step: int = int(TIME_STEP),
+    emulated_processes: frozenset[str] = frozenset(),
 ) -> None:
     """Create the arrays of a store, and fill its coordinates.
 
@@ -70,11 +72,18 @@ def create_arrays(
         layout: chunks and compression.
         names: variables to create.
         time_step: physics time step over which tendencies are taken [s].
+        emulated_processes: that the tendencies are of; empty where it is unknown.
     """
     group, grid = zarr.create_group(path, overwrite=True), coordinates.grid
     n_steps = coordinates.times.size
     group.attrs.update(
-        {"format": FORMAT, "variables": list(names), "p0": grid.p0, TIME_STEP_ATTRIBUTE: time_step}
+        {
+            "format": FORMAT,
+            "variables": list(names),
+            "p0": grid.p0,
+            TIME_STEP_ATTRIBUTE: time_step,
+            **as_attribute(emulated_processes),
+        }
     )
     block = min(layout.block_steps, n_steps)
     for name in names:

@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from climsim.data.raw.features import STORED
-from climsim.data.raw.step_file import TIME_STEP_ATTRIBUTE
+from climsim.data.raw.declared import TIME_STEP_ATTRIBUTE
 from climsim.data.store.address import (
     StoreAddress,
     StoreFolder,
@@ -37,6 +37,7 @@ from climsim.data.store.seal import (
 from climsim.data.store.splits import SPLITS, split_codes
 from climsim.errors import ClimSimError
 from climsim.grid import GRID_AXES, ColumnGrid
+from climsim.processes import EMULATED_ATTRIBUTE, read_processes
 from climsim.products import Kind, attributes_of, noted
 from climsim.system import refusal
 from climsim.variables import VariableSet, variable
@@ -113,6 +114,11 @@ class Store:
     def time_step(self) -> float:
         """Physics time step over which tendencies are taken [s]."""
         return float(self._attributes[TIME_STEP_ATTRIBUTE])
+
+    @property
+    def emulated_processes(self) -> frozenset[str]:
+        """Processes that the tendencies are of; empty where it is unknown, as in former stores."""
+        return read_processes(self._attributes.get(EMULATED_ATTRIBUTE), str(self.path))
 
     @cached_property
     def block_steps(self) -> int:

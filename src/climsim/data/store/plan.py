@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.data.raw.emulated import settle_processes
 from climsim.data.raw.features import MEMORY, memory_of
 from climsim.data.raw.identity import step_labels
 from climsim.data.raw.steps import StepFiles, list_steps, read_grid_info
@@ -26,6 +27,7 @@ from climsim.data.store.splits import NO_SPLIT, assign_splits
 from climsim.errors import ClimSimError
 from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.parallel import run_tasks
+from climsim.processes import as_attribute
 from climsim.variables import variable
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class StorePlan(ABC):
         split: (time,) codes of the selected steps.
         memory: (time,) gapless previous steps of the selected steps.
         time_step: physics time step [s].
+        emulated_processes: in the emulated term of the record; empty where it is unknown.
     """
 
     config: PrepareConfig
@@ -54,6 +57,7 @@ class StorePlan(ABC):
     split: NDArray[np.int8]
     memory: NDArray[np.int8]
     time_step: int
+    emulated_processes: frozenset[str]
 
     @property
     @abstractmethod
@@ -97,6 +101,7 @@ class StorePlan(ABC):
         if not self.config.of_rows:
             settings.pop("rows")
         settings["time_step"] = self.time_step
+        settings |= as_attribute(self.emulated_processes)
         made = json.dumps(settings, sort_keys=True)
         return digest_of(FORMAT, made, self._grid_hash, *self.labels)
 
@@ -122,6 +127,8 @@ class StorePlan(ABC):
                 layout.compression,
                 self.config.check_ranges,
                 self.time_step,
+                # A shard whose files were compared with others must be read again.
+                *as_attribute(self.emulated_processes).values(),
             ]
         )
 
@@ -175,6 +182,7 @@ class FilesPlan(StorePlan):
                 grid=self.grid,
                 time_step=self.time_step,
                 check_ranges=self.config.check_ranges,
+                emulated_processes=self.emulated_processes,
             )
 
     def spread(
@@ -221,4 +229,5 @@ def plan_of_files(config: PrepareConfig) -> FilesPlan:
         split=codes[selected],
         memory=memory[selected],
         time_step=time_step,
+        emulated_processes=settle_processes(files),
     )

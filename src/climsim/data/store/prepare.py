@@ -145,6 +145,7 @@ def _begin(
         plan.config.layout(plan.grid.n_columns),
         plan.config.names,
         plan.time_step,
+        plan.emulated_processes,
     )
     write_json(note, {"plan": plan.digest})
 

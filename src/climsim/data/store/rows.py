@@ -178,5 +178,6 @@ def plan_of_rows(config: PrepareConfig) -> RowsPlan:
         split=codes[selected],
         memory=np.zeros(selected.size, np.int8),
         time_step=config.time_step or int(TIME_STEP),
+        emulated_processes=frozenset(),
         samples=samples,
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Fields
 from climsim.data.raw.classic import HeaderCache
+from climsim.data.raw.declared import Declared
 from climsim.data.raw.features import (
     EXPANDED_FILE,
     StepTerms,
@@ -99,9 +100,11 @@ class FilesTask(ShardTask):
 
     Attributes:
         windows: for each step its files, then those of the gapless previous steps.
+        emulated_processes: in the emulated term of the record; empty where it is unknown.
     """
 
     windows: tuple[tuple[StepFiles, ...], ...]
+    emulated_processes: frozenset[str] = frozenset()
 
     def source(self, row: int) -> Path:
         """The input file of a step."""
@@ -157,7 +160,8 @@ def _empty_arrays(task: ShardTask) -> dict[str, NDArray[np.float32]]:
 
 def _read(files: StepFiles, task: FilesTask, headers: HeaderCache) -> StepTerms:
     path = files.before
-    step = read_step(path, headers, files.after, task.time_step)
+    expected = Declared(task.time_step, task.emulated_processes)
+    step = read_step(path, headers, files.after, expected)
     if step.shape != task.shape:
         raise ClimSimError(
             f"{path}: (level, column) is {step.shape}, the grid file says {task.shape}: "

@@ -14,6 +14,7 @@ from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
 from climsim.hosts.gcm.tuning import TUNING
 from climsim.hosts.settings import GROUP
+from climsim.processes import CLOUDS, CONVECTION, RADIATION, TURBULENCE
 from climsim.validation import Checks
 
 GCM: Final = "gcm"
@@ -79,6 +80,12 @@ class GcmConfig:
             split_condensate=self.split_condensate,
             tuning=self.tuning,
         )
+
+    @property
+    def emulated_processes(self) -> frozenset[str]:
+        """What the emulated term holds, by the names of `climsim.processes`."""
+        always = frozenset((RADIATION, CONVECTION, CLOUDS))
+        return always if self.retain_turbulence else always | {TURBULENCE}
 
     @property
     def damping_hours(self) -> float:

@@ -49,6 +49,7 @@ from climsim.hosts.gcm.restart import (
 from climsim.hosts.gcm.state import SURFACE_LIGHT
 from climsim.hosts.gcm.tuning import TUNING
 from climsim.hosts.members import Members, SeparateMembers
+from climsim.processes import in_words
 from climsim.variables import OUTPUTS, RAW_PROFILES, SCALARS_IN
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class GcmHost:
         coordinates = model_coordinates(config.resolution)
         self.grid: ColumnGrid = column_grid(coordinates)
         self.constants = physical_constants()
+        self.emulated_processes = config.emulated_processes
         with dynamics.quiet_jcm():
             full = full_physics(coordinates, config.physics_options())
         self._core = dynamics.build_core(
@@ -153,6 +155,7 @@ class GcmHost:
             f"{self.grid.n_levels} levels, advection {config.advection}, "
             f"radiation {config.radiation} every {config.radiation_interval:g} s, "
             f"condensate split by {'temperature' if config.split_condensate else 'microphysics'}, "
+            f"emulated term of {in_words(self.emulated_processes)}, "
             f"tuning {dict(sorted({**TUNING, **config.tuning}.items()))}, "
             f"damping of the shortest waves {config.damping_hours:g} h, "
             f"climsim-kaggle-edition {metadata.version('climsim-kaggle-edition')}"
@@ -190,10 +193,8 @@ class GcmHost:
             surface: the eight `cam_out_*` scalars, (column,).
         """
         inputs = self.inputs()
-        shape = (self.grid.n_levels, self.grid.n_columns)
-        given = singles(surface)
-        fields = emulated_term(tendencies, given, shape)
-        now = self.snapshot()
+        given, now = singles(surface), self.snapshot()
+        fields = emulated_term(tendencies, given, (self.grid.n_levels, self.grid.n_columns))
         state, carry, out = self.programs.hybrid(now.state, now.carry, now.latest, now.date, fields)
         result = self._result(inputs, out, given)
         self._commit(state, carry)
@@ -225,8 +226,7 @@ class GcmHost:
         """Write a restart file atomically."""
         leaves = named_leaves(self._state, "state") | named_leaves(self._carry, "carry")
         arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
-        restart = Restart(arrays, self._date, self._step, self.config.identity())
-        write_restart(Path(path), restart)
+        write_restart(Path(path), Restart(arrays, self._date, self._step, self.config.identity()))
 
     def restore(self, path: Path) -> None:
         """Continue exactly from a restart file of the same configuration.
