@@ -5,6 +5,7 @@ import pytest
 
 from climsim.errors import ClimSimError
 from climsim.processes import PROCESSES, agreed, as_attribute, in_words, read_processes
+from tests import ROOT
 
 THREE = frozenset({"radiation", "convection", "clouds"})
 FOUR = THREE | {"turbulence"}
@@ -37,6 +38,12 @@ def test_every_process_survives_the_way_through_an_attribute():
     every = frozenset(PROCESSES)
     (stored,) = as_attribute(every).values()
     assert read_processes(stored, "a") == read_processes(in_words(every), "a") == every
+
+
+def test_page_of_hosts_lists_every_process():
+    page = (ROOT / "docs" / "coupling.md").read_text()
+    rows = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in PROCESSES.items())
+    assert f"| process | what it covers |\n|---|---|\n{rows}\n\n" in page
 
 
 def test_those_that_say_nothing_fit_all_others():
