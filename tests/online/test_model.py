@@ -20,7 +20,6 @@ from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
 from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
 
-
 FREE = CouplerOptions(strato_water=False, top_levels=0)
 
 
@@ -121,7 +120,7 @@ def test_host_that_leaves_out_other_processes_is_refused_before_the_first_step(
     assert str(error.value) == (
         f"{path}: expected an emulated term of {', '.join(sorted(leaves_out))}, as host toy says, "
         f"found one of {', '.join(sorted(trained))}: couple it with the host options that its data "
-        "were generated with, or choose another model"
+        "were generated with, or take another model"
     )
     damping = DampingConfig((path,), tmp_path / "damping.nc", draws=1, lowest=4, host="toy")
     with pytest.raises(ClimSimError, match="expected an emulated term of"):

@@ -181,8 +181,7 @@ def measure_damping(
     host = build_host(config.host, config.host_options) if host is None else host
     # A model that does not fit is refused before the host's physics compiles.
     models = {
-        path.stem: open_model(path, host, config.device, config.threads)
-        for path in config.models
+        path.stem: open_model(path, host, config.device, config.threads) for path in config.models
     }
     total = len(models) + 1
     with TemporaryDirectory(prefix="climsim-") as folder:

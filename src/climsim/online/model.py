@@ -140,9 +140,7 @@ class OfMembers:
         return joined
 
 
-def open_model(
-    path: Path, host: SteppedHost, device: str = AUTO, threads: int = 0
-) -> CoupledModel:
+def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int = 0) -> CoupledModel:
     """Load an exported model and check it against the levels of a host and what it replaces there.
 
     Args:
@@ -175,7 +173,7 @@ def open_model(
     processes = declaration_of(host).emulated_processes
     agreed(
         {f"host {host.name}": processes, str(path): model.card.emulated_processes},
-        "couple it with the host options that its data were generated with, or choose another model",
+        "couple it with the host options that its data were generated with, or take another model",
     )
     if chosen != CPU:
         return OnDevice(model)

@@ -13,10 +13,10 @@ from climsim.arrays import Fields
 from climsim.calendar import to_date
 from climsim.data.raw.classic import HeaderCache
 from climsim.data.raw.config import CheckConfig
-from climsim.data.raw.pressure import order_problem, pressure_problem
-from climsim.data.raw.ranges import implausible, outside_range
 from climsim.data.raw.declared import Declared
 from climsim.data.raw.emulated import settle_processes
+from climsim.data.raw.pressure import order_problem, pressure_problem
+from climsim.data.raw.ranges import implausible, outside_range
 from climsim.data.raw.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
 from climsim.data.raw.steps import (
     GRID_FILE,

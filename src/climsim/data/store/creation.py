@@ -15,8 +15,8 @@ from zarr.codecs import BloscCname, BloscCodec, Crc32cCodec
 
 from climsim.calendar import CALENDAR, TIME_UNITS
 from climsim.constants import TIME_STEP
-from climsim.data.raw.features import STORED
 from climsim.data.raw.declared import TIME_STEP_ATTRIBUTE
+from climsim.data.raw.features import STORED
 from climsim.data.store.address import LocalFolder
 from climsim.data.store.chunks import COMPRESSION_LEVEL
 from climsim.data.store.config import StoreLayout

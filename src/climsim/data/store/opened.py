@@ -16,8 +16,8 @@ import xarray
 import zarr
 from numpy.typing import NDArray
 
-from climsim.data.raw.features import STORED
 from climsim.data.raw.declared import TIME_STEP_ATTRIBUTE
+from climsim.data.raw.features import STORED
 from climsim.data.store.address import (
     StoreAddress,
     StoreFolder,
