@@ -178,13 +178,13 @@ def test_members_of_different_interfaces_are_refused(make, tmp_path):
 
 def test_members_that_replace_different_processes_are_refused(make, tmp_path):
     three, four = ({"radiation", "convection", "clouds", *more} for more in ((), ("turbulence",)))
-    first = make(file="a.ckpt", emulated_processes=frozenset(three))
-    other = make(file="b.ckpt", emulated_processes=frozenset(four))
+    first = make("pao_model", file="a.ckpt", emulated_processes=frozenset(three))
+    other = make("pao_model", file="b.ckpt", emulated_processes=frozenset(four))
     message = r"b\.ckpt: expected an emulated term of .*a\.ckpt says, found .*export members of one"
     with pytest.raises(ClimSimError, match=message):
         export_model((first, other), tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
-    former = make(file="former.ckpt")
+    former = make("pao_model", file="former.ckpt")
     mean = load_emulator(export_model((former, first), tmp_path / "model.pt"))
     assert mean.card.emulated_processes == three
 
