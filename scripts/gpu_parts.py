@@ -164,6 +164,7 @@ def rules(setting: Setting) -> Work:
     from climsim.online.budget import step_budgets
     from climsim.online.coupler import couple, split_output
     from climsim.online.fields import history_fields
+    from climsim.physics.air import Air
     from climsim.runs.coupling import CouplerOptions
     from climsim.variables import OUTPUTS
     from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
@@ -179,19 +180,19 @@ def rules(setting: Setting) -> Work:
         parts = (result.inputs, result.tendencies, result.surface, result.diagnostics)
         step = type(result)(result.date, *(convert(part) for part in parts))
         values = convert({"output": output})["output"]
-        pressure = grid.interface_pressure(step.inputs["state_ps"])
-        handed = couple(split_output(values, LEVELS), step.inputs, pressure, CouplerOptions(), 3)
+        air = Air.of(step.inputs, grid, E3SM)
+        handed = couple(split_output(values, LEVELS), step.inputs, air, CouplerOptions(), 3)
         return {
             "rules of the coupler": {**handed.tendencies, **handed.surface},
-            "history fields": history_fields(step, grid, E3SM),
-            "budgets": step_budgets(step, grid, E3SM),
+            "history fields": history_fields(step, air),
+            "budgets": step_budgets(step, air.columns),
         }
 
     yield None
     expected, found = all_of(lambda fields: fields), all_of(there)
     # A budget that closes leaves rounding alone: its size is that of the terms without the fluxes.
     still = replace(result, surface={n: 0.0 * x for n, x in result.surface.items()})
-    sizes = {**expected, "budgets": step_budgets(still, grid, E3SM)}
+    sizes = {**expected, "budgets": step_budgets(still, Air.of(still.inputs, grid, E3SM).columns)}
     for kind, fields in expected.items():
         worst = max(
             float(np.abs(found[kind][n].cpu().numpy() - x).max())

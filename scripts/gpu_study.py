@@ -4,7 +4,8 @@ Run: ``python scripts/gpu_study.py OUT [--seconds 425] [--starts a.npz b.npz ...
 model runs from many starts in one program, its pairs become a store, and every network is trained
 under every recipe at the same time. ``OUT`` gets an archive for each recipe with the exported
 files, their offline scores and records, the statistics, and ``study.md`` with the scores. Each
-stage has a deadline, and what it has done by then is used.
+stage has a deadline, and what it has done by then is used. An interrupt stops the stages that run,
+and leaves what was packed before.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
@@ -36,6 +39,70 @@ HELD_OUT = 4
 SCORES = ("r2_mean", "r2_mean_ptend_t", "r2_mean_ptend_q0001", "r2_mean_cam_out_NETSW")
 
 
+class Processes:
+    """Processes of the stages, each with what it starts in a group of its own.
+
+    Attributes:
+        stopped: whether an interrupt came; after it none is started.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._running: list[subprocess.Popen[bytes]] = []
+        # The main thread may be interrupted while it holds the lock.
+        self._lock = threading.RLock()
+
+    def start(
+        self, command: list[str], log: IO[str], environment: dict[str, str], folder: Path
+    ) -> subprocess.Popen[bytes]:
+        """Start a command in a folder; what it prints goes to a log.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt.
+        """
+        with self._lock:
+            if self.stopped:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+            )
+            self._running.append(process)
+            if self.stopped:  # meanwhile
+                self.stop()
+        return process
+
+    def wait(self, process: subprocess.Popen[bytes], seconds: float) -> int | None:
+        """Exit code of a process; None if it was killed after some seconds.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt, once the process has ended.
+        """
+        try:
+            code: int | None = process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = None
+        with self._lock:
+            self._running.remove(process)
+        if self.stopped:
+            raise KeyboardInterrupt
+        return code
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ask all that run to stop in good order; to give to `on_interrupt`."""
+        self.stopped = True
+        with self._lock:
+            for process in self._running:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGTERM)
+
+
 @dataclass(frozen=True)
 class Study:
     """What is done, where and by when.
@@ -46,6 +113,7 @@ class Study:
         begin: of the study, on the clock of `time.time`.
         seconds: that it may take.
         options: of the command line.
+        processes: of its stages.
     """
 
     out: Path
@@ -53,6 +121,7 @@ class Study:
     begin: float
     seconds: float
     options: argparse.Namespace
+    processes: Processes = field(default_factory=Processes)
 
     def deadline(self, stage: str) -> float:
         """When a stage has to end, on the clock of `time.time`."""
@@ -70,22 +139,11 @@ class Study:
         log = self.work / f"{name.replace('/', '-')}.log"
         environment = {**os.environ, "PYTHONPATH": python_path(), **variables}
         with log.open("w") as written:
-            process = subprocess.Popen(
-                command,
-                stdout=written,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=self.work,
-                start_new_session=True,
-            )
-            try:
-                code: int | str = process.wait(timeout=max(1.0, deadline - time.time()))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                code = "cut off"
+            process = self.processes.start(command, written, environment, self.work)
+            code = self.processes.wait(process, max(1.0, deadline - time.time()))
         text = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        self.say(f"{name}: {code}; {text[-1][-300:] if text else ''}")
+        ending = "cut off" if code is None else code
+        self.say(f"{name}: {ending}; {text[-1][-300:] if text else ''}")
         return code == 0
 
     def climsim(self, name: str, *arguments: str, deadline: float, **variables: str) -> bool:
@@ -292,8 +350,8 @@ def run_study(study: Study) -> None:
     pack_all(study)
 
 
-def main() -> None:
-    """Run the study, or its first stage."""
+def parsed() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=425.0)
@@ -311,10 +369,17 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=15 * 2**20, help="bytes of a file of OUT")
     parser.add_argument("--work", type=Path, help="folder of the stages")
     parser.add_argument("--until", type=float, help="run the first stage up to then")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the study, or its first stage."""
+    options = parsed()
     if options.until is not None:
         make_data(options)
         return
+    from climsim.interrupts import on_interrupt
+
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
     options.cache = str(Path(options.cache).resolve())
@@ -322,12 +387,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gpu_study", dir=options.work) as work:
         study = Study(options.out, Path(work), time.time(), options.seconds, options)
         try:
-            run_study(study)
+            with on_interrupt(study.processes.stop):
+                run_study(study)
+        except KeyboardInterrupt:
+            study.say("stopped")
+            sys.exit(130)
         finally:
             with tarfile.open(study.out / "logs.tar.gz", "w:gz") as archive:
                 for log in study.work.glob("*.log"):
                     archive.add(log, log.name)
-            study.say("done")
+        study.say("done")
 
 
 if __name__ == "__main__":

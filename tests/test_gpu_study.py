@@ -1,9 +1,17 @@
-"""The study on one card: how members are split, and the learning rate that follows the clock."""
+"""The study on one card: its members, the learning rate that follows the clock, interrupts."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import gpu_study
 import gpu_study_schedule
+from climsim.interrupts import on_interrupt
 from climsim.training.config import ScheduleConfig
 
 
@@ -42,3 +50,40 @@ def test_parts_of_a_large_file_are_its_bytes_in_order(tmp_path):
     parts = sorted(tmp_path.iterdir())
     assert [part.stat().st_size for part in parts] == [40, 40, 20]
     assert b"".join(part.read_bytes() for part in parts) == bytes(range(100))
+
+
+def test_an_interrupt_stops_every_stage_that_runs_and_starts_no_other(tmp_path):
+    options = gpu_study.argparse.Namespace()
+    study = gpu_study.Study(tmp_path, tmp_path, time.time(), 60.0, options)
+    sleeper = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+
+    def stage(log):
+        study.run(log.stem, [sys.executable, "-c", sleeper], study.begin + 50.0)
+
+    def interrupt():
+        while not all(log.exists() and log.read_text().endswith("\n") for log in logs):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=interrupt).start()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        on_interrupt(study.processes.stop),
+        ThreadPoolExecutor(2) as pool,
+    ):
+        list(pool.map(stage, logs))
+    for log in logs:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(log.read_text()), 0)
+    with pytest.raises(KeyboardInterrupt):
+        study.run("c", [sys.executable, "-c", sleeper], study.begin + 50.0)
+    assert (tmp_path / "c.log").read_text() == ""
+    assert time.time() - study.begin < 40.0
+
+
+def test_a_stage_is_cut_off_at_its_deadline(tmp_path, capsys):
+    study = gpu_study.Study(tmp_path, tmp_path, time.time(), 60.0, gpu_study.argparse.Namespace())
+    code = "import time; print('so far', flush=True); time.sleep(60)"
+    assert not study.run("slow", [sys.executable, "-c", code], study.begin + 1.0)
+    assert "slow: cut off; so far" in capsys.readouterr().out

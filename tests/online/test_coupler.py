@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from climsim.constants import DRY_AIR_HEAT_CAPACITY, GRAVITY
+from climsim.constants import DRY_AIR_HEAT_CAPACITY, E3SM, GRAVITY
 from climsim.errors import ClimSimError
 from climsim.online.coupler import ModelOutput, couple, network_share, split_output
+from climsim.physics.air import Air
 from climsim.runs.coupling import CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
@@ -28,6 +29,10 @@ def state(**changes):
     return fields | changes
 
 
+def air(fields, interfaces=INTERFACES):
+    return Air(interfaces, fields["state_t"], fields["state_q0001"], E3SM)
+
+
 def output(profiles=0.0, scalars=100.0, **changes):
     tendencies = {n: np.full((LEVELS, COLUMNS), profiles) for n in OUTPUTS.profiles}
     surface = {n: np.full(COLUMNS, scalars) for n in OUTPUTS.scalars}
@@ -44,9 +49,8 @@ def bare(**changes):
 
 
 def handed(network, options=None, step=0, physics=None, **changes):
-    return couple(
-        network, state(**changes), INTERFACES, options or bare(), step, physics=physics, dt=DT
-    )
+    fields = state(**changes)
+    return couple(network, fields, air(fields), options or bare(), step, physics=physics, dt=DT)
 
 
 def test_all_eight_scalars_are_floored_at_zero_and_counted():
@@ -114,9 +118,8 @@ def test_water_that_ends_at_zero_exactly_is_no_correction():
     exact = np.full((LEVELS, COLUMNS), -(2.0**-10) / 1024.0)
     humidity = np.full((LEVELS, COLUMNS), 2.0**-10)
     network = output(ptend_q0001=exact)
-    result = couple(
-        network, state(state_q0001=humidity), INTERFACES, bare(positivity=True), 0, dt=1024.0
-    )
+    fields = state(state_q0001=humidity)
+    result = couple(network, fields, air(fields), bare(positivity=True), 0, dt=1024.0)
     assert result.corrections.counts["positivity:ptend_q0001"].sum() == 0
     np.testing.assert_array_equal(result.tendencies["ptend_q0001"], exact)
 
@@ -293,7 +296,7 @@ def test_blending_without_physics_is_refused():
 def test_input_arrays_are_left_as_they_were():
     network, fields = output(-1.0, -1.0), state()
     copies = {n: x.copy() for n, x in {**fields, **network.tendencies, **network.surface}.items()}
-    couple(network, fields, INTERFACES, CouplerOptions(), 0, dt=DT)
+    couple(network, fields, air(fields), CouplerOptions(), 0, dt=DT)
     for name, value in {**fields, **network.tendencies, **network.surface}.items():
         np.testing.assert_array_equal(value, copies[name], err_msg=name)
 
@@ -304,14 +307,14 @@ def test_columns_do_not_depend_on_each_other():
         **{n: generator.normal(size=(LEVELS, COLUMNS)) * 1e-7 for n in OUTPUTS.profiles}
     )
     options = CouplerOptions(top_levels=1)
-    whole = couple(network, state(), INTERFACES, options, 0, dt=DT)
+    whole = couple(network, state(), air(state()), options, 0, dt=DT)
     order = [2, 0, 1]
     shuffled = ModelOutput(
         {n: x[:, order] for n, x in network.tendencies.items()},
         {n: x[order] for n, x in network.surface.items()},
     )
     fields = {n: x[..., order] for n, x in state().items()}
-    again = couple(shuffled, fields, INTERFACES[:, order], options, 0, dt=DT)
+    again = couple(shuffled, fields, air(fields, INTERFACES[:, order]), options, 0, dt=DT)
     for name, value in whole.tendencies.items():
         np.testing.assert_array_equal(again.tendencies[name], value[:, order])
 

@@ -23,6 +23,7 @@ from climsim.hosts.gcm.config import SpinupConfig
 from climsim.hosts.gcm.spinup import spin_up
 from climsim.interfaces import V2
 from climsim.online.coupler import ModelOutput, couple
+from climsim.physics.air import Air
 from climsim.runs.coupling import CouplerOptions
 from climsim.transforms.interface import MicrophysicsConstraint
 from climsim.variables import (
@@ -321,9 +322,8 @@ def test_true_tendencies_through_the_coupler_reproduce_full_physics(gcm, day):
     results, following = day
     for step, (result, expected) in enumerate(zip(results, following, strict=True)):
         inputs = gcm.inputs()
-        interfaces = gcm.grid.interface_pressure(np.asarray(inputs["state_ps"], np.float64))
         truth = ModelOutput(result.tendencies, result.surface)
-        handed = couple(truth, inputs, interfaces, options, step)
+        handed = couple(truth, inputs, Air.of(inputs, gcm.grid, gcm.constants), options, step)
         gcm.step_emulated(handed.tendencies, handed.surface)
         assert largest_difference(gcm.inputs()["state_t"], expected["state_t"]) < 3e-3
         assert largest_difference(gcm.inputs()["state_q0001"], expected["state_q0001"]) < 1e-6

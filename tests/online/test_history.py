@@ -13,6 +13,7 @@ from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
 from climsim.online.fields import PressureInterpolation, history_fields
 from climsim.online.history import Destination, HistoryWriter, Stream
+from climsim.physics.air import Air
 from climsim.runs.fields import HISTORY_FIELDS
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
@@ -142,7 +143,7 @@ def test_interpolation_meets_the_levels_and_holds_the_ends():
 def derived():
     host = ToyHost()
     result = host.step_physics()
-    return history_fields(result, host.grid, E3SM), result, host.grid
+    return history_fields(result, Air.of(result.inputs, host.grid, E3SM)), result, host.grid
 
 
 def test_published_fields_are_there_with_shape_and_description():
@@ -187,7 +188,7 @@ def test_height_of_an_isothermal_dry_column_follows_the_barometric_formula():
         dict.fromkeys(OUTPUTS.scalars, surface),
         {"PHIS": geopotential},
     )
-    fields = history_fields(result, grid, E3SM)
+    fields = history_fields(result, Air.of(inputs, grid, E3SM))
     scale = DRY_AIR_GAS_CONSTANT * 280.0 / GRAVITY
     for level in (850, 500):
         expected = geopotential / GRAVITY + scale * np.log(surface / (100.0 * level))
@@ -198,7 +199,7 @@ def test_height_needs_the_orography():
     host = ToyHost()
     result = host.step_physics()
     bare = StepResult(result.date, result.inputs, result.tendencies, result.surface)
-    fields = history_fields(bare, host.grid, E3SM)
+    fields = history_fields(bare, Air.of(bare.inputs, host.grid, E3SM))
     assert "Z850" not in fields
     assert "U850" in fields
 

@@ -12,7 +12,7 @@ from climsim.runs.coupling import CouplerOptions
 from climsim.variables import variable
 
 from ..physical_samples import samples, statistics_of
-from .test_coupler import DT, INTERFACES, output, state
+from .test_coupler import DT, air, output, state
 
 LEVELS = 24
 V2_NAMES = V2.variables.names
@@ -41,7 +41,7 @@ def test_physics_takes_novel_columns_over():
         strato_water=False, positivity=False, top_levels=0,
         mixing="novelty", mixing_low=1.0, mixing_high=3.0, mixing_statistics="x.nc",
     )  # fmt: skip
-    arguments = (output(profiles=1.0), state(), INTERFACES, options, 0, output(profiles=5.0), DT)
+    arguments = (output(profiles=1.0), state(), air(state()), options, 0, output(profiles=5.0), DT)
     result = couple(*arguments, novelty=np.array([0.5, 2.0, 7.0]))
     np.testing.assert_allclose(result.tendencies["ptend_u"][0], [1.0, 3.0, 5.0])
 

@@ -27,6 +27,7 @@ from climsim.online.fields import history_fields
 from climsim.online.memory import Memory, assemble
 from climsim.online.novelty import Novelty
 from climsim.online.run import RunConfig, run_online
+from climsim.physics.air import Air
 from climsim.runs.coupling import CouplerOptions
 from climsim.variables import OUTPUTS, TARGETS, variable
 from tests.online.toy_host import COLUMNS, DT, LEVELS, ToyHost, toy_grid
@@ -91,9 +92,9 @@ def test_the_coupler_applies_its_rules_where_the_output_is(options):
     for convert, values in ((lambda fields: fields, output), (tensors, torch.as_tensor(output))):
         inputs = convert(result.inputs)
         physics = ModelOutput(convert(result.tendencies), convert(result.surface))
-        interfaces = GRID.interface_pressure(inputs["state_ps"])
+        air = Air.of(inputs, GRID, E3SM)
         network = split_output(values, LEVELS)
-        handed.append(couple(network, inputs, interfaces, options, 3, physics, DT, E3SM))
+        handed.append(couple(network, inputs, air, options, 3, physics, DT))
     expected, found = handed
     assert_equal_fields(found.tendencies, expected.tendencies)
     assert_equal_fields(found.surface, expected.surface)
@@ -106,8 +107,10 @@ def test_the_coupler_applies_its_rules_where_the_output_is(options):
 def test_history_fields_and_budgets_are_computed_where_the_step_is():
     (result,) = steps(1)
     there = as_tensors(result)
-    assert_equal_fields(history_fields(there, GRID, E3SM), history_fields(result, GRID, E3SM))
-    assert_equal_fields(step_budgets(there, GRID, E3SM), step_budgets(result, GRID, E3SM))
+    found, expected = (Air.of(x.inputs, GRID, E3SM) for x in (there, result))
+    assert_equal_fields(history_fields(there, found), history_fields(result, expected))
+    budgets = step_budgets(there, found.columns), step_budgets(result, expected.columns)
+    assert_equal_fields(*budgets)
 
 
 class TensorToy(ToyHost):

@@ -17,6 +17,7 @@ from climsim.files import read_json
 from climsim.hosts.base import StepResult, declaration_of
 from climsim.hosts.members import means_of_members
 from climsim.online.budget import global_means, step_budgets
+from climsim.physics.air import Air
 from climsim.physics.columns import layer_mass
 from climsim.runs.budgets import BudgetSums, daily_trend
 from climsim.runs.health import Instability
@@ -36,6 +37,10 @@ def step(tendencies, surface, diagnostics=None):
     return StepResult(plain.date, inputs, zero | tendencies, none | surface, diagnostics or {})
 
 
+def budgets_of(result, constants=E3SM):
+    return step_budgets(result, Air.of(result.inputs, toy_grid(), constants).columns)
+
+
 def moments(residual, weights):
     """Mean and mean square of a residual of the water budget."""
     fields = {"mean": residual, "square": residual**2}
@@ -52,7 +57,7 @@ def test_rain_that_leaves_as_vapour_does_closes_the_water_budget():
     drying = np.zeros((LEVELS, COLUMNS))
     drying[3] = -1e-8
     rain = 1e-8 * mass()[3] / 1000.0
-    budgets = step_budgets(step({"ptend_q0001": drying}, {"cam_out_PRECC": rain}), toy_grid(), E3SM)
+    budgets = budgets_of(step({"ptend_q0001": drying}, {"cam_out_PRECC": rain}))
     np.testing.assert_allclose(budgets["water"], 0.0, atol=1e-12)
 
 
@@ -60,7 +65,7 @@ def test_budgets_of_a_run_use_the_constants_of_its_host():
     drying = np.full((LEVELS, COLUMNS), -1e-8)
     result = step({"ptend_q0001": drying}, {})
     heavy = PhysicalConstants(gravity=2 * GRAVITY)
-    usual, halved = (step_budgets(result, toy_grid(), c)["water"] for c in (E3SM, heavy))
+    usual, halved = (budgets_of(result, c)["water"] for c in (E3SM, heavy))
     np.testing.assert_allclose(halved, usual / 2)
 
 
@@ -76,7 +81,7 @@ def test_a_host_without_constants_has_those_of_e3sm_and_others_are_checked():
 
 def test_rain_out_of_nothing_shows_in_mm_per_day():
     rain = np.full(COLUMNS, 1e-3 / 86400.0)
-    budgets = step_budgets(step({}, {"cam_out_PRECC": rain}), toy_grid(), E3SM)
+    budgets = budgets_of(step({}, {"cam_out_PRECC": rain}))
     np.testing.assert_allclose(budgets["water"], 1.0)
 
 
@@ -89,7 +94,7 @@ def test_condensation_into_rain_or_snow_conserves_energy():
             {"cam_out_PRECC": rain, "cam_out_PRECSC": snow * rain},
             {"FSNT": np.zeros(COLUMNS), "FLUT": np.zeros(COLUMNS)},
         )
-        np.testing.assert_allclose(step_budgets(result, toy_grid(), E3SM)["energy"], 0.0, atol=1e-7)
+        np.testing.assert_allclose(budgets_of(result)["energy"], 0.0, atol=1e-7)
 
 
 def test_heating_by_absorbed_radiation_closes_and_other_heating_does_not():
@@ -97,15 +102,15 @@ def test_heating_by_absorbed_radiation_closes_and_other_heating_does_not():
     absorbed = (DRY_AIR_HEAT_CAPACITY * heating * mass()).sum(axis=0)
     surface = {"cam_out_NETSW": np.full(COLUMNS, 30.0), "cam_out_FLWDS": np.full(COLUMNS, 300.0)}
     top = {"FSNT": absorbed + 530.0, "FLUT": np.full(COLUMNS, 200.0)}
-    closed = step_budgets(step({"ptend_t": heating}, surface, top), toy_grid(), E3SM)
+    closed = budgets_of(step({"ptend_t": heating}, surface, top))
     np.testing.assert_allclose(closed["energy"], 0.0, atol=1e-9)
     np.testing.assert_allclose(closed["implied_top_radiation"], top["FSNT"] - 200.0, rtol=1e-12)
-    off = step_budgets(step({"ptend_t": 2 * heating}, surface, top), toy_grid(), E3SM)
+    off = budgets_of(step({"ptend_t": 2 * heating}, surface, top))
     np.testing.assert_allclose(off["energy"], absorbed, rtol=1e-9)
 
 
 def test_energy_residual_is_absent_without_fluxes_at_the_top():
-    assert "energy" not in step_budgets(step({}, {}), toy_grid(), E3SM)
+    assert "energy" not in budgets_of(step({}, {}))
 
 
 def test_large_columns_count_more():
@@ -131,7 +136,8 @@ def test_global_mean_temperature_is_weighted_by_mass_and_area():
     weights = mass() * toy_grid().area
     expected = (inputs["state_t"] * weights).sum() / weights.sum()
     rain = {"cam_out_PRECC": np.full(COLUMNS, 2e-3 / 86400)}
-    means = global_means(inputs, rain, toy_grid(), E3SM)
+    columns = Air.of(inputs, toy_grid(), E3SM).columns
+    means = global_means(inputs, rain, columns, toy_grid().area_weights())
     assert means["temperature"] == pytest.approx(expected, rel=1e-12)
     assert means["precipitation"] == pytest.approx(2.0)
     surface = (inputs["state_ps"] * toy_grid().area).sum() / toy_grid().area.sum()

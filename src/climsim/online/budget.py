@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from climsim.arrays import Array, Fields, at_least, double
-from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
-from climsim.grid import ColumnGrid
+from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.base import StepResult
 from climsim.online.stepper import StepOutcome
 from climsim.physics.budgets import (
     column_heating,
     column_water_residual,
-    implied_top_radiation,
     moist_energy,
     surface_radiation,
 )
@@ -21,52 +19,35 @@ from climsim.physics.condensate import total_water
 from climsim.runs.budgets import HOST_PREFIX
 
 
-def step_budgets(
-    result: StepResult, grid: ColumnGrid, constants: PhysicalConstants
-) -> dict[str, Array]:
+def step_budgets(result: StepResult, columns: Columns) -> dict[str, Array]:
     """Residuals of one step by name of `BUDGETS`, in its unit, (column,).
 
     Args:
         result: of the step.
-        grid: the host's columns.
-        constants: the host's.
+        columns: of the air before it.
     """
-    columns = Columns.between(_interfaces(result.inputs, grid), constants)
     outputs = _doubles({**result.tendencies, **result.surface})
-    longwave_up = result.inputs["cam_in_LWUP"]
+    heating = column_heating(outputs, columns)
+    radiation = surface_radiation(outputs, result.inputs["cam_in_LWUP"])
     budgets = {
         "water": column_water_residual(outputs, columns) * SECONDS_PER_DAY,
-        "implied_top_radiation": implied_top_radiation(outputs, columns, longwave_up),
+        "implied_top_radiation": heating + radiation,
     }
     top = result.diagnostics
     if "FSNT" in top and "FLUT" in top:
-        absorbed = top["FSNT"] - top["FLUT"] - surface_radiation(outputs, longwave_up)
-        budgets["energy"] = column_heating(outputs, columns) - absorbed
+        budgets["energy"] = heating - (top["FSNT"] - top["FLUT"] - radiation)
     budgets |= {n: x for n, x in result.diagnostics.items() if n.startswith(HOST_PREFIX)}
     return budgets
 
 
-def network_budgets(
-    outcome: StepOutcome, grid: ColumnGrid, constants: PhysicalConstants
-) -> dict[str, Array]:
-    """Residuals of the network's own output by name of `BUDGETS`, (column,); none without one.
-
-    Args:
-        outcome: of the step.
-        grid: the host's columns.
-        constants: the host's.
-    """
+def network_budgets(outcome: StepOutcome) -> dict[str, Array]:
+    """Residuals of the network's own output by name of `BUDGETS`, (column,); none without one."""
     network = outcome.network
     if network is None:
         return {}
-    columns = Columns.between(_interfaces(outcome.result.inputs, grid), constants)
     rain = at_least(network.surface["cam_out_PRECC"], 0.0)
     outputs = {**network.tendencies, "cam_out_PRECC": rain}
-    return {"network_water": column_water_residual(outputs, columns) * SECONDS_PER_DAY}
-
-
-def _interfaces(inputs: Fields, grid: ColumnGrid) -> Array:
-    return grid.interface_pressure(double(inputs["state_ps"]))
+    return {"network_water": column_water_residual(outputs, outcome.air.columns) * SECONDS_PER_DAY}
 
 
 def _doubles(fields: Fields) -> Fields:
@@ -74,34 +55,32 @@ def _doubles(fields: Fields) -> Fields:
 
 
 def global_means(
-    inputs: Fields, surface: Fields, grid: ColumnGrid, constants: PhysicalConstants
+    inputs: Fields, surface: Fields, columns: Columns, area_weights: Array
 ) -> dict[str, float]:
     """Global means that show a drift.
 
     Args:
         inputs: state before physics.
         surface: outputs at the surface.
-        grid: the host's columns.
-        constants: the host's.
+        columns: of the air before physics.
+        area_weights: (column,) areas over their mean [1].
 
     Returns:
         ``temperature`` [K] (mass-weighted), ``water`` [kg m-2] (vapour and condensate),
         ``energy`` [J m-2] (``cp T + Lv q1 - Lf q3``, without potential and kinetic energy),
         ``surface_pressure`` [Pa] and ``precipitation`` [mm/day].
     """
-    columns = Columns.between(_interfaces(inputs, grid), constants)
-    weights = grid.area_weights()
     state = _doubles(inputs)
 
     def mean(values: Array) -> float:
-        return float(np.mean(weights * values))
+        return float(np.mean(area_weights * values))
 
     rain = surface["cam_out_PRECC"] * 1000.0 * SECONDS_PER_DAY
     mass = mean(columns.mass.sum(axis=columns.level_axis))
     return {
         "temperature": mean(columns.integral(state["state_t"])) / mass,
         "water": mean(columns.integral(total_water(state, "state_"))),
-        "energy": mean(columns.integral(moist_energy(state, "state_", constants))),
+        "energy": mean(columns.integral(moist_energy(state, "state_", columns.constants))),
         "surface_pressure": mean(state["state_ps"]),
         "precipitation": mean(rain),
     }

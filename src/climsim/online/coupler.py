@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Array, Fields, as_array, at_least, double, namespace, numbers_like
-from climsim.constants import E3SM, TIME_STEP, PhysicalConstants
+from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
+from climsim.physics.air import Air
 from climsim.physics.columns import Columns
 from climsim.physics.previous_steps import WATER
-from climsim.physics.thermodynamics import midpoint_heights, tropopause_level
+from climsim.physics.thermodynamics import tropopause_level
 from climsim.runs.coupling import CONFIDENCE, NO_MIXING, NOVELTY, CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
@@ -195,12 +196,11 @@ def _count(changed: NDArray[np.bool_]) -> NDArray[np.integer]:
 def couple(
     network: ModelOutput,
     inputs: Fields,
-    interfaces: Array,
+    air: Air,
     options: CouplerOptions,
     step: int,
     physics: ModelOutput | None = None,
     dt: float = TIME_STEP,
-    constants: PhysicalConstants = E3SM,
     novelty: Array | None = None,
 ) -> Coupled:
     """Turn a model's output into what the host is handed.
@@ -213,12 +213,11 @@ def couple(
     Args:
         network: the model's output.
         inputs: state before physics and boundary inputs, as in a raw input file.
-        interfaces: (level + 1, column) pressure [Pa].
+        air: of that state, with the constants of the host.
         options: which rules act.
         step: steps since the end of the spin-up.
         physics: the host's own tendencies and scalars; needed where `options.blends`.
         dt: time step [s].
-        constants: the host's.
         novelty: (column,) of the inputs; needed where the share follows it.
 
     Returns:
@@ -231,15 +230,14 @@ def couple(
     counts = corrections.counts
     tendencies = dict(network.tendencies)
     surface = _limit_surface(network.surface, inputs["pbuf_COSZRS"], counts)
-    if options.strato_water or options.positivity:
-        heights = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces, constants)
+    water = {f"ptend_{name}": double(inputs[f"state_{name}"]) for name in WATER}
+    temperature = double(inputs["state_t"])
     if options.strato_water:
-        above = _stratosphere(inputs, heights, constants)
-        tendencies = _dry(tendencies, inputs, above, dt, counts)
+        above = _stratosphere(temperature, inputs["state_pmid"], air)
+        tendencies = _dry(tendencies, water, above, dt, counts)
     if options.positivity:
-        columns = Columns.between(interfaces, constants)
-        content = _content(inputs, heights, constants)
-        tendencies = _keep_positive(tendencies, content, columns, dt, corrections)
+        content = {**water, "ptend_t": _dry_static_energy(temperature, air)}
+        tendencies = _keep_positive(tendencies, content, air.columns, dt, corrections)
     tendencies = _uncouple_top(tendencies, options.top_levels)
     share = network_share(options, step) * column_share(options, network, novelty)
     if options.blends:
@@ -264,31 +262,27 @@ def _limit_surface(surface: Fields, cosine: Array, counts: Counts) -> Fields:
     return result
 
 
-def _stratosphere(
-    inputs: Fields, heights: Array, constants: PhysicalConstants
-) -> NDArray[np.bool_]:
+def _stratosphere(temperature: Array, pressure: Array, air: Air) -> NDArray[np.bool_]:
     """Which values (level, column) lie at or above the tropopause."""
-    temperature = double(inputs["state_t"])
-    tropopause = tropopause_level(temperature, heights, inputs["state_pmid"], constants)
-    levels = numbers_like(temperature.shape[0], heights)[:, None]
+    tropopause = tropopause_level(temperature, air.heights, pressure, air.constants)
+    levels = numbers_like(temperature.shape[0], air.heights)[:, None]
     above: NDArray[np.bool_] = levels <= tropopause
     return above
 
 
 def _dry(
     tendencies: Fields,
-    inputs: Fields,
+    water: Fields,
     above: NDArray[np.bool_],
     dt: float,
     counts: Counts,
 ) -> Fields:
     """At and above the tropopause: no vapour tendency, all cloud removed."""
     xp = namespace(above)
-    liquid, ice = double(inputs["state_q0002"]), double(inputs["state_q0003"])
     removal = {
-        "ptend_q0001": xp.zeros_like(liquid),
-        "ptend_q0002": -liquid / dt,
-        "ptend_q0003": -ice / dt,
+        "ptend_q0001": xp.zeros_like(water["ptend_q0001"]),
+        "ptend_q0002": -water["ptend_q0002"] / dt,
+        "ptend_q0003": -water["ptend_q0003"] / dt,
     }
     result = dict(tendencies)
     for name, value in removal.items():
@@ -298,18 +292,24 @@ def _dry(
     return result
 
 
-def _content(inputs: Fields, heights: Array, constants: PhysicalConstants) -> Fields:
-    """What must not become negative, by the name of its tendency: dry static energy is in K."""
-    content: Fields = {f"ptend_{k}": double(inputs[f"state_{k}"]) for k in WATER}
-    temperature = double(inputs["state_t"])
-    lapse = constants.gravity / constants.dry_air_heat_capacity
-    return content | {"ptend_t": temperature + lapse * heights}
+def _dry_static_energy(temperature: Array, air: Air) -> Array:
+    """Over the heat capacity, so in K."""
+    lapse = air.constants.gravity / air.constants.dry_air_heat_capacity
+    return temperature + lapse * air.heights
 
 
 def _keep_positive(
     tendencies: Fields, content: Fields, columns: Columns, dt: float, corrections: Corrections
 ) -> Fields:
-    """Raise tendencies that would make water or dry static energy negative."""
+    """Raise tendencies that would make water or dry static energy negative.
+
+    Args:
+        tendencies: by name.
+        content: what must not become negative, by the name of its tendency; dry static energy in K.
+        columns: of air.
+        dt: time step [s].
+        corrections: to be added to.
+    """
     result, counts, added = dict(tendencies), corrections.counts, corrections.added
     for name, state in content.items():
         result[name], deficit = _raise_to_zero(state, tendencies[name], dt)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 from climsim.arrays import Array, Fields, at_least, namespace
 from climsim.constants import PhysicalConstants
-from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
-from climsim.physics.columns import Columns
-from climsim.physics.thermodynamics import midpoint_heights
+from climsim.physics.air import Air
 from climsim.runs.fields import HISTORY_FIELDS
 
 _STATE = {
@@ -99,18 +97,12 @@ def _level(profile: Array, levels: Array) -> Array:
     return taken[0, :]
 
 
-def history_fields(
-    result: StepResult,
-    grid: ColumnGrid,
-    constants: PhysicalConstants,
-    losses: Fields | None = None,
-) -> Fields:
+def history_fields(result: StepResult, air: Air, losses: Fields | None = None) -> Fields:
     """Compute the history fields of one step.
 
     Args:
         result: what the step saw and did.
-        grid: the host's columns.
-        constants: the host's.
+        air: of the state that it saw.
         losses: confidence and loss fields by history name, if there are any.
 
     Returns:
@@ -120,11 +112,9 @@ def history_fields(
     fields = {name: inputs[source] for name, source in _STATE.items()}
     fields |= {name: result.tendencies[source] for name, source in _TENDENCIES.items()}
     fields |= {name: result.surface[source] for name, source in _FLUXES.items()}
-    interfaces = grid.interface_pressure(inputs["state_ps"])
-    columns = Columns.between(interfaces, constants)
-    fields |= {name: columns.integral(inputs[source]) for name, source in _PATHS.items()}
+    fields |= {name: air.columns.integral(inputs[source]) for name, source in _PATHS.items()}
     fields |= {n: x for n, x in result.diagnostics.items() if n in HISTORY_FIELDS}
-    fields |= _on_pressure(inputs, _heights(result, interfaces, constants), constants)
+    fields |= _on_pressure(inputs, _heights(result, air), air.constants)
     return fields | (losses or {})
 
 
@@ -133,15 +123,13 @@ def confidence_fields(by_target: Fields, suffix: str) -> Fields:
     return {f"{name}{suffix}": by_target[target] for name, target in _CONFIDENCE.items()}
 
 
-def _heights(result: StepResult, interfaces: Array, constants: PhysicalConstants) -> Array | None:
+def _heights(result: StepResult, air: Air) -> Array | None:
     """Height of midpoints above sea level [m]: the host's own, or from its orography."""
     if "Z3" in result.diagnostics:
         return result.diagnostics["Z3"]
     if "PHIS" not in result.diagnostics:
         return None
-    inputs = result.inputs
-    above_ground = midpoint_heights(inputs["state_t"], inputs["state_q0001"], interfaces, constants)
-    return above_ground + result.diagnostics["PHIS"] / constants.gravity
+    return air.heights + result.diagnostics["PHIS"] / air.constants.gravity
 
 
 def _on_pressure(inputs: Fields, heights: Array | None, constants: PhysicalConstants) -> Fields:

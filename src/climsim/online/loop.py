@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -60,7 +59,7 @@ class Loop:
         )
         grid, dt = self._stepper.grid, self._stepper.dt
         self._last_step = round(configs[0].days * SECONDS_PER_DAY / dt) - 1
-        self._recorder = Recorder(records, grid, self._stepper.constants)
+        self._recorder = Recorder(records, grid)
         physics = "its own physics" if model is None else "emulated physics"
         source = f"{members.member(0).source}; {physics}"
         self._destinations = [
@@ -124,8 +123,9 @@ class Loop:
             self._add(number, outcome, members, date, self._stopwatch)
             return
         with self._stopwatch.part("history"):
-            kept = replace(outcome, result=outcome.result.kept())
-            self._background.submit(partial(self._add_beside, number, kept, members, date))
+            self._background.submit(
+                partial(self._add_beside, number, outcome.kept(), members, date)
+            )
 
     def _add_beside(
         self,
@@ -150,9 +150,7 @@ class Loop:
         """Add a step, after which it is a date, to the files and records of members."""
         result = outcome.result
         with stopwatch.part("history"):
-            fields = history_fields(
-                result, self._stepper.grid, self._stepper.constants, self._extra_fields(outcome)
-            )
+            fields = history_fields(result, outcome.air, self._extra_fields(outcome))
             self._history.add(fields, result.date, self._stepper.dt, members)
             self._last_days.add(number, result, members)
         with stopwatch.part("coupler"):

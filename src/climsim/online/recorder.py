@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 
 from climsim.arrays import Array, Constant, is_numpy, like, namespace, to_numpy
-from climsim.constants import SECONDS_PER_DAY, PhysicalConstants
+from climsim.constants import SECONDS_PER_DAY
 from climsim.grid import ColumnGrid
-from climsim.hosts.base import HealthReport, StepResult
+from climsim.hosts.base import HealthReport
 from climsim.hosts.members import MemberTable, means_of_members, of_member, sums_of_members
 from climsim.online.budget import global_means, network_budgets, step_budgets
 from climsim.online.coupler import Coupled
@@ -65,13 +65,10 @@ class Recorder:
     Args:
         records: of the members.
         grid: the columns of one member.
-        constants: the host's.
     """
 
-    def __init__(
-        self, records: Sequence[RunRecord], grid: ColumnGrid, constants: PhysicalConstants
-    ) -> None:
-        self.records, self.grid, self.constants = list(records), grid, constants
+    def __init__(self, records: Sequence[RunRecord], grid: ColumnGrid) -> None:
+        self.records, self.grid = list(records), grid
         self._weights = Constant(grid.area_weights())
         self._waiting: list[_StepNumbers] = []
 
@@ -99,7 +96,7 @@ class Recorder:
             self.records[index].steps += 1
         date = outcome.result.date
         if members and (date + timedelta(seconds=self.records[0].about.dt)).day != date.day:
-            self._end_day(outcome.result, members)
+            self._end_day(outcome, members)
 
     def settle(self) -> None:
         """Add to the records what waits on another device."""
@@ -138,27 +135,27 @@ class Recorder:
 
     def _of_budgets(self, outcome: StepOutcome) -> dict[str, MemberTable]:
         number = len(self.records)
-        budgets = step_budgets(outcome.result, self.grid, self.constants)
-        budgets |= network_budgets(outcome, self.grid, self.constants)
+        budgets = step_budgets(outcome.result, outcome.air.columns) | network_budgets(outcome)
         squares = {name: residual**2 for name, residual in budgets.items()}
         return {
             "budgets": means_of_members(budgets, number, self._weights),
             "squares": means_of_members(squares, number, self._weights),
         }
 
-    def _end_day(self, result: StepResult, members: Collection[int]) -> None:
+    def _end_day(self, outcome: StepOutcome, members: Collection[int]) -> None:
         """Add the global means of a day's last step, and warn of a drift."""
-        inputs, surface = (
+        result, columns = outcome.result, outcome.air.columns
+        inputs, surface, air = (
             {name: to_numpy(values) for name, values in fields.items()}
-            for fields in (result.inputs, result.surface)
+            for fields in (result.inputs, result.surface, {"mass": columns.mass})
         )
         for index in members:
             record, number = self.records[index], len(self.records)
             means = global_means(
                 of_member(inputs, index, number),
                 of_member(surface, index, number),
-                self.grid,
-                self.constants,
+                replace(columns, mass=of_member(air, index, number)["mass"]),
+                self._weights.values,
             )
             day = record.steps * record.about.dt / SECONDS_PER_DAY
             record.health.daily.append({"day": day, **means})

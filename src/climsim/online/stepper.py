@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climsim.arrays import Array, Fields, double, is_numpy
+from climsim.arrays import Array, Fields, is_numpy
 from climsim.hosts.base import HealthReport, StepResult, declaration_of
 from climsim.hosts.members import Members
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
@@ -14,6 +14,7 @@ from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import CoupledModel, compare_time_step, non_finite_members
 from climsim.online.novelty import Novelty
+from climsim.physics.air import Air
 from climsim.runs.coupling import NOVELTY, CouplerOptions
 from climsim.runs.timing import Stopwatch
 
@@ -47,6 +48,7 @@ class StepOutcome:
 
     Attributes:
         result: of the host.
+        air: of the state before physics.
         handed: what the host was handed; None for a step of its own physics.
         true_loss: by target, where the host's physics ran beside the network.
         network: the model's own output, before the rules; None for a step of the host's physics.
@@ -54,6 +56,7 @@ class StepOutcome:
     """
 
     result: StepResult
+    air: Air
     handed: Coupled | None = None
     true_loss: Fields = field(default_factory=dict)
     network: ModelOutput | None = None
@@ -63,6 +66,11 @@ class StepOutcome:
     def predicted_loss(self) -> Fields:
         """By target, where the network has a confidence head."""
         return {} if self.network is None else self.network.confidence
+
+    def kept(self) -> StepOutcome:
+        """To be used beside later steps; see `StepResult.kept`."""
+        result = self.result.kept()
+        return replace(self, result=result, air=self.air.with_copies(result.inputs))
 
 
 class Stepper:
@@ -114,7 +122,8 @@ class Stepper:
             with self._time.part("host"):
                 result = self.members.step_physics()
             self._remember(result)
-            return StepOutcome(result)
+            with self._time.part("coupler"):
+                return StepOutcome(result, self._air(result.inputs))
         return self._coupled_step(model, number)
 
     def looks(self, number: int, there: Array) -> bool:
@@ -144,13 +153,15 @@ class Stepper:
             network = split_output(output, self.grid.n_levels)
             physics = None if beside is None else ModelOutput(beside.tendencies, beside.surface)
             novelty = None if self._novelty is None else self._novelty(vector)
-            handed = self._couple(network, inputs, physics, number, novelty)
+            air = self._air(inputs)
+            handed = self._couple(network, inputs, air, physics, number, novelty)
             true = self._true_loss(network, physics)
         with self._time.part("host"):
             result = self.members.step_emulated(handed.tendencies, handed.surface)
         self._remember(result)
         return StepOutcome(
             result,
+            air,
             handed,
             true_loss=true,
             network=network,
@@ -163,24 +174,26 @@ class Stepper:
             raise Unstable(troubles)
         return troubles
 
+    def _air(self, inputs: Fields) -> Air:
+        return Air.of(inputs, self.grid, self.constants)
+
     def _couple(
         self,
         network: ModelOutput,
         inputs: Fields,
+        air: Air,
         physics: ModelOutput | None,
         number: int,
         novelty: Array | None,
     ) -> Coupled:
-        pressure = double(inputs["state_ps"])
         return couple(
             network,
             inputs,
-            self.grid.interface_pressure(pressure),
+            air,
             self.options,
             number - self.options.spinup_steps,
             physics=physics,
             dt=self.dt,
-            constants=self.constants,
             novelty=novelty,
         )
 
