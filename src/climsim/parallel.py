@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from climsim.allocation import keep_freed_memory
@@ -118,6 +119,7 @@ class Background:
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=name)
         self._most_waiting = most_waiting
         self._waiting: deque[concurrent.futures.Future[None]] = deque()
+        self._held: Callable[[], None] | None = None
 
     def submit(self, call: Callable[[], None]) -> None:
         """Let the thread make a call after those before it."""
@@ -125,12 +127,28 @@ class Background:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(call))
 
+    def hold(self, call: Callable[[], None]) -> None:
+        """Take a call that waits for `begin`, or for the next one held."""
+        self.begin()
+        self._held = call
+
+    def begin(self) -> None:
+        """Submit the call that is held, if there is one."""
+        held, self._held = self._held, None
+        if held is not None:
+            self.submit(held)
+
     def settle(self) -> None:
-        """Wait until every call is done."""
+        """Wait until every call is done, the one held included."""
+        self.begin()
         while self._waiting:
             self._waiting.popleft().result()
 
     def close(self) -> None:
-        """Wait for the calls and end the thread; errors that no one asked for are dropped."""
-        self._pool.shutdown(wait=True)
-        self._waiting.clear()
+        """Wait for all calls and end the thread; errors that no one asked for are dropped."""
+        try:
+            with suppress(Exception):
+                self.settle()
+        finally:
+            self._pool.shutdown(wait=True)
+            self._waiting.clear()

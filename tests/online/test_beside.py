@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from climsim.errors import ClimSimError
+from climsim.online import stepper
 from climsim.online.history import HistoryWriter
 from climsim.online.run import run_online
 from climsim.parallel import Background
@@ -115,3 +116,47 @@ def test_background_error_comes_at_the_next_call_and_close_drops_it():
         background.submit(lambda: None)
     background.submit(lambda: 1 / 0)
     background.close()
+
+
+def test_background_call_that_is_held_waits_for_its_begin():
+    background, done = Background("test", most_waiting=1), []
+    background.hold(lambda: done.append(1))
+    time.sleep(0.02)
+    assert done == []
+    background.begin()
+    background.begin()
+    background.hold(lambda: done.append(2))
+    background.hold(lambda: done.append(3))
+    background.settle()
+    assert done == [1, 2, 3]
+    background.hold(lambda: done.append(4))
+    background.close()
+    assert done == [1, 2, 3, 4]
+
+
+def test_background_call_that_is_held_is_dropped_after_one_that_failed():
+    background, done = Background("test", most_waiting=1), []
+    background.submit(lambda: 1 / 0)
+    background.hold(lambda: done.append(1))
+    background.close()
+    assert done == []
+
+
+def test_a_step_is_kept_while_the_network_of_the_next_one_computes(tmp_path, monkeypatch):
+    host, kept, not_kept = ToyHost(), [], []
+    add, assemble = HistoryWriter.add, stepper.assemble
+
+    def add_beside(self, *arguments):
+        kept.append(threading.current_thread())
+        add(self, *arguments)
+
+    def assemble_slowly(*arguments):
+        time.sleep(0.02)
+        not_kept.append(host.step_number - len(kept))
+        return assemble(*arguments)
+
+    monkeypatch.setattr(HistoryWriter, "add", add_beside)
+    monkeypatch.setattr(stepper, "assemble", assemble_slowly)
+    record = coupled(monkeypatch, Confident(host), tmp_path / "run", threads=2, days=0.2)
+    assert min(not_kept) == 1
+    assert len(kept) == record.steps == 14

@@ -36,7 +36,7 @@ class Loop:
 
     A member that leaves its bounds ends; the others continue without it. Where a process has more
     than one core, what a step did is added to history and records in a second thread, while the
-    next step is under way.
+    network of the next step computes: Python's lock is free then.
 
     Args:
         configs: of the members' runs, alike but for folder, case, model and perturbation.
@@ -55,7 +55,12 @@ class Loop:
         self.configs, self.members = tuple(configs), members
         self._stopwatch = Stopwatch()
         self._stepper = Stepper(
-            members, model, configs[0].coupler, self._stopwatch, configs[0].health_steps
+            members,
+            model,
+            configs[0].coupler,
+            self._stopwatch,
+            configs[0].health_steps,
+            self._begin_keeping,
         )
         grid, dt = self._stepper.grid, self._stepper.dt
         self._last_step = round(configs[0].days * SECONDS_PER_DAY / dt) - 1
@@ -123,9 +128,13 @@ class Loop:
             self._add(number, outcome, members, date, self._stopwatch)
             return
         with self._stopwatch.part("history"):
-            self._background.submit(
-                partial(self._add_beside, number, outcome.kept(), members, date)
-            )
+            self._background.hold(partial(self._add_beside, number, outcome.kept(), members, date))
+
+    def _begin_keeping(self) -> None:
+        """Let the second thread add the last step."""
+        if self._background is not None:
+            with self._stopwatch.part("history"):
+                self._background.begin()
 
     def _add_beside(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,7 @@ class Stepper:
         options: rules of the coupling.
         stopwatch: times the parts of the steps.
         health_steps: steps between two looks at values, see `climsim.runs.config.RunConfig`.
+        when_long: called in every step before its longest part, in which Python has least to do.
 
     Attributes:
         memory: of the steps before.
@@ -94,9 +96,10 @@ class Stepper:
         options: CouplerOptions,
         stopwatch: Stopwatch,
         health_steps: int = 0,
+        when_long: Callable[[], None] = lambda: None,
     ) -> None:
         self.members, self.model, self.options = members, model, options
-        self._health_steps = health_steps
+        self._health_steps, self._when_long = health_steps, when_long
         host = members.member(0)
         self.grid, self.dt = host.grid, host.dt
         self.constants = declaration_of(host).constants
@@ -119,6 +122,7 @@ class Stepper:
         """
         model = self.model
         if model is None or by_physics or number < self.options.spinup_steps:
+            self._when_long()
             with self._time.part("host"):
                 result = self.members.step_physics()
             self._remember(result)
@@ -146,6 +150,7 @@ class Stepper:
             beside = self.members.physics() if self.options.needs_physics else None
         with self._time.part("coupler"):
             vector = assemble(model.interface, inputs, self.memory, self.grid)
+        self._when_long()
         with self._time.part("network"):
             output = model(vector)
         with self._time.part("coupler"):
