@@ -78,6 +78,23 @@ class Coupled:
     share: Array
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What a step may take from the layers, (level, column).
+
+    Attributes:
+        amount: before the step.
+        emptying: tendency that leaves nothing.
+    """
+
+    amount: Array
+    emptying: Array
+
+    @classmethod
+    def of(cls, amount: Array, dt: float) -> _Content:
+        return cls(amount, -amount / dt)
+
+
 _MISSING = {
     CONFIDENCE: "a model with a confidence head, found one without: train with recipe=conf_loss, "
     f"or set coupler.mixing={NOVELTY}",
@@ -230,13 +247,13 @@ def couple(
     counts = corrections.counts
     tendencies = dict(network.tendencies)
     surface = _limit_surface(network.surface, inputs["pbuf_COSZRS"], counts)
-    water = {f"ptend_{name}": double(inputs[f"state_{name}"]) for name in WATER}
     temperature = double(inputs["state_t"])
+    content = {f"ptend_{n}": _Content.of(double(inputs[f"state_{n}"]), dt) for n in WATER}
     if options.strato_water:
         above = _stratosphere(temperature, inputs["state_pmid"], air)
-        tendencies = _dry(tendencies, water, above, dt, counts)
+        tendencies = _dry(tendencies, content, above, counts)
     if options.positivity:
-        content = {**water, "ptend_t": _dry_static_energy(temperature, air)}
+        content["ptend_t"] = _Content.of(_dry_static_energy(temperature, air), dt)
         tendencies = _keep_positive(tendencies, content, air.columns, dt, corrections)
     tendencies = _uncouple_top(tendencies, options.top_levels)
     share = network_share(options, step) * column_share(options, network, novelty)
@@ -271,18 +288,14 @@ def _stratosphere(temperature: Array, pressure: Array, air: Air) -> NDArray[np.b
 
 
 def _dry(
-    tendencies: Fields,
-    water: Fields,
-    above: NDArray[np.bool_],
-    dt: float,
-    counts: Counts,
+    tendencies: Fields, water: Mapping[str, _Content], above: NDArray[np.bool_], counts: Counts
 ) -> Fields:
     """At and above the tropopause: no vapour tendency, all cloud removed."""
     xp = namespace(above)
-    removal = {
-        "ptend_q0001": xp.zeros_like(water["ptend_q0001"]),
-        "ptend_q0002": -water["ptend_q0002"] / dt,
-        "ptend_q0003": -water["ptend_q0003"] / dt,
+    removal: dict[str, Array | float] = {
+        "ptend_q0001": 0.0,
+        "ptend_q0002": water["ptend_q0002"].emptying,
+        "ptend_q0003": water["ptend_q0003"].emptying,
     }
     result = dict(tendencies)
     for name, value in removal.items():
@@ -299,39 +312,35 @@ def _dry_static_energy(temperature: Array, air: Air) -> Array:
 
 
 def _keep_positive(
-    tendencies: Fields, content: Fields, columns: Columns, dt: float, corrections: Corrections
+    tendencies: Fields,
+    content: Mapping[str, _Content],
+    columns: Columns,
+    dt: float,
+    corrections: Corrections,
 ) -> Fields:
-    """Raise tendencies that would make water or dry static energy negative.
-
-    Args:
-        tendencies: by name.
-        content: what must not become negative, by the name of its tendency; dry static energy in K.
-        columns: of air.
-        dt: time step [s].
-        corrections: to be added to.
-    """
+    """Raise tendencies that would make water or dry static energy (in K) negative."""
     result, counts, added = dict(tendencies), corrections.counts, corrections.added
-    for name, state in content.items():
-        result[name], deficit = _raise_to_zero(state, tendencies[name], dt)
+    for name, held in content.items():
+        result[name], deficit = _raise_to_zero(held, tendencies[name], dt)
         if name == "ptend_t":
             counts[f"positivity:{name}"] = _count(deficit != 0)
             added[name] = columns.integral(columns.constants.dry_air_heat_capacity * deficit)
         else:
             # A tendency in single precision that empties a layer misses zero by rounding.
-            counts[f"positivity:{name}"] = _count(dt * deficit > _ROUNDING * state)
+            counts[f"positivity:{name}"] = _count(dt * deficit > _ROUNDING * held.amount)
             added[name] = columns.integral(deficit)
     return result
 
 
-def _raise_to_zero(state: Array, tendency: Array, dt: float) -> tuple[Array, Array]:
-    """Raise a tendency to ``-state / dt`` where the result would be negative.
+def _raise_to_zero(held: _Content, tendency: Array, dt: float) -> tuple[Array, Array]:
+    """Raise a tendency to that which empties a layer, where more would be taken.
 
     Returns:
         The tendency, and what was added to it (0 where nothing was).
     """
-    xp = namespace(state)
-    negative = state + dt * tendency < 0.0
-    raised = xp.where(negative, -state / dt, tendency)
+    xp = namespace(tendency)
+    negative = held.amount + dt * tendency < 0.0
+    raised = xp.where(negative, held.emptying, tendency)
     return raised, xp.where(negative, raised - tendency, 0.0)
 
 
