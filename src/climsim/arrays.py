@@ -29,7 +29,10 @@ def namespace(*arrays: NDArray[Any]) -> ModuleType:
     Raises:
         TypeError: if they are of several libraries, or of none.
     """
-    if all(isinstance(array, np.ndarray) for array in arrays):
+    for array in arrays:
+        if not isinstance(array, np.ndarray):
+            break
+    else:
         return array_api_compat.numpy  # at once: it is asked for hundreds of times a step
     functions: ModuleType = array_api_compat.array_namespace(*arrays)
     return functions
@@ -48,6 +51,8 @@ def is_numpy(values: Array) -> bool:
 
 def double(values: ArrayLike) -> Array:
     """The values in double precision, in the library and on the device where they are."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64, copy=False)
     array = as_array(values)
     xp = namespace(array)
     result: Array = xp.astype(array, xp.float64, copy=False)

@@ -8,8 +8,9 @@ first member first; grids, restart files and reports are those of single members
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 import cftime
@@ -230,35 +231,37 @@ def means_of_members(
         count: number of members.
         weights: (column,) of one member; None for equal ones.
     """
-    rows = []
-    for values in fields.values():
-        by_member = _by_member(values, count)
-        if weights is not None:
-            by_member = by_member * weights.like(by_member)
-        rows.append(namespace(by_member).mean(by_member, axis=_all_but_member(by_member)))
-    return _table(fields, rows)
+
+    def means(by_member: Array) -> Array:
+        weighted = by_member if weights is None else by_member * weights.like(by_member)
+        result: Array = namespace(weighted).mean(weighted, axis=_levels_and_columns(weighted))
+        return result
+
+    return _table(fields, count, means)
 
 
 def sums_of_members(fields: Mapping[str, NDArray[Any]], count: int) -> MemberTable:
     """Sums over levels and columns, by member and name; see `means_of_members`."""
-    rows = []
-    for values in fields.values():
-        by_member = _by_member(values, count)
-        rows.append(namespace(by_member).sum(by_member, axis=_all_but_member(by_member)))
-    return _table(fields, rows)
+
+    def sums(by_member: Array) -> Array:
+        result: Array = namespace(by_member).sum(by_member, axis=_levels_and_columns(by_member))
+        return result
+
+    return _table(fields, count, sums)
 
 
-def _by_member(values: NDArray[Any], count: int) -> Array:
-    """(..., member, column) in double precision."""
-    numbers = double(values)
-    by_member: Array = namespace(numbers).reshape(numbers, (*numbers.shape[:-1], count, -1))
-    return by_member
+def _levels_and_columns(by_member: Array) -> tuple[int, ...]:
+    return (*range(1, by_member.ndim - 2), by_member.ndim - 1)
 
 
-def _all_but_member(by_member: Array) -> tuple[int, ...]:
-    return (*range(by_member.ndim - 2), by_member.ndim - 1)
-
-
-def _table(fields: Mapping[str, NDArray[Any]], rows: list[Array]) -> MemberTable:
-    values = namespace(rows[0]).stack(rows) if rows else None
-    return MemberTable(tuple(fields), values)
+def _table(
+    fields: Mapping[str, NDArray[Any]], count: int, reduced: Callable[[Array], Array]
+) -> MemberTable:
+    """Reduce (number, ..., member, column) to (number, member), many scalars in one call."""
+    parts = []
+    for scalars, group in groupby(map(double, fields.values()), lambda values: values.ndim == 1):
+        values = list(group)
+        xp = namespace(values[0])
+        for block in [xp.stack(values)] if scalars else [profile[None] for profile in values]:
+            parts.append(reduced(xp.reshape(block, (*block.shape[:-1], count, -1))))
+    return MemberTable(tuple(fields), namespace(parts[0]).concat(parts) if parts else None)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from array_api_compat import device
 from numpy.typing import NDArray
 
 from climsim.arrays import Array, Fields, as_array, at_least, double, namespace, numbers_like
@@ -185,18 +186,14 @@ def split_output(output: Array, levels: int) -> ModelOutput:
 
 
 def _fields(vector: Array, slices: Mapping[str, slice]) -> Fields:
-    result: Fields = {}
-    for name, where in slices.items():
-        block = double(vector[:, where])
-        scalar = where.stop - where.start == 1
-        result[name] = block[:, 0] if scalar else _contiguous(block.T)
-    return result
-
-
-def _contiguous(values: Array) -> Array:
-    """The values in the order of the array's axes, which every rule then runs through."""
-    result: Array = namespace(values).asarray(values, copy=True)
-    return result if not isinstance(result, np.ndarray) else np.ascontiguousarray(result)
+    xp = namespace(vector)
+    # By feature, which every rule then runs through, in one copy.
+    rows: Array = xp.empty(vector.shape[::-1], dtype=xp.float64, device=device(vector))
+    rows[:, :] = vector.T
+    return {
+        name: rows[where.start] if where.stop - where.start == 1 else rows[where]
+        for name, where in slices.items()
+    }
 
 
 def _count(changed: NDArray[np.bool_]) -> NDArray[np.integer]:

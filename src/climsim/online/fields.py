@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from climsim.arrays import Array, Fields, at_least, namespace
+import numpy as np
+from numpy.typing import NDArray
+
+from climsim.arrays import Array, Fields, at_least, double, namespace, numbers_like
 from climsim.constants import PhysicalConstants
 from climsim.hosts.base import StepResult
 from climsim.physics.air import Air
@@ -68,11 +71,13 @@ class PressureInterpolation:
     Beyond the highest and lowest midpoint the value there is taken, as E3SM's ``vertinterp`` does.
 
     Attributes:
-        above: (column,) index of the level above the pressure.
-        weight: (column,) weight of the level below it.
+        above: (column,) place of the level above the pressure in a flat profile.
+        below: (column,) place of the level below it.
+        weight: (column,) of the level below.
     """
 
-    above: Array
+    above: NDArray[np.integer]
+    below: NDArray[np.integer]
     weight: Array
 
     @classmethod
@@ -80,21 +85,24 @@ class PressureInterpolation:
         """Find the levels around a pressure [Pa] in (level, column) midpoint pressures [Pa]."""
         xp = namespace(midpoints)
         above = xp.count_nonzero(midpoints <= pressure, axis=0) - 1
-        above = xp.clip(above, 0, midpoints.shape[0] - 2)
-        upper, lower = xp.log(_level(midpoints, above)), xp.log(_level(midpoints, above + 1))
+        levels, columns = midpoints.shape
+        above = xp.clip(above, 0, levels - 2) * columns + numbers_like(columns, midpoints)
+        below = above + columns
+        upper, lower = (xp.log(_taken(midpoints, places)) for places in (above, below))
         weight = xp.clip((math.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
-        return cls(above, weight)
+        return cls(above, below, weight)
 
     def __call__(self, profile: Array) -> Array:
         """Interpolate (level, column) to (column,)."""
-        upper, lower = _level(profile, self.above), _level(profile, self.above + 1)
+        upper, lower = _taken(profile, self.above), _taken(profile, self.below)
         return upper + self.weight * (lower - upper)
 
 
-def _level(profile: Array, levels: Array) -> Array:
-    """Values (column,) of a profile (level, column), each at its column's level."""
-    taken: Array = namespace(profile).take_along_axis(profile, levels[None, :], axis=0)
-    return taken[0, :]
+def _taken(profile: Array, places: NDArray[np.integer]) -> Array:
+    """Values (column,) of a profile (level, column) at places in the flat one."""
+    xp = namespace(profile)
+    taken: Array = xp.take(xp.reshape(profile, (-1,)), places)
+    return taken
 
 
 def history_fields(result: StepResult, air: Air, losses: Fields | None = None) -> Fields:
@@ -112,7 +120,7 @@ def history_fields(result: StepResult, air: Air, losses: Fields | None = None) -
     fields = {name: inputs[source] for name, source in _STATE.items()}
     fields |= {name: result.tendencies[source] for name, source in _TENDENCIES.items()}
     fields |= {name: result.surface[source] for name, source in _FLUXES.items()}
-    fields |= {name: air.columns.integral(inputs[source]) for name, source in _PATHS.items()}
+    fields |= {name: air.columns.integral(double(inputs[x])) for name, x in _PATHS.items()}
     fields |= {n: x for n, x in result.diagnostics.items() if n in HISTORY_FIELDS}
     fields |= _on_pressure(inputs, _heights(result, air), air.constants)
     return fields | (losses or {})

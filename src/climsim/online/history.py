@@ -19,7 +19,7 @@ import xarray as xr
 from cftime import DatetimeNoLeap as Date
 from numpy.typing import ArrayLike
 
-from climsim.arrays import Array, Fields, like, namespace, to_numpy
+from climsim.arrays import Array, Fields, double, is_numpy, like, namespace, to_numpy
 from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
@@ -227,8 +227,10 @@ class HistoryWriter:
             seconds: its length.
             members: whose files are written.
         """
+        # Once for all streams: NumPy takes four times as long to add another precision.
+        doubles = {name: double(x) if is_numpy(x) else x for name, x in fields.items()}
         for stream in self.streams:
-            stream.add(fields, start, seconds)
+            stream.add(doubles, start, seconds)
             samples = stream.take_file()
             if samples is not None:
                 self._write(stream, samples, members)

@@ -26,7 +26,7 @@ from climsim.physics.previous_steps import (
     one_step_earlier,
     physics_features,
 )
-from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, variable
+from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN
 
 _PARTS = ("physics", "forcing", "scalars", "after")
 """Parts of a memory, each fields by name."""
@@ -172,9 +172,10 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
     if interface.steps_of_memory:
         fields.update(memory.features(inputs, interface))
     xp = namespace(state)
-    shape = (state.shape[1], interface.variables.size(grid.n_levels))
-    vector: Array = xp.empty(shape, dtype=xp.float32, device=device(state))
+    shape = (interface.variables.size(grid.n_levels), state.shape[1])
+    rows = xp.empty(shape, dtype=xp.float32, device=device(state))
     for name, where in interface.variables.slices(grid.n_levels).items():
-        value = fields[name]
-        vector[:, where] = value.T if variable(name).profile else value[:, None]
+        rows[where] = fields[name]
+    vector: Array = xp.empty(shape[::-1], dtype=xp.float32, device=device(state))
+    vector[:, :] = rows.T
     return vector

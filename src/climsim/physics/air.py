@@ -55,6 +55,6 @@ class Air:
     def with_copies(self, inputs: Mapping[str, Array]) -> Air:
         """The same air, with all that was computed of it, from copies of its state."""
         copied = replace(self, temperature=inputs["state_t"], humidity=inputs["state_q0001"])
-        computed = {name: vars(self)[name] for name in ("columns", "heights") if name in vars(self)}
-        vars(copied).update(computed)
+        for name in {"columns", "heights"} & vars(self).keys():
+            vars(copied)[name] = vars(self)[name]
         return copied
