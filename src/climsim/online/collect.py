@@ -20,15 +20,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from climsim.constants import SECONDS_PER_DAY
-from climsim.data.raw.steps import GRID_FILE, write_grid_info, write_step_pair
+from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost, declaration_of
+from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import SeparateMembers
 from climsim.online.config import YEARS_APART, CollectConfig
 from climsim.online.fitting import open_fitting_model
-from climsim.online.pairs import after_physics
+from climsim.online.pairs import PairFiles
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.health import HealthReport
@@ -116,7 +116,8 @@ class _Collection:
         self, config: CollectConfig, host: SteppedHost, scratch: Path, progress: Progress | None
     ) -> None:
         self.config, self.host, self._scratch = config, host, scratch
-        self.progress, self._processes = progress, declaration_of(host).emulated_processes
+        self.progress = progress
+        self._pairs = PairFiles.of(host, (config.raw,), self.source)
         model = open_fitting_model(config, host, _TAKEN, "its step pairs")
         self.stepper = Stepper(SeparateMembers([host]), model, config.coupler, Stopwatch())
         self.steps = max(1, round(config.days * SECONDS_PER_DAY / host.dt))
@@ -148,17 +149,7 @@ class _Collection:
             if trouble is None and step % config.stride == 0:
                 label = self.config.amplitudes.physics(host, self._random, self._scratch)
                 date = label.date.replace(year=year + label.date.year - first)
-                after = after_physics(label, host.dt)
-                write_step_pair(
-                    config.raw,
-                    date,
-                    label.inputs,
-                    after,
-                    host.grid,
-                    source=self.source,
-                    time_step=host.dt,
-                    emulated_processes=self._processes,
-                )
+                self._pairs.write(label, (date,))
                 pairs += 1
             trouble = self._advance(step) if trouble is None else trouble
             if self.progress is not None:

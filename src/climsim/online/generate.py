@@ -23,7 +23,7 @@ from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost, StepResult, declaration_of
+from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
 from climsim.hosts.settings import as_texts
 from climsim.online.config import YEARS_APART
@@ -184,8 +184,7 @@ def generate(
         for days in (config.days, config.restart_days)
     )
     source = f"{host.source}; {config.amplitudes}" if config.amplitudes else host.source
-    processes = declaration_of(host).emulated_processes
-    with PairWriter(PairFiles(config.folders, host.grid, host.dt, source, processes)) as writer:
+    with PairWriter(PairFiles.of(host, config.folders, source)) as writer:
         advance(_Generation(config, members, writer, first_steps, name), total, between, progress)
     return config.raw
 

@@ -14,7 +14,7 @@ import numpy as np
 from climsim.arrays import Fields
 from climsim.data.raw.steps import write_step_pair
 from climsim.grid import ColumnGrid
-from climsim.hosts.base import StepResult
+from climsim.hosts.base import SteppedHost, StepResult, declaration_of
 from climsim.hosts.members import of_member
 from climsim.parallel import Background
 from climsim.variables import PROGNOSTIC
@@ -57,6 +57,12 @@ class PairFiles:
     dt: float
     source: str
     emulated_processes: frozenset[str]
+
+    @classmethod
+    def of(cls, host: SteppedHost, folders: tuple[Path, ...], source: str) -> PairFiles:
+        """Files of a host, which say what it declares."""
+        processes = declaration_of(host).emulated_processes
+        return cls(folders, host.grid, host.dt, source, processes)
 
     def write(self, result: StepResult, dates: Sequence[cftime.DatetimeNoLeap]) -> None:
         """Write the pair of every member.
