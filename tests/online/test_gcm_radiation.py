@@ -8,7 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from climsim.constants import ALL_ICE_TEMPERATURE, FUSION_HEAT, MIXED_PHASE_RANGE
+from climsim.constants import (
+    ALL_ICE_TEMPERATURE,
+    DRY_AIR_HEAT_CAPACITY,
+    FUSION_HEAT,
+    MIXED_PHASE_RANGE,
+    VAPORIZATION_HEAT,
+)
 from climsim.errors import ClimSimError
 from climsim.hosts.gcm import (
     cloud_draw,
@@ -27,6 +33,7 @@ from climsim.hosts.gcm import (
     tuning,
 )
 from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.state import TURBULENCE_KEY
 
 LEVELS = 60
 
@@ -109,6 +116,37 @@ def test_split_condensate_is_not_split_again():
     np.testing.assert_allclose(again, liquid, atol=2e-9)
     np.testing.assert_allclose(still, after, atol=1e-4)
     assert pytest.approx(FUSION_HEAT / 1004.6, rel=0.01) == terms.FUSION_OVER_CP
+
+
+def test_condensate_that_turbulence_brought_is_condensed_from_vapour_where_it_was_taken():
+    """Microphysics took 3e-6 kg/kg of liquid in 100 s, of which turbulence had brought 2e-6."""
+    zero = np.zeros((1, 2), np.float32)
+    state = SimpleNamespace(
+        temperature=zero + 280.0,
+        tracers={"qc": zero + np.float32([1.0e-6, 5.0e-6]), "qi": zero},
+    )
+    brought = dict.fromkeys(terms.PROFILES, zero) | {"qc": zero + np.float32(2.0e-8)}
+    running = {
+        "temperature": zero,
+        "specific_humidity": zero,
+        "u_wind": zero,
+        "v_wind": zero,
+        "tracers": {"qc": zero - np.float32(1.0e-8), "qi": zero - np.float32(1.0e-9)},
+    }
+    diagnostics = {"_tendency_run": running, TURBULENCE_KEY: brought, "_dt_seconds": 100.0}
+    floor, _ = terms.CondensateFloor()(state, diagnostics, None, None)
+    np.testing.assert_allclose(floor.tracers["qc"], [[2.0e-8, 0.0]], rtol=1e-5, atol=1e-14)
+    np.testing.assert_allclose(floor.tracers["qi"], [[1.0e-9, 1.0e-9]], rtol=1e-5)
+    np.testing.assert_allclose(floor.specific_humidity, [[-2.1e-8, -1.0e-9]], rtol=1e-5)
+    heat = (
+        VAPORIZATION_HEAT * 2.1e-8 + FUSION_HEAT * 1.0e-9,
+        (VAPORIZATION_HEAT + FUSION_HEAT) * 1.0e-9,
+    )
+    np.testing.assert_allclose(
+        floor.temperature, [np.divide(heat, DRY_AIR_HEAT_CAPACITY)], rtol=1e-3
+    )
+    assert not np.any(floor.u_wind)
+    assert not np.any(floor.v_wind)
 
 
 def test_stratified_numbers_fill_each_eighth_of_every_band():

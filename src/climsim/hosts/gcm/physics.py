@@ -121,7 +121,7 @@ def full_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> Comp
         options: what it is made of.
     """
     from climsim.hosts.gcm.streams import SurfaceStreams
-    from climsim.hosts.gcm.terms import CondensateSplit, RetainedTap, TargetTap
+    from climsim.hosts.gcm.terms import CondensateFloor, CondensateSplit, RetainedTap, TargetTap
     from climsim.hosts.gcm.wrapped import Wrapped
 
     echam, parameters = _echam(coordinates, options)
@@ -133,6 +133,8 @@ def full_physics(coordinates: CoordinateSystem, options: PhysicsOptions) -> Comp
             terms.append(term)
         if term.category == "radiation" and options.radiation == GREY:
             terms.append(SurfaceStreams(parameters))
+        if term.name == _EXCHANGE and options.retain_turbulence:
+            terms.append(CondensateFloor())
         if term.name == _EXCHANGE and options.split_condensate:
             terms.append(CondensateSplit(options.retain_turbulence))
         if term.name == _EXCHANGE:

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 PREFIX = "emulated_"
 """Prefix of the fields that carry the emulated term into the physics."""
 PROFILES = ("temperature", "specific_humidity", "qc", "qi", "u_wind", "v_wind")
+VAPORIZATION_OVER_CP = float(jcm_constants.alhc) / float(jcm_constants.cpd)
+"""Warming by the condensation of a unit of vapour to liquid [K]."""
+SUBLIMATION_OVER_CP = float(jcm_constants.alhs) / float(jcm_constants.cpd)
+"""Warming by the deposition of a unit of vapour as ice [K]."""
 FUSION_OVER_CP = float(jcm_constants.alhs - jcm_constants.alhc) / float(jcm_constants.cpd)
 """Warming by the freezing of a unit of condensate [K]."""
 
@@ -159,6 +163,66 @@ def split_condensate(
     return fraction * total, after
 
 
+def _emulated_alone(
+    state: PhysicsState, diagnostics: Diagnostics, retain_turbulence: bool
+) -> dict[str, jax.Array]:
+    """Temperature and condensate after the step if nothing that the hybrid retains had run."""
+    running = _flat(diagnostics["_tendency_run"])
+    kept = _kept(state, diagnostics, retain_turbulence)
+    step = diagnostics["_dt_seconds"]
+    before = {"temperature": state.temperature, **state.tracers}
+    return {
+        name: before[name] + step * (running[name] - kept[name])
+        for name in ("temperature", "qc", "qi")
+    }
+
+
+def _phase_change(
+    temperature: jax.Array, vapour: jax.Array, liquid: jax.Array, ice: jax.Array
+) -> PhysicsTendency:
+    """A tendency of temperature and water; the winds stay."""
+    zero = jnp.zeros_like(temperature)
+    return _tendency(
+        {
+            "temperature": temperature,
+            "specific_humidity": vapour,
+            "qc": liquid,
+            "qi": ice,
+            "u_wind": zero,
+            "v_wind": zero,
+        }
+    )
+
+
+class CondensateFloor(PhysicsTerm):
+    """Condense vapour where the emulated term alone would leave less than no condensate.
+
+    With turbulence retained, microphysics may take what turbulence brings in the same step, so
+    that the state after the emulated term alone would hold negative liquid or ice. There as much
+    vapour condenses or freezes as is missing, `dT = L_v dql / c_p + L_s dqi / c_p`: water and
+    moist enthalpy of the column stay what they were.
+    """
+
+    name: ClassVar[str] = "climsim_condensate_floor"
+    category: ClassVar[str] = "clouds"
+    requires: ClassVar[tuple[str, ...]] = (TURBULENCE_KEY,)
+    provides: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(
+        self,
+        state: PhysicsState,
+        diagnostics: Diagnostics,
+        forcing: ForcingData,
+        terrain: TerrainData,
+    ) -> tuple[PhysicsTendency, Diagnostics]:
+        """Tendency that turns vapour into the missing condensate, with its latent heat."""
+        alone = _emulated_alone(state, diagnostics, retain_turbulence=True)
+        step = diagnostics["_dt_seconds"]
+        liquid, ice = (jnp.maximum(-alone[name], 0.0) / step for name in ("qc", "qi"))
+        warming = VAPORIZATION_OVER_CP * liquid + SUBLIMATION_OVER_CP * ice
+        return _phase_change(warming, -(liquid + ice), liquid, ice), diagnostics
+
+
 class CondensateSplit(PhysicsTerm):
     """Split condensate by temperature at the end of the emulated term, as E3SM-MMF does."""
 
@@ -179,24 +243,11 @@ class CondensateSplit(PhysicsTerm):
         terrain: TerrainData,
     ) -> tuple[PhysicsTendency, Diagnostics]:
         """Tendency that moves condensate between its phases, and the heat of fusion."""
-        running = _flat(diagnostics["_tendency_run"])
-        kept = _kept(state, diagnostics, self.retain_turbulence)
-        step = diagnostics["_dt_seconds"]
-        temperature = state.temperature + step * (running["temperature"] - kept["temperature"])
-        liquid = state.tracers["qc"] + step * (running["qc"] - kept["qc"])
-        ice = state.tracers["qi"] + step * (running["qi"] - kept["qi"])
-        new_liquid, _ = split_condensate(temperature, liquid, ice)
-        moved = (new_liquid - liquid) / step
-        zero = jnp.zeros_like(state.temperature)
-        fields = {
-            "temperature": -FUSION_OVER_CP * moved,
-            "specific_humidity": zero,
-            "qc": moved,
-            "qi": -moved,
-            "u_wind": zero,
-            "v_wind": zero,
-        }
-        return _tendency(fields), diagnostics
+        alone = _emulated_alone(state, diagnostics, self.retain_turbulence)
+        new_liquid, _ = split_condensate(alone["temperature"], alone["qc"], alone["qi"])
+        moved = (new_liquid - alone["qc"]) / diagnostics["_dt_seconds"]
+        still = jnp.zeros_like(moved)
+        return _phase_change(-FUSION_OVER_CP * moved, still, moved, -moved), diagnostics
 
 
 def _kept(

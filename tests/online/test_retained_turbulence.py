@@ -1,0 +1,51 @@
+"""Turbulence left to the host: what is emulated, and that both halves make full physics again."""
+
+import numpy as np
+import pytest
+
+from climsim.data.raw.ranges import outside_range
+from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.host import GcmHost
+from climsim.online.pairs import after_physics
+
+STEPS = 4
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def host(gcm_cache):
+    return GcmHost(GcmConfig(retain_turbulence=True, cache_folder=gcm_cache))
+
+
+@pytest.fixture(scope="module")
+def truth(host, tmp_path_factory):
+    """Results of the first steps of full physics, the temperature after each, and their start."""
+    start = tmp_path_factory.mktemp("retained") / "start.npz"
+    host.save(start)
+    results, temperatures = [], []
+    for _ in range(STEPS):
+        results.append(host.step_physics())
+        temperatures.append(np.asarray(host.inputs()["state_t"]))
+    return start, results, temperatures
+
+
+def test_true_tendencies_and_the_hosts_turbulence_reproduce_full_physics(host, truth):
+    start, results, temperatures = truth
+    host.restore(start)
+    for result, expected in zip(results, temperatures, strict=True):
+        host.step_emulated(result.tendencies, result.surface)
+        assert np.abs(np.asarray(host.inputs()["state_t"]) - expected).max() < 3e-3
+
+
+def test_state_after_the_emulated_term_alone_holds_no_negative_water(host, truth):
+    _, results, _ = truth
+    for result in results:
+        assert outside_range(after_physics(result, host.dt)) == {}
+
+
+def test_turbulence_is_no_part_of_what_is_emulated(truth):
+    """In the lowest levels turbulence heats what the surface warms; the rest hardly does."""
+    _, results, _ = truth
+    winds = np.stack([np.asarray(result.tendencies["ptend_u"])[-5:] for result in results])
+    assert np.abs(winds).mean() < 1e-5
