@@ -21,6 +21,8 @@ from climsim.results.study import Study
 TITLE = "climsim explore"
 _WIDTH = 260
 """Width of the widgets [px]."""
+_GAP = 16
+"""Between the widgets and the plots [px]."""
 _TEMPLATE = """{% extends base %}
 {% block preamble %}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -88,9 +90,12 @@ class Page:
             widget.on_change(event, self._changed)
         heading = Div(text=f"<h2>{TITLE}</h2><p>{_about(study)}</p>", width=_WIDTH)
         # On a narrow screen the plots go below the widgets.
-        side = column(heading, *widgets, width=_WIDTH)
+        # The widgets keep their width, or the plots would cover their right edge.
+        side = column(heading, *widgets, width=_WIDTH, styles={"flex-shrink": "0"})
         wrapped = {"flex-wrap": "wrap"}
-        self.layout = row(side, self._body, sizing_mode="stretch_width", styles=wrapped)
+        self.layout = row(
+            side, self._body, sizing_mode="stretch_width", styles=wrapped, spacing=_GAP
+        )
         self._draw()
 
     def _changed(self, attribute: str, old: object, new: object) -> None:

@@ -208,7 +208,9 @@ def _section(
 
 def _add_colour_bar(plot: figure, scale: LinearColorMapper, title: str) -> None:
     """The scale of a panel, below it, headed by what it shows."""
-    plot.add_layout(ColorBar(color_mapper=scale, title=title, height=_BAR), "below")
+    # Small enough for the longest title above a panel of a telephone.
+    bar = ColorBar(color_mapper=scale, title=title, height=_BAR, title_text_font_size="8pt")
+    plot.add_layout(bar, "below")
 
 
 def map_grid(
