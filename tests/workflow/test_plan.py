@@ -76,7 +76,7 @@ def test_ensembles_are_of_the_seeds_that_got_there(jobs):
 
 def test_combinations_that_are_left_out_are_not_trained():
     config = experiment_config("demo", ["members.seeds=[7]"])
-    names = ["unet-standard-7", "unet-conf_loss-7", "pure_resLSTM-standard-7"]
+    names = ["unet-standard-7", "unet-steady-7", "pure_resLSTM-steady-7"]
     assert config.members.names() == names
     assert [job.member for job in make_plan(config, Jobs(config, None)) if job.rule == "train"] == (
         names
@@ -167,6 +167,32 @@ def test_iterations_without_raw_weather_or_a_host_that_labels_are_refused(tmp_pa
             make_plan(unfit, Jobs(unfit, None))
     with pytest.raises(ClimSimError, match="iterations: expected a number from 0 to 8, found 9"):
         experiment_config("aggregate", ["iterations=9"])
+
+
+def test_options_of_a_host_reach_every_stage_that_builds_it_unless_a_stage_has_its_own(iterated):
+    built = ("generate", "online_reference", "online_run", "online_collect")
+    given = {
+        job.rule: job.settings["host_options"] for job in iterated.values() if job.rule in built
+    }
+    assert set(given) == set(built)
+    assert all(options["retain_turbulence"] is True for options in given.values())
+    own = [*ONE, "+online.host_options.retain_turbulence=false", "+hosts.gcm.resolution=T21"]
+    config = experiment_config("demo", own)
+    jobs = {job.rule: job.settings for job in make_plan(config, Jobs(config, None))}
+    assert jobs["online_run"]["host_options"]["retain_turbulence"] is False
+    assert jobs["generate"]["host_options"]["retain_turbulence"] is True
+    assert jobs["generate"]["host_options"]["resolution"] == "T21"
+
+
+def test_options_of_one_host_do_not_reach_another(tmp_path):
+    own = tmp_path / "room.py"
+    own.touch()
+    config = experiment_config(
+        "demo", [*ONE, f"host={own}:build_host", "+hosts.build_host.depth=3"]
+    )
+    assert config.host_settings == {"host": f"{own}:build_host", "host_options.depth": 3}
+    with pytest.raises(ClimSimError, match=r"hosts \(options by host\).*'gmc'.*gcm"):
+        experiment_config("demo", [*ONE, "+hosts.gmc.resolution=T21"])
 
 
 @pytest.mark.parametrize("host", ["e3sm", "/own/host.py:build_host"])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from climsim.errors import ClimSimError, unknown_name
 from climsim.evaluation.members import NETWORKS, RECIPES, Member, recipe_of_iteration
-from climsim.hosts import REFERENCE_RUNS, reference_runs
-from climsim.keys import Values
+from climsim.hosts import HOSTS, REFERENCE_RUNS, reference_runs
+from climsim.hosts.settings import GROUP
+from climsim.keys import Values, flatten
 from climsim.names import as_name, check_name
 from climsim.online.stages import ONLINE_RUN
 from climsim.plugins import absolute_reference, short_name
@@ -251,7 +252,9 @@ class ExperimentConfig:
         folder: where every product goes.
         members: which models are trained.
         source: what it starts from.
-        host: climate model of the online runs.
+        host: climate model that generates the data, unless they are given, and of the online runs.
+        hosts: by the name of a host, its options wherever a study on that host builds it; keys of
+            ``online`` and ``stages`` go before.
         iterations: times that every trained member is coupled to the host to visit states, which
             the host's physics labels, and is trained again on the weather and these; 0 for none.
         cores: processor cores Snakemake may use on this machine; 0 for all.
@@ -272,6 +275,7 @@ class ExperimentConfig:
     members: Members
     source: DataSource = field(default_factory=DataSource)
     host: str = "gcm"
+    hosts: dict[str, Values] = field(default_factory=dict)
     iterations: int = 0
     cores: int = 0
     cores_per_member: int = 0
@@ -293,6 +297,9 @@ class ExperimentConfig:
         self._check_names("references", self.references, known)
         self._check_names("networks", self.networks, self.members.labels())
         self._check_names("recipes", self.recipes, self.members.recipes)
+        for name in self.hosts:
+            if name not in (*HOSTS, short_name(self.host)):
+                raise unknown_name("hosts (options by host)", name, HOSTS)
         check = Checks(self)
         check.whole("cores", "cores_per_member", "iterations")
         check.between(0, _MOST_ITERATIONS, "iterations")
@@ -302,6 +309,12 @@ class ExperimentConfig:
     def member_names(self) -> list[str]:
         """Every member, in all iterations."""
         return self.members.names(self.iterations)
+
+    @property
+    def host_settings(self) -> Values:
+        """The host and its options, as every stage that builds it takes them, dotted."""
+        options = flatten(self.hosts.get(short_name(self.host), {}))
+        return {"host": self.host, **{f"{GROUP}.{key}": v for key, v in options.items()}}
 
     def ensembles(self, members: Sequence[str]) -> dict[str, list[str]]:
         """Seeds of each network, recipe and iteration that has several of these members."""

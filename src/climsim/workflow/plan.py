@@ -112,7 +112,7 @@ def _data_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:
             "of step files or source.store=STORE, found neither"
         )
     if source.raw is None and source.store is None:
-        yield jobs.make(GENERATE.name, {})
+        yield jobs.make(GENERATE.name, {}, shared=config.host_settings)
     if source.store is None:
         yield jobs.make(PREPARE.name, {"raw": str(source.raw or path_of(GENERATE))})
     yield jobs.make(STATISTICS.name, {"store": _store(config)})
@@ -148,7 +148,7 @@ def _online_job(
     elif start := online_start(config):
         values["start"] = start
     shared = {key: v for key, v in flatten(config.online).items() if v is not None}
-    shared = {"host": config.host, **shared}
+    shared = {**config.host_settings, **shared}
     rule = ONLINE_RUN.name if model else REFERENCE_STEP
     return jobs.make(rule, values, name, shared=shared, special=flatten(given))
 
@@ -214,7 +214,8 @@ def _collect_job(config: ExperimentConfig, jobs: Jobs, model: str, member: Train
     online = flatten(config.online).items()
     shared = {k: v for k, v in online if v is not None and k.startswith(_OF_HOST)}
     values: Values = {"model": model, "first_year": 1000 * member.iteration + 1}
-    return jobs.make(COLLECT.name, values, member.label, shared={"host": config.host, **shared})
+    shared = {**config.host_settings, **shared}
+    return jobs.make(COLLECT.name, values, member.label, shared=shared)
 
 
 def _visited_store_job(
