@@ -26,10 +26,10 @@ from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
-from climsim.files import write_netcdf
+from climsim.files import write_netcdf, write_variables
 from climsim.grid import ColumnGrid
 from climsim.interfaces import V2, Interface
-from climsim.online.history import Sample, history_dataset
+from climsim.online.history import Sample, history_variables
 from climsim.physics.columns import layer_mass
 from climsim.runs.streams import STREAMS
 from climsim.variables import OUTPUTS, SCALARS_OUT, TARGETS, variable
@@ -220,7 +220,7 @@ def write_run(
             path = path.with_name(path.name.replace("00000", f"{begin.hour * 3600:05d}"))
         folder.mkdir(parents=True, exist_ok=True)
         sample = Sample(begin, end, 72, fields)
-        history_dataset([sample], grid, {"case": folder.name}).to_netcdf(path)
+        write_variables(path, history_variables([sample], grid), {"case": folder.name}, "time")
     length = spans[-1][2] if spans else 0
     known = {
         "status": "complete",

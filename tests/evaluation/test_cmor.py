@@ -9,8 +9,8 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.cmor import to_pressure, write_cmor
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19
 from climsim.evaluation.config import CmorConfig
-from climsim.files import write_netcdf
-from climsim.online.history import Sample, history_dataset
+from climsim.files import write_variables
+from climsim.online.history import Sample, history_variables
 from climsim.runs.fields import HISTORY_FIELDS
 from tests.cf_checker import violations
 from tests.evaluation_synthetic import weather, write_run
@@ -41,8 +41,8 @@ def test_monthly_means_follow_the_cf_conventions(written, levels, name):
 
 def test_history_files_follow_the_cf_conventions(tmp_path):
     sample = Sample(DatetimeNoLeap(1, 1, 1), DatetimeNoLeap(1, 2, 1), 72, weather(GRID, 1.0, 0))
-    dataset = history_dataset([sample], GRID, {"Conventions": "CF-1.8", "case": "x"})
-    write_netcdf(dataset, tmp_path / "x.nc", unlimited_dims=["time"])
+    about = {"Conventions": "CF-1.8", "case": "x"}
+    write_variables(tmp_path / "x.nc", history_variables([sample], GRID), about, unlimited="time")
     assert violations(tmp_path / "x.nc") == []
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.arrays import Array, Fields, at_least, double, namespace, numbers_like
+from climsim.arrays import Array, Fields, at_least, namespace, numbers_like
 from climsim.constants import PhysicalConstants
 from climsim.hosts.base import StepResult
 from climsim.physics.air import Air
@@ -120,7 +120,7 @@ def history_fields(result: StepResult, air: Air, losses: Fields | None = None) -
     fields = {name: inputs[source] for name, source in _STATE.items()}
     fields |= {name: result.tendencies[source] for name, source in _TENDENCIES.items()}
     fields |= {name: result.surface[source] for name, source in _FLUXES.items()}
-    fields |= {name: air.columns.integral(double(inputs[x])) for name, x in _PATHS.items()}
+    fields |= {name: air.columns.integral(inputs[x]) for name, x in _PATHS.items()}
     fields |= {n: x for n, x in result.diagnostics.items() if n in HISTORY_FIELDS}
     fields |= _on_pressure(inputs, _heights(result, air), air.constants)
     return fields | (losses or {})

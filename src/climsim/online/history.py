@@ -15,15 +15,13 @@ from pathlib import Path
 
 import cftime
 import numpy as np
-import xarray as xr
 from cftime import DatetimeNoLeap as Date
-from numpy.typing import ArrayLike
 
-from climsim.arrays import Array, Fields, double, is_numpy, like, namespace, to_numpy
+from climsim.arrays import Array, Fields, like, namespace, to_numpy
 from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
-from climsim.files import write_netcdf
+from climsim.files import NetcdfVariable, write_variables
 from climsim.grid import ColumnGrid
 from climsim.hosts.members import of_member, side_by_side
 from climsim.runs.fields import HISTORY_FIELDS
@@ -33,8 +31,6 @@ _LATITUDE = {"units": "degrees_north", "standard_name": "latitude", "long_name":
 _LONGITUDE = {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"}
 _DAYS_SINCE = "days since 0001-01-01 00:00:00"
 _HPA = 1000.0
-NetcdfVariable = tuple[str | tuple[str, ...], ArrayLike, dict[str, str]]
-"""Dimensions, values and attributes of a variable."""
 
 
 @dataclass
@@ -227,10 +223,8 @@ class HistoryWriter:
             seconds: its length.
             members: whose files are written.
         """
-        # Once for all streams: NumPy takes four times as long to add another precision.
-        doubles = {name: double(x) if is_numpy(x) else x for name, x in fields.items()}
         for stream in self.streams:
-            stream.add(doubles, start, seconds)
+            stream.add(fields, start, seconds)
             samples = stream.take_file()
             if samples is not None:
                 self._write(stream, samples, members)
@@ -250,11 +244,8 @@ class HistoryWriter:
             about = {"Conventions": "CF-1.8", "case": destination.case, **destination.attributes}
             # Uncompressed: single-precision fields shrink by a sixth, at ten times the writing
             # time.
-            write_netcdf(
-                history_dataset(of_one, self.grid, about),
-                destination.path(stream.name, samples[0].start),
-                unlimited_dims=["time"],
-            )
+            path = destination.path(stream.name, samples[0].start)
+            write_variables(path, history_variables(of_one, self.grid), about, unlimited="time")
 
     def to_arrays(self, index: int = 0) -> dict[str, Array]:
         """Flatten every stream into named arrays, for the restart file of a member."""
@@ -310,10 +301,8 @@ def _hybrid(letter: str, where: str) -> dict[str, str]:
     return {"units": "1", "long_name": f"hybrid {letter} coefficient at layer {where}"}
 
 
-def history_dataset(
-    samples: list[Sample], grid: ColumnGrid, attributes: Mapping[str, str]
-) -> xr.Dataset:
-    """Put samples into a dataset of E3SM's form; the time is the end of each mean."""
+def history_variables(samples: list[Sample], grid: ColumnGrid) -> dict[str, NetcdfVariable]:
+    """Variables of a file of E3SM's form, from samples; the time is the end of each mean."""
     names = samples[0].fields
     if any(s.fields.keys() != names.keys() for s in samples):
         names = {n: x for n, x in names.items() if all(n in s.fields for s in samples)}
@@ -338,7 +327,7 @@ def history_dataset(
     variables["time_bnds"] = (("time", "nbnd"), bounds, {"long_name": "time interval endpoints"})
     steps = np.array([s.steps for s in samples], dtype=np.int32)
     variables["nsteps"] = ("time", steps, {"units": "1", "long_name": "model steps in the mean"})
-    return xr.Dataset(variables, attrs=dict(attributes))
+    return variables
 
 
 def _days(date: Date) -> float:

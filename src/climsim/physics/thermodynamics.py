@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from climsim.arrays import Array, as_array, at_least, double, namespace, numbers_like
+from climsim.arrays import Array, as_array, at_least, double, namespace, numbers_like, running_sum
 from climsim.constants import (
     ALL_ICE_TEMPERATURE,
     DRY_AIR_GAS_CONSTANT,
@@ -158,7 +158,7 @@ def midpoint_heights(
     xp = namespace(interfaces)
     top = at_least(interfaces[:-1, ...], 1.0e-3)
     depth = dry * virtual / constants.gravity * xp.log(interfaces[1:, ...] / top)
-    upwards = xp.cumulative_sum(xp.flip(depth, axis=0), axis=0)
+    upwards = running_sum(xp.flip(depth, axis=0))
     below = xp.flip(upwards, axis=0) - depth
     heights: Array = below + 0.5 * depth
     return heights
