@@ -14,6 +14,7 @@ from climsim.arrays import (
     like,
     namespace,
     numbers_like,
+    running_sum,
     to_numpy,
 )
 from climsim.cards import ModelCard
@@ -280,3 +281,12 @@ def test_arrays_stay_in_their_library():
     np.testing.assert_array_equal(to_numpy(tensor), np.array([1.0, -2.0, np.nan], np.float32))
     with pytest.raises(TypeError):
         namespace(tensor, np.ones(2))
+
+
+def test_running_sums_are_those_of_numpy_bit_for_bit_and_leave_their_terms():
+    terms = np.random.default_rng(3).normal(size=(7, 5))
+    expected = np.cumsum(terms, axis=0)
+    np.testing.assert_array_equal(running_sum(terms[::-1]), np.cumsum(terms[::-1], axis=0))
+    np.testing.assert_array_equal(running_sum(terms), expected)
+    np.testing.assert_allclose(running_sum(torch.as_tensor(terms)), expected, rtol=1e-15)
+    assert not np.array_equal(terms, expected)
