@@ -116,20 +116,30 @@ class Check:
         self._log = (out / "gpu_check.log").open("w", buffering=1)
 
     def run(self) -> None:
-        """Run all parts, as far as the time goes."""
+        """Run all parts, as far as the time goes.
+
+        Raises:
+            KeyboardInterrupt: after an interrupt, once no part runs and what was measured is saved.
+        """
+        from climsim.interrupts import interrupted, on_interrupt
+
         try:
-            while self._to_start or any(part.alive for part in self._parts):
-                if time.monotonic() > self._deadline:
-                    break
-                self._start_more()
-                self._take_lines()
-                self._end_slow()
-                self._let_one_measure()
+            with on_interrupt(interrupted):
+                self._run_parts()
         finally:
             for part in self._parts:
                 if part.alive:
                     part.end("no time left")
             self.save()
+
+    def _run_parts(self) -> None:
+        while self._to_start or any(part.alive for part in self._parts):
+            if time.monotonic() > self._deadline:
+                break
+            self._start_more()
+            self._take_lines()
+            self._end_slow()
+            self._let_one_measure()
 
     def _next_may_start(self) -> bool:
         """Whether there is room: beside a leading part that prepares, for leading ones alone."""
@@ -280,7 +290,10 @@ def main() -> None:
         if options.only:
             calls = {n: call for n, call in calls.items() if n.startswith(tuple(options.only))}
         check = Check(calls, setting, options.out, options.side_by_side, options.seconds)
-        check.run()
+        try:
+            check.run()
+        except KeyboardInterrupt:
+            sys.exit(130)
         for fields in Path(scratch).glob("fields_*.npz"):
             shutil.copy(fields, options.out)
     print((options.out / "gpu_check.md").read_text())

@@ -1,5 +1,11 @@
 """The device check: what a CPU can say about its order and its measures."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -35,6 +41,24 @@ def test_embedded_model_prepares_before_the_other_parts_start(tmp_path, monkeypa
         part.enter("waiting")
     check._start_more()
     assert len(check._parts) == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_ends_the_parts_and_saves_what_was_measured(tmp_path, monkeypatch, number):
+    def start(check):
+        code = "import time; time.sleep(60)"
+        process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        check._parts.append(gpu_check.Part("long", process))
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(gpu_check.Check, "_start_more", start)
+    setting = Setting("cpu", str(tmp_path), str(tmp_path))
+    check = gpu_check.Check(parts(("T10",), (1,)), setting, tmp_path, side_by_side=6, seconds=60.0)
+    with pytest.raises(KeyboardInterrupt):
+        check.run()
+    assert check._parts[0].process.wait(10) == -signal.SIGKILL
+    saved = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert saved["parts"]["long"]["state"] == "no time left"
 
 
 def test_budgets_of_the_device_are_compared_with_the_size_of_their_terms(monkeypatch):
