@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -85,6 +86,7 @@ def one_node(folder: Path) -> Iterator[dict[str, str]]:
         RuntimeError: if the node does not come up; the message holds the end of its log.
     """
     environment = {"SLURM_CONF": str(_configure(folder))}
+    environment["PATH"] = f"{_own_srun(folder, environment['SLURM_CONF'])}:{os.environ['PATH']}"
     with contextlib.ExitStack() as running:
         for command in _daemons(folder):
             running.enter_context(_daemon(command, folder, environment))
@@ -110,6 +112,17 @@ def _configure(folder: Path) -> Path:
     )
     settings.write_text(text)
     return settings
+
+
+def _own_srun(folder: Path, settings: str) -> Path:
+    """Folder of an ``srun`` that finds the cluster in jobs too: Snakemake drops ``SLURM_CONF``."""
+    programs = folder / "programs"
+    programs.mkdir()
+    script = programs / "srun"
+    real = shutil.which("srun")
+    script.write_text(f'#!/bin/sh\nSLURM_CONF={shlex.quote(settings)} exec {real} "$@"\n')
+    script.chmod(0o755)
+    return programs
 
 
 def _free_ports(count: int) -> list[int]:

@@ -34,6 +34,8 @@ from climsim.stage import Progress
 
 PROGRESS_VARIABLE = "CLIMSIM_PROGRESS"
 """Environment variable that names a file to keep progress in; experiments read it."""
+ERROR_PREFIX = "climsim: error: "
+"""What an error begins with; experiments look for it in the logs of their jobs."""
 _BETWEEN_WRITES = 2.0
 """Least time between two writes of that file [s]."""
 
@@ -149,7 +151,7 @@ def fail(message: str) -> None:
         "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         for line in message.split("\n")
     )
-    sys.stderr.write("climsim: error: " + "\n  ".join(lines) + "\n")
+    sys.stderr.write(ERROR_PREFIX + "\n  ".join(lines) + "\n")
 
 
 def peak_memory() -> int:

@@ -8,9 +8,10 @@ from rich.console import Console
 from climsim.console import PROGRESS_VARIABLE, progress_bar
 from climsim.errors import ClimSimError
 from climsim.locks import hold
-from climsim.workflow.failures import find_failures, log_message
+from climsim.workflow.failures import find_failures
 from climsim.workflow.job import lock_path, progress_path, state_path
 from climsim.workflow.jobs import Job
+from climsim.workflow.logs import log_message
 from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.status import experiment_status, find_experiments
 from climsim.workflow.watch import duration, show_json, view
@@ -150,7 +151,8 @@ def test_failures_are_what_snakemake_named_with_the_words_of_the_stage_or_of_slu
     found = find_failures(tmp_path, jobs, snakemake_log)
     assert [(f.member, f.stage, f.message) for f in found] == [
         ("unet-v6-7", "train", "no"),
-        ("all members", "prepare", "SLURM-job '4' failed, SLURM status is: 'TIMEOUT'"),
+        ("all members", "prepare", "job 4 of SLURM ended as TIMEOUT: it ran out of time: "
+         "raise slurm.rules.prepare.runtime, in minutes"),
     ]
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
-from climsim.console import PROGRESS_VARIABLE, fail
+from climsim.console import ERROR_PREFIX, PROGRESS_VARIABLE, fail
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, remove, stored_attributes, write_json, write_text
 from climsim.interrupts import on_interrupt
@@ -181,7 +181,7 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
             code = process.wait()
         if code < 0:
             name = signal.Signals(-code).name
-            stream.write(f"climsim: error: {job.name}: killed by {name}\n")
+            stream.write(f"{ERROR_PREFIX}{job.name}: killed by {name}\n")
     return code if code >= 0 else 128 - code
 
 

@@ -27,9 +27,10 @@ from climsim.schema import EXPERIMENT
 from climsim.validation import one_of
 from climsim.workflow import engine, former, watch
 from climsim.workflow.config import ExperimentConfig
-from climsim.workflow.failures import find_failures, last_line, write_failures
+from climsim.workflow.failures import failed_jobs, find_failures, write_failures
 from climsim.workflow.job import stopping
 from climsim.workflow.jobs import PLAN, Job, read_jobs
+from climsim.workflow.logs import last_line
 from climsim.workflow.maker import Jobs, override_texts
 from climsim.workflow.order import out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan, plan_values
@@ -202,9 +203,7 @@ class Experiment:
 
     def _join(self, until: str | None, lock: int, failures: Sequence[Failure]) -> None:
         """Run the joint stages over the members that got there."""
-        logs = {failure.log for failure in failures}
-        failed = {job.name for job in self.jobs if job.log in logs}
-        lost = out_of_reach(self.folder, self.jobs, failed)
+        lost = out_of_reach(self.folder, self.jobs, failed_jobs(self.jobs, failures))
         made = [job for job in self.jobs if job.name not in lost]
         offline = [job.member for job in made if job.rule == EVALUATE_OFFLINE.name]
         online = [job.member for job in made if job.rule == ONLINE_RUN.name]

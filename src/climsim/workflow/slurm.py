@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ from climsim.workflow.config import Slurm
 
 PROFILE = "profile"
 _PLUGIN = "snakemake_executor_plugin_slurm"
+_LONGEST_WAIT = 180
+"""Most seconds between two looks of the plugin at the jobs."""
 _COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sinfo")
 
 
@@ -30,11 +33,14 @@ def write_profile(folder: Path, slurm: Slurm) -> Path:
         The folder of the profile.
 
     Raises:
-        ClimSimError: if the plugin or SLURM is missing.
+        ClimSimError: if the plugin or SLURM is missing, or SLURM would not tell how jobs ended.
     """
     _require_slurm()
     path = folder / PROFILE / "config.yaml"
-    options = profile(slurm, accounting=keeps_accounts())
+    accounting = keeps_accounts()
+    if not accounting:
+        _require_patient_queue(slurm.check_seconds)
+    options = profile(slurm, accounting)
     write_text(path, yaml.safe_dump(options, sort_keys=False))
     return path.parent
 
@@ -72,6 +78,20 @@ def profile(slurm: Slurm, accounting: bool = True) -> Values:
 def keeps_accounts() -> bool:
     """Whether ``sacct`` answers: a cluster may run without a database."""
     return subprocess.run(["sacct", "--noheader"], capture_output=True, check=False).returncode == 0
+
+
+def _require_patient_queue(check_seconds: int) -> None:
+    """Refuse a cluster whose queue forgets jobs before their end is read: they would never end."""
+    done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
+    kept = re.search(r"^MinJobAge\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    needed = max(_LONGEST_WAIT, 3 * check_seconds)
+    if kept and int(kept[1]) <= needed:
+        raise ClimSimError(
+            f"--slurm: SLURM keeps no accounts (sacct does not answer) and its queue forgets jobs "
+            f"after {kept[1]} s (MinJobAge): expected more than {needed} s, the larger of "
+            f"{_LONGEST_WAIT} and 3 slurm.check_seconds: lower slurm.check_seconds, or ask those "
+            "who run the cluster for a longer MinJobAge or accounts"
+        )
 
 
 def _given(values: Values) -> Values:

@@ -17,10 +17,10 @@ from climsim.locks import LOCK_NAME, held
 from climsim.online.stages import ONLINE_RUN
 from climsim.runs.record import RECORD_NAME
 from climsim.runs.status import RunStatus
-from climsim.workflow.failures import log_message
 from climsim.workflow.former import present_rule
 from climsim.workflow.job import JobState, lock_path, progress_path, state_path
 from climsim.workflow.jobs import PLAN, Job, PlanNote, read_jobs
+from climsim.workflow.logs import log_message
 from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.steps import STEPS
 
