@@ -7,6 +7,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ def open_client(dask: str, slurm: SlurmConfig) -> Iterator[Any]:
         A `distributed.Client`.
 
     Raises:
-        ClimSimError: if no scheduler answers, no job can be submitted, or all of them end at once.
+        ClimSimError: if no scheduler answers, no job can be submitted, or all of them end before
+            the work is done.
     """
     from distributed import Client
 
@@ -107,7 +109,8 @@ def open_client(dask: str, slurm: SlurmConfig) -> Iterator[Any]:
             logger.info("%d jobs of %d cores are handed to SLURM", slurm.jobs, slurm.cores)
             with Client(cluster) as client:
                 _await_worker(client, cluster)
-                yield client
+                with _watching_jobs(client, cluster):
+                    yield client
         return
     where = {"scheduler_file": dask} if dask.endswith(".json") else {"address": dask}
     try:
@@ -130,15 +133,63 @@ def _await_worker(client: Any, cluster: Any) -> None:
     gone = 0
     while not client.scheduler_info()["workers"]:
         time.sleep(POLL)
-        jobs = [job.job_id for job in cluster.workers.values() if job.job_id]
+        jobs = _submitted(cluster)
         gone = gone + 1 if jobs and not _in_queue(jobs) else 0
         # A job may start, connect and be asked for in that order within one look.
         if gone >= 2 and not client.scheduler_info()["workers"]:
-            files = ", ".join(f"slurm-{job}.out" for job in jobs)
             raise ClimSimError(
-                f"dask=slurm: the jobs left the queue and no worker came: see why in {files}, and "
-                "look at slurm.prologue, slurm.interface and slurm.walltime"
+                "dask=slurm: the jobs left the queue and no worker came: see why in "
+                f"{_outputs(jobs)}, and look at slurm.prologue, slurm.interface and slurm.walltime"
             )
+
+
+@contextlib.contextmanager
+def _watching_jobs(client: Any, cluster: Any) -> Iterator[None]:
+    """Give the work up once all jobs have left the queue: it would wait for them forever.
+
+    Raises:
+        ClimSimError: if they did before the context ended.
+    """
+    from distributed import CancelledError, Future
+
+    jobs, done, lost = set(_submitted(cluster)), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        gone = 0
+        while gone < 2:
+            if done.wait(POLL):
+                return
+            jobs.update(_submitted(cluster))
+            working = client.scheduler_info()["workers"] or _in_queue(sorted(jobs))
+            gone = 0 if working else gone + 1
+        lost.set()
+        client.cancel([Future(key, client) for key in list(client.futures)])
+
+    watcher = threading.Thread(target=watch, name="watch-jobs", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except CancelledError as error:
+        if not lost.is_set():
+            raise
+        raise ClimSimError(
+            "dask=slurm: all jobs ended before the work was done: see why in "
+            f"{_outputs(sorted(jobs))}, look at slurm.walltime and slurm.memory, and run the same "
+            "command again"
+        ) from error
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _submitted(cluster: Any) -> list[str]:
+    """Numbers of the jobs that were submitted."""
+    return [job.job_id for job in cluster.workers.values() if job.job_id]
+
+
+def _outputs(jobs: list[str]) -> str:
+    """Files that hold what jobs printed."""
+    return ", ".join(f"slurm-{job}.out" for job in jobs)
 
 
 def _in_queue(jobs: list[str]) -> bool:

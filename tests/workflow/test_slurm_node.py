@@ -1,4 +1,4 @@
-"""A real SLURM of one node, where it is installed: what it does to jobs, and what becomes of them."""
+"""A real SLURM of one node, where it is installed: how jobs end on it, and what follows."""
 
 import importlib.util
 import json
@@ -15,10 +15,16 @@ from climsim.cluster import SlurmConfig
 from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import prepare
+from climsim.cluster import SlurmConfig
+from climsim.data.store.config import PrepareConfig
+from climsim.data.store.opened import open_store
+from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
+from climsim.parallel import run_tasks
 from climsim.workflow import run
 from climsim.workflow.slurm import keeps_accounts
 from tests import ROOT
+from tests.data.synthetic import split_config, write_record
 from tests.data.synthetic import split_config
 
 _SPEC = importlib.util.spec_from_file_location("slurm_node", ROOT / "scripts" / "slurm_node.py")
@@ -154,7 +160,9 @@ def test_jobs_that_slurm_ends_are_named_with_their_remedy_and_made_by_the_next_c
     assert all((folder / f"flags/train-{member}.done").exists() for member in MEMBERS)
 
 
-def test_interrupt_cancels_the_jobs_and_the_same_command_continues(folder, study):
+def test_interrupt_cancels_the_jobs_and_the_same_command_continues(folder, study, monkeypatch):
+    # As on a login node, which reaches the processes of its jobs through SLURM alone.
+    monkeypatch.setattr("socket.gethostname", lambda: "login")
     flag = folder.parent / "wait-generate"
     flag.touch()
 
@@ -167,7 +175,54 @@ def test_interrupt_cancels_the_jobs_and_the_same_command_continues(folder, study
     with pytest.raises(KeyboardInterrupt):
         study("generate")
     interrupting.join()
-    assert not until_found(lambda: not running_job("rule_generate"))
+    states = ("squeue", "--noheader", "--states=all", "--format=%T %k")
+    assert until_found(lambda: "CANCELLED rule_generate" in asked(*states))
     flag.unlink()
     study("generate")
     assert (folder / "flags" / "generate.done").exists()
+
+
+def workers():
+    """Numbers of the running jobs of Dask."""
+    words = ("squeue", "--noheader", "--states=running", "--name=climsim-data", "--format=%i")
+    return asked(*words).split()
+
+
+@pytest.fixture
+def jobs(node, tmp_path, monkeypatch):
+    """Two small jobs for Dask, which write what they print into the folder of the test."""
+    monkeypatch.setattr("climsim.cluster.POLL", 1.0)
+    return SlurmConfig(
+        jobs=2, cores=1, memory="2GB", directives=(f"--output={tmp_path}/slurm-%j.out",)
+    )
+
+
+def test_store_is_the_same_when_slurm_ends_one_of_the_jobs_that_make_it(tmp_path, jobs):
+    raw, made = tmp_path / "raw", tmp_path / "made.zarr"
+    write_record(raw, 40)
+
+    def config(path, **changes):
+        return PrepareConfig(raw, path, split=split_config(), block_steps=1, **changes)
+
+    def kill_one():
+        running = until_found(lambda: (found := workers())[1:] and found)
+        until_found(lambda: any(tmp_path.glob("*made.zarr*")))
+        asked("scancel", "--signal=KILL", running[0])
+
+    killing = threading.Thread(target=kill_one)
+    killing.start()
+    prepare(config(made, dask="slurm", slurm=jobs))
+    killing.join()
+    here = prepare(config(tmp_path / "here.zarr", workers=1))
+    assert open_store(made).fingerprint == open_store(here).fingerprint
+
+
+def test_work_is_given_up_when_slurm_has_ended_all_jobs(jobs):
+    def cancel_all():
+        asked("scancel", *until_found(lambda: (found := workers())[1:] and found))
+
+    cancelling = threading.Thread(target=cancel_all)
+    cancelling.start()
+    with pytest.raises(ClimSimError, match=r"all jobs ended before the work was done: .*walltime"):
+        list(run_tasks(time.sleep, [30.0] * 4, dask="slurm", slurm=jobs))
+    cancelling.join()

@@ -151,8 +151,12 @@ def test_failures_are_what_snakemake_named_with_the_words_of_the_stage_or_of_slu
     found = find_failures(tmp_path, jobs, snakemake_log)
     assert [(f.member, f.stage, f.message) for f in found] == [
         ("unet-v6-7", "train", "no"),
-        ("all members", "prepare", "job 4 of SLURM ended as TIMEOUT: it ran out of time: "
-         "raise slurm.rules.prepare.runtime, in minutes"),
+        (
+            "all members",
+            "prepare",
+            "job 4 of SLURM ended as TIMEOUT: it ran out of time: "
+            "raise slurm.rules.prepare.runtime, in minutes",
+        ),
     ]
 
 
