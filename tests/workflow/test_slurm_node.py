@@ -15,17 +15,12 @@ from climsim.cluster import SlurmConfig
 from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import prepare
-from climsim.cluster import SlurmConfig
-from climsim.data.store.config import PrepareConfig
-from climsim.data.store.opened import open_store
-from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
 from climsim.parallel import run_tasks
 from climsim.workflow import run
 from climsim.workflow.slurm import keeps_accounts
 from tests import ROOT
 from tests.data.synthetic import split_config, write_record
-from tests.data.synthetic import split_config
 
 _SPEC = importlib.util.spec_from_file_location("slurm_node", ROOT / "scripts" / "slurm_node.py")
 slurm_node = importlib.util.module_from_spec(_SPEC)
