@@ -201,7 +201,7 @@ def test_store_is_the_same_when_slurm_ends_one_of_the_jobs_that_make_it(tmp_path
 
     def kill_one():
         running = until_found(lambda: (found := workers())[1:] and found)
-        until_found(lambda: any(tmp_path.glob("*made.zarr*")))
+        until_found(lambda: any((tmp_path / "made.zarr.preparing").glob("done/*")))
         asked("scancel", "--signal=KILL", running[0])
 
     killing = threading.Thread(target=kill_one)
