@@ -11,7 +11,7 @@ import yaml
 from climsim.errors import ClimSimError
 from climsim.workflow import run
 from climsim.workflow.config import Slurm
-from climsim.workflow.slurm import profile
+from climsim.workflow.slurm import profile, write_profile
 from climsim.workflow.status import experiment_status
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "srun", "sacctmgr")
@@ -107,6 +107,19 @@ def test_account_is_left_to_slurm_where_none_is_given():
 def test_ends_of_jobs_are_read_from_the_queue_where_slurm_keeps_no_accounts():
     assert profile(Slurm(), accounting=True)["slurm-status-command"] == "sacct"
     assert profile(Slurm(), accounting=False)["slurm-status-command"] == "squeue"
+
+
+def test_cluster_that_could_not_tell_how_jobs_ended_is_refused(slurm, tmp_path):
+    (tmp_path / "bin" / "sacct").write_text("#!/bin/sh\nexit 1\n")
+    write_profile(tmp_path, Slurm(check_seconds=99))
+    message = r"forgets jobs after 300 s \(MinJobAge\): expected more than 300 s, .*check_seconds"
+    with pytest.raises(ClimSimError, match=message):
+        write_profile(tmp_path, Slurm(check_seconds=100))
+
+
+def test_memory_and_time_of_every_rule_are_keys_that_can_be_set():
+    rules = run.experiment_config("demo", [*STUDY, *NODES]).slurm.rules
+    assert all({"runtime", "mem_mb", "threads"} <= set(values) for values in rules.values())
 
 
 def test_rule_that_does_not_exist_is_refused():

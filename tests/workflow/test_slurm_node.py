@@ -202,7 +202,7 @@ def test_store_is_the_same_when_slurm_ends_one_of_the_jobs_that_make_it(tmp_path
     def kill_one():
         running = until_found(lambda: (found := workers())[1:] and found)
         until_found(lambda: any((tmp_path / "made.zarr.preparing").glob("done/*")))
-        asked("scancel", "--signal=KILL", running[0])
+        asked("scancel", "--full", "--signal=KILL", running[0])
 
     killing = threading.Thread(target=kill_one)
     killing.start()
@@ -210,11 +210,18 @@ def test_store_is_the_same_when_slurm_ends_one_of_the_jobs_that_make_it(tmp_path
     killing.join()
     here = prepare(config(tmp_path / "here.zarr", workers=1))
     assert open_store(made).fingerprint == open_store(here).fingerprint
+    words = ("squeue", "--noheader", "--states=failed", "--name=climsim-data", "--format=%i")
+    assert len(asked(*words).split()) == 1
 
 
-def test_work_is_given_up_when_slurm_has_ended_all_jobs(jobs):
+def test_work_is_given_up_when_slurm_has_ended_all_jobs(tmp_path, jobs):
+    def connected():
+        said = [path.read_text() for path in tmp_path.glob("slurm-*.out")]
+        return sum("Registered to" in text for text in said) == jobs.jobs
+
     def cancel_all():
-        asked("scancel", *until_found(lambda: (found := workers())[1:] and found))
+        until_found(connected)
+        asked("scancel", *workers())
 
     cancelling = threading.Thread(target=cancel_all)
     cancelling.start()
