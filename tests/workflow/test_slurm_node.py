@@ -192,7 +192,7 @@ def jobs(node, tmp_path, monkeypatch):
     )
 
 
-def test_store_is_the_same_when_slurm_ends_one_of_the_jobs_that_make_it(tmp_path, jobs):
+def test_store_is_the_same_when_one_of_the_jobs_that_make_it_is_killed(tmp_path, jobs, caplog):
     raw, made = tmp_path / "raw", tmp_path / "made.zarr"
     write_record(raw, 40)
 
@@ -210,21 +210,13 @@ def test_store_is_the_same_when_slurm_ends_one_of_the_jobs_that_make_it(tmp_path
     killing.join()
     here = prepare(config(tmp_path / "here.zarr", workers=1))
     assert open_store(made).fingerprint == open_store(here).fingerprint
-    words = ("squeue", "--noheader", "--states=failed", "--name=climsim-data", "--format=%i")
-    assert len(asked(*words).split()) == 1
+    # The scheduler lost a worker while the preparation still asked for work.
+    assert caplog.text.index("Remove worker") < caplog.text.index("Remove client")
 
 
-def test_work_is_given_up_when_slurm_has_ended_all_jobs(tmp_path, jobs):
-    def connected():
-        said = [path.read_text() for path in tmp_path.glob("slurm-*.out")]
-        return sum("Registered to" in text for text in said) == jobs.jobs
-
-    def cancel_all():
-        until_found(connected)
-        asked("scancel", *workers())
-
-    cancelling = threading.Thread(target=cancel_all)
-    cancelling.start()
+def test_work_is_given_up_when_slurm_has_ended_all_jobs(jobs):
+    results = run_tasks(time.sleep, [0.0, *[60.0] * 4], dask="slurm", slurm=jobs)
+    next(results)
+    asked("scancel", *workers())
     with pytest.raises(ClimSimError, match=r"all jobs ended before the work was done: .*walltime"):
-        list(run_tasks(time.sleep, [30.0] * 4, dask="slurm", slurm=jobs))
-    cancelling.join()
+        list(results)
