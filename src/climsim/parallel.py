@@ -99,10 +99,18 @@ def _follow_parent() -> None:
 def _on_dask(
     client: Any, function: Callable[[Task], Result], tasks: Sequence[Task]
 ) -> Iterator[Result]:
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
-    for future in as_completed(client.map(function, tasks, pure=False)):
-        yield future.result()
+    try:
+        for future in as_completed(client.map(function, tasks, pure=False)):
+            yield future.result()
+    except KilledWorker as error:
+        workers = error.allowed_failures + 1
+        raise ClimSimError(
+            f"dask: one piece of the work ended {workers} worker{'s' * (workers > 1)}: out of "
+            "memory? Give the workers more (slurm.memory, or fewer slurm.cores) and run again to "
+            "continue"
+        ) from error
 
 
 class Background:

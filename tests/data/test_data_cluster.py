@@ -47,6 +47,20 @@ def test_a_scheduler_file_leads_to_its_cluster(record, store, tmp_path):
     assert statistics.fingerprint == compute_statistics(store).fingerprint
 
 
+def test_work_that_ends_its_workers_is_named_with_the_remedy():
+    import os
+
+    import dask
+    from distributed import LocalCluster
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        pytest.raises(ClimSimError, match=r"ended 1 worker: out of memory\? .*slurm\.memory"),
+    ):
+        list(run_tasks(os._exit, [1], dask=cluster.scheduler_address))
+
+
 def test_job_script_holds_what_the_configuration_says():
     settings = SlurmConfig(
         cores=6,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 
 import pytest
 
@@ -65,6 +66,18 @@ def test_job_that_never_began_its_stage_has_the_words_and_the_log_of_slurm(failu
     expected = "job 7 of SLURM ended as FAILED: srun: fatal: no configuration source"
     assert (found.message, found.log) == (expected, ".snakemake/7.log")
     assert failed_jobs([TRAIN], [found]) == {"train-a"}
+
+
+def test_error_of_an_earlier_call_is_not_taken_for_that_of_a_job_that_never_began(
+    failure, tmp_path
+):
+    plan = tmp_path / "plan.json"
+    plan.touch()
+    later = plan.stat().st_mtime + 60
+    os.utime(plan, (later, later))
+    found = failure("FAILED", "srun: fatal: no nodes\n", "climsim: error: of yesterday\n")
+    expected = "job 7 of SLURM ended as FAILED: srun: fatal: no nodes"
+    assert (found.message, found.log) == (expected, ".snakemake/7.log")
 
 
 def test_refused_job_has_the_reason_of_sbatch_and_the_keys_to_look_at(tmp_path):

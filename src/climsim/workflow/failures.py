@@ -10,7 +10,7 @@ from pathlib import Path
 
 from climsim.files import remove, write_text
 from climsim.report.failures import Failure
-from climsim.workflow.jobs import Job
+from climsim.workflow.jobs import PLAN, Job
 from climsim.workflow.logs import error_line, last_line, latest_call
 from climsim.workflow.slurm_ends import SlurmEnd, slurm_end
 from climsim.workflow.steps import FAILURES
@@ -47,15 +47,24 @@ def failed_jobs(jobs: Sequence[Job], failures: Sequence[Failure]) -> set[str]:
 
 def _failure(folder: Path, job: Job, block: str) -> Failure:
     end = slurm_end(job.rule, block)
+    text = _text_of_stage(folder, job)
     log = job.log
-    if end and end.log and not (folder / log).exists():
+    if end and end.log and not text:
         log = str(end.log.relative_to(folder) if end.log.is_relative_to(folder) else end.log)
-    return Failure(job.member or SHARED, job.rule, _message(folder / job.log, end), log)
+    return Failure(job.member or SHARED, job.rule, _message(text, end), log)
 
 
-def _message(log: Path, end: SlurmEnd | None) -> str:
+def _text_of_stage(folder: Path, job: Job) -> str:
+    """What the stage of a job wrote in this call of the experiment; empty where it never began."""
+    log, plan = folder / job.log, folder / PLAN
+    # The plan is written when the call begins, on the same file system.
+    if log.exists() and plan.exists() and log.stat().st_mtime < plan.stat().st_mtime:
+        return ""
+    return latest_call(log)
+
+
+def _message(text: str, end: SlurmEnd | None) -> str:
     """Why SLURM ended a job, else the error of its stage, else what SLURM or the stage said."""
-    text = latest_call(log)
     slurm = end.message if end else ""
     lines = [slurm if end and end.certain else "", error_line(text), slurm, last_line(text)]
     unknown = "ended without an error message: it may have been killed"
