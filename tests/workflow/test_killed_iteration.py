@@ -21,9 +21,9 @@ from climsim.workflow.run import experiment_config
 HOST = f"{Path(__file__).with_name('weather_host.py')}:build_host"
 GIVEN = (
     "members.networks=[unet]",
+    "members.recipes=[standard]",
     "iterations=1",
     f"host={HOST}",
-    f"+stages.generate.host={HOST}",
     "stages.generate.days=1",
     "+stages.prepare={check_ranges: false, split: {gap_days: 0.05}}",
     "+networks.unet.network.hyperparameters={model_channels: 8, channel_mult: [1, 1]}",

@@ -249,7 +249,8 @@ def test_overrides_survive_hydra_whatever_they_hold():
 
 
 def test_each_iteration_follows_from_the_one_before_and_a_failed_one_keeps_the_earlier(folder):
-    name, given = "aggregate", [f"folder={folder}", "cores=2", "iterations=2"]
+    name = "aggregate"
+    given = [f"folder={folder}", "cores=2", "iterations=2", "members.recipes=[standard]"]
     folder.mkdir()
     (folder.parent / "fail-collect-unet-standard_visited2-7").touch()
     with pytest.raises(ClimSimError, match="online_collect of unet-standard_visited2-7"):
@@ -269,7 +270,7 @@ def test_each_iteration_follows_from_the_one_before_and_a_failed_one_keeps_the_e
 
 @pytest.mark.slow
 def test_more_visited_states_make_the_store_anew_and_train_the_member_again(folder):
-    given = [f"folder={folder}", "cores=2", "iterations=1"]
+    given = [f"folder={folder}", "cores=2", "iterations=1", "members.recipes=[standard]"]
     run.run_experiment("aggregate", given)
     calls(folder)
     run.run_experiment("aggregate", [*given, "stages.online_collect.segments=3"])
