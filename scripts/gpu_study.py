@@ -173,7 +173,8 @@ def make_data(options: argparse.Namespace) -> None:
     from climsim.online.generate import GenerateConfig, generate
 
     begin = time.time()
-    host = GcmHost(GcmConfig(cache_folder=Path(options.cache)))
+    # The studies on this host leave turbulence to it; so must the runs of these members.
+    host = GcmHost(GcmConfig(retain_turbulence=True, cache_folder=Path(options.cache)))
     pristine, starts = host.another(), []
     for index, given in enumerate(options.starts):
         host.start_from(Path(given))
