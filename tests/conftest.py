@@ -1,12 +1,23 @@
 """What all tests share, and how parallel workers share them out."""
 
 import ast
+import signal
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests import SHARED
+
+
+def pytest_configure() -> None:
+    """Take the signals that nohup and the background of a script ignore: tests send them."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
