@@ -44,8 +44,9 @@ def test_state_after_the_emulated_term_alone_holds_no_negative_water(host, truth
         assert outside_range(after_physics(result, host.dt)) == {}
 
 
-def test_turbulence_is_no_part_of_what_is_emulated(truth):
-    """In the lowest levels turbulence heats what the surface warms; the rest hardly does."""
+def test_turbulence_is_no_part_of_what_is_emulated(truth, gcm):
+    """Near the ground turbulence changes the wind of every column, convection that of few."""
     _, results, _ = truth
-    winds = np.stack([np.asarray(result.tendencies["ptend_u"])[-5:] for result in results])
-    assert np.abs(winds).mean() < 1e-5
+    kept = np.asarray(results[-1].tendencies["ptend_u"])[-5:]
+    emulated = np.asarray(gcm.physics().tendencies["ptend_u"])[-5:]
+    assert np.median(np.abs(kept)) < 1e-3 * np.median(np.abs(emulated))
