@@ -117,9 +117,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 0])
     parser.add_argument("--resolution", default="T10")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--retain-turbulence", action="store_true", help="as the model's data had")
     arguments = parser.parse_args()
     keep_freed_memory()  # as every `climsim` command does
-    host = build_host("gcm", {"resolution": arguments.resolution})
+    options = {
+        "resolution": arguments.resolution,
+        "retain_turbulence": arguments.retain_turbulence,
+    }
+    host = build_host("gcm", options)
     costs = {}
     with tempfile.TemporaryDirectory() as scratch:
         start = Path(scratch) / "start.npz"

@@ -79,9 +79,11 @@ def full_physics(chosen: Physics, scratch: Path, days: float) -> Speed:
     return timed(host, f"full physics: {chosen.label}", RunConfig("bench", folder, days))
 
 
-def hybrids(models: list[Path], scratch: Path, days: float, threads: int) -> Iterator[Speed]:
+def hybrids(
+    models: list[Path], scratch: Path, days: float, threads: int, retain_turbulence: bool
+) -> Iterator[Speed]:
     """Speed of the hybrid with each model, the emulated term in place of full physics."""
-    host = build_host("gcm", {})
+    host = build_host("gcm", {"retain_turbulence": retain_turbulence})
     assert isinstance(host, GcmHost)
     host.save(scratch / "start.npz")
     result = host.physics()
@@ -99,6 +101,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*")
     parser.add_argument("--days", type=float, default=0.25)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--retain-turbulence", action="store_true", help="as the models' data had")
     arguments = parser.parse_args()
     print("| run | s a step | simulated years a day | against the first |\n|---|---|---|---|")
     first: float | None = None
@@ -106,7 +109,13 @@ def main() -> None:
         folder = Path(scratch)
         for run in itertools.chain(
             (full_physics(chosen, folder, arguments.days) for chosen in PHYSICS),
-            hybrids(arguments.models, folder, arguments.days, arguments.threads),
+            hybrids(
+                arguments.models,
+                folder,
+                arguments.days,
+                arguments.threads,
+                arguments.retain_turbulence,
+            ),
         ):
             first = run.years if first is None else first
             ratio = run.years / first
