@@ -9,10 +9,9 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.hosts.base import StepResult
 from climsim.online.stepper import StepOutcome
 from climsim.physics.budgets import (
-    column_heating,
     column_water_residual,
+    implied_top_radiation,
     moist_energy,
-    surface_radiation,
 )
 from climsim.physics.columns import Columns
 from climsim.physics.condensate import total_water
@@ -27,15 +26,14 @@ def step_budgets(result: StepResult, columns: Columns) -> dict[str, Array]:
         columns: of the air before it.
     """
     outputs = _doubles({**result.tendencies, **result.surface})
-    heating = column_heating(outputs, columns)
-    radiation = surface_radiation(outputs, result.inputs["cam_in_LWUP"])
+    implied = implied_top_radiation(outputs, columns, result.inputs["cam_in_LWUP"])
     budgets = {
         "water": column_water_residual(outputs, columns) * SECONDS_PER_DAY,
-        "implied_top_radiation": heating + radiation,
+        "implied_top_radiation": implied,
     }
     top = result.diagnostics
     if "FSNT" in top and "FLUT" in top:
-        budgets["energy"] = heating - (top["FSNT"] - top["FLUT"] - radiation)
+        budgets["energy"] = implied - (top["FSNT"] - top["FLUT"])
     budgets |= {n: x for n, x in result.diagnostics.items() if n.startswith(HOST_PREFIX)}
     return budgets
 
