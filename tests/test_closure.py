@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from climsim.checkpoint_cards import WATER, WATER_HEAT
+from climsim.checkpoint_cards import WATER, WATER_CLOUD, WATER_HEAT
 from climsim.configuration import compose_config
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     E3SM,
     EXPORT_ZERO_LEVELS,
     GRAVITY,
+    TIME_STEP,
     VAPORIZATION_HEAT,
     WATER_DENSITY,
 )
@@ -95,6 +96,68 @@ def test_heat_of_the_vapour_taken_keeps_the_moist_energy():
     assert energy.abs().max() < 1e-4 * (VAPORIZATION_HEAT * vapour).abs().max()
 
 
+def clouds(amounts, tendencies):
+    """Columns with this condensate [kg kg-1] in the lowest levels, and its changes in a step."""
+    _, _, x = standard()
+    y = torch.zeros(COLUMNS, TARGETS.size(LEVELS))
+    state = ENCODINGS["standard"].variables.slice("state_qn", LEVELS)
+    x[:, state], lowest = 0.0, slice(LEVELS - len(amounts), LEVELS)
+    x[:, state][:, lowest] = torch.tensor(amounts)
+    y[:, TARGETS.slice("ptend_qn", LEVELS)][:, lowest] = torch.tensor(tendencies) / TIME_STEP
+    return x, y, x[:, ENCODINGS["standard"].variables.slice("state_ps", LEVELS)]
+
+
+def test_condensate_that_is_not_there_is_borrowed_from_the_rest_of_the_column():
+    transforms, _, _ = standard()
+    x, y, pressure = clouds([0.0, 2e-5, 4e-5], [-1e-5, 0.0, 0.0])
+    found = closure_of(transforms, WATER_CLOUD)(x, y)[:, TARGETS.slice("ptend_qn", LEVELS)]
+    mass = mass_of(pressure[:, 0].double().numpy()).mass.T[:, -3:]
+    lent = 1e-5 * mass[:, 0] / (2e-5 * mass[:, 1] + 4e-5 * mass[:, 2])
+    expected = np.stack([0 * lent, -2e-5 * lent, -4e-5 * lent], axis=1) / TIME_STEP
+    np.testing.assert_allclose(found[:, -3:].double().numpy(), expected, rtol=1e-5, atol=1e-18)
+    assert (found[:, :-3] == 0).all()
+
+
+def test_column_with_less_condensate_than_is_taken_keeps_none_and_its_vapour_pays():
+    transforms, _, _ = standard()
+    x, y, pressure = clouds([1e-5, 2e-5], [-5e-5, 0.0])
+    closed = closure_of(transforms, WATER_CLOUD)(x, y)
+    found = closed[:, TARGETS.slice("ptend_qn", LEVELS)][:, -2:].double().numpy()
+    np.testing.assert_allclose(TIME_STEP * found, [[-1e-5, -2e-5]] * COLUMNS, rtol=1e-6)
+    columns = mass_of(pressure[:, 0].double().numpy())
+    vapour = closed[:, TARGETS.slice("ptend_q0001", LEVELS)].double().numpy().T
+    gained = columns.integral(vapour)
+    np.testing.assert_allclose(TIME_STEP * gained, columns.mass[-2:].T @ [1e-5, 2e-5], rtol=1e-5)
+
+
+def test_column_whose_condensate_stays_positive_is_closed_as_without_borrowing():
+    transforms, _, _ = standard()
+    x, y, _ = clouds([1e-5, 2e-5], [-1e-5, 3e-5])
+    y[:, TARGETS.slice("cam_out_PRECC", LEVELS)] = 3e-8
+    assert torch.equal(closure_of(transforms, WATER_CLOUD)(x, y), closure_of(transforms)(x, y))
+
+
+def test_time_step_of_the_data_is_that_over_which_condensate_is_kept():
+    transforms, _, _ = standard()
+    x, y, _ = clouds([1e-5, 2e-5], [-1.5e-5, 0.0])
+    chosen = transforms.inputs.encoding
+    half = ColumnClosure(chosen, LEVELS, WATER_CLOUD)
+    half.prepare(GRID, np.ones(LEVELS), 12, time_step=TIME_STEP / 2)
+    qn = TARGETS.slice("ptend_qn", LEVELS)
+    assert torch.equal(half(x, y)[:, qn], y[:, qn])
+    assert not torch.equal(closure_of(transforms, WATER_CLOUD)(x, y)[:, qn], y[:, qn])
+
+
+def test_gradient_passes_through_borrowed_condensate():
+    transforms, _, _ = standard()
+    x, y, _ = clouds([0.0, 2e-5, 4e-5], [-1e-5, 0.0, 0.0])
+    y.requires_grad_()
+    qn = TARGETS.slice("ptend_qn", LEVELS)
+    closure_of(transforms, WATER_CLOUD)(x, y)[:, qn][:, -1].sum().backward()
+    assert torch.isfinite(y.grad).all()
+    assert (y.grad[:, qn][:, -3] > 0).all()
+
+
 def test_gravity_of_the_data_is_that_of_the_layers():
     transforms, _, x = standard()
     light, heavy = (closure_of(transforms, gravity=g) for g in (GRAVITY, 2 * GRAVITY))
@@ -152,6 +215,30 @@ def test_exported_file_closes_the_water_of_every_column(name, recipe, tmp_path):
     path = export_model(checkpoint_of(tmp_path, name, recipe, WATER), tmp_path / "model.pt")
     assert residual_share(path).max() < 1e-6
     assert load_emulator(path).metadata["closure"] == WATER
+
+
+@pytest.mark.parametrize("recipe", ["standard", "v6"])
+def test_exported_file_that_borrows_leaves_no_condensate_negative(recipe, tmp_path):
+    paths = {
+        kind: export_model(
+            checkpoint_of(tmp_path, "unet", recipe, kind, f"{kind}.ckpt"), tmp_path / f"{kind}.pt"
+        )
+        for kind in (WATER, WATER_CLOUD)
+    }
+    assert residual_share(paths[WATER_CLOUD]).max() < 1e-6
+    assert least_condensate(paths[WATER]) < -1e-6
+    assert least_condensate(paths[WATER_CLOUD]) > -1e-10
+
+
+def least_condensate(path):
+    """The least liquid or ice that a file leaves in a level that may change [kg kg-1]."""
+    emulator = load_emulator(path)
+    values = physical(5, COLUMNS)
+    output = split_output(emulator(vector(values, emulator.interface.variables).numpy()), LEVELS)
+    return min(
+        (values[f"state_{n}"].T + TIME_STEP * output.tendencies[f"ptend_{n}"])[TOP:].min()
+        for n in ("q0002", "q0003")
+    )
 
 
 def test_file_without_closure_does_not_close_and_says_so(tmp_path):

@@ -54,9 +54,12 @@ class NetworkCard:
         return values | values.pop("hyperparameters")
 
 
-NO_CLOSURE, WATER, WATER_HEAT = "none", "water", "water_heat"
-CLOSURES = (WATER, WATER_HEAT)
-"""What a model closes in a column: water; water, with the heat of the vapour taken away."""
+NO_CLOSURE, WATER, WATER_HEAT, WATER_CLOUD = "none", "water", "water_heat", "water_cloud"
+CLOSURES = (WATER, WATER_HEAT, WATER_CLOUD)
+"""What a model closes in a column.
+
+Water; water, with the heat of the vapour taken away; water, with condensate never negative.
+"""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,11 @@ def _closed(config: TrainConfig, store: Store, transforms: Transforms) -> Transf
     chosen = transforms.inputs.encoding
     scale = transforms.targets.scale[chosen.targets.slice("ptend_q0001", levels)]
     closure = ColumnClosure(chosen, levels, recipe.closure).prepare(
-        store.grid, scale.double().numpy(), config.pruning.pruned_outputs, recipe.gravity
+        store.grid,
+        scale.double().numpy(),
+        config.pruning.pruned_outputs,
+        recipe.gravity,
+        store.time_step,
     )
     return replace(transforms, closure=closure)
 

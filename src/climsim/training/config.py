@@ -99,8 +99,10 @@ class RecipeConfig:
         delta: of Huber, in scaled units.
         difference: whether to add the loss of vertical differences.
         confidence: whether to train a confidence head.
-        closure: budget that the model closes in every column: ``"none"``, ``"water"``, or
-            ``"water_heat"``, which also warms where it takes vapour away.
+        closure: budget that the model closes in every column: ``"none"``, ``"water"``,
+            ``"water_heat"``, which also warms where it takes vapour away, or ``"water_cloud"``,
+            which also borrows condensate within the column for levels that would be left with less
+            than none.
         gravity: of the model that the data are of, for the mass of layers in the closure [m s-2].
         noise: on the inputs, in training only.
     """

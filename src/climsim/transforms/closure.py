@@ -2,6 +2,10 @@
 
 The emulated term loses water by precipitation alone, as the surface flux of moisture is delivered
 outside of it. What a network's tendencies create beyond that is taken out of the vapour.
+
+A network removes condensate here and there that is not there. A climate model raises such
+tendencies to zero, which adds condensate on average, as nothing lowers others. So a closure may let
+the rest of the column's condensate pay for it before the climate model has to.
 """
 
 import numpy as np
@@ -9,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from climsim.arrays import Double
-from climsim.checkpoint_cards import WATER, WATER_HEAT
+from climsim.checkpoint_cards import WATER, WATER_CLOUD, WATER_HEAT
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     EXPORT_ZERO_LEVELS,
     GRAVITY,
+    TIME_STEP,
     VAPORIZATION_HEAT,
     WATER_DENSITY,
 )
@@ -22,7 +27,11 @@ from climsim.grid import ColumnGrid
 from climsim.interfaces import Encoding
 
 _WATER_TARGETS = ("ptend_q0001", "ptend_qn", "ptend_q0002", "ptend_q0003")
+_STATES = {"ptend_qn": "state_qn", "ptend_q0002": "state_q0002", "ptend_q0003": "state_q0003"}
+"""The condensate that each of its tendencies changes."""
 _VAPOUR, _HEATING, _RAIN = "ptend_q0001", "ptend_t", "cam_out_PRECC"
+_LEAST_PATH = 1e-12
+"""Condensate of a column that counts as none [kg m-2]."""
 _LATENT_WARMING = VAPORIZATION_HEAT / DRY_AIR_HEAT_CAPACITY
 
 
@@ -36,6 +45,11 @@ class ColumnClosure(nn.Module):
     smallest one in units of the spread. A column without residual is left as it is. Outside of
     training the rain itself is floored at 0 too, so that means of closed models are closed.
 
+    Under ``"water_cloud"`` condensate is limited before that: a level in which ``q + dt dq < 0`` is
+    left with none, and what it lacked is taken from the levels that keep some, in proportion to
+    what they keep, so that the column's condensate changes as predicted. Where the column would
+    hold less than none, it is left with none, and the vapour pays for the rest.
+
     Attributes:
         kind: one of `climsim.checkpoint_cards.CLOSURES`.
     """
@@ -44,6 +58,8 @@ class ColumnClosure(nn.Module):
     layer_by_pressure: Tensor
     start: Tensor
     kept: Tensor
+    time_step: Tensor
+    _clouds: list[tuple[int, int]]
 
     def __init__(self, encoding: Encoding, n_levels: int, kind: str = WATER) -> None:
         """Find pressure and water in the vectors; `prepare` fills in the numbers.
@@ -60,15 +76,29 @@ class ColumnClosure(nn.Module):
         self._water = [places[name].start for name in _WATER_TARGETS if name in places]
         self._vapour, self._heating = places[_VAPOUR].start, places[_HEATING].start
         self._rain = places[_RAIN].start
-        self._pressure = encoding.variables.slice("state_ps", n_levels).start
-        self._density = WATER_DENSITY
+        held = encoding.variables.slices(n_levels)
+        self._pressure = held["state_ps"].start
+        self._clouds = [
+            (places[name].start, held[state].start)
+            for name, state in _STATES.items()
+            if kind == WATER_CLOUD and name in places
+        ]
+        self._density, self._least_path = WATER_DENSITY, _LEAST_PATH
         self._warming = _LATENT_WARMING if kind == WATER_HEAT else 0.0
         for name in ("layer", "layer_by_pressure", "start", "kept"):
             self.register_buffer(name, torch.ones(n_levels, dtype=torch.float64))
+        # Files of the other kinds need none and, older than this one, have none.
+        step = torch.tensor(TIME_STEP, dtype=torch.float64)
+        self.register_buffer("time_step", step, persistent=kind == WATER_CLOUD)
         self.learned = nn.Parameter(torch.zeros(n_levels))
 
     def prepare(
-        self, grid: ColumnGrid, vapour_scale: Double, pruned_levels: int, gravity: float = GRAVITY
+        self,
+        grid: ColumnGrid,
+        vapour_scale: Double,
+        pruned_levels: int,
+        gravity: float = GRAVITY,
+        time_step: float = TIME_STEP,
     ) -> "ColumnClosure":
         """Take over the vertical coordinate and the weights to start from.
 
@@ -77,6 +107,7 @@ class ColumnClosure(nn.Module):
             vapour_scale: (level,) inverse of the spread of the vapour tendency.
             pruned_levels: top levels without moisture tendencies in the prediction.
             gravity: of the model that the data are of [m s-2].
+            time_step: over which a tendency acts [s].
 
         Returns:
             Itself.
@@ -99,6 +130,7 @@ class ColumnClosure(nn.Module):
         }
         for name, value in values.items():
             getattr(self, name).copy_(torch.as_tensor(value))
+        self.time_step.fill_(time_step)
         return self
 
     def forward(self, x: Tensor, tendencies: Tensor) -> Tensor:
@@ -113,10 +145,17 @@ class ColumnClosure(nn.Module):
         """
         n, vapour, heating = self.n_levels, self._vapour, self._heating
         mass = self.layer + self.layer_by_pressure * x[:, self._pressure].double().unsqueeze(1)
+        mass = mass * self.kept
+        for first, state in self._clouds:
+            limited = tendencies.clone()
+            limited[:, first : first + n] = self._borrowed(
+                x[:, state : state + n], tendencies[:, first : first + n], mass
+            )
+            tendencies = limited
         residual = self._density * tendencies[:, self._rain].double().clamp(min=0.0)
         for first in self._water:
             water = tendencies[:, first : first + n].double()
-            residual = residual + (water * mass * self.kept).sum(dim=1)
+            residual = residual + (water * mass).sum(dim=1)
         weights = torch.softmax(self.start + self.learned.double(), dim=0) * self.kept
         share = weights / (weights * mass).sum(dim=1, keepdim=True)
         change = torch.zeros_like(tendencies)
@@ -129,3 +168,21 @@ class ColumnClosure(nn.Module):
             # In training a rain below zero keeps its gradient; the mean of members needs none.
             closed[:, self._rain] = tendencies[:, self._rain].clamp(min=0.0)
         return closed
+
+    def _borrowed(self, amount: Tensor, tendency: Tensor, mass: Tensor) -> Tensor:
+        """Tendencies of condensate, (column, level), that leave none negative.
+
+        Args:
+            amount: (column, level) before the step [kg kg-1].
+            tendency: (column, level) as predicted [kg kg-1 s-1].
+            mass: (column, level) of the layers, 0 where nothing may change [kg m-2].
+        """
+        before = amount.double()
+        after = before + self.time_step * tendency.double()
+        positive = after.clamp(min=0.0)
+        held = (positive * mass).sum(dim=1, keepdim=True)
+        lacking = ((positive - after) * mass).sum(dim=1, keepdim=True)
+        share = (1.0 - lacking / held.clamp(min=self._least_path)).clamp(min=0.0)
+        limited = ((positive * share - before) / self.time_step).to(tendency.dtype)
+        changed = (lacking > 0.0) & (mass > 0.0)
+        return torch.where(changed, limited, tendency)
