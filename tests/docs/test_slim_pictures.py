@@ -4,6 +4,7 @@ import base64
 import io
 import re
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,3 +47,15 @@ def test_report_changes_in_its_pictures_only(picture, tmp_path, capsys):
     hidden = re.sub(r"base64,[^\"]+", "", slimmed)
     assert hidden == re.sub(r"base64,[^\"]+", "", text)
     assert "out.html" in capsys.readouterr().out
+
+
+def test_notebook_keeps_its_cells_and_its_pictures_get_smaller(picture, tmp_path):
+    held = {"image/png": base64.b64encode(picture).decode(), "text/plain": "<Figure>"}
+    output = nbformat.v4.new_output("display_data", held)
+    cell = nbformat.v4.new_code_cell("draw()", outputs=[output])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "in.ipynb")
+    slim_pictures.main(tmp_path / "in.ipynb", tmp_path / "out.ipynb")
+    (slimmed,) = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    assert slimmed.source == "draw()"
+    assert slimmed.outputs[0].data["text/plain"] == "<Figure>"
+    assert len(base64.b64decode(slimmed.outputs[0].data["image/png"])) < len(picture) / 2

@@ -85,10 +85,18 @@ def test_notebook_is_valid_with_short_cells_and_no_path_of_a_machine(path):
     assert not re.search(r"/(home|root|tmp|work|Users)/", text(code))
 
 
-def test_tutorial_is_kept_with_its_outputs():
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tutorial", "calm: unstable"),
+        ("compute_metrics", "unet-steady-7: mean R²"),
+        ("paper_figures", "offline_profiles"),
+    ],
+)
+def test_notebook_is_kept_with_its_outputs(name, said):
     """Whoever reads it in a browser sees what it says."""
-    notebook = nbformat.read(NOTEBOOKS / "tutorial.ipynb", as_version=4)
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert "calm: unstable" in text(code)
+    assert said in text(code)
     kinds = [kind for c in code for o in c.outputs for kind in o.get("data", ())]
-    assert "image/png" in kinds
+    assert {"image/png", "text/html"} & set(kinds)
