@@ -117,7 +117,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 0])
     parser.add_argument("--resolution", default="T10")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--retain-turbulence", action="store_true", help="as the model's data had")
+    parser.add_argument(
+        "--retain-turbulence",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="as the host of the model's data did",
+    )
     arguments = parser.parse_args()
     keep_freed_memory()  # as every `climsim` command does
     options = {

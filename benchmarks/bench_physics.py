@@ -101,7 +101,12 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*")
     parser.add_argument("--days", type=float, default=0.25)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--retain-turbulence", action="store_true", help="as the models' data had")
+    parser.add_argument(
+        "--retain-turbulence",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="as the host of the models' data did",
+    )
     arguments = parser.parse_args()
     print("| run | s a step | simulated years a day | against the first |\n|---|---|---|---|")
     first: float | None = None

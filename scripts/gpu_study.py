@@ -174,7 +174,7 @@ def make_data(options: argparse.Namespace) -> None:
 
     begin = time.time()
     # The studies on this host leave turbulence to it; so must the runs of these members.
-    host = GcmHost(GcmConfig(retain_turbulence=True, cache_folder=Path(options.cache)))
+    host = GcmHost(GcmConfig(cache_folder=Path(options.cache)))
     pristine, starts = host.another(), []
     for index, given in enumerate(options.starts):
         host.start_from(Path(given))

@@ -477,6 +477,12 @@ def test_file_that_is_no_checkpoint_is_named(tmp_path):
         export_model(path, tmp_path / "model.pt")
 
 
+def test_exported_model_in_place_of_its_checkpoint_is_named(make, tmp_path):
+    path = export_model(make(), tmp_path / "model.pt")
+    with pytest.raises(ClimSimError, match=r"found an exported model \(TorchScript file\): give"):
+        export_model(path, tmp_path / "again.pt")
+
+
 @pytest.mark.slow
 def test_file_runs_a_high_resolution_grid_at_once(make, tmp_path):
     emulator = load_emulator(export_model(make(), tmp_path / "model.pt"))

@@ -39,6 +39,21 @@ from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, schema
 from climsim.validation import as_number, as_text
 
 T = TypeVar("T")
+_OPEN_GROUPS = ("hosts", "networks", "online", "recipes", "references", "stages")
+"""Groups of a study whose keys are those of other commands."""
+
+
+class MissingKeysError(ClimSimError):
+    """Keys that the user must give and did not.
+
+    Attributes:
+        keys: dotted.
+    """
+
+    def __init__(self, command: str, keys: Sequence[str]) -> None:
+        given = " ".join(f"{key}=..." for key in keys)
+        super().__init__(f"{command}: no value for {', '.join(keys)}: add {given}")
+        self.keys = tuple(keys)
 
 
 def compose_config(name: str, overrides: Sequence[str] = (), folder: str | None = None) -> Values:
@@ -78,8 +93,7 @@ def _composed(wanted: Schema, overrides: Sequence[str] = ()) -> DictConfig:
 def _require_values(config: DictConfig, wanted: Schema) -> None:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        given = " ".join(f"{key}=..." for key in missing)
-        raise ClimSimError(f"{wanted.command}: no value for {', '.join(missing)}: add {given}")
+        raise MissingKeysError(wanted.command, missing)
 
 
 def one_line(error: Exception, wanted: Schema) -> ClimSimError:
@@ -131,6 +145,10 @@ def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:
         known: dotted keys that exist.
         where: command or configuration.
     """
+    if (group := key.partition(".")[0]) in _OPEN_GROUPS and where == EXPERIMENT:
+        return ClimSimError(
+            f"the study holds no key {key!r} yet: add it with a plus: +{key}=... ({group}.NAME.KEY)"
+        )
     last = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(key, known, n=3)

@@ -20,6 +20,7 @@ from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import prepare
 from climsim.errors import ClimSimError
+from climsim.integrity import CHECKSUM
 from climsim.variables import variable
 from tests.data.synthetic import split_config
 
@@ -160,6 +161,19 @@ def test_changed_file_is_noticed(statistics, tmp_path, name, index):
         file[name][index] += 1.0
     with pytest.raises(ClimSimError, match="changed after writing"):
         Statistics.open(tmp_path / "s.nc")
+
+
+def test_hash_of_the_values_has_a_name_of_its_own_and_is_found_under_the_former(
+    statistics, tmp_path
+):
+    import netCDF4
+
+    statistics.save(tmp_path / "s.nc")
+    with netCDF4.Dataset(tmp_path / "s.nc", "a") as file:
+        # Elsewhere `checksum` is the hash of a whole file: with it the file would seem damaged.
+        assert CHECKSUM not in file.ncattrs()
+        file.renameAttribute("values_checksum", CHECKSUM)
+    assert Statistics.open(tmp_path / "s.nc").fingerprint == statistics.fingerprint
 
 
 def test_other_files_are_refused(tmp_path):

@@ -230,7 +230,7 @@ def test_a_host_without_a_field_of_the_pairs_is_refused_before_the_first_step(tm
 
 def test_noise_on_humidity_and_wind_is_labelled_by_the_physics(run, tmp_path):
     run()
-    run(raw=tmp_path / "noisy", humidity_noise=(0.1,), wind_noise=(2.0,))
+    run(raw=tmp_path / "noisy", humidity_noise=(0.1,), wind_noise=(2.0,), cloud_noise=(0.5,))
     quiet, noisy = pairs(run.raw), pairs(tmp_path / "noisy")
     share = np.array([b.before["state_q0001"] / a.before["state_q0001"] - 1
                       for a, b in zip(quiet, noisy, strict=True)])  # fmt: skip
@@ -239,10 +239,17 @@ def test_noise_on_humidity_and_wind_is_labelled_by_the_physics(run, tmp_path):
         change = np.array([b.before[name] - a.before[name]
                            for a, b in zip(quiet, noisy, strict=True)])  # fmt: skip
         assert change.std() == pytest.approx(2.0, rel=0.15)
+    liquid, noisy_liquid = (np.array([pair.before["state_q0002"] for pair in record])
+                            for record in (quiet, noisy))  # fmt: skip
+    factor = noisy_liquid[liquid > 0] / liquid[liquid > 0]
+    assert np.log(factor).std() == pytest.approx(0.5, rel=0.15)
     np.testing.assert_array_equal(temperatures(tmp_path / "noisy"), temperatures(run.raw))
     host = ToyHost()
     for pair in noisy:
         drying = (pair.after["state_q0001"] - pair.before["state_q0001"]) / DT
         np.testing.assert_allclose(drying, host._physics(pair.before)[0]["ptend_q0001"], atol=1e-11)
     with netCDF4.Dataset(list_steps(tmp_path / "noisy")[0].before) as file:
-        assert "noise of [0.1] of the humidity, [2.0] m/s, labelled" in file.source
+        assert (
+            "noise of [0.1] of the humidity, [2.0] m/s, [0.5] of the logarithm of cloud, labelled"
+            in file.source
+        )

@@ -201,6 +201,21 @@ def test_a_perturbation_is_small_and_reproducible(gcm, gcm_session):
     assert 1e-3 < (first - before).std() < 1.5e-2
 
 
+def test_noise_on_clouds_multiplies_liquid_and_ice_alike_and_leaves_the_rest(gcm):
+    before = gcm.inputs()
+    gcm.perturb(seed=5, amplitude=0.0, cloud=0.8)
+    after = gcm.inputs()
+    liquid, ice = (before[f"state_{n}"] for n in ("q0002", "q0003"))
+    both = (liquid > 1e-7) & (ice > 1e-7)
+    factor = after["state_q0002"][both] / liquid[both]
+    np.testing.assert_allclose(after["state_q0003"][both] / ice[both], factor, rtol=1e-4)
+    assert np.log(factor).std() == pytest.approx(0.8, rel=0.1)
+    assert np.log(factor).mean() == pytest.approx(0.0, abs=0.1)
+    assert (after["state_q0002"][liquid == 0] == 0).all()
+    np.testing.assert_allclose(after["state_t"], before["state_t"], atol=1e-3)
+    np.testing.assert_array_equal(after["state_q0001"], before["state_q0001"])
+
+
 def test_noise_on_humidity_and_winds_is_white_in_level_and_leaves_the_temperature(gcm):
     before = gcm.inputs()
     gcm.perturb(seed=5, amplitude=0.0, humidity=0.05, wind=0.5)

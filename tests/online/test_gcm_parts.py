@@ -245,8 +245,8 @@ def test_a_wrong_option_is_refused_before_anything_is_built(options, message):
 
 def test_turbulence_is_part_of_the_emulated_term_unless_it_is_retained():
     three = {"radiation", "convection", "clouds"}
-    assert GcmConfig().emulated_processes == three | {"turbulence"}
-    assert GcmConfig(retain_turbulence=True).emulated_processes == three
+    assert GcmConfig().emulated_processes == three
+    assert GcmConfig(retain_turbulence=False).emulated_processes == three | {"turbulence"}
 
 
 @pytest.mark.parametrize("value", ["long", True, [12.0]])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def host(gcm_cache):
-    return GcmHost(GcmConfig(retain_turbulence=True, cache_folder=gcm_cache))
+    return GcmHost(GcmConfig(cache_folder=gcm_cache))
 
 
 @pytest.fixture(scope="module")

@@ -155,12 +155,14 @@ class ToyHost:
         value = float(self.state["t"][level, column])
         return HealthReport("T", column, level, value, (130.0, 360.0))
 
-    def perturb(self, seed, amplitude, *, humidity=0.0, wind=0.0):
-        noise = np.random.default_rng(seed).normal(size=(4, LEVELS, COLUMNS))
+    def perturb(self, seed, amplitude, *, humidity=0.0, wind=0.0, cloud=0.0):
+        noise = np.random.default_rng(seed).normal(size=(5, LEVELS, COLUMNS))
         self.state["t"] = self.state["t"] + amplitude * noise[0]
         self.state["q0001"] = self.state["q0001"] * (1 + humidity * noise[1])
         self.state["u"] = self.state["u"] + wind * noise[2]
         self.state["v"] = self.state["v"] + wind * noise[3]
+        for name in ("q0002", "q0003"):
+            self.state[name] = self.state[name] * np.exp(cloud * noise[4])
 
     def save(self, path: Path):
         with path.open("wb") as stream:

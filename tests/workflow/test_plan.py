@@ -169,18 +169,18 @@ def test_iterations_without_raw_weather_or_a_host_that_labels_are_refused(tmp_pa
         experiment_config("aggregate", ["iterations=9"])
 
 
-def test_options_of_a_host_reach_every_stage_that_builds_it_unless_a_stage_has_its_own(iterated):
+def test_options_of_a_host_reach_every_stage_that_builds_it_unless_a_stage_has_its_own():
     built = ("generate", "online_reference", "online_run", "online_collect")
-    given = {
-        job.rule: job.settings["host_options"] for job in iterated.values() if job.rule in built
-    }
+    iterated = experiment_config("aggregate", [*ONE, "+hosts.gcm.diffusion_hours=24"])
+    jobs = make_plan(iterated, Jobs(iterated, None))
+    given = {job.rule: job.settings["host_options"] for job in jobs if job.rule in built}
     assert set(given) == set(built)
-    assert all(options["retain_turbulence"] is True for options in given.values())
-    own = [*ONE, "+online.host_options.retain_turbulence=false", "+hosts.gcm.resolution=T21"]
-    config = experiment_config("demo", own)
+    assert all(options["diffusion_hours"] == 24 for options in given.values())
+    own = [*ONE, "+online.host_options.diffusion_hours=48", "+hosts.gcm.diffusion_hours=24"]
+    config = experiment_config("demo", [*own, "+hosts.gcm.resolution=T21"])
     jobs = {job.rule: job.settings for job in make_plan(config, Jobs(config, None))}
-    assert jobs["online_run"]["host_options"]["retain_turbulence"] is False
-    assert jobs["generate"]["host_options"]["retain_turbulence"] is True
+    hours = {rule: jobs[rule]["host_options"]["diffusion_hours"] for rule in built[:3]}
+    assert hours == {"generate": 24, "online_reference": 48, "online_run": 48}
     assert jobs["generate"]["host_options"]["resolution"] == "T21"
 
 
@@ -215,3 +215,30 @@ def test_process_of_a_job_loads_none_of_the_slow_libraries():
     )
     slow = {"hydra", "omegaconf", "pandas", "scipy", "snakemake", "torch", "xarray", "zarr"}
     assert slow.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "stages.train.trainer.epochs=x",
+            r"stages\.train: trainer\.epochs: expected integer, found",
+        ),
+        ("stages.generate.days=-1", r"stages\.generate: days: expected a positive number"),
+    ],
+)
+def test_value_that_a_late_stage_refuses_is_refused_before_anything_runs(word, message):
+    with pytest.raises(ClimSimError, match=message):
+        config = experiment_config("demo", [*ONE, word])
+        make_plan(config, Jobs(config, None))
+
+
+def test_key_that_a_study_does_not_hold_yet_is_answered_with_a_plus():
+    with pytest.raises(ClimSimError, match=r"add it with a plus: \+recipes\.v6\.recipe\.delta="):
+        experiment_config("demo", [*ONE, "recipes.v6.recipe.delta=2"])
+
+
+def test_keys_of_a_host_that_a_study_lacks_are_named_as_the_study_takes_them():
+    config = experiment_config("demo", [*ONE, "host=e3sm"])
+    with pytest.raises(ClimSimError, match=r"add .*\+\+online\.host_options\.account=\.\.\. "):
+        make_plan(config, Jobs(config, None))

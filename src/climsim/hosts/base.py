@@ -111,17 +111,24 @@ class SteppedHost(Protocol):
         ...
 
     def perturb(
-        self, seed: int, amplitude: float, *, humidity: float = 0.0, wind: float = 0.0
+        self,
+        seed: int,
+        amplitude: float,
+        *,
+        humidity: float = 0.0,
+        wind: float = 0.0,
+        cloud: float = 0.0,
     ) -> None:
         """Add noise to every cell, white in level, for other members and for perturbed profiles.
 
-        A host that is never asked for noise on humidity and wind needs the first two alone.
+        A host that is never asked for noise on anything else needs the first two alone.
 
         Args:
             seed: of the noise.
             amplitude: standard deviation on the temperature [K].
             humidity: on the specific humidity, as a share of it [1].
             wind: on both components [m/s].
+            cloud: on the logarithm of a factor on liquid and ice [1].
         """
         ...
 
@@ -175,12 +182,14 @@ class Declaration:
         constants: that its own physics computes with; unless declared, E3SM's.
         emulated_processes: that `SteppedHost.step_emulated` leaves out, names of
             `climsim.processes.PROCESSES`; unless declared, unknown, which fits every model.
+        processes_option: key of the host's options that chooses them; none unless declared.
     """
 
     provides: frozenset[str] = frozenset((*RAW_PROFILES, *SCALARS_IN))
     requires: frozenset[str] = frozenset(OUTPUTS.names)
     constants: PhysicalConstants = E3SM
     emulated_processes: frozenset[str] = frozenset()
+    processes_option: str = ""
 
 
 def declaration_of(host: SteppedHost) -> Declaration:
@@ -201,6 +210,7 @@ def declaration_of(host: SteppedHost) -> Declaration:
         _names(host, "requires", usual.requires),
         constants,
         read_processes(getattr(host, EMULATED_ATTRIBUTE, None), f"host {host.name}"),
+        getattr(host, "processes_option", usual.processes_option),
     )
 
 

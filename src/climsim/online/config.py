@@ -12,7 +12,7 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash
 from climsim.hosts.settings import as_texts
 from climsim.names import as_name
-from climsim.online.perturbed import Amplitudes
+from climsim.online.perturbed import KEYS_SINCE, Amplitudes
 from climsim.runs.config import RunConfig
 from climsim.runs.coupling import CouplerOptions
 from climsim.validation import Checks, require
@@ -102,6 +102,7 @@ class CollectConfig:
             takes one at random [K]; the run itself does not see it. Empty adds none.
         humidity_noise: the same on their specific humidity, as a share of it.
         wind_noise: the same on both winds [m/s].
+        cloud_noise: standard deviations of the logarithm of a factor on liquid and ice, likewise.
         first_year: year in the dates of the first segment; the next has the second year after,
             and so on, as a record holds every date once. Day and hour are those of the host.
         seed: of all that is random.
@@ -124,6 +125,7 @@ class CollectConfig:
     noise: tuple[float, ...] = ()
     humidity_noise: tuple[float, ...] = ()
     wind_noise: tuple[float, ...] = ()
+    cloud_noise: tuple[float, ...] = ()
     first_year: int = 1001
     seed: int = 0
     host: str = "gcm"
@@ -136,10 +138,7 @@ class CollectConfig:
         object.__setattr__(self, "raw", Path(self.raw))
         object.__setattr__(self, "model", None if self.model is None else Path(self.model))
         object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
-        amplitudes = Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
-        object.__setattr__(self, "noise", amplitudes.temperature)
-        object.__setattr__(self, "humidity_noise", amplitudes.humidity)
-        object.__setattr__(self, "wind_noise", amplitudes.wind)
+        Amplitudes.settle(self)
         check = Checks(self)
         check.whole("segments", "stride", "first_year", least=1)
         check.positive("days")
@@ -159,7 +158,7 @@ class CollectConfig:
     @property
     def amplitudes(self) -> Amplitudes:
         """Of the noise that the labels see."""
-        return Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
+        return Amplitudes.of(self)
 
     def identity(self) -> dict[str, object]:
         """What has to stay the same for a record to grow."""
@@ -169,7 +168,7 @@ class CollectConfig:
         values["model"] = None if self.model is None else file_hash(self.model)
         values["starts"] = [file_hash(path) for path in self.starts]
         values["noise"] = list(self.noise)
-        for name in ("humidity_noise", "wind_noise"):
+        for name in KEYS_SINCE:
             # Records of an earlier version do not have them.
             values[name] = list(getattr(self, name))
             if not values[name]:

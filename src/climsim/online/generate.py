@@ -70,6 +70,7 @@ class GenerateConfig:
             random [K]: its physics sees it, the run does not. Empty adds none.
         humidity_noise: the same on the specific humidity, as a share of it.
         wind_noise: the same on both winds [m/s].
+        cloud_noise: standard deviations of the logarithm of a factor on liquid and ice, likewise.
         seed: of all noise.
     """
 
@@ -87,6 +88,7 @@ class GenerateConfig:
     noise: tuple[float, ...] = ()
     humidity_noise: tuple[float, ...] = ()
     wind_noise: tuple[float, ...] = ()
+    cloud_noise: tuple[float, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,15 +106,12 @@ class GenerateConfig:
         check.whole("members", "stride", least=1)
         enough = len(self.starts) <= self.members
         require("starts", f"{len(self.starts)} files", enough, f"at most {self.members}, members")
-        amplitudes = self.amplitudes
-        object.__setattr__(self, "noise", amplitudes.temperature)
-        object.__setattr__(self, "humidity_noise", amplitudes.humidity)
-        object.__setattr__(self, "wind_noise", amplitudes.wind)
+        Amplitudes.settle(self)
 
     @property
     def amplitudes(self) -> Amplitudes:
         """Of the noise that the labels see."""
-        return Amplitudes(self.noise, self.humidity_noise, self.wind_noise)
+        return Amplitudes.of(self)
 
     @property
     def folders(self) -> tuple[Path, ...]:

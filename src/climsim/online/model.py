@@ -19,7 +19,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, SteppedHost, declaration_of
 from climsim.interfaces import Interface
-from climsim.processes import agreed
+from climsim.processes import agreed, in_words
 from climsim.runs.coupling import CouplerOptions
 from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
@@ -170,11 +170,21 @@ def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int =
             f"{path}: expected a model of {host.grid.n_levels} levels, as the host has, found "
             f"{model.n_levels}: export one for this host"
         )
-    processes = declaration_of(host).emulated_processes
+    declared, replaced = declaration_of(host), model.card.emulated_processes
+    chosen_by = declared.processes_option
     agreed(
-        {f"host {host.name}": processes, str(path): model.card.emulated_processes},
-        "couple it with the host options that its data were generated with, or take another model",
+        {f"host {host.name}": declared.emulated_processes, str(path): replaced},
+        "couple it with the host options that its data were generated with"
+        + (f" (host_options.{chosen_by} chooses)" if chosen_by else "")
+        + ", or take another model",
     )
+    if declared.emulated_processes and not replaced:
+        logger.warning(
+            "%s does not say which processes it replaces: host %s leaves out %s",
+            path,
+            host.name,
+            in_words(declared.emulated_processes),
+        )
     if chosen != CPU:
         return OnDevice(model)
     return InBlocks(model, thread_count(threads))

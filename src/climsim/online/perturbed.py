@@ -16,6 +16,22 @@ from climsim.hosts.base import SteppedHost, StepResult
 from climsim.validation import at_least
 
 _BEFORE = "before_noise"
+_KEYS = {
+    "temperature": "noise",
+    "humidity": "humidity_noise",
+    "wind": "wind_noise",
+    "cloud": "cloud_noise",
+}
+"""Key of a configuration for each kind of noise."""
+KEYS_SINCE = tuple(key for key in _KEYS.values() if key != "noise")
+"""Those of them that records of the first version do not have."""
+_UNITS = {"temperature": "K", "humidity": "", "wind": "m/s", "cloud": ""}
+_OF = {
+    "temperature": "K",
+    "humidity": "of the humidity",
+    "wind": "m/s",
+    "cloud": "of the logarithm of cloud",
+}
 
 
 @dataclass(frozen=True)
@@ -26,25 +42,39 @@ class Amplitudes:
         temperature: [K].
         humidity: share of the specific humidity [1].
         wind: of both components [m/s].
+        cloud: of the logarithm of a factor on liquid and ice [1].
     """
 
     temperature: tuple[float, ...] = ()
     humidity: tuple[float, ...] = ()
     wind: tuple[float, ...] = ()
+    cloud: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, unit in (("temperature", "K"), ("humidity", ""), ("wind", "m/s")):
-            values = tuple(float(value) for value in getattr(self, key))
-            object.__setattr__(self, key, values)
+        for name, key in _KEYS.items():
+            values = tuple(float(value) for value in getattr(self, name))
+            object.__setattr__(self, name, values)
             for value in values:
-                at_least("noise" if key == "temperature" else f"{key}_noise", value, 0.0, unit)
+                at_least(key, value, 0.0, _UNITS[name])
+
+    @classmethod
+    def settle(cls, config: object) -> Amplitudes:
+        """Those of a configuration, whose keys become tuples of numbers."""
+        amplitudes = cls.of(config)
+        for name, key in _KEYS.items():
+            object.__setattr__(config, key, getattr(amplitudes, name))
+        return amplitudes
+
+    @classmethod
+    def of(cls, config: object) -> Amplitudes:
+        """Those of a configuration that has a key for each kind of noise."""
+        return cls(**{name: getattr(config, key) for name, key in _KEYS.items()})
 
     def __bool__(self) -> bool:
-        return bool(self.temperature or self.humidity or self.wind)
+        return any(asdict(self).values())
 
     def __str__(self) -> str:
-        units = {"temperature": "K", "humidity": "of the humidity", "wind": "m/s"}
-        given = [f"{list(v)} {units[k]}" for k, v in asdict(self).items() if v]
+        given = [f"{list(v)} {_OF[k]}" for k, v in asdict(self).items() if v]
         return "noise of " + ", ".join(given)
 
     def physics(
@@ -64,12 +94,12 @@ class Amplitudes:
         try:
             temperature = self._one(self.temperature, generator)
             seed = int(generator.integers(2**31))
-            moist = {
+            further = {
                 name: self._one(values, generator)
-                for name, values in (("humidity", self.humidity), ("wind", self.wind))
-                if values
+                for name, values in asdict(self).items()
+                if values and name != "temperature"
             }
-            host.perturb(seed, temperature, **moist)
+            host.perturb(seed, temperature, **further)
             return host.physics()
         finally:
             host.restore(before)

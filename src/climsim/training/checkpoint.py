@@ -23,6 +23,7 @@ from climsim.cards import Settings
 from climsim.checkpoint_cards import CheckpointCard, NetworkCard
 from climsim.data.statistics.statistics import VariableStatistics
 from climsim.errors import ClimSimError
+from climsim.exported_file import form_of
 from climsim.files import atomic_path
 from climsim.integrity import check_zip
 from climsim.networks import Network, build_network
@@ -112,6 +113,11 @@ def read_checkpoint(path: str | Path) -> CheckpointContent:
     path = Path(path)
     if not path.is_file():
         raise ClimSimError(f"{path}: no such checkpoint: train first or give another path")
+    if (form := form_of(path)) is not None:
+        raise ClimSimError(
+            f"{path}: expected a checkpoint, found an exported model ({form}): give the checkpoint "
+            "that it was exported from, such as best.ckpt of its training"
+        )
     try:
         check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)

@@ -44,7 +44,7 @@ class _RunByDefault(click.Group):
                 [
                     ("climsim experiment demo", "the whole chain, small"),
                     ("climsim experiment demo members.seeds=7,43", "with other settings"),
-                    ("climsim experiment demo +recipes.conf_loss.recipe.delta=2", "one recipe"),
+                    ("climsim experiment demo +recipes.standard.recipe.delta=2", "one recipe"),
                     ("climsim experiment paper --dry-run source.store=S", "list the jobs"),
                     ("climsim experiment paper --slurm ...", "on a cluster"),
                     ("climsim experiment status quick --watch", "follow one that runs"),

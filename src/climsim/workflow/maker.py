@@ -6,11 +6,11 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from climsim.configuration import compose_config
+from climsim.configuration import MissingKeysError, build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.keys import Values, flatten
 from climsim.overrides import quoted
-from climsim.stage import Stage
+from climsim.stage import Stage, load
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.jobs import Job
 from climsim.workflow.steps import STEPS
@@ -43,7 +43,7 @@ class Jobs:
             special: further settings, which replace those.
 
         Raises:
-            ClimSimError: for a setting that the stage does not know.
+            ClimSimError: for a setting that the stage does not know, or a value that it refuses.
         """
         step = STEPS[rule]
         stage, product = step.stage, step.product.format(member=member)
@@ -70,7 +70,15 @@ class Jobs:
         if key not in self._composed:
             given = [*overrides, *override_texts(values)]
             try:
-                self._composed[key] = compose_config(name, given, self._folder)
+                composed = compose_config(name, given, self._folder)
+                build_config(load(STEPS[rule].stage.config), composed)
+                self._composed[key] = composed
+            except MissingKeysError as error:
+                where = "online" if rule.startswith("online_") else f"stages.{rule}"
+                wanted = " ".join(f"++{where}.{key}=..." for key in error.keys)
+                raise ClimSimError(
+                    f"stages.{rule}: no value for {', '.join(error.keys)}: add {wanted}"
+                ) from error
             except ClimSimError as error:
                 raise ClimSimError(f"stages.{rule}: {error}") from error
         settings = copy.deepcopy(self._composed[key])

@@ -27,7 +27,7 @@ from climsim.data.statistics.quantiles import PERCENTS, QuantileSketch
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError, unknown_name
 from climsim.files import provenance, write_netcdf
-from climsim.integrity import check_file_size
+from climsim.integrity import CHECKSUM, check_file_size
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of
 from climsim.stage import Progress
@@ -36,6 +36,8 @@ from climsim.variables import variable
 
 FORMAT = "climsim-statistics-2"
 _FIELDS = ("count", "mean", "std", "min", "max", "positive_mean")
+_CHECKSUM = "values_checksum"
+"""Attribute with the hash of the values; `climsim.integrity.CHECKSUM` in earlier files."""
 _COLUMN_FIELDS = ("column_mean", "column_std")
 STATISTICS = Kind("a statistics file", lambda path: "store_fingerprint" in attributes_of(path))
 _PART_BLOCKS, _MOST_PARTS = 16, 256
@@ -194,7 +196,7 @@ class Statistics(Mapping[str, VariableStatistics]):
                 TIME_STEP_ATTRIBUTE: self.time_step,
                 "store_fingerprint": self.store,
                 "fingerprint": self.fingerprint,
-                "checksum": self.checksum,
+                _CHECKSUM: self.checksum,
                 **provenance({"split": self.split, "store": str(store)}, {"store": self.store}),
             },
         )
@@ -228,7 +230,7 @@ class Statistics(Mapping[str, VariableStatistics]):
                 "compute the statistics again"
             )
         result = cls(variables, levels, split, store, float(time_step))
-        if dataset.attrs.get("checksum") != result.checksum:
+        if dataset.attrs.get(_CHECKSUM, dataset.attrs.get(CHECKSUM)) != result.checksum:
             raise ClimSimError(
                 f"{path}: values, split or store were changed after writing: compute them again"
             )

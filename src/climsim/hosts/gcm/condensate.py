@@ -128,3 +128,20 @@ def transport(
         return moved * jnp.where(actual > 0.0, target / jnp.where(actual > 0.0, actual, 1.0), 1.0)
 
     return {name: move(values) for name, values in tracers.items()}
+
+
+def with_noise(
+    clouds: dict[str, jax.Array], generator: np.random.Generator, deviation: float
+) -> dict[str, jax.Array]:
+    """Multiply the clouds of every cell by a log-normal factor, white in level.
+
+    Args:
+        clouds: liquid and ice (level, lon, lat) [kg/kg].
+        generator: of the factor, which is one for both.
+        deviation: standard deviation of its logarithm; 0 draws nothing.
+    """
+    if not deviation or not clouds:
+        return clouds
+    shape = next(iter(clouds.values())).shape
+    factor = np.exp(deviation * generator.standard_normal(shape)).astype(np.float32)
+    return {name: amount * factor for name, amount in clouds.items()}

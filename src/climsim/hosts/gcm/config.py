@@ -39,7 +39,8 @@ class GcmConfig:
         diffusion_hours: damping time of vorticity at the truncation [h]; None for 360 h over its
             wavenumber: 36 h at T10.
         advection: `"eulerian"` or `"semi_lagrangian"`.
-        retain_turbulence: leave turbulence to the host's physics in the hybrid.
+        retain_turbulence: leave turbulence to the host's own physics; with false the emulated term
+            holds it too.
         split_condensate: part liquid and ice by temperature at the end of the emulated term, with
             the heat of fusion, as E3SM-MMF does.
         start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
@@ -54,7 +55,7 @@ class GcmConfig:
     tuning: dict[str, float] = field(default_factory=dict)
     diffusion_hours: float | None = None
     advection: str = dynamics.EULERIAN
-    retain_turbulence: bool = False
+    retain_turbulence: bool = True
     split_condensate: bool = True
     start: str = SHIPPED
     device: str = AUTO

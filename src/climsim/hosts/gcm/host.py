@@ -21,6 +21,7 @@ from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
+from climsim.hosts.gcm.condensate import with_noise
 from climsim.hosts.gcm.config import ANALYTIC, SHIPPED, GcmConfig
 from climsim.hosts.gcm.exchange import (
     from_field,
@@ -96,6 +97,7 @@ class GcmHost:
     dt = TIME_STEP
     provides = frozenset((*RAW_PROFILES, *SCALARS_IN))
     requires = frozenset(OUTPUTS.names)
+    processes_option = "retain_turbulence"
 
     def __init__(self, config: GcmConfig) -> None:
         """Build the model and load its start state; programs compile at their first use."""
@@ -205,7 +207,13 @@ class GcmHost:
         return self.programs.columns(self._state, self._carry, self._date)
 
     def perturb(
-        self, seed: int, amplitude: float, *, humidity: float = 0.0, wind: float = 0.0
+        self,
+        seed: int,
+        amplitude: float,
+        *,
+        humidity: float = 0.0,
+        wind: float = 0.0,
+        cloud: float = 0.0,
     ) -> None:
         """Add Gaussian noise to every cell, white in level and as white as the truncation allows.
 
@@ -214,12 +222,24 @@ class GcmHost:
             amplitude: standard deviation on the temperature [K].
             humidity: on the specific humidity, as a share of it [1].
             wind: on both components [m/s].
+            cloud: standard deviation of the logarithm of a factor on liquid and ice, one factor for
+                both in a cell [1].
+
+        Raises:
+            ClimSimError: for noise on clouds that are not transported on the grid.
         """
+        if cloud and not self._state["clouds"]:
+            raise ClimSimError(
+                f"cloud_noise={cloud:g}: expected clouds on the grid, found them in the spectral "
+                f"state of host_options.advection={self.config.advection}: choose "
+                f"{dynamics.EULERIAN}, or leave cloud_noise out"
+            )
         generator = np.random.default_rng(seed)
         spectral = dynamics.with_noise(
             self._core, self._state["dynamics"], generator, (amplitude, humidity, wind)
         )
-        state: ModelState = {**self._state, "dynamics": spectral}
+        clouds = with_noise(self._state["clouds"], generator, cloud)
+        state: ModelState = {**self._state, "dynamics": spectral, "clouds": clouds}
         self._set(dynamics.strong_types(state), self._carry)
 
     def save(self, path: Path) -> None:
