@@ -1,7 +1,8 @@
 """Every network, recipe and format: how far an exported file is from the modules in Python.
 
 Run: ``python benchmarks/bench_exactness.py --out exactness.jsonl [--networks unet ...]
-[--recipes standard ...] [--forms onnx ...] [--preset small] [--counts 1 384 21600] [--threads 2]``.
+[--recipes standard ...] [--forms onnx ...] [--preset small] [--counts 1 384 21600] [--threads 2]``,
+or with ``--checkpoints FILE ...`` of trained models in place of networks with random weights.
 What stands in the file is not measured again, so a run that was stopped continues; the table of all
 that it holds is printed at the end. ``file`` is the largest difference from the modules over the
 largest value of each variable, for each number of columns; ``float32`` is that of the modules
@@ -17,8 +18,9 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -80,19 +82,18 @@ def outputs(checkpoint: Path, x: Tensor, precision: torch.dtype) -> Tensor:
 
 
 def rows_of(
-    network: str, forms: Sequence[str], folder: Path, options: argparse.Namespace
+    checkpoint: Path, of: Key, forms: Sequence[str], folder: Path, counts: Sequence[int]
 ) -> Iterator[Row]:
     """Export a model in some formats and compare each file."""
-    checkpoint = make_checkpoint(network, folder, options)
     model = load_model(checkpoint)
     given, about = model.transforms.inputs.encoding.interface.variables, model.about
     known = about.statistics, about.statistics_fields
-    x = training_columns(given, *known, max(options.counts))
+    x = training_columns(given, *known, max(counts))
     expected = outputs(checkpoint, x, torch.float32)
     exact = outputs(checkpoint, x[:BLOCK], torch.float64)
     rounding = relative_difference(exact, expected[:BLOCK], LEVELS)
     for form in forms:
-        row = Row((network, options.recipe, options.preset, form), rounding)
+        row = Row((*of[:3], form), rounding)
         path = folder / f"model{FORMATS.find(form).suffix}"
         start = time.perf_counter()
         try:
@@ -102,7 +103,7 @@ def rows_of(
             continue
         seconds = time.perf_counter() - start
         file = load_emulator(path)
-        found = {n: torch.from_numpy(file(x[:n].numpy())) for n in options.counts}
+        found = {n: torch.from_numpy(file(x[:n].numpy())) for n in counts}
         yield replace(
             row,
             file={
@@ -121,20 +122,41 @@ def measured(path: Path) -> dict[Key, Row]:
     return {row.key: row for row in rows}
 
 
+def models(options: argparse.Namespace) -> Iterator[tuple[Key, Callable[[Path], Path]]]:
+    """What is compared, and how its checkpoint comes about, given a folder for it."""
+    for path in options.checkpoints:
+        card = load_model(path).card
+        size = f"trained, {(card.parameters or 0) / 1e6:.2f} million weights"
+        yield (card.network.name, card.recipe, size, ""), partial(_kept, path)
+    if options.checkpoints:
+        return
+    for recipe, network in itertools.product(options.recipes, options.networks):
+        chosen = argparse.Namespace(**{**vars(options), "recipe": recipe})
+        made = partial(make_checkpoint, network, options=chosen)
+        yield (network, recipe, options.preset, ""), made
+
+
+def _kept(path: Path, folder: Path) -> Path:
+    """A checkpoint that is there, whatever the folder."""
+    return path
+
+
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--recipes", nargs="+", default=list(RECIPES))
     arguments.add_argument("--forms", nargs="+", default=list(FORMATS.names()))
+    arguments.add_argument("--checkpoints", nargs="+", type=Path, default=[])
     arguments.add_argument("--counts", nargs="+", type=int, default=[1, 384, 21600])
     options = arguments.parse_args()
     prepare(options)
-    for recipe, network in itertools.product(options.recipes, options.networks):
-        options.recipe = recipe
+    for of, checkpoint in models(options):
         known = measured(options.out)
-        forms = [f for f in options.forms if (network, recipe, options.preset, f) not in known]
-        with tempfile.TemporaryDirectory() as folder, options.out.open("a") as kept:
-            for row in rows_of(network, forms, Path(folder), options) if forms else ():
+        forms = [form for form in options.forms if (*of[:3], form) not in known]
+        with tempfile.TemporaryDirectory() as scratch, options.out.open("a") as kept:
+            folder = Path(scratch)
+            rows = rows_of(checkpoint(folder), of, forms, folder, options.counts) if forms else ()
+            for row in rows:
                 kept.write(f"{json.dumps(asdict(row))}\n")
                 kept.flush()
                 print(row.line(), flush=True)
