@@ -34,7 +34,7 @@ _INTRODUCTION = """\
 Every figure that `climsim figures` draws, from the report of [the quick study](quick.md) (small
 networks on a coarse climate model: how the figures look, not how good emulators can be), with the
 command that draws it from saved metrics. [Figures](figures.md) has their definitions,
-[the report](_static/quick/report.html) all variants.
+[the report](_static/quick/report.html) further variants.
 """
 
 
@@ -82,7 +82,7 @@ def page(report: str, measured: str) -> str:
 
 def measured() -> str:
     """When the study of the report was made, as its page says."""
-    found = re.search(r"^measured: (.+)$", (DOCS / "quick.md").read_text(), re.MULTILINE)
+    found = re.search(r"^measured: ([^;]+)", (DOCS / "quick.md").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 
