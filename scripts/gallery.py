@@ -82,7 +82,7 @@ def page(report: str, measured: str) -> str:
 
 def measured() -> str:
     """When the study of the report was made, as its page says."""
-    found = re.search(r"^measured: ([^;]+)", (DOCS / "quick.md").read_text(), re.MULTILINE)
+    found = re.search(r"^measured: ([^;\n]+)", (DOCS / "quick.md").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
 

@@ -58,12 +58,11 @@ class Amplitudes:
                 at_least(key, value, 0.0, _UNITS[name])
 
     @classmethod
-    def settle(cls, config: object) -> Amplitudes:
-        """Those of a configuration, whose keys become tuples of numbers."""
+    def settle(cls, config: object) -> None:
+        """Make the keys of a configuration tuples of numbers."""
         amplitudes = cls.of(config)
         for name, key in _KEYS.items():
             object.__setattr__(config, key, getattr(amplitudes, name))
-        return amplitudes
 
     @classmethod
     def of(cls, config: object) -> Amplitudes:

@@ -27,8 +27,6 @@ from climsim.grid import ColumnGrid
 from climsim.interfaces import Encoding
 
 _WATER_TARGETS = ("ptend_q0001", "ptend_qn", "ptend_q0002", "ptend_q0003")
-_STATES = {"ptend_qn": "state_qn", "ptend_q0002": "state_q0002", "ptend_q0003": "state_q0003"}
-"""The condensate that each of its tendencies changes."""
 _VAPOUR, _HEATING, _RAIN = "ptend_q0001", "ptend_t", "cam_out_PRECC"
 _LEAST_PATH = 1e-12
 """Condensate of a column that counts as none [kg m-2]."""
@@ -79,9 +77,9 @@ class ColumnClosure(nn.Module):
         held = encoding.variables.slices(n_levels)
         self._pressure = held["state_ps"].start
         self._clouds = [
-            (places[name].start, held[state].start)
-            for name, state in _STATES.items()
-            if kind == WATER_CLOUD and name in places
+            (places[name].start, held[name.replace("ptend_", "state_")].start)
+            for name in _WATER_TARGETS
+            if kind == WATER_CLOUD and name in places and name != _VAPOUR
         ]
         self._density, self._least_path = WATER_DENSITY, _LEAST_PATH
         self._warming = _LATENT_WARMING if kind == WATER_HEAT else 0.0
