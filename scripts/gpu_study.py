@@ -173,7 +173,6 @@ def make_data(options: argparse.Namespace) -> None:
     from climsim.online.generate import GenerateConfig, generate
 
     begin = time.time()
-    # The studies on this host leave turbulence to it; so must the runs of these members.
     host = GcmHost(GcmConfig(cache_folder=Path(options.cache)))
     pristine, starts = host.another(), []
     for index, given in enumerate(options.starts):

@@ -27,8 +27,10 @@ from climsim.keys import (
     Values,
     element,
     flatten,
+    hint_of,
     hints,
     is_list,
+    is_open,
     is_text,
     members_of,
     nested,
@@ -39,8 +41,6 @@ from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, schema
 from climsim.validation import as_number, as_text
 
 T = TypeVar("T")
-_OPEN_GROUPS = ("hosts", "networks", "online", "recipes", "references", "stages")
-"""Groups of a study whose keys are those of other commands."""
 
 
 class MissingKeysError(ClimSimError):
@@ -111,6 +111,10 @@ def one_line(error: Exception, wanted: Schema) -> ClimSimError:
         return ClimSimError(f"unknown choice {choice!r}: expected one of {', '.join(options)}")
     found = re.match(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and found:
+        if wanted.name == EXPERIMENT and is_open(hint_of(wanted.cls, found[1].partition(".")[0])):
+            return ClimSimError(
+                f"the study holds no key {found[1]!r} yet: add it with a plus: +{found[1]}=..."
+            )
         keys = {*flat_defaults(wanted.name), *wanted.further_keys()}
         known = [*sorted(keys), *wanted.choices]
         return unknown_key(found[1], known, wanted.command)
@@ -145,10 +149,6 @@ def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:
         known: dotted keys that exist.
         where: command or configuration.
     """
-    if (group := key.partition(".")[0]) in _OPEN_GROUPS and where == EXPERIMENT:
-        return ClimSimError(
-            f"the study holds no key {key!r} yet: add it with a plus: +{key}=... ({group}.NAME.KEY)"
-        )
     last = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(key, known, n=3)

@@ -72,6 +72,11 @@ def element(hint: Hint) -> Hint:
     return typing.get_args(inner)[0]
 
 
+def is_open(hint: Hint) -> bool:
+    """Whether a value of this type has keys of its own choice."""
+    return typing.get_origin(hint) is dict
+
+
 def is_text(hint: Hint) -> bool:
     """Whether a value of this type is a text or path and nothing else but null."""
     kinds = set(members_of(hint)) - {type(None)}
@@ -119,7 +124,7 @@ def type_text(hint: Hint) -> str:
         return " or ".join([*parts, *(["null"] if type(None) in kinds else [])])
     if is_list(hint):
         return f"list of {type_text(element(hint))}"
-    if typing.get_origin(hint) is dict or dataclasses.is_dataclass(hint):
+    if is_open(hint) or dataclasses.is_dataclass(hint):
         return "keys and values"
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(f"`{a}`" for a in typing.get_args(hint))

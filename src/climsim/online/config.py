@@ -12,7 +12,7 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash
 from climsim.hosts.settings import as_texts
 from climsim.names import as_name
-from climsim.online.perturbed import KEYS_SINCE, Amplitudes
+from climsim.online.perturbed import LATER_KEYS, Amplitudes
 from climsim.runs.config import RunConfig
 from climsim.runs.coupling import CouplerOptions
 from climsim.validation import Checks, require
@@ -168,7 +168,7 @@ class CollectConfig:
         values["model"] = None if self.model is None else file_hash(self.model)
         values["starts"] = [file_hash(path) for path in self.starts]
         values["noise"] = list(self.noise)
-        for name in KEYS_SINCE:
+        for name in LATER_KEYS:
             # Records of an earlier version do not have them.
             values[name] = list(getattr(self, name))
             if not values[name]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,22 +17,24 @@ from climsim.hosts.base import SteppedHost, StepResult
 from climsim.validation import at_least
 
 _BEFORE = "before_noise"
-_KEYS = {
-    "temperature": "noise",
-    "humidity": "humidity_noise",
-    "wind": "wind_noise",
-    "cloud": "cloud_noise",
+
+
+class _Kind(NamedTuple):
+    """A kind of noise: key of a configuration, unit, and what follows an amplitude in words."""
+
+    key: str
+    unit: str
+    words: str
+
+
+_KINDS = {
+    "temperature": _Kind("noise", "K", "K"),
+    "humidity": _Kind("humidity_noise", "", "of the humidity"),
+    "wind": _Kind("wind_noise", "m/s", "m/s"),
+    "cloud": _Kind("cloud_noise", "", "of the logarithm of cloud"),
 }
-"""Key of a configuration for each kind of noise."""
-KEYS_SINCE = tuple(key for key in _KEYS.values() if key != "noise")
-"""Those of them that records of the first version do not have."""
-_UNITS = {"temperature": "K", "humidity": "", "wind": "m/s", "cloud": ""}
-_OF = {
-    "temperature": "K",
-    "humidity": "of the humidity",
-    "wind": "m/s",
-    "cloud": "of the logarithm of cloud",
-}
+LATER_KEYS = tuple(kind.key for kind in _KINDS.values() if kind.key != "noise")
+"""Keys that records of the first version do not have."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +54,29 @@ class Amplitudes:
     cloud: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, key in _KEYS.items():
+        for name, kind in _KINDS.items():
             values = tuple(float(value) for value in getattr(self, name))
             object.__setattr__(self, name, values)
             for value in values:
-                at_least(key, value, 0.0, _UNITS[name])
+                at_least(kind.key, value, 0.0, kind.unit)
 
     @classmethod
     def settle(cls, config: object) -> None:
         """Make the keys of a configuration tuples of numbers."""
         amplitudes = cls.of(config)
-        for name, key in _KEYS.items():
-            object.__setattr__(config, key, getattr(amplitudes, name))
+        for name, kind in _KINDS.items():
+            object.__setattr__(config, kind.key, getattr(amplitudes, name))
 
     @classmethod
     def of(cls, config: object) -> Amplitudes:
         """Those of a configuration that has a key for each kind of noise."""
-        return cls(**{name: getattr(config, key) for name, key in _KEYS.items()})
+        return cls(**{name: getattr(config, kind.key) for name, kind in _KINDS.items()})
 
     def __bool__(self) -> bool:
         return any(asdict(self).values())
 
     def __str__(self) -> str:
-        given = [f"{list(v)} {_OF[k]}" for k, v in asdict(self).items() if v]
+        given = [f"{list(v)} {_KINDS[k].words}" for k, v in asdict(self).items() if v]
         return "noise of " + ", ".join(given)
 
     def physics(

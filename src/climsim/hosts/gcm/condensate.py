@@ -140,7 +140,7 @@ def with_noise(
         generator: of the factor, which is one for both.
         deviation: standard deviation of its logarithm; 0 draws nothing.
     """
-    if not deviation or not clouds:
+    if not deviation:
         return clouds
     shape = next(iter(clouds.values())).shape
     factor = np.exp(deviation * generator.standard_normal(shape)).astype(np.float32)
