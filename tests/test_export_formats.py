@@ -211,6 +211,30 @@ def test_name_that_promises_another_format_is_refused(tmp_path, form, out, messa
     assert not (tmp_path / out).exists()
 
 
+@pytest.mark.slow
+@needs_compiler
+def test_code_for_one_number_of_columns_takes_any(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "model.ckpt", "unet")
+    out = tmp_path / "model.pt2"
+    run_export(ExportConfig(checkpoint, out, format="pt2", columns=7))
+    emulator = load_emulator(out)
+    assert emulator.columns == 7
+    require_equal(out, checkpoint)
+    block = vector(samples(LEVELS, 20, seed=5), emulator.inputs).numpy().astype(np.float32)
+    whole = emulator(block)
+    assert whole.shape == (20, emulator.n_outputs)
+    for columns in (1, 7, 8, 14):
+        np.testing.assert_array_equal(emulator(block[:columns]), whole[:columns])
+
+
+def test_number_of_columns_that_a_format_cannot_keep_is_refused(tmp_path):
+    for form in ("torchscript", "onnx"):
+        with pytest.raises(ClimSimError, match=f"columns: expected 0 for format={form}, found 512"):
+            ExportConfig(tmp_path / "a.ckpt", tmp_path / "a", format=form, columns=512)
+    with pytest.raises(ClimSimError, match="columns: expected"):
+        ExportConfig(tmp_path / "a.ckpt", tmp_path / "a.pt2", format="pt2", columns=-1)
+
+
 def test_precision_that_a_format_does_not_know_is_refused(tmp_path):
     checkpoint = write_checkpoint(tmp_path / "model.ckpt")
     with pytest.raises(ClimSimError, match="expected float32 for format=onnx, found 'bfloat16'"):

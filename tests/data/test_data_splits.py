@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,11 @@ def test_adjoining_periods_get_their_gap_from_the_later_one():
         ({"scoring": True, "validation": 0, "test": 0.3}, "scoring=true: expected a validation"),
         ({"name": "published", "test_stride": 7}, "test_stride=7: given together with name=pub"),
         ({"name": "published", "gap_days": 2.0}, "gap_days=2.0: given together with name=publ"),
+        ({"training_only_stride": -1}, "split.training_only_stride"),
+        (
+            {"train": "0001-02", "validation": "", "test": "", "stretches": True},
+            "split.stretches=true: expected shares, found periods",
+        ),
         ({"name": "mine"}, "unknown split 'mine': expected one of published"),
     ],
 )
@@ -136,7 +142,30 @@ def test_a_period_of_training_alone_leaves_the_split_of_the_rest_as_it_is():
     codes = assign_splits(np.concatenate([weather, visited]), config)
     alone = assign_splits(weather, SplitConfig(train_stride=2))
     np.testing.assert_array_equal(codes[: weather.size], alone)
-    np.testing.assert_array_equal(codes[weather.size :], np.where(np.arange(200) % 2, NO_SPLIT, 0))
+    np.testing.assert_array_equal(codes[weather.size :], np.where(np.arange(200) % 2, NO_SPLIT, 5))
+    own = replace(config, training_only_stride=4)
+    codes = assign_splits(np.concatenate([weather, visited]), own)
+    np.testing.assert_array_equal(codes[: weather.size], alone)
+    np.testing.assert_array_equal(codes[weather.size :], np.where(np.arange(200) % 4, NO_SPLIT, 5))
+
+
+def test_what_belongs_to_training_alone_is_training_and_not_weather():
+    weather, visited = days(40), seconds_of(1001, 1, 1) + 1200 * np.arange(0, 600, 3)
+    seconds = np.concatenate([weather, visited])
+    codes = assign_splits(seconds, SplitConfig(training_only="1001-01/9999-12"))
+    train, pure = (np.isin(codes, split_codes(name)) for name in ("train", "weather"))
+    assert train[weather.size :].all()
+    assert not pure[weather.size :].any()
+    np.testing.assert_array_equal(train[: weather.size], pure[: weather.size])
+
+
+def test_every_stretch_is_split_as_if_it_were_the_record():
+    first = days(10)
+    later = [first + shift * DAY for shift in (100, 800)]
+    config = SplitConfig(train_stride=3, test_stride=2, stretches=True)
+    codes = assign_splits(np.concatenate([first, *later]), config)
+    alone = assign_splits(first, replace(config, stretches=False))
+    np.testing.assert_array_equal(codes, np.tile(alone, 3))
 
 
 def test_a_period_of_training_alone_that_holds_nothing_or_all_is_refused():

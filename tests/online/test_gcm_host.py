@@ -374,15 +374,14 @@ def test_memory_of_schemes_that_do_not_run_stays_until_they_do(gcm, day, tmp_pat
 
 
 def test_seasons_move_the_sun_the_sea_and_the_snow(gcm, tmp_path):
-    gcm.save(tmp_path / "january.npz")
-    stored = restart.read_restart(tmp_path / "january.npz")
     inputs = {}
     for month in (1, 7):
-        moved = replace(stored, date=cftime.DatetimeNoLeap(2, month, 1))
-        restart.write_restart(tmp_path / "moved.npz", moved)
+        gcm.set_date(cftime.DatetimeNoLeap(2, month, 1))
+        gcm.save(tmp_path / "moved.npz")
         gcm.restore(tmp_path / "moved.npz")
         assert gcm.date.month == month
         inputs[month] = gcm.inputs()
+    np.testing.assert_array_equal(inputs[1]["state_t"], inputs[7]["state_t"])
     north, south = gcm.grid.lat > 30, gcm.grid.lat < -30
 
     def rise(name, where):

@@ -10,6 +10,7 @@ import pytest
 from cftime import DatetimeNoLeap
 
 from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
+from climsim.data.store.splits import TRAINING_ONLY, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
 from climsim.online.generate import GenerateConfig, generate
 from climsim.online.pairs import after_physics
@@ -185,6 +186,65 @@ def members(folder, days=0.25, **settings):
     return generate(config, host=host)
 
 
+def test_members_begin_in_seasons_and_keep_their_states(tmp_path):
+    members(tmp_path / "one", days=2 / PER_DAY)
+    members(tmp_path / "three", days=2 / PER_DAY, seasons=3)
+    firsts = {
+        name: [read_step(list_steps(tmp_path / name / f"member-0{n}")[0].before) for n in (1, 2, 3)]
+        for name in ("one", "three")
+    }
+    dates = [pair.date for pair in firsts["three"]]
+    assert [date.strftime("%m-%d") for date in dates] == ["01-30", "06-01", "09-30"]
+    assert [date.year for date in dates] == [1, 3, 5]
+    for one, other in zip(firsts["one"], firsts["three"], strict=True):
+        np.testing.assert_array_equal(one.before["state_t"], other.before["state_t"])
+
+
+def test_seasons_of_a_run_that_was_killed_stay(tmp_path):
+    settings = {"days": 0.5, "seasons": 3, "restart_days": 0.25}
+    process = multiprocessing.get_context("spawn").Process(
+        target=members_killed, args=(tmp_path / "killed",), kwargs=settings
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    members(tmp_path / "killed", **settings)
+    members(tmp_path / "whole", **settings)
+    one, other = contents(tmp_path / "killed"), contents(tmp_path / "whole")
+    assert one.keys() == other.keys()
+    assert all((one[seconds] == other[seconds]).all() for seconds in one)
+
+
+def test_a_host_whose_date_cannot_be_set_has_no_seasons(tmp_path):
+    host = ToyHost()
+    host.set_date = None
+    with pytest.raises(ClimSimError, match=r"seasons=3: expected a host with .* set_date"):
+        members(tmp_path, made=host, seasons=3)
+
+
+def test_pairs_with_noise_lie_beside_those_of_the_run(tmp_path):
+    members(tmp_path / "quiet", stride=2)
+    members(tmp_path / "both", stride=2, noise_stride=6, noise=(0.3,), cloud_noise=(0.25,))
+    quiet, both = contents(tmp_path / "quiet"), contents(tmp_path / "both")
+    beside = {seconds: both.pop(seconds) for seconds in both.keys() - quiet.keys()}
+    assert both.keys() == quiet.keys()
+    assert all((both[seconds] == quiet[seconds]).all() for seconds in quiet)
+    assert len(quiet) == 27
+    assert len(beside) == 9
+    later = (9000 * 365) * 86400
+    for seconds, values in beside.items():
+        assert 0.15 < (values - quiet[seconds - later]).std() < 0.5
+    config = SplitConfig(training_only=TRAINING_ONLY, gap_days=0.0, stretches=True)
+    times = np.array(sorted([*both, *beside]))
+    codes = assign_splits(times, config)
+    assert set(codes[times >= later]) == {5}
+    assert 5 not in codes[times < later]
+    with netCDF4.Dataset(next((tmp_path / "both" / "member-02" / "noisy").glob("*/*.nc"))) as file:
+        assert file.source.endswith("noise of [0.3] K, [0.25] of the logarithm of cloud")
+    with netCDF4.Dataset(next((tmp_path / "both" / "member-02").glob("0*/*.nc"))) as file:
+        assert file.source == ToyHost().source
+
+
 def member_alone(index):
     """The toy as the member of that number, from 0, starts."""
     host = ToyHost()
@@ -242,8 +302,9 @@ def test_members_take_the_start_files_in_turn(tmp_path):
     assert 0.3 < (firsts[2].before["state_t"] - firsts[0].before["state_t"]).std() < 0.7
 
 
-def members_killed(folder):
-    members(folder, days=0.75, made=ToyHost(kill_at_step=40), restart_days=0.25)
+def members_killed(folder, **settings):
+    settings = {"days": 0.75, "restart_days": 0.25, **settings}
+    members(folder, made=ToyHost(kill_at_step=round(0.75 * PER_DAY * settings["days"])), **settings)
 
 
 def test_killed_members_continue_together_and_give_the_same_files(tmp_path):
@@ -309,6 +370,8 @@ def test_a_failure_to_write_ends_the_run(tmp_path, monkeypatch):
         ({"start": "a.npz", "starts": ["b.npz"]}, "starts: given together with start"),
         ({"starts": ["a.npz", "b.npz"]}, "starts: expected at most 1, members"),
         ({"spinup_days": -1}, "spinup_days: expected"),
+        ({"seasons": 4, "members": 2}, "seasons: expected at most 2, members"),
+        ({"noise_stride": 4}, "noise_stride=4: expected noise to add pairs with, found none"),
     ],
 )
 def test_settings_of_members_that_do_not_fit_are_refused(tmp_path, settings, message):

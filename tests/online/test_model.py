@@ -228,6 +228,13 @@ def test_blocks_run_side_by_side():
     assert len(model.threads) == 2
 
 
+def test_blocks_have_the_columns_that_the_code_of_a_model_is_for():
+    model = Counting()
+    vector = np.arange(300 * 4, dtype=np.float32).reshape(300, 4)
+    np.testing.assert_array_equal(InBlocks(model, 1, 128)(vector), 2 * vector)
+    assert model.sizes == [128, 128, 44]
+
+
 def test_fewer_columns_than_threads_are_one_block_each():
     model = Counting()
     InBlocks(model, 8)(np.ones((3, 2), dtype=np.float32))
@@ -273,7 +280,7 @@ def test_torch_itself_keeps_to_one_thread(tmp_path):
 class Cuda:
     """Stands for a model on a GPU."""
 
-    n_levels, interface, confidence, card = LEVELS, V2, False, ModelCard()
+    n_levels, interface, confidence, card, columns = LEVELS, V2, False, ModelCard(), 0
 
 
 @pytest.mark.parametrize(

@@ -164,13 +164,18 @@ class ToyHost:
         for name in ("q0002", "q0003"):
             self.state[name] = self.state[name] * np.exp(cloud * noise[4])
 
+    def set_date(self, date):
+        self.start_date += date - self.date
+
     def save(self, path: Path):
+        begun = self.start_date.timetuple()[:6]
         with path.open("wb") as stream:
-            np.savez(stream, step=self.step_number, fluxes=self.fluxes, **self.state)
+            np.savez(stream, step=self.step_number, begun=begun, fluxes=self.fluxes, **self.state)
 
     def restore(self, path: Path):
         with np.load(path) as file:
             self.step_number, self.fluxes = int(file["step"]), file["fluxes"]
+            self.start_date = DatetimeNoLeap(*(int(part) for part in file["begun"]))
             self.state = {k: file[k] for k in PROFILES}
 
 

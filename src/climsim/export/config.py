@@ -29,6 +29,9 @@ class ExportConfig:
             checkpoint that names another file is refused.
         format: ``"torchscript"``, which E3SM and every libtorch load; ``"pt2"``, machine code for
             CPUs like this one (AOTInductor); or ``"onnx"``, a graph for ONNX Runtime.
+        columns: of a call, where the code is for one number of them alone, which makes it faster
+            (``pt2`` only): those of the host. Other numbers are cut and filled up to it. 0 makes
+            code for any number.
     """
 
     checkpoint: Path
@@ -37,6 +40,7 @@ class ExportConfig:
     precision: str = FLOAT32
     code: tuple[Path, ...] = ()
     format: str = TORCHSCRIPT
+    columns: int = 0
 
     def __post_init__(self) -> None:
         checks = Checks(self)
@@ -45,6 +49,9 @@ class ExportConfig:
         from climsim.export.formats import FORMATS
 
         checks.one_of(FORMATS.names(), "format")
+        checks.whole("columns")
+        fits = not self.columns or FORMATS.find(self.format).takes_columns
+        require("columns", self.columns, fits, f"0 for format={self.format}", "choose format=pt2")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from climsim.cards import Json, ModelCard
 from climsim.constants import N_LEVELS
 from climsim.devices import AUTO, CPU
 from climsim.errors import ClimSimError
-from climsim.export.formats import Format, Runnable, format_of
+from climsim.export.formats import COLUMNS, Format, Runnable, format_of
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.exported_file import METADATA_NAME, TORCHSCRIPT, metadata_text, require_whole
@@ -37,6 +37,7 @@ class Emulator:
         n_levels: levels of a profile.
         n_inputs: features in.
         n_outputs: features out.
+        columns: of a call that the code is for; 0 for any number.
         form: what kind of file it is, such as ``TorchScript file``.
         device: kind of the device that it runs on.
     """
@@ -52,6 +53,7 @@ class Emulator:
         self.interface: Interface = self.card.interface
         self.confidence = self.card.confidence
         self.n_levels = self.card.n_levels
+        self.columns = int(str(metadata.get(COLUMNS, 0)))
         self.n_inputs = self.card.n_inputs
         self.n_outputs = self.card.n_outputs
         self.module = module

@@ -23,7 +23,7 @@ from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.comparison import mean_deviation, relative_difference
 from climsim.export.config import PRECISIONS, TORCHSCRIPT, ExportConfig
-from climsim.export.formats import FORMATS, Format, Runnable
+from climsim.export.formats import COLUMNS, FORMATS, Format, Runnable
 from climsim.export.module import Emulation, EmulationMember, build_emulation
 from climsim.export.probe import Probe, probe_columns, training_columns
 from climsim.exported_file import METADATA_NAME, metadata_text
@@ -73,7 +73,9 @@ def run_export(config: ExportConfig, progress: Progress | None = None) -> Path:
     if progress is not None:
         progress(0, 1)
     checkpoints = (config.checkpoint, *config.members)
-    path = export_model(checkpoints, config.out, config.precision, config.code, config.format)
+    path = export_model(
+        checkpoints, config.out, config.precision, config.code, config.format, config.columns
+    )
     if progress is not None:
         progress(1, 1)
     return path
@@ -85,6 +87,7 @@ def export_model(
     precision: str = FLOAT32,
     code: Sequence[Path] = (),
     format: str = TORCHSCRIPT,
+    columns: int = 0,
 ) -> Path:
     """Write a trained model, or the mean of several, as one file.
 
@@ -96,6 +99,7 @@ def export_model(
         precision: of the networks, ``"float32"`` or ``"bfloat16"``.
         code: files of users' networks that may be run (see `load_model`).
         format: of the file, a name in `climsim.export.formats.FORMATS`.
+        columns: of every call, for a format that takes them; 0 for any number.
 
     Returns:
         The path.
@@ -132,6 +136,8 @@ def export_model(
         deviation = mean_deviation(exact, written, levels, trial.probe)
         metadata["fast_form"] = deviation
         _warn_of_deviation(path, precision, deviation)
+    if columns:
+        metadata[COLUMNS] = columns
     _write(written, Path(path), metadata, trial, form)
     return Path(path)
 
@@ -318,7 +324,8 @@ def _write(
         text = json.dumps(metadata, indent=1, default=str)
         try:
             with warnings.catch_warnings(action="ignore"):  # What matters shows in the trial below.
-                form.write(emulation.eval(), temporary, text)
+                columns = int(metadata.get(COLUMNS, 0))  # type: ignore[arg-type]
+                form.write(emulation.eval(), temporary, text, columns)
         except (ClimSimError, OSError, MemoryError):
             raise
         except Exception as error:  # exporters raise whatever they like

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import cftime
 import numpy as np
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
@@ -38,6 +38,8 @@ __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
 _WORK_FOLDER = ".generate"
 _RECORD = "record.json"
+_NOISY_FOLDER, _NOISY_YEARS = "noisy", 9000
+"""Where pairs beside those of the run lie, and how many years later their dates are."""
 _HEALTH_STEPS = 12
 """Most steps between two looks at the state, where none is written."""
 GENERATED = Kind(
@@ -65,12 +67,17 @@ class GenerateConfig:
             member but the first [K].
         spinup_days: simulated days at the start of which nothing is written.
         stride: after that, write every n-th step.
+        seasons: dates, spread evenly over the year from that of the start, that the members begin
+            at in turn. Their states take days to follow: see `spinup_days`.
         restart_days: simulated days between two times that restart files are written.
         noise: standard deviations of noise on the temperature, of which each pair takes one at
             random [K]: its physics sees it, the run does not. Empty adds none.
         humidity_noise: the same on the specific humidity, as a share of it.
         wind_noise: the same on both winds [m/s].
         cloud_noise: standard deviations of the logarithm of a factor on liquid and ice, likewise.
+        noise_stride: leave the pairs of the run as they are, and add one with noise at every n-th
+            step, in a folder ``noisy`` and in years from 9001 on, which belong to training alone
+            (``split.training_only=1001-01/9999-12``). 0 puts the noise on the pairs themselves.
         seed: of all noise.
     """
 
@@ -89,6 +96,8 @@ class GenerateConfig:
     humidity_noise: tuple[float, ...] = ()
     wind_noise: tuple[float, ...] = ()
     cloud_noise: tuple[float, ...] = ()
+    noise_stride: int = 0
+    seasons: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -102,11 +111,18 @@ class GenerateConfig:
         check.positive("days", "restart_days")
         check.at_least(0.0, "start_amplitude", unit="K")
         check.at_least(0.0, "spinup_days", unit="days")
-        check.whole("seed")
-        check.whole("members", "stride", least=1)
+        check.whole("seed", "noise_stride")
+        check.whole("members", "stride", "seasons", least=1)
+        most = self.seasons <= self.members
+        require("seasons", self.seasons, most, f"at most {self.members}, members: one begins each")
         enough = len(self.starts) <= self.members
         require("starts", f"{len(self.starts)} files", enough, f"at most {self.members}, members")
         Amplitudes.settle(self)
+        if self.noise_stride and not self.amplitudes:
+            raise ClimSimError(
+                f"noise_stride={self.noise_stride}: expected noise to add pairs with, found none: "
+                "give noise, humidity_noise, wind_noise or cloud_noise"
+            )
 
     @property
     def amplitudes(self) -> Amplitudes:
@@ -146,6 +162,10 @@ class GenerateConfig:
             known["starts"] = [file_hash(path) for path in self.starts]
         if self.spinup_days or self.stride > 1:
             known["kept"] = f"every step {self.stride} after {self.spinup_days:g} days"
+        if self.seasons > 1:
+            known["seasons"] = self.seasons
+        if self.noise_stride:
+            known["noise_stride"] = self.noise_stride
         return known
 
 
@@ -182,8 +202,7 @@ def generate(
         max(1, round(days * SECONDS_PER_DAY / host.dt))
         for days in (config.days, config.restart_days)
     )
-    source = f"{host.source}; {config.amplitudes}" if config.amplitudes else host.source
-    with PairWriter(PairFiles.of(host, config.folders, source)) as writer:
+    with PairWriter() as writer:
         advance(_Generation(config, members, writer, first_steps, name), total, between, progress)
     return config.raw
 
@@ -210,6 +229,11 @@ class _Generation:
         self._config, self._members, self._writer = config, members, writer
         self._first_steps, self._name = first_steps, name
         host = members.member(0)
+        noisy = f"{host.source}; {config.amplitudes}" if config.amplitudes else host.source
+        apart = config.noise_stride > 0
+        self._weather = PairFiles.of(host, config.folders, host.source if apart else noisy)
+        beside = tuple(folder / _NOISY_FOLDER for folder in config.folders)
+        self._noisy = PairFiles.of(host, beside, noisy) if apart else self._weather
         self._dt, self._done = host.dt, host.step_number - first_steps[0]
         self._spinup = round(config.spinup_days * SECONDS_PER_DAY / host.dt)
         begun = [date - self._time(self._done) for date in members.dates]
@@ -224,20 +248,28 @@ class _Generation:
 
     def step(self) -> bool:
         """Advance every member, and write its pair where the step is kept."""
-        after_spinup = self._done - self._spinup
-        kept = after_spinup >= 0 and after_spinup % self._config.stride == 0
-        if kept or self._done % _HEALTH_STEPS == 0:
+        config, apart = self._config, self._config.noise_stride
+        kept, noisy = self._due(config.stride), self._due(apart or config.stride)
+        if kept or noisy or self._done % _HEALTH_STEPS == 0:
             self._require_health()
         dates = [
             date.replace(year=date.year + years)
             for date, years in zip(self._members.dates, self._years, strict=True)
         ]
-        label = self._at_noisy_states() if kept and self._config.amplitudes else None
+        if noisy and config.amplitudes:
+            years = _NOISY_YEARS if apart else 0
+            later = [date.replace(year=date.year + years) for date in dates]
+            self._writer.add(self._noisy, self._at_noisy_states(), later)
+            kept = kept and apart > 0
         result = self._members.step_physics()
         if kept:
-            self._writer.add(result if label is None else label, dates)
+            self._writer.add(self._weather, result, dates)
         self._done += 1
         return True
+
+    def _due(self, stride: int) -> bool:
+        after_spinup = self._done - self._spinup
+        return after_spinup >= 0 and after_spinup % stride == 0
 
     def save(self) -> None:
         """Write the restart files and how far the run is, once the pairs are there."""
@@ -308,10 +340,25 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
         if index:
             random = np.random.default_rng((config.seed, index))
             host.perturb(int(random.integers(2**31)), config.start_amplitude)
+        _to_season(host, config, index)
     first_steps = tuple(host.step_number for host in hosts)
     # Before the first file: the folder says what it is from the beginning.
     _write_note(config, _Note(first_steps, 0.0))
     return first_steps
+
+
+def _to_season(host: SteppedHost, config: GenerateConfig, index: int) -> None:
+    """Put a member at its start under the date of its season."""
+    days = round(DAYS_PER_YEAR * (index % config.seasons) / config.seasons)
+    if not days:
+        return
+    move = getattr(host, "set_date", None)
+    if move is None:
+        raise ClimSimError(
+            f"seasons={config.seasons}: expected a host with the method set_date, found "
+            f"{host.name} without: add it to the host, or give starts of several seasons (starts)"
+        )
+    move(host.date + datetime.timedelta(days=days))
 
 
 def _read_note(config: GenerateConfig) -> _Note | None:

@@ -55,10 +55,12 @@ class InBlocks:
     Args:
         model: takes any number of columns.
         threads: blocks that run at a time.
+        columns: of every block but the last, where the code of the model is for that many; 0 for
+            equal blocks of a size that is fast.
     """
 
-    def __init__(self, model: CoupledModel, threads: int) -> None:
-        self.model, self.threads = model, threads
+    def __init__(self, model: CoupledModel, threads: int, columns: int = 0) -> None:
+        self.model, self.threads, self._columns = model, threads, columns
         self.interface, self.n_levels = model.interface, model.n_levels
         self.confidence, self.card = model.confidence, model.card
         self._pool = ThreadPoolExecutor(
@@ -69,7 +71,8 @@ class InBlocks:
         """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
         columns = vector.shape[0]
         count = max(math.ceil(columns / BLOCK_COLUMNS), min(self.threads, columns))
-        blocks = np.array_split(to_numpy(vector), count)
+        ends = range(self._columns, columns, self._columns) if self._columns else count
+        blocks = np.array_split(to_numpy(vector), ends)
         return like(np.concatenate(list(self._pool.map(self.model, blocks))), vector)
 
 
@@ -187,7 +190,7 @@ def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int =
         )
     if chosen != CPU:
         return OnDevice(model)
-    return InBlocks(model, thread_count(threads))
+    return InBlocks(model, thread_count(threads), model.columns)
 
 
 def require_spinup(model: CoupledModel, options: CouplerOptions) -> None:

@@ -96,19 +96,17 @@ class PairWriter:
     """Writes pairs in a thread of its own, a few steps behind the run.
 
     One thread, as the netCDF library takes no more. An error comes at the next call.
-
-    Args:
-        files: where to.
     """
 
-    def __init__(self, files: PairFiles) -> None:
-        self._files = files
+    def __init__(self) -> None:
         self._background = Background("pairs", _MOST_WAITING)
 
-    def add(self, result: StepResult, dates: Sequence[cftime.DatetimeNoLeap]) -> None:
-        """Take the pairs of one step; see `PairFiles.write`."""
+    def add(
+        self, files: PairFiles, result: StepResult, dates: Sequence[cftime.DatetimeNoLeap]
+    ) -> None:
+        """Take the pairs of one step for some files; see `PairFiles.write`."""
         kept = replace(result, diagnostics={}).kept()  # pairs hold no diagnostics
-        self._background.submit(partial(self._files.write, kept, tuple(dates)))
+        self._background.submit(partial(files.write, kept, tuple(dates)))
 
     def settle(self) -> None:
         """Wait until all that was given is written."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from climsim.cards import setting
 from climsim.data.stages import PREPARE, STATISTICS
+from climsim.data.store.splits import TRAINING_ONLY, WEATHER
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
 from climsim.export.stages import EXPORT
@@ -32,8 +33,6 @@ from climsim.workflow.steps import (
 )
 
 GENERATED_START = f"{path_of(GENERATE)}/.generate/restart.npz"
-VISITED_YEARS = "1001-01/9999-12"
-"""Period that the dates of visited states lie in."""
 _OF_HOST = ("host_options.", "coupler.")
 """Keys of the online runs that say how the host and its coupling are."""
 
@@ -114,8 +113,18 @@ def _data_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:
     if source.raw is None and source.store is None:
         yield jobs.make(GENERATE.name, {}, shared=config.host_settings)
     if source.store is None:
-        yield jobs.make(PREPARE.name, {"raw": str(source.raw or path_of(GENERATE))})
-    yield jobs.make(STATISTICS.name, {"store": _store(config)})
+        noisy = _generates_noise(config)
+        period = {"split.training_only": TRAINING_ONLY} if noisy else {}
+        yield jobs.make(PREPARE.name, {"raw": str(source.raw or path_of(GENERATE))}, shared=period)
+    # Scales are those of the weather: what is far from it has other ones.
+    scales = {"split": WEATHER} if source.store is None and _generates_noise(config) else {}
+    yield jobs.make(STATISTICS.name, {"store": _store(config)}, shared=scales)
+
+
+def _generates_noise(config: ExperimentConfig) -> bool:
+    """Whether the study generates pairs with noise beside those of the weather."""
+    given = flatten(config.stages.get(GENERATE.name, {}))
+    return config.source.raw is None and bool(given.get("noise_stride", 0))
 
 
 def _check_iterations(config: ExperimentConfig) -> None:
@@ -225,7 +234,7 @@ def _visited_store_job(
     values: Values = {
         "raw": str(config.source.raw or path_of(GENERATE)),
         "also": list(visited),
-        "split.training_only": VISITED_YEARS,
+        "split.training_only": TRAINING_ONLY,
     }
     shared = flatten(config.stages.get(PREPARE.name, {}))
     return jobs.make(VISITED_STORE_STEP, values, member.label, shared=shared)

@@ -141,14 +141,15 @@ class Store:
         """Indices of the steps of a split that have a number of previous steps.
 
         Args:
-            split: ``train``, ``validation``, ``test`` or ``scoring``.
+            split: one of `splits.SPLITS`.
             memory: gapless previous steps needed: 0 for the standard set, 2 for the expanded.
         """
         return np.flatnonzero(np.isin(self.split, split_codes(split)) & (self.memory >= memory))
 
     def __repr__(self) -> str:
         counts = {n: int(np.isin(self.split, split_codes(n)).sum()) for n in SPLITS}
-        splits = ", ".join(f"{k} {n}" for n, k in counts.items() if k or n != "scoring")
+        usual = {"scoring": 0, "weather": counts["train"]}
+        splits = ", ".join(f"{k} {n}" for n, k in counts.items() if k != usual.get(n))
         return (
             f"Store({str(self.path)!r}, {self.n_steps} steps ({splits}) of {self.n_columns} "
             f"columns and {self.n_levels} levels, {len(self.names)} variables)"

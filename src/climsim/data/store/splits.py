@@ -19,17 +19,22 @@ logger = logging.getLogger(__name__)
 
 _PARTS = ("train", "validation", "test")
 """Splits with a time of their own."""
-_SCORING = "scoring"
-SPLITS = (*_PARTS, _SCORING)
-"""Names of the splits."""
+_SCORING, WEATHER = "scoring", "weather"
+_STRETCHES_APART = int(SECONDS_PER_DAY)
+"""Least time without a step between two stretches of a record [s]."""
+SPLITS = (*_PARTS, _SCORING, WEATHER)
+"""Names of the splits; the weather is what trains outside `SplitConfig.training_only`."""
 CODES: dict[int, tuple[str, ...]] = {
-    0: ("train",),
+    0: ("train", WEATHER),
     1: ("validation",),
     2: ("test",),
     3: (_SCORING,),
     4: ("validation", _SCORING),
+    5: ("train",),
 }
 """Splits of a step by its code in a store; scoring shares the time of the validation."""
+TRAINING_ONLY = "1001-01/9999-12"
+"""Period that the dates of visited states and of pairs with noise lie in."""
 NO_SPLIT = -1
 """Code of a step in no split."""
 
@@ -93,9 +98,12 @@ class SplitConfig:
         drop_last: whether the last step of each split is left out before its stride.
         name: ``published`` for the steps of the published online study, which sets every other
             field (no gap there: the published periods adjoin); empty for the fields above.
+        stretches: whether shares are of every uninterrupted stretch of the record, such as the days
+            of one season or one member, and not of the whole record at once.
         training_only: a period that belongs to training whole, such as ``1001-01/9999-12`` for
-            states that a model visited; the other fields then share out the steps outside it.
-            Empty for none.
+            states that a model visited; the other fields then share out the steps outside it, the
+            split ``weather`` holds the training steps outside it. Empty for none.
+        training_only_stride: every n-th step of that period is kept; 0 takes `train_stride`.
     """
 
     train: str | float = 0.7
@@ -113,7 +121,9 @@ class SplitConfig:
     scoring_start: int = 0
     drop_last: bool = False
     name: str = ""
+    stretches: bool = False
     training_only: str = ""
+    training_only_stride: int = 0
 
     def __post_init__(self) -> None:
         if self.name:
@@ -135,7 +145,15 @@ class SplitConfig:
             self.periods()
         check = Checks(self, "split")
         check.at_least(0, "gap_days")
-        check.whole(*(f.name for f in fields(self) if f.name.endswith("_stride")), least=1)
+        strides = [f.name for f in fields(self) if f.name.endswith("_stride")]
+        strides.remove("training_only_stride")
+        check.whole(*strides, least=1)
+        check.whole("training_only_stride")
+        if self.stretches and not self.by_share:
+            raise ClimSimError(
+                "split.stretches=true: expected shares, found periods: give train, validation and "
+                "test as shares, or leave stretches out"
+            )
         check.whole(*(f.name for f in fields(self) if f.name.endswith("_start")), least=0)
         if self.scoring and self.validation in ("", 0):
             raise ClimSimError(
@@ -214,6 +232,8 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
     """
     if config.training_only:
         return _with_training_only(seconds, config)
+    if config.stretches:
+        return _by_stretch(seconds, config)
     bounds = _share_bounds(seconds, config) if config.by_share else config.periods()
     if config.gap_days < 1 and not config.name:
         logger.warning(
@@ -224,8 +244,11 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
     codes = np.full(seconds.size, NO_SPLIT, dtype=np.int8)
     for name, (start, stop) in bounds.items():
         inside = _inside(seconds, start, stop, f"{name}={getattr(config, name)}")
-        names = (name, _SCORING) if name == "validation" and config.scoring else (name,)
-        steps = {split: config.chosen(split, inside) for split in names}
+        steps = {name: config.chosen(name, inside)}
+        if name == "train":
+            steps[WEATHER] = steps[name]
+        elif name == "validation" and config.scoring:
+            steps[_SCORING] = config.chosen(_SCORING, inside)
         for split, kept in steps.items():
             if not kept.size:
                 raise ClimSimError(
@@ -259,9 +282,20 @@ def _with_training_only(seconds: NDArray[np.int64], config: SplitConfig) -> NDAr
                 "change it or leave it out"
             )
     codes = np.full(seconds.size, NO_SPLIT, dtype=np.int8)
-    _mark(codes, {"train": config.chosen("train", np.flatnonzero(inside))})
-    codes[~inside] = assign_splits(seconds[~inside], replace(config, training_only=""))
+    stride = config.training_only_stride or config.train_stride
+    there = replace(config, train_stride=stride, training_only="", training_only_stride=0)
+    kept = there.chosen("train", np.flatnonzero(inside))
+    _mark(codes, {"train": kept, WEATHER: kept[:0]})
+    elsewhere = replace(there, train_stride=config.train_stride)
+    codes[~inside] = assign_splits(seconds[~inside], elsewhere)
     return codes
+
+
+def _by_stretch(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np.int8]:
+    """Split every stretch of a record as if it were all."""
+    ends = np.flatnonzero(np.diff(seconds) >= _STRETCHES_APART) + 1
+    one = replace(config, stretches=False)
+    return np.concatenate([assign_splits(part, one) for part in np.split(seconds, ends)])
 
 
 def _inside(seconds: NDArray[np.int64], start: int, stop: int, setting: str) -> NDArray[np.intp]:

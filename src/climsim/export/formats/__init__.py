@@ -23,6 +23,8 @@ from climsim.registry import Registry
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+COLUMNS = "columns"
+"""Of every call, in the metadata of a file that was made for one number of them."""
 Runnable: TypeAlias = Callable[[Tensor], Tensor]
 """From (column, feature) to (column, output feature), float32; raises RuntimeError if it cannot."""
 
@@ -34,24 +36,27 @@ class Format(ABC):
         form: what such a file is called in messages.
         suffix: of its name.
         precisions: in which its networks can be.
+        takes_columns: whether a file can be made for calls of one number of columns.
     """
 
     form: ClassVar[str]
     suffix: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = (FLOAT32, BFLOAT16)
+    takes_columns: ClassVar[bool] = False
 
     def facts(self) -> Mapping[str, Json]:
         """What the metadata say of the file beside what is true of every format."""
         return {}
 
     @abstractmethod
-    def write(self, emulation: Emulation, path: Path, metadata: str) -> None:
+    def write(self, emulation: Emulation, path: Path, metadata: str, columns: int) -> None:
         """Write a module.
 
         Args:
             emulation: in evaluation mode.
             path: of the file.
             metadata: text of ``metadata.json``.
+            columns: of every call, where the format takes them; 0 for any number.
 
         Raises:
             Exception: whatever the exporter raises; the caller says which network and format.
@@ -91,16 +96,20 @@ def format_of(path: Path) -> Format:
     raise unreadable_form(path)
 
 
-def traced(emulation: Emulation) -> ExportedProgram:
-    """The graph of a module that takes any number of columns from 1 on.
+def traced(emulation: Emulation, fixed: int = 0) -> ExportedProgram:
+    """The graph of a module that takes any number of columns from 1 on, or one number alone.
 
     Args:
         emulation: in evaluation mode.
+        fixed: the one number; 0 for any.
     """
     # Here, not above: only two of the formats need it, and it takes a while to import.
     from torch.export import Dim, export
     from torch.fx.experimental import _config as symbolic_shapes
 
+    if fixed:
+        with torch.no_grad():
+            return export(emulation, (torch.zeros(fixed, emulation.n_inputs),))
     # Three columns, and no conclusions from the number: a graph for "two or more" fails for one.
     example = torch.zeros(3, emulation.n_inputs)
     columns = Dim("column", min=1)

@@ -39,7 +39,7 @@ class Graph(Format):
         """The version of the operators."""
         return {"opset": _OPSET}
 
-    def write(self, emulation: Emulation, path: Path, metadata: str) -> None:
+    def write(self, emulation: Emulation, path: Path, metadata: str, columns: int) -> None:
         """Translate a module."""
         _require("onnxscript", path)
         with _silent():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import zipfile
@@ -15,9 +16,9 @@ from torch import Tensor
 
 from climsim.cards import Json
 from climsim.errors import ClimSimError
-from climsim.export.formats import FORMATS, Format, Runnable, traced
+from climsim.export.formats import COLUMNS, FORMATS, Format, Runnable, traced
 from climsim.export.module import Emulation
-from climsim.exported_file import METADATA_NAME, PACKAGE
+from climsim.exported_file import METADATA_NAME, PACKAGE, metadata_text
 from climsim.plugins import reason
 from climsim.system import refusal
 
@@ -34,6 +35,7 @@ class Package(Format):
 
     form = PACKAGE
     suffix = ".pt2"
+    takes_columns = True
 
     def facts(self) -> Mapping[str, Json]:
         """The CPU that the code is for, and the torch whose functions it calls."""
@@ -47,14 +49,14 @@ class Package(Format):
             }
         }
 
-    def write(self, emulation: Emulation, path: Path, metadata: str) -> None:
+    def write(self, emulation: Emulation, path: Path, metadata: str, columns: int) -> None:
         """Compile a module."""
         # Here, not above: the compiler takes a second to import, and loading needs none of it.
         from torch._inductor import aoti_compile_and_package
         from torch._inductor.utils import fresh_cache
 
         content = io.BytesIO()
-        program = traced(emulation)
+        program = traced(emulation, columns)
         with fresh_cache():
             aoti_compile_and_package(program, package_path=content, inductor_configs=_options())
         with zipfile.ZipFile(content, "a") as archive:
@@ -74,22 +76,33 @@ class Package(Format):
                 str(path), _MODEL
             )
             require_instructions(path, compiled)
-            return _Loaded(loader(str(path), _MODEL, False, os.cpu_count() or 1, -1))
+            library = loader(str(path), _MODEL, False, os.cpu_count() or 1, -1)
         except (RuntimeError, OSError) as error:
             raise refusal(error, path) or ClimSimError(
                 f"{path}: expected an AOTInductor package that torch {torch.__version__} loads on "
                 f"this machine, found one that it does not ({reason(error)}): export it again here"
             ) from error
+        return _Loaded(library, int(json.loads(metadata_text(path) or "{}").get(COLUMNS, 0)))
 
 
 class _Loaded:
     """A library that was loaded; it reads rows one after another in memory."""
 
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
+    def __init__(self, loader: Any, columns: int) -> None:
+        self._loader, self._columns = loader, columns
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Run on (column, feature)."""
+        """Run on (column, feature), in calls of the columns that the code is for."""
+        if self._columns in (0, len(x)):
+            return self._run(x)
+        parts = []
+        for part in x.split(self._columns):
+            # Columns do not depend on each other: copies of one fill the last call.
+            filling = part[:1].expand(self._columns - len(part), -1)
+            parts.append(self._run(torch.cat([part, filling]))[: len(part)])
+        return torch.cat(parts)
+
+    def _run(self, x: Tensor) -> Tensor:
         (output,) = self._loader.boxed_run([x.contiguous()])
         return output
 

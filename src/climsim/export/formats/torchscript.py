@@ -20,7 +20,7 @@ class TorchScript(Format):
     form = TORCHSCRIPT
     suffix = ".pt"
 
-    def write(self, emulation: Emulation, path: Path, metadata: str) -> None:
+    def write(self, emulation: Emulation, path: Path, metadata: str, columns: int) -> None:
         """Script a module."""
         scripted = torch.jit.script(emulation)
         # Through memory: torch's own writer ends the whole program when the disk is full.

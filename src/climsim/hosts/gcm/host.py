@@ -242,6 +242,12 @@ class GcmHost:
         state: ModelState = {**self._state, "dynamics": spectral, "clouds": clouds}
         self._set(dynamics.strong_types(state), self._carry)
 
+    def set_date(self, date: cftime.DatetimeNoLeap) -> None:
+        """Put the present state under another date, whose sun and boundary it then sees."""
+        snapshot = self.snapshot()
+        self._set(snapshot.state, snapshot.carry)
+        self._date = date
+
     def save(self, path: Path) -> None:
         """Write a restart file atomically."""
         leaves = named_leaves(self._state, "state") | named_leaves(self._carry, "carry")

@@ -1,8 +1,8 @@
 """U-Net: residual convolutions on four vertical resolutions.
 
 Source: Hu et al. 2025 (arXiv 2407.00124); the "SongUNet" of Karras et al. 2022
-(arXiv 2206.00364) in one dimension, without noise embedding. Works ``(column, feature, level)``:
-group normalization is faster in this layout, and convolutions of many features as fast.
+(arXiv 2206.00364) in one dimension, without noise embedding. Works on images, ``(column, feature,
+1, level)``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from climsim.errors import ClimSimError
+from climsim.networks.layers import LevelConv, as_image
 from climsim.networks.network import Body, Layout, PublishedNames, split_levelwise
 from climsim.networks.registry import register
 
@@ -23,13 +24,31 @@ _ATTENUATED = 1e-5
 """Initial scale of the layers that close a residual branch or the network."""
 
 
+def _in_fast_layout(image: Tensor) -> Tensor:
+    """Lay the features of an image out where the rest of the network is fastest.
+
+    Convolutions on CPUs want them last in memory, and copy them there if they are not. torch's
+    group normalization is ten times slower so in bfloat16, unless a compiler writes it anew; one
+    that compiles for any number of columns gets convolutions of such images wrong.
+    """
+    last = image.dtype == torch.float32 and not image.is_cuda
+    if not torch.jit.is_scripting() and not image.is_cuda:
+        if torch.compiler.is_compiling():
+            last = isinstance(image.shape[0], int)
+        else:
+            last = last and not torch.is_autocast_enabled("cpu")
+    if last:
+        return image.contiguous(memory_format=torch.channels_last)
+    return image.contiguous()
+
+
 def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, min(32, channels // 4)), channels, eps=_EPSILON)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> nn.Conv1d:
+def _conv(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> LevelConv:
     """Convolution that keeps the length; Xavier-uniform weights times ``scale``, zero bias."""
-    layer = nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2)
+    layer = LevelConv(inputs, outputs, kernel)
     nn.init.xavier_uniform_(layer.weight)
     with torch.no_grad():
         layer.weight.mul_(scale)
@@ -46,14 +65,14 @@ class _Halve(nn.Module):
     """Half the levels: the [1, 1] box filter, normalized."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.avg_pool1d(x, 2)
+        return functional.avg_pool2d(x, (1, 2))
 
 
 class _Double(nn.Module):
     """Twice the levels: the transpose of the box filter repeats each value."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.repeat_interleave(2, dim=2)
+        return functional.interpolate(x, scale_factor=(1.0, 2.0), mode="nearest")
 
 
 class _Attention(nn.Module):
@@ -67,11 +86,11 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # The published layout interleaves query, key and value channel by channel.
-        qkv = self.qkv(self.norm(x)).reshape(x.shape[0], x.shape[1], 3, x.shape[2])
+        qkv = self.qkv(self.norm(x)).reshape(x.shape[0], x.shape[1], 3, x.shape[3])
         # One head: ONNX knows attention with an axis of heads only.
         query, key, value = qkv.permute(2, 0, 3, 1).unsqueeze(2).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value).squeeze(1)
-        return (x + self.projection(mixed.transpose(1, 2))) * sqrt(0.5)
+        return (x + self.projection(as_image(mixed))) * sqrt(0.5)
 
 
 class _Block(nn.Module):
@@ -227,7 +246,7 @@ class UNet(Body):
         Returns:
             Profiles (column, head, feature, level) and scalars (column, head, feature).
         """
-        y = self.stem(functional.pad(x.transpose(1, 2), (self.padding, 0)))
+        y = self.stem(_in_fast_layout(functional.pad(as_image(x), (self.padding, 0))))
         skips = [y]
         for block in self.encoder:
             y = block(y)
@@ -238,7 +257,7 @@ class UNet(Body):
             y = block(y)
         outputs: list[Tensor] = []
         for head in self.heads:
-            outputs.append(head(y)[:, :, self.padding :])
+            outputs.append(head(y)[:, :, 0, self.padding :])
         return split_levelwise(torch.stack(outputs, dim=1), self.n_profile_targets)
 
     def published_prefixes(self) -> PublishedNames:
