@@ -3,8 +3,9 @@
 Run: ``python benchmarks/bench_formats.py [--networks unet ...] [--preset small] [--columns 384]
 [--recipe standard] [--repeats 7] [--threads 2] [--clock wall|cpu]``. All start from numpy and take
 turns in one process, and the least time of each counts. ``eager`` are the modules in Python,
-``compile`` the same under `torch.compile`, ``openvino`` the ONNX file in OpenVINO in float32 and,
-with ``--bfloat16``, in bfloat16 too (`pip install openvino`; left out where it is not installed).
+``compile`` the same under `torch.compile`, ``openvino`` the ONNX file in OpenVINO (`pip install
+openvino`; left out where it is not installed), ``pt2 fixed`` a package for just these columns. With
+``--bfloat16`` TorchScript, both packages and OpenVINO come in bfloat16 too.
 Rates are columns per second, followed by the ratio to TorchScript. ``error`` is the largest
 difference from eager over the largest value of each variable.
 """
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,14 +36,32 @@ from climsim.export.writing import export_model
 from climsim.training.checkpoint import load_model
 
 Run = Callable[[], NDArray[np.float32]]
-BASE = "torchscript"
+BASE, FIXED = "torchscript", "pt2 fixed"
+
+
+def kinds(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Every kind of file by its name in the table, and how it is exported."""
+    exact: dict[str, dict[str, Any]] = {name: {"format": name} for name in FORMATS}
+    exact[FIXED] = {"format": "pt2", "columns": options.columns}
+    if not options.bfloat16:
+        return exact
+    reduced = {"torchscript", "pt2", FIXED}
+    return exact | {
+        f"{n} bf16": {**exact[n], "precision": "bfloat16"} for n in exact if n in reduced
+    }
+
+
+def path_of(folder: Path, name: str, how: dict[str, Any]) -> Path:
+    """Where a kind of file lies."""
+    return folder / f"{name.replace(' ', '-')}{FORMATS.find(str(how['format'])).suffix}"
 
 
 def runs_of(folder: Path, options: argparse.Namespace) -> dict[str, Run]:
     """Every form of the model on the same columns, by name."""
     model = load_model(folder / "model.ckpt")
     eager = build_emulation([EmulationMember(model.network, model.transforms)], model.confidence)
-    files = {name: load_emulator(folder / f"model{FORMATS.find(name).suffix}") for name in FORMATS}
+    made = kinds(options)
+    files = {name: load_emulator(path_of(folder, name, how)) for name, how in made.items()}
     given = files[BASE].interface.variables
     vector = probe_columns(given, LEVELS, options.columns).numpy()
 
@@ -57,7 +77,8 @@ def runs_of(folder: Path, options: argparse.Namespace) -> dict[str, Run]:
     if importlib.util.find_spec("openvino") is not None:
         hints = ("f32", "bf16") if options.bfloat16 else ("f32",)
         for hint in hints:
-            runs[f"openvino {hint}"] = in_openvino(folder / "model.onnx", vector, hint, options)
+            graph = path_of(folder, "onnx", made["onnx"])
+            runs[f"openvino {hint}"] = in_openvino(graph, vector, hint, options)
     return runs
 
 
@@ -88,9 +109,9 @@ def measured(
 def table(name: str, folder: Path, options: argparse.Namespace) -> str:
     checkpoint = make_checkpoint(name, folder, options)
     sizes, seconds = {}, {}
-    for form in FORMATS:
+    for form, how in kinds(options).items():
         start = time.perf_counter()
-        path = export_model(checkpoint, folder / f"model{FORMATS.find(form).suffix}", format=form)
+        path = export_model(checkpoint, path_of(folder, form, how), **how)
         seconds[form] = time.perf_counter() - start
         sizes[form] = path.stat().st_size / 2**20
     rate, errors = alone(measured, folder, options)
@@ -98,7 +119,7 @@ def table(name: str, folder: Path, options: argparse.Namespace) -> str:
     for form, columns in rate.items():
         made = f" {sizes[form]:8.1f} {seconds[form]:8.0f}" if form in sizes else ""
         ratio = columns / rate[BASE]
-        lines.append(f"{name:14s} {form:14s} {columns:9.0f} {ratio:6.2f} {errors[form]:9.1e}{made}")
+        lines.append(f"{name:14s} {form:16s} {columns:9.0f} {ratio:6.2f} {errors[form]:9.1e}{made}")
     return "\n".join(lines)
 
 
@@ -107,7 +128,7 @@ def main() -> None:
     arguments.add_argument("--bfloat16", action="store_true")
     options = arguments.parse_args()
     prepare(options)
-    print("network        form           columns/s  ratio     error  MiB file  export, s")
+    print("network        form             columns/s  ratio     error  MiB file  export, s")
     for name in options.networks:
         with tempfile.TemporaryDirectory() as folder:
             print(table(name, Path(folder), options), flush=True)
