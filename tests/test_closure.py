@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from climsim.checkpoint_cards import WATER, WATER_CLOUD, WATER_HEAT
+from climsim.checkpoint_cards import WATER, WATER_CLOUD, WATER_HEAT, WATER_SATURATED
 from climsim.configuration import compose_config
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
@@ -26,8 +26,15 @@ from climsim.online.coupler import split_output
 from climsim.physics.budgets import column_water_residual
 from climsim.physics.columns import Columns
 from climsim.physics.condensate import total_water
+from climsim.physics.thermodynamics import (
+    liquid_fraction,
+    relative_humidity,
+    saturation_humidity,
+)
 from climsim.training.checkpoint import describe_model, load_model, save_model
+from climsim.training.config import RecipeConfig
 from climsim.transforms import ColumnClosure, from_statistics
+from climsim.transforms.saturation import MOST_HUMID, Saturation
 from climsim.variables import TARGETS
 from tests.grids import make_grid
 from tests.physical_samples import samples, statistics_of, vector
@@ -158,6 +165,66 @@ def test_gradient_passes_through_borrowed_condensate():
     assert (y.grad[:, qn][:, -3] > 0).all()
 
 
+def test_saturation_in_the_model_is_that_of_the_features():
+    temperature = np.linspace(150.0, 330.0, 500)
+    pressure = np.linspace(5e3, 1.01e5, 500)
+    found = Saturation().humidity(torch.tensor(temperature), torch.tensor(pressure)).numpy()
+    np.testing.assert_allclose(found, saturation_humidity(temperature, pressure), rtol=1e-12)
+
+
+def test_vapour_above_saturation_condenses_and_warms_until_little_is_left():
+    generator = np.random.default_rng(4)
+    shape = (40, LEVELS)
+    temperature, pressure = generator.uniform(200, 305, shape), generator.uniform(2e4, 1e5, shape)
+    humid = generator.uniform(0.2, 1.8, shape)
+    vapour = humid * saturation_humidity(temperature, pressure)
+    columns = (torch.tensor(values) for values in (temperature, vapour, pressure))
+    condensed, warming = (part.numpy() for part in Saturation()(*columns))
+    assert (condensed[humid <= MOST_HUMID] == 0).all()
+    after = relative_humidity(vapour - condensed, temperature + warming, pressure)
+    assert after.max() < MOST_HUMID + 2e-3
+    above = humid > MOST_HUMID
+    assert after[above].min() > MOST_HUMID - 2e-3
+    latent = VAPORIZATION_HEAT + (1 - liquid_fraction(temperature)) * E3SM.fusion_heat
+    np.testing.assert_allclose(warming, latent / DRY_AIR_HEAT_CAPACITY * condensed, rtol=1e-12)
+
+
+def moist():
+    """Inputs with air above saturation in one level, and tendencies that hardly change it."""
+    transforms, _, x = standard()
+    humid = x[:, ENCODINGS["standard"].variables.slice("state_rh", LEVELS)]
+    humid[:], humid[:, -3] = 0.5, 1.5
+    y = torch.zeros(COLUMNS, TARGETS.size(LEVELS))
+    y[:, TARGETS.slice("ptend_u", LEVELS)] = 1e-5
+    return transforms, x, y
+
+
+def test_what_condenses_stays_in_its_column_and_level():
+    transforms, x, y = moist()
+    found = closure_of(transforms, WATER_SATURATED)(x, y) - closure_of(transforms)(x, y)
+    names = ("ptend_q0001", "ptend_qn", "ptend_t")
+    vapour, cloud, heating = (found[:, TARGETS.slice(n, LEVELS)].double() for n in names)
+    assert (cloud[:, -3] > 0).all()
+    assert (heating[:, -3] > 0).all()
+    torch.testing.assert_close(cloud, -vapour)
+    cloud[:, -3] = 0.0
+    assert (cloud == 0).all()
+    assert (found[:, TARGETS.slice("ptend_u", LEVELS)] == 0).all()
+
+
+def test_gradient_passes_through_condensation():
+    transforms, x, y = moist()
+    y.requires_grad_()
+    closure_of(transforms, WATER_SATURATED)(x, y).square().sum().backward()
+    assert torch.isfinite(y.grad).all()
+
+
+@pytest.mark.parametrize("inputs", ["v1", "v2"])
+def test_inputs_without_relative_humidity_are_refused_for_saturation(inputs):
+    with pytest.raises(ClimSimError, match=r"recipe.closure: expected .* with recipe.inputs=v"):
+        RecipeConfig(inputs=inputs, closure=WATER_SATURATED)
+
+
 def test_gravity_of_the_data_is_that_of_the_layers():
     transforms, _, x = standard()
     light, heavy = (closure_of(transforms, gravity=g) for g in (GRAVITY, 2 * GRAVITY))
@@ -177,7 +244,7 @@ def test_gradient_reaches_weights_and_every_water_target():
     assert (y.grad[:, TARGETS.slice("cam_out_PRECC", LEVELS)] != 0).all()
 
 
-def checkpoint_of(folder, name, recipe, kind, file="model.ckpt", seed=7):
+def checkpoint_of(folder, name, recipe, kind, file="model.ckpt", seed=7, weights=1.0):
     settings = compose_config("train", [f"recipe={recipe}", "data.store=x", "out=y"])["recipe"]
     known = statistics_of(physical())
     transforms = from_statistics(known, settings["inputs"], LEVELS, clip_margin=1.0)
@@ -189,7 +256,7 @@ def checkpoint_of(folder, name, recipe, kind, file="model.ckpt", seed=7):
     )
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape))
+            parameter.add_(0.05 * torch.randn(parameter.shape)).mul_(weights)
     about = describe_model(network.config, transforms, {}, {}, known, recipe=recipe, seed=seed)
     return save_model(folder / file, network, transforms, about)
 
@@ -208,13 +275,14 @@ def residual_share(path):
 
 COMBINATIONS = [(name, "standard") for name in sorted(TINY)]
 COMBINATIONS += [("pao_model", recipe) for recipe in RECIPES if recipe != "standard"]
+COMBINATIONS = [(*pair, WATER) for pair in COMBINATIONS] + [("unet", "v6", WATER_SATURATED)]
 
 
-@pytest.mark.parametrize(("name", "recipe"), COMBINATIONS)
-def test_exported_file_closes_the_water_of_every_column(name, recipe, tmp_path):
-    path = export_model(checkpoint_of(tmp_path, name, recipe, WATER), tmp_path / "model.pt")
+@pytest.mark.parametrize(("name", "recipe", "kind"), COMBINATIONS)
+def test_exported_file_closes_the_water_of_every_column(name, recipe, kind, tmp_path):
+    path = export_model(checkpoint_of(tmp_path, name, recipe, kind), tmp_path / "model.pt")
     assert residual_share(path).max() < 1e-6
-    assert load_emulator(path).metadata["closure"] == WATER
+    assert load_emulator(path).metadata["closure"] == kind
 
 
 @pytest.mark.parametrize("recipe", ["standard", "v6"])
@@ -228,6 +296,28 @@ def test_exported_file_that_borrows_leaves_no_condensate_negative(recipe, tmp_pa
     assert residual_share(paths[WATER_CLOUD]).max() < 1e-6
     assert least_condensate(paths[WATER]) < -1e-6
     assert least_condensate(paths[WATER_CLOUD]) > -1e-10
+
+
+@pytest.mark.parametrize("recipe", ["standard", "v6"])
+def test_exported_file_leaves_no_air_above_saturation(recipe, tmp_path):
+    most = {}
+    for kind in (WATER, WATER_SATURATED):
+        checkpoint = checkpoint_of(tmp_path, "unet", recipe, kind, f"{kind}.ckpt", weights=0.0)
+        path = export_model(checkpoint, tmp_path / f"{kind}.pt")
+        emulator, values = load_emulator(path), physical(5, COLUMNS)
+        pressure = GRID.midpoint_pressure(values["state_ps"]).T
+        vapour = values["state_rh"] * saturation_humidity(values["state_t"], pressure)
+        output = split_output(
+            emulator(vector(values, emulator.interface.variables).numpy()), LEVELS
+        )
+        after = relative_humidity(
+            vapour.T + TIME_STEP * output.tendencies["ptend_q0001"],
+            values["state_t"].T + TIME_STEP * output.tendencies["ptend_t"],
+            pressure.T,
+        )
+        most[kind] = after[TOP:].max()
+    assert most[WATER] > 1.1
+    assert most[WATER_SATURATED] < MOST_HUMID + 0.01
 
 
 def least_condensate(path):

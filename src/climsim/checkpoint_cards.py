@@ -55,7 +55,8 @@ class NetworkCard:
 
 
 NO_CLOSURE, WATER, WATER_HEAT, WATER_CLOUD = "none", "water", "water_heat", "water_cloud"
-CLOSURES = (WATER, WATER_HEAT, WATER_CLOUD)
+WATER_SATURATED = "water_saturated"
+CLOSURES = (WATER, WATER_HEAT, WATER_CLOUD, WATER_SATURATED)
 """What a model closes in a column.
 
 Water; water, with the heat of the vapour taken away; water, with condensate never negative.

@@ -94,6 +94,11 @@ class Encoding:
         """Whether the targets hold vapour and cloud water."""
         return bool({"ptend_qn", "ptend_q0002"} & set(self.targets.names))
 
+    @property
+    def knows_saturation(self) -> bool:
+        """Whether inputs hold relative humidity and targets the condensate that vapour becomes."""
+        return "state_rh" in self.variables.names and "ptend_qn" in self.targets.names
+
 
 _BUT_LIQUID_FRACTION = tuple(n for n in STANDARD.profiles if n != "liq_partition")
 

@@ -21,7 +21,7 @@ from climsim.constants import (
     PhysicalConstants,
 )
 
-_LIQUID = (
+LIQUID_COEFFICIENTS = (
     6.11239921,
     0.443987641,
     0.142986287e-1,
@@ -32,7 +32,7 @@ _LIQUID = (
     -0.952447341e-13,
     -0.976195544e-15,
 )
-_ICE = (
+ICE_COEFFICIENTS = (
     6.11147274,
     0.503160820,
     0.188439774e-1,
@@ -43,8 +43,10 @@ _ICE = (
     0.146898966e-11,
     0.252751365e-14,
 )
-_ICE_POLYNOMIAL_TOP = 273.15
-_ICE_POLYNOMIAL_BOTTOM = 185.0
+COLD_COEFFICIENTS = (0.00763685, 0.000151069, 7.48215e-7)
+"""Saturation vapour pressure over ice below its polynomial [hPa]."""
+ICE_POLYNOMIAL_TOP = 273.15
+ICE_POLYNOMIAL_BOTTOM = 185.0
 _PA_PER_HPA = 100.0
 
 
@@ -78,7 +80,7 @@ def saturation_pressure_liquid(temperature: ArrayLike) -> Array:
     """Saturation vapour pressure over liquid [Pa] (SAM polynomial, T - 273.16 K floored at -80)."""
     t = double(temperature)
     d = at_least(t - FREEZING_TEMPERATURE, -80.0)
-    return _PA_PER_HPA * _polynomial(d, _LIQUID)
+    return _PA_PER_HPA * _polynomial(d, LIQUID_COEFFICIENTS)
 
 
 def saturation_pressure_ice(temperature: ArrayLike) -> Array:
@@ -95,9 +97,9 @@ def _over_ice(t: Array, over_liquid: Array) -> Array:
     xp = namespace(t)
     d = t - FREEZING_TEMPERATURE
     cold = at_least(d, -100.0)
-    parabola = 0.00763685 + cold * (0.000151069 + cold * 7.48215e-7)
-    ice = xp.where(t > _ICE_POLYNOMIAL_BOTTOM, _polynomial(d, _ICE), parabola)
-    pressure: Array = xp.where(t > _ICE_POLYNOMIAL_TOP, over_liquid, _PA_PER_HPA * ice)
+    parabola = _polynomial(cold, COLD_COEFFICIENTS)
+    ice = xp.where(t > ICE_POLYNOMIAL_BOTTOM, _polynomial(d, ICE_COEFFICIENTS), parabola)
+    pressure: Array = xp.where(t > ICE_POLYNOMIAL_TOP, over_liquid, _PA_PER_HPA * ice)
     return pressure
 
 

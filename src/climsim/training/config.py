@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from climsim.checkpoint_cards import CLOSURES, NO_CLOSURE
+from climsim.checkpoint_cards import CLOSURES, NO_CLOSURE, WATER_SATURATED
 from climsim.constants import GRAVITY
 from climsim.data.store.address import StoreAddress
 from climsim.devices import AUTO, check_device
@@ -100,9 +100,10 @@ class RecipeConfig:
         difference: whether to add the loss of vertical differences.
         confidence: whether to train a confidence head.
         closure: budget that the model closes in every column: ``"none"``, ``"water"``,
-            ``"water_heat"``, which also warms where it takes vapour away, or ``"water_cloud"``,
+            ``"water_heat"``, which also warms where it takes vapour away, ``"water_cloud"``,
             which also borrows condensate within the column for levels that would be left with less
-            than none.
+            than none, or ``"water_saturated"``, which also condenses what vapour would be left
+            above saturation.
         gravity: of the model that the data are of, for the mass of layers in the closure [m s-2].
         noise: on the inputs, in training only.
     """
@@ -129,6 +130,13 @@ class RecipeConfig:
             self.closure == NO_CLOSURE or ENCODINGS[self.inputs].predicts_all_water,
             f"{NO_CLOSURE} with recipe.inputs={self.inputs}",
             "its targets hold no cloud water",
+        )
+        require(
+            "recipe.closure",
+            self.closure,
+            self.closure != WATER_SATURATED or ENCODINGS[self.inputs].knows_saturation,
+            f"another closure with recipe.inputs={self.inputs}",
+            "they hold no relative humidity, or the targets no total condensate",
         )
         require(
             "recipe.confidence",

@@ -5,7 +5,8 @@ outside of it. What a network's tendencies create beyond that is taken out of th
 
 A network removes condensate here and there that is not there. A climate model raises such
 tendencies to zero, which adds condensate on average, as nothing lowers others. So a closure may let
-the rest of the column's condensate pay for it before the climate model has to.
+the rest of the column's condensate pay for it before the climate model has to. And it may condense
+what vapour the tendencies leave above saturation.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from climsim.arrays import Double
-from climsim.checkpoint_cards import WATER, WATER_CLOUD, WATER_HEAT
+from climsim.checkpoint_cards import WATER, WATER_CLOUD, WATER_HEAT, WATER_SATURATED
 from climsim.constants import (
     DRY_AIR_HEAT_CAPACITY,
     EXPORT_ZERO_LEVELS,
@@ -25,9 +26,11 @@ from climsim.constants import (
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.interfaces import Encoding
+from climsim.transforms.saturation import Saturation
 
 _WATER_TARGETS = ("ptend_q0001", "ptend_qn", "ptend_q0002", "ptend_q0003")
 _VAPOUR, _HEATING, _RAIN = "ptend_q0001", "ptend_t", "cam_out_PRECC"
+_CLOUD = "ptend_qn"
 _LEAST_PATH = 1e-12
 """Condensate of a column that counts as none [kg m-2]."""
 _LATENT_WARMING = VAPORIZATION_HEAT / DRY_AIR_HEAT_CAPACITY
@@ -48,6 +51,9 @@ class ColumnClosure(nn.Module):
     what they keep, so that the column's condensate changes as predicted. Where the column would
     hold less than none, it is left with none, and the vapour pays for the rest.
 
+    Under ``"water_saturated"`` vapour above saturation condenses after that (`Saturation`): the
+    column keeps its water, and warms by the latent heat.
+
     Attributes:
         kind: one of `climsim.checkpoint_cards.CLOSURES`.
     """
@@ -56,6 +62,8 @@ class ColumnClosure(nn.Module):
     layer_by_pressure: Tensor
     start: Tensor
     kept: Tensor
+    middle: Tensor
+    middle_by_pressure: Tensor
     time_step: Tensor
     _clouds: list[tuple[int, int]]
 
@@ -83,11 +91,22 @@ class ColumnClosure(nn.Module):
         ]
         self._density, self._least_path = WATER_DENSITY, _LEAST_PATH
         self._warming = _LATENT_WARMING if kind == WATER_HEAT else 0.0
+        self._saturates = kind == WATER_SATURATED
+        self._cloud, self._temperature, self._humidity = 0, 0, 0
+        if self._saturates:
+            self._cloud = places[_CLOUD].start
+            self._temperature = held["state_t"].start
+            self._humidity = held["state_rh"].start
+        self.saturation = Saturation()
         for name in ("layer", "layer_by_pressure", "start", "kept"):
             self.register_buffer(name, torch.ones(n_levels, dtype=torch.float64))
         # Files of the other kinds need none and, older than this one, have none.
         step = torch.tensor(TIME_STEP, dtype=torch.float64)
-        self.register_buffer("time_step", step, persistent=kind == WATER_CLOUD)
+        persistent = kind in (WATER_CLOUD, WATER_SATURATED)
+        self.register_buffer("time_step", step, persistent=persistent)
+        for name in ("middle", "middle_by_pressure"):
+            ones = torch.ones(n_levels, dtype=torch.float64)
+            self.register_buffer(name, ones, persistent=self._saturates)
         self.learned = nn.Parameter(torch.zeros(n_levels))
 
     def prepare(
@@ -125,6 +144,8 @@ class ColumnClosure(nn.Module):
             "layer_by_pressure": np.diff(grid.hybi) / gravity,
             "start": -2.0 * np.log(scale / scale[top:].min()),
             "kept": np.where(np.arange(self.n_levels) < top, 0.0, 1.0),
+            "middle": grid.hyam * grid.p0,
+            "middle_by_pressure": grid.hybm,
         }
         for name, value in values.items():
             getattr(self, name).copy_(torch.as_tensor(value))
@@ -162,10 +183,32 @@ class ColumnClosure(nn.Module):
             moved = change[:, vapour : vapour + n].clone()
             change[:, heating : heating + n] = -self._warming * moved
         closed = tendencies + change
+        if self._saturates:
+            closed = closed + self._condensed(x, closed)
         if not self.training:
             # In training a rain below zero keeps its gradient; the mean of members needs none.
             closed[:, self._rain] = tendencies[:, self._rain].clamp(min=0.0)
         return closed
+
+    def _condensed(self, x: Tensor, tendencies: Tensor) -> Tensor:
+        """Change of tendencies, (column, target), by which no air is left above saturation."""
+        n, step = self.n_levels, self.time_step
+        pressure = self.middle + self.middle_by_pressure * x[:, self._pressure].double().unsqueeze(
+            1
+        )
+        before = x[:, self._temperature : self._temperature + n].double()
+        humid = x[:, self._humidity : self._humidity + n].double()
+        vapour = humid * self.saturation.humidity(before, pressure)
+        after = before + step * tendencies[:, self._heating : self._heating + n].double()
+        vapour = vapour + step * tendencies[:, self._vapour : self._vapour + n].double()
+        condensed, warming = self.saturation(after, vapour, pressure)
+        rate = (self.kept * condensed / step).to(tendencies.dtype)
+        heating = (self.kept * warming / step).to(tendencies.dtype)
+        change = torch.zeros_like(tendencies)
+        change[:, self._vapour : self._vapour + n] = -rate
+        change[:, self._cloud : self._cloud + n] = rate
+        change[:, self._heating : self._heating + n] = heating
+        return change
 
     def _borrowed(self, amount: Tensor, tendency: Tensor, mass: Tensor) -> Tensor:
         """Tendencies of condensate, (column, level), that leave none negative.
