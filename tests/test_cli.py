@@ -74,8 +74,10 @@ def test_missing_value_names_the_key():
 
 
 def test_unknown_choice_lists_the_known_ones():
-    with pytest.raises(ClimSimError, match=r"unknown choice 'network/nothing'.*unet"):
+    with pytest.raises(ClimSimError, match=r"unknown network 'nothing'.*unet"):
         compose_config("train", ["network=nothing"])
+    with pytest.raises(ClimSimError, match=r"unknown network 'unett': .*: did you mean unet\?$"):
+        compose_config("train", ["network=unett"])
 
 
 def test_unknown_command_is_wrong_usage():

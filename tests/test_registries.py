@@ -51,6 +51,11 @@ def test_unknown_name_lists_shipped_and_installed_entries(things, installed):
         things.find("none")
 
 
+def test_unknown_name_names_the_one_that_it_resembles(things):
+    with pytest.raises(ClimSimError, match=r"expected one of plain: did you mean plain\?$"):
+        things.find("plian")
+
+
 def test_second_entry_of_a_name_is_refused_with_both_origins(things):
     with pytest.raises(
         ClimSimError, match=r"thing 'plain': registered twice, by package\.module and other:"

@@ -33,6 +33,10 @@ class Settings:
         ({"share": 1.5}, "run.share: expected a number from 0 to 1, found 1.5"),
         ({"share": float("nan")}, "run.share: expected a number from 0 to 1, found nan"),
         ({"form": "xml"}, "run.form: expected one of text, json, found 'xml'"),
+        (
+            {"form": "JSN"},
+            "run.form: expected one of text, json, found 'JSN': did you mean json?",
+        ),
         ({"streams": ("h0", "h7")}, "run.streams: expected one of h0, h1, found 'h7'"),
     ],
 )

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_address
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, unknown_name
 from climsim.keys import (
     Hint,
     Values,
@@ -107,8 +107,8 @@ def one_line(error: Exception, wanted: Schema) -> ClimSimError:
     if isinstance(error, MissingConfigException) and "Available options" in text:
         found = re.search(r"Could not find '([^']+)'", text)
         options = re.findall(r"^\t([\w.-]+)$", text, re.MULTILINE)
-        choice = found[1] if found else text.splitlines()[0]
-        return ClimSimError(f"unknown choice {choice!r}: expected one of {', '.join(options)}")
+        group, _, choice = (found[1] if found else text.splitlines()[0]).rpartition("/")
+        return unknown_name(group or "choice", choice, options)
     found = re.match(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and found:
         if wanted.name == EXPERIMENT and is_open(hint_of(wanted.cls, found[1].partition(".")[0])):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
+
+
+_LIKENESS = 0.7
+"""Least share of equal letters of two names that are taken for one another."""
 
 
 class ClimSimError(Exception):
@@ -11,6 +16,18 @@ class ClimSimError(Exception):
     The message is one line that names the file or key, what was expected, what was found and what
     to do. The command line prints it alone; ``--debug`` adds the traceback.
     """
+
+
+def resembling(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, as the end of a message; empty where none is near.
+
+    Args:
+        name: the one that was given.
+        known: the names that exist.
+    """
+    by_small = {text.lower(): text for text in known}
+    near = difflib.get_close_matches(name.lower(), by_small, n=1, cutoff=_LIKENESS)
+    return f"did you mean {by_small[near[0]]}?" if near else ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ClimSimError:
@@ -24,7 +41,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ClimSimError:
     Returns:
         The error, to be raised by the caller.
     """
-    return ClimSimError(f"unknown {kind} {name!r}: expected one of {', '.join(sorted(known))}")
+    names = sorted(known)
+    near = resembling(name, names)
+    return ClimSimError(
+        f"unknown {kind} {name!r}: expected one of {', '.join(names)}{near and f': {near}'}"
+    )
 
 
 def missing_extra(what: str, package: str, extra: str) -> ClimSimError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, resembling
 
 TYPE_NAMES: Mapping[object, str] = MappingProxyType(
     {bool: "true or false", int: "integer", float: "number", str: "text"}
@@ -82,7 +82,9 @@ def one_of(
     """Refuse what is none of the choices; a former word of one is answered by the present one."""
     if isinstance(value, str) and value in renamed:
         raise ClimSimError(f"{key}: {value!r} was renamed: write {renamed[value]}")
-    require(key, value, value in choices, f"one of {', '.join(map(str, choices))}")
+    if value not in choices:
+        names = [str(choice) for choice in choices]
+        raise refused(key, f"one of {', '.join(names)}", value, resembling(str(value), names))
 
 
 def each_of(key: str, values: Sequence[object], choices: Collection[object]) -> None:

@@ -67,7 +67,7 @@ def test_run_that_fails_is_one_line_and_leaves_the_others_alone(climsim_sweep, t
     ("override", "message"),
     [
         ("sead=7,8", "unknown configuration key 'sead' of 'train': did you mean seed?"),
-        ("network=unet,nothing", "unknown choice 'network/nothing': expected one of convnext"),
+        ("network=unet,nothing", "unknown network 'nothing': expected one of convnext"),
         ("seed=7,[8", "seed=7,[8: cannot be read: expected closed brackets and quotes"),
         ("out=runs/a", r"out=runs/a: expected a place of its own for every run of a sweep"),
     ],
