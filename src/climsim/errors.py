@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-
 _LIKENESS = 0.7
 """Least share of equal letters of two names that are taken for one another."""
 

@@ -124,14 +124,39 @@ def test_code_may_have_moved_and_a_change_of_it_is_said(own, foreign, caplog):
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("sub/own.py:LevelMLP", "{folder}/sub/own.py:LevelMLP"), ("convnext", "convnext")],
+    [
+        ("sub/own.py:LevelMLP {width: 5}", "{folder}/sub/own.py:LevelMLP"),
+        ("convnext {layer_scale: 5}", "convnext"),
+    ],
 )
 def test_network_key_takes_a_file(given, name, tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "own.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    overrides = [f"network={given}", "network.hyperparameters={width: 5}", "data.store=x", "out=y"]
-    config = build_config(TrainConfig, compose_config("train", overrides))
+    network, _, hyperparameters = given.partition(" ")
+    overrides = [f"network={network}", f"network.hyperparameters={hyperparameters}"]
+    values = compose_config("train", [*overrides, "data.store=x", "out=y"])
+    config = build_config(TrainConfig, values)
     assert config.network.name == name.format(folder=tmp_path)
-    assert config.network.hyperparameters == {"width": 5}
+    assert list(config.network.hyperparameters.values()) == [5]
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("own.py:Missing", r"expected the network 'Missing', found .*LevelMLP"),
+        ("own.py:LevelMLP", "unknown hyperparameter of the network .*LevelMLP 'sizes'"),
+        ("none.py:LevelMLP", r"none\.py: no such file"),
+    ],
+)
+def test_network_of_a_file_that_does_not_fit_is_refused_without_data(
+    network, message, tmp_path, monkeypatch
+):
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    given = [f"network={network}", "network.hyperparameters.sizes=3", "data.store=x", "out=y"]
+    with pytest.raises(ClimSimError, match=message):
+        build_config(TrainConfig, compose_config("train", given))
 
 
 class Points(list):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 
 import climsim
 from climsim.errors import ClimSimError
 from climsim.networks import NETWORKS, architectures, registry
+from climsim.networks.registry import check_network
 
 PUBLISHED_NAMES = ("convnext", "encdec_lstm", "pao_model", "pure_resLSTM", "squeezeformer", "unet")
 
@@ -29,12 +31,41 @@ def test_unknown_network_lists_the_known_ones():
         ({"preset": "huge"}, "unknown preset of the network unet 'huge'"),
         ({"model_channel": 8}, "unknown hyperparameter of the network unet 'model_channel'"),
         ({"model_channels": 6}, "model_channels: expected a multiple of 4"),
+        ({"model_channels": "x"}, "model_channels of the network unet: expected integer, found"),
+        ({"num_blocks": 0}, "num_blocks of the network unet: expected a whole number >= 1, fo"),
+        ({"channel_mult": 2}, "channel_mult of the network unet: expected list of integer, found"),
+        ({"channel_mult": (1, 2.5)}, r"hyperparameter channel_mult\[1\] of .*: expected integer"),
+        ({"dropout": 2}, r"network 'unet': expected hyperparameters that fit .* dropout=2.0 \(Val"),
         ({"n_levels": 0}, "n_levels: expected a whole number >= 1, found 0"),
     ],
 )
 def test_unknown_options_are_refused(options, message):
     with pytest.raises(ClimSimError, match=message):
         climsim.build_network("unet", **options)
+
+
+def test_whole_number_stands_for_a_number():
+    network = climsim.build_network("convnext", preset="small", layer_scale=1)
+    assert network.config["layer_scale"] == 1.0
+
+
+def test_heads_that_cannot_share_the_features_are_refused():
+    with pytest.raises(ClimSimError, match=r"a multiple of 5\), found 64"):
+        climsim.build_network("squeezeformer", preset="small", num_heads=5)
+
+
+@pytest.mark.parametrize("preset", ["published", "small"])
+@pytest.mark.parametrize("name", PUBLISHED_NAMES)
+def test_every_network_is_checked_without_its_weights(name, preset):
+    state = torch.random.get_rng_state()
+    check_network(name, "multirep", True, preset, {})
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_what_a_build_would_refuse_is_refused_by_the_check():
+    for hyperparameters in ({"model_channels": 6}, {"dropout": 2.0}, {"preset": "small"}):
+        with pytest.raises(ClimSimError):
+            check_network("unet", "standard", False, "published", hyperparameters)
 
 
 def test_a_second_network_of_the_same_name_is_refused():

@@ -225,6 +225,27 @@ def test_process_of_a_job_loads_none_of_the_slow_libraries():
             r"stages\.train: trainer\.epochs: expected integer, found",
         ),
         ("stages.generate.days=-1", r"stages\.generate: days: expected a positive number"),
+        (
+            "stages.train.preset=smal",
+            r"stages\.train: unknown preset of the network unet 'smal': expected one of "
+            r"published, small: did you mean small\?",
+        ),
+        ("+stages.evaluate_offline.split=tests", r"split: expected one of .* did you mean test\?"),
+        ("+stages.statistics.split=trai", r"stages\.statistics: split: expected one of train, "),
+        (
+            "+stages.export.format=onnx",
+            r"stages\.export: out=.*a name that ends in \.onnx",
+        ),
+        ("+networks.unet.preset=tiny", r"stages\.train: unknown preset of the network unet"),
+        ("+stages.train.optimizer.name=sgd", r"stages\.train: unknown optimizer 'sgd'"),
+        ("stages.train.schedule=stp", r"stages\.train: unknown schedule 'stp'.* did you mean step"),
+        ("+stages.train.recipe.loss=hubr", r"stages\.train: unknown loss 'hubr'"),
+        ("+recipes.standard.recipe.loss=no.py:f", r"stages\.train: .*no\.py: no such file"),
+        ("+stages.train.network.hyperparameters.size=3", r"unknown hyperparameter of .* 'size'"),
+        (
+            "+stages.train.network.hyperparameters.model_channels=6",
+            r"stages\.train: model_channels: expected a multiple of 4",
+        ),
     ],
 )
 def test_value_that_a_late_stage_refuses_is_refused_before_anything_runs(word, message):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from climsim.data.store.address import StoreAddress
+from climsim.data.store.splits import SPLITS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.evaluation.cmor_table import CMOR_VARIABLES
 from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
@@ -56,7 +57,9 @@ class OfflineConfig:
     allow_nan: bool = False
 
     def __post_init__(self) -> None:
-        Checks(self).whole("batch_columns", "stride", least=1)
+        check = Checks(self)
+        check.one_of(SPLITS, "split")
+        check.whole("batch_columns", "stride", least=1)
         if (self.confidences is None) != (self.loss_of is None):
             raise ClimSimError(
                 "confidences, loss_of: expected both or none: give the array, and an exported "

@@ -46,12 +46,13 @@ class ExportConfig:
         checks = Checks(self)
         checks.one_of(PRECISIONS, "precision", renamed=FORMER_PRECISIONS)
         # Here, not above: the formats load torch, and help on the keys does without.
-        from climsim.export.formats import FORMATS
+        from climsim.export.formats import FORMATS, fitting_format
 
         checks.one_of(FORMATS.names(), "format")
         checks.whole("columns")
         fits = not self.columns or FORMATS.find(self.format).takes_columns
         require("columns", self.columns, fits, f"0 for format={self.format}", "choose format=pt2")
+        fitting_format(self.format, Path(self.out), self.precision)
 
 
 @dataclass(frozen=True)

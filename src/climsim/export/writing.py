@@ -23,7 +23,7 @@ from climsim.constants import EXPORT_ZERO_LEVELS
 from climsim.errors import ClimSimError
 from climsim.export.comparison import mean_deviation, relative_difference
 from climsim.export.config import PRECISIONS, TORCHSCRIPT, ExportConfig
-from climsim.export.formats import COLUMNS, FORMATS, Format, Runnable
+from climsim.export.formats import COLUMNS, Format, Runnable, fitting_format
 from climsim.export.module import Emulation, EmulationMember, build_emulation
 from climsim.export.probe import Probe, probe_columns, training_columns
 from climsim.exported_file import METADATA_NAME, metadata_text
@@ -110,8 +110,7 @@ def export_model(
     """
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
     one_of("precision", precision, PRECISIONS, FORMER_PRECISIONS)
-    form = FORMATS.find(format)
-    _check_form(form, format, Path(path), precision)
+    form = fitting_format(format, Path(path), precision)
     claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)
@@ -152,21 +151,6 @@ def _warn_of_deviation(path: str | Path, precision: str, deviation: Mapping[str,
         f"{most:.2g} ({name}, r.m.s.)",
         METADATA_NAME,
     )
-
-
-def _check_form(form: Format, name: str, path: Path, precision: str) -> None:
-    """Refuse a precision that a format does not know, and a name that promises another format."""
-    if precision not in form.precisions:
-        raise ClimSimError(
-            f"precision: expected {' or '.join(form.precisions)} for format={name}, found "
-            f"{precision!r}: choose another format"
-        )
-    suffixes = {known.suffix: other for other, known in FORMATS.shipped().items()}
-    if suffixes.get(path.suffix, TORCHSCRIPT) != name:
-        raise ClimSimError(
-            f"out={path}: expected a name that ends in {form.suffix} for format={name}: other "
-            "programs tell formats by it"
-        )
 
 
 def _probe(model: TrainedModel, columns: int) -> Tensor:

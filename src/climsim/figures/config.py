@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from climsim.data.store.address import StoreAddress
+from climsim.data.store.splits import SPLITS
 from climsim.hosts.gcm.config import GCM
 from climsim.runs.streams import STREAMS
 from climsim.validation import Checks, one_of, require
@@ -149,7 +150,9 @@ class DescribeConfig:
     reference: str | Path = ""
 
     def __post_init__(self) -> None:
-        Checks(self).whole("steps", least=1)
+        check = Checks(self)
+        check.one_of(SPLITS, "split")
+        check.whole("steps", least=1)
 
 
 @dataclass(frozen=True)

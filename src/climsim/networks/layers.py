@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from climsim.errors import ClimSimError
+
 
 def as_image(x: Tensor) -> Tensor:
     """View (column, level, feature) as an image (column, feature, 1, level), without a copy."""
@@ -67,8 +69,16 @@ class SelfAttention(nn.Module):
             width: features on each level; a multiple of ``n_heads``.
             n_heads: attention heads.
             linear: kind of the projections.
+
+        Raises:
+            ClimSimError: if the heads cannot share the features.
         """
         super().__init__()
+        if width < 1 or width % n_heads:
+            raise ClimSimError(
+                f"self-attention: expected features that its heads share evenly (a multiple of "
+                f"{n_heads}), found {width}: choose another width or number of heads"
+            )
         self.n_heads = n_heads
         self.project_in = linear(width, 3 * width)
         self.project_out = linear(width, width)

@@ -9,7 +9,8 @@ file, ``path/to/file.py:Class``, or is an entry point of an installed package in
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from climsim.interfaces import encoding
 from climsim.networks.network import Body, ConfidentNetwork, Layout, Network
 from climsim.plugins import absolute_reference, reason
 from climsim.registry import Registry
+from climsim.validation import TYPE_NAMES, as_number, refused, whole
 
 _Body = TypeVar("_Body", bound=Body)
 PUBLISHED = "published"
@@ -53,15 +55,67 @@ class Architecture:
         """Hyperparameters in force: defaults, then the preset, then what is given.
 
         Raises:
-            ClimSimError: if the preset or a hyperparameter is unknown.
+            ClimSimError: if the preset or a hyperparameter is unknown, or one of another type; a
+                size in a network of the package is at least 1.
         """
         if preset not in self.presets:
             raise unknown_name(f"preset of the network {self.name}", preset, self.presets)
         defaults = self.hyperparameters()
-        for key in given:
+        types, least = self._types(), 1 if self.name in NETWORKS else None
+        fitted = {}
+        for key, value in given.items():
             if key not in defaults:
                 raise unknown_name(f"hyperparameter of the network {self.name}", key, defaults)
-        return {**defaults, **self.presets[preset], **given}
+            # A whole number may stand where a number is expected.
+            fitted[key] = as_number(value) if types.get(key) is float else value
+            _check_type(self.name, key, fitted[key], types.get(key), least)
+        return {**defaults, **self.presets[preset], **fitted}
+
+    def build(self, layout: Layout, hyperparameters: Mapping[str, object]) -> Body:
+        """Build the body.
+
+        Args:
+            layout: sizes of inputs and outputs.
+            hyperparameters: in force (see `resolve`).
+
+        Raises:
+            ClimSimError: if a network of the package cannot be built from them. Errors in code of a
+                user are left as they are: they name its line.
+        """
+        try:
+            return self.body(layout, **hyperparameters)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if self.name not in NETWORKS:
+                raise
+            values = ", ".join(f"{key}={value}" for key, value in hyperparameters.items())
+            raise ClimSimError(
+                f"network {self.name!r}: expected hyperparameters that fit together, found "
+                f"{values} ({type(error).__name__}: {reason(error)}): change them"
+            ) from error
+
+    def _types(self) -> dict[str, object]:
+        """Annotation of every hyperparameter; none where code of a user gives no readable ones."""
+        try:
+            return typing.get_type_hints(self.body.__init__)
+        except (NameError, TypeError, AttributeError):
+            return {}
+
+
+def _check_type(network: str, key: str, value: object, hint: object, least: int | None) -> None:
+    """Refuse a plain value, or a list of them, of another type; all that is not plain passes."""
+    where = f"hyperparameter {key} of the network {network}"
+    if typing.get_origin(hint) is Sequence:
+        (hint,) = typing.get_args(hint)
+        if not isinstance(value, list | tuple):
+            raise refused(where, f"list of {TYPE_NAMES.get(hint, 'values')}", value)
+        for index, part in enumerate(value):
+            _check_type(network, f"{key}[{index}]", part, hint, least)
+        return
+    plain = as_number(value) if hint is float else value
+    if hint in TYPE_NAMES and type(plain) is not hint:
+        raise refused(where, TYPE_NAMES[hint], value)
+    if hint is int and least is not None:
+        whole(where, value, least)
 
 
 def _of_user(name: str, body: object) -> Architecture:
@@ -133,17 +187,13 @@ def build_network(
         ClimSimError: if the name, the inputs, the preset or a hyperparameter is unknown.
     """
     entry = NETWORKS.find(name)
-    seen = encoding(inputs)
-    heads = 2 if confidence else 1
-    targets = seen.targets
-    sizes = len(targets.profiles), len(targets.scalars)
-    layout = Layout(seen.profiles, seen.scalars, n_levels, *sizes, n_heads=heads)
+    layout = _layout(inputs, confidence, n_levels)
     resolved = entry.resolve(preset, hyperparameters)
     wrapper = ConfidentNetwork if confidence else Network
-    body = entry.body(layout, **resolved)
+    body = entry.build(layout, resolved)
     if name not in NETWORKS:
         _check_body(name, body, layout)
-    network = wrapper(body, layout, pruned_levels, targets)
+    network = wrapper(body, layout, pruned_levels, encoding(inputs).targets)
     network.config = {
         "name": absolute_reference(name),
         "inputs": inputs,
@@ -153,6 +203,39 @@ def build_network(
         **resolved,
     }
     return network
+
+
+def check_network(
+    name: str, inputs: str, confidence: bool, preset: str, hyperparameters: Mapping[str, object]
+) -> None:
+    """Refuse what `build_network` would refuse, as far as it is known without data and weights.
+
+    A network of the package is built without memory for its weights, which takes milliseconds;
+    one of a user is only looked up, as its code may need the number of levels of the data.
+
+    Args:
+        name: as for `build_network`, like all others.
+        inputs: encoding of the inputs.
+        confidence: whether there is a confidence head.
+        preset: named hyperparameters.
+        hyperparameters: that override those of the preset.
+
+    Raises:
+        ClimSimError: for an unknown name, or hyperparameters that the network does not take.
+    """
+    entry = NETWORKS.find(name)
+    layout, resolved = _layout(inputs, confidence, N_LEVELS), entry.resolve(preset, hyperparameters)
+    if name in NETWORKS:
+        with torch.device("meta"):
+            entry.build(layout, resolved)
+
+
+def _layout(inputs: str, confidence: bool, n_levels: int) -> Layout:
+    """Sizes of what a network gets and gives."""
+    seen = encoding(inputs)
+    sizes = len(seen.targets.profiles), len(seen.targets.scalars)
+    heads = 2 if confidence else 1
+    return Layout(seen.profiles, seen.scalars, n_levels, *sizes, n_heads=heads)
 
 
 def _check_body(name: str, body: nn.Module, layout: Layout) -> None:

@@ -340,6 +340,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         Checks(self).whole("seed")
         require("seed", self.seed, self.seed < 2**31, "a whole number below 2^31")
+        # Here, not above: networks load torch, and help on the keys does without.
+        from climsim.training.choices import check_choices
+
+        check_choices(self)
 
     def resolved(self) -> dict[str, object]:
         """Every setting as plain nested values (paths and URLs as text), for records."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import math
 import os
@@ -206,17 +205,12 @@ def _trainer(
 
 
 def _logger(config: TrainConfig) -> Logger | bool:
-    """The logger by name; optional ones say what to install."""
+    """The logger by name."""
     name = config.trainer.logger
     if name == "none":
         return False
     if name == "tensorboard":
         return TensorBoardLogger(config.out, name="log", version="", default_hp_metric=False)
-    if importlib.util.find_spec(name) is None:
-        raise ClimSimError(
-            f"trainer.logger={name}: expected the package {name!r}, found none installed: "
-            f"`pip install {name}`, or choose tensorboard"
-        )
     run = f"{config.network.name}-{config.recipe.name}-{config.seed}"
     if name == "wandb":
         return WandbLogger(name=run, save_dir=config.out, project="climsim")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from climsim.cluster import SlurmConfig
 from climsim.data.store.address import StoreAddress
+from climsim.data.store.splits import SPLITS
 from climsim.validation import Checks
 
 
@@ -31,4 +32,6 @@ class StatisticsConfig:
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
     def __post_init__(self) -> None:
-        Checks(self).whole("workers")
+        check = Checks(self)
+        check.one_of(SPLITS, "split")
+        check.whole("workers")

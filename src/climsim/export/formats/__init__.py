@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from climsim.cards import Json
+from climsim.errors import ClimSimError
+from climsim.export.config import TORCHSCRIPT
 from climsim.export.module import Emulation
 from climsim.exported_file import form_of, unreadable_form
 from climsim.precisions import BFLOAT16, FLOAT32
@@ -94,6 +96,33 @@ def format_of(path: Path) -> Format:
         if known.form == form:
             return known
     raise unreadable_form(path)
+
+
+def fitting_format(name: str, path: Path, precision: str) -> Format:
+    """The format of that name, once precision and name of the file are known to fit it.
+
+    Args:
+        name: in `FORMATS`.
+        path: of the file to write.
+        precision: of the networks.
+
+    Raises:
+        ClimSimError: if there is no such format, it does not know the precision, or the name of the
+            file promises another one.
+    """
+    form = FORMATS.find(name)
+    if precision not in form.precisions:
+        raise ClimSimError(
+            f"precision: expected {' or '.join(form.precisions)} for format={name}, found "
+            f"{precision!r}: choose another format"
+        )
+    suffixes = {known.suffix: other for other, known in FORMATS.shipped().items()}
+    if suffixes.get(path.suffix, TORCHSCRIPT) != name:
+        raise ClimSimError(
+            f"out={path}: expected a name that ends in {form.suffix} for format={name}: other "
+            "programs tell formats by it"
+        )
+    return form
 
 
 def traced(emulation: Emulation, fixed: int = 0) -> ExportedProgram:
