@@ -12,21 +12,20 @@ import click
 
 from climsim.cli import main_group
 from climsim.configuration import flat_defaults
-from climsim.hosts.e3sm.config import OF_THE_RUN, E3smConfig
-from climsim.hosts.e3sm.keys import CallOptions
-from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.e3sm.config import OF_THE_RUN
 from climsim.keys import Key, dataclass_keys, keys
-from climsim.schema import CONFIG_MODULE, schema
+from climsim.online.stages import ONLINE_RUN
+from climsim.overrides import OPTIONS_OF
+from climsim.schema import CONFIG_MODULE, option_classes, schema
 from climsim.stages import STAGES, Stage
 from climsim.workflow.run import ExperimentConfig
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-OF_HOST = "host_options."
+OF_HOST = f"{OPTIONS_OF['host']}."
 WIDTH = 88
 """Longest line of a command on a page [characters]."""
-HOSTS = {"gcm": GcmConfig, "e3sm": E3smConfig}
 
 
 def table(rows: list[Key]) -> Iterator[str]:
@@ -101,11 +100,10 @@ def commands_page() -> str:
     ]
     for stage in STAGES:
         lines += stage_section(stage)
-    for name, cls in HOSTS.items():
-        rows = dataclass_keys(cls, OF_HOST)
+    for name in schema(ONLINE_RUN.name).choices_of_groups()["host"]:
+        rows = [row for cls in option_classes("host", name) for row in dataclass_keys(cls, OF_HOST)]
         if name == "e3sm":
             rows = [row for row in rows if row.name.removeprefix(OF_HOST) not in OF_THE_RUN]
-            rows += dataclass_keys(CallOptions, OF_HOST)
         lines += [f"## Keys of host={name}", "", *table(rows)]
     lines += ["## Keys of an experiment", "", *table(dataclass_keys(ExperimentConfig, ""))]
     lines += other_commands()

@@ -36,7 +36,8 @@ class StageCommand(click.Command):
             with formatter.section("Choices (group=name)"):
                 formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
         chosen = [word for word in ctx.meta.get(_WORDS, ()) if word.partition("=")[0] in groups]
-        write_keys(formatter, keys(shipped.cls, flat_defaults(shipped.name, chosen)))
+        defaults = flat_defaults(shipped.name, chosen)
+        write_keys(formatter, keys(shipped.cls, defaults, shipped.option_classes(chosen)))
         with formatter.section("Example"):
             formatter.write_text(f"climsim {self.stage.command} {self.stage.example}")
 
@@ -59,6 +60,7 @@ def write_keys(formatter: click.HelpFormatter, keys: Sequence[Key]) -> None:
 
 
 def _text(key: Key, default: str) -> str:
-    meaning = key.meaning.replace("`", "")
-    meaning = meaning[:1].upper() + meaning[1:]
+    # What begins with a word of the code keeps its letters.
+    first = key.meaning[:1].upper()
+    meaning = f"{first}{key.meaning[1:]}".replace("`", "")
     return f"{meaning} [{key.type.replace('`', '')}; {default}]".strip()

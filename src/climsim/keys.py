@@ -10,6 +10,7 @@ import inspect
 import re
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -22,6 +23,9 @@ Hint: TypeAlias = object
 Values: TypeAlias = dict[str, object]
 """Plain values of a configuration, nested or by dotted key: text, numbers, truth, null, and lists
 and dictionaries of those."""
+Options: TypeAlias = Mapping[str, Sequence[type]]
+"""For keys whose values have keys of their own choice, the classes that say what those mean."""
+_NO_OPTIONS: Options = types.MappingProxyType({})
 MISSING = "???"
 """Default of a key that must be given."""
 _TYPE_NAMES: dict[Hint, str] = {**TYPE_NAMES, Path: "path", StoreUrl: "URL"}
@@ -131,25 +135,36 @@ def type_text(hint: Hint) -> str:
     return _TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def describe_key(cls: type, name: str) -> tuple[str, str]:
-    """Type and meaning of a dotted key of a configuration dataclass."""
+def describe_key(cls: type, name: str, options: Options = _NO_OPTIONS) -> tuple[str, str]:
+    """Type and meaning of a dotted key of a configuration dataclass.
+
+    Args:
+        cls: the dataclass.
+        name: of the key.
+        options: classes of the keys in open dictionaries, by the name of the dictionary.
+    """
     first, _, rest = name.partition(".")
     hint = hints(cls).get(first)
     if rest and (inner := nested(hint)) is not None:
         return describe_key(inner, rest)
+    option = rest.partition(".")[0]
+    for described in options.get(first, ()):
+        if option in hints(described):
+            return describe_key(described, rest)
     return type_text(hint), meanings(cls).get(first, "")
 
 
-def keys(cls: type, defaults: Values) -> list[Key]:
+def keys(cls: type, defaults: Values, options: Options = _NO_OPTIONS) -> list[Key]:
     """Every key of a configuration in the order of its fields.
 
     Args:
         cls: its dataclass.
         defaults: dotted keys and their default values.
+        options: classes of the keys in open dictionaries, by the name of the dictionary.
     """
     found = []
     for name, value in defaults.items():
-        kind, meaning = describe_key(cls, name)
+        kind, meaning = describe_key(cls, name, options)
         found.append(Key(name, kind, default_text(value), meaning))
     return found
 

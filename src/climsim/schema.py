@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -73,15 +73,30 @@ class Schema:
         Args:
             overrides: as given, among which a choice may be; else the default ones count.
         """
-        given = dict(text.partition("=")[::2] for text in overrides)
         found = (
             f"{options}.{field}"
-            for group, options in OPTIONS_OF.items()
-            if group in self.choices
-            for choice in split_values(given.get(group, self.choices[group]))
-            for field in _options_of(group, choice)
+            for options, classes in self.option_classes(overrides).items()
+            for cls in classes
+            for field in hints(cls)
         )
         return list(dict.fromkeys(found))
+
+    def option_classes(self, overrides: Sequence[str] = ()) -> dict[str, tuple[type, ...]]:
+        """For each key of options, such as ``host_options``, the classes of what is chosen.
+
+        Args:
+            overrides: as given, among which a choice may be; else the default ones count.
+        """
+        given = dict(text.partition("=")[::2] for text in overrides)
+        return {
+            options: tuple(
+                cls
+                for choice in split_values(given.get(group, self.choices[group]))
+                for cls in option_classes(group, choice)
+            )
+            for group, options in OPTIONS_OF.items()
+            if group in self.choices
+        }
 
 
 SCHEMAS = {
@@ -95,12 +110,16 @@ SCHEMAS = {
 }
 
 
-def _options_of(group: str, choice: str) -> Iterator[str]:
-    """Fields of the classes that a shipped file takes defaults from; none of any other choice."""
+def option_classes(group: str, choice: str) -> tuple[type, ...]:
+    """Classes of the options of a choice: those that its shipped file takes defaults from.
+
+    Args:
+        group: such as ``"host"``.
+        choice: name of a file of the group; any other, such as code of a user, has none.
+    """
     file = resources.files(CONFIG_MODULE) / group / f"{choice}.yaml"
     text = file.read_text() if file.is_file() else ""
-    for reference in dict.fromkeys(_REFERENCE.findall(text)):
-        yield from hints(load(reference))
+    return tuple(load(reference) for reference in dict.fromkeys(_REFERENCE.findall(text)))
 
 
 def defaults(cls: type) -> Values:
