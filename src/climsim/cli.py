@@ -30,11 +30,11 @@ def run_stage(stage: Stage, values: Values, as_json: bool = False) -> object:
     Products go to standard output with their scores; a table that is the result alone goes there
     by itself, and messages about it to standard error.
     """
-    from climsim.configuration import build_config
+    from climsim.configuration import stage_config
     from climsim.console import peak_memory, progress_bar
 
     title = stage.command
-    config = build_config(load(stage.config), values)
+    config = stage_config(stage.name, values)
     started = time.perf_counter()
     quiet = shown().quiet
     with progress_bar(title, shown=not quiet) as progress:

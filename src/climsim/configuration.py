@@ -10,7 +10,7 @@ import difflib
 import glob
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -22,11 +22,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_address
 from climsim.errors import ClimSimError, unknown_name
+from climsim.hosts import check_run
+from climsim.hosts.settings import build_settings
 from climsim.keys import (
     Hint,
     Values,
     element,
     flatten,
+    has_default,
     hint_of,
     hints,
     is_list,
@@ -36,8 +39,9 @@ from climsim.keys import (
     nested,
     type_text,
 )
-from climsim.overrides import friendly
-from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, schema
+from climsim.overrides import OPTIONS_OF, friendly
+from climsim.runs.config import RunConfig
+from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, option_classes, schema
 from climsim.validation import as_number, as_text
 
 T = TypeVar("T")
@@ -181,6 +185,40 @@ def build_config(cls: type[T], values: Values) -> T:
         raise ClimSimError(
             f"{error.field_path}: expected {expected}, found {error.value!r}"
         ) from error
+
+
+def stage_config(name: str, values: Values) -> object:
+    """Build the configuration of a stage, and refuse options that its host would refuse.
+
+    Args:
+        name: of the stage.
+        values: field values (see `build_config`).
+
+    Raises:
+        ClimSimError: as `build_config`, or naming the option.
+    """
+    wanted = schema(name)
+    config = build_config(wanted.cls, values)
+    for group, key in OPTIONS_OF.items():
+        if group in wanted.choices:
+            _check_options(wanted, config, group, key)
+    if isinstance(config, RunConfig):
+        check_run(config)
+    return config
+
+
+def _check_options(wanted: Schema, config: object, group: str, key: str) -> None:
+    """Refuse options that what a group chose does not know, or values that it does not take."""
+    options: Values = getattr(config, key)
+    classes = option_classes(group, getattr(config, group))
+    known = {name: cls for cls in classes for name in hints(cls)}
+    for name in options if known else ():
+        if name not in known:
+            raise unknown_key(f"{key}.{name}", [f"{key}.{k}" for k in known], wanted.command)
+    for cls in classes:
+        # One that needs more than options is built where the rest is known.
+        if all(has_default(field) for field in fields(cls)):
+            build_settings(cls, {k: v for k, v in options.items() if known[k] is cls})
 
 
 def _fitted(cls: type, values: Mapping[str, object], prefix: str) -> Values:

@@ -110,6 +110,13 @@ def hints(cls: type) -> dict[str, Hint]:
     return {field.name: known[field.name] for field in dataclasses.fields(cls)}
 
 
+def has_default(field: dataclasses.Field[object]) -> bool:
+    """Whether a field of a dataclass may be left out."""
+    return not (
+        field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
+
+
 def hint_of(cls: type, name: str) -> Hint:
     """Type of a dotted key; None where it is unknown or lies in an open dictionary."""
     first, _, rest = name.partition(".")

@@ -17,6 +17,12 @@ from climsim.workflow.run import experiment_config
 from climsim.workflow.steps import JOINT, STEPS
 
 ONE = ("members.networks=[unet]", "members.recipes=[standard]", "members.seeds=[7]")
+E3SM = (
+    "host=e3sm",
+    "source.raw={raw}",
+    *(f"++online.host_options.{k}=x" for k in ("source", "machine", "account", "reference_folder")),
+    "++references.reference_perturbed.host_options.run_type=hybrid",
+)
 MEMBER, OTHER = "unet-standard-7", "unet-standard-43"
 
 
@@ -252,6 +258,38 @@ def test_value_that_a_late_stage_refuses_is_refused_before_anything_runs(word, m
     with pytest.raises(ClimSimError, match=message):
         config = experiment_config("demo", [*ONE, word])
         make_plan(config, Jobs(config, None))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["+online.host_options.resolution=T11"],
+            r"stages\.online_reference: host_options\.resolution: expected one of T10, T21, T31",
+        ),
+        (
+            ["+hosts.gcm.radiation=gray"],
+            r"stages\.\w+: host_options\.radiation: expected one of .* did you mean grey\?",
+        ),
+        (
+            ["++stages.generate.host_options.xyz=1"],
+            r"unknown .* key .host_options\.xyz. of .data",
+        ),
+        ([*E3SM, "+online.host_options.run_type=brnch"], r"host_options\.run_type: .* mean branch"),
+        ([*E3SM, "+online.coupler.positivity=false"], r"coupler\.positivity=False: the host e3sm"),
+        ([*E3SM, "+online.host_options.poll_minutes=x"], r"poll_minutes: expected number, found"),
+    ],
+)
+def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, message, tmp_path):
+    given = [word.format(raw=tmp_path) for word in words]
+    with pytest.raises(ClimSimError, match=message):
+        config = experiment_config("demo", [*ONE, *given])
+        make_plan(config, Jobs(config, None))
+
+
+def test_hybrid_on_e3sm_is_planned_before_its_model_is_there(tmp_path):
+    config = experiment_config("demo", [*ONE, *(word.format(raw=tmp_path) for word in E3SM)])
+    assert f"online_run-{MEMBER}" in {job.name for job in make_plan(config, Jobs(config, None))}
 
 
 def test_key_that_a_study_does_not_hold_yet_is_answered_with_a_plus():

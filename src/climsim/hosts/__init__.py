@@ -22,6 +22,8 @@ from climsim.registry import Registry
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from climsim.runs.config import RunConfig
+
 REFERENCE_RUNS: Final = ("reference", "reference_perturbed")
 """Names of the two runs of a stepped host with its own physics."""
 Host = HostFactory | BatchRunner
@@ -99,6 +101,21 @@ def require_taken(name: str, config: DataclassInstance) -> None:
     runner = batch_runner(name)
     if runner is not None:
         runner.keys.require(config, name)
+
+
+def check_run(config: RunConfig) -> None:
+    """Refuse a run that its host would refuse, as far as that is known before anything is made.
+
+    Args:
+        config: of a run or an ensemble; its model may not exist yet.
+
+    Raises:
+        ClimSimError: naming the key.
+    """
+    require_taken(config.host, config)
+    runner = batch_runner(config.host)
+    if runner is not None:
+        runner.check(config)
 
 
 def build_host(name: str, options: Options) -> SteppedHost:

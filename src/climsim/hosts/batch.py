@@ -78,6 +78,17 @@ class BatchRunner(Protocol):
         """Names of the two runs with its own physics, the second from a perturbed start."""
         ...
 
+    def check(self, config: RunConfig) -> None:
+        """Refuse a run whose settings do not fit, before anything is made of it.
+
+        Args:
+            config: of a run or an ensemble; its model may not exist yet.
+
+        Raises:
+            ClimSimError: naming the key.
+        """
+        ...
+
     def run(self, config: RunConfig, progress: Progress | None = None) -> RunRecord:
         """Bring the case of a run one stage further.
 

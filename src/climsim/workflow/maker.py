@@ -6,11 +6,11 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from climsim.configuration import MissingKeysError, build_config, compose_config
+from climsim.configuration import MissingKeysError, compose_config, stage_config
 from climsim.errors import ClimSimError
 from climsim.keys import Values, flatten
 from climsim.overrides import quoted
-from climsim.stage import Stage, load
+from climsim.stage import Stage
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.jobs import Job
 from climsim.workflow.steps import STEPS
@@ -71,7 +71,7 @@ class Jobs:
             given = [*overrides, *override_texts(values)]
             try:
                 composed = compose_config(name, given, self._folder)
-                build_config(load(STEPS[rule].stage.config), composed)
+                stage_config(name, composed)
                 self._composed[key] = composed
             except MissingKeysError as error:
                 where = "online" if rule.startswith("online_") else f"stages.{rule}"

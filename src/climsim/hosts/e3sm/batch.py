@@ -41,6 +41,11 @@ class E3smRunner:
     keys: RunKeys = RUN_KEYS
     reference_runs: tuple[str, str] = MMF_RUNS
 
+    def check(self, config: RunConfig) -> None:
+        """Refuse settings that fit no case (see `BatchRunner.check`)."""
+        call_options(config)
+        case_config(config, planned=True)
+
     def run(self, config: RunConfig, progress: Progress | None = None) -> RunRecord:
         """Bring the case of a run one stage further.
 

@@ -77,15 +77,19 @@ def call_options(config: RunConfig) -> CallOptions:
     return build_settings(CallOptions, given)
 
 
-def case_config(config: RunConfig) -> E3smConfig:
+def case_config(config: RunConfig, *, planned: bool = False) -> E3smConfig:
     """Turn the configuration of a run into that of a case.
+
+    Args:
+        config: of the run.
+        planned: whether its model may not exist yet; what the file alone says is then left out.
 
     Raises:
         ClimSimError: for unknown or missing keys of the host.
     """
     options = _options(config)
     options.setdefault("purpose", MMF if config.model is None else HYBRID)
-    if config.model is not None and "combination" not in options:
+    if config.model is not None and "combination" not in options and not planned:
         options["combination"] = _combination(config.model)
     if config.perturbation_seed is not None:
         options["seed"] = config.perturbation_seed
