@@ -153,10 +153,15 @@ def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:
         known: dotted keys that exist.
         where: command or configuration.
     """
-    last = key.rpartition(".")[2]
+    group, _, last = key.rpartition(".")
     near = [k for k in known if k.rpartition(".")[2] == last]
-    near = near or difflib.get_close_matches(key, known, n=3)
-    hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(known)}"
+    # All keys of a group begin alike: only what follows tells which one was meant.
+    beside = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == group}
+    near = near or [beside[name] for name in difflib.get_close_matches(last, beside, n=3)]
+    if not near and not group:
+        near = difflib.get_close_matches(key, known, n=3)
+    listed = list(beside.values()) if group and beside else known
+    hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(listed)}"
     return ClimSimError(f"unknown configuration key {key!r} of {where!r}: {hint}")
 
 
