@@ -112,6 +112,16 @@ def test_second_process_is_refused_and_nothing_is_left_of_the_lock(tmp_path):
     assert not path.parent.exists()
 
 
+def test_lock_leaves_the_folders_that_were_there_and_no_others(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with only_process(tmp_path / "mine" / "a" / "b" / LOCK_NAME, "another process"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+    with only_process(tmp_path / "mine" / "a" / "b" / LOCK_NAME, "another process"):
+        (tmp_path / "mine" / "a" / "kept").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "kept", "mine"]
+
+
 def test_file_without_the_name_of_a_class_lists_its_classes(tmp_path):
     path = tmp_path / "mlp.py"
     path.write_text("class Mlp: pass\ndef make(): pass\n")

@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from climsim.errors import ClimSimError
+from climsim.files import leaving_no_empty_folder
 from climsim.system import refusal
 
 LOCK_NAME = ".lock"
 """Lock file of a process that works in a folder."""
+_ATTEMPTS = 10
+"""Times that the folder of a lock may vanish before it is no coincidence."""
 
 
 class LockedError(Exception):
@@ -28,7 +31,8 @@ def hold(path: Path, patience: float = 0.0, *, keep: bool = True) -> Iterator[in
     Args:
         path: of the lock file.
         patience: how long to wait for the processes of a call that was killed to go [s].
-        keep: whether the file stays; if not, it goes at the end, and its folder if empty.
+        keep: whether the file stays; if not, it goes at the end, and so do folders that were made
+            for it and hold nothing else.
 
     Yields:
         The descriptor, for ``pass_fds``.
@@ -37,15 +41,14 @@ def hold(path: Path, patience: float = 0.0, *, keep: bool = True) -> Iterator[in
         LockedError: if another process holds it.
         ClimSimError: if it cannot be made.
     """
-    handle = _take(path, time.monotonic() + patience)
-    try:
-        yield handle
-    finally:
-        if not keep:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
-        os.close(handle)
+    with contextlib.nullcontext() if keep else leaving_no_empty_folder(path.parent):
+        handle = _take(path, time.monotonic() + patience)
+        try:
+            yield handle
+        finally:
+            if not keep:
+                path.unlink(missing_ok=True)
+            os.close(handle)
 
 
 @contextmanager
@@ -69,11 +72,16 @@ def only_process(path: Path, what: str) -> Iterator[None]:
 
 def _take(path: Path, until: float) -> int:
     """Open and lock the file that has the name then: one that was removed locks nobody out."""
+    attempts = _ATTEMPTS
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
+            attempts -= 1
+            if isinstance(error, FileNotFoundError) and attempts:
+                # Another process has just removed the folder, which it left empty.
+                continue
             raise refusal(error, path) or error from error
         try:
             _wait_for(handle, path, until)

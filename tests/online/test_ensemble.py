@@ -131,6 +131,15 @@ def test_member_that_fails_is_named_and_does_not_stop_the_others(tmp_path):
     assert RunRecord.open(tmp_path / "all" / "room-good").status == "complete"
 
 
+@pytest.mark.parametrize("together", [1, 2])
+def test_refused_ensemble_leaves_no_folder(tmp_path, together):
+    bad = tmp_path / "bad.pt"
+    bad.write_bytes(b"no model")
+    with pytest.raises(ClimSimError, match=r"bad\.pt: expected a TorchScript file"):
+        run_ensemble(config(tmp_path / "a" / "all", models=(bad,), seeds=(1, 2), together=together))
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.pt"]
+
+
 def test_unstable_member_is_a_result(tmp_path):
     models = (model(tmp_path, "hot", 5e-2), model(tmp_path, "mild", 0.0))
     report = run_ensemble(config(tmp_path / "all", models=models))

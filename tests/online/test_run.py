@@ -368,7 +368,7 @@ def test_start_that_failed_is_replaced_by_the_right_one(tmp_path, bad):
     folder = tmp_path / "run"
     with pytest.raises((OSError, ValueError)):
         run_online(config(folder, days=0.1, start=wrong), host=ToyHost())
-    assert RunRecord.open(folder).status == "failed"
+    assert not folder.exists()
     record = run_online(config(folder, days=0.1, start=start), host=ToyHost())
     assert (record.status, record.about.config["start"]) == ("complete", str(start))
 
@@ -439,6 +439,27 @@ def test_failing_host_leaves_a_record_that_says_so(tmp_path):
 def test_configuration_out_of_range_names_its_key(tmp_path, changes, message):
     with pytest.raises(ClimSimError, match=message):
         config(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("bad", ["model", "start", "host", "option"])
+def test_refused_run_leaves_no_folder(tmp_path, bad):
+    wrong = tmp_path / "wrong"
+    wrong.write_bytes(b"something else")
+    changes = {"model": {"model": wrong}, "start": {"start": wrong}, "host": {"host": "none"}}
+    changes = changes.get(bad, {"host": "gcm", "host_options": {"resolution": "T11"}})
+    host = None if "host" in changes else ToyHost()
+    with pytest.raises((ClimSimError, ValueError)):
+        run_online(config(tmp_path / "a" / "run", **changes), host=host)
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong"]
+
+
+def test_refused_run_leaves_a_folder_that_was_there(tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.write_bytes(b"something else")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match="pickle"):
+        run_online(config(tmp_path / "run", start=wrong), host=ToyHost())
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_unknown_host_lists_the_known_ones(tmp_path):

@@ -15,6 +15,7 @@ from multiprocessing.sharedctypes import SynchronizedArray
 
 from climsim.allocation import keep_freed_memory
 from climsim.errors import ClimSimError
+from climsim.files import leaving_no_empty_folder
 from climsim.hosts import batch_runner, require_taken
 from climsim.interrupts import on_interrupt
 from climsim.online.config import EnsembleConfig
@@ -71,8 +72,17 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     runner = batch_runner(config.host)
     if runner is not None:
         return EnsembleReport(tuple(runner.run_members(members)))
-    if config.together > 1:
-        return _in_one_program(members, config.together, progress)
+    # Members that are all refused leave none of theirs; this one is that of all.
+    with leaving_no_empty_folder(config.folder):
+        if config.together > 1:
+            return _in_one_program(members, config.together, progress)
+        return _side_by_side(config, members, progress)
+
+
+def _side_by_side(
+    config: EnsembleConfig, members: Sequence[RunConfig], progress: Progress | None
+) -> EnsembleReport:
+    """Run members in processes of their own, as many at a time as there are cores."""
     cores = len(os.sched_getaffinity(0))
     parallel = min(config.parallel or cores, len(members))
     threads = config.threads or max(1, thread_count() // parallel)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from climsim.files import file_hash, provenance
 from climsim.hosts import batch_runner, build_host, require_taken
 from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import Members, another, members_of
-from climsim.locks import LOCK_NAME, LockedError, hold
+from climsim.locks import LOCK_NAME, only_process
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.fitting import open_fitting_model
 from climsim.online.loop import Loop
@@ -127,7 +127,6 @@ class _Case:
 
 def _prepared(config: RunConfig) -> _Case:
     inputs = _input_hashes(config)
-    config.folder.mkdir(parents=True, exist_ok=True)
     return _Case(config, inputs)
 
 
@@ -138,9 +137,18 @@ def _run(
     host, configs = members.member(0), [case.config for case in cases]
     model = _open_models(configs, host)
     records = [_new_record(case, host, len(cases)) for case in cases]
+    found = [latest_restart(config.folder) for config in configs]
+    points = [point for point in found if point is not None]
+    begins = len(points) < len(found)
+    if begins:
+        # Before anything is made: a start may not fit.
+        _restore_starts(configs, members)
     loop = Loop(configs, members, model, records)
     try:
-        _start(loop)
+        if begins:
+            _note_starts(loop)
+        else:
+            _continue(loop, points)
         _advance(loop, progress)
     except Interrupted:
         for index in loop.under_way:
@@ -180,23 +188,28 @@ def _note(record: RunRecord, status: RunStatus, message: str) -> None:
     record.status, record.message = status, message
 
 
-def _start(loop: Loop) -> None:
-    """Bring the members to their start states or to their last restart points."""
-    points = [latest_restart(config.folder) for config in loop.configs]
-    found = [point for point in points if point is not None]
-    if len(found) == len(points):
-        loop.load_restart(found)
-        for config, record in zip(loop.configs, loop.records, strict=True):
-            _log.info("%s: continuing from step %d", config.folder, record.steps)
-        return
-    for index, config in enumerate(loop.configs):
-        host, record = loop.members.member(index), loop.records[index]
+def _restore_starts(configs: Sequence[RunConfig], members: Members) -> None:
+    """Bring the members to their start states."""
+    for index, config in enumerate(configs):
+        host = members.member(index)
         if config.start is not None:
             host.restore(config.start)
         if config.perturbation_seed is not None:
             host.perturb(config.perturbation_seed, config.perturbation_amplitude)
-        record.about.start = record.date = host.date.isoformat()
+
+
+def _note_starts(loop: Loop) -> None:
+    """Write down that the runs begin, and when."""
+    for index, (config, record) in enumerate(zip(loop.configs, loop.records, strict=True)):
+        record.about.start = record.date = loop.members.member(index).date.isoformat()
         record.save(config.folder)
+
+
+def _continue(loop: Loop, points: Sequence[Path]) -> None:
+    """Bring the members to their last restart points."""
+    loop.load_restart(points)
+    for config, record in zip(loop.configs, loop.records, strict=True):
+        _log.info("%s: continuing from step %d", config.folder, record.steps)
 
 
 def _open_models(configs: Sequence[RunConfig], host: SteppedHost) -> CoupledModel | None:
@@ -294,13 +307,6 @@ def _save_if_possible(record: RunRecord, folder: Path) -> None:
         _log.warning("%s: the record could not be written: %s", folder, error)
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out; the lock ends with the process that holds it."""
-    try:
-        with hold(folder / LOCK_NAME):
-            yield
-    except LockedError as error:
-        raise ClimSimError(
-            f"{folder}: another process runs this case: wait for it or choose another folder"
-        ) from error
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Keep a second process out; of a run that is refused nothing is left."""
+    return only_process(folder / LOCK_NAME, f"{folder}: another process runs this case")
