@@ -129,6 +129,58 @@ def test_wrong_words_get_the_form_that_was_meant(words, messages, climsim):
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("evaluate", "online", "runs=a", "reference=link", "out=x.nc"),
+            "reference=link: expected another place than runs=a, found the same: what is compared",
+        ),
+        (
+            ("evaluate", "online", "runs=b", "reference=a", "second_reference=a/", "out=x.nc"),
+            "second_reference=a: expected another place than reference=a, found the same",
+        ),
+        (
+            ("evaluate", "online", "runs=b,b/../a,a", "reference=c", "out=x.nc"),
+            "runs=a: expected another place than runs=b/../a, found the same: give each once",
+        ),
+        (
+            ("evaluate", "online", "runs=b", "reference=c", "external=./c", "out=x.nc"),
+            "external=c: expected another place than reference=c",
+        ),
+        (
+            ("online", "show", "run=a", "reference=./a", "out=x.png"),
+            "reference=a: expected another",
+        ),
+        (("figures", "offline=a.nc,a.nc", "out=x"), "offline=a.nc: expected another place"),
+        (("report", "offline=a.nc,a.nc", "out=x"), "offline=a.nc: expected another place"),
+        (("explore", "offline=a.nc,a.nc"), "offline=a.nc: expected another place than offline="),
+        (
+            ("evaluate", "offline", "model=m.pt", "members=m.pt", "store=s", "out=x.nc"),
+            "members=m.pt: expected another place than model=m.pt, found the same: give each model",
+        ),
+        (
+            ("export", "checkpoint=m", "members=n,m", "out=x.pt"),
+            "members=m: expected another place",
+        ),
+        (
+            ("kaggle", "score", "model=m.csv", "truth=m.csv", "out=x"),
+            "truth=m.csv: expected another",
+        ),
+        (("data", "prepare", "raw=a", "also=link", "store=s"), "also=link: expected another place"),
+    ],
+    ids=lambda part: "-".join(part[:2]) if isinstance(part, tuple) else "",
+)
+def test_inputs_that_are_one_are_refused(words, message, climsim, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("a")
+    code, _, error = climsim(*words)
+    assert code == 1
+    assert f"error: {message}" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("train", "data.store=none.zarr", "out=made"),
@@ -136,7 +188,7 @@ def test_wrong_words_get_the_form_that_was_meant(words, messages, climsim):
         ("data", "statistics", "store=none.zarr", "out=made/x.nc"),
         ("export", "checkpoint=none.ckpt", "out=made/x.pt"),
         ("evaluate", "offline", "model=none.pt", "store=none.zarr", "out=made/x.nc"),
-        ("evaluate", "online", "runs=none", "reference=none", "out=made/x.nc"),
+        ("evaluate", "online", "runs=none", "reference=no", "out=made/x.nc"),
         ("online", "run", "case=x", "folder=made", "model=none.pt", "days=1"),
         ("online", "run", "case=x", "folder=made", "days=1", "host_options.resolution=T11"),
         ("online", "run", "case=x", "folder=made", "days=1", "+host_options.xyz=3"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -14,6 +15,7 @@ import xarray
 
 from climsim import files
 from climsim.errors import ClimSimError
+from climsim.files import require_apart
 
 
 def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path):
@@ -145,3 +147,39 @@ def test_write_of_arrays_that_the_library_refuses_leaves_the_old_file(tmp_path):
         files.write_variables(path, {"x": ("time", Refused(), {})}, {}, unlimited="time")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.nc"]
+
+
+def _spelled(folder, how):
+    """Another path to a folder that is there."""
+    link = folder.with_name("link")
+    if how == "link":
+        link.symlink_to(folder)
+        return link
+    return {
+        "same": folder,
+        "slash": Path(f"{folder}/"),
+        "relative": Path(os.path.relpath(folder)),
+        "detour": folder / ".." / folder.name,
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["same", "slash", "relative", "detour", "link"])
+@pytest.mark.parametrize("there", [True, False])
+def test_one_place_is_refused_under_two_keys_however_it_is_spelled(tmp_path, how, there):
+    folder = tmp_path / "run"
+    if there:
+        folder.mkdir()
+    with pytest.raises(ClimSimError) as caught:
+        require_apart({"runs": (tmp_path / "b", folder), "reference": _spelled(folder, how)}, "why")
+    found = _spelled(folder, how) if how != "link" else tmp_path / "link"
+    assert str(caught.value) == (
+        f"reference={found}: expected another place than runs={folder}, found the same: why"
+    )
+
+
+def test_places_apart_are_taken_and_none_is_none(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    require_apart({"runs": (tmp_path / "a", tmp_path / "b"), "reference": None})
+    with pytest.raises(ClimSimError, match=r"runs=.*/a: .* runs=.*/a, found .*: give each once"):
+        require_apart({"runs": (tmp_path / "a", tmp_path / "b", tmp_path / "b" / ".." / "a")})

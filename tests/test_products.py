@@ -22,13 +22,13 @@ FILES = {
     ("export",): ("out", "checkpoint=none"),
     ("checkpoint", "import"): ("out", "file=none network=unet recipe=standard"),
     ("evaluate", "offline"): ("out", "model=none store=none"),
-    ("kaggle", "score"): ("out", "model=none truth=none"),
+    ("kaggle", "score"): ("out", "model=none truth=no"),
     ("kaggle", "submission"): ("out", "model=none inputs=none weights=none"),
     ("host", "spinup"): ("out", ""),
     ("host", "fit-radiation"): ("out", ""),
-    ("evaluate", "online"): ("out", "runs=[none] reference=none"),
+    ("evaluate", "online"): ("out", "runs=[none] reference=no"),
     ("evaluate", "damping"): ("out", "models=[none]"),
-    ("online", "show"): ("out", "run=none reference=none"),
+    ("online", "show"): ("out", "run=none reference=no"),
     ("report",): ("out", "offline=[none]"),
 }
 FOLDERS = {

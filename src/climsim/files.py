@@ -143,6 +143,43 @@ def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def _place(path: Path) -> Hashable:
+    """What two paths share that lead to one place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.resolve()
+    return found.st_dev, found.st_ino
+
+
+def same_path(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one place, by links or another spelling, if there is anything."""
+    return _place(path) == _place(other)
+
+
+def require_apart(named: Mapping[str, str | Path | Sequence[Path] | None], why: str = "") -> None:
+    """Refuse two files or folders that are one, by whatever paths they are named.
+
+    Args:
+        named: what keys name, the most important key first; None for none.
+        why: those of two keys have to differ, or what to do, for the message.
+
+    Raises:
+        ClimSimError: naming both.
+    """
+    seen: dict[Hashable, tuple[str, str | Path]] = {}
+    for key, value in named.items():
+        for path in (value,) if isinstance(value, str | Path) else value or ():
+            place = _place(Path(path))
+            if place in seen:
+                other, first = seen[place]
+                raise ClimSimError(
+                    f"{key}={path}: expected another place than {other}={first}, found the same: "
+                    f"{'give each once' if key == other else why}"
+                )
+            seen[place] = key, path
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:

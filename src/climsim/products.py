@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.errors import ClimSimError
-from climsim.files import TEMPORARY_PREFIX, stored_attributes
+from climsim.files import TEMPORARY_PREFIX, same_path, stored_attributes
 from climsim.locks import LOCK_NAME
 
 _STORE_NOTE = "zarr.json"
@@ -70,7 +70,7 @@ def claim(
     path = Path(path)
     _refuse_inside_store(path, key)
     for name, source in (inputs or {}).items():
-        if source is not None and _same(path, Path(source)):
+        if source is not None and same_path(path, Path(source)):
             raise ClimSimError(
                 f"{key}={path}: the same path as {name}={source}, which would be lost: give "
                 "another one"
@@ -93,13 +93,6 @@ def _refuse_inside_store(path: Path, key: str) -> None:
                 f"{key}={path}: lies inside the store {folder}, which holds its arrays alone: "
                 "give a path outside it"
             )
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        return path.resolve() == other.resolve()
 
 
 def _refuse_foreign(path: Path, kind: Kind, key: str) -> None:

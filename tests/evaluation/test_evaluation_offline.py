@@ -242,7 +242,7 @@ def test_empty_split_and_unknown_interface_are_refused(store, config):
         check_models([LinearModel(9)], store, config)
     pair = [LinearModel(store.n_levels), LinearModel(store.n_levels, interface=V6)]
     with pytest.raises(ClimSimError, match="ensembles of one interface"):
-        check_models(pair, store, replace(config, members=(config.model,)))
+        check_models(pair, store, replace(config, members=(config.model.with_name("b.pt"),)))
 
 
 def test_zero_batch_is_refused_by_name(config):

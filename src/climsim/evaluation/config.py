@@ -11,6 +11,7 @@ from climsim.data.store.splits import SPLITS
 from climsim.errors import ClimSimError, unknown_name
 from climsim.evaluation.cmor_table import CMOR_VARIABLES
 from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
+from climsim.files import require_apart
 from climsim.products import note_of
 from climsim.validation import Checks
 
@@ -65,6 +66,10 @@ class OfflineConfig:
                 "confidences, loss_of: expected both or none: give the array, and an exported "
                 "model in units of whose training loss it is"
             )
+        require_apart(
+            {"model": self.model, "members": self.members, "confidences": self.confidences},
+            "give each model once, and confidences in a file of their own",
+        )
 
     @property
     def sources(self) -> list[tuple[Path, str]]:
@@ -112,10 +117,11 @@ class OnlineConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        places = [folder.resolve() for folder in self.runs]
-        twice = [str(f) for f, p in zip(self.runs, places, strict=True) if places.count(p) > 1]
-        if twice:
-            raise ClimSimError(f"runs: expected each folder once, found {', '.join(twice)}")
+        compared = {"reference": self.reference, "second_reference": self.second_reference}
+        require_apart(
+            {"runs": self.runs, **compared, "external": self.external},
+            "what is compared with itself has no errors: give another run",
+        )
         check = Checks(self)
         check.at_least(0, "skip_days")
         check.whole("workers")
@@ -185,6 +191,10 @@ class KaggleScoreConfig:
 
     def __post_init__(self) -> None:
         Checks(self).whole("batch_columns", "levels", least=1)
+        require_apart(
+            {"model": self.model, "members": self.members, "truth": self.truth},
+            "give each model once, and the truth that it is scored against",
+        )
 
 
 @dataclass(frozen=True)
@@ -213,6 +223,7 @@ class SubmissionConfig:
 
     def __post_init__(self) -> None:
         Checks(self).whole("batch_columns", least=1)
+        require_apart({"model": self.model, "members": self.members}, "give each model once")
 
     @property
     def note(self) -> Path:

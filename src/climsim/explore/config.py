@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from climsim.files import require_apart
 from climsim.validation import Checks, require
 
 _LARGEST_PORT = 65535
@@ -35,6 +36,7 @@ class ExploreConfig:
     def __post_init__(self) -> None:
         check = Checks(self)
         check.some("file of metrics", "offline", "online")
+        require_apart({"offline": self.offline})
         check.between(0, _LARGEST_PORT, "port")
         if self.hosts:
             require("port", self.port, self.port > 0, "the number of a port beside hosts")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from climsim.checkpoint_cards import NO_CLOSURE
+from climsim.files import require_apart
 from climsim.precisions import BFLOAT16, FLOAT32, FORMER_PRECISIONS
 from climsim.training.config import NetworkConfig, RecipeConfig
 from climsim.validation import Checks, require
@@ -52,6 +53,8 @@ class ExportConfig:
         checks.whole("columns")
         fits = not self.columns or FORMATS.find(self.format).takes_columns
         require("columns", self.columns, fits, f"0 for format={self.format}", "choose format=pt2")
+        both = {"checkpoint": self.checkpoint, "members": self.members}
+        require_apart(both, "give each checkpoint once")
         fitting_format(self.format, Path(self.out), self.precision)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.splits import SPLITS
+from climsim.files import require_apart
 from climsim.hosts.gcm.config import GCM
 from climsim.runs.streams import STREAMS
 from climsim.validation import Checks, one_of, require
@@ -64,6 +65,8 @@ class FiguresConfig:
     def __post_init__(self) -> None:
         check = Checks(self)
         check.some("file of metrics", "offline", "online")
+        require_apart({"offline": self.offline})
+        require_apart({"external_r2": self.external_r2})
         holds = bool(self.formats) and set(self.formats) <= set(FORMATS)
         require("formats", list(self.formats), holds, "png, pdf or both")
         check.whole("dpi", least=1)
@@ -113,6 +116,10 @@ class ShowConfig:
     dpi: int = 120
 
     def __post_init__(self) -> None:
+        require_apart(
+            {"run": self.run, "reference": self.reference},
+            "a run has no bias against itself: give the run with full physics",
+        )
         check = Checks(self)
         check.one_of(KINDS, "kind")
         check.one_of(tuple(STREAMS), "stream")

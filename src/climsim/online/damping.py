@@ -17,6 +17,7 @@ import numpy as np
 from climsim.arrays import Array, Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.devices import AUTO, check_device
+from climsim.files import require_apart
 from climsim.grid import ColumnGrid
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
@@ -86,6 +87,7 @@ class DampingConfig:
         check.whole("seed", "threads")
         check.positive("temperature", "humidity", "wind")
         check_device("device", self.device)
+        require_apart({"models": self.models})
         names = [path.stem for path in self.models]
         require("models", names, len(set(names)) == len(names), "files of different names")
 

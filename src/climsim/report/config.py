@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from climsim.files import require_apart
 from climsim.validation import Checks
 
 
@@ -37,3 +38,4 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         Checks(self).some("file of metrics", "offline", "online")
+        require_apart({"offline": self.offline})

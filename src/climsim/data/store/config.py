@@ -18,6 +18,7 @@ from climsim.data.rows.endings import is_row_file
 from climsim.data.store.address import StoreAddress, is_url
 from climsim.data.store.splits import SplitConfig
 from climsim.errors import ClimSimError
+from climsim.files import require_apart
 from climsim.validation import Checks, require
 
 _BLOCK_SAMPLES = 24 * 384
@@ -135,6 +136,7 @@ class PrepareConfig:
         check = Checks(self)
         check.whole("workers", "block_steps", "time_step")
         check.one_of(IDENTITIES, "identity")
+        require_apart({"raw": self.raw, "also": self.also}, "no step may come twice: leave it out")
         self.layout(1)
 
     def layout(self, columns: int) -> StoreLayout:
