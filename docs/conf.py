@@ -18,7 +18,7 @@ extensions = [
     "command_reference",
     "measured",
 ]
-exclude_patterns = ["_extensions", "reference/api/modules.rst"]
+exclude_patterns = ["_extensions", "reference/api/modules.rst", "reference/generated"]
 default_role = "literal"
 # Builtin types in signatures collide with attributes of that name: there is no index of Python.
 suppress_warnings = ["ref.python"]

@@ -1,4 +1,8 @@
-"""Write reference/commands.md from the table of stages and their configuration dataclasses."""
+"""Write the lists of commands, keys and choices from the stages and their dataclasses.
+
+The pages `reference/commands.md` and `reference/choices.md` include them: in the repository these
+two are there without the lists, so that links to them lead somewhere.
+"""
 
 from __future__ import annotations
 
@@ -91,13 +95,8 @@ def walk(
 
 
 def commands_page() -> str:
-    """The page of all commands and their keys."""
-    lines = ["# Commands and their keys", ""]
-    lines += [
-        "Every command takes `key=value`; `--help` prints the same lists, `--show-config` the",
-        "resolved configuration, and `-m` runs every combination of comma-separated values.",
-        "",
-    ]
+    """All commands and their keys."""
+    lines: list[str] = []
     for stage in STAGES:
         lines += stage_section(stage)
     for name in schema(ONLINE_RUN.name).choices_of_groups()["host"]:
@@ -111,15 +110,9 @@ def commands_page() -> str:
 
 
 def choices_page() -> str:
-    """The page of the shipped configuration groups, file by file."""
+    """The shipped configuration groups, file by file."""
     root = resources.files(CONFIG_MODULE)
-    lines = ["# Configuration groups", ""]
-    lines += [
-        "`group=name` on the command line takes the values of one of these files. Where one says",
-        "`${default:module:Class}`, the key has the default of that class, see",
-        "[commands](commands.md).",
-        "",
-    ]
+    lines: list[str] = []
     for group in sorted(p for p in root.iterdir() if p.is_dir() and p.name != "__pycache__"):
         lines += [f"## {group.name}", ""]
         for file in sorted(group.iterdir(), key=lambda p: p.name):
@@ -129,9 +122,11 @@ def choices_page() -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Write the generated pages into the folder ``reference`` where they changed."""
+    """Write the lists into the folder ``reference/generated`` where they changed."""
+    generated = folder / "reference" / "generated"
+    generated.mkdir(exist_ok=True)
     for name, text in (("commands.md", commands_page()), ("choices.md", choices_page())):
-        path = folder / "reference" / name
+        path = generated / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
 

@@ -44,10 +44,9 @@ class Command:
 
 
 def pages() -> list[Path]:
-    """The pages a user reads, generated ones left out."""
-    generated = {"commands.md", "choices.md"}
+    """The pages a user reads, without what is generated for them."""
     found = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "fortran").glob("*.md")]
-    return sorted(path for path in found if path.name not in generated)
+    return sorted(path for path in found if "generated" not in path.parts)
 
 
 def command_lines(text: str) -> Iterator[tuple[str, ...]]:

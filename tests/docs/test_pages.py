@@ -63,6 +63,28 @@ def test_measurements_are_read_and_other_forms_refused():
             measured.parse(wrong)
 
 
+def kept_files():
+    """Files of the repository; None in a copy without its history."""
+    command = ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    return {ROOT / line for line in listed.stdout.splitlines()} if not listed.returncode else None
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_links_lead_to_files_that_the_repository_holds(page):
+    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+    targets = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose)]
+    local = {link for link in targets if link and not re.match(r"\w+:", link)}
+    kept = kept_files()
+    lost = {
+        link
+        for link in local
+        if not (path := (page.parent / link).resolve()).exists()
+        or (kept is not None and path.is_file() and path not in kept)
+    }
+    assert lost == set()
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_commands_fit_the_page(page):
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
