@@ -203,7 +203,7 @@ def stage_config(name: str, values: Values) -> object:
         ClimSimError: as `build_config`, or naming the option.
     """
     wanted = schema(name)
-    config = build_config(wanted.cls, values)
+    config: object = build_config(wanted.cls, values)
     for group, key in OPTIONS_OF.items():
         if group in wanted.choices:
             _check_options(wanted, config, group, key)

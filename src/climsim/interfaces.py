@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from climsim.errors import unknown_name
+from climsim.errors import ClimSimError, unknown_name
 from climsim.variables import (
     EXPANDED,
     OUTPUTS,
@@ -88,6 +88,22 @@ class Encoding:
     def scalars(self) -> int:
         """Scalars that a network sees."""
         return len(self.variables.scalars)
+
+    def require_coupled(self, holder: str) -> None:
+        """Refuse targets from which nothing follows that a climate model takes.
+
+        Args:
+            holder: file or stage that has this encoding, for the message.
+
+        Raises:
+            ClimSimError: if the targets are neither those of training nor the outputs themselves.
+        """
+        if self.targets not in (TARGETS, self.interface.outputs):
+            raise ClimSimError(
+                f"{holder}: its inputs {self.name} predict {self.targets.size()} values, expected "
+                f"{self.interface.outputs.size()}: a climate model needs those of another set of "
+                "inputs, such as standard"
+            )
 
     @property
     def predicts_all_water(self) -> bool:

@@ -8,6 +8,7 @@ import networkx
 import pytest
 
 from climsim.errors import ClimSimError
+from climsim.workflow.agreement import check_agreement
 from climsim.workflow.config import DataSource
 from climsim.workflow.graph import Node, graph_of
 from climsim.workflow.maker import Jobs
@@ -285,6 +286,36 @@ def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, mes
     with pytest.raises(ClimSimError, match=message):
         config = experiment_config("demo", [*ONE, *given])
         make_plan(config, Jobs(config, None))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["members.recipes=[v6]", "+stages.prepare.memory=false"],
+            r"stages\.prepare: for unet-v6-7: the store holds no previous-step features, which",
+        ),
+        (
+            ["+recipes.standard.recipe.inputs=v1"],
+            r"stages\.train: unet-standard-7: its inputs v1 predict 128 values, expected 368",
+        ),
+        (
+            ["members.recipes=[v6]", "+online.coupler.spinup_steps=1"],
+            r"online: for unet-v6-7: coupler\.spinup_steps: expected 2 or more for .* found 1",
+        ),
+    ],
+)
+def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words, message):
+    config = experiment_config("demo", [*ONE, *words])
+    jobs = make_plan(config, Jobs(config, None))
+    with pytest.raises(ClimSimError, match=message):
+        check_agreement(jobs)
+
+
+@pytest.mark.parametrize("name", ["demo", "quick", "aggregate"])
+def test_stages_of_shipped_studies_fit_together(name):
+    config = experiment_config(name)
+    check_agreement(make_plan(config, Jobs(config, None)))
 
 
 def test_hybrid_on_e3sm_is_planned_before_its_model_is_there(tmp_path):

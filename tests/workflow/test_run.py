@@ -135,6 +135,8 @@ def test_members_of_one_name_are_refused(folder, tmp_path):
 def test_refused_study_leaves_no_folder(folder):
     with pytest.raises(ClimSimError, match=r"stages.train: unknown configuration key 'sed'"):
         start(folder, "+stages.train.sed=7")
+    with pytest.raises(ClimSimError, match="which expanded inputs need"):
+        start(folder, "members.recipes=[v6]", "+stages.prepare.memory=false")
     assert not folder.exists()
 
 

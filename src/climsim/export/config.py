@@ -53,8 +53,9 @@ class ExportConfig:
         checks.whole("columns")
         fits = not self.columns or FORMATS.find(self.format).takes_columns
         require("columns", self.columns, fits, f"0 for format={self.format}", "choose format=pt2")
-        both = {"checkpoint": self.checkpoint, "members": self.members}
-        require_apart(both, "give each checkpoint once")
+        require_apart(
+            {"checkpoint": self.checkpoint, "members": self.members}, "give each checkpoint once"
+        )
         fitting_format(self.format, Path(self.out), self.precision)
 
 

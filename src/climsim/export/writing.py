@@ -179,13 +179,7 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
         return interface, targets, inputs.n_levels, model.confidence, card.time_step, closed
 
     for path, model in zip(paths, models, strict=True):
-        kind = model.transforms.inputs.encoding
-        if kind.targets not in (TARGETS, kind.interface.outputs):
-            raise ClimSimError(
-                f"{path}: its inputs {kind.name} predict {kind.targets.size()} values, expected "
-                f"{kind.interface.outputs.size()}: a climate model needs those of another set of "
-                "inputs, such as standard"
-            )
+        model.transforms.inputs.encoding.require_coupled(str(path))
         if shape(model) != shape(models[0]):
             raise ClimSimError(
                 f"{path}: expected interface, targets, levels, confidence, time step and closure "

@@ -53,8 +53,8 @@ def open_fitting_model(
         require_fit(host, taken, frozenset(), purpose)
         return None
     model = open_model(config.model, host, config.device, config.threads)
-    require_spinup(model, config.coupler)
     interface = model.interface
+    require_spinup(interface, config.coupler)
     given = frozenset(interface.outputs.names)
     taken_by_model = taken | needed_fields(interface)
     require_fit(host, taken_by_model, given, f"a model with the interface {interface.name}")

@@ -193,17 +193,21 @@ def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int =
     return InBlocks(model, thread_count(threads), model.columns)
 
 
-def require_spinup(model: CoupledModel, options: CouplerOptions) -> None:
+def require_spinup(interface: Interface, options: CouplerOptions) -> None:
     """Make sure that a run makes the steps that a model's memory needs before it takes over.
+
+    Args:
+        interface: of the model.
+        options: of the coupler.
 
     Raises:
         ClimSimError: if the options have fewer.
     """
-    needed = max(1, model.interface.steps_of_memory)
+    needed = max(1, interface.steps_of_memory)
     if options.spinup_steps < needed:
         raise ClimSimError(
             f"coupler.spinup_steps: expected {needed} or more for the interface "
-            f"{model.interface.name} (surface fluxes and tendencies of earlier steps are inputs), "
+            f"{interface.name} (surface fluxes and tendencies of earlier steps are inputs), "
             f"found {options.spinup_steps}"
         )
 

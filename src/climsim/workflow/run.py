@@ -26,6 +26,7 @@ from climsim.report.failures import Failure
 from climsim.schema import EXPERIMENT
 from climsim.validation import one_of
 from climsim.workflow import engine, former, watch
+from climsim.workflow.agreement import check_agreement
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.failures import failed_jobs, find_failures, write_failures
 from climsim.workflow.job import stopping
@@ -163,6 +164,7 @@ class Experiment:
         self.config, self.folder, self.slurm = config, folder, slurm
         self._make = Jobs(config, config_dir)
         self.jobs = make_plan(config, self._make)
+        check_agreement(self.jobs)
         self.members = config.member_names
         self.cores = config.cores or os.cpu_count() or 1
 

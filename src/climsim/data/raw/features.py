@@ -5,7 +5,7 @@ All functions are pure; profiles are (level, column) with level 0 at the model t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ from climsim.arrays import Fields
 from climsim.constants import FILL_THRESHOLD
 from climsim.data.raw.step_file import FILLED_VARIABLES
 from climsim.data.raw.steps import RawStep
-from climsim.interfaces import ENCODINGS, INTERFACES
+from climsim.errors import ClimSimError
+from climsim.interfaces import ENCODINGS, INTERFACES, encoding
 from climsim.physics.condensate import quantity
 from climsim.physics.derived import derived_inputs
 from climsim.physics.previous_steps import (
@@ -60,6 +61,25 @@ def memory_needed(name: str) -> int:
     if not name.endswith(("_dyn", "_prvphy")):
         return 0
     return 2 if name.startswith("tm_") else 1
+
+
+def require_features(holder: str, names: Collection[str], inputs: str) -> None:
+    """Refuse a store without the previous-step features that a kind of inputs needs.
+
+    Args:
+        holder: the store, or the stage that prepares it, for the message.
+        names: variables of the store.
+        inputs: name of an encoding.
+
+    Raises:
+        ClimSimError: if it lacks one.
+    """
+    missing = [name for name in encoding(inputs).variables.names if name not in names]
+    if any(memory_needed(name) for name in missing):
+        raise ClimSimError(
+            f"{holder}: the store holds no previous-step features, which {inputs} inputs need: "
+            "prepare it again with memory=true, or choose a recipe of the standard set"
+        )
 
 
 def memory_of(seconds: NDArray[np.int64], step: int) -> NDArray[np.int8]:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from climsim.data.raw.features import memory_needed
+from climsim.data.raw.features import require_features
 from climsim.data.reading.loader import Batch
 from climsim.data.store.opened import Store, open_store
 from climsim.errors import ClimSimError
@@ -42,12 +42,7 @@ def check_inputs(store: Store, inputs: str, split: str = "train") -> None:
             them or exists at all.
     """
     chosen = encoding(inputs)
-    missing = [name for name in chosen.variables.names if name not in store.names]
-    if any(memory_needed(name) for name in missing):
-        raise ClimSimError(
-            f"{store.path}: the store holds no previous-step features, which {inputs} inputs need: "
-            "prepare it again with memory=true, or choose a recipe of the standard set"
-        )
+    require_features(str(store.path), store.names, inputs)
     if not store.steps(split).size:
         raise ClimSimError(
             f"{store.path}: no step of split {split}, so none serves {inputs} inputs: prepare it "
