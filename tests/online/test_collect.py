@@ -112,6 +112,13 @@ def test_segments_start_from_the_given_states_in_turn_with_noise_of_their_own(ru
     assert not np.array_equal(found[0], found[2])
 
 
+def test_a_start_that_is_no_restart_file_is_refused_before_there_is_a_file(run, tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"nothing of a host")
+    with pytest.raises(ValueError, match="pickle"):  # what the toy says of it
+        run(segments=1, starts=(tmp_path / "bad.npz",))
+    assert not run.raw.exists()
+
+
 def test_every_nth_step_is_kept_and_the_path_is_the_same(run, tmp_path):
     run()
     run(raw=tmp_path / "thin", stride=5)

@@ -130,6 +130,8 @@ class _Collection:
     def extend(self, segments: list[Segment]) -> None:
         """Add the segments that are missing; the record is whole after each."""
         config = self.config
+        # A start that does not fit is refused before there is a file.
+        self.host.restore(self._start_of(len(segments)))
         _save(config, segments)
         write_grid_info(config.raw / GRID_FILE, self.host.grid, self.host.source)
         while len(segments) < config.segments:
@@ -140,7 +142,7 @@ class _Collection:
     def _segment(self, index: int) -> Segment:
         config, host = self.config, self.host
         self._random = np.random.default_rng((config.seed, index))
-        host.restore(self.starts[index % len(self.starts)])
+        host.restore(self._start_of(index))
         host.perturb(int(self._random.integers(2**31)), config.start_amplitude)
         self.stepper.forget()
         first, year, pairs = host.date.year, config.first_year + YEARS_APART * index, 0
@@ -157,6 +159,9 @@ class _Collection:
             if trouble is not None:
                 return Segment(year, pairs, step, f"unstable: {trouble}")
         return Segment(year, pairs, self.steps, "complete")
+
+    def _start_of(self, index: int) -> Path:
+        return self.starts[index % len(self.starts)]
 
     def _advance(self, step: int) -> HealthReport | None:
         """Make a step; the value of the model that is no number, if there is one."""
