@@ -70,6 +70,24 @@ def test_online_metrics_follow_the_cf_conventions(metrics, folders, tmp_path):
     assert violations_of_metrics(folders / "online.nc", tmp_path) == []
 
 
+def test_days_that_share_no_weather_are_five_days_of_the_reference_apart(tmp_path, metrics):
+    write_run(tmp_path / "long", days=8)
+    write_run(tmp_path / "unet-standard-7", days=8, seed=2, growing=1.0)
+    out = tmp_path / "online.nc"
+    runs = (tmp_path / "unet-standard-7",)
+    found = metrics_of(OnlineConfig(runs, tmp_path / "long", out))["unrelated_daily_T"]
+    grid, squares = make_globe(), []
+    for day in range(3):
+        earlier, later = (read(tmp_path / "long", "h1", d, "T") for d in (day, day + 5))
+        ps = read(tmp_path / "long", "h1", day, "PS")
+        interfaces = grid.hyai[:, None] * 1e5 + grid.hybi[:, None] * ps
+        weights = np.diff(interfaces, axis=0) * grid.area
+        squares.append(((later - earlier) ** 2 * weights).sum() / weights.sum())
+    np.testing.assert_allclose(found, np.sqrt(np.mean(squares)), rtol=1e-5)
+    assert found.dims == ()
+    assert "unrelated_daily_T" not in metrics  # of four days
+
+
 def test_rmse_growth_is_weighted_by_the_mass_of_the_layers(metrics, folders):
     grid = make_globe()
     run, truth = (read(folders / n, "h1", 2, "T") for n in ("unet-standard-7", "mmf1"))

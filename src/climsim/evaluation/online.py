@@ -33,6 +33,7 @@ from climsim.evaluation.online_dataset import (
 from climsim.evaluation.online_run import RAIN_FIELDS, precipitation, time_mean
 from climsim.evaluation.online_score import (
     FIRST_DAYS,
+    UNRELATED_DAYS,
     FirstMonthScore,
     OnlineScore,
     PeriodMeans,
@@ -40,9 +41,10 @@ from climsim.evaluation.online_score import (
     PrecipitationScore,
     TimeMeans,
     TimeMeanScore,
+    UnrelatedScore,
     fields_read,
 )
-from climsim.evaluation.score import Labelled, State, by_quantity, scores_of
+from climsim.evaluation.score import Labelled, State, Subject, by_quantity, scores_of
 from climsim.files import provenance, write_netcdf
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
@@ -55,6 +57,8 @@ ONLINE_METRICS = Kind(
 )
 _MEAN_WORDS = {"h1": "daily", "h0": "monthly"}
 _FULL_MONTH = 28 * SECONDS_PER_DAY
+_MOST_PAIRS = 24
+"""Pairs of days that are read: their distances differ by a tenth."""
 
 
 def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> Path:
@@ -163,6 +167,8 @@ def run_summary(run: RunHistory) -> str:
 def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """All measures of one run, without the axis ``run``."""
     arrays = _period_arrays(run, plan) | _first_month_arrays(run, plan)
+    if run is plan.reference:
+        arrays |= _unrelated_arrays(plan)
     periods = plan.counted(plan.mean_stream)
     definitions, reference = plan.definitions, plan.reference
     mean = time_mean(
@@ -248,6 +254,30 @@ def _first_month_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
                 found[name] = score.labelled(blank, subject)
             np.asarray(found[name].values)[i] = values
     return found
+
+
+def _unrelated_arrays(plan: Plan) -> dict[str, Labelled]:
+    """Scores of pairs of days of the reference; none where it is no longer than they are apart."""
+    reference, names, days = plan.reference, fields_read(), plan.periods["h1"]
+    apart = UNRELATED_DAYS * SECONDS_PER_DAY
+    pairs = [(p, q) for p in days for q in days if q[0] - p[0] == apart]
+    squares: dict[str, list[float]] = {}
+    made: dict[str, tuple[UnrelatedScore, Subject]] = {}
+    for earlier, later in pairs[:: -(-len(pairs) // _MOST_PAIRS) or 1]:
+        run, truth = (
+            with_sums(reference.read("h1", period, names) or {}) for period in (later, earlier)
+        )
+        means = PeriodMeans(run, truth, reference.grid)
+        for score, subject in by_quantity(scores_of(UnrelatedScore)):
+            value = score.values(means, subject)
+            if value is not None:
+                name = score.variable_of(subject)
+                made[name] = score, subject
+                squares.setdefault(name, []).append(float(np.square(value)))
+    return {
+        name: score.labelled(np.sqrt(np.mean(squares[name])), subject)
+        for name, (score, subject) in made.items()
+    }
 
 
 def _matching(run: RunHistory, plan: Plan, stream: str) -> Iterator[tuple[int, PeriodMeans]]:

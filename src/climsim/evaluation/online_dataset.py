@@ -20,7 +20,7 @@ from climsim.evaluation.online_run import mean_fractions
 from climsim.evaluation.online_score import FIRST_DAYS, OnlineScore
 from climsim.evaluation.precipitation import EDGES, QUANTILES, STEPS
 from climsim.evaluation.regions import BIN_CENTRES, REGIONS, SURFACES
-from climsim.evaluation.score import Labelled, scores_of
+from climsim.evaluation.score import Labelled, by_quantity, scores_of
 from climsim.evaluation.stability import alive_fraction, outcome_of
 from climsim.names import as_name
 
@@ -139,7 +139,8 @@ def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
     for row in rows:
         templates |= {name: value for name, value in row.arrays.items() if name not in templates}
     # Rows differ in what belongs to the reference only in the periods that they share with it.
-    of_reference = {score.name for score in scores_of(OnlineScore) if score.of_reference}
+    alone = [score for score in scores_of(OnlineScore) if score.of_reference]
+    of_reference = {score.variable_of(subject) for score, subject in by_quantity(alone)}
     reference = [row.role for row in rows].index(REFERENCE)
     arrays: dict[str, Labelled] = {}
     for name, (dims, template, notes) in templates.items():

@@ -26,6 +26,8 @@ Fields = dict[str, Array]
 
 FIRST_DAYS: Final = 31
 """Daily means that count as the first month [1]."""
+UNRELATED_DAYS: Final = 5
+"""Between two states of a run that hardly have weather in common [days]."""
 PROFILE_FIELDS: Final = Subjects(
     "profile", tuple(Subject(name, *words, profile=True) for name, words in PROFILES.items())
 )
@@ -136,6 +138,16 @@ class PeriodScore(OnlineScore[PeriodMeans]):
 
 class FirstMonthScore(OnlineScore[PeriodMeans]):
     """A score of each daily mean of the first month; ``first_day`` is the first of its axes."""
+
+
+class UnrelatedScore(OnlineScore[PeriodMeans]):
+    """A score of pairs of daily means of the reference, `UNRELATED_DAYS` apart.
+
+    Its root mean square over the pairs is saved. Errors of daily means grow up to it in any run,
+    however good: it is how far two states of one climate are apart that share no weather.
+    """
+
+    of_reference = True
 
 
 class TimeMeanScore(OnlineScore[TimeMeans]):

@@ -36,6 +36,10 @@ _FLOOR = (
     "Black, dashed: {second}, a second run with full physics from a perturbed start: its distance "
     "from the reference is internal variability, below which no difference means anything."
 )
+_UNRELATED = (
+    "Dotted: two days of the reference that share no weather, five days apart: errors of daily "
+    "means level off there in any run whose climate is right, as weather cannot be foreseen."
+)
 _BANDS = (
     "Shading: range over seeds; lines: the seed nearest to their median{by}. Numbers: seeds that "
     "survived, of all, in the colour of the network."
@@ -69,6 +73,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         else:
             _seed_lines(ax, x, shown, measure, axis=axis, top=top)
         _floor_line(ax, x, study, measure)
+        _unrelated_line(ax, study, axis.unrelated(name))
         written = measure.quantity
         of_recipe_too = f", {recipe_label(recipe)}" if several else ""
         title_panel(ax, f"{written.symbol}{of_recipe_too}", i)
@@ -146,6 +151,9 @@ def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
         remarks = [_BANDS.format(by=by), *not_shown(study, shown, known)]
     else:
         remarks = [*line_ends(study, shown, known, axis.name), *([BEYOND] if beyond else [])]
+    online = study.online
+    if online is not None and any(axis.unrelated(n).known(online) for n, _ in panels):
+        remarks.append(_UNRELATED)
     if not second:
         return [
             *remarks,
@@ -263,6 +271,15 @@ def _floor_line(ax: Axes, x: np.ndarray, study: Study, measure: Measure) -> None
     for floor, look in full_physics_runs(study, reference=False):
         if measure.key in floor:
             ax.plot(x, measure.shown(floor), linewidth=1.4, **look)
+
+
+def _unrelated_line(ax: Axes, study: Study, measure: Measure) -> None:
+    """Where errors of means level off in any run; no reason to stretch the axis."""
+    online = study.online
+    if online is not None and measure.known(online):
+        value, top = float(measure.shown(online)), ax.get_ylim()[1]
+        if value <= top:
+            ax.axhline(value, color="#777777", linestyle=":", linewidth=1.2)
 
 
 def legend_handles(study: Study, reference: bool = False, crosses: bool = True) -> list[Line2D]:

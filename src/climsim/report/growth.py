@@ -62,11 +62,16 @@ def growth_table(study: Study) -> Table | None:
                 number(run["sypd"]),
             ]
         )
+    unrelated = axis.unrelated(_FIELD)
+    beside = ""
+    if unrelated.known(online):
+        apart = written(float(unrelated.shown(online)), unit=quantity(_FIELD).unit)
+        beside = f" Two days of the reference that share no weather differ by {apart}."
     note = (
         f"RMSE of the {axis.word} mean of T against the reference, weighted by mass; in brackets "
-        "as a multiple of that of a second run with full physics: 1 is internal variability. "
-        "Raised: share of cells and steps whose tendency was raised so that the water stays "
-        f"positive; water added: what that adds to the air{_against(study)}."
+        "as a multiple of that of a second run with full physics: 1 is internal variability."
+        f"{beside} Raised: share of cells and steps whose tendency was raised so that the water "
+        f"stays positive; water added: what that adds to the air{_against(study)}."
     )
     return Table(tuple(heads), rows, note, frozenset(["days", "SYPD"]))
 

@@ -34,6 +34,10 @@ class TimeAxis:
         """Error of a field against the reference, mean by mean."""
         return Measure(f"growth_{self.word}", variable)
 
+    def unrelated(self, variable: str) -> Measure:
+        """How far two means of the reference are apart that share no weather."""
+        return Measure(f"unrelated_{self.word}", variable)
+
     def elapsed(self, data: xarray.Dataset | xarray.DataArray) -> Array:
         """Days since the start, or the number of the month, of the means of some metrics."""
         if self.name == "month":

@@ -14,6 +14,7 @@ from climsim.evaluation.online_score import (
     FirstMonthScore,
     PeriodMeans,
     PeriodScore,
+    UnrelatedScore,
 )
 from climsim.evaluation.regions import REGIONS, band_members
 from climsim.evaluation.score import Subject, Subjects, register
@@ -34,10 +35,28 @@ class Growth(PeriodScore):
     weights = "layer mass, area"
 
     def values(self, state: PeriodMeans, subject: Subject) -> float | None:
-        weights = state.reference_mass
-        if weights is None or subject.name not in state.run.keys() & state.reference.keys():
-            return None
-        return mass_weighted_rmse(state.run[subject.name], state.reference[subject.name], weights)
+        return _distance(state, subject)
+
+
+def _distance(state: PeriodMeans, subject: Subject) -> float | None:
+    weights = state.reference_mass
+    if weights is None or subject.name not in state.run.keys() & state.reference.keys():
+        return None
+    return mass_weighted_rmse(state.run[subject.name], state.reference[subject.name], weights)
+
+
+@register
+class Unrelated(UnrelatedScore):
+    """Root mean squared difference of two days of the reference that share no weather."""
+
+    name = "unrelated_daily_{profile}"
+    label = "RMS difference"
+    long_name = "mass-weighted RMS difference of {what} between daily means five days apart"
+    subjects = PROFILE_FIELDS
+    weights = "layer mass, area"
+
+    def values(self, state: PeriodMeans, subject: Subject) -> float | None:
+        return _distance(state, subject)
 
 
 @register
