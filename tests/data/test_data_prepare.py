@@ -448,7 +448,7 @@ def test_steps_of_further_folders_join_the_record_and_train_alone(record, store,
     names = ("state_t", "ptend_t", "split")
     for name in names:
         np.testing.assert_array_equal(both.dataset[name].values[:n], store.dataset[name].values)
-    assert both.dataset["split"].values[n:].tolist() == [0, 0, 0, 0]
+    assert both.dataset["split"].values[n:].tolist() == [5, 5, 5, 5]
     assert both.dataset["memory"].values[n:].tolist() == [0, 1, 2, 0]
     for row, (before, _) in enumerate(visited, n):
         np.testing.assert_array_equal(
