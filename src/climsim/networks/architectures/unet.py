@@ -28,13 +28,12 @@ def _in_fast_layout(image: Tensor) -> Tensor:
     """Lay the features of an image out where the rest of the network is fastest.
 
     Convolutions on CPUs want them last in memory, and copy them there if they are not. torch's
-    group normalization is ten times slower so in bfloat16, unless a compiler writes it anew; one
-    that compiles for any number of columns gets convolutions of such images wrong.
+    group normalization is ten times slower so in bfloat16, unless a compiler writes it anew.
     """
     last = image.dtype == torch.float32 and not image.is_cuda
     if not torch.jit.is_scripting() and not image.is_cuda:
         if torch.compiler.is_compiling():
-            last = isinstance(image.shape[0], int)
+            last = not _for_any_number(image)
         else:
             last = last and not torch.is_autocast_enabled("cpu")
     if last:
@@ -46,9 +45,31 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, min(32, channels // 4)), channels, eps=_EPSILON)
 
 
+class _Conv(LevelConv):
+    """A convolution over the levels of an image.
+
+    In code compiled for any number of columns it is one of profiles: there torch 2.13 gets those of
+    images in bfloat16 wrong.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve an image (column, feature, 1, level)."""
+        if not torch.jit.is_scripting():  # noqa: SIM102 TorchScript reads a joint condition whole
+            if _for_any_number(input):
+                x, reach = input.squeeze(2), self.reach
+                return functional.conv1d(x, self.weight, self.bias, padding=reach).unsqueeze(2)
+        weight = self.weight.unsqueeze(2)
+        return functional.conv2d(input, weight, self.bias, padding=(0, self.reach))
+
+
+def _for_any_number(image: Tensor) -> bool:
+    """Whether a compiler traces code for any number of columns."""
+    return torch.compiler.is_compiling() and not isinstance(image.shape[0], int)
+
+
 def _conv(inputs: int, outputs: int, kernel: int, scale: float = 1.0) -> LevelConv:
     """Convolution that keeps the length; Xavier-uniform weights times ``scale``, zero bias."""
-    layer = LevelConv(inputs, outputs, kernel)
+    layer = _Conv(inputs, outputs, kernel)
     nn.init.xavier_uniform_(layer.weight)
     with torch.no_grad():
         layer.weight.mul_(scale)
