@@ -59,7 +59,8 @@ WATER_SATURATED = "water_saturated"
 CLOSURES = (WATER, WATER_HEAT, WATER_CLOUD, WATER_SATURATED)
 """What a model closes in a column.
 
-Water; water, with the heat of the vapour taken away; water, with condensate never negative.
+Water; water, with the heat of the vapour taken away; water, with condensate never negative; water,
+with vapour above saturation condensed.
 """
 
 

@@ -260,7 +260,8 @@ def _unrelated_arrays(plan: Plan) -> dict[str, Labelled]:
     """Scores of pairs of days of the reference; none where it is no longer than they are apart."""
     reference, names, days = plan.reference, fields_read(), plan.periods["h1"]
     apart = UNRELATED_DAYS * SECONDS_PER_DAY
-    pairs = [(p, q) for p in days for q in days if q[0] - p[0] == apart]
+    starting = {period[0]: period for period in days}
+    pairs = [(p, starting[p[0] + apart]) for p in days if p[0] + apart in starting]
     squares: dict[str, list[float]] = {}
     made: dict[str, tuple[UnrelatedScore, Subject]] = {}
     for earlier, later in pairs[:: -(-len(pairs) // _MOST_PAIRS) or 1]:

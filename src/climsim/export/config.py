@@ -51,12 +51,10 @@ class ExportConfig:
 
         checks.one_of(FORMATS.names(), "format")
         checks.whole("columns")
-        fits = not self.columns or FORMATS.find(self.format).takes_columns
-        require("columns", self.columns, fits, f"0 for format={self.format}", "choose format=pt2")
         require_apart(
             {"checkpoint": self.checkpoint, "members": self.members}, "give each checkpoint once"
         )
-        fitting_format(self.format, Path(self.out), self.precision)
+        fitting_format(self.format, Path(self.out), self.precision, self.columns)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def export_model(
     """
     paths = checkpoint if isinstance(checkpoint, tuple) else (checkpoint,)
     one_of("precision", precision, PRECISIONS, FORMER_PRECISIONS)
-    form = fitting_format(format, Path(path), precision)
+    form = fitting_format(format, Path(path), precision, columns)
     claim(path, EXPORTED, {f"checkpoint[{i}]": Path(p) for i, p in enumerate(paths)})
     models = [load_model(p, code) for p in paths]
     _check_together(paths, models)

@@ -105,26 +105,31 @@ def _data_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:
             f"source.start: the host {config.host} starts from online.host_options.reference_case, "
             "reference_date and reference_folder: leave it out"
         )
-    if source.raw is None and source.store is None and batch:
+    if _generates(config) and batch:
         raise ClimSimError(
             f"source: the host {config.host} generates no data here: expected source.raw=FOLDER "
             "of step files or source.store=STORE, found neither"
         )
-    if source.raw is None and source.store is None:
+    if _generates(config):
         yield jobs.make(GENERATE.name, {}, shared=config.host_settings)
+    noisy = _generates_noise(config)
     if source.store is None:
-        noisy = _generates_noise(config)
         period = {"split.training_only": TRAINING_ONLY} if noisy else {}
         yield jobs.make(PREPARE.name, {"raw": str(source.raw or path_of(GENERATE))}, shared=period)
     # Scales are those of the weather: what is far from it has other ones.
-    scales = {"split": WEATHER} if source.store is None and _generates_noise(config) else {}
+    scales = {"split": WEATHER} if noisy else {}
     yield jobs.make(STATISTICS.name, {"store": _store(config)}, shared=scales)
 
 
 def _generates_noise(config: ExperimentConfig) -> bool:
     """Whether the study generates pairs with noise beside those of the weather."""
     given = flatten(config.stages.get(GENERATE.name, {}))
-    return config.source.raw is None and bool(given.get("noise_stride", 0))
+    return _generates(config) and bool(given.get("noise_stride", 0))
+
+
+def _generates(config: ExperimentConfig) -> bool:
+    """Whether the study makes its own data."""
+    return config.source.raw is None and config.source.store is None
 
 
 def _check_iterations(config: ExperimentConfig) -> None:
@@ -166,8 +171,7 @@ def online_start(config: ExperimentConfig) -> str | None:
     """Restart file that the online runs of a stepped host start from."""
     if config.source.start is not None:
         return str(config.source.start)
-    generates = config.source.raw is None and config.source.store is None
-    return GENERATED_START if generates else None
+    return GENERATED_START if _generates(config) else None
 
 
 def _member_jobs(config: ExperimentConfig, jobs: Jobs) -> Iterator[Job]:

@@ -21,6 +21,7 @@ from climsim.export.module import Emulation
 from climsim.exported_file import form_of, unreadable_form
 from climsim.precisions import BFLOAT16, FLOAT32
 from climsim.registry import Registry
+from climsim.validation import require
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -98,19 +99,22 @@ def format_of(path: Path) -> Format:
     raise unreadable_form(path)
 
 
-def fitting_format(name: str, path: Path, precision: str) -> Format:
-    """The format of that name, once precision and name of the file are known to fit it.
+def fitting_format(name: str, path: Path, precision: str, columns: int) -> Format:
+    """The format of that name, once all else is known to fit it.
 
     Args:
         name: in `FORMATS`.
         path: of the file to write.
         precision: of the networks.
+        columns: of every call; 0 for any number.
 
     Raises:
-        ClimSimError: if there is no such format, it does not know the precision, or the name of the
-            file promises another one.
+        ClimSimError: if there is no such format, it takes no number of columns or does not know the
+            precision, or the name of the file promises another one.
     """
     form = FORMATS.find(name)
+    fits = not columns or form.takes_columns
+    require("columns", columns, fits, f"0 for format={name}", "choose format=pt2")
     if precision not in form.precisions:
         raise ClimSimError(
             f"precision: expected {' or '.join(form.precisions)} for format={name}, found "
