@@ -193,9 +193,8 @@ class ColumnClosure(nn.Module):
     def _condensed(self, x: Tensor, tendencies: Tensor) -> Tensor:
         """Change of tendencies, (column, target), by which no air is left above saturation."""
         n, step = self.n_levels, self.time_step
-        pressure = self.middle + self.middle_by_pressure * x[:, self._pressure].double().unsqueeze(
-            1
-        )
+        surface = x[:, self._pressure].double().unsqueeze(1)
+        pressure = self.middle + self.middle_by_pressure * surface
         before = x[:, self._temperature : self._temperature + n].double()
         humid = x[:, self._humidity : self._humidity + n].double()
         vapour = humid * self.saturation.humidity(before, pressure)
