@@ -244,8 +244,7 @@ class GcmHost:
 
     def set_date(self, date: cftime.DatetimeNoLeap) -> None:
         """Put the present state under another date, whose sun and boundary it then sees."""
-        snapshot = self.snapshot()
-        self._set(snapshot.state, snapshot.carry)
+        self._set(self._state, self._carry)
         self._date = date
 
     def save(self, path: Path) -> None:
