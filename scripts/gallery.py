@@ -28,6 +28,8 @@ PAGE = DOCS / "gallery.md"
 WIDTH = 720
 """Widest picture [px]."""
 _MADE_UP = "Drawn from made-up metrics: the report of `quick` is older or has no data for it."
+_FILES = {"": "offline=offline.nc online=online.nc", "ranking": "hindcasts=hindcasts.nc"}
+"""What figures are drawn from, by their names; the rest are drawn from the first."""
 _INTRODUCTION = """\
 # Gallery of figures
 
@@ -67,7 +69,7 @@ def entry(spec: FigureSpec, real: bool) -> str:
 
 <!-- tested-by: tests/figures/test_figures.py -->
 ```sh
-climsim figures offline=offline.nc online=online.nc \\
+climsim figures {_FILES.get(spec.name, _FILES[""])} \\
     only={spec.name} out=figures
 ```
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from zlib import crc32
 
@@ -407,3 +407,40 @@ def trained_again(online: xarray.Dataset) -> xarray.Dataset:
         again = np.where(recipes == "conf_loss", "standard_visited1", recipes)
         found[name] = found[name].dims, again
     return found
+
+
+def short_runs(
+    members: list[Member], starts: int = 12, days: int = 10, behind: float = 0.3
+) -> xarray.Dataset:
+    """Metrics of hindcasts: each start has its weather, each member is a step behind the last one.
+
+    Args:
+        members: in the order of their errors; every third loses the run from its first start.
+        starts: number of starts, five days apart.
+        days: of each run.
+        behind: error of a member on the last day beyond that of the one before it [K].
+    """
+    rng = np.random.default_rng(3)
+    rows = list(product(range(len(members)), range(starts)))
+    weather, growth = rng.normal(0, 0.4, starts), np.sqrt(np.arange(1, days + 1) / days)
+    error = [3.0 + weather[s] + behind * place + rng.normal(0, 0.05) for place, s in rows]
+    errors = np.array(error)[:, None] * growth
+    lost = np.array([place % 3 == 2 and start == 0 for place, start in rows])
+    errors[lost, days // 2 :] = np.nan
+    keys = ("network", "recipe", "seed")
+    names = {key: ("run", [getattr(members[m], key) for m, _ in rows]) for key in keys}
+    return xarray.Dataset(
+        {
+            "growth_daily_T": (("run", "day"), errors),
+            "status": ("run", np.where(lost, "unstable", "complete")),
+            "unrelated_daily_T": 4.0,
+        },
+        {
+            "run": [f"{members[m].label}-day{5 * start:04d}" for m, start in rows],
+            "role": ("run", ["member"] * len(rows)),
+            "start": ("run", [5.0 * start for _, start in rows]),
+            "day": np.arange(1.0, days + 1),
+            **names,
+        },
+        {"hindcast_days": days},
+    )

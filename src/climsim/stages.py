@@ -41,6 +41,7 @@ STAGES = (
     figures.DAMPING,
     evaluation.CMOR,
     evaluation.EVALUATE_ONLINE,
+    evaluation.EVALUATE_HINDCASTS,
     figures.FIGURES,
     figures.SHOW,
     report.REPORT,

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.testing.compare import compare_images
 
 from climsim.errors import ClimSimError
-from climsim.evaluation.members import NETWORKS, RECIPES
+from climsim.evaluation.members import NETWORKS, RECIPES, Member
 from climsim.figures import draw as drawing
 from climsim.figures import plots
 from climsim.figures.config import FiguresConfig
@@ -38,7 +38,7 @@ from climsim.results.seeds import groups_of, over_seeds
 from climsim.results.selection import best_members
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import DAYS, MONTHS, time_axis
-from tests.evaluation_synthetic import trained_again, write_study
+from tests.evaluation_synthetic import short_runs, trained_again, write_study
 
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 5.0
@@ -65,6 +65,10 @@ def draw(study, name):
     spec = figure_table()[name]
     if name == "iterations" and study.online is not None:
         study = replace(study, online=trained_again(study.online))
+    if name == "ranking" and study.offline is not None:
+        columns = (study.offline[key].values.tolist() for key in ("network", "recipe", "seed"))
+        members = [Member(*names) for names in zip(*columns, strict=True)]
+        study = replace(study, hindcasts=short_runs(members))
     variant = (spec.variants(study) or ("",))[-1]
     with styled():
         return spec.draw(study, variant)

@@ -674,6 +674,8 @@ REFUSED = {
     "threads": {"threads": 2},
     "health_steps": {"health_steps": 12},
     "start": {"start": Path("start.npz")},
+    "starts": {"starts": (Path("start.npz"),)},
+    "kept_restart_days": {"kept_restart_days": 5},
     "coupler.positivity": {"coupler": CouplerOptions(positivity=False)},
     "coupler.top_levels": {"coupler": CouplerOptions(top_levels=15)},
     "coupler.mixing": {"coupler": CouplerOptions(mixing="confidence", mixing_high=1.0)},

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import xarray
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.members import Member
 from climsim.figures.config import FiguresConfig
 from climsim.figures.draw import draw_figures
 from climsim.files import write_netcdf
@@ -22,13 +24,19 @@ from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
 from climsim.report.leaderboard import leaderboard, seeds_table
 from climsim.report.page import write_report
+from climsim.report.ranking import predictors_table, ranking_table
 from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
 from climsim.results.damping import read_damping
 from climsim.results.labels import member_names
 from climsim.results.quantities import plain
 from climsim.results.study import Study
-from tests.evaluation_synthetic import offline_metrics, trained_again, write_study
+from tests.evaluation_synthetic import (
+    offline_metrics,
+    short_runs,
+    trained_again,
+    write_study,
+)
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +337,31 @@ def test_iterations_stand_beside_each_other_and_full_physics(study):
     assert found == ["7", "4"]
     assert cells["U-Net, standard", "1"][2].text == "2"
     assert "U-Net, standard, iteration 1, seed 7" in member_names(Study(None, online)).values()
+
+
+def test_ranking_says_who_is_behind_by_more_than_chance_and_who_lost_runs(study):
+    assert ranking_table(study) is None
+    members = [Member("unet", "steady", 7), Member("unet", "standard", 7)]
+    members.append(Member("pure_resLSTM", "standard", 7))
+    table = ranking_table(replace(study, hindcasts=short_runs(members)))
+    first, second, third = ([cell.text for cell in row] for row in table.rows)
+    assert [row[0] for row in (first, second, third)] == [
+        "U-Net, steady",
+        "U-Net, standard",
+        "ResLSTM, standard",
+    ]
+    assert [row[4] for row in (first, second, third)] == ["", "yes", "yes"]
+    assert [row[5] for row in (first, second, third)] == ["12 of 12", "12 of 12", "11 of 12"]
+    assert float(second[3].split()[0]) == pytest.approx(0.3, abs=0.06)
+    assert "Two days of the reference that share no weather differ by 4 K." in table.note
+
+
+def test_what_foretells_a_coupled_run_is_told_with_its_interval(study):
+    table = predictors_table(study)
+    assert table.heads[:3] == ("score", "days alive", "error of the mean T (K)")
+    shown = {row[0].text: row for row in table.rows}
+    assert "offline R², heating" in shown
+    assert all(-1 <= row[2].order <= 1 for row in table.rows if row[2].order is not None)
 
 
 def test_members_have_the_same_name_in_every_table_and_sentence(study):

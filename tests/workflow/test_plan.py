@@ -30,10 +30,10 @@ MEMBER, OTHER = "unet-standard-7", "unet-standard-43"
 @pytest.fixture(scope="module")
 def jobs():
     settings = ["+stages.online_run.days=3", "+stages.evaluate_offline.stride=6"]
-    given = [*ONE, "members.seeds=[7,43]", "iterations=1", *settings]
+    given = [*ONE, "members.seeds=[7,43]", "iterations=1", "hindcasts.starts=3", *settings]
     config = experiment_config("aggregate", given)
     make = Jobs(config, None)
-    every = [*make_plan(config, make), *joint_jobs(make, [MEMBER, OTHER], [MEMBER])]
+    every = [*make_plan(config, make), *joint_jobs(make, [MEMBER, OTHER], [MEMBER], [MEMBER])]
     return {job.name: job for job in every}
 
 
@@ -41,12 +41,31 @@ def test_every_step_is_named_after_its_stage_and_runs_its_command(jobs):
     assert set(STEPS) == {job.rule for job in jobs.values()}
     for rule, step in STEPS.items():
         others = ("online_reference", "evaluate_ensemble", "prepare_visited", "train_visited")
+        others += ("hindcast_reference", "online_hindcasts")
         assert rule in (step.stage.name, *others)
     for job in jobs.values():
         path = STEPS[job.rule].stage.path
         assert job.command[: len(path)] == path
         assert job.name == (f"{job.rule}-{job.member}" if job.member else job.rule)
     assert set(JOINT) <= set(STEPS)
+
+
+def test_hindcasts_start_where_one_run_with_full_physics_passed(jobs):
+    reference, short = jobs["hindcast_reference-reference"], jobs[f"online_hindcasts-{MEMBER}"]
+    assert {"days=20", "kept_restart_days=5", "streams=[h1]"} <= set(reference.command)
+    starts = [f"hindcasts/reference/starts/day{day:04d}" for day in (0, 5, 10)]
+    assert {"days=10", f"starts=[{','.join(starts)}]"} <= set(short.command)
+    assert jobs["evaluate_hindcasts"].inputs == (
+        f"hindcasts/{MEMBER}",
+        "hindcasts/reference",
+    )
+
+
+def test_hindcasts_of_a_host_that_runs_in_batch_are_refused(tmp_path):
+    given = [*ONE, *(word.format(raw=tmp_path) for word in E3SM), "hindcasts.starts=3"]
+    config = experiment_config("demo", given)
+    with pytest.raises(ClimSimError, match=r"hindcasts\.starts=3: the host e3sm keeps"):
+        make_plan(config, Jobs(config, None))
 
 
 def test_jobs_wait_for_what_makes_their_inputs(jobs, tmp_path):
@@ -58,11 +77,16 @@ def test_jobs_wait_for_what_makes_their_inputs(jobs, tmp_path):
     # A file within a folder waits for the folder.
     assert after[f"export-{MEMBER}"] == [f"flags/train-{MEMBER}.done"]
     assert after["online_reference-reference"] == ["flags/generate.done"]
+    assert after["hindcast_reference-reference"] == ["flags/generate.done"]
+    assert after[f"online_hindcasts-{MEMBER}"] == [
+        "flags/hindcasts-reference.done",
+        f"models/{MEMBER}.pt",
+    ]
     assert after[f"online_run-{MEMBER}"] == ["flags/generate.done", f"models/{MEMBER}.pt"]
     runs = [f"flags/online-{name}.done" for name in ("reference", "reference_perturbed", MEMBER)]
     assert after["evaluate_online"] == runs
     scored = [f"offline/unet-standard{seed}.nc" for seed in ("-43", "-7", "")]
-    assert after["report"] == ["flags/figures.done", *scored, "online.nc"]
+    assert after["report"] == ["flags/figures.done", "hindcasts.nc", *scored, "online.nc"]
 
 
 def test_seeds_of_a_network_and_recipe_are_scored_together_as_each_of_them_is(jobs, tmp_path):
@@ -332,3 +356,20 @@ def test_keys_of_a_host_that_a_study_lacks_are_named_as_the_study_takes_them():
     config = experiment_config("demo", [*ONE, "host=e3sm"])
     with pytest.raises(ClimSimError, match=r"add .*\+\+online\.host_options\.account=\.\.\. "):
         make_plan(config, Jobs(config, None))
+
+
+def test_only_members_of_the_recipes_that_iterate_are_trained_again():
+    config = experiment_config("quick", ["members.networks=[unet]"])
+    again = [name for name in config.member_names if "visited" in name]
+    assert again == ["unet-steady_visited1-7"]
+    names = {job.name for job in make_plan(config, Jobs(config, None))}
+    assert {name for name in names if name.startswith("train_visited")} == {
+        "train_visited-unet-steady_visited1-7"
+    }
+    every = experiment_config("quick", [*ONE, "members.iterated_recipes=[]"])
+    assert every.member_names == [MEMBER, "unet-standard_visited1-7"]
+
+
+def test_recipe_that_iterates_must_exist():
+    with pytest.raises(ClimSimError, match=r"members\.iterated_recipes: .*stedy"):
+        experiment_config("quick", ["members.iterated_recipes=[stedy]"])

@@ -135,6 +135,31 @@ class OnlineConfig:
 
 
 @dataclass(frozen=True)
+class HindcastConfig:
+    """Which short runs are measured against which long one.
+
+    Attributes:
+        runs: folders of runs that begin at restart files which the reference kept, or of ensembles
+            of such runs.
+        reference: folder of the run with full physics that kept them.
+        out: netCDF file to write.
+        workers: processes that measure; 0 for one per core.
+    """
+
+    runs: tuple[Path, ...]
+    reference: Path
+    out: Path
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        require_apart(
+            {"runs": self.runs, "reference": self.reference},
+            "what is compared with itself has no errors: give another run",
+        )
+        Checks(self).whole("workers")
+
+
+@dataclass(frozen=True)
 class CmorConfig:
     """Which run is written, and how.
 

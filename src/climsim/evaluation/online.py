@@ -166,9 +166,9 @@ def run_summary(run: RunHistory) -> str:
 
 def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     """All measures of one run, without the axis ``run``."""
-    arrays = _period_arrays(run, plan) | _first_month_arrays(run, plan)
+    arrays = period_arrays(run, plan) | _first_month_arrays(run, plan)
     if run is plan.reference:
-        arrays |= _unrelated_arrays(plan)
+        arrays |= unrelated_arrays(plan)
     periods = plan.counted(plan.mean_stream)
     definitions, reference = plan.definitions, plan.reference
     mean = time_mean(
@@ -215,8 +215,13 @@ def _arrays(
     return arrays
 
 
-def _period_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
-    """Scores of every mean of a stream, along its axis; NaN where there is no matching mean."""
+def period_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
+    """Scores of every mean of a stream, along its axis; NaN where there is no matching mean.
+
+    Args:
+        run: the run.
+        plan: the reference, and which of its means count.
+    """
     arrays: dict[str, Labelled] = {}
     scores = scores_of(PeriodScore)
     for stream, word in _MEAN_WORDS.items():
@@ -256,8 +261,12 @@ def _first_month_arrays(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
     return found
 
 
-def _unrelated_arrays(plan: Plan) -> dict[str, Labelled]:
-    """Scores of pairs of days of the reference; none where it is no longer than they are apart."""
+def unrelated_arrays(plan: Plan) -> dict[str, Labelled]:
+    """Scores of pairs of days of the reference; none where it is no longer than they are apart.
+
+    Args:
+        plan: the reference, and its days.
+    """
     reference, names, days = plan.reference, fields_read(), plan.periods["h1"]
     apart = UNRELATED_DAYS * SECONDS_PER_DAY
     starting = {period[0]: period for period in days}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
@@ -117,7 +118,7 @@ class Row:
         return as_name(f"{physics}{number}") if physics else unnamed
 
 
-def labels_of(rows: list[Row]) -> list[str]:
+def labels_of(rows: Sequence[Row]) -> list[str]:
     """A name for each run: its member, or its folder where a member ran more than once.
 
     One model runs several times in another precision, from another start or with other options of
@@ -150,7 +151,7 @@ def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
             arrays[name] = Labelled(dims, stack[reference], notes)
         else:
             arrays[name] = Labelled(("run", *dims), stack, notes)
-    arrays |= _record_arrays(rows)
+    arrays |= record_arrays(rows)
     dataset = xarray.Dataset(arrays, _coordinates(rows, plan))
     labels = labels_of(rows)
     dataset.attrs = {
@@ -170,7 +171,7 @@ def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
     return dataset
 
 
-def _record_arrays(rows: list[Row]) -> dict[str, Labelled]:
+def record_arrays(rows: Sequence[Row]) -> dict[str, Labelled]:
     """Outcome and cost of each run, and the fraction of seeds alive by network and recipe."""
     outcomes = [outcome_of(row.run) for row in rows]
     members = [(row.member, o) for row, o in zip(rows, outcomes, strict=True) if row.role == MEMBER]
@@ -200,19 +201,22 @@ def _rain(what: str) -> dict[str, str]:
     return {"units": "mm d-1", "long_name": f"{what} of a bin of precipitation"}
 
 
-def _labels(rows: list[Row]) -> dict[str, object]:
-    """What tells runs apart, and the names of the other axes without numbers."""
-    labels = {
-        "run": ("run", labels_of(rows)),
-        "role": ("run", [row.role for row in rows]),
-        "network": ("run", [row.member.network for row in rows]),
-        "recipe": ("run", [row.member.recipe for row in rows]),
-        "seed": ("run", [row.member.seed for row in rows]),
-        "region": ("region", list(REGIONS)),
-        "surface": ("surface", list(SURFACES)),
-        "quantile": ("quantile", list(QUANTILES)),
+def run_labels(rows: Sequence[Row]) -> dict[str, tuple[str, object, dict[str, str]]]:
+    """What tells runs apart, and the names of regions, as coordinates."""
+    along_runs: dict[str, object] = {
+        "run": labels_of(rows),
+        "role": [row.role for row in rows],
+        "network": [row.member.network for row in rows],
+        "recipe": [row.member.recipe for row in rows],
+        "seed": [row.member.seed for row in rows],
     }
-    return {name: (axis, values, {"long_name": name}) for name, (axis, values) in labels.items()}
+    labels = {name: ("run", values, {"long_name": name}) for name, values in along_runs.items()}
+    return {**labels, **_names("region", REGIONS)}
+
+
+def _names(axis: str, names: Iterable[object]) -> dict[str, tuple[str, object, dict[str, str]]]:
+    """The coordinate of an axis whose places have names."""
+    return {axis: (axis, list(names), {"long_name": axis})}
 
 
 def _coordinates(rows: list[Row], plan: Plan) -> dict[str, object]:
@@ -222,7 +226,9 @@ def _coordinates(rows: list[Row], plan: Plan) -> dict[str, object]:
     north = {"units": "degrees_north", "standard_name": "latitude"}
     solid_angle = {"units": "steradian", "long_name": "solid angle of the column"}
     coordinates: dict[str, object] = {
-        **_labels(rows),
+        **run_labels(rows),
+        **_names("surface", SURFACES),
+        **_names("quantile", QUANTILES),
         "level": ("level", np.arange(grid.n_levels), {"long_name": "level, 0 at the model top"}),
         "pressure": ("level", pressure, {"units": "Pa", "long_name": "nominal pressure"}),
         "latitude": ("latitude", BIN_CENTRES, north),

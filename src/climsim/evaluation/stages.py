@@ -63,3 +63,15 @@ EVALUATE_ONLINE = Stage(
     makes="out",
     scores="climsim.evaluation.summary:online_lines",
 )
+
+EVALUATE_HINDCASTS = Stage(
+    name="evaluate_hindcasts",
+    command="evaluate hindcasts",
+    config="climsim.evaluation.config:HindcastConfig",
+    run="climsim.evaluation.hindcasts:evaluate_hindcasts",
+    summary="Measure short runs from many starts against the run that kept these, for a ranking.",
+    example="runs=runs/hindcasts/unet reference=runs/reference out=runs/hindcasts.nc",
+    needs=("runs", "reference"),
+    makes="out",
+    scores="climsim.results.ranking:ranking_lines",
+)

@@ -31,6 +31,7 @@ class FiguresConfig:
         out: folder of the figures.
         offline: files of offline metrics, one for each member.
         online: file of online metrics.
+        hindcasts: file of the metrics of hindcasts.
         external_r2: CSV files of other studies' offline R2, with the columns ``output, level, r2``;
             grey lines beside those of the members.
         only: names of the figures to draw, or ``path/to/file.py:FIGURE``; empty for all.
@@ -50,6 +51,7 @@ class FiguresConfig:
     out: Path
     offline: tuple[Path, ...] = ()
     online: Path | None = None
+    hindcasts: Path | None = None
     external_r2: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
     formats: tuple[str, ...] = FORMATS
@@ -64,7 +66,7 @@ class FiguresConfig:
 
     def __post_init__(self) -> None:
         check = Checks(self)
-        check.some("file of metrics", "offline", "online")
+        check.some("file of metrics", "offline", "online", "hindcasts")
         require_apart({"offline": self.offline})
         require_apart({"external_r2": self.external_r2})
         holds = bool(self.formats) and set(self.formats) <= set(FORMATS)

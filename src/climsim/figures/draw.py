@@ -72,10 +72,12 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     Raises:
         ClimSimError: if a file of metrics is missing or is something else.
     """
-    inputs = (*config.offline, *([config.online] if config.online else []), *config.external_r2)
+    coupled = [path for path in (config.online, config.hindcasts) if path is not None]
+    inputs = (*config.offline, *coupled, *config.external_r2)
     figures = figure_table(config.only)
     claim(config.out, _kind_of({*figures, *figure_table()}), {str(path): path for path in inputs})
-    study = shown_part(Study.open(config.offline, config.online).beside(config.external_r2), config)
+    whole = Study.open(config.offline, config.online, config.hindcasts)
+    study = shown_part(whole.beside(config.external_r2), config)
     settings = {key: v for key, v in asdict(config).items() if key not in ("out", "workers")}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, object]] = []

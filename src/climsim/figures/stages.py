@@ -36,7 +36,7 @@ FIGURES = Stage(
     run="climsim.figures.draw:draw_figures",
     summary="Draw every figure that the saved metrics allow.",
     example="offline=runs/offline.nc online=runs/online.nc out=runs/figures",
-    needs=("offline", "online", "external_r2"),
+    needs=("offline", "online", "hindcasts", "external_r2"),
     makes="out",
 )
 

@@ -17,7 +17,13 @@ from climsim.online.history import Destination, HistoryWriter
 from climsim.online.memory import Memory
 from climsim.online.model import CoupledModel
 from climsim.online.recorder import Recorder
-from climsim.online.restart import FOLDER, RestartState, load_restart, save_restart
+from climsim.online.restart import (
+    FOLDER,
+    RestartState,
+    keep_start,
+    load_restart,
+    save_restart,
+)
 from climsim.online.ring import LastDay, LastDays
 from climsim.online.stepper import StepOutcome, Stepper, Troubles, Unstable
 from climsim.parallel import Background
@@ -225,9 +231,18 @@ class Loop:
                 )
                 folder = self.configs[index].folder
                 save_restart(folder, self.members.member(index), state)
+            self.keep_starts()
         self._stopwatch.end_outside_step([self.records[i].timing for i in self.under_way])
         for index in self.under_way:
             self.records[index].save(self.configs[index].folder)
+
+    def keep_starts(self) -> None:
+        """Keep the state of this moment as a start of other runs, where one is due."""
+        day, rest = divmod(self.steps_done * self._stepper.dt, SECONDS_PER_DAY)
+        for index in self.under_way:
+            every = self.configs[index].kept_restart_days
+            if every and not rest and day % every == 0:
+                keep_start(self.configs[index].folder, self.members.member(index), int(day))
 
     def load_restart(self, points: Sequence[Path]) -> None:
         """Continue from restart points of one step, under the configuration of now.

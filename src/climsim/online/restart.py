@@ -2,7 +2,7 @@
 
 ``restart/step-NNNNNNNN/`` holds the host's own restart file, the memory of earlier steps, the sums
 of the history streams and the record of that moment. The folder appears by one rename; the older
-one is removed only afterwards.
+one is removed only afterwards. ``starts/dayNNNN`` are restart files of the host alone that stay.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from climsim.system import refusal
 
 FOLDER = "restart"
 _PREFIX = "step-"
+STARTS = "starts"
 _HOST, _MEMORY, _HISTORY = "host", "memory.npz", "history.npz"
 
 
@@ -65,6 +66,28 @@ def save_restart(folder: Path, host: SteppedHost, state: RestartState) -> Path:
         if other != path:
             remove(other)
     return path
+
+
+def start_of_day(folder: Path, day: int) -> Path:
+    """Where a run keeps the restart file of a day, for other runs to start from.
+
+    Args:
+        folder: of the run.
+        day: days since its start.
+    """
+    return folder / STARTS / f"day{day:04d}"
+
+
+def keep_start(folder: Path, host: SteppedHost, day: int) -> None:
+    """Write the restart file of a day that stays.
+
+    Args:
+        folder: of the run.
+        host: in the state of that day.
+        day: days since the start of the run.
+    """
+    with atomic_path(start_of_day(folder, day)) as temporary:
+        host.save(temporary)
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, Array]) -> None:

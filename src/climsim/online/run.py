@@ -203,6 +203,7 @@ def _note_starts(loop: Loop) -> None:
     for index, (config, record) in enumerate(zip(loop.configs, loop.records, strict=True)):
         record.about.start = record.date = loop.members.member(index).date.isoformat()
         record.save(config.folder)
+    loop.keep_starts()
 
 
 def _continue(loop: Loop, points: Sequence[Path]) -> None:

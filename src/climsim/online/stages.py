@@ -27,7 +27,7 @@ ONLINE_RUN = Stage(
     example="case=hybrid folder=runs/hybrid model=runs/unet.pt days=10",
     needs=("model", "start"),
     makes="folder",
-    may_change=("days", "restart_days"),
+    may_change=("days", "restart_days", "kept_restart_days"),
     renamed={"device": FORMER_DEVICES},
     choices={"host": "gcm"},
 )
@@ -37,9 +37,9 @@ ONLINE_ENSEMBLE = Stage(
     command="online ensemble",
     config="climsim.online.config:EnsembleConfig",
     run="climsim.online.ensemble:run_ensemble",
-    summary="Run every model from every perturbed start, several members side by side.",
+    summary="Run every model from every start, several members side by side.",
     example="case=unet folder=runs/unets models=runs/unet.pt seeds=1,2,3 days=10",
-    needs=("models", "start"),
+    needs=("models", "model", "start", "starts"),
     makes="folder",
     choices={"host": "gcm"},
 )

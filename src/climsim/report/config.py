@@ -17,6 +17,7 @@ class ReportConfig:
         out: HTML file to write.
         offline: files of offline metrics, one for each member.
         online: file of online metrics.
+        hindcasts: file of the metrics of hindcasts, for a ranking; or None.
         figures: folder that `draw_figures` filled; None draws them for the page alone.
         title: heading of the page.
         study: JSON file with the configuration of the study, to be shown; or None.
@@ -29,6 +30,7 @@ class ReportConfig:
     out: Path
     offline: tuple[Path, ...] = ()
     online: Path | None = None
+    hindcasts: Path | None = None
     figures: Path | None = None
     title: str = "Neural emulators of atmospheric physics, offline and online"
     study: Path | None = None
@@ -37,5 +39,11 @@ class ReportConfig:
     damping: Path | None = None
 
     def __post_init__(self) -> None:
-        Checks(self).some("file of metrics", "offline", "online")
+        Checks(self).some("file of metrics", "offline", "online", "hindcasts")
         require_apart({"offline": self.offline})
+
+    @property
+    def metrics(self) -> list[Path]:
+        """All files of metrics."""
+        coupled = (self.online, self.hindcasts)
+        return [*self.offline, *(path for path in coupled if path is not None)]

@@ -25,6 +25,7 @@ from climsim.report.failures import Failure, failed_stages, failures_table, read
 from climsim.report.growth import growth_table
 from climsim.report.iterations import iterations_table
 from climsim.report.leaderboard import leaderboard, seeds_table
+from climsim.report.ranking import predictors_table, ranking_table
 from climsim.report.summary import study_summary
 from climsim.report.tables import (
     best_members_table,
@@ -64,7 +65,7 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
     advance = progress or (lambda done, total: None)
     _claim(config)
     failures = read_failures(config.failures)
-    study = Study.open(config.offline, config.online)
+    study = Study.open(config.offline, config.online, config.hindcasts)
     advance(1, 3)
     figures = load_figures(config)
     advance(2, 3)
@@ -83,7 +84,7 @@ def _claim(config: ReportConfig) -> None:
     """Claim the page and the folder of tables."""
     paths = {str(path): path for path in config.offline}
     inputs = paths | {
-        key: getattr(config, key) for key in ("online", "figures", "study", "damping")
+        key: getattr(config, key) for key in ("online", "hindcasts", "figures", "study", "damping")
     }
     claim(config.out, REPORT, inputs)
     if config.tables is not None:
@@ -99,7 +100,9 @@ def load_figures(config: ReportConfig) -> list[dict[str, object]]:
     if config.figures is not None:
         return _read_figures(config.figures, config.out.parent)
     with tempfile.TemporaryDirectory() as folder:
-        settings = FiguresConfig(Path(folder), config.offline, config.online, formats=("png",))
+        settings = FiguresConfig(
+            Path(folder), config.offline, config.online, config.hindcasts, formats=("png",)
+        )
         return _read_figures(draw_figures(settings), None)
 
 
@@ -132,14 +135,17 @@ def _encode(picture: Path | None) -> str:
 
 def _tables(study: Study, failures: list[Failure], damping: Path | None) -> dict[str, Table | None]:
     """The tables of all members and runs, by name; None where there is nothing to show."""
+    rates = read_damping(damping)
     return {
-        "leaderboard": leaderboard(study, failed_stages(failures), read_damping(damping)),
+        "leaderboard": leaderboard(study, failed_stages(failures), rates),
         "seeds": seeds_table(study),
         "best": best_members_table(study),
         "published": published_table(study),
         "stability": stability_table(study),
         "undefined": undefined_table(study),
         "growth": growth_table(study),
+        "ranking": ranking_table(study),
+        "predictors": predictors_table(study, rates),
         "iterations": iterations_table(study),
     }
 
@@ -182,7 +188,7 @@ def _made_by(config: ReportConfig) -> dict[str, str]:
     """Provenance of the page itself, for programs that read it."""
     settings = {key: value for key, value in asdict(config).items() if key not in ("out", "tables")}
     index = [] if config.figures is None else [config.figures / INDEX_NAME]
-    given = (config.online, config.study, config.failures, config.damping)
+    given = (config.online, config.hindcasts, config.study, config.failures, config.damping)
     single = [path for path in given if path is not None]
     return provenance(settings, {str(p): file_hash(p) for p in (*config.offline, *single, *index)})
 
@@ -219,13 +225,11 @@ def _experiment(config: ReportConfig) -> str:
 
 def _provenance(study: Study, config: ReportConfig) -> Table:
     """What made each file of metrics."""
-    files = [*config.offline, *([config.online] if config.online else [])]
-    return provenance_rows([(path.name, attributes_of_metrics(path)) for path in files])
+    return provenance_rows([(path.name, attributes_of_metrics(path)) for path in config.metrics])
 
 
 def _links(config: ReportConfig) -> list[tuple[str, str]]:
-    files = [*config.offline, *([config.online] if config.online else [])]
-    return [(path.name, _address(path, config.out.parent)) for path in files]
+    return [(path.name, _address(path, config.out.parent)) for path in config.metrics]
 
 
 def _address(path: Path, page_folder: Path) -> str:

@@ -53,11 +53,17 @@ class Filters:
             for data in (study.offline, study.ensembles)
         )
         if online is not None:
-            full_physics = online["role"].values != MEMBER
-            online = online.isel(run=np.flatnonzero(self._chosen(online) | full_physics))
-            online = _with_survival(online)
+            online = _with_survival(self._runs(online))
             online = self._first_years(online) if self.years else online
-        return replace(study, offline=offline, ensembles=ensembles, online=online)
+        hindcasts = None if study.hindcasts is None else self._runs(study.hindcasts)
+        return replace(
+            study, offline=offline, ensembles=ensembles, online=online, hindcasts=hindcasts
+        )
+
+    def _runs(self, data: xarray.Dataset) -> xarray.Dataset:
+        """The chosen runs with emulated physics, and all with full physics."""
+        full_physics = data["role"].values != MEMBER
+        return data.isel(run=np.flatnonzero(self._chosen(data) | full_physics))
 
     def _chosen(self, data: xarray.Dataset) -> NDArray[np.bool_]:
         chosen = np.ones(data["network"].size, dtype=bool)
@@ -71,7 +77,8 @@ class Filters:
 
     def _check(self, study: Study) -> None:
         for key, wanted in self._wanted().items():
-            held = [d[key].values for d in (study.offline, study.members()) if d is not None]
+            data = (study.offline, study.members(), study.hindcasts)
+            held = [d[key].values for d in data if d is not None]
             known = sorted(set(np.concatenate(held).tolist())) if held else []
             for value in wanted:
                 if value not in known:

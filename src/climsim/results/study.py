@@ -12,6 +12,7 @@ import numpy as np
 import xarray
 
 from climsim.errors import ClimSimError
+from climsim.evaluation.hindcasts import HINDCASTS
 from climsim.evaluation.online_dataset import EXTERNAL, FLOOR, MEMBER, REFERENCE
 from climsim.evaluation.saved import open_metrics
 from climsim.names import check_name
@@ -39,6 +40,7 @@ class Study:
             None.
         by_recipe: whether networks and recipes have changed places.
         external_r2: offline R2 of other studies.
+        hindcasts: metrics of short runs from many starts along ``run``, or None.
     """
 
     offline: xarray.Dataset | None
@@ -47,14 +49,18 @@ class Study:
     ensembles: xarray.Dataset | None = None
     by_recipe: bool = False
     external_r2: tuple[ExternalR2, ...] = ()
+    hindcasts: xarray.Dataset | None = None
 
     @classmethod
-    def open(cls, offline: Sequence[Path], online: Path | None) -> Study:
+    def open(
+        cls, offline: Sequence[Path], online: Path | None, hindcasts: Path | None = None
+    ) -> Study:
         """Load the files of metrics.
 
         Args:
             offline: one file for each member.
             online: file of the online metrics, or None.
+            hindcasts: file of the metrics of hindcasts, or None.
 
         Raises:
             ClimSimError: if a file is missing or is none of this package's metrics.
@@ -62,7 +68,8 @@ class Study:
         joined = join_offline([_load(path, "member") for path in offline]) if offline else None
         members, ensembles = _apart(joined)
         coupled = _load(online, "mean_stream") if online is not None else None
-        return cls(members, coupled, ensembles=ensembles)
+        short = _load(hindcasts, HINDCASTS) if hindcasts is not None else None
+        return cls(members, coupled, ensembles=ensembles, hindcasts=short)
 
     def beside(self, tables: Sequence[Path]) -> Study:
         """The study with the offline R2 of other studies, see `read_external_r2`.
@@ -130,7 +137,8 @@ def _load(path: Path, attribute: str) -> xarray.Dataset:
     if attribute not in loaded.attrs:
         raise ClimSimError(
             f"{path}: expected metrics with the attribute {attribute!r}, found none: give files of "
-            "`climsim evaluate offline` as offline and one of `climsim evaluate online` as online"
+            "`climsim evaluate offline` as offline, one of `climsim evaluate online` as online and "
+            "one of `climsim evaluate hindcasts` as hindcasts"
         )
     _check_names(path, loaded)
     return loaded

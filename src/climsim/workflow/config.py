@@ -15,6 +15,8 @@ from climsim.keys import Values, flatten
 from climsim.names import as_name, check_name
 from climsim.online.stages import ONLINE_RUN
 from climsim.plugins import absolute_reference, short_name
+from climsim.schema import schema
+from climsim.training.stages import TRAIN
 from climsim.validation import Checks, different, each_of, whole
 from climsim.workflow import former
 from climsim.workflow.steps import STEPS, path_of
@@ -70,6 +72,8 @@ class Members:
         models: TorchScript files of other origin that are scored and coupled beside them.
         without: combinations ``network-recipe`` that are left out of the product; those that are
             not in it make no difference.
+        iterated_recipes: recipes whose members are trained again in iterations; those that are not
+            among the recipes make no difference, and empty stands for all.
     """
 
     networks: tuple[str, ...]
@@ -77,6 +81,7 @@ class Members:
     seeds: tuple[int, ...]
     models: tuple[Path, ...] = ()
     without: tuple[str, ...] = ()
+    iterated_recipes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for key in ("networks", "recipes", "seeds"):
@@ -95,6 +100,8 @@ class Members:
         networks = tuple(absolute_reference(name) for name in self.networks)
         object.__setattr__(self, "networks", networks)
         self._check_without()
+        recipes = dict.fromkeys((*self.recipes, *schema(TRAIN.name).choices_of_groups()["recipe"]))
+        each_of("members.iterated_recipes", self.iterated_recipes, recipes)
         object.__setattr__(self, "models", tuple(Path(path).absolute() for path in self.models))
         for path in self.models:
             if not path.is_file():
@@ -150,7 +157,17 @@ class Members:
         """
         for member in product(self.networks, self.recipes, self.seeds):
             if Trained(*member).ensemble not in self.without:
-                yield from (Trained(*member, number) for number in range(iterations + 1))
+                yield from map(Trained(*member).at, self.iterations_of(member[1], iterations))
+
+    def iterations_of(self, recipe: str, iterations: int) -> range:
+        """Numbers of the iterations of a recipe's members, that on weather alone included.
+
+        Args:
+            recipe: name of the recipe.
+            iterations: times that members are trained again, where theirs are.
+        """
+        again = not self.iterated_recipes or recipe in self.iterated_recipes
+        return range(iterations + 1 if again else 1)
 
     def ensembles(self, members: Sequence[str], iterations: int = 0) -> dict[str, list[str]]:
         """Seeds of each network and recipe that has several, under ``network-recipe``.
@@ -201,6 +218,36 @@ class DataSource:
             object.__setattr__(self, key, path)
         if self.raw is not None and self.store is not None:
             raise ClimSimError("source: expected raw or store, found both: remove one of them")
+
+
+@dataclass(frozen=True)
+class Hindcasts:
+    """Short runs of every member from many starts, by which members are ranked.
+
+    Attributes:
+        starts: number of starts, which a run with full physics keeps; 0 makes no such runs.
+        days_apart: simulated days between two starts.
+        days: simulated days of each run.
+    """
+
+    starts: int = 0
+    days_apart: int = 5
+    days: int = 10
+
+    def __post_init__(self) -> None:
+        check = Checks(self, "hindcasts")
+        check.whole("starts")
+        check.whole("days_apart", "days", least=1)
+
+    @property
+    def reference_days(self) -> int:
+        """Simulated days of the run with full physics, which all others are measured against."""
+        return (self.starts - 1) * self.days_apart + self.days
+
+    @property
+    def start_days(self) -> range:
+        """Days of that run at which the others begin."""
+        return range(0, self.starts * self.days_apart, self.days_apart)
 
 
 @dataclass(frozen=True)
@@ -257,6 +304,7 @@ class ExperimentConfig:
             ``online`` and ``stages`` go before.
         iterations: times that every trained member is coupled to the host to visit states, which
             the host's physics labels, and is trained again on the weather and these; 0 for none.
+        hindcasts: short runs from many starts, for a ranking.
         cores: processor cores Snakemake may use on this machine; 0 for all.
         cores_per_member: cores of one training, evaluation or online run; 0 for all. As many
             members run side by side as find room.
@@ -277,6 +325,7 @@ class ExperimentConfig:
     host: str = "gcm"
     hosts: dict[str, Values] = field(default_factory=dict)
     iterations: int = 0
+    hindcasts: Hindcasts = field(default_factory=Hindcasts)
     cores: int = 0
     cores_per_member: int = 0
     stages: dict[str, Values] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from climsim.cards import setting
 from climsim.data.stages import PREPARE, STATISTICS
 from climsim.data.store.splits import TRAINING_ONLY, WEATHER
 from climsim.errors import ClimSimError
-from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
+from climsim.evaluation.stages import EVALUATE_HINDCASTS, EVALUATE_OFFLINE, EVALUATE_ONLINE
 from climsim.export.stages import EXPORT
 from climsim.figures.stages import FIGURES
 from climsim.hosts import batch_runner
@@ -19,6 +19,7 @@ from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
 from climsim.plugins import is_reference, reference_file, short_name
 from climsim.report.stages import REPORT
 from climsim.training.stages import TRAIN
+from climsim.workflow import hindcasts
 from climsim.workflow.config import ExperimentConfig, Trained
 from climsim.workflow.jobs import Job
 from climsim.workflow.maker import Jobs
@@ -51,15 +52,22 @@ def make_plan(config: ExperimentConfig, jobs: Jobs) -> list[Job]:
         ClimSimError: for a setting that a stage does not know.
     """
     _check_iterations(config)
+    hindcasts.check(config)
     references = [
         _online_job(config, jobs, name, None, given)
         for name, given in config.reference_settings().items()
     ]
+    if config.hindcasts.starts:
+        references.append(hindcasts.reference_job(config, jobs, online_start(config)))
     return [*_data_jobs(config, jobs), *references, *_member_jobs(config, jobs)]
 
 
 def joint_jobs(
-    jobs: Jobs, offline: Sequence[str], online: Sequence[str], failures: bool = False
+    jobs: Jobs,
+    offline: Sequence[str],
+    online: Sequence[str],
+    short: Sequence[str] = (),
+    failures: bool = False,
 ) -> list[Job]:
     """List the jobs that bring members together.
 
@@ -67,18 +75,22 @@ def joint_jobs(
         jobs: makes them.
         offline: members with offline metrics.
         online: members with an online run; empty where there are none or no reference.
+        short: members with hindcasts; empty where there are none or no reference.
         failures: whether the report shows the list of failures.
     """
     ensembles = jobs.config.ensembles(offline)
     files = [path_of(EVALUATE_OFFLINE, member) for member in (*offline, *ensembles)]
     metrics = path_of(EVALUATE_ONLINE) if online else None
-    shared: Values = {"offline": files, "online": metrics}
+    ranked = path_of(EVALUATE_HINDCASTS) if short else None
+    shared: Values = {"offline": files, "online": metrics, "hindcasts": ranked}
     made = [_ensemble_job(jobs, name, seeds) for name, seeds in ensembles.items()]
     if online:
         first, second = (path_of(ONLINE_RUN, name) for name in jobs.config.reference_settings())
         runs = [path_of(ONLINE_RUN, member) for member in online]
         compared: Values = {"runs": runs, "reference": first, "second_reference": second}
         made.append(jobs.make(EVALUATE_ONLINE.name, compared))
+    if short:
+        made.append(hindcasts.evaluation_job(jobs, short))
     made.append(jobs.make(FIGURES.name, shared))
     values = {**shared, "figures": path_of(FIGURES), "study": "experiment.json"}
     values["tables"] = "tables"
@@ -201,7 +213,7 @@ def _iteration_jobs(
     """
     special, shared = _of_member(config, member), flatten(config.stages.get(TRAIN.name, {}))
     visited: list[str] = []
-    for iteration in range(1, config.iterations + 1):
+    for iteration in config.members.iterations_of(member.recipe, config.iterations)[1:]:
         before, now = member.at(iteration - 1), member.at(iteration)
         yield _collect_job(config, jobs, path_of(EXPORT, before.label), now)
         visited.append(path_of(COLLECT, now.label))
@@ -272,6 +284,8 @@ def _scoring_jobs(config: ExperimentConfig, jobs: Jobs, member: str, model: str)
     """What is done with a model file, whoever trained it."""
     yield jobs.make(EVALUATE_OFFLINE.name, {"model": model, "store": _store(config)}, member)
     yield _online_job(config, jobs, member, model, {})
+    if config.hindcasts.starts:
+        yield hindcasts.member_job(config, jobs, member, model)
 
 
 def plan_values(folder: Path, jobs: Sequence[Job]) -> Values:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from climsim.workflow.maker import Jobs, override_texts
 from climsim.workflow.order import out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan, plan_values
 from climsim.workflow.slurm import PROFILE, write_profile
-from climsim.workflow.steps import JOINT, REFERENCE_STEP, STEPS, Step
+from climsim.workflow.steps import HINDCAST_STEP, JOINT, REFERENCE_STEP, STEPS, Step
 
 LOG = "logs/snakemake.log"
 _CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
@@ -190,7 +191,7 @@ class Experiment:
         Raises:
             ClimSimError: if anything failed, once all that could run has run.
         """
-        self._write_plan(self.members, self.members, ())
+        self._write_plan(self.members, self.members, self.members, ())
         remove(self.folder / LOG)
         code, written = self._snakemake(until, lock)
         failures = find_failures(self.folder, self.jobs, written)
@@ -211,17 +212,22 @@ class Experiment:
         online = [job.member for job in made if job.rule == ONLINE_RUN.name]
         if sum(job.rule == REFERENCE_STEP for job in made) < len(self.config.reference_settings()):
             online = []
+        hindcasts = [job.member for job in made if job.rule == HINDCAST_STEP]
         if not offline:
             return
-        self._write_plan(offline, online, failures)
+        self._write_plan(offline, online, hindcasts, failures)
         code, written = self._snakemake(until, lock)
         if code != 0:
             raise self._stopped(written)
 
     def _write_plan(
-        self, offline: Sequence[str], online: Sequence[str], failures: Sequence[Failure]
+        self,
+        offline: Sequence[str],
+        online: Sequence[str],
+        hindcasts: Sequence[str],
+        failures: Sequence[Failure],
     ) -> None:
-        jobs = self.all_jobs(offline, online, bool(failures))
+        jobs = self.all_jobs(offline, online, hindcasts, bool(failures))
         write_json(self.folder / "experiment.json", _summary(self.config))
         write_json(self.folder / PLAN, self._plan(jobs, offline, bool(failures)))
         if self.slurm:
@@ -231,12 +237,15 @@ class Experiment:
         self,
         offline: Sequence[str] | None = None,
         online: Sequence[str] | None = None,
+        hindcasts: Sequence[str] | None = None,
         failures: bool = False,
     ) -> list[Job]:
         """Every job, the joint ones over these members; over all where none are given."""
         offline = self.members if offline is None else offline
         online = self.members if online is None else online
-        return [*self.jobs, *joint_jobs(self._make, offline, online, failures)]
+        short = self.members if hindcasts is None else hindcasts
+        short = short if self.config.hindcasts.starts else ()
+        return [*self.jobs, *joint_jobs(self._make, offline, online, short, failures)]
 
     def _plan(
         self,
@@ -365,6 +374,7 @@ def _summary(config: ExperimentConfig) -> Values:
         },
         "online": override_texts(config.online),
         "iterations": config.iterations,
+        "hindcasts": asdict(config.hindcasts),
         "stages": {name: override_texts(values) for name, values in config.stages.items()},
         "networks": {name: override_texts(values) for name, values in config.networks.items()},
         "recipes": {name: override_texts(values) for name, values in config.recipes.items()},

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from climsim.data.stages import PREPARE, STATISTICS
-from climsim.evaluation.stages import EVALUATE_OFFLINE, EVALUATE_ONLINE
+from climsim.evaluation.stages import EVALUATE_HINDCASTS, EVALUATE_OFFLINE, EVALUATE_ONLINE
 from climsim.export.stages import EXPORT
 from climsim.figures.stages import FIGURES
-from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
+from climsim.online.stages import COLLECT, GENERATE, ONLINE_ENSEMBLE, ONLINE_RUN
 from climsim.report.stages import REPORT
 from climsim.stage import Stage
 from climsim.training.stages import TRAIN
@@ -24,6 +24,8 @@ ENSEMBLE_STEP = "evaluate_ensemble"
 """Offline scores of the mean prediction of the seeds of a network and recipe."""
 VISITED_STORE_STEP, RETRAIN_STEP = "prepare_visited", "train_visited"
 """Steps of the later iterations of training."""
+HINDCAST_REFERENCE_STEP, HINDCAST_STEP = "hindcast_reference", "online_hindcasts"
+"""Short runs from many starts: the run with full physics that keeps these, and those of members."""
 FAILURES = "failures.json"
 _MEMBER = "{member}"
 
@@ -77,6 +79,13 @@ _ALL = (
     Step(EVALUATE_OFFLINE, "offline/{member}.nc", name=ENSEMBLE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done", REFERENCE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done"),
+    Step(
+        ONLINE_RUN,
+        "hindcasts/{member}",
+        "flags/hindcasts-{member}.done",
+        HINDCAST_REFERENCE_STEP,
+    ),
+    Step(ONLINE_ENSEMBLE, "hindcasts/{member}", "flags/hindcasts-{member}.done", HINDCAST_STEP),
     Step(COLLECT, "visited/{member}", "flags/online_collect-{member}.done"),
     Step(
         PREPARE,
@@ -87,12 +96,13 @@ _ALL = (
     ),
     Step(TRAIN, "members/{member}", "flags/train-{member}.done", RETRAIN_STEP, priority=5),
     Step(EVALUATE_ONLINE, "online.nc"),
+    Step(EVALUATE_HINDCASTS, "hindcasts.nc"),
     Step(FIGURES, "figures", "flags/figures.done"),
     Step(REPORT, "report.html"),
 )
 STEPS = {step.rule: step for step in _ALL}
 """Steps by rule, in the order of the chain."""
-JOINT = (ENSEMBLE_STEP, "evaluate_online", "figures", "report")
+JOINT = (ENSEMBLE_STEP, "evaluate_online", "evaluate_hindcasts", "figures", "report")
 """Those that bring members together."""
 
 

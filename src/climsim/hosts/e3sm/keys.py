@@ -25,12 +25,14 @@ _OF_THE_RUN = (
     *("perturbation_seed", "perturbation_amplitude", "hourly_fields", "restart_days"),
 )
 _OF_AN_ENSEMBLE = ("models", "seeds")
+_STARTS = "E3SM starts from host_options.reference_case, reference_date and reference_folder"
 RUN_KEYS = RunKeys(
     taken=frozenset((*_OF_THE_RUN, *_OF_AN_ENSEMBLE, *(f"coupler.{name}" for name in _COUPLING))),
     refused={
         "threads": "host_options.threads is the number of OpenMP threads of a task",
-        "start": "E3SM starts from host_options.reference_case, reference_date and "
-        "reference_folder",
+        "start": _STARTS,
+        "starts": _STARTS,
+        "kept_restart_days": "E3SM keeps its restart files itself",
         "health_steps": "E3SM looks at its own bounds",
         "coupler.positivity": "E3SM always keeps water and energy positive",
         "coupler.top_levels": "E3SM fixes it in its code",

@@ -1,0 +1,202 @@
+"""Short runs from many starts, each measured day by day against the run that kept these starts.
+
+One coupled run is one sample of the weather. Runs from a dozen days of a long run with full physics
+are a dozen, and that long run is the truth for all of them: so differences between members can be
+told from chance. Source: initialized hindcasts as weather services and Transpose-AMIP make them
+(Williams et al. 2013, doi:10.1175/JCLI-D-12-00429.1), here against the model's own full physics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cftime
+import numpy as np
+import xarray
+
+from climsim.calendar import to_seconds
+from climsim.constants import SECONDS_PER_DAY
+from climsim.errors import ClimSimError
+from climsim.evaluation.config import HindcastConfig
+from climsim.evaluation.definitions import Definitions
+from climsim.evaluation.history import RunHistory, date_of
+from climsim.evaluation.online import (
+    check_grid,
+    period_arrays,
+    run_summary,
+    unrelated_arrays,
+)
+from climsim.evaluation.online_dataset import (
+    FLOOR,
+    MEMBER,
+    Plan,
+    Row,
+    labels_of,
+    record_arrays,
+    run_labels,
+)
+from climsim.evaluation.regions import REGIONS
+from climsim.evaluation.score import Labelled
+from climsim.files import provenance, write_netcdf
+from climsim.parallel import run_tasks
+from climsim.products import Kind, attributes_of, claim
+from climsim.runs.record import RUN
+from climsim.stage import Progress
+
+HINDCASTS = "hindcast_days"
+"""Attribute by which a file of these metrics is known: days of the longest run."""
+HINDCAST_METRICS = Kind(
+    "a file of metrics of hindcasts", lambda path: HINDCASTS in attributes_of(path)
+)
+_STREAM = "h1"
+
+
+def evaluate_hindcasts(config: HindcastConfig, progress: Progress | None = None) -> Path:
+    """Measure short runs day by day since their start, and save the metrics as netCDF.
+
+    The scores are those of daily means of `evaluate_online` under the same names; ``day`` counts
+    from the start of each run. Runs without a model are the floor: full physics from perturbed
+    starts.
+
+    Args:
+        config: the runs.
+        progress: called with (runs done, runs in all).
+
+    Returns:
+        Path of the metrics.
+
+    Raises:
+        ClimSimError: if a folder holds no run, a run lies on another grid, or begins on a day that
+            the reference does not have.
+    """
+    inputs = {str(path): path for path in config.runs}
+    claim(config.out, HINDCAST_METRICS, {"reference": config.reference} | inputs)
+    reference = RunHistory.open(config.reference)
+    if not reference.periods(_STREAM):
+        raise ClimSimError(
+            f"{config.reference}: expected daily means (stream {_STREAM}), found none: "
+            "run the reference with them"
+        )
+    rows = [_row(folder, reference) for folder in _runs(config.runs)]
+    whole = reference.periods(_STREAM).keys()
+    length = max(len(whole & row.run.periods(_STREAM).keys()) for row in rows)
+    tasks = [
+        (number, row, _plan(reference, row.run.start, length))
+        for number, row in enumerate(rows)
+        if not row.run.empty
+    ]
+    for done, (number, row) in enumerate(run_tasks(_measured, tasks, config.workers), start=1):
+        rows[number] = row
+        if progress:
+            progress(done, len(tasks))
+    dataset = _joined(rows, reference, length)
+    settings = {k: v for k, v in asdict(config).items() if k not in ("out", "workers")}
+    hashes = {str(row.run.folder): run_summary(row.run) for row in rows}
+    hashes[str(config.reference)] = run_summary(reference)
+    dataset.attrs |= provenance(settings, hashes)
+    write_netcdf(dataset, config.out, checked=True)
+    return config.out
+
+
+def _runs(folders: Sequence[Path]) -> Iterator[Path]:
+    """Folders of runs: those given, and the runs inside of those that are ensembles."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise ClimSimError(f"runs: {folder}: no such folder: give that of a run or an ensemble")
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and RUN.recognizes(path))
+        if not inside and not RUN.recognizes(folder):
+            raise ClimSimError(
+                f"runs: {folder}: expected a run or an ensemble of runs, found neither: run "
+                "`climsim online ensemble starts=...` first"
+            )
+        yield from inside if not RUN.recognizes(folder) else (folder,)
+
+
+def _row(folder: Path, reference: RunHistory) -> Row:
+    run = RunHistory.open(folder, allow_empty=True)
+    if not run.empty:
+        check_grid(run, reference)
+    if not any(day[0] == _start(run) for day in reference.periods(_STREAM)):
+        raise ClimSimError(
+            f"{folder}: begins on {date_of(_start(run))}, a day that {reference.folder} has no "
+            "mean of: give the run that kept its start as reference"
+        )
+    return Row(run, MEMBER if run.record.get("model") else FLOOR)
+
+
+def _start(run: RunHistory) -> int:
+    """Start of a run [s since 0001-01-01]: of its first mean, or what its record says of it."""
+    if not run.empty:
+        return run.start
+    try:
+        date = cftime.DatetimeNoLeap.fromisoformat(str(run.record["start"]))
+    except (KeyError, ValueError) as error:
+        raise ClimSimError(
+            f"{run.folder}: expected history files or a record of its start, found neither: run it"
+        ) from error
+    return to_seconds(date)
+
+
+def _plan(reference: RunHistory, start: int, length: int | None = None) -> Plan:
+    """What is compared: days of the reference from a start, as many as there are."""
+    days = [period for period in reference.periods(_STREAM) if period[0] >= start]
+    return Plan(
+        reference=reference,
+        periods={"h0": [], _STREAM: days[:length]},
+        mean_stream=_STREAM,
+        rain_stream=_STREAM,
+        skip_before=start,
+        definitions=Definitions(),
+    )
+
+
+def _measured(task: tuple[int, Row, Plan]) -> tuple[int, Row]:
+    """Measure a run in whatever process; its number and what is known about it."""
+    number, row, plan = task
+    return number, replace(row, arrays=period_arrays(row.run, plan))
+
+
+def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.Dataset:
+    """The measures of all runs along ``run``; NaN where a run, or the reference, has ended."""
+    templates: dict[str, Labelled] = {}
+    for row in rows:
+        templates |= {name: value for name, value in row.arrays.items() if name not in templates}
+    arrays: dict[str, Labelled] = {}
+    for name, (dims, _, notes) in templates.items():
+        size = {"day": length, "region": len(REGIONS)}
+        values = np.full((len(rows), *(size[dim] for dim in dims)), np.nan)
+        for place, row in zip(values, rows, strict=True):
+            if name in row.arrays:
+                found = np.asarray(row.arrays[name].values)
+                place[..., : found.shape[-1]] = found
+        arrays[name] = Labelled(("run", *dims), values, notes)
+    arrays |= unrelated_arrays(_plan(reference, reference.start))
+    arrays |= record_arrays(rows)
+    dataset = xarray.Dataset(arrays, _coordinates(rows, reference, length))
+    problems = dict(zip(labels_of(rows), (row.run.problems for row in rows), strict=True))
+    dataset.attrs = {
+        "Conventions": "CF-1.11",
+        "title": "Skill of short coupled runs from starts that a reference run kept",
+        HINDCASTS: length,
+        "reference_start": date_of(reference.start),
+        "problems": json.dumps(problems),
+    }
+    return dataset
+
+
+def _coordinates(
+    rows: Sequence[Row], reference: RunHistory, length: int
+) -> dict[str, tuple[str, object, dict[str, str]]]:
+    starts = [_start(row.run) for row in rows]
+    begun = [(start - reference.start) / SECONDS_PER_DAY for start in starts]
+    since = {"units": "d", "long_name": "end of the mean, days since the start of the run"}
+    of_reference = {"units": "d", "long_name": "start of the run, days since that of the reference"}
+    return {
+        **run_labels(rows),
+        "start": ("run", begun, of_reference),
+        "start_date": ("run", [date_of(start) for start in starts], {"long_name": "start date"}),
+        "day": ("day", np.arange(1.0, length + 1), since),
+    }

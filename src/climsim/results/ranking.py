@@ -1,0 +1,313 @@
+"""Members ranked by short runs from many starts, and which of them chance may have put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray
+from numpy.typing import NDArray
+
+from climsim.arrays import Array
+from climsim.evaluation.members import Member
+from climsim.evaluation.online_dataset import FLOOR, MEMBER
+from climsim.evaluation.saved import open_metrics
+from climsim.notation import written
+from climsim.results.labels import member_label
+from climsim.results.measures import Measure
+from climsim.results.seeds import groups_of, rows_of
+from climsim.results.stability import became_unstable
+from climsim.results.time_axis import DAYS
+
+LEVEL: Final = 0.95
+"""Confidence of intervals [1]."""
+FEWEST_STARTS: Final = 3
+"""With fewer starts than these an interval says nothing."""
+_DRAWS: Final = 4000
+"""Samples of the bootstrap: the ends of an interval then vary by a hundredth of its length."""
+_SEED: Final = 20251120
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over starts and seeds, and where chance may have put it.
+
+    Attributes:
+        mean: the mean.
+        low: lower end of its interval.
+        high: upper end.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether its sign is more than chance."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The runs of a member, or of all seeds of a network and recipe.
+
+    Attributes:
+        name: of the network and recipe, or the member, in words.
+        label: the same as files are named.
+        network: name of the network.
+        recipe: name of the recipe.
+        errors: (seed, start) of the measure; NaN of runs that were unstable before, or are missing.
+        runs: number of runs.
+        stable: number of those that did not become unstable.
+    """
+
+    name: str
+    label: str
+    network: str
+    recipe: str
+    errors: Array
+    runs: int
+    stable: int
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """Place in the ranking: whoever loses more runs comes later, then the larger error."""
+        mean = self.interval.mean
+        return self.runs - self.stable, mean if np.isfinite(mean) else np.inf
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Of the mean over all that ran to the day of the measure."""
+        return resampled_mean(self.errors)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Networks and recipes, best first.
+
+    Attributes:
+        measure: what they are ranked by.
+        day: of the runs, at which the measure is taken.
+        starts: days since the start of the reference, of each start.
+        rows: networks and recipes in order.
+        unrelated: how far two days of the reference are apart that share no weather; NaN where
+            unknown.
+        floor: the measure of full physics from perturbed starts; NaN where there is none.
+    """
+
+    measure: Measure
+    day: float
+    starts: tuple[float, ...]
+    rows: tuple[Ranked, ...]
+    unrelated: float
+    floor: float
+
+    @property
+    def tests_chance(self) -> bool:
+        """Whether there are enough starts for intervals."""
+        return len(self.starts) >= FEWEST_STARTS
+
+    @cached_property
+    def behind(self) -> tuple[Interval | None, ...]:
+        """By how much each is behind the first, start by start; None for the first itself.
+
+        Its interval is so wide that chance puts any of them behind once in twenty rankings
+        (Bonferroni).
+        """
+        first, others = self.rows[0], self.rows[1:]
+        level = 1 - (1 - LEVEL) / max(1, len(others))
+        return (None, *(difference(row.errors, first.errors, level) for row in others))
+
+    def told_apart(self, number: int) -> bool:
+        """Whether a row is behind the first by more than chance, or lost runs that it did not."""
+        row, behind = self.rows[number], self.behind[number]
+        lost = row.runs - row.stable > self.rows[0].runs - self.rows[0].stable
+        return lost or (self.tests_chance and behind is not None and behind.excludes_zero)
+
+    def sentence(self) -> str:
+        """Which is best, and what can and cannot be told apart."""
+        first, unit = self.rows[0], self.measure.quantity
+        shown = [written(x * unit.factor) for x in (first.interval.mean, *_ends(first.interval))]
+        what = f"error of {unit.symbol} on day {self.day:g}"
+        starts = len(self.starts)
+        text = f"Smallest {what}, mean over {starts} start{'' if starts == 1 else 's'}: "
+        text += f"{first.name}, {shown[0]} {unit.unit}"
+        if not self.tests_chance:
+            return f"{text}. So few starts tell nothing apart."
+        text += f" ({shown[1]} to {shown[2]})."
+        if len(self.rows) == 1:
+            return text
+        numbers = range(1, len(self.rows))
+        alike = [self.rows[i].name for i in numbers if not self.told_apart(i)]
+        rest = len(self.rows) - 1 - len(alike)
+        if alike:
+            text += f" Chance may explain why it is ahead of {_listed(alike)}."
+        if rest:
+            others = "All others" if alike or rest > 1 else "The other"
+            text += f" {others} ({rest}) {'are' if rest > 1 else 'is'} worse by more than chance."
+        return text
+
+
+def rank(hindcasts: xarray.Dataset, day: float | None = None, variable: str = "T") -> Ranking:
+    """Rank the networks and recipes of short runs by the error of a field, over all their seeds.
+
+    Args:
+        hindcasts: metrics of `climsim evaluate hindcasts`.
+        day: since the starts, at which it counts; None for the last.
+        variable: field whose error counts.
+    """
+    return _rank(hindcasts, day, variable, single=False)
+
+
+def rank_members(
+    hindcasts: xarray.Dataset, day: float | None = None, variable: str = "T"
+) -> Ranking:
+    """Rank the members of short runs likewise, each seed on its own."""
+    return _rank(hindcasts, day, variable, single=True)
+
+
+def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: bool) -> Ranking:
+    measure = DAYS.growth(variable)
+    days = hindcasts["day"].values
+    position = days.size - 1 if day is None else int(np.argmin(np.abs(days - day)))
+    members, floor = (_of_role(hindcasts, role) for role in (MEMBER, FLOOR))
+    starts = tuple(sorted(set(members["start"].values.tolist())))
+    rows = [
+        _ranked(members.isel(run=chosen), starts, measure, position, single)
+        for group in groups_of(members)
+        for chosen in _apart(members, rows_of(members, group), single)
+    ]
+    unrelated = DAYS.unrelated(variable)
+    known = floor[measure.key].values[:, position] if floor.sizes["run"] else np.array([])
+    return Ranking(
+        measure=measure,
+        day=float(days[position]),
+        starts=starts,
+        rows=tuple(sorted(rows, key=lambda row: row.order)),
+        unrelated=float(hindcasts[unrelated.key]) if unrelated.key in hindcasts else np.nan,
+        floor=float(_mean(known)) if known.size else np.nan,
+    )
+
+
+def _apart(
+    members: xarray.Dataset, rows: NDArray[np.intp], single: bool
+) -> Iterator[NDArray[np.intp]]:
+    """Rows of all seeds together, or of one seed after another."""
+    seeds = members["seed"].values[rows]
+    for seed in sorted(set(seeds.tolist())) if single else ():
+        yield rows[seeds == seed]
+    if not single:
+        yield rows
+
+
+def _of_role(hindcasts: xarray.Dataset, role: str) -> xarray.Dataset:
+    return hindcasts.isel(run=np.flatnonzero(hindcasts["role"].values == role))
+
+
+def _ranked(
+    runs: xarray.Dataset, starts: Sequence[float], measure: Measure, position: int, single: bool
+) -> Ranked:
+    network, recipe = (str(runs[key].values[0]) for key in ("network", "recipe"))
+    seeds = sorted(set(runs["seed"].values.tolist()))
+    errors = np.full((len(seeds), len(starts)), np.nan)
+    columns = (runs[key].values.tolist() for key in ("seed", "start"))
+    for seed, start, error in zip(*columns, runs[measure.key].values[:, position], strict=True):
+        errors[seeds.index(seed), starts.index(start)] = error
+    seed = int(seeds[0]) if single else -1
+    dead = became_unstable(runs)
+    return Ranked(
+        name=member_label(network, recipe, seed),
+        label=Member(network, recipe, seed).label,
+        network=network,
+        recipe=recipe,
+        errors=errors,
+        runs=dead.size,
+        stable=int((~dead).sum()),
+    )
+
+
+def resampled_mean(values: Array, level: float = LEVEL) -> Interval:
+    """Mean over starts and seeds, and its interval by the bootstrap: both are drawn anew.
+
+    Source: Efron and Tibshirani 1993, percentile intervals.
+
+    Args:
+        values: (seed, start); NaN where there is none.
+        level: confidence of the interval.
+    """
+    random = np.random.default_rng(_SEED)
+    drawn = _drawn_means(values, _drawn_starts(values, random), random)
+    return _interval(float(_mean(values.ravel())), drawn, level)
+
+
+def difference(values: Array, others: Array, level: float = LEVEL) -> Interval:
+    """Mean difference of two members from the same starts, where both ran.
+
+    Each start has its weather, and with it an error that both share: the difference is free of
+    that, as both are drawn from the same starts. Seeds of the two have nothing in common.
+
+    Args:
+        values: (seed, start) of the one.
+        others: (seed, start) of the other.
+        level: confidence of the interval.
+    """
+    both = np.isfinite(values).any(axis=0) & np.isfinite(others).any(axis=0)
+    values, others = values[:, both], others[:, both]
+    random = np.random.default_rng(_SEED)
+    starts = _drawn_starts(values, random)
+    drawn = [_drawn_means(side, starts, random) for side in (values, others)]
+    mean = float(_mean(values.ravel()) - _mean(others.ravel()))
+    return _interval(mean, drawn[0] - drawn[1], level)
+
+
+def _drawn_starts(values: Array, random: np.random.Generator) -> NDArray[np.intp]:
+    count = values.shape[1]
+    return random.integers(max(1, count), size=(_DRAWS, 1, count))
+
+
+def _drawn_means(
+    values: Array, starts: NDArray[np.intp], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Means (draw,) over drawn starts and seeds."""
+    seeds = random.integers(len(values), size=(_DRAWS, len(values), 1))
+    return _mean(values[seeds, starts].reshape(_DRAWS, -1))
+
+
+def _mean(values: Array) -> NDArray[np.float64]:
+    """Mean along the last axis over what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def _interval(mean: float, drawn: Array, level: float) -> Interval:
+    known = drawn[np.isfinite(drawn)]
+    if not known.size:
+        return Interval(mean, np.nan, np.nan)
+    low, high = np.quantile(known, ((1.0 - level) / 2.0, (1.0 + level) / 2.0))
+    return Interval(mean, float(low), float(high))
+
+
+def _ends(interval: Interval) -> NDArray[np.float64]:
+    return np.array([interval.low, interval.high])
+
+
+def _listed(names: Sequence[str]) -> str:
+    *some, last = names
+    return f"{', '.join(some)} and {last}" if some else last
+
+
+def ranking_lines(path: Path) -> tuple[str, ...]:
+    """The ranking by the error of T, for the terminal.
+
+    Args:
+        path: of metrics of hindcasts.
+    """
+    with open_metrics(path) as metrics:
+        return (rank(metrics.load()).sentence(),)
