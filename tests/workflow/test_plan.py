@@ -264,8 +264,8 @@ def test_process_of_a_job_loads_none_of_the_slow_libraries():
         ("+stages.evaluate_offline.split=tests", r"split: expected one of .* did you mean test\?"),
         ("+stages.statistics.split=trai", r"stages\.statistics: split: expected one of train, "),
         (
-            "+stages.export.format=onnx",
-            r"stages\.export: out=.*a name that ends in \.onnx",
+            "+stages.export.format=onyx",
+            r"unknown format 'onyx'.* did you mean onnx\?",
         ),
         ("+networks.unet.preset=tiny", r"stages\.train: unknown preset of the network unet"),
         ("+stages.train.optimizer.name=sgd", r"stages\.train: unknown optimizer 'sgd'"),
@@ -336,7 +336,7 @@ def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words,
         check_agreement(jobs)
 
 
-@pytest.mark.parametrize("name", ["demo", "quick", "aggregate"])
+@pytest.mark.parametrize("name", ["demo", "quick", "aggregate", "year"])
 def test_stages_of_shipped_studies_fit_together(name):
     config = experiment_config(name)
     check_agreement(make_plan(config, Jobs(config, None)))
@@ -373,3 +373,28 @@ def test_only_members_of_the_recipes_that_iterate_are_trained_again():
 def test_recipe_that_iterates_must_exist():
     with pytest.raises(ClimSimError, match=r"members\.iterated_recipes: .*stedy"):
         experiment_config("quick", ["members.iterated_recipes=[stedy]"])
+
+
+def test_exported_files_are_named_by_their_format_wherever_they_are_read():
+    config = experiment_config("year")
+    jobs = {job.name: job for job in make_plan(config, Jobs(config, None))}
+    assert jobs["export-unet-steady-7"].output == "models/unet-steady-7.pt2"
+    readers = ("evaluate_offline", "online_run", "online_collect")
+    for name, job in jobs.items():
+        if name.startswith(readers):
+            assert any(path.endswith("-7.pt2") for path in job.inputs), name
+
+
+def test_visited_states_begin_where_each_season_ended():
+    config = experiment_config("year")
+    (job,) = (j for j in make_plan(config, Jobs(config, None)) if j.rule == "online_collect")
+    ends = [f"raw/.generate/restart{number}.npz" for number in ("", "-02", "-03", "-04")]
+    assert f"starts=[{','.join(ends)}]" in job.command
+    assert set(ends) <= set(job.inputs)
+
+
+def test_format_that_e3sm_cannot_load_is_refused_before_anything_runs(tmp_path):
+    given = [*ONE, *(word.format(raw=tmp_path) for word in E3SM), "+stages.export.format=onnx"]
+    config = experiment_config("demo", given)
+    with pytest.raises(ClimSimError, match=r"\.onnx: expected a TorchScript file, which E3SM"):
+        make_plan(config, Jobs(config, None))

@@ -25,6 +25,22 @@ YEARS_APART = 2
 """Between the dates of two segments: one may run over the end of its year."""
 
 
+GENERATE_FOLDER = ".generate"
+"""Of what generation resumes from, in the folder of the step pairs."""
+
+
+def generated_ends(raw: Path, members: int = 1) -> tuple[Path, ...]:
+    """Restart files at the end of the generated days, one for each member.
+
+    Args:
+        raw: folder of the step pairs.
+        members: number of runs that wrote them.
+    """
+    work = raw / GENERATE_FOLDER
+    others = (work / f"restart-{number:02d}.npz" for number in range(2, members + 1))
+    return (work / "restart.npz", *others)
+
+
 @dataclass(frozen=True)
 class EnsembleConfig(RunConfig):
     """What the members share, as in a single run, and how they differ.

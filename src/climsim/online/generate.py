@@ -26,7 +26,7 @@ from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
 from climsim.hosts.settings import as_texts
-from climsim.online.config import YEARS_APART
+from climsim.online.config import GENERATE_FOLDER, YEARS_APART, generated_ends
 from climsim.online.pairs import PairFiles, PairWriter
 from climsim.online.perturbed import Amplitudes
 from climsim.products import Kind, claim, noted
@@ -36,7 +36,6 @@ from climsim.validation import Checks, require
 
 __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
-_WORK_FOLDER = ".generate"
 _RECORD = "record.json"
 _NOISY_FOLDER, _NOISY_YEARS = "noisy", 9000
 """Where pairs beside those of the run lie, and how many years later their dates are."""
@@ -44,9 +43,9 @@ _HEALTH_STEPS = 12
 """Most steps between two looks at the state, where none is written."""
 GENERATED = Kind(
     "the folder of generated step pairs",
-    lambda path: noted(path / _WORK_FOLDER / _RECORD, "identity", "days_done"),
+    lambda path: noted(path / GENERATE_FOLDER / _RECORD, "identity", "days_done"),
     is_folder=True,
-    scaffold=(_WORK_FOLDER,),
+    scaffold=(GENERATE_FOLDER,),
 )
 
 
@@ -139,8 +138,7 @@ class GenerateConfig:
     @property
     def restarts(self) -> tuple[Path, ...]:
         """Restart file of each member."""
-        work, others = self.raw / _WORK_FOLDER, range(2, self.members + 1)
-        return (work / "restart.npz", *(work / f"restart-{number:02d}.npz" for number in others))
+        return generated_ends(self.raw, self.members)
 
     @property
     def start_files(self) -> tuple[Path, ...]:
@@ -362,7 +360,7 @@ def _to_season(host: SteppedHost, config: GenerateConfig, index: int) -> None:
 
 
 def _read_note(config: GenerateConfig) -> _Note | None:
-    path = config.raw / _WORK_FOLDER / _RECORD
+    path = config.raw / GENERATE_FOLDER / _RECORD
     if not path.exists():
         return None
     values = read_json(path)
@@ -379,5 +377,5 @@ def _read_note(config: GenerateConfig) -> _Note | None:
 def _write_note(config: GenerateConfig, note: _Note) -> None:
     inputs = {str(path): file_hash(path) for path in config.start_files if path.is_file()}
     made_by = provenance({**config.identity(), "days": note.days_done}, inputs)
-    path = config.raw / _WORK_FOLDER / _RECORD
+    path = config.raw / GENERATE_FOLDER / _RECORD
     write_json(path, {"identity": config.identity(), **asdict(note), **made_by})

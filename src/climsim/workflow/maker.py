@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from climsim.configuration import MissingKeysError, compose_config, stage_config
 from climsim.errors import ClimSimError
+from climsim.export.config import TORCHSCRIPT
+from climsim.export.stages import EXPORT
 from climsim.keys import Values, flatten
 from climsim.overrides import quoted
 from climsim.stage import Stage
@@ -23,6 +26,19 @@ class Jobs:
         self.config = config
         self._folder = None if config_dir is None else str(Path(config_dir).resolve())
         self._composed: dict[tuple[str, ...], Values] = {}
+
+    @cached_property
+    def ending(self) -> str:
+        """Of the names of exported files, by their format."""
+        # Here, not above: formats load torch.
+        from climsim.export.formats import FORMATS
+
+        given = flatten(self.config.stages.get(EXPORT.name, {}))
+        return FORMATS.find(str(given.get("format", TORCHSCRIPT))).suffix
+
+    def model_of(self, member: str) -> str:
+        """Where the exported file of a member goes, in the folder of the study."""
+        return STEPS[EXPORT.name].product.format(member=member, ending=self.ending)
 
     def make(
         self,
@@ -46,7 +62,7 @@ class Jobs:
             ClimSimError: for a setting that the stage does not know, or a value that it refuses.
         """
         step = STEPS[rule]
-        stage, product = step.stage, step.product.format(member=member)
+        stage, product = step.stage, step.product.format(member=member, ending=self.ending)
         values = {**values, stage.makes: product}
         given = flatten(self.config.stages.get(rule, {}))
         overrides = override_texts({**(shared or {}), **given, **(special or {})})
@@ -56,7 +72,7 @@ class Jobs:
             rule=rule,
             member=member,
             command=(*stage.path, *overrides, *override_texts(values), *folder),
-            output=step.output.format(member=member),
+            output=step.output.format(member=member, ending=self.ending),
             product=product if step.mark else "",
             inputs=tuple(_inputs(stage, values)),
             settings=self._settings(rule, overrides, values),

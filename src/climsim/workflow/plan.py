@@ -15,6 +15,7 @@ from climsim.export.stages import EXPORT
 from climsim.figures.stages import FIGURES
 from climsim.hosts import batch_runner
 from climsim.keys import Values, flatten
+from climsim.online.config import generated_ends
 from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
 from climsim.plugins import is_reference, reference_file, short_name
 from climsim.report.stages import REPORT
@@ -33,7 +34,7 @@ from climsim.workflow.steps import (
     path_of,
 )
 
-GENERATED_START = f"{path_of(GENERATE)}/.generate/restart.npz"
+GENERATED_START = str(generated_ends(Path(path_of(GENERATE)))[0])
 _OF_HOST = ("host_options.", "coupler.")
 """Keys of the online runs that say how the host and its coupling are."""
 
@@ -102,7 +103,7 @@ def joint_jobs(
 
 def _ensemble_job(jobs: Jobs, name: str, seeds: Sequence[str]) -> Job:
     """Score the mean prediction of some seeds as each of them is scored."""
-    first, *others = (path_of(EXPORT, member) for member in seeds)
+    first, *others = (jobs.model_of(member) for member in seeds)
     values = {"model": first, "members": others, "store": _store(jobs.config)}
     shared = dict(flatten(jobs.config.stages.get(EVALUATE_OFFLINE.name, {})))
     shared.pop("save_predictions", None)
@@ -215,7 +216,7 @@ def _iteration_jobs(
     visited: list[str] = []
     for iteration in config.members.iterations_of(member.recipe, config.iterations)[1:]:
         before, now = member.at(iteration - 1), member.at(iteration)
-        yield _collect_job(config, jobs, path_of(EXPORT, before.label), now)
+        yield _collect_job(config, jobs, jobs.model_of(before.label), now)
         visited.append(path_of(COLLECT, now.label))
         prepared = _visited_store_job(config, jobs, visited, now)
         yield prepared
@@ -239,8 +240,23 @@ def _collect_job(config: ExperimentConfig, jobs: Jobs, model: str, member: Train
     online = flatten(config.online).items()
     shared = {k: v for k, v in online if v is not None and k.startswith(_OF_HOST)}
     values: Values = {"model": model, "first_year": 1000 * member.iteration + 1}
+    if starts := _ends_of_members(config):
+        values["starts"] = starts
     shared = {**config.host_settings, **shared}
     return jobs.make(COLLECT.name, values, member.label, shared=shared)
+
+
+def _ends_of_members(config: ExperimentConfig) -> list[str]:
+    """Where each of several generating members ended, such as in its season; none of a single one.
+
+    What one member generates is the weather that the online runs continue, so that its models visit
+    states from the host's own start.
+    """
+    given = flatten(config.stages.get(GENERATE.name, {}))
+    members = int(str(given.get("members", 1)))
+    if members == 1 or not _generates(config):
+        return []
+    return [str(path) for path in generated_ends(Path(path_of(GENERATE)), members)]
 
 
 def _visited_store_job(
@@ -261,7 +277,7 @@ def _model_jobs(
 ) -> Iterator[Job]:
     """What is done with a trained member: the export of one of its checkpoints, and its scores."""
     yield _export_job(jobs, trained, checkpoint)
-    yield from _scoring_jobs(config, jobs, trained.member, path_of(EXPORT, trained.member))
+    yield from _scoring_jobs(config, jobs, trained.member, jobs.model_of(trained.member))
 
 
 def _of_member(config: ExperimentConfig, member: Trained) -> Values:

@@ -272,7 +272,7 @@ class Experiment:
             "targets": [job.output for job in targets],
             "rules": {
                 rule: {
-                    "output": step.output,
+                    "output": step.output.replace("{ending}", self._make.ending),
                     "members": [job.member for job in jobs if job.rule == rule and job.member],
                     "threads": self._threads(step),
                     "priority": step.priority,

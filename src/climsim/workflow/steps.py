@@ -37,7 +37,7 @@ class Step:
     Attributes:
         stage: what is run.
         product: what it makes, in the folder of the study; ``{member}`` stands for the member,
-            reference run or ensemble.
+            reference run or ensemble, ``{ending}`` for that of exported files.
         mark: file that marks a folder as complete, which the stage can resume; empty where the
             product is a file.
         name: of the rule; empty for that of the stage.
@@ -74,7 +74,7 @@ _ALL = (
     Step(PREPARE, "store.zarr", "flags/prepare.done"),
     Step(STATISTICS, "statistics.nc"),
     Step(TRAIN, "members/{member}", "flags/train-{member}.done", priority=5),
-    Step(EXPORT, "models/{member}.pt"),
+    Step(EXPORT, "models/{member}{ending}"),
     Step(EVALUATE_OFFLINE, "offline/{member}.nc"),
     Step(EVALUATE_OFFLINE, "offline/{member}.nc", name=ENSEMBLE_STEP),
     Step(ONLINE_RUN, "online/{member}", "flags/online-{member}.done", REFERENCE_STEP),
@@ -107,5 +107,8 @@ JOINT = (ENSEMBLE_STEP, "evaluate_online", "evaluate_hindcasts", "figures", "rep
 
 
 def path_of(stage: Stage, member: str = "") -> str:
-    """Where the product of a stage goes, in the folder of the study."""
+    """Where the product of a stage goes, in the folder of the study; not for exported files.
+
+    Their names depend on their format: see `climsim.workflow.maker.Jobs.model_of`.
+    """
     return STEPS[stage.name].product.replace(_MEMBER, member)

@@ -9,6 +9,7 @@ from pathlib import Path
 from climsim.constants import MEAN_TEMPERATURE
 from climsim.devices import CPU
 from climsim.errors import ClimSimError
+from climsim.exported_file import TORCHSCRIPT, promised_form
 from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.config import HYBRID, MMF, OF_THE_RUN, E3smConfig
@@ -91,6 +92,8 @@ def case_config(config: RunConfig, *, planned: bool = False) -> E3smConfig:
     """
     options = _options(config)
     options.setdefault("purpose", MMF if config.model is None else HYBRID)
+    if config.model is not None:
+        _require_form(config.model, promised_form(config.model))
     if config.model is not None and "combination" not in options and not planned:
         options["combination"] = _combination(config.model)
     if config.perturbation_seed is not None:
@@ -166,13 +169,21 @@ def _combination(model: Path) -> str:
     """The variable combination that an exported file names, as E3SM calls it."""
     # Here, not above: a reference case needs no torch.
     from climsim.export.loading import load_emulator
-    from climsim.exported_file import TORCHSCRIPT
 
     emulator = load_emulator(model)
-    if emulator.form != TORCHSCRIPT:
-        raise ClimSimError(
-            f"{model}: expected a {TORCHSCRIPT}, which E3SM loads through FTorch, found an "
-            f"{emulator.form}: export it with format=torchscript"
-        )
+    _require_form(model, emulator.form)
     name = emulator.interface.name
     return f"{name}_conf" if emulator.confidence else name
+
+
+def _require_form(model: Path, form: str) -> None:
+    """Refuse an exported file that E3SM cannot load.
+
+    Raises:
+        ClimSimError: naming the file and the format to export in.
+    """
+    if form != TORCHSCRIPT:
+        raise ClimSimError(
+            f"{model}: expected a {TORCHSCRIPT}, which E3SM loads through FTorch, found an "
+            f"{form}: export it with format=torchscript"
+        )
