@@ -714,7 +714,7 @@ def test_key_that_e3sm_cannot_take_is_refused_by_name(tmp_path, cime, key):
     config = EnsembleConfig(**(values | REFUSED[key]))
     with pytest.raises(ClimSimError, match=f"^{key}=.*the host e3sm cannot take it"):
         run_ensemble(config)
-    if key not in ("parallel", "together"):
+    if key not in ("parallel", "together", "starts"):
         with pytest.raises(ClimSimError, match=f"^{key}=.*the host e3sm cannot take it"):
             run_online(replace(shared, **REFUSED[key]))
     assert not calls_of(cime[1])
