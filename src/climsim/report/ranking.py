@@ -84,9 +84,9 @@ def predictors_table(study: Study, damping: Mapping[str, float] | None = None) -
         return None
     rows = [[text(name), *map(_correlation, row)] for name, row in found.rows.items()]
     note = (
-        "Rank correlation (Spearman) over members, with its 95 % interval by a bootstrap over "
-        "these. Only where the interval does not hold 0 (marked with *) does a score say "
-        "anything; with a table of so many, one in twenty is marked by chance."
+        "Rank correlation (Spearman) over members; in brackets its 95 % interval by a bootstrap "
+        "over these, and their number. Only where the interval does not hold 0 (*) does a score "
+        "say anything; with a table of so many, one in twenty is marked by chance."
     )
     return Table(("score", *found.outcomes), rows, note)
 

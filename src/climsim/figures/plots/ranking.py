@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from climsim.figures.panels import legend_below, new_figure, title_panel
+from climsim.figures.panels import dashes, legend_below, new_figure, title_panel
 from climsim.figures.registry import FigureSpec
 from climsim.figures.style import network_style
 from climsim.results.ranking import Ranking, rank
@@ -16,8 +16,6 @@ from climsim.results.study import NothingToDrawError, Study
 _WIDTH = 7.2
 _ROW = 0.21
 """Height of a row [inch]."""
-_SPREAD = 0.5
-"""Opacity of the points of single starts."""
 
 
 def draw(study: Study, variant: str) -> Figure:
@@ -44,13 +42,13 @@ def _places(ax: Axes, ranking: Ranking) -> None:
     for place, row in enumerate(ranking.rows):
         style = network_style(row.network)
         errors = shown * row.errors[np.isfinite(row.errors)]
-        ax.scatter(
-            errors, np.full(errors.size, place), s=5, color=style.colour, alpha=_SPREAD, lw=0
-        )
+        ax.scatter(errors, np.full(errors.size, place), s=5, color=style.colour, lw=0, zorder=3)
         interval = row.interval
         if ranking.tests_chance:
             ends = [shown * interval.low, shown * interval.high]
-            ax.plot(ends, [place, place], color=style.colour, lw=2.2, solid_capstyle="butt")
+            ax.plot(
+                ends, [place, place], color=style.colour, lw=2.4, alpha=0.5, solid_capstyle="butt"
+            )
         ax.plot(
             shown * interval.mean,
             place,
@@ -92,6 +90,7 @@ def _growth(ax: Axes, study: Study, ranking: Ranking) -> None:
             shown * np.array(means),
             color=style.colour,
             marker=style.marker if first else None,
+            linestyle=dashes(row.recipe),
             lw=1.6 if first else 0.9,
             alpha=1.0 if first else 0.7,
         )
@@ -102,13 +101,17 @@ def _growth(ax: Axes, study: Study, ranking: Ranking) -> None:
         if np.isfinite(values).any():
             ax.plot(days, shown * values, color="black", lw=0.9, ls=look)
     ax.set_xlabel("day")
+    ax.set_ylabel(ranking.measure.label)
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     ax.grid(visible=True)
 
 
 def _handles(ranking: Ranking) -> list[Line2D]:
-    marks = {"first, or level with it but for chance": "0.3", "worse by more than chance": "white"}
+    marks = {
+        "first, or behind it by no more than chance": "0.3",
+        "worse by more than chance": "white",
+    }
     handles = [
         Line2D([], [], label=label, color="0.3", marker="o", ls="none", ms=5, markerfacecolor=face)
         for label, face in marks.items()
