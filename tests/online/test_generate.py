@@ -113,7 +113,7 @@ def test_an_unstable_host_ends_the_run_with_one_line(tmp_path):
 
 
 def test_days_must_be_positive(tmp_path):
-    with pytest.raises(ClimSimError, match="days: expected a positive number"):
+    with pytest.raises(ClimSimError, match="days: expected a positive, finite number"):
         GenerateConfig(raw=tmp_path, days=0)
 
 

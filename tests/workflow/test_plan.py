@@ -231,7 +231,7 @@ def test_process_of_a_job_loads_none_of_the_slow_libraries():
             "stages.train.trainer.epochs=x",
             r"stages\.train: trainer\.epochs: expected integer, found",
         ),
-        ("stages.generate.days=-1", r"stages\.generate: days: expected a positive number"),
+        ("stages.generate.days=-1", r"stages\.generate: days: expected a positive, finite number"),
         (
             "stages.train.preset=smal",
             r"stages\.train: unknown preset of the network unet 'smal': expected one of "

@@ -143,6 +143,8 @@ class SplitConfig:
                 )
         else:
             self.periods()
+        if self.training_only:
+            parse_period(self.training_only, "split.training_only")
         check = Checks(self, "split")
         check.at_least(0, "gap_days")
         strides = [f.name for f in fields(self) if f.name.endswith("_stride")]
