@@ -14,7 +14,7 @@ from climsim.workflow.graph import Node, graph_of
 from climsim.workflow.maker import Jobs
 from climsim.workflow.order import awaited, out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan
-from climsim.workflow.run import experiment_config
+from climsim.workflow.run import Experiment, experiment_config
 from climsim.workflow.steps import JOINT, STEPS
 
 ONE = ("members.networks=[unet]", "members.recipes=[standard]", "members.seeds=[7]")
@@ -303,19 +303,69 @@ def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, mes
             ["members.recipes=[v6]", "+online.coupler.spinup_steps=1"],
             r"online: for unet-v6-7: coupler\.spinup_steps: expected 2 or more for .* found 1",
         ),
+        (
+            ["stages.generate.days=2"],
+            r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2 "
+            r"gaps.*stages\.generate has days=2",
+        ),
+        (
+            [
+                *("+stages.generate.seasons=4", "+stages.generate.members=4"),
+                *("stages.generate.days=2", "+stages.prepare.split.stretches=true"),
+            ],
+            r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2",
+        ),
+        (
+            ["+stages.evaluate_offline.split=scoring"],
+            r"split: expected steps in the split scoring, which stages\.evaluate_offline reads",
+        ),
+        (["+stages.prepare.split.test=0"], r"the split test, which stages\.evaluate_offline reads"),
+        (
+            ["+stages.prepare.split.validation=0"],
+            r"the split validation, which stages\.train reads",
+        ),
+        (
+            ["+online.host_options.retain_turbulence=false"],
+            r"stages\.online_run: unet-standard-7: expected an emulated term of clouds, conv"
+            r"ection, radiation, as stages\.generate says, found .*: give .* hosts\.NAME\.KEY",
+        ),
+        (
+            ["+online.coupler.mixing=confidence", "+online.coupler.mixing_high=1"],
+            r"online: for unet-standard-7: coupler\.mixing=confidence: its recipe trains no conf",
+        ),
     ],
 )
-def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words, message):
+def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words, message, tmp_path):
     config = experiment_config("demo", [*ONE, *words])
     jobs = make_plan(config, Jobs(config, None))
     with pytest.raises(ClimSimError, match=message):
-        check_agreement(jobs)
+        check_agreement(jobs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("study", "key"),
+    [
+        ("demo", "stages.generate.start"),
+        ("demo", "stages.generate.starts"),
+        ("demo", "stages.prepare.grid"),
+        ("demo", "stages.train.trainer.warm_start"),
+        ("demo", "stages.evaluate_online.external"),
+        ("demo", "stages.report.damping"),
+        ("aggregate", "stages.online_collect.starts"),
+    ],
+)
+def test_file_that_is_not_there_is_refused_before_anything_runs(study, key, tmp_path):
+    stage, _, last = key.removeprefix("stages.").partition(".")
+    with pytest.raises(ClimSimError, match=rf"stages\.{stage}: {last}: .*none: no such file"):
+        Experiment(experiment_config(study, [*ONE, f"+{key}=none"]), tmp_path, None, slurm=False)
+    (tmp_path / "none").touch()
+    Experiment(experiment_config(study, [*ONE, f"+{key}=none"]), tmp_path, None, slurm=False)
 
 
 @pytest.mark.parametrize("name", ["demo", "quick", "aggregate"])
-def test_stages_of_shipped_studies_fit_together(name):
+def test_stages_of_shipped_studies_fit_together(name, tmp_path):
     config = experiment_config(name)
-    check_agreement(make_plan(config, Jobs(config, None)))
+    check_agreement(make_plan(config, Jobs(config, None)), tmp_path)
 
 
 def test_hybrid_on_e3sm_is_planned_before_its_model_is_there(tmp_path):

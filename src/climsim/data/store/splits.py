@@ -185,6 +185,12 @@ class SplitConfig:
         """Whether the splits are shares of the record."""
         return not isinstance(self.train, str)
 
+    def holds(self, name: str) -> bool:
+        """Whether the settings give a split any time."""
+        if name == _SCORING:
+            return self.scoring
+        return getattr(self, "train" if name == WEATHER else name) not in ("", 0)
+
     def chosen(self, name: str, inside: NDArray[np.intp]) -> NDArray[np.intp]:
         """The steps of a split among all those of its time.
 
