@@ -183,6 +183,9 @@ def test_options_of_a_host_reach_every_stage_that_builds_it_unless_a_stage_has_i
     given = {job.rule: job.settings["host_options"] for job in jobs if job.rule in built}
     assert set(given) == set(built)
     assert all(options["diffusion_hours"] == 24 for options in given.values())
+    tuned = experiment_config("demo", [*ONE, "+hosts.gcm.tuning={convection.tau: 7200}"])
+    first = make_plan(tuned, Jobs(tuned, None))[0]
+    assert first.settings["host_options"]["tuning"] == {"convection.tau": 7200}
     own = [*ONE, "+online.host_options.diffusion_hours=48", "+hosts.gcm.diffusion_hours=24"]
     config = experiment_config("demo", [*own, "+hosts.gcm.resolution=T21"])
     jobs = {job.rule: job.settings for job in make_plan(config, Jobs(config, None))}
