@@ -205,6 +205,30 @@ def test_options_of_one_host_do_not_reach_another(tmp_path):
         experiment_config("demo", [*ONE, "+hosts.gmc.resolution=T21"])
 
 
+@pytest.mark.parametrize(
+    ("study", "word", "message"),
+    [
+        ("demo", "+stages.generate.raw=mine", "stages.generate.raw=mine: .* here to raw: leave"),
+        (
+            "demo",
+            "+stages.train.seed=3",
+            "stages.train.seed=3: the study sets it itself, here to 7",
+        ),
+        (
+            "demo",
+            "+online.start=mine.npz",
+            "online.start=mine.npz: .* to raw/.generate/restart.npz",
+        ),
+        ("demo", "+online.model=mine.pt", "online.model=mine.pt: .* models/unet-standard-7.pt"),
+        ("aggregate", "+stages.online_collect.first_year=5", "first_year=5: .* here to 1001"),
+    ],
+)
+def test_key_that_a_study_sets_itself_is_refused_not_dropped(study, word, message):
+    config = experiment_config(study, [*ONE, word])
+    with pytest.raises(ClimSimError, match=message):
+        make_plan(config, Jobs(config, None))
+
+
 @pytest.mark.parametrize("host", ["e3sm", "/own/host.py:build_host"])
 def test_host_of_a_study_is_a_key_like_others(host):
     assert experiment_config("demo", [f"host={host}"]).host == host
