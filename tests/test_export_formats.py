@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.offline import evaluate_offline
 from climsim.export.comparison import relative_difference
 from climsim.export.config import ExportConfig
-from climsim.export.formats import FORMATS, onnx, pt2
+from climsim.export.formats import FORMATS, columns_of_calls, onnx, pt2
 from climsim.export.loading import device_for, load_emulator
 from climsim.export.module import EmulationMember, build_emulation
 from climsim.export.trial import load_script
@@ -225,6 +226,13 @@ def test_code_for_one_number_of_columns_takes_any(tmp_path):
     assert whole.shape == (20, emulator.n_outputs)
     for columns in (1, 7, 8, 14):
         np.testing.assert_array_equal(emulator(block[:columns]), whole[:columns])
+
+
+@pytest.mark.parametrize("columns", ["x", -10, 1.5, None])
+def test_number_of_columns_that_metadata_do_not_hold_is_refused(columns):
+    message = r"a\.pt2: columns in its metadata: expected a whole number >= 0, found"
+    with pytest.raises(ClimSimError, match=message):
+        columns_of_calls({"columns": columns}, Path("a.pt2"))
 
 
 def test_number_of_columns_that_a_format_cannot_keep_is_refused(tmp_path):

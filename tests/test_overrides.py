@@ -157,6 +157,10 @@ def test_user_code_names_the_host_and_its_options_need_no_plus():
     [
         (["host_options.start=runs/a.npz"], {"start": "runs/a.npz"}),
         (["host_options.tuning={convection.tau: 7200}"], {"tuning": {"convection.tau": 7200}}),
+        (
+            ["host_options.tuning.convection.tau=7200", "host_options.tuning.clouds.crt=0.5"],
+            {"tuning": {"convection.tau": 7200, "clouds.crt": 0.5}},
+        ),
         (["+host_options.diffusion_hours=24"], {"diffusion_hours": 24}),
         (["host=e3sm", "host_options.purpose=training"], {"purpose": "training"}),
     ],

@@ -53,9 +53,26 @@ def test_field_that_may_be_null_is_not_checked_then():
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        (lambda: validation.at_least("s", float("nan")), "s: expected a number >= 0, found nan"),
-        (lambda: validation.at_least("a", -1.5, 0, "K"), "a: expected a number >= 0 K, found -1.5"),
-        (lambda: validation.positive("days", 0), "days: expected a positive number, found 0"),
+        (
+            lambda: validation.at_least("s", float("nan")),
+            "s: expected a finite number >= 0, found nan",
+        ),
+        (
+            lambda: validation.at_least("a", -1.5, 0, "K"),
+            "a: expected a finite number >= 0 K, found -1.5",
+        ),
+        (
+            lambda: validation.at_least("s", float("inf")),
+            "s: expected a finite number >= 0, found inf",
+        ),
+        (
+            lambda: validation.positive("days", float("inf")),
+            "days: expected a positive, finite number, found inf",
+        ),
+        (
+            lambda: validation.positive("days", 0),
+            "days: expected a positive, finite number, found 0",
+        ),
         (lambda: validation.different("s", (7, 7)), "s: expected different entries, found [7, 7]"),
         (
             lambda: validation.whole("n", -1, remedy="omit it"),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import glob
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -29,7 +30,6 @@ from climsim.keys import (
     Values,
     element,
     flatten,
-    has_default,
     hint_of,
     hints,
     is_list,
@@ -41,7 +41,15 @@ from climsim.keys import (
 )
 from climsim.overrides import OPTIONS_OF, friendly
 from climsim.runs.config import RunConfig
-from climsim.schema import CONFIG_MODULE, EXPERIMENT, Schema, option_classes, schema
+from climsim.schema import (
+    CONFIG_MODULE,
+    EXPERIMENT,
+    Schema,
+    defaults,
+    option_classes,
+    schema,
+    stands_alone,
+)
 from climsim.validation import as_number, as_text
 
 T = TypeVar("T")
@@ -126,7 +134,7 @@ def one_line(error: Exception, wanted: Schema) -> ClimSimError:
 
 
 def flat_defaults(name: str, chosen: Sequence[str] = ()) -> Values:
-    """Dotted keys of a configuration and their values.
+    """Dotted keys of a configuration and their values, with every option of what is chosen.
 
     Args:
         name: of a stage, or ``"experiment"``.
@@ -140,9 +148,15 @@ def flat_defaults(name: str, chosen: Sequence[str] = ()) -> Values:
     resolve = name != EXPERIMENT
     try:
         given = friendly(chosen, wanted.choices_of_groups(), wanted.cls)
-        return flatten(OmegaConf.to_container(_composed(wanted, given), resolve=resolve))
+        values = OmegaConf.to_container(_composed(wanted, given), resolve=resolve)
     except HydraException as error:
         raise one_line(error, wanted) from error
+    assert isinstance(values, dict)
+    for options, classes in wanted.option_classes(chosen).items():
+        # One that also holds what is no option names its options in the file of the choice.
+        usual = [defaults(cls) for cls in classes if stands_alone(cls)]
+        values[options] = dict(ChainMap(values[options], *usual))
+    return flatten(values)
 
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> ClimSimError:
@@ -222,7 +236,7 @@ def _check_options(wanted: Schema, config: object, group: str, key: str) -> None
             raise unknown_key(f"{key}.{name}", [f"{key}.{k}" for k in known], wanted.command)
     for cls in classes:
         # One that needs more than options is built where the rest is known.
-        if all(has_default(field) for field in fields(cls)):
+        if stands_alone(cls):
             build_settings(cls, {k: v for k, v in options.items() if known[k] is cls})
 
 

@@ -150,6 +150,12 @@ def _override(
     if name in OPTIONS_OF and key == name:
         # A plain key here, which Hydra takes for the group that other commands choose from.
         return f"+{name}={_as_choice(name, value)}"
+    inner = next((known for known in beyond.keys if name.startswith(f"{known}.")), None)
+    if inner is not None and not key.startswith("~"):
+        # Keys of an option that holds further ones have dots of their own.
+        texts = split_values(value) if sweep else [value]
+        last = name.removeprefix(f"{inner}.")
+        return f"++{inner}={','.join(f'{{{last}: {text}}}' for text in texts)}"
     hint = hint_of(cls, name) if cls is not None and not key.startswith("~") else None
     if name in beyond:
         key = f"++{name}"

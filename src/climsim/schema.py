@@ -20,7 +20,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import Node, OmegaConf
 
 from climsim.errors import unknown_name
-from climsim.keys import MISSING, Hint, Values, hints, nested
+from climsim.keys import MISSING, Hint, Values, has_default, hints, nested
 from climsim.overrides import OPTIONS_OF, split_values
 from climsim.stages import STAGES, load
 
@@ -120,6 +120,11 @@ def option_classes(group: str, choice: str) -> tuple[type, ...]:
     file = resources.files(CONFIG_MODULE) / group / f"{choice}.yaml"
     text = file.read_text() if file.is_file() else ""
     return tuple(load(reference) for reference in dict.fromkeys(_REFERENCE.findall(text)))
+
+
+def stands_alone(cls: type) -> bool:
+    """Whether a class of options holds nothing else, so that they alone build it."""
+    return all(has_default(field) for field in dataclasses.fields(cls))
 
 
 def defaults(cls: type) -> Values:

@@ -5,6 +5,7 @@ A whole number may stand where a number is expected, and a number where a text i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -59,13 +60,14 @@ def whole(key: str, value: object, least: int = 0, remedy: str = "") -> None:
 
 
 def at_least(key: str, value: float, least: float = 0, unit: str = "") -> None:
-    """Refuse a smaller number, and NaN."""
-    require(key, value, value >= least, f"a number >= {least:g}{f' {unit}' if unit else ''}")
+    """Refuse a smaller number, an infinite one, and NaN."""
+    holds = least <= value < math.inf
+    require(key, value, holds, f"a finite number >= {least:g}{f' {unit}' if unit else ''}")
 
 
 def positive(key: str, value: float) -> None:
-    """Refuse 0, negative numbers and NaN."""
-    require(key, value, value > 0, "a positive number")
+    """Refuse 0, negative and infinite numbers, and NaN."""
+    require(key, value, 0 < value < math.inf, "a positive, finite number")
 
 
 def between(key: str, value: float, low: float, high: float) -> None:

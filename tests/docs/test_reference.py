@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from climsim.cli import main_group
 from climsim.configuration import flat_defaults
-from climsim.keys import default_text, describe_key, keys
+from climsim.hosts.settings import GROUP
+from climsim.keys import default_text, describe_key, keys, meanings
 from climsim.online.stages import ONLINE_ENSEMBLE, ONLINE_RUN
 from climsim.schema import schema
 from climsim.stages import STAGES, load
@@ -69,13 +70,15 @@ def test_every_key_of_a_command_has_a_type_and_a_meaning_of_its_own(stage, chose
     assert [row.name for row in rows if not row.meaning or row.type == "NoneType"] == []
     options = [row for row in rows if row.name.startswith(reference.OF_HOST)]
     assert bool(options) == ("host" in stage.choices)
-    assert [row.name for row in options if row.type == "keys and values"] == []
+    shared = meanings(load(stage.config)).get(GROUP)
+    assert [row.name for row in options if row.meaning == shared] == []
 
 
 @pytest.mark.parametrize(
     ("words", "meaning"),
     [
         ([], "Seconds between two calls of the radiation; 0 for every step."),
+        ([], "Part liquid and ice by temperature at the end of the emulated term"),
         (["host=e3sm"], "e3sm.exe built by another case with equal definitions; None builds one."),
     ],
 )

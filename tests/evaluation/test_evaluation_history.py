@@ -156,14 +156,27 @@ def test_odd_file_of_the_reference_costs_its_own_day(whole, folder, tmp_path):
 
 
 def test_files_of_another_run_in_the_folder_are_named_and_not_mixed_in(whole, folder):
+    for path in sorted(folder.glob("*.h1.*.nc"))[1:]:
+        path.unlink()
     expected, _ = evaluate(whole, folder)
     (folder / "record.json").write_text(json.dumps({"case": NAME, "status": "complete"}))
     for path in (whole / "mmf1").glob("*.h1.*.nc"):
         shutil.copy(path, folder / path.name.replace("mmf1", "another"))
     metrics, problems = evaluate(whole, folder)
     xarray.testing.assert_equal(metrics["growth_daily_T"], expected["growth_daily_T"])
-    assert len(problems[NAME]) == 3
-    assert "0001-01-01 to 0001-01-02 is in unet-standard-7.eam.h1" in problems[NAME][0]
+    assert problems[NAME] == [
+        f"another.eam.*.nc: files of another run than {NAME}; left out",
+    ]
+
+
+def test_files_of_several_runs_of_which_none_is_meant_are_refused(whole, tmp_path):
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for name in ("mmf1", NAME):
+        for path in (whole / name).glob("*.h1.*.nc"):
+            shutil.copy(path, mixed)
+    with pytest.raises(ClimSimError, match=rf"mixed: expected .* of one run, .* mmf1, {NAME}: "):
+        RunHistory.open(mixed)
 
 
 def test_files_that_do_not_describe_their_grid_are_taken_to_lie_on_the_reference(whole, folder):

@@ -172,6 +172,44 @@ def test_files_that_do_not_fit_are_refused(folder, tmp_path, keys, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def named_anew(table, names):
+    return table.set_column(0, "sample_id", pa.array(names))
+
+
+def test_samples_that_came_twice_or_have_no_name_are_neither_scored_nor_submitted(folder, tmp_path):
+    table = csv.read_csv(folder / "train.csv")
+    names = table["sample_id"].to_pylist()
+    for unfit, message in (
+        (pa.concat_tables([table, table.slice(3, 2)]), "sample_id of row 4 stands twice"),
+        (named_anew(table, [*names[:6], None, *names[7:]]), "row 7: expected a sample_id, found n"),
+    ):
+        csv.write_csv(unfit, folder / "unfit.csv")
+        with pytest.raises(ClimSimError, match=rf"unfit\.csv: .*{message}"):
+            score_kaggle(config(folder, tmp_path / "s.json", truth="unfit.csv", batch_columns=5))
+        with pytest.raises(ClimSimError, match=rf"unfit\.csv: .*{message}"):
+            write_submission(
+                SubmissionConfig(
+                    folder / "one.pt",
+                    folder / "unfit.csv",
+                    folder / "sample_submission.csv",
+                    tmp_path / "s.csv",
+                )
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_submission_that_holds_no_numbers_is_refused(folder, tmp_path):
+    table = csv.read_csv(folder / "train.csv").select(["sample_id", *NAMES])
+    values = table["ptend_t_3"].to_pylist()
+    lost = pa.array([*values[:8], float("nan"), *values[9:]])
+    place = table.column_names.index("ptend_t_3")
+    csv.write_csv(table.set_column(place, "ptend_t_3", lost), folder / "lost.csv")
+    settings = config(folder, tmp_path / "s.json", model="lost.csv", levels=LEVELS, batch_columns=5)
+    with pytest.raises(ClimSimError, match=r"lost\.csv: row 9: expected a number in ptend_t_3"):
+        score_kaggle(settings)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_with_memory_is_refused(folder, tmp_path):
     write_model(tmp_path / "v6.pt", 1, "v6")
     settings = config(folder, tmp_path / "s.json")

@@ -214,6 +214,12 @@ def test_part_of_a_month_is_no_month_and_years_end_the_mean(tmp_path):
     members = found.isel(run=[0])
     assert comparable(members).tolist() == [True]
     assert comparable(scored(replace(config, years=0)).isel(run=[0])).tolist() == [False]
+    for unfit, message in (
+        ({"years": 3}, r"years=3: expected years that the reference .*mmf1 has, found \d+.* days"),
+        ({"skip_days": 900.0}, r"skip_days=900: expected days that leave some of the \d+.* that"),
+    ):
+        with pytest.raises(ClimSimError, match=message):
+            evaluate_online(replace(config, **unfit))
 
 
 def test_bias_of_the_first_month_is_an_area_mean_by_day_and_level(metrics, folders):

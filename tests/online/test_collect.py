@@ -211,10 +211,10 @@ def test_more_segments_are_added_and_another_record_is_refused(run):
     [
         ({"segments": 0}, "segments: expected a whole number >= 1, found 0"),
         ({"stride": 0}, "stride: expected a whole number >= 1, found 0"),
-        ({"days": 0.0}, "days: expected a positive number, found 0"),
+        ({"days": 0.0}, "days: expected a positive, finite number, found 0"),
         ({"days": 400.0}, "days: expected at most a year, found 400"),
         ({"physics_share": 1.5}, "physics_share: expected a number from 0 to 1, found 1.5"),
-        ({"noise": (-0.1,)}, "noise: expected a number >= 0 K, found -0.1"),
+        ({"noise": (-0.1,)}, "noise: expected a finite number >= 0 K, found -0.1"),
         (
             {"first_year": 9999, "segments": 2},
             "first_year: expected years up to 9999 for 2",

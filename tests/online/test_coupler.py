@@ -236,7 +236,7 @@ def test_a_share_that_follows_what_is_not_there_is_refused(given, message):
     ("options", "message"),
     [
         ({"mixing": "luck"}, "coupler.mixing: expected one of none, confidence, novelty"),
-        ({"mixing": "confidence"}, "coupler.mixing_high: expected a positive number"),
+        ({"mixing": "confidence"}, "coupler.mixing_high: expected a positive, finite number"),
         (
             {"mixing": "confidence", "mixing_low": 2.0, "mixing_high": 1.0},
             "coupler.mixing_low: expected a number up to mixing_high=1, found 2.0",

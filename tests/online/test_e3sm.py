@@ -133,7 +133,7 @@ def test_job_asks_for_the_time_that_the_physics_takes(tmp_path, changes, months,
     assert config.resubmissions + 1 == jobs
     assert months is None or config.stop == ("nmonths", months)
     assert config.wall_time == time
-    with pytest.raises(ClimSimError, match="minutes_per_month: expected a positive number"):
+    with pytest.raises(ClimSimError, match="minutes_per_month: expected a positive, finite number"):
         case(tmp_path, minutes_per_month=0.0)
 
 

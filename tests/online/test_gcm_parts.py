@@ -234,7 +234,10 @@ def test_a_missing_leaf_and_a_wrong_shape_are_named():
         ({"radiation": "gray"}, "host_options.radiation: expected one of"),
         ({"advection": "upwind"}, "host_options.advection: expected one of"),
         ({"device": "tpu"}, "host_options.device: .* found 'tpu'"),
-        ({"diffusion_hours": 0.0}, "host_options.diffusion_hours: expected a positive number"),
+        (
+            {"diffusion_hours": 0.0},
+            "host_options.diffusion_hours: expected a positive, finite number",
+        ),
         ({"diffusion_hours": float("nan")}, "host_options.diffusion_hours: .* found nan"),
     ],
 )

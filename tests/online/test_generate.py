@@ -113,7 +113,7 @@ def test_an_unstable_host_ends_the_run_with_one_line(tmp_path):
 
 
 def test_days_must_be_positive(tmp_path):
-    with pytest.raises(ClimSimError, match="days: expected a positive number"):
+    with pytest.raises(ClimSimError, match="days: expected a positive, finite number"):
         GenerateConfig(raw=tmp_path, days=0)
 
 
@@ -245,6 +245,15 @@ def test_pairs_with_noise_lie_beside_those_of_the_run(tmp_path):
         assert file.source == ToyHost().source
 
 
+def test_dates_of_the_pairs_are_known_before_any_is_made(tmp_path):
+    settings = {"days": 0.5, "spinup_days": 0.1, "stride": 3, "seasons": 2}
+    settings |= {"noise_stride": 5, "noise": (0.3,)}
+    members(tmp_path, **settings)
+    found = np.array([step.seconds for step in list_steps(tmp_path)])
+    known = GenerateConfig(tmp_path, members=3, **settings).times(DT)
+    np.testing.assert_array_equal(found - found[0], known - known[0])
+
+
 def member_alone(index):
     """The toy as the member of that number, from 0, starts."""
     host = ToyHost()
@@ -370,6 +379,7 @@ def test_a_failure_to_write_ends_the_run(tmp_path, monkeypatch):
         ({"start": "a.npz", "starts": ["b.npz"]}, "starts: given together with start"),
         ({"starts": ["a.npz", "b.npz"]}, "starts: expected at most 1, members"),
         ({"spinup_days": -1}, "spinup_days: expected"),
+        ({"spinup_days": 1}, "spinup_days: expected less than days=1, found 1"),
         ({"seasons": 4, "members": 2}, "seasons: expected at most 2, members"),
         ({"noise_stride": 4}, "noise_stride=4: expected noise to add pairs with, found none"),
     ],

@@ -427,7 +427,7 @@ def test_failing_host_leaves_a_record_that_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"days": 0}, "days: expected a positive number"),
+        ({"days": 0}, "days: expected a positive, finite number"),
         ({"device": "tpu"}, "device: expected one of .*, found 'tpu'"),
         ({"threads": -1}, "threads: expected a whole number >= 0"),
         ({"case": "a/b"}, "case: expected a name of letters"),

@@ -14,7 +14,7 @@ from climsim.workflow.graph import Node, graph_of
 from climsim.workflow.maker import Jobs
 from climsim.workflow.order import awaited, out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan
-from climsim.workflow.run import experiment_config
+from climsim.workflow.run import Experiment, experiment_config
 from climsim.workflow.steps import JOINT, STEPS
 
 ONE = ("members.networks=[unet]", "members.recipes=[standard]", "members.seeds=[7]")
@@ -207,6 +207,9 @@ def test_options_of_a_host_reach_every_stage_that_builds_it_unless_a_stage_has_i
     given = {job.rule: job.settings["host_options"] for job in jobs if job.rule in built}
     assert set(given) == set(built)
     assert all(options["diffusion_hours"] == 24 for options in given.values())
+    tuned = experiment_config("demo", [*ONE, "+hosts.gcm.tuning={convection.tau: 7200}"])
+    first = make_plan(tuned, Jobs(tuned, None))[0]
+    assert first.settings["host_options"]["tuning"] == {"convection.tau": 7200}
     own = [*ONE, "+online.host_options.diffusion_hours=48", "+hosts.gcm.diffusion_hours=24"]
     config = experiment_config("demo", [*own, "+hosts.gcm.resolution=T21"])
     jobs = {job.rule: job.settings for job in make_plan(config, Jobs(config, None))}
@@ -224,6 +227,30 @@ def test_options_of_one_host_do_not_reach_another(tmp_path):
     assert config.host_settings == {"host": f"{own}:build_host", "host_options.depth": 3}
     with pytest.raises(ClimSimError, match=r"hosts \(options by host\).*'gmc'.*gcm"):
         experiment_config("demo", [*ONE, "+hosts.gmc.resolution=T21"])
+
+
+@pytest.mark.parametrize(
+    ("study", "word", "message"),
+    [
+        ("demo", "+stages.generate.raw=mine", "stages.generate.raw=mine: .* here to raw: leave"),
+        (
+            "demo",
+            "+stages.train.seed=3",
+            "stages.train.seed=3: the study sets it itself, here to 7",
+        ),
+        (
+            "demo",
+            "+online.start=mine.npz",
+            "online.start=mine.npz: .* to raw/.generate/restart.npz",
+        ),
+        ("demo", "+online.model=mine.pt", "online.model=mine.pt: .* models/unet-standard-7.pt"),
+        ("aggregate", "+stages.online_collect.first_year=5", "first_year=5: .* here to 1001"),
+    ],
+)
+def test_key_that_a_study_sets_itself_is_refused_not_dropped(study, word, message):
+    config = experiment_config(study, [*ONE, word])
+    with pytest.raises(ClimSimError, match=message):
+        make_plan(config, Jobs(config, None))
 
 
 @pytest.mark.parametrize("host", ["e3sm", "/own/host.py:build_host"])
@@ -255,7 +282,7 @@ def test_process_of_a_job_loads_none_of_the_slow_libraries():
             "stages.train.trainer.epochs=x",
             r"stages\.train: trainer\.epochs: expected integer, found",
         ),
-        ("stages.generate.days=-1", r"stages\.generate: days: expected a positive number"),
+        ("stages.generate.days=-1", r"stages\.generate: days: expected a positive, finite number"),
         (
             "stages.train.preset=smal",
             r"stages\.train: unknown preset of the network unet 'smal': expected one of "
@@ -327,19 +354,69 @@ def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, mes
             ["members.recipes=[v6]", "+online.coupler.spinup_steps=1"],
             r"online: for unet-v6-7: coupler\.spinup_steps: expected 2 or more for .* found 1",
         ),
+        (
+            ["stages.generate.days=2"],
+            r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2 "
+            r"gaps.*stages\.generate has days=2",
+        ),
+        (
+            [
+                *("+stages.generate.seasons=4", "+stages.generate.members=4"),
+                *("stages.generate.days=2", "+stages.prepare.split.stretches=true"),
+            ],
+            r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2",
+        ),
+        (
+            ["+stages.evaluate_offline.split=scoring"],
+            r"split: expected steps in the split scoring, which stages\.evaluate_offline reads",
+        ),
+        (["+stages.prepare.split.test=0"], r"the split test, which stages\.evaluate_offline reads"),
+        (
+            ["+stages.prepare.split.validation=0"],
+            r"the split validation, which stages\.train reads",
+        ),
+        (
+            ["+online.host_options.retain_turbulence=false"],
+            r"stages\.online_run: unet-standard-7: expected an emulated term of clouds, conv"
+            r"ection, radiation, as stages\.generate says, found .*: give .* hosts\.NAME\.KEY",
+        ),
+        (
+            ["+online.coupler.mixing=confidence", "+online.coupler.mixing_high=1"],
+            r"online: for unet-standard-7: coupler\.mixing=confidence: its recipe trains no conf",
+        ),
     ],
 )
-def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words, message):
+def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words, message, tmp_path):
     config = experiment_config("demo", [*ONE, *words])
     jobs = make_plan(config, Jobs(config, None))
     with pytest.raises(ClimSimError, match=message):
-        check_agreement(jobs)
+        check_agreement(jobs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("study", "key"),
+    [
+        ("demo", "stages.generate.start"),
+        ("demo", "stages.generate.starts"),
+        ("demo", "stages.prepare.grid"),
+        ("demo", "stages.train.trainer.warm_start"),
+        ("demo", "stages.evaluate_online.external"),
+        ("demo", "stages.report.damping"),
+        ("aggregate", "stages.online_collect.starts"),
+    ],
+)
+def test_file_that_is_not_there_is_refused_before_anything_runs(study, key, tmp_path):
+    stage, _, last = key.removeprefix("stages.").partition(".")
+    with pytest.raises(ClimSimError, match=rf"stages\.{stage}: {last}: .*none: no such file"):
+        Experiment(experiment_config(study, [*ONE, f"+{key}=none"]), tmp_path, None, slurm=False)
+    (tmp_path / "none").touch()
+    Experiment(experiment_config(study, [*ONE, f"+{key}=none"]), tmp_path, None, slurm=False)
 
 
 @pytest.mark.parametrize("name", ["demo", "quick", "aggregate", "year"])
-def test_stages_of_shipped_studies_fit_together(name):
+def test_stages_of_shipped_studies_fit_together(name, tmp_path):
     config = experiment_config(name)
-    check_agreement(make_plan(config, Jobs(config, None)))
+    check_agreement(make_plan(config, Jobs(config, None)), tmp_path)
 
 
 def test_hybrid_on_e3sm_is_planned_before_its_model_is_there(tmp_path):

@@ -6,6 +6,7 @@ that one bad file of a long run costs its own period and nothing else.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import zipfile
@@ -53,6 +54,7 @@ _KNOWN: dict[str, type | UnionType] = {
     "corrections": dict,
 }
 """What a record says and the evaluation reads, with its types."""
+_ANY_FILE = "*.eam.h[0-9].*.nc"
 
 
 @dataclass(frozen=True)
@@ -174,11 +176,28 @@ class RunHistory:
                     self.note(f"{path.name}: {reason}; left out")
         return found
 
+    @cached_property
+    def _case(self) -> str:
+        """The case whose files are read: that of the record, of the folder, or the only one.
+
+        Raises:
+            ClimSimError: if there are files of several, and none of them is meant.
+        """
+        found = {path.name.partition(".eam.")[0] for path in self.folder.glob(_ANY_FILE)}
+        named = [self.record.get("case"), self.folder.name, *(found if len(found) == 1 else ())]
+        case = next((name for name in named if name in found), None)
+        if case is None and found:
+            raise ClimSimError(
+                f"{self.folder}: expected history files of one run, found those of "
+                f"{', '.join(sorted(found))}: keep each run in a folder of its own"
+            )
+        for other in sorted(found - {case}):
+            self.note(f"{other}.eam.*.nc: files of another run than {case}; left out")
+        return str(case)
+
     def _files(self, stream: str) -> list[Path]:
-        """Files of a stream: those of the case that the record names come first."""
-        of_the_case = f"{self.record.get('case', self.folder.name)}.eam."
-        found = self.folder.glob(f"*.eam.{stream}.*.nc")
-        return sorted(found, key=lambda path: (not path.name.startswith(of_the_case), path))
+        """Files of a stream, of the one case."""
+        return sorted(self.folder.glob(f"{glob.escape(self._case)}.eam.{stream}.*.nc"))
 
     @cached_property
     def size(self) -> Size:
@@ -234,6 +253,11 @@ class RunHistory:
     def start(self) -> int:
         """Beginning of the first mean [s since 0001-01-01]."""
         return min(p[0] for s in STREAMS for p in self.periods(s))
+
+    @property
+    def length(self) -> int:
+        """From there to the end of the last mean [s]."""
+        return max(p[1] for s in STREAMS for p in self.periods(s)) - self.start
 
     def holds(self, stream: str, name: str) -> bool:
         """Whether any file of a stream holds a field."""

@@ -12,7 +12,7 @@ import numpy as np
 from climsim.arrays import Array
 from climsim.data.rows.endings import is_row_file, is_table
 from climsim.data.rows.forms import columns_of, open_rows
-from climsim.data.rows.samples import Samples, open_samples
+from climsim.data.rows.samples import Samples, open_samples, require_finite
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import KaggleScoreConfig
 from climsim.evaluation.kaggle import Weights, grid_beside, load_members, predictions, read_weights
@@ -119,6 +119,7 @@ def _submitted(
                 f"{config.model}: from row {row + 1} on its samples are not those of "
                 f"{config.truth}: expected the same number in the same order"
             )
+        require_finite(config.model, row, found.values, OUTPUTS, config.levels)
         yield block.targets, found.values
         row += block.size
         if progress is not None:

@@ -59,7 +59,7 @@ EVALUATE_ONLINE = Stage(
     run="climsim.evaluation.online:evaluate_online",
     summary="Measure online runs against a reference run.",
     example="runs=runs/hybrid reference=runs/reference out=runs/online.nc",
-    needs=("runs", "reference", "second_reference"),
+    needs=("runs", "reference", "second_reference", "external"),
     makes="out",
     scores="climsim.evaluation.summary:online_lines",
 )

@@ -16,7 +16,7 @@ from climsim.cards import Json, ModelCard
 from climsim.constants import N_LEVELS
 from climsim.devices import AUTO, CPU
 from climsim.errors import ClimSimError
-from climsim.export.formats import COLUMNS, Format, Runnable, format_of
+from climsim.export.formats import Format, Runnable, columns_of_calls, format_of
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.exported_file import METADATA_NAME, TORCHSCRIPT, metadata_text, require_whole
@@ -53,7 +53,7 @@ class Emulator:
         self.interface: Interface = self.card.interface
         self.confidence = self.card.confidence
         self.n_levels = self.card.n_levels
-        self.columns = int(str(metadata.get(COLUMNS, 0)))
+        self.columns = columns_of_calls(metadata, path)
         self.n_inputs = self.card.n_inputs
         self.n_outputs = self.card.n_outputs
         self.module = module

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import cftime
 import numpy as np
+from numpy.typing import NDArray
 
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info
@@ -116,6 +117,8 @@ class GenerateConfig:
         require("seasons", self.seasons, most, f"at most {self.members}, members: one begins each")
         enough = len(self.starts) <= self.members
         require("starts", f"{len(self.starts)} files", enough, f"at most {self.members}, members")
+        written = self.spinup_days < self.days
+        require("spinup_days", self.spinup_days, written, f"less than days={self.days:g}")
         Amplitudes.settle(self)
         if self.noise_stride and not self.amplitudes:
             raise ClimSimError(
@@ -144,6 +147,27 @@ class GenerateConfig:
     def start_files(self) -> tuple[Path, ...]:
         """Restart files that the members start from, in turn; empty for the host's own start."""
         return self.starts if self.start is None else (self.start,)
+
+    def times(self, dt: float) -> NDArray[np.int64]:
+        """Time stamps of the pairs, in order, as if the first member began on 0001-01-01.
+
+        Args:
+            dt: time step of the host [s].
+        """
+        end, begin = (round(days * SECONDS_PER_DAY / dt) for days in (self.days, self.spinup_days))
+        kept, noisy = (
+            dt * np.arange(begin, max(end, 1), stride)
+            for stride in (self.stride, self.noise_stride or 1)
+        )
+        days = [
+            DAYS_PER_YEAR * YEARS_APART * index + _shift(self, index)
+            for index in range(self.members)
+        ]
+        parts = [SECONDS_PER_DAY * day + kept for day in days]
+        if self.noise_stride:
+            later = DAYS_PER_YEAR * _NOISY_YEARS
+            parts += [SECONDS_PER_DAY * (day + later) + noisy for day in days]
+        return np.sort(np.concatenate(parts)).astype(np.int64)
 
     def identity(self) -> dict[str, object]:
         """What has to stay the same for a run to continue."""
@@ -345,9 +369,14 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
     return first_steps
 
 
+def _shift(config: GenerateConfig, index: int) -> int:
+    """Days from the date of the start to the season that a member begins in."""
+    return round(DAYS_PER_YEAR * (index % config.seasons) / config.seasons)
+
+
 def _to_season(host: SteppedHost, config: GenerateConfig, index: int) -> None:
     """Put a member at its start under the date of its season."""
-    days = round(DAYS_PER_YEAR * (index % config.seasons) / config.seasons)
+    days = _shift(config, index)
     if not days:
         return
     move = getattr(host, "set_date", None)

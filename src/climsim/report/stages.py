@@ -11,6 +11,6 @@ REPORT = Stage(
     run="climsim.report.page:write_report",
     summary="Write the self-contained HTML page.",
     example="offline=runs/offline.nc online=runs/online.nc out=runs/report.html",
-    needs=("offline", "online", "hindcasts", "figures", "failures"),
+    needs=("offline", "online", "hindcasts", "figures", "failures", "damping"),
     makes="out",
 )

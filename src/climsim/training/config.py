@@ -213,7 +213,8 @@ class OptimizerConfig:
         check.at_least(0, "weight_decay")
         check.whole("precondition_every", least=1)
         betas = self.betas
-        require("optimizer.betas", betas, betas is None or len(betas) == 2, "null or two numbers")
+        holds = betas is None or (len(betas) == 2 and all(0 <= beta < 1 for beta in betas))
+        require("optimizer.betas", betas, holds, "null or two numbers in [0, 1)")
         object.__setattr__(self, "name", absolute_reference(self.name))
 
 

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from climsim.cards import setting
 from climsim.configuration import build_config
+from climsim.constants import TIME_STEP
 from climsim.data.raw.features import require_features
-from climsim.data.stages import PREPARE
+from climsim.data.stages import PREPARE, STATISTICS
+from climsim.data.store.address import is_url
 from climsim.data.store.config import PrepareConfig
+from climsim.data.store.splits import assign_splits
 from climsim.errors import ClimSimError
+from climsim.evaluation.stages import EVALUATE_OFFLINE
 from climsim.hosts import batch_runner
+from climsim.hosts.settings import GROUP, build_settings
 from climsim.interfaces import Encoding, encoding
 from climsim.keys import Values
+from climsim.online.generate import GenerateConfig
 from climsim.online.model import require_spinup
-from climsim.online.stages import ONLINE_RUN
+from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
+from climsim.plugins import is_reference
+from climsim.processes import EMULATED_ATTRIBUTE, agreed
 from climsim.runs.config import RunConfig
+from climsim.runs.coupling import CONFIDENCE
+from climsim.schema import option_classes
 from climsim.training.stages import TRAIN
 from climsim.workflow.jobs import Job
+from climsim.workflow.steps import STEPS
 
 
-def check_agreement(jobs: Sequence[Job]) -> None:
+def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
     """Refuse stages that do not fit together: what one makes, another could not take.
 
     Args:
         jobs: of the study.
+        folder: of the study, where they run.
 
     Raises:
         ClimSimError: naming the stage, what it lacks and for which member.
     """
+    for job in jobs:
+        _check_files(job, folder)
     stores = [job for job in jobs if job.rule == PREPARE.name]
+    for store in stores:
+        _check_splits(store, jobs)
+    _check_processes(jobs)
     for member, seen in _inputs(jobs):
         where = f"stages.{TRAIN.name}: {member}"
         seen.require_coupled(where)
@@ -40,6 +58,89 @@ def check_agreement(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.rule == ONLINE_RUN.name and job.member in inputs:
             _check_run(job, inputs[job.member])
+            _check_mixing(job, jobs)
+
+
+def _check_files(job: Job, folder: Path) -> None:
+    """Refuse a file that the settings of a stage name, no other stage makes, and is not there."""
+    for key in STEPS[job.rule].stage.needs:
+        value = setting(_settings(job), key)
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if not path or path in job.inputs or is_url(str(path)):
+                continue
+            if not (folder / str(path)).exists():
+                raise ClimSimError(
+                    f"stages.{job.rule}: {key}: {path}: no such file or folder: give its full path"
+                )
+
+
+def _check_splits(store: Job, jobs: Sequence[Job]) -> None:
+    """Refuse splits that a stage reads and nothing falls into, or that the record is too short for.
+
+    The record is known where the study generates it and shares of it are taken.
+    """
+    split = build_config(PrepareConfig, _settings(store)).split
+    for job in jobs:
+        for name in _splits_read(job):
+            if not split.holds(name):
+                raise ClimSimError(
+                    f"stages.{store.rule}: split: expected steps in the split {name}, which "
+                    f"stages.{job.rule} reads, found none: give it a share or a period"
+                )
+    record = next((job for job in jobs if job.rule == GENERATE.name), None)
+    if record is None or not split.by_share:
+        return
+    generated = build_config(GenerateConfig, _settings(record))
+    if is_reference(generated.host):
+        return
+    try:
+        assign_splits(generated.times(TIME_STEP), split)
+    except ClimSimError as error:
+        days = f"stages.{record.rule} has days={generated.days:g}"
+        raise ClimSimError(f"stages.{store.rule}: split: {error} ({days})") from error
+
+
+def _splits_read(job: Job) -> tuple[str, ...]:
+    if job.rule == TRAIN.name:
+        return ("train", "validation")
+    reads = job.rule in (STATISTICS.name, EVALUATE_OFFLINE.name)
+    return (str(setting(_settings(job), "split")),) if reads else ()
+
+
+def _check_processes(jobs: Sequence[Job]) -> None:
+    """Refuse a host that leaves out other processes than those that the generated data hold."""
+    said = {}
+    for job in jobs:
+        host = str(setting(_settings(job), "host"))
+        if job.rule == GENERATE.name:
+            said[f"stages.{job.rule}"] = _processes(job, host)
+        elif said and job.rule in (ONLINE_RUN.name, COLLECT.name) and batch_runner(host) is None:
+            said[f"stages.{job.rule}: {job.member}"] = _processes(job, host)
+    agreed(said, "give the option that chooses them for all stages, as hosts.NAME.KEY")
+
+
+def _processes(job: Job, host: str) -> frozenset[str]:
+    """What the emulated term holds under the options of a job; empty where they do not say it."""
+    options = setting(_settings(job), GROUP)
+    assert isinstance(options, dict)
+    for cls in option_classes("host", host):
+        settings: object = build_settings(cls, options)
+        if hasattr(settings, EMULATED_ATTRIBUTE):
+            return frozenset(getattr(settings, EMULATED_ATTRIBUTE))
+    return frozenset()
+
+
+def _check_mixing(run: Job, jobs: Sequence[Job]) -> None:
+    """Refuse a run that mixes by a confidence that its model does not predict."""
+    if setting(_settings(run), "coupler.mixing") != CONFIDENCE:
+        return
+    for job in jobs:
+        trained = job.rule == TRAIN.name and job.member == run.member
+        if trained and not setting(_settings(job), "recipe.confidence"):
+            raise ClimSimError(
+                f"online: for {run.member}: coupler.mixing={CONFIDENCE}: its recipe trains no "
+                "confidence head: choose another mixing, or recipe.confidence=true"
+            )
 
 
 def _inputs(jobs: Sequence[Job]) -> Iterator[tuple[str, Encoding]]:

@@ -65,6 +65,7 @@ class Jobs:
         stage, product = step.stage, step.product.format(member=member, ending=self.ending)
         values = {**values, stage.makes: product}
         given = flatten(self.config.stages.get(rule, {}))
+        refuse_own(f"stages.{rule}", given, values)
         overrides = override_texts({**(shared or {}), **given, **(special or {})})
         folder = () if self._folder is None else ("--config-dir", self._folder)
         return Job(
@@ -107,6 +108,24 @@ class Jobs:
                 group = inner
             group[last] = value
         return settings
+
+
+def refuse_own(group: str, given: Mapping[str, object], own: Mapping[str, object]) -> None:
+    """Refuse keys that a study sets itself, whose value would go unheeded.
+
+    Args:
+        group: of the keys, such as ``stages.train``.
+        given: by the user, dotted.
+        own: what the study sets.
+
+    Raises:
+        ClimSimError: naming the key, and what the study sets it to.
+    """
+    for key, value in given.items():
+        if key in own and value not in (own[key], None):
+            raise ClimSimError(
+                f"{group}.{key}={value}: the study sets it itself, here to {own[key]}: leave it out"
+            )
 
 
 def _inputs(stage: Stage, values: Mapping[str, object]) -> Iterator[str]:

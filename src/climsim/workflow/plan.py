@@ -23,7 +23,7 @@ from climsim.training.stages import TRAIN
 from climsim.workflow import hindcasts
 from climsim.workflow.config import ExperimentConfig, Trained
 from climsim.workflow.jobs import Job
-from climsim.workflow.maker import Jobs
+from climsim.workflow.maker import Jobs, refuse_own
 from climsim.workflow.order import awaited
 from climsim.workflow.steps import (
     ENSEMBLE_STEP,
@@ -175,6 +175,7 @@ def _online_job(
     elif start := online_start(config):
         values["start"] = start
     shared = {key: v for key, v in flatten(config.online).items() if v is not None}
+    refuse_own("online", shared, values)
     shared = {**config.host_settings, **shared}
     rule = ONLINE_RUN.name if model else REFERENCE_STEP
     return jobs.make(rule, values, name, shared=shared, special=flatten(given))

@@ -165,8 +165,8 @@ class Experiment:
         self.config, self.folder, self.slurm = config, folder, slurm
         self._make = Jobs(config, config_dir)
         self.jobs = make_plan(config, self._make)
-        check_agreement(self.jobs)
         self.members = config.member_names
+        check_agreement(self.all_jobs(), folder)
         self.cores = config.cores or os.cpu_count() or 1
 
     def dry_run(self, until: str | None) -> None:

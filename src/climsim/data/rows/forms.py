@@ -139,7 +139,8 @@ class _Table(RowFile):
         named = [SAMPLE_ID] if SAMPLE_ID in self.names else []
         with _readable(self.path):
             for batch in self._batches([*named, *columns]):
-                ids = tuple(map(str, batch.column(0).to_pylist())) if named else ()
+                names = batch.column(0).to_pylist() if named else ()
+                ids = tuple("" if name is None else str(name) for name in names)
                 values = np.empty((batch.num_rows, len(columns)))
                 for k, column in enumerate(columns):
                     values[:, k] = _numbers(batch, column)

@@ -8,11 +8,19 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climsim.arrays import Array, Fields
 from climsim.data.raw.features import StepTerms
 from climsim.data.raw.ranges import outside_range
-from climsim.data.rows.forms import RowFile, Rows, columns_of, one_of_sets, open_rows
+from climsim.data.rows.forms import (
+    SAMPLE_ID,
+    RowFile,
+    Rows,
+    columns_of,
+    one_of_sets,
+    open_rows,
+)
 from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.physics.condensate import quantity
@@ -47,6 +55,7 @@ class SampleBlock:
 
 
 _NOTHING = VariableSet("nothing", ())
+_NO_HASHES = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -88,13 +97,35 @@ class Samples:
         """All samples in order, in blocks of ``size`` and a rest.
 
         Raises:
-            ClimSimError: if a file is damaged, values are missing, or rows do not belong together.
+            ClimSimError: if a file is damaged, values are missing, rows do not belong together, or
+                a name is missing or stands twice, which is known at the end.
         """
         first, width = 0, self.inputs.size(self.levels)
+        seen = []
         for ids, values in self._rows(size):
             _check_finite(self, first, values)
+            seen.append(self._hashes(first, ids))
             yield SampleBlock(first, ids, values[:, :width], values[:, width:])
             first += len(values)
+        hashes, rows, counts = np.unique(
+            np.concatenate([_NO_HASHES, *seen]), return_index=True, return_counts=True
+        )
+        if len(hashes) < counts.sum():
+            row = int(rows[counts > 1].min()) + 1
+            raise ClimSimError(
+                f"{self.path}: the {SAMPLE_ID} of row {row} stands twice, expected each once: "
+                "remove the rows that came twice"
+            )
+
+    def _hashes(self, first: int, ids: tuple[str, ...]) -> NDArray[np.int64]:
+        """Names as numbers of eight bytes, of which millions fit in memory."""
+        for row, name in enumerate(ids, start=first + 1):
+            if not name:
+                raise ClimSimError(
+                    f"{self.path}: row {row}: expected a {SAMPLE_ID}, found none: write the file "
+                    "again"
+                )
+        return np.array([hash(name) for name in ids], np.int64)
 
     def _rows(self, size: int) -> Iterator[tuple[tuple[str, ...], Array]]:
         together = VariableSet("samples", (*self.inputs.names, *self.targets.names))
@@ -148,17 +179,36 @@ def open_samples(
 
 
 def _check_finite(samples: Samples, first: int, values: Array) -> None:
-    """Refuse rows in which a value is missing or no number."""
+    """Refuse samples in which a value is missing or no number."""
+    inputs, targets = samples._sets
+    width = inputs.size(samples.levels)
+    require_finite(samples.path, first, values[:, :width], inputs, samples.levels)
+    require_finite(samples.files[-1].path, first, values[:, width:], targets, samples.levels)
+
+
+def require_finite(
+    path: Path, first: int, values: Array, variables: VariableSet, levels: int
+) -> None:
+    """Refuse rows in which a value is missing or no number.
+
+    Args:
+        path: of the file.
+        first: number of the first row, from 0.
+        values: (row, feature).
+        variables: of the features.
+        levels: of a profile.
+
+    Raises:
+        ClimSimError: naming the row and the column.
+    """
     finite = np.isfinite(values)
     if finite.all():
         return
     row, feature = (int(axis[0]) for axis in np.nonzero(~finite))
-    inputs, targets = samples._sets
-    names = columns_of(VariableSet("samples", (*inputs.names, *targets.names)), samples.levels)
-    path = samples.files[0 if feature < inputs.size(samples.levels) else -1].path
     raise ClimSimError(
-        f"{path}: row {first + row + 1}: expected a number in {names[feature]}, found "
-        f"{values[row, feature]}: write the file again"
+        f"{path}: row {first + row + 1}: expected a number in "
+        f"{columns_of(variables, levels)[feature]}, found {values[row, feature]}: write the file "
+        "again"
     )
 
 

@@ -143,6 +143,8 @@ class SplitConfig:
                 )
         else:
             self.periods()
+        if self.training_only:
+            parse_period(self.training_only, "split.training_only")
         check = Checks(self, "split")
         check.at_least(0, "gap_days")
         strides = [f.name for f in fields(self) if f.name.endswith("_stride")]
@@ -182,6 +184,12 @@ class SplitConfig:
     def by_share(self) -> bool:
         """Whether the splits are shares of the record."""
         return not isinstance(self.train, str)
+
+    def holds(self, name: str) -> bool:
+        """Whether the settings give a split any time."""
+        if name == _SCORING:
+            return self.scoring
+        return getattr(self, "train" if name == WEATHER else name) not in ("", 0)
 
     def chosen(self, name: str, inside: NDArray[np.intp]) -> NDArray[np.intp]:
         """The steps of a split among all those of its time.

@@ -21,7 +21,7 @@ from climsim.export.module import Emulation
 from climsim.exported_file import form_of, unreadable_form
 from climsim.precisions import BFLOAT16, FLOAT32
 from climsim.registry import Registry
-from climsim.validation import require
+from climsim.validation import require, whole
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -84,6 +84,22 @@ class Format(ABC):
 
 FORMATS: Registry[Format] = Registry("format", package=__name__)
 """Every format by the name that stands in ``format=``."""
+
+
+def columns_of_calls(metadata: Mapping[str, Json], path: Path) -> int:
+    """Columns of every call of a file; 0 for any number.
+
+    Args:
+        metadata: of the file.
+        path: of it, for the error.
+
+    Raises:
+        ClimSimError: if the metadata hold no such number.
+    """
+    columns = metadata.get(COLUMNS, 0)
+    whole(f"{path}: {COLUMNS} in its metadata", columns, remedy="export it again")
+    assert isinstance(columns, int)
+    return columns
 
 
 def format_of(path: Path) -> Format:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from climsim.cards import Json
 from climsim.errors import ClimSimError
-from climsim.export.formats import COLUMNS, FORMATS, Format, Runnable, traced
+from climsim.export.formats import FORMATS, Format, Runnable, columns_of_calls, traced
 from climsim.export.module import Emulation
 from climsim.exported_file import METADATA_NAME, PACKAGE, metadata_text
 from climsim.plugins import reason
@@ -82,7 +82,8 @@ class Package(Format):
                 f"{path}: expected an AOTInductor package that torch {torch.__version__} loads on "
                 f"this machine, found one that it does not ({reason(error)}): export it again here"
             ) from error
-        return _Loaded(library, int(json.loads(metadata_text(path) or "{}").get(COLUMNS, 0)))
+        metadata = json.loads(metadata_text(path) or "{}")
+        return _Loaded(library, columns_of_calls(metadata, path))
 
 
 class _Loaded:

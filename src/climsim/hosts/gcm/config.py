@@ -12,7 +12,7 @@ from climsim.hosts.gcm.compilation import cache_root
 from climsim.hosts.gcm.diffusion import default_hours
 from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
-from climsim.hosts.gcm.tuning import TUNING
+from climsim.hosts.gcm.tuning import TUNING, scheme_parameters
 from climsim.hosts.settings import GROUP
 from climsim.processes import CLOUDS, CONVECTION, RADIATION, TURBULENCE
 from climsim.validation import Checks
@@ -68,8 +68,8 @@ class GcmConfig:
         check.one_of(dynamics.ADVECTION_SCHEMES, "advection")
         check_device(f"{GROUP}.device", self.device)
         check.at_least(0, "radiation_interval", unit="s")
-        if self.diffusion_hours is not None:
-            check.positive("diffusion_hours")
+        check.positive("diffusion_hours")
+        scheme_parameters(self.tuning)
         object.__setattr__(self, "cache_folder", Path(self.cache_folder).expanduser())
 
     def physics_options(self) -> PhysicsOptions:
