@@ -19,9 +19,10 @@ Array = NDArray[np.floating]
 """Floating-point numbers of any shape and precision."""
 Double = NDArray[np.float64]
 """Numbers of double precision, of any shape."""
-_Number = TypeVar("_Number", bound=np.number[Any])
 Fields = dict[str, Array]
 """Arrays by variable name: profiles (level, column), scalars (column,); level 0 at the top."""
+_Number = TypeVar("_Number", bound=np.number[Any])
+_OF_NUMPY = (np.ndarray, np.generic)
 
 
 def namespace(*arrays: NDArray[Any]) -> ModuleType:
@@ -47,16 +48,16 @@ def as_array(values: ArrayLike) -> Array:
 
 def is_numpy(values: NDArray[Any]) -> bool:
     """Whether an array is NumPy's: then nothing that is computed waits for another device."""
-    return isinstance(values, np.ndarray | np.generic)
+    return isinstance(values, _OF_NUMPY)
 
 
-def double(values: ArrayLike) -> Array:
+def double(values: ArrayLike) -> Double:
     """The values in double precision, in the library and on the device where they are."""
     if isinstance(values, np.ndarray):
         return values.astype(np.float64, copy=False)
     array = as_array(values)
     xp = namespace(array)
-    result: Array = xp.astype(array, xp.float64, copy=False)
+    result: Double = xp.astype(array, xp.float64, copy=False)
     return result
 
 
@@ -81,6 +82,18 @@ def between(values: NDArray[_Number], low: float, high: float) -> NDArray[_Numbe
 def anywhere(condition: NDArray[np.bool_]) -> bool:
     """Whether a condition may hold somewhere; of another device, which is not waited for, True."""
     return not is_numpy(condition) or bool(condition.any())
+
+
+def count(condition: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Where a condition holds in each column, (column,), of (level, column) or (column,)."""
+    xp = namespace(condition)
+    # The smallest type that holds them: the sum takes a third of the time of a longer one.
+    numbers: NDArray[np.integer] = (
+        xp.astype(condition, xp.int16)
+        if condition.ndim == 1
+        else xp.sum(condition, axis=0, dtype=xp.int16)
+    )
+    return numbers
 
 
 def sum_onwards(values: Array) -> Array:

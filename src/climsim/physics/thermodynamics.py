@@ -207,6 +207,6 @@ def tropopause_level(
     gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
     stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
     xp = namespace(theta)
-    levels = numbers_like(temperature.shape[0] - 2, theta, first=1)[:, None]
-    lowest: NDArray[np.intp] = xp.max(xp.where(stable, levels, -1), axis=0)
+    levels = xp.astype(numbers_like(temperature.shape[0] - 2, theta, first=1), xp.int16)[:, None]
+    lowest: NDArray[np.intp] = xp.astype(xp.max(xp.where(stable, levels, -1), axis=0), xp.int64)
     return lowest
