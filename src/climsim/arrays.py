@@ -8,7 +8,7 @@ other libraries, wherever they lie. Arrays of two libraries do not mix.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import array_api_compat
 import array_api_compat.numpy
@@ -21,6 +21,8 @@ Double = NDArray[np.float64]
 """Numbers of double precision, of any shape."""
 Fields = dict[str, Array]
 """Arrays by variable name: profiles (level, column), scalars (column,); level 0 at the top."""
+_Number = TypeVar("_Number", bound=np.number[Any])
+_OF_NUMPY = (np.ndarray, np.generic)
 
 
 def namespace(*arrays: NDArray[Any]) -> ModuleType:
@@ -44,18 +46,18 @@ def as_array(values: ArrayLike) -> Array:
     return values if known else np.asarray(values)  # type: ignore[return-value]
 
 
-def is_numpy(values: Array) -> bool:
+def is_numpy(values: NDArray[Any]) -> bool:
     """Whether an array is NumPy's: then nothing that is computed waits for another device."""
-    return isinstance(values, np.ndarray | np.generic)
+    return isinstance(values, _OF_NUMPY)
 
 
-def double(values: ArrayLike) -> Array:
+def double(values: ArrayLike) -> Double:
     """The values in double precision, in the library and on the device where they are."""
     if isinstance(values, np.ndarray):
         return values.astype(np.float64, copy=False)
     array = as_array(values)
     xp = namespace(array)
-    result: Array = xp.astype(array, xp.float64, copy=False)
+    result: Double = xp.astype(array, xp.float64, copy=False)
     return result
 
 
@@ -68,15 +70,42 @@ def at_least(values: Array, low: float) -> Array:
     return result
 
 
-def running_sum(values: Array) -> Array:
-    """Sums of the values up to each place of the first axis, that place included."""
+def between(values: NDArray[_Number], low: float, high: float) -> NDArray[_Number]:
+    """Each value, or the nearer of two numbers where it lies beyond them; NaN where it is NaN."""
+    # As above: of NumPy's arrays the standard's clip makes several copies.
+    if is_numpy(values):
+        return np.minimum(np.maximum(values, low), high)
+    result: NDArray[_Number] = namespace(values).clip(values, low, high)
+    return result
+
+
+def anywhere(condition: NDArray[np.bool_]) -> bool:
+    """Whether a condition may hold somewhere; of another device, which is not waited for, True."""
+    return not is_numpy(condition) or bool(condition.any())
+
+
+def count(condition: NDArray[np.bool_]) -> NDArray[np.integer]:
+    """Where a condition holds in each column, (column,), of (level, column) or (column,)."""
+    xp = namespace(condition)
+    # The smallest type that holds them: the sum takes a third of the time of a longer one.
+    numbers: NDArray[np.integer] = (
+        xp.astype(condition, xp.int16)
+        if condition.ndim == 1
+        else xp.sum(condition, axis=0, dtype=xp.int16)
+    )
+    return numbers
+
+
+def sum_onwards(values: Array) -> Array:
+    """Sums of the values from each place of the first axis to its end, that place included."""
     if not is_numpy(values):
-        sums: Array = namespace(values).cumulative_sum(values, axis=0)
+        xp = namespace(values)
+        sums: Array = xp.flip(xp.cumulative_sum(xp.flip(values, axis=0), axis=0), axis=0)
         return sums
     # NumPy's own sum takes one column after another, five times as long.
     sums = np.array(values)
-    for place in range(1, sums.shape[0]):
-        sums[place] += sums[place - 1]
+    for place in range(sums.shape[0] - 2, -1, -1):
+        sums[place] += sums[place + 1]
     return sums
 
 

@@ -178,4 +178,6 @@ class _HybridPressure:
 
     def __call__(self, surface_pressure: Array) -> Array:
         ps = as_array(surface_pressure)[..., None, :]
-        return self.constant.like(ps) + self.share.like(ps) * ps
+        pressure: Array = self.share.like(ps) * ps
+        pressure += self.constant.like(ps)
+        return pressure

@@ -8,13 +8,15 @@ import xarray as xr
 
 from climsim.arrays import (
     Constant,
+    anywhere,
     as_array,
     at_least,
+    between,
     double,
     like,
     namespace,
     numbers_like,
-    running_sum,
+    sum_onwards,
     to_numpy,
 )
 from climsim.cards import ModelCard
@@ -283,10 +285,26 @@ def test_arrays_stay_in_their_library():
         namespace(tensor, np.ones(2))
 
 
-def test_running_sums_are_those_of_numpy_bit_for_bit_and_leave_their_terms():
+def test_sums_onwards_are_those_of_numpy_bit_for_bit_and_leave_their_terms():
     terms = np.random.default_rng(3).normal(size=(7, 5))
-    expected = np.cumsum(terms, axis=0)
-    np.testing.assert_array_equal(running_sum(terms[::-1]), np.cumsum(terms[::-1], axis=0))
-    np.testing.assert_array_equal(running_sum(terms), expected)
-    np.testing.assert_allclose(running_sum(torch.as_tensor(terms)), expected, rtol=1e-15)
+    expected = np.cumsum(terms[::-1], axis=0)[::-1]
+    np.testing.assert_array_equal(sum_onwards(terms), expected)
+    np.testing.assert_allclose(sum_onwards(torch.as_tensor(terms)), expected, rtol=1e-15)
     assert not np.array_equal(terms, expected)
+
+
+def test_values_between_two_numbers_are_those_of_numpys_clip_in_every_library():
+    values = np.array([-2.0, 0.25, 3.0, np.nan, np.inf], np.float32)
+    expected = np.clip(values, 0.0, 1.0)
+    found = between(values, 0.0, 1.0)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(between(torch.as_tensor(values), 0.0, 1.0), expected)
+    np.testing.assert_array_equal(between(np.array([-1, 4, 9]), 0, 5), [0, 4, 5])
+
+
+def test_only_numpy_says_that_a_condition_holds_nowhere():
+    nowhere = np.zeros((2, 3), dtype=bool)
+    assert not anywhere(nowhere)
+    assert anywhere(np.array([False, True]))
+    assert anywhere(torch.as_tensor(nowhere))

@@ -17,6 +17,18 @@ from climsim.physics.columns import Columns
 from climsim.physics.condensate import total_water
 from climsim.runs.budgets import HOST_PREFIX
 
+_IN_BUDGETS = (
+    "ptend_t",
+    "ptend_q0001",
+    "ptend_q0002",
+    "ptend_q0003",
+    "cam_out_PRECC",
+    "cam_out_PRECSC",
+    "cam_out_NETSW",
+    "cam_out_FLWDS",
+)
+"""Outputs of a step that its budgets are made of."""
+
 
 def step_budgets(result: StepResult, columns: Columns) -> dict[str, Array]:
     """Residuals of one step by name of `BUDGETS`, in its unit, (column,).
@@ -25,7 +37,8 @@ def step_budgets(result: StepResult, columns: Columns) -> dict[str, Array]:
         result: of the step.
         columns: of the air before it.
     """
-    outputs = _doubles({**result.tendencies, **result.surface})
+    given = {**result.tendencies, **result.surface}
+    outputs = _doubles({name: given[name] for name in _IN_BUDGETS})
     implied = implied_top_radiation(outputs, columns, result.inputs["cam_in_LWUP"])
     budgets = {
         "water": column_water_residual(outputs, columns) * SECONDS_PER_DAY,

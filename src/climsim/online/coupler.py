@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from array_api_compat import device
@@ -18,8 +19,11 @@ from numpy.typing import NDArray
 from climsim.arrays import (
     Array,
     Fields,
+    anywhere,
     as_array,
     at_least,
+    between,
+    count,
     double,
     namespace,
     numbers_like,
@@ -89,19 +93,22 @@ class Coupled:
 
 @dataclass(frozen=True)
 class _Content:
-    """What a step may take from the layers, (level, column).
+    """What a step may take from the layers.
 
     Attributes:
-        amount: before the step.
-        emptying: tendency that leaves nothing.
+        amount: (level, column) before the step.
+        dt: time step [s].
     """
 
     amount: Array
-    emptying: Array
+    dt: float
 
-    @classmethod
-    def of(cls, amount: Array, dt: float) -> _Content:
-        return cls(amount, -amount / dt)
+    @cached_property
+    def emptying(self) -> Array:
+        """Tendency that leaves nothing, (level, column)."""
+        emptying = -self.amount
+        emptying /= self.dt
+        return emptying
 
 
 _MISSING = {
@@ -161,7 +168,7 @@ def column_share(
     low, high = options.mixing_low, options.mixing_high
     if low == high:
         return xp.where(score <= low, ones, 0.0 * ones)
-    return xp.clip((high - score) / (high - low), 0.0, 1.0)
+    return between((high - score) / (high - low), 0.0, 1.0)
 
 
 def split_output(output: Array, levels: int) -> ModelOutput:
@@ -204,15 +211,6 @@ def _fields(vector: Array, slices: Mapping[str, slice]) -> Fields:
     }
 
 
-def _count(changed: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """Number of values in each column, (column,), of (level, column) or (column,)."""
-    xp = namespace(changed)
-    profiles = changed if changed.ndim == 2 else changed[None, :]
-    # The smallest type that holds them: the sum takes a third of the time of a longer one.
-    numbers: NDArray[np.integer] = xp.sum(profiles, axis=0, dtype=xp.int16)
-    return numbers
-
-
 def couple(
     network: ModelOutput,
     inputs: Fields,
@@ -251,14 +249,14 @@ def couple(
     tendencies = dict(network.tendencies)
     surface = _limit_surface(network.surface, inputs["pbuf_COSZRS"], counts)
     temperature = double(inputs["state_t"])
-    content = {f"ptend_{n}": _Content.of(double(inputs[f"state_{n}"]), dt) for n in WATER}
+    content = {f"ptend_{n}": _Content(double(inputs[f"state_{n}"]), dt) for n in WATER}
     if options.strato_water:
         above = _stratosphere(temperature, inputs["state_pmid"], air)
         tendencies = _dry(tendencies, content, above, counts)
     if options.positivity:
-        content["ptend_t"] = _Content.of(_dry_static_energy(temperature, air), dt)
-        tendencies = _keep_positive(tendencies, content, air.columns, dt, corrections)
-    tendencies = _uncouple_top(tendencies, options.top_levels)
+        content["ptend_t"] = _Content(_dry_static_energy(temperature, air), dt)
+        tendencies = _keep_positive(tendencies, content, air.columns, corrections)
+    _uncouple_top(tendencies, network.tendencies, options.top_levels)
     share = network_share(options, step) * column_share(options, network, novelty)
     if options.blends:
         own = _required(physics)
@@ -273,10 +271,10 @@ def _limit_surface(surface: Fields, cosine: Array, counts: Counts) -> Fields:
     xp = namespace(night)
     result = {}
     for name, value in surface.items():
-        counts[f"floor:{name}"] = _count(value < 0)
+        counts[f"floor:{name}"] = count(value < 0)
         limited = at_least(value, 0.0)
         if name in NIGHT_ZERO:
-            counts[f"night:{name}"] = _count(night & (limited > 0))
+            counts[f"night:{name}"] = count(night & (limited > 0))
             limited = xp.where(night, 0.0, limited)
         result[name] = limited
     return result
@@ -303,56 +301,64 @@ def _dry(
     result = dict(tendencies)
     for name, value in removal.items():
         changed = above & (tendencies[name] != value)
-        counts[f"strato_water:{name}"] = _count(changed)
+        counts[f"strato_water:{name}"] = count(changed)
         result[name] = xp.where(above, value, tendencies[name])
     return result
 
 
 def _dry_static_energy(temperature: Array, air: Air) -> Array:
     """Over the heat capacity, so in K."""
-    lapse = air.constants.gravity / air.constants.dry_air_heat_capacity
-    return temperature + lapse * air.heights
+    energy = air.constants.gravity / air.constants.dry_air_heat_capacity * air.heights
+    energy += temperature
+    return energy
 
 
 def _keep_positive(
     tendencies: Fields,
     content: Mapping[str, _Content],
     columns: Columns,
-    dt: float,
     corrections: Corrections,
 ) -> Fields:
     """Raise tendencies that would make water or dry static energy (in K) negative."""
     result, counts, added = dict(tendencies), corrections.counts, corrections.added
     for name, held in content.items():
-        result[name], deficit = _raise_to_zero(held, tendencies[name], dt)
+        after = held.dt * tendencies[name]
+        after += held.amount
+        negative = after < 0.0
+        if not anywhere(negative):
+            counts[f"positivity:{name}"] = count(negative)
+            added[name] = namespace(after).zeros_like(after[0, :])
+            continue
+        result[name], deficit = _raise_to_zero(held, tendencies[name], negative)
         if name == "ptend_t":
-            counts[f"positivity:{name}"] = _count(deficit != 0)
-            added[name] = columns.integral(columns.constants.dry_air_heat_capacity * deficit)
+            counts[f"positivity:{name}"] = count(deficit != 0)
+            deficit *= columns.constants.dry_air_heat_capacity
         else:
             # A tendency in single precision that empties a layer misses zero by rounding.
-            counts[f"positivity:{name}"] = _count(dt * deficit > _ROUNDING * held.amount)
-            added[name] = columns.integral(deficit)
+            counts[f"positivity:{name}"] = count(held.dt * deficit > _ROUNDING * held.amount)
+        added[name] = columns.integral(deficit)
     return result
 
 
-def _raise_to_zero(held: _Content, tendency: Array, dt: float) -> tuple[Array, Array]:
+def _raise_to_zero(
+    held: _Content, tendency: Array, negative: NDArray[np.bool_]
+) -> tuple[Array, Array]:
     """Raise a tendency to that which empties a layer, where more would be taken.
 
     Returns:
         The tendency, and what was added to it (0 where nothing was).
     """
     xp = namespace(tendency)
-    negative = held.amount + dt * tendency < 0.0
     raised = xp.where(negative, held.emptying, tendency)
-    return raised, xp.where(negative, raised - tendency, 0.0)
+    return raised, xp.where(negative, held.emptying - tendency, 0.0)
 
 
-def _uncouple_top(tendencies: Fields, levels: int) -> Fields:
-    result = dict(tendencies)
+def _uncouple_top(tendencies: Fields, network: Fields, levels: int) -> None:
+    """Take the top levels out of tendencies, those of the network's own output out of copies."""
     for name in UNCOUPLED_AT_TOP:
-        result[name] = namespace(tendencies[name]).asarray(tendencies[name], copy=True)
-        result[name][:levels, :] = 0.0
-    return result
+        if tendencies[name] is network[name]:
+            tendencies[name] = namespace(network[name]).asarray(network[name], copy=True)
+        tendencies[name][:levels, :] = 0.0
 
 
 def _required(physics: ModelOutput | None) -> ModelOutput:

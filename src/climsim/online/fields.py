@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from climsim.arrays import Array, Fields, at_least, namespace, numbers_like
+from climsim.arrays import Array, Fields, at_least, between, count, namespace, numbers_like
 from climsim.constants import PhysicalConstants
 from climsim.hosts.base import StepResult
 from climsim.physics.air import Air
@@ -84,12 +84,12 @@ class PressureInterpolation:
     def to(cls, pressure: float, midpoints: Array) -> PressureInterpolation:
         """Find the levels around a pressure [Pa] in (level, column) midpoint pressures [Pa]."""
         xp = namespace(midpoints)
-        above = xp.count_nonzero(midpoints <= pressure, axis=0) - 1
+        above = xp.astype(count(midpoints <= pressure), xp.int64) - 1
         levels, columns = midpoints.shape
-        above = xp.clip(above, 0, levels - 2) * columns + numbers_like(columns, midpoints)
+        above = between(above, 0, levels - 2) * columns + numbers_like(columns, midpoints)
         below = above + columns
         upper, lower = (xp.log(_taken(midpoints, places)) for places in (above, below))
-        weight = xp.clip((math.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
+        weight = between((math.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
         return cls(above, below, weight)
 
     def __call__(self, profile: Array) -> Array:

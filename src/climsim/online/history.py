@@ -8,7 +8,7 @@ device for a file or a restart alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ import cftime
 import numpy as np
 from cftime import DatetimeNoLeap as Date
 
-from climsim.arrays import Array, Fields, like, namespace, to_numpy
+from climsim.arrays import Array, Double, Fields, double, like, namespace, to_numpy
 from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
@@ -68,11 +68,23 @@ class Stream:
         self._end: Date | None = None
         self._waiting: list[Sample] = []
 
-    def add(self, fields: Fields, start: Date, seconds: float) -> None:
-        """Add one step.
+    def add_field(self, name: str, values: Double) -> None:
+        """Add a field of the step at hand; one that the stream does not hold is ignored."""
+        if name in self._sums:
+            # Sums of a restart come as NumPy's; the others stay where the fields are.
+            total = like(self._sums[name], values)
+            total += values
+            self._sums[name] = total
+            self._counts[name] += 1
+        elif not self.fields or name in self.fields:
+            self._sums[name] = namespace(values).asarray(values, copy=True)
+            self._counts[name] = 1
+
+    def end_step(self, names: Iterable[str], start: Date, seconds: float) -> None:
+        """End the step whose fields were added.
 
         Args:
-            fields: by name; those the stream does not hold are ignored.
+            names: of all its fields.
             start: beginning of the step.
             seconds: its length.
         """
@@ -80,20 +92,7 @@ class Stream:
             self._start = start
         self._end = start + timedelta(seconds=seconds)
         self._steps += 1
-        self._latest = frozenset(fields)
-        for name in self.fields or fields:
-            if name not in fields:
-                continue
-            if name in self._sums:
-                # Sums of a restart come as NumPy's; the others stay where the fields are.
-                total = like(self._sums[name], fields[name])
-                total += fields[name]
-                self._sums[name] = total
-                self._counts[name] += 1
-            else:
-                xp = namespace(fields[name])
-                self._sums[name] = xp.astype(fields[name], xp.float64, copy=True)
-                self._counts[name] = 1
+        self._latest = frozenset(names)
         if self.kind.period(self._end) != self.kind.period(start):
             self._finish_sample()
 
@@ -116,7 +115,9 @@ class Stream:
         assert self._end is not None
         # A field that ended with the spin-up must not stand for the whole period; one that began
         # after it may: its mean is over the steps that had it.
-        means: Fields = {n: x / self._counts[n] for n, x in self._sums.items() if n in self._latest}
+        there = self._sums.keys() & self._latest
+        held = [name for name in self.fields or self._sums if name in there]
+        means: Fields = {name: self._sums[name] / self._counts[name] for name in held}
         return Sample(self._start, self._end, self._steps, means)
 
     def _finish_sample(self) -> None:
@@ -223,8 +224,13 @@ class HistoryWriter:
             seconds: its length.
             members: whose files are written.
         """
+        for name, values in fields.items():
+            # Converted once, and added to every stream while it is in the cache.
+            converted = double(values)
+            for stream in self.streams:
+                stream.add_field(name, converted)
         for stream in self.streams:
-            stream.add(fields, start, seconds)
+            stream.end_step(fields, start, seconds)
             samples = stream.take_file()
             if samples is not None:
                 self._write(stream, samples, members)

@@ -31,6 +31,8 @@ from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN
 _PARTS = ("physics", "forcing", "scalars", "after")
 """Parts of a memory, each fields by name."""
 _PHYSICS = ("t", "q0001", "q0002", "q0003", "u")
+_PADDING = 16
+"""Numbers between two rows, which powers of two apart would share few lines of a cache."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,11 @@ def assemble(interface: Interface, inputs: Fields, memory: Memory, grid: ColumnG
     if interface.steps_of_memory:
         fields.update(memory.features(inputs, interface))
     xp = namespace(state)
-    shape = (interface.variables.size(grid.n_levels), state.shape[1])
-    rows = xp.empty(shape, dtype=xp.float32, device=device(state))
+    features, columns = interface.variables.size(grid.n_levels), state.shape[1]
+    padded = xp.empty((features, columns + _PADDING), dtype=xp.float32, device=device(state))
+    rows = padded[:, :columns]
     for name, where in interface.variables.slices(grid.n_levels).items():
         rows[where] = fields[name]
-    vector: Array = xp.empty(shape[::-1], dtype=xp.float32, device=device(state))
+    vector: Array = xp.empty((columns, features), dtype=xp.float32, device=device(state))
     vector[:, :] = rows.T
     return vector

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +31,15 @@ _MOST_WAITING = 2**32
 """Memory of a device that the steps of the last day may take up [bytes]."""
 
 
-def kept_block(result: StepResult) -> Array:
-    """What is kept of a step, (row, column) float32, where its fields are.
+def kept_rows(result: StepResult) -> list[Array]:
+    """What is kept of a step, (row, column) float32 each, where its fields are.
 
-    The rows are those of `CONTENT`, one after another, profiles from the top.
+    They are the fields of `CONTENT`, one after another, profiles from the top.
     """
     fields = {**result.inputs, **result.tendencies, **result.surface}
     rows = [x if x.ndim == 2 else x[None, :] for x in (fields[name] for name in CONTENT)]
     xp = namespace(*rows)
-    block: Array = xp.concat([xp.astype(x, xp.float32, copy=False) for x in rows], axis=0)
-    return block
+    return [xp.astype(x, xp.float32, copy=False) for x in rows]
 
 
 class LastDay:
@@ -76,16 +75,17 @@ class LastDay:
             os.close(self._file)
             raise readable_error(error, path) from error
 
-    def write(self, step: int, block: Array) -> None:
+    def write(self, step: int, rows: Iterable[Array]) -> None:
         """Keep one step; the step a day earlier gives way.
 
         Args:
             step: its number, 0 for the first of the run.
-            block: what it saw and did, (row, column), see `kept_block`.
+            rows: what it saw and did, (row, column) each, see `kept_rows`.
         """
-        values = np.ascontiguousarray(block, dtype=np.float32)
         # The number is stored plus one: an empty slot reads 0.
-        data: list[bytes | memoryview] = [np.int64(step + 1).tobytes(), values.data.cast("B")]
+        data: list[bytes | memoryview] = [np.int64(step + 1).tobytes()]
+        # From where they lie: one block of them would be one more copy of it all.
+        data += [np.ascontiguousarray(part, dtype=np.float32).data.cast("B") for part in rows]
         os.pwritev(self._file, data, (step % self.slots) * self._slot_bytes)
 
     def read(self, last: int) -> tuple[list[int], Array]:
@@ -159,11 +159,20 @@ class LastDays:
             result: what it saw and did.
             members: that are still under way.
         """
-        block = kept_block(result)
+        rows = kept_rows(result)
+        if is_numpy(rows[0]):
+            self._write(step, rows, members)
+            return
+        block = namespace(*rows).concat(rows, axis=0)
         self._waiting.append((step, block, tuple(members)))
         del self._waiting[: -self.files[0].slots]
-        if is_numpy(block) or self._waiting_bytes() > _MOST_WAITING:
+        if self._waiting_bytes() > _MOST_WAITING:
             self.settle()
+
+    def _write(self, step: int, rows: Sequence[Array], members: Collection[int]) -> None:
+        for index in members:
+            columns = columns_of(index, len(self.files), rows[0].shape[1])
+            self.files[index].write(step, [part[:, columns] for part in rows])
 
     def _waiting_bytes(self) -> int:
         return sum(_BYTES * math.prod(block.shape) for _, block, _ in self._waiting)
@@ -172,7 +181,4 @@ class LastDays:
         """Write what waits on another device."""
         waiting, self._waiting = self._waiting, []
         for step, block, members in waiting:
-            values = to_numpy(block)
-            for index in members:
-                columns = columns_of(index, len(self.files), values.shape[1])
-                self.files[index].write(step, values[:, columns])
+            self._write(step, [to_numpy(block)], members)

@@ -18,7 +18,9 @@ def layer_mass(interfaces: Array, constants: PhysicalConstants) -> Array:
     Returns:
         (..., level, column) [kg m-2].
     """
-    return (interfaces[..., 1:, :] - interfaces[..., :-1, :]) / constants.gravity
+    mass: Array = interfaces[..., 1:, :] - interfaces[..., :-1, :]
+    mass /= constants.gravity
+    return mass
 
 
 @dataclass(frozen=True)

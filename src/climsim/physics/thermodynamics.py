@@ -10,7 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from climsim.arrays import Array, as_array, at_least, double, namespace, numbers_like, running_sum
+from climsim.arrays import (
+    Array,
+    anywhere,
+    as_array,
+    at_least,
+    between,
+    double,
+    namespace,
+    numbers_like,
+    sum_onwards,
+)
 from climsim.constants import (
     ALL_ICE_TEMPERATURE,
     DRY_AIR_GAS_CONSTANT,
@@ -61,18 +71,17 @@ def liquid_fraction(temperature: ArrayLike) -> Array:
     Returns:
         Fraction [1], same shape.
     """
-    t = as_array(temperature)
-    fraction: Array = namespace(t).clip((t - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
-    return fraction
+    return between((as_array(temperature) - ALL_ICE_TEMPERATURE) / MIXED_PHASE_RANGE, 0.0, 1.0)
 
 
 def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
     """Value of a polynomial, the coefficient of the lowest power first (Horner's scheme)."""
-    value = coefficients[-1] + 0.0 * x
-    for coefficient in coefficients[-2::-1]:
+    value = coefficients[-1] * x
+    for coefficient in coefficients[-2:0:-1]:
         # In place: it is computed at every coupled step, and new arrays take half of its time.
-        value *= x
         value += coefficient
+        value *= x
+    value += coefficients[0]
     return value
 
 
@@ -96,10 +105,11 @@ def _over_ice(t: Array, over_liquid: Array) -> Array:
     """Saturation vapour pressure over ice [Pa], given that over liquid."""
     xp = namespace(t)
     d = t - FREEZING_TEMPERATURE
-    cold = at_least(d, -100.0)
-    parabola = _polynomial(cold, COLD_COEFFICIENTS)
-    ice = xp.where(t > ICE_POLYNOMIAL_BOTTOM, _polynomial(d, ICE_COEFFICIENTS), parabola)
-    pressure: Array = xp.where(t > ICE_POLYNOMIAL_TOP, over_liquid, _PA_PER_HPA * ice)
+    ice, cold = _polynomial(d, ICE_COEFFICIENTS), t <= ICE_POLYNOMIAL_BOTTOM
+    if anywhere(cold):
+        ice = xp.where(cold, _polynomial(at_least(d, -100.0), COLD_COEFFICIENTS), ice)
+    ice *= _PA_PER_HPA
+    pressure: Array = xp.where(t > ICE_POLYNOMIAL_TOP, over_liquid, ice)
     return pressure
 
 
@@ -116,8 +126,12 @@ def saturation_humidity(temperature: ArrayLike, pressure: ArrayLike) -> Array:
     t = double(temperature)
     w = liquid_fraction(t)
     over_liquid = saturation_pressure_liquid(t)
-    e = w * over_liquid + (1 - w) * _over_ice(t, over_liquid)
-    return DRY_AIR_GAS_CONSTANT * e / (VAPOUR_GAS_CONSTANT * as_array(pressure))
+    over_ice = _over_ice(t, over_liquid)
+    over_liquid *= w
+    over_ice *= 1 - w
+    over_liquid += over_ice
+    over_liquid *= DRY_AIR_GAS_CONSTANT
+    return over_liquid / (VAPOUR_GAS_CONSTANT * as_array(pressure))
 
 
 def relative_humidity(humidity: ArrayLike, temperature: ArrayLike, pressure: ArrayLike) -> Array:
@@ -160,9 +174,10 @@ def midpoint_heights(
     xp = namespace(interfaces)
     top = at_least(interfaces[:-1, ...], 1.0e-3)
     depth = dry * virtual / constants.gravity * xp.log(interfaces[1:, ...] / top)
-    upwards = running_sum(xp.flip(depth, axis=0))
-    below = xp.flip(upwards, axis=0) - depth
-    heights: Array = below + 0.5 * depth
+    heights = sum_onwards(depth)
+    heights -= depth
+    depth *= 0.5
+    heights += depth
     return heights
 
 
@@ -192,6 +207,6 @@ def tropopause_level(
     gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
     stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
     xp = namespace(theta)
-    levels = numbers_like(temperature.shape[0] - 2, theta, first=1)[:, None]
-    lowest: NDArray[np.intp] = xp.max(xp.where(stable, levels, -1), axis=0)
+    levels = xp.astype(numbers_like(temperature.shape[0] - 2, theta, first=1), xp.int16)[:, None]
+    lowest: NDArray[np.intp] = xp.astype(xp.max(xp.where(stable, levels, -1), axis=0), xp.int64)
     return lowest
