@@ -20,7 +20,7 @@ def test_interval_of_a_mean_over_starts_is_that_of_scipy():
     expected = stats.bootstrap(
         (values,), np.mean, method="percentile", n_resamples=20000, rng=2
     ).confidence_interval
-    assert found.mean == pytest.approx(values.mean())
+    assert found.value == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
@@ -34,14 +34,14 @@ def test_seeds_that_differ_widen_the_interval():
 def test_weather_that_both_share_leaves_their_difference():
     weather = np.random.default_rng(1).normal(3, 0.5, (1, 12))
     found = difference(weather + 0.1, weather)
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
     assert found.excludes_zero
     assert resampled_mean(weather).high - resampled_mean(weather).low > 0.3
 
 
 def test_difference_is_over_the_starts_from_which_both_ran():
     values, others = np.array([[1.0, 5.0, np.nan]]), np.array([[0.5, np.nan, 7.0]])
-    assert difference(values, others).mean == 0.5
+    assert difference(values, others).value == 0.5
     assert np.isnan(difference(values[:, 1:], others[:, 1:]).low)
     assert not difference(values[:, 1:], others[:, 1:]).excludes_zero
 
@@ -81,7 +81,7 @@ def test_seeds_are_one_row_together_or_a_row_each():
     assert row.errors.shape == (2, 12)
     single = rank_members(runs).rows
     assert [one.label for one in single] == ["unet-steady-7", "unet-steady-43"]
-    assert row.interval.mean == pytest.approx(np.mean([one.interval.mean for one in single]))
+    assert row.interval.value == pytest.approx(np.mean([one.interval.value for one in single]))
 
 
 def test_day_and_field_choose_what_is_ranked():
@@ -89,8 +89,8 @@ def test_day_and_field_choose_what_is_ranked():
     early = rank(runs, day=1)
     assert early.day == 1
     last = runs["growth_daily_T"].values[:12, -1].mean()
-    assert early.rows[0].interval.mean == pytest.approx(last / np.sqrt(10))
-    assert rank(runs).rows[0].interval.mean == pytest.approx(last)
+    assert early.rows[0].interval.value == pytest.approx(last / np.sqrt(10))
+    assert rank(runs).rows[0].interval.value == pytest.approx(last)
 
 
 def test_correlation_is_by_rank_over_members_that_have_both():

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from climsim.notation import written
 from climsim.report.cells import Cell, Table, number, text
+from climsim.results.intervals import Interval
 from climsim.results.predictors import Correlation, predictors
 from climsim.results.quantities import plain
-from climsim.results.ranking import Interval, Ranked, Ranking, rank
+from climsim.results.ranking import Ranked, Ranking, rank
 from climsim.results.study import Study
 
 
@@ -47,7 +48,7 @@ def ranking_table(study: Study) -> Table | None:
 
 def _row(ranking: Ranking, place: int) -> list[Cell]:
     row, behind = ranking.rows[place], ranking.behind[place]
-    mean = number(row.interval.mean)
+    mean = number(row.interval.value)
     apart = "" if behind is None else "yes" if ranking.told_apart(place) else "no"
     distance = Cell("") if behind is None else _distance(behind, ranking.tests_chance)
     ends = _ends(row.interval) if ranking.tests_chance else Cell("–")
@@ -60,7 +61,7 @@ def _ends(interval: Interval) -> Cell:
 
 
 def _distance(behind: Interval, intervals: bool) -> Cell:
-    mean = number(behind.mean, 2)
+    mean = number(behind.value, 2)
     ends = f" ({written(behind.low, 2)} to {written(behind.high, 2)})" if intervals else ""
     return Cell(f"{mean.text}{ends}", mean.order, mean.exact)
 

@@ -12,6 +12,7 @@ import xarray
 from scipy import stats
 
 from climsim.arrays import Array
+from climsim.results.intervals import LEVEL, SEED, Interval
 from climsim.results.quantities import CONDENSATE, plain, quantity
 from climsim.results.ranking import Ranking, rank_members
 from climsim.results.stability import became_unstable, tests_survival
@@ -20,9 +21,7 @@ from climsim.results.time_axis import DAYS
 
 FEWEST_MEMBERS: Final = 5
 """Of fewer members no correlation is computed."""
-_LEVEL: Final = 0.95
 _DRAWS: Final = 2000
-_SEED: Final = 20251120
 _EARLY: Final = (1.0, 3.0, 5.0)
 """Days of a coupled run that may tell of later ones."""
 
@@ -41,25 +40,14 @@ Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """A rank correlation (Spearman) over members, with its interval.
+class Correlation(Interval):
+    """A rank correlation (Spearman) over members, with its interval by a bootstrap over these.
 
     Attributes:
-        value: the correlation; NaN where it is not defined.
-        low: lower end of the interval, by a bootstrap over members.
-        high: upper end.
         members: number of members.
     """
 
-    value: float
-    low: float
-    high: float
     members: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether its sign is more than chance."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -120,9 +108,9 @@ def correlation(score: Mapping[str, float], outcome: Mapping[str, float]) -> Cor
             vectorized=False,
             paired=True,
             method="percentile",
-            rng=np.random.default_rng(_SEED),
+            rng=np.random.default_rng(SEED),
         ).bootstrap_distribution
-    low, high = np.nanquantile(drawn, ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2))
+    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Correlation(_spearman(*pairs.T), float(low), float(high), len(pairs))
 
 
@@ -187,7 +175,7 @@ def _early_scores(study: Study) -> dict[str, Scores]:
 
 
 def _means(ranking: Ranking) -> Scores:
-    return {row.label: row.interval.mean for row in ranking.rows}
+    return {row.label: row.interval.value for row in ranking.rows}
 
 
 def _by(labels: Sequence[str], values: xarray.DataArray) -> Scores:

@@ -17,39 +17,17 @@ from climsim.evaluation.members import Member
 from climsim.evaluation.online_dataset import FLOOR, MEMBER
 from climsim.evaluation.saved import open_metrics
 from climsim.notation import written
+from climsim.results.intervals import LEVEL, SEED, Interval
 from climsim.results.labels import member_label
 from climsim.results.measures import Measure
 from climsim.results.seeds import groups_of, rows_of
 from climsim.results.stability import became_unstable
 from climsim.results.time_axis import DAYS
 
-LEVEL: Final = 0.95
-"""Confidence of intervals [1]."""
 FEWEST_STARTS: Final = 3
 """With fewer starts than these an interval says nothing."""
 _DRAWS: Final = 4000
 """Samples of the bootstrap: the ends of an interval then vary by a hundredth of its length."""
-_SEED: Final = 20251120
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over starts and seeds, and where chance may have put it.
-
-    Attributes:
-        mean: the mean.
-        low: lower end of its interval.
-        high: upper end.
-    """
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether its sign is more than chance."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +55,7 @@ class Ranked:
     @property
     def order(self) -> tuple[float, float]:
         """Place in the ranking: whoever loses more runs comes later, then the larger error."""
-        mean = self.interval.mean
+        mean = self.interval.value
         return self.runs - self.stable, mean if np.isfinite(mean) else np.inf
 
     @cached_property
@@ -132,7 +110,7 @@ class Ranking:
     def sentence(self) -> str:
         """Which is best, and what can and cannot be told apart."""
         first, unit = self.rows[0], self.measure.quantity
-        shown = [written(x * unit.factor) for x in (first.interval.mean, *_ends(first.interval))]
+        shown = [written(x * unit.factor) for x in (first.interval.value, *_ends(first.interval))]
         what = f"error of {unit.symbol} on day {self.day:g}"
         starts = len(self.starts)
         text = f"Smallest {what}, mean over {starts} start{'' if starts == 1 else 's'}: "
@@ -240,7 +218,7 @@ def resampled_mean(values: Array, level: float = LEVEL) -> Interval:
         values: (seed, start); NaN where there is none.
         level: confidence of the interval.
     """
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     drawn = _drawn_means(values, _drawn_starts(values, random), random)
     return _interval(float(_mean(values.ravel())), drawn, level)
 
@@ -258,7 +236,7 @@ def difference(values: Array, others: Array, level: float = LEVEL) -> Interval:
     """
     both = np.isfinite(values).any(axis=0) & np.isfinite(others).any(axis=0)
     values, others = values[:, both], others[:, both]
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     starts = _drawn_starts(values, random)
     drawn = [_drawn_means(side, starts, random) for side in (values, others)]
     mean = float(_mean(values.ravel()) - _mean(others.ravel()))

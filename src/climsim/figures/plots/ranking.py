@@ -50,7 +50,7 @@ def _places(ax: Axes, ranking: Ranking) -> None:
                 ends, [place, place], color=style.colour, lw=2.4, alpha=0.5, solid_capstyle="butt"
             )
         ax.plot(
-            shown * interval.mean,
+            shown * interval.value,
             place,
             marker=style.marker,
             color=style.colour,
@@ -81,7 +81,7 @@ def _growth(ax: Axes, study: Study, ranking: Ranking) -> None:
     by_day = [rank(study.hindcasts, float(day)) for day in days]
     for row in ranking.rows:
         means = [
-            next(one for one in at.rows if one.label == row.label).interval.mean for at in by_day
+            next(one for one in at.rows if one.label == row.label).interval.value for at in by_day
         ]
         style = network_style(row.network)
         first = row.label == ranking.rows[0].label
