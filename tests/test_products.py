@@ -28,6 +28,7 @@ FILES = {
     ("host", "fit-radiation"): ("out", ""),
     ("evaluate", "online"): ("out", "runs=[none] reference=no"),
     ("evaluate", "damping"): ("out", "models=[none]"),
+    ("evaluate", "hindcasts"): ("out", "runs=[none] reference=no"),
     ("online", "show"): ("out", "run=none reference=no"),
     ("report",): ("out", "offline=[none]"),
 }

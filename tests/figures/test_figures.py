@@ -34,6 +34,7 @@ from climsim.figures.style import (
 from climsim.files import write_netcdf
 from climsim.notation import written
 from climsim.results.labels import label_of
+from climsim.results.quantities import FIELD_PAIRS
 from climsim.results.seeds import groups_of, over_seeds
 from climsim.results.selection import best_members
 from climsim.results.study import NothingToDrawError, Study
@@ -331,6 +332,21 @@ def with_deaths(study):
             online[name][0] = np.nan
     online["growth_daily_T"][1, -1] *= 100.0
     return Study(study.offline, online)
+
+
+def test_panels_of_growth_end_with_the_longest_run_whichever_is_drawn_first(study):
+    single = study.online["seed"].isin([7, -1]).values
+    online = study.online.isel(run=single).copy(deep=True)
+    short = online["recipe"].isin(["standard", ""])
+    for name in FIELD_PAIRS["state"]:
+        key = MONTHS.growth(name).key
+        online[key] = online[key].where(~short | (online["month"] < 70))
+    with styled():
+        figure = figure_table()["rmse_growth"].draw(replace(study, online=online), "state")
+    last = max(line.get_xdata().max() for ax in figure.axes for line in ax.lines)
+    assert last == online.sizes["month"]
+    assert all(ax.get_xlim()[1] >= last for ax in figure.axes)
+    assert all(ax.get_xlim()[0] == 0 for ax in figure.axes)
 
 
 def test_growth_marks_what_leaves_the_panel_and_who_died_before_the_first_day(study):

@@ -66,7 +66,7 @@ def test_every_figure_is_drawn_from_the_metrics(tmp_path, monkeypatch):
         o.text for cell in cells for o in cell.get("outputs", ()) if o.get("name") == "stdout"
     ]
     lacking = [line.partition(":")[0] for lines in printed for line in lines.splitlines()]
-    assert lacking == ["iterations"]
+    assert lacking == ["iterations", "ranking"]
     assert len(pictures) == len(shown) - len(lacking)
 
 

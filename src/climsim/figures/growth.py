@@ -78,9 +78,10 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         of_recipe_too = f", {recipe_label(recipe)}" if several else ""
         title_panel(ax, f"{written.symbol}{of_recipe_too}", i)
         ax.set_ylabel(measure.label)
-        ax.set_xlim(left=0)
         if not bands:
             ax.set_ylim(bottom=0, top=top)
+    # Once all lines are there: panels that share an axis end where the longest run does.
+    axes[0].set_xlim(left=0)
     label_time(axes, columns, axis.name)
     legend_below(figure, legend_handles(study, crosses=not bands))
     return figure

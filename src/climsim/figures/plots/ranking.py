@@ -132,7 +132,7 @@ def remarks(study: Study, variant: str) -> list[str]:
 
 FIGURE = FigureSpec(
     "ranking",
-    45,
+    32,
     "Ranking by short runs from many starts",
     "Mass-weighted RMSE of the daily mean of T against the run with full physics that the starts "
     "are taken from. Small points: single runs; bars: 95 % interval of their mean, by a bootstrap "
