@@ -356,7 +356,7 @@ def test_ranking_says_who_is_behind_by_more_than_chance_and_who_lost_runs(study)
     assert "Two days of the reference that share no weather differ by 4 K." in table.note
 
 
-def test_what_foretells_a_coupled_run_is_told_with_its_interval(study):
+def test_what_predicts_a_coupled_run_has_its_interval_beside_it(study):
     table = predictors_table(study)
     assert table.heads[:3] == ("score", "days alive", "error of the mean T (K)")
     shown = {row[0].text: row for row in table.rows}

@@ -111,7 +111,7 @@ def test_correlation_of_chance_holds_zero_in_its_interval():
     assert not found.excludes_zero
 
 
-def test_early_days_and_offline_scores_foretell_what_follows_them():
+def test_early_days_and_offline_scores_predict_what_follows_them():
     members = [Member("unet", "steady", seed) for seed in range(6)]
     runs = short_runs(members)
     offline = xarray.Dataset(

@@ -1,7 +1,5 @@
 """Short runs of a study, kill -9 in the run that keeps their starts, and resumed."""
 
-import shutil
-
 import numpy as np
 import pytest
 import xarray
@@ -9,7 +7,7 @@ import xarray
 from climsim.workflow.maker import Jobs
 from climsim.workflow.plan import joint_jobs, make_plan
 from climsim.workflow.run import experiment_config
-from tests.workflow.test_killed_iteration import GIVEN, STEP, killed, run
+from tests.workflow.test_killed_iteration import GIVEN, STEP, killed, run, whole_and_begun
 
 MEMBER = "unet-standard-7"
 SHORT = ("hindcasts.starts=3", "hindcasts.days_apart=1", "hindcasts.days=1", "iterations=0")
@@ -38,11 +36,7 @@ def test_short_runs_from_starts_of_a_killed_run_are_those_of_an_undisturbed_one(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     before, short = commands()
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    run(whole, before)
-    shutil.copytree(whole, cut)
-    run(whole, short)
+    whole, cut = whole_and_begun(tmp_path, before, short)
     # In the third of three days, after the state of its beginning was kept.
     killed(cut, short, (STEP, 150))
     kept = sorted(path.name for path in (cut / "hindcasts/reference/starts").iterdir())

@@ -87,6 +87,16 @@ def killed(folder, calls, kill):
     assert process.exitcode == -signal.SIGKILL
 
 
+def whole_and_begun(folder, first, rest):
+    """Two folders that are alike after the first commands; in one of them the rest has run too."""
+    whole, begun = folder / "whole", folder / "begun"
+    whole.mkdir()
+    run(whole, first)
+    shutil.copytree(whole, begun)
+    run(whole, rest)
+    return whole, begun
+
+
 def numbers(folder):
     """Collected states, weights and the coupled run of an iteration."""
     found = {}
@@ -108,11 +118,7 @@ def test_iteration_killed_in_each_stage_ends_with_the_numbers_of_an_uninterrupte
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     first, again = commands()
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
-    run(whole, first)
-    shutil.copytree(whole, broken)
-    run(whole, again)
+    whole, broken = whole_and_begun(tmp_path, first, again)
     for kill in KILLS:
         killed(broken, again, kill)
     assert read_json(broken / "online" / AGAIN / "record.json")["status"] != "complete"

@@ -17,6 +17,7 @@ from climsim.validation import Checks
 
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
+_NOT_WITH_ITSELF: Final = "what is compared with itself has no errors: give another run"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class OnlineConfig:
         compared = {"reference": self.reference, "second_reference": self.second_reference}
         require_apart(
             {"runs": self.runs, **compared, "external": self.external},
-            "what is compared with itself has no errors: give another run",
+            _NOT_WITH_ITSELF,
         )
         check = Checks(self)
         check.at_least(0, "skip_days")
@@ -154,7 +155,7 @@ class HindcastConfig:
     def __post_init__(self) -> None:
         require_apart(
             {"runs": self.runs, "reference": self.reference},
-            "what is compared with itself has no errors: give another run",
+            _NOT_WITH_ITSELF,
         )
         Checks(self).whole("workers")
 

@@ -2,8 +2,9 @@
 
 One coupled run is one sample of the weather. Runs from a dozen days of a long run with full physics
 are a dozen, and that long run is the truth for all of them: so differences between members can be
-told from chance. Source: initialized hindcasts as weather services and Transpose-AMIP make them
-(Williams et al. 2013, doi:10.1175/JCLI-D-12-00429.1), here against the model's own full physics.
+distinguished from chance. Source: initialized hindcasts as weather services and Transpose-AMIP make
+them (Williams et al. 2013, doi:10.1175/JCLI-D-12-00429.1), here against the model's own full
+physics.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ from climsim.evaluation.online import (
 )
 from climsim.evaluation.online_dataset import (
     FLOOR,
+    HINDCASTS,
     MEMBER,
     Plan,
     Row,
     labels_of,
     record_arrays,
     run_labels,
+    stacked,
 )
-from climsim.evaluation.regions import REGIONS
 from climsim.evaluation.score import Labelled
 from climsim.files import provenance, write_netcdf
 from climsim.parallel import run_tasks
@@ -46,8 +48,6 @@ from climsim.products import Kind, attributes_of, claim
 from climsim.runs.record import RUN
 from climsim.stage import Progress
 
-HINDCASTS = "hindcast_days"
-"""Attribute by which a file of these metrics is known: days of the longest run."""
 HINDCAST_METRICS = Kind(
     "a file of metrics of hindcasts", lambda path: HINDCASTS in attributes_of(path)
 )
@@ -161,18 +161,7 @@ def _measured(task: tuple[int, Row, Plan]) -> tuple[int, Row]:
 
 def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.Dataset:
     """The measures of all runs along ``run``; NaN where a run, or the reference, has ended."""
-    templates: dict[str, Labelled] = {}
-    for row in rows:
-        templates |= {name: value for name, value in row.arrays.items() if name not in templates}
-    arrays: dict[str, Labelled] = {}
-    for name, (dims, _, notes) in templates.items():
-        size = {"day": length, "region": len(REGIONS)}
-        values = np.full((len(rows), *(size[dim] for dim in dims)), np.nan)
-        for place, row in zip(values, rows, strict=True):
-            if name in row.arrays:
-                found = np.asarray(row.arrays[name].values)
-                place[..., : found.shape[-1]] = found
-        arrays[name] = Labelled(("run", *dims), values, notes)
+    arrays = stacked([replace(row, arrays=_padded(row.arrays, length)) for row in rows])
     arrays |= unrelated_arrays(_plan(reference, reference.start))
     arrays |= record_arrays(rows)
     dataset = xarray.Dataset(arrays, _coordinates(rows, reference, length))
@@ -185,6 +174,17 @@ def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.D
         "problems": json.dumps(problems),
     }
     return dataset
+
+
+def _padded(arrays: dict[str, Labelled], length: int) -> dict[str, Labelled]:
+    """Measures whose last axis, the day, goes on to a number of days as NaN."""
+    padded = {}
+    for name, found in arrays.items():
+        values = np.asarray(found.values, np.float64)
+        longer = np.full((*values.shape[:-1], length), np.nan)
+        longer[..., : values.shape[-1]] = values
+        padded[name] = found._replace(values=longer)
+    return padded
 
 
 def _coordinates(

@@ -31,6 +31,8 @@ EXTERNAL = "external"
 another study's emulated physics."""
 _FULL_PHYSICS = {REFERENCE: (1, "reference"), FLOOR: (2, "reference_perturbed")}
 """Number of a run with full physics, and its name where the physics has none."""
+HINDCASTS = "hindcast_days"
+"""Attribute by which metrics of hindcasts are known: days of the longest run."""
 AXES = {"h1": "day", "h0": "month"}
 """Axis of each history stream whose means are followed in time."""
 
@@ -134,23 +136,29 @@ def labels_of(rows: Sequence[Row]) -> list[str]:
     return labels
 
 
-def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
-    """Join the measures of all runs along ``run``; what a run lacks is NaN."""
+def stacked(rows: Sequence[Row]) -> dict[str, Labelled]:
+    """The measures of all runs along ``run``; what a run lacks is NaN."""
     templates: dict[str, Labelled] = {}
     for row in rows:
         templates |= {name: value for name, value in row.arrays.items() if name not in templates}
-    # Rows differ in what belongs to the reference only in the periods that they share with it.
-    alone = [score for score in scores_of(OnlineScore) if score.of_reference]
-    of_reference = {score.variable_of(subject) for score, subject in by_quantity(alone)}
-    reference = [row.role for row in rows].index(REFERENCE)
     arrays: dict[str, Labelled] = {}
     for name, (dims, template, notes) in templates.items():
         blank = Labelled(dims, np.full(np.shape(template), np.nan), notes)
         stack = np.stack([np.asarray(row.arrays.get(name, blank).values) for row in rows])
-        if name in of_reference:
-            arrays[name] = Labelled(dims, stack[reference], notes)
-        else:
-            arrays[name] = Labelled(("run", *dims), stack, notes)
+        arrays[name] = Labelled(("run", *dims), stack, notes)
+    return arrays
+
+
+def join(rows: list[Row], plan: Plan) -> xarray.Dataset:
+    """Join the measures of all runs, and what is known about them, along ``run``."""
+    arrays = stacked(rows)
+    # Rows differ in what belongs to the reference only in the periods that they share with it.
+    alone = [score for score in scores_of(OnlineScore) if score.of_reference]
+    of_reference = {score.variable_of(subject) for score, subject in by_quantity(alone)}
+    reference = [row.role for row in rows].index(REFERENCE)
+    for name in of_reference & arrays.keys():
+        dims, values, notes = arrays[name]
+        arrays[name] = Labelled(dims[1:], np.asarray(values)[reference], notes)
     arrays |= record_arrays(rows)
     dataset = xarray.Dataset(arrays, _coordinates(rows, plan))
     labels = labels_of(rows)

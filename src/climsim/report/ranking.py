@@ -1,4 +1,4 @@
-"""Tables of what can be told of members: their ranking from many starts, and what foretells it."""
+"""Tables of the ranking of members from many starts, and of what predicts a coupled run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ranking_table(study: Study) -> Table | None:
         *("member", f"day {ranking.day:g} ({unit})", f"interval ({unit})"),
         *(f"behind the first ({unit})", "told apart from the first", "stable runs"),
     )
-    rows = [_row(ranking, number) for number in range(len(ranking.rows))]
+    rows = [_row(ranking, place) for place in range(len(ranking.rows))]
     floor, apart = (written(x, unit=unit) for x in (ranking.floor, ranking.unrelated))
     beside = (
         f" Full physics from perturbed starts: {floor}." if math.isfinite(ranking.floor) else ""
@@ -48,7 +48,7 @@ def ranking_table(study: Study) -> Table | None:
 
 def _row(ranking: Ranking, place: int) -> list[Cell]:
     row, behind = ranking.rows[place], ranking.behind[place]
-    mean = number(row.interval.value)
+    mean = number(row.mean)
     apart = "" if behind is None else "yes" if ranking.told_apart(place) else "no"
     distance = Cell("") if behind is None else _distance(behind, ranking.tests_chance)
     ends = _ends(row.interval) if ranking.tests_chance else Cell("–")

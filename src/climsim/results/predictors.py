@@ -1,4 +1,4 @@
-"""Which cheap score tells how a member fares in a coupled run: rank correlations over members."""
+"""Which cheap score predicts how a member fares in a coupled run: rank correlations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Predictors:
     """Rank correlations of scores that are cheap with what a coupled run came to.
 
     Attributes:
-        outcomes: what is to be foretold, in words.
+        outcomes: what is to be predicted, in words.
         rows: correlations with each outcome, by the name of the score in words; None where too few
             members have both, or all have the same.
     """
@@ -175,7 +175,7 @@ def _early_scores(study: Study) -> dict[str, Scores]:
 
 
 def _means(ranking: Ranking) -> Scores:
-    return {row.label: row.interval.value for row in ranking.rows}
+    return {row.label: row.mean for row in ranking.rows}
 
 
 def _by(labels: Sequence[str], values: xarray.DataArray) -> Scores:

@@ -35,32 +35,49 @@ class Ranked:
     """The runs of a member, or of all seeds of a network and recipe.
 
     Attributes:
-        name: of the network and recipe, or the member, in words.
-        label: the same as files are named.
         network: name of the network.
         recipe: name of the recipe.
+        seed: of the member; -1 for all seeds together.
         errors: (seed, start) of the measure; NaN of runs that were unstable before, or are missing.
         runs: number of runs.
         stable: number of those that did not become unstable.
     """
 
-    name: str
-    label: str
     network: str
     recipe: str
+    seed: int
     errors: Array
     runs: int
     stable: int
 
     @property
+    def name(self) -> str:
+        """In words."""
+        return member_label(self.network, self.recipe, self.seed)
+
+    @property
+    def label(self) -> str:
+        """As files are named."""
+        return Member(self.network, self.recipe, self.seed).label
+
+    @property
+    def lost(self) -> int:
+        """Number of runs that became unstable."""
+        return self.runs - self.stable
+
+    @property
+    def mean(self) -> float:
+        """Over all that ran to the day of the measure; NaN where none did."""
+        return float(_mean(self.errors.ravel()))
+
+    @property
     def order(self) -> tuple[float, float]:
         """Place in the ranking: whoever loses more runs comes later, then the larger error."""
-        mean = self.interval.value
-        return self.runs - self.stable, mean if np.isfinite(mean) else np.inf
+        return self.lost, self.mean if np.isfinite(self.mean) else np.inf
 
     @cached_property
     def interval(self) -> Interval:
-        """Of the mean over all that ran to the day of the measure."""
+        """The mean, and where chance may have put it."""
         return resampled_mean(self.errors)
 
 
@@ -103,21 +120,19 @@ class Ranking:
 
     def told_apart(self, number: int) -> bool:
         """Whether a row is behind the first by more than chance, or lost runs that it did not."""
-        row, behind = self.rows[number], self.behind[number]
-        lost = row.runs - row.stable > self.rows[0].runs - self.rows[0].stable
+        behind, lost = self.behind[number], self.rows[number].lost > self.rows[0].lost
         return lost or (self.tests_chance and behind is not None and behind.excludes_zero)
 
     def sentence(self) -> str:
-        """Which is best, and what can and cannot be told apart."""
-        first, unit = self.rows[0], self.measure.quantity
-        shown = [written(x * unit.factor) for x in (first.interval.value, *_ends(first.interval))]
-        what = f"error of {unit.symbol} on day {self.day:g}"
-        starts = len(self.starts)
-        text = f"Smallest {what}, mean over {starts} start{'' if starts == 1 else 's'}: "
-        text += f"{first.name}, {shown[0]} {unit.unit}"
+        """Which is best, and which differences chance may explain."""
+        first, shown, starts = self.rows[0], self.measure.quantity, len(self.starts)
+        text = f"Smallest error of {shown.symbol} on day {self.day:g}, mean over {starts} "
+        text += f"start{'' if starts == 1 else 's'}: {first.name}, "
+        text += f"{written(first.mean * shown.factor)} {shown.unit}"
         if not self.tests_chance:
             return f"{text}. So few starts tell nothing apart."
-        text += f" ({shown[1]} to {shown[2]})."
+        ends = (first.interval.low, first.interval.high)
+        text += f" ({' to '.join(written(end * shown.factor) for end in ends)})."
         if len(self.rows) == 1:
             return text
         numbers = range(1, len(self.rows))
@@ -156,9 +171,9 @@ def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: b
     members, floor = (_of_role(hindcasts, role) for role in (MEMBER, FLOOR))
     starts = tuple(sorted(set(members["start"].values.tolist())))
     rows = [
-        _ranked(members.isel(run=chosen), starts, measure, position, single)
+        _ranked(members.isel(run=chosen), seed, starts, measure.key, position)
         for group in groups_of(members)
-        for chosen in _apart(members, rows_of(members, group), single)
+        for seed, chosen in _apart(members, rows_of(members, group), single)
     ]
     unrelated = DAYS.unrelated(variable)
     known = floor[measure.key].values[:, position] if floor.sizes["run"] else np.array([])
@@ -174,13 +189,14 @@ def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: b
 
 def _apart(
     members: xarray.Dataset, rows: NDArray[np.intp], single: bool
-) -> Iterator[NDArray[np.intp]]:
-    """Rows of all seeds together, or of one seed after another."""
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Rows of all seeds together, as those of seed -1, or of one seed after another."""
     seeds = members["seed"].values[rows]
-    for seed in sorted(set(seeds.tolist())) if single else ():
-        yield rows[seeds == seed]
     if not single:
-        yield rows
+        yield -1, rows
+        return
+    for seed in sorted(set(seeds.tolist())):
+        yield seed, rows[seeds == seed]
 
 
 def _of_role(hindcasts: xarray.Dataset, role: str) -> xarray.Dataset:
@@ -188,25 +204,17 @@ def _of_role(hindcasts: xarray.Dataset, role: str) -> xarray.Dataset:
 
 
 def _ranked(
-    runs: xarray.Dataset, starts: Sequence[float], measure: Measure, position: int, single: bool
+    runs: xarray.Dataset, seed: int, starts: Sequence[float], key: str, position: int
 ) -> Ranked:
-    network, recipe = (str(runs[key].values[0]) for key in ("network", "recipe"))
+    """The runs of a member, or of all seeds of a network and recipe, by seed and start."""
     seeds = sorted(set(runs["seed"].values.tolist()))
     errors = np.full((len(seeds), len(starts)), np.nan)
-    columns = (runs[key].values.tolist() for key in ("seed", "start"))
-    for seed, start, error in zip(*columns, runs[measure.key].values[:, position], strict=True):
-        errors[seeds.index(seed), starts.index(start)] = error
-    seed = int(seeds[0]) if single else -1
+    columns = (runs[name].values.tolist() for name in ("seed", "start"))
+    for of, start, error in zip(*columns, runs[key].values[:, position], strict=True):
+        errors[seeds.index(of), starts.index(start)] = error
     dead = became_unstable(runs)
-    return Ranked(
-        name=member_label(network, recipe, seed),
-        label=Member(network, recipe, seed).label,
-        network=network,
-        recipe=recipe,
-        errors=errors,
-        runs=dead.size,
-        stable=int((~dead).sum()),
-    )
+    network, recipe = (str(runs[name].values[0]) for name in ("network", "recipe"))
+    return Ranked(network, recipe, seed, errors, runs=dead.size, stable=int((~dead).sum()))
 
 
 def resampled_mean(values: Array, level: float = LEVEL) -> Interval:
@@ -270,10 +278,6 @@ def _interval(mean: float, drawn: Array, level: float) -> Interval:
         return Interval(mean, np.nan, np.nan)
     low, high = np.quantile(known, ((1.0 - level) / 2.0, (1.0 + level) / 2.0))
     return Interval(mean, float(low), float(high))
-
-
-def _ends(interval: Interval) -> NDArray[np.float64]:
-    return np.array([interval.low, interval.high])
 
 
 def _listed(names: Sequence[str]) -> str:

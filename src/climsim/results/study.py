@@ -12,8 +12,7 @@ import numpy as np
 import xarray
 
 from climsim.errors import ClimSimError
-from climsim.evaluation.hindcasts import HINDCASTS
-from climsim.evaluation.online_dataset import EXTERNAL, FLOOR, MEMBER, REFERENCE
+from climsim.evaluation.online_dataset import EXTERNAL, FLOOR, HINDCASTS, MEMBER, REFERENCE
 from climsim.evaluation.saved import open_metrics
 from climsim.names import check_name
 from climsim.results.external_r2 import ExternalR2, read_external_r2

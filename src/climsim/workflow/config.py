@@ -365,6 +365,12 @@ class ExperimentConfig:
         options = flatten(self.hosts.get(short_name(self.host), {}))
         return {"host": self.host, **{f"{GROUP}.{key}": v for key, v in options.items()}}
 
+    @property
+    def online_settings(self) -> Values:
+        """Keys of every online run that differ, the host and its options among them, dotted."""
+        given = {key: value for key, value in flatten(self.online).items() if value is not None}
+        return {**self.host_settings, **given}
+
     def ensembles(self, members: Sequence[str]) -> dict[str, list[str]]:
         """Seeds of each network, recipe and iteration that has several of these members."""
         return self.members.ensembles(members, self.iterations)

@@ -8,7 +8,7 @@ from pathlib import Path
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_HINDCASTS
 from climsim.hosts import REFERENCE_RUNS, batch_runner
-from climsim.keys import Values, flatten
+from climsim.keys import Values
 from climsim.online.restart import start_of_day
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.jobs import Job
@@ -76,10 +76,8 @@ def _job(
     config: ExperimentConfig, jobs: Jobs, rule: str, member: str, values: Values, special: Values
 ) -> Job:
     """A job with the settings of the study's online runs but for their length and files."""
-    shared = {key: v for key, v in flatten(config.online).items() if v is not None}
-    shared.pop("hourly_fields", None)
+    shared = {k: v for k, v in config.online_settings.items() if k != "hourly_fields"}
     special = {**special, "streams": _STREAMS}
-    shared = {**config.host_settings, **shared}
     return jobs.make(rule, values, member, shared=shared, special=special)
 
 

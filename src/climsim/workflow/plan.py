@@ -174,11 +174,9 @@ def _online_job(
         values["host_options.wait"] = True
     elif start := online_start(config):
         values["start"] = start
-    shared = {key: v for key, v in flatten(config.online).items() if v is not None}
-    refuse_own("online", shared, values)
-    shared = {**config.host_settings, **shared}
+    refuse_own("online", flatten(config.online), values)
     rule = ONLINE_RUN.name if model else REFERENCE_STEP
-    return jobs.make(rule, values, name, shared=shared, special=flatten(given))
+    return jobs.make(rule, values, name, shared=config.online_settings, special=flatten(given))
 
 
 def online_start(config: ExperimentConfig) -> str | None:
@@ -238,8 +236,7 @@ def _iteration_jobs(
 
 def _collect_job(config: ExperimentConfig, jobs: Jobs, model: str, member: Trained) -> Job:
     """States that the model of the iteration before visits, in years of their own."""
-    online = flatten(config.online).items()
-    shared = {k: v for k, v in online if v is not None and k.startswith(_OF_HOST)}
+    shared = {k: v for k, v in config.online_settings.items() if k.startswith(_OF_HOST)}
     values: Values = {"model": model, "first_year": 1000 * member.iteration + 1}
     if starts := _ends_of_members(config):
         values["starts"] = starts

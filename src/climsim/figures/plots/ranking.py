@@ -43,14 +43,13 @@ def _places(ax: Axes, ranking: Ranking) -> None:
         style = network_style(row.network)
         errors = shown * row.errors[np.isfinite(row.errors)]
         ax.scatter(errors, np.full(errors.size, place), s=5, color=style.colour, lw=0, zorder=3)
-        interval = row.interval
         if ranking.tests_chance:
-            ends = [shown * interval.low, shown * interval.high]
+            ends = [shown * row.interval.low, shown * row.interval.high]
             ax.plot(
                 ends, [place, place], color=style.colour, lw=2.4, alpha=0.5, solid_capstyle="butt"
             )
         ax.plot(
-            shown * interval.value,
+            shown * row.mean,
             place,
             marker=style.marker,
             color=style.colour,
@@ -69,8 +68,7 @@ def _places(ax: Axes, ranking: Ranking) -> None:
 def _tick(ranking: Ranking, place: int) -> str:
     """Name of a row, and how many of its runs were lost."""
     row = ranking.rows[place]
-    lost = row.runs - row.stable
-    return f"{row.name} ({lost} of {row.runs} †)" if lost else row.name
+    return f"{row.name} ({row.lost} of {row.runs} †)" if row.lost else row.name
 
 
 def _growth(ax: Axes, study: Study, ranking: Ranking) -> None:
@@ -79,15 +77,13 @@ def _growth(ax: Axes, study: Study, ranking: Ranking) -> None:
     days = study.hindcasts["day"].values
     shown = ranking.measure.quantity.factor
     by_day = [rank(study.hindcasts, float(day)) for day in days]
+    means = [{row.label: row.mean for row in at.rows} for at in by_day]
     for row in ranking.rows:
-        means = [
-            next(one for one in at.rows if one.label == row.label).interval.value for at in by_day
-        ]
         style = network_style(row.network)
         first = row.label == ranking.rows[0].label
         ax.plot(
             days,
-            shown * np.array(means),
+            shown * np.array([at[row.label] for at in means]),
             color=style.colour,
             marker=style.marker if first else None,
             linestyle=dashes(row.recipe),
