@@ -550,8 +550,11 @@ def test_figures_of_several_processes_are_those_of_one(files, tmp_path):
 
 @pytest.mark.slow
 def test_whole_study_of_ninety_members_is_drawn(tmp_path):
-    config = FiguresConfig(tmp_path / "figures", *write_study(tmp_path), compare="networks")
-    draw_figures(config)
+    offline, online = write_study(tmp_path)
+    members = [Member(n, r, s) for r in RECIPES for n in NETWORKS for s in (7, 43, 1024)]
+    write_netcdf(short_runs(members, starts=4), tmp_path / "hindcasts.nc")
+    files = {"offline": offline, "online": online, "hindcasts": tmp_path / "hindcasts.nc"}
+    draw_figures(FiguresConfig(tmp_path / "figures", **files, compare="networks"))
     entries = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
     assert len(entries) >= 25
     # The study has no member that was trained again on visited states.
