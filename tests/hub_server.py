@@ -15,7 +15,7 @@ import yaml
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _API = re.compile(
-    r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)/(?P<what>\w+)/main/?(?P<rest>.*)"
+    r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)/(?P<what>\w+)/(?P<branch>[^/]+)/?(?P<rest>.*)"
 )
 _FILE = re.compile(r"/(?P<data>datasets/)?(?P<repo>[^/]+/[^/]+)/resolve/[^/]+/(?P<name>.+)")
 
@@ -29,6 +29,8 @@ class WritableHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
+        self.branches = {"main"}
+        self.large: dict[str, bytes] = {}
         self.commits = 0
         self.spoil: set[str] = set()
 
@@ -86,12 +88,34 @@ class _Handler(Answers):
             return
         match = _API.fullmatch(unquote(urlsplit(self.path).path))
         files = self.server.files.get((match["kind"], match["repo"])) if match else None
-        if files is None:
+        if files is None and not self.path.endswith("/info/lfs/objects/batch"):
             self.answer(404, X_Error_Code="RepoNotFound")
+        elif self.path.endswith("/info/lfs/objects/batch"):
+            asked = json.loads(body)["objects"]
+            to = f"{self.server.address}/large"
+            self.json(
+                {
+                    "transfer": "basic",
+                    "objects": [
+                        {**x, "actions": {"upload": {"href": f"{to}/{x['oid']}"}}} for x in asked
+                    ],
+                }
+            )
+        elif match["what"] == "branch":
+            self.server.branches.add(match["branch"])
+            self.json({})
+        elif match["branch"] not in self.server.branches:
+            self.answer(404, X_Error_Code="RevisionNotFound")
         elif match["what"] == "preupload":
             asked = json.loads(body)["files"]
+            # As the real one: files that are no text go another way.
             modes = [
-                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in asked
+                {
+                    "path": f["path"],
+                    "uploadMode": "lfs" if f["path"].endswith((".pt", ".nc")) else "regular",
+                    "shouldIgnore": False,
+                }
+                for f in asked
             ]
             self.json({"files": modes})
         else:
@@ -100,9 +124,19 @@ class _Handler(Answers):
                 if entry["key"] == "file":
                     value = entry["value"]
                     files[value["path"]] = base64.b64decode(value["content"])
+                elif entry["key"] == "lfsFile":
+                    value = entry["value"]
+                    files[value["path"]] = self.server.large[value["oid"]]
             self.server.commits += 1
             url = f"{self.server.address}/{match['repo']}/commit/{COMMIT}"
             self.json({"commitUrl": url, "commitOid": COMMIT, "success": True})
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        name = self.path.rpartition("/")[2]
+        assert hashlib.sha256(body).hexdigest() == name
+        self.server.large[name] = body
+        self.answer(200)
 
     def do_HEAD(self):
         self.do_GET()
@@ -114,6 +148,9 @@ class _Handler(Answers):
             files = self.server.files.get((match["kind"], match["repo"]))
             if files is None:
                 self.answer(404, X_Error_Code="RepoNotFound")
+                return
+            if match["branch"] not in self.server.branches:
+                self.answer(404, X_Error_Code="RevisionNotFound")
                 return
             assert parse_qs(parts.query).get("recursive", ["true"])[0].lower() == "true"
             self.json([self.entry(name, data) for name, data in sorted(files.items())])

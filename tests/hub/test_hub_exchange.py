@@ -1,10 +1,12 @@
 """A model and a store go to a local Hub and come back as they were."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from climsim.data.raw.config import DownloadConfig
 from climsim.data.store.config import VerifyConfig
 from climsim.data.store.opened import open_store
 from climsim.data.store.verify import verify
@@ -23,7 +25,9 @@ LICENCE = "cc-by-4.0"
 
 
 @pytest.fixture
-def hub():
+def hub(monkeypatch):
+    # The local server keeps large files as Git LFS does; the Hub's newer store has no such server.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with writable_hub() as server:
         yield server
 
@@ -62,6 +66,9 @@ def test_a_model_comes_back_with_its_card(hub, products, tmp_path):
     assert f"`{file_hash(model)}`" in text
     assert "![skill by level](figures/skill_by_level.png)" in text
     assert "<summary>configuration</summary>" in text
+    assert "climsim hub pull repo=me/pao out=pao" in text
+    assert str(folder) not in text
+    assert set(hub.large) == {file_hash(path) for path in (model, offline)}
     assert [p.name for p in tmp_path.iterdir()] == ["pao"]
 
 
@@ -109,7 +116,7 @@ def test_what_cannot_be_pushed_or_pulled_is_named(hub, products, tmp_path):
     with pytest.raises(ClimSimError, match="expected a folder with PNG files, found none"):
         push(PushConfig(model, "me/x", LICENCE, figures=tmp_path, endpoint=hub.address))
     assert hub.files == {}
-    with pytest.raises(ClimSimError, match="repo: expected owner/name, found 'unet'"):
+    with pytest.raises(ClimSimError, match=r"repo: expected owner/name, .* found 'unet'"):
         PushConfig(model, "unet", LICENCE)
     push(PushConfig(store.path, "me/data", LICENCE, endpoint=hub.address))
     with pytest.raises(ClimSimError, match=r"repo=me/data: no such repository at"):
@@ -118,3 +125,40 @@ def test_what_cannot_be_pushed_or_pulled_is_named(hub, products, tmp_path):
     with pytest.raises(ClimSimError, match=r"expected a model that .* found no model\.\*"):
         pull(PullConfig("me/data", tmp_path / "m", endpoint=hub.address))
     assert json.loads((folder / "store.zarr" / "zarr.json").read_text())
+
+
+def test_another_branch_is_made_and_an_unknown_one_is_named(hub, products, tmp_path):
+    push(PushConfig(products[1], "me/pao", LICENCE, revision="dev", endpoint=hub.address))
+    assert hub.branches == {"main", "dev"}
+    settings = PullConfig("me/pao", tmp_path / "pao", revision="v1", endpoint=hub.address)
+    with pytest.raises(ClimSimError, match=r"me/pao: it has no such branch, .* give revision="):
+        pull(settings)
+    assert pull(replace(settings, revision="dev")).is_dir()
+
+
+def test_files_of_a_download_of_something_else_do_not_stay(hub, products, tmp_path):
+    push(PushConfig(products[1], "me/pao", LICENCE, endpoint=hub.address))
+    old = tmp_path / "pao.pulling" / "figures" / "old.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of another repository")
+    out = pull(PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address))
+    files = sorted(path.name for path in out.rglob("*") if path.is_file())
+    assert files == ["README.md", "model.pt"]
+
+
+@pytest.mark.parametrize("repo", ["pao", "me/my model", "me--/x", "me/a/b", "me/", ""])
+def test_what_cannot_be_a_repository_is_refused_before_anything_is_asked(repo, tmp_path):
+    for make in (
+        lambda: PushConfig(tmp_path / "m.pt", repo, LICENCE),
+        lambda: PullConfig(repo, tmp_path / "m"),
+        lambda: DownloadConfig(tmp_path / "raw", repo),
+    ):
+        with pytest.raises(ClimSimError, match=r"^repo: expected owner/name, of letters"):
+            make()
+
+
+def test_an_address_without_its_scheme_and_an_empty_licence_are_refused(tmp_path):
+    with pytest.raises(ClimSimError, match=r"^endpoint: expected an address that starts"):
+        PullConfig("me/x", tmp_path / "m", endpoint="localhost:9")
+    with pytest.raises(ClimSimError, match=r"^license: expected such as cc-by-4\.0, found ' '"):
+        PushConfig(tmp_path / "m.pt", "me/x", " ")

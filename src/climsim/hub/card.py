@@ -20,11 +20,14 @@ _TAGS = ("climate", "atmospheric-physics", "climsim")
 _SECTIONS = ("git_revision", "climsim_version")
 
 
-def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequence[Path]) -> str:
+def model_card(
+    model: Path, repo: str, licence: str, offline: Path | None, pictures: Sequence[Path]
+) -> str:
     """The card of an exported model.
 
     Args:
         model: exported file.
+        repo: that it is uploaded to, such as ``me/unet``.
         licence: identifier.
         offline: its offline metrics, if there are any.
         pictures: figures that are uploaded with it.
@@ -34,7 +37,7 @@ def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequen
     """
     metadata = json.loads(metadata_text(model))
     card = ModelCard.from_json(metadata, str(model))
-    name = card.training.network or model.stem
+    name, folder = card.training.network or model.stem, repo.rpartition("/")[2]
     lines = _front(licence, [*_TAGS, *([name] if card.training.network else [])])
     lines += [
         f"# {name}",
@@ -60,13 +63,13 @@ def model_card(model: Path, licence: str, offline: Path | None, pictures: Sequen
         "## Use",
         "",
         "```sh",
-        f"climsim hub pull repo=OWNER/{name} out={name}",
+        f"climsim hub pull repo={repo} out={folder}",
         "```",
         "",
         "```python",
         "import climsim",
         "",
-        f'emulator = climsim.load_emulator("{name}/model{model.suffix}")',
+        f'emulator = climsim.load_emulator("{folder}/model{model.suffix}")',
         "outputs = emulator(inputs)  # (column, feature) float32",
         "```",
         "",
@@ -164,7 +167,18 @@ def _provenance(notes: Mapping[str, object], hashes: Mapping[str, str]) -> list[
         value = notes.get(key)
         if value:
             text = value if isinstance(value, str) else json.dumps(value)
-            pretty = json.dumps(json.loads(text), indent=1)
+            pretty = json.dumps(_without_folders(json.loads(text)), indent=1)
             lines += [f"<details><summary>{key}</summary>", "", "```json", pretty, "```", ""]
             lines += ["</details>", ""]
     return lines
+
+
+def _without_folders(value: object) -> object:
+    """Absolute paths by their last part alone, as where they lay concerns nobody else."""
+    if isinstance(value, dict):
+        return {_without_folders(key): _without_folders(x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(x) for x in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value

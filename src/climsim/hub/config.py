@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from climsim.data.raw.config import check_repository
 from climsim.validation import Checks, require
 
 KINDS = {"model": "model", "store": "dataset"}
@@ -22,7 +23,7 @@ class PushConfig:
         figures: folder of figures (PNG) for the card of a model; None for none.
         license: identifier of the licence, such as ``apache-2.0`` or ``cc-by-4.0``.
         private: whether a repository that is made is private.
-        revision: branch that is written.
+        revision: branch that is written; it is made where there is none.
         endpoint: address of the Hub; empty for the public one.
     """
 
@@ -36,8 +37,8 @@ class PushConfig:
     endpoint: str = ""
 
     def __post_init__(self) -> None:
-        named = self.repo.count("/") == 1 and all(self.repo.split("/"))
-        require("repo", self.repo, named, "owner/name")
+        check_repository(self.repo, self.endpoint)
+        require("license", self.license, bool(self.license.strip()), "such as cc-by-4.0")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class PullConfig:
     workers: int = 4
 
     def __post_init__(self) -> None:
+        check_repository(self.repo, self.endpoint)
         check = Checks(self)
         check.one_of(tuple(KINDS), "kind")
         check.whole("workers", least=1)

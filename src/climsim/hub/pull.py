@@ -20,7 +20,6 @@ from climsim.products import Kind, claim
 from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
-"""What is pulled, and what the Hub calls it."""
 _OF_HUB = (".gitattributes", CARD)
 """Files of the Hub that are no part of a store."""
 PULLED_MODEL = Kind(
@@ -57,6 +56,11 @@ def pull(config: PullConfig, progress: Progress | None = None) -> Path:
             if progress is not None:
                 progress(done, total)
     remove(folder / ".cache")
+    # The download that broke off may have been of another repository or revision.
+    names = {file.path for file in wanted}
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in names:
+            remove(path)
     if config.kind == "store":
         open_store(folder)
     with atomic_path(config.out) as temporary:

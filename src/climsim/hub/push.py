@@ -46,6 +46,8 @@ def push(config: PushConfig, progress: Progress | None = None) -> str:
     api = HfApi(endpoint=config.endpoint or None)
     with hub_errors(config.repo, config.endpoint, config.path.name):
         api.create_repo(config.repo, private=config.private, repo_type=kind, exist_ok=True)
+        if config.revision != "main":
+            api.create_branch(config.repo, branch=config.revision, repo_type=kind, exist_ok=True)
         for start in range(0, len(files), _FILES_AT_ONCE):
             part = files[start : start + _FILES_AT_ONCE]
             api.create_commit(
@@ -68,7 +70,7 @@ def _model_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
             f"figures={config.figures}: expected a folder with PNG files, found none: draw them "
             "with `climsim figures`"
         )
-    card = model_card(config.path, config.license, config.offline, pictures)
+    card = model_card(config.path, config.repo, config.license, config.offline, pictures)
     yield CommitOperationAdd(CARD, card.encode())
     yield CommitOperationAdd(f"{MODEL}{config.path.suffix}", str(config.path))
     if config.offline is not None:

@@ -6,9 +6,35 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.validation import Checks, refused
+from climsim.validation import Checks, refused, require
 
 MONTH = re.compile(r"\d{4}-\d{2}")
+
+
+def check_repository(repo: str, endpoint: str) -> None:
+    """Refuse what cannot be a repository on the Hub, or the address of one.
+
+    Args:
+        repo: such as ``me/unet``.
+        endpoint: address of the Hub; empty for the public one.
+
+    Raises:
+        ClimSimError: saying what was expected.
+    """
+    # Here, not above: configurations are made without the client of the Hub.
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        named = False
+    else:
+        named = "/" in repo
+    form = "owner/name, of letters, digits, - _ . without -- and .."
+    require("repo", repo, named, form)
+    is_address = not endpoint or endpoint.startswith(("http://", "https://"))
+    require("endpoint", endpoint, is_address, "an address that starts with https:// or http://")
 
 
 @dataclass(frozen=True)
@@ -39,6 +65,7 @@ class DownloadConfig:
     workers: int = 4
 
     def __post_init__(self) -> None:
+        check_repository(self.repo, self.endpoint)
         for month in self.months:
             if not MONTH.fullmatch(month):
                 raise refused("months", "months such as 0001-02", month)

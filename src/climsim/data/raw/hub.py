@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 
@@ -202,6 +203,11 @@ def hub_errors(repo: str, endpoint: str, what: str, advice: str = "") -> Iterato
         raise ClimSimError(
             f"repo={repo}: no such repository at {hub}, or it is private: is the name right, and "
             "are you logged in (`hf auth login`)?"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ClimSimError(
+            f"{repo}: it has no such branch, tag or commit: look at its page for their names, and "
+            "give revision="
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise _unreachable(hub) from error
