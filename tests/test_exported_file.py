@@ -14,6 +14,7 @@ from climsim.exported_file import (
     form_of,
     metadata_text,
     require_whole,
+    unreadable_form,
     with_metadata,
 )
 
@@ -109,3 +110,12 @@ def test_models_of_a_folder_are_found_in_every_format(tmp_path):
     found = [path.suffix for path in exported_models(tmp_path)]
     assert len(found) == 3
     assert found == sorted(endings)
+
+
+def test_a_checkpoint_where_a_model_is_expected_is_called_one(tmp_path):
+    path = tmp_path / "last.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("last/data.pkl", b"pickled")
+    message = rf"last\.ckpt: expected an exported model, found a checkpoint .*checkpoint={path}"
+    with pytest.raises(ClimSimError, match=message):
+        raise unreadable_form(path)

@@ -24,6 +24,8 @@ TORCHSCRIPT, PACKAGE, ONNX = "TorchScript file", "AOTInductor package", "ONNX fi
 _PROMISED = {".pt": TORCHSCRIPT, ".pt2": PACKAGE, ".onnx": ONNX}
 """Form that the ending of a name promises; every other one promises TorchScript."""
 _PACKAGE_ENTRY, _TORCHSCRIPT_ENTRY = "/archive_format", "/constants.pkl"
+_PICKLE_ENTRY = "/data.pkl"
+"""Of a checkpoint, and of a TorchScript file as well."""
 _FIRST_ONNX_BYTE = b"\x08"
 """Tag of ``ModelProto.ir_version``, with which every ONNX file begins."""
 _PROPERTIES, _GRAPH = 14, 7
@@ -101,6 +103,11 @@ def require_whole(path: Path) -> None:
 
 def unreadable_form(path: Path) -> ClimSimError:
     """The error for a file that has not the form that its name promises."""
+    if archived(path, _PICKLE_ENTRY) and form_of(path) is None:
+        return ClimSimError(
+            f"{path}: expected an exported model, found a checkpoint of PyTorch: export it first "
+            f"(climsim export checkpoint={path} out=...)"
+        )
     article = "an" if promised_form(path)[0] in "AO" else "a"
     return ClimSimError(
         f"{path}: expected {article} {promised_form(path)}, found something else or a truncated "

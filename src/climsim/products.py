@@ -72,8 +72,9 @@ def claim(
     for name, source in (inputs or {}).items():
         if source is not None and same_path(path, Path(source)):
             raise ClimSimError(
-                f"{key}={path}: the same path as {name}={source}, which would be lost: give "
-                "another one"
+                f"{key}={path}: the same path as "
+                + ("an input" if name == str(source) else f"{name}={source}")
+                + ", which would be lost: give another one"
             )
     if path.exists():
         _refuse_foreign(path, kind, key)

@@ -100,6 +100,7 @@ def test_table_names_fields_that_histories_hold():
     [
         ({"variables": ("tas",)}, r"unknown variable of the table Amon 'tas'"),
         ({"variables": ("cl",)}, r"variables=cl: made of CLOUD, PS, .* hold no CLOUD"),
+        ({"variables": ("T",)}, r"found 'T': ta is made of that field of the history"),
         ({"levels": "plev8"}, r"levels: expected one of model, plev19"),
     ],
 )
@@ -113,3 +114,17 @@ def test_a_run_without_a_whole_month_is_refused(tmp_path):
     run = write_run(tmp_path / "days", days=2, grid=GRID)
     with pytest.raises(ClimSimError, match="no whole month"):
         write_cmor(CmorConfig(run, tmp_path / "x"))
+
+
+def test_a_second_call_replaces_the_files_of_the_first(run, tmp_path):
+    folder = tmp_path / "cmor"
+    write_cmor(CmorConfig(run, folder, ("ta", "ua")))
+    write_cmor(CmorConfig(run, folder, ("ta",), "model"))
+    assert sorted(p.name for p in folder.iterdir()) == ["cmor.json", NAME.format("ta")]
+    assert [p.name for p in tmp_path.iterdir()] == ["cmor"]
+
+
+def test_a_file_is_no_folder_of_a_run(run, tmp_path):
+    history = run / "run.eam.h0.0001-01.nc"
+    with pytest.raises(ClimSimError, match=r"nc: expected the folder of a run, found a file"):
+        write_cmor(CmorConfig(history, tmp_path / "x"))

@@ -157,8 +157,10 @@ def test_stacked_arrays_are_scored_like_tables(folder, tmp_path):
     ("keys", "message"),
     [
         ({"weights": "train.csv"}, "expected the same weights >= 0 in every row"),
+        ({"weights": "nothing.csv"}, "expected a weight > 0 for one target at least, found 0 for"),
         ({"weights": "test.csv"}, r"expected a column for each of the 152 targets, found no col"),
-        ({"truth": "test.csv"}, r"test\.csv: expected the 152 targets of 24 levels, found no col"),
+        ({"truth": "test.csv"}, r"test\.csv: expected the 152 targets of 24 levels, found no .*: give the file "
+         r"that holds them as well \(targets= or outputs=\)"),
         ({"model": "sample_submission.csv"}, r"of the 368 targets, found no column ptend_t_24"),
         ({"model": "sample_submission.csv", "levels": LEVELS, "truth": "other.csv"},
          r"from row 6 on its samples are not those of"),
@@ -167,6 +169,8 @@ def test_stacked_arrays_are_scored_like_tables(folder, tmp_path):
 def test_files_that_do_not_fit_are_refused(folder, tmp_path, keys, message):
     table = csv.read_csv(folder / "train.csv")
     csv.write_csv(pa.concat_tables([table.slice(0, 5), table.slice(6)]), folder / "other.csv")
+    zeros = {name: np.zeros(3) for name in NAMES}
+    csv.write_csv(pa.table({"sample_id": ["a", "b", "c"], **zeros}), folder / "nothing.csv")
     with pytest.raises(ClimSimError, match=message):
         score_kaggle(config(folder, tmp_path / "s.json", **{"batch_columns": 5, **keys}))
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
 from climsim.evaluation.config import CmorConfig
 from climsim.evaluation.history import Period, RunHistory
-from climsim.files import provenance, write_json, write_netcdf
+from climsim.files import atomic_path, provenance, write_json, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.names import as_name
 from climsim.online.fields import PressureInterpolation
@@ -43,7 +43,7 @@ _DAYS = "days since 0001-01-01"
 
 
 def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
-    """Write the whole months of a run, one file for each variable.
+    """Write the whole months of a run, one file for each variable, in place of an older folder.
 
     Args:
         config: run and variables.
@@ -65,17 +65,19 @@ def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
         )
     wanted = _held(run, config)
     note = provenance(asdict(config), {})
-    config.out.mkdir(parents=True, exist_ok=True)
-    write_json(config.out / _NOTE, note)
-    for done, variable in enumerate(wanted, start=1):
-        dataset = cmor_dataset(run, months, variable, config.levels == "plev19")
-        dataset.attrs |= _attributes(config, run, variable, note)
-        first, last = (to_date(m) for m in (months[0][0], months[-1][0]))
-        span = f"{first.year:04d}{first.month:02d}-{last.year:04d}{last.month:02d}"
-        name = f"{variable.name}_Amon_{as_name(config.source)}_{_case(run)}_{_VARIANT}_gn_{span}.nc"
-        write_netcdf(dataset, config.out / name, unlimited_dims=["time"])
-        if progress is not None:
-            progress(done, len(wanted))
+    first, last = (to_date(m) for m in (months[0][0], months[-1][0]))
+    span = f"{first.year:04d}{first.month:02d}-{last.year:04d}{last.month:02d}"
+    end = f"Amon_{as_name(config.source)}_{_case(run)}_{_VARIANT}_gn_{span}.nc"
+    # A folder whole, or none: files of another call would not be those that its note describes.
+    with atomic_path(config.out) as folder:
+        folder.mkdir()
+        write_json(folder / _NOTE, note)
+        for done, variable in enumerate(wanted, start=1):
+            dataset = cmor_dataset(run, months, variable, config.levels == "plev19")
+            dataset.attrs |= _attributes(config, run, variable, note)
+            write_netcdf(dataset, folder / f"{variable.name}_{end}", unlimited_dims=["time"])
+            if progress is not None:
+                progress(done, len(wanted))
     return config.out
 
 

@@ -13,7 +13,7 @@ from climsim.evaluation.cmor_table import CMOR_VARIABLES
 from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
 from climsim.files import require_apart
 from climsim.products import note_of
-from climsim.validation import Checks
+from climsim.validation import Checks, refused
 
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
@@ -166,7 +166,7 @@ class CmorConfig:
 
     Attributes:
         run: folder of the run.
-        out: folder for the files.
+        out: folder for the files; one of an earlier call is replaced.
         variables: names of CMIP's table ``Amon``, such as ``ta,pr``; empty for all that the history
             holds.
         levels: ``model`` for the levels of the model, ``plev19`` for CMIP6's 19 pressure levels;
@@ -183,6 +183,14 @@ class CmorConfig:
     def __post_init__(self) -> None:
         Checks(self).one_of(("model", "plev19"), "levels")
         for name in self.variables:
+            made_of_it = [v.name for v in CMOR_VARIABLES.values() if name in v.fields]
+            if name not in CMOR_VARIABLES and made_of_it:
+                raise refused(
+                    "variables",
+                    "names of the table Amon",
+                    name,
+                    f"{' or '.join(made_of_it)} is made of that field of the history",
+                )
             if name not in CMOR_VARIABLES:
                 raise unknown_name("variable of the table Amon", name, CMOR_VARIABLES)
 

@@ -99,7 +99,10 @@ class RunHistory:
             ClimSimError: if the folder does not exist or holds no history file.
         """
         if not folder.is_dir():
-            raise ClimSimError(f"{folder}: no such run folder: run `climsim online run` first")
+            what = (
+                "expected the folder of a run, found a file" if folder.exists() else "no such run"
+            )
+            raise ClimSimError(f"{folder}: {what}: give the folder that `climsim online run` wrote")
         run = cls(folder, {})
         run.record = run._read_record()
         if run.empty and allow_empty and run.record:

@@ -84,6 +84,11 @@ def read_weights(path: Path, levels: int) -> Weights:
             f"weights={path}: expected the same weights >= 0 in every row, found others: give the "
             "competition's sample_submission.csv, which holds them, and no submission"
         )
+    if not values.any():
+        raise ClimSimError(
+            f"weights={path}: expected a weight > 0 for one target at least, found 0 for all: give "
+            "the competition's sample_submission.csv"
+        )
     position = {name: k for k, name in enumerate(names)}
     columns = tuple(name for name in table.columns if name in position)
     return Weights(columns, values, np.array([position[name] for name in columns]))

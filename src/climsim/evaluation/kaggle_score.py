@@ -55,7 +55,7 @@ def score_kaggle(config: KaggleScoreConfig, progress: Progress | None = None) ->
         ClimSimError: if model or submission, samples, weights and grid do not fit together.
     """
     files = [config.model, *config.members]
-    read = {str(path): path for path in (*files, config.truth)}
+    read = {str(path): path for path in files} | {"truth": config.truth, "weights": config.weights}
     claim(config.out, KAGGLE_SCORE, read)
     pairs, weights = _scored(config, progress)
     r2 = kaggle_r2(pairs)

@@ -54,7 +54,8 @@ def write_submission(config: SubmissionConfig, progress: Progress | None = None)
         ClimSimError: if model, samples, weights and grid do not fit together.
     """
     files = (config.model, *config.members)
-    read = {str(path): path for path in (*files, config.inputs, config.weights)}
+    named = {"inputs": config.inputs, "weights": config.weights}
+    read = {str(path): path for path in files} | named
     claim(config.out, SUBMISSION, read)
     claim(config.note, _NOTE)
     whole = is_table(config.out) and config.out.suffix != ".gz"

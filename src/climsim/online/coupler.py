@@ -322,35 +322,23 @@ def _keep_positive(
     """Raise tendencies that would make water or dry static energy (in K) negative."""
     result, counts, added = dict(tendencies), corrections.counts, corrections.added
     for name, held in content.items():
-        after = held.dt * tendencies[name]
-        after += held.amount
-        negative = after < 0.0
-        if not anywhere(negative):
-            counts[f"positivity:{name}"] = count(negative)
-            added[name] = namespace(after).zeros_like(after[0, :])
+        tendency = tendencies[name]
+        xp = namespace(tendency)
+        raised = xp.maximum(tendency, held.emptying)
+        deficit = raised - tendency
+        if not anywhere(deficit):
+            counts[f"positivity:{name}"] = count(deficit[:1, :] > 0.0)
+            added[name] = xp.zeros_like(deficit[0, :])
             continue
-        result[name], deficit = _raise_to_zero(held, tendencies[name], negative)
+        result[name] = raised
         if name == "ptend_t":
-            counts[f"positivity:{name}"] = count(deficit != 0)
+            counts[f"positivity:{name}"] = count(deficit > 0.0)
             deficit *= columns.constants.dry_air_heat_capacity
         else:
             # A tendency in single precision that empties a layer misses zero by rounding.
-            counts[f"positivity:{name}"] = count(held.dt * deficit > _ROUNDING * held.amount)
+            counts[f"positivity:{name}"] = count(deficit > -_ROUNDING * held.emptying)
         added[name] = columns.integral(deficit)
     return result
-
-
-def _raise_to_zero(
-    held: _Content, tendency: Array, negative: NDArray[np.bool_]
-) -> tuple[Array, Array]:
-    """Raise a tendency to that which empties a layer, where more would be taken.
-
-    Returns:
-        The tendency, and what was added to it (0 where nothing was).
-    """
-    xp = namespace(tendency)
-    raised = xp.where(negative, held.emptying, tendency)
-    return raised, xp.where(negative, held.emptying - tendency, 0.0)
 
 
 def _uncouple_top(tendencies: Fields, network: Fields, levels: int) -> None:

@@ -2,8 +2,9 @@
 
 Names, dimensions (time, lev, ncol), coordinates and attributes are E3SM's, so that one evaluation
 serves every host. Each stream holds its sums in memory and in the restart; a file is written when
-its period ends, and once more for a period that the run leaves unfinished. Sums and means leave a
-device for a file or a restart alone.
+its period ends, and once more for a period that the run leaves unfinished. A step is added to one
+sum of each field, which every stream takes over when the period of one of them ends: so a month
+costs no more than a day. Sums and means leave a device for a file or a restart alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import cftime
 import numpy as np
 from cftime import DatetimeNoLeap as Date
 
-from climsim.arrays import Array, Double, Fields, double, like, namespace, to_numpy
+from climsim.arrays import Array, Fields, like, namespace, to_numpy
 from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
@@ -31,6 +32,8 @@ _LATITUDE = {"units": "degrees_north", "standard_name": "latitude", "long_name":
 _LONGITUDE = {"units": "degrees_east", "standard_name": "longitude", "long_name": "longitude"}
 _DAYS_SINCE = "days since 0001-01-01 00:00:00"
 _HPA = 1000.0
+_RUNNING = "running"
+"""Sums that no stream has taken over yet, among the arrays of a restart."""
 
 
 @dataclass
@@ -43,12 +46,65 @@ class Sample:
     fields: Fields
 
 
+class Sums:
+    """Sums of fields over steps, and over how many.
+
+    Args:
+        totals: by name.
+        counts: number of steps in each.
+    """
+
+    def __init__(
+        self, totals: Mapping[str, Array] | None = None, counts: Mapping[str, int] | None = None
+    ) -> None:
+        self.totals, self.counts = dict(totals or {}), dict(counts or {})
+
+    def add(self, name: str, values: Array, steps: int = 1) -> None:
+        """Add the values of a step, or those of several, which are copied."""
+        if name in self.totals:
+            # Sums of a restart come as NumPy's; the others stay where the fields are.
+            total = like(self.totals[name], values)
+            total += values
+        else:
+            xp = namespace(values)
+            total = xp.astype(values, xp.float64, copy=True)
+        self.totals[name] = total
+        self.counts[name] = self.counts.get(name, 0) + steps
+
+    def pop(self, name: str) -> tuple[Array, int]:
+        """Hand over a sum and its number of steps."""
+        return self.totals.pop(name), self.counts.pop(name)
+
+    def mean(self, name: str, more: Sums) -> Array:
+        """Mean over the steps of both of these sums."""
+        held = [sums for sums in (self, more) if name in sums.totals]
+        total = held[0].totals[name]
+        if len(held) == 2:
+            total = like(total, more.totals[name]) + more.totals[name]
+        mean: Array = total / sum(sums.counts[name] for sums in held)
+        return mean
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Flatten into named arrays, for a restart file."""
+        arrays = {f"sum/{n}": to_numpy(x) for n, x in self.totals.items()}
+        return arrays | {f"count/{n}": np.array(c) for n, c in self.counts.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Sums:
+        """Rebuild what `to_arrays` flattened, from among other arrays."""
+        totals = {k.removeprefix("sum/"): x for k, x in arrays.items() if k.startswith("sum/")}
+        return cls(totals, {name: int(arrays[f"count/{name}"]) for name in totals})
+
+
 class Stream:
     """Running means of one stream and the samples that wait for their file.
 
     Args:
         name: of the stream, a key of `STREAMS`.
         fields: names to hold; empty means the stream's default.
+
+    Attributes:
+        sums: of the period at hand, but for the steps that the streams have not taken over yet.
     """
 
     def __init__(self, name: str, fields: tuple[str, ...] = ()) -> None:
@@ -60,41 +116,40 @@ class Stream:
         self.name = name
         self.kind = STREAMS[name]
         self.fields = fields or self.kind.fields
-        self._sums: Fields = {}
-        self._counts: dict[str, int] = {}
+        self.sums = Sums()
         self._latest: frozenset[str] = frozenset()
         self._steps = 0
         self._start: Date | None = None
         self._end: Date | None = None
         self._waiting: list[Sample] = []
 
-    def add_field(self, name: str, values: Double) -> None:
-        """Add a field of the step at hand; one that the stream does not hold is ignored."""
-        if name in self._sums:
-            # Sums of a restart come as NumPy's; the others stay where the fields are.
-            total = like(self._sums[name], values)
-            total += values
-            self._sums[name] = total
-            self._counts[name] += 1
-        elif not self.fields or name in self.fields:
-            self._sums[name] = namespace(values).asarray(values, copy=True)
-            self._counts[name] = 1
+    def holds(self, name: str) -> bool:
+        """Whether a field belongs to the stream."""
+        return not self.fields or name in self.fields
 
-    def end_step(self, names: Iterable[str], start: Date, seconds: float) -> None:
-        """End the step whose fields were added.
+    def end_step(self, names: Iterable[str], start: Date, seconds: float) -> bool:
+        """Count a step.
 
         Args:
             names: of all its fields.
             start: beginning of the step.
             seconds: its length.
+
+        Returns:
+            Whether the period ends with it.
         """
         if self._start is None:
             self._start = start
         self._end = start + timedelta(seconds=seconds)
         self._steps += 1
         self._latest = frozenset(names)
-        if self.kind.period(self._end) != self.kind.period(start):
-            self._finish_sample()
+        return self.kind.period(self._end) != self.kind.period(start)
+
+    def finish_period(self) -> None:
+        """Make a sample of the period that ended, whose sums are all here."""
+        self._waiting.append(self._mean(Sums()))
+        self.sums, self._steps = Sums(), 0
+        self._start = self._end = None
 
     def take_file(self) -> list[Sample] | None:
         """Hand over the samples of a file that is complete, if there is one."""
@@ -106,29 +161,27 @@ class Stream:
         samples, self._waiting = self._waiting, []
         return samples
 
-    def unfinished(self) -> list[Sample]:
-        """Samples of the file at hand, the running one included; the stream stays as it is."""
-        return self._waiting + ([self._mean()] if self._start is not None else [])
+    def unfinished(self, more: Sums) -> list[Sample]:
+        """Samples of the file at hand, the running one included; the stream stays as it is.
 
-    def _mean(self) -> Sample:
+        Args:
+            more: sums over the steps that the stream has not taken over yet.
+        """
+        return self._waiting + ([self._mean(more)] if self._start is not None else [])
+
+    def _mean(self, more: Sums) -> Sample:
         assert self._start is not None
         assert self._end is not None
         # A field that ended with the spin-up must not stand for the whole period; one that began
         # after it may: its mean is over the steps that had it.
-        there = self._sums.keys() & self._latest
-        held = [name for name in self.fields or self._sums if name in there]
-        means: Fields = {name: self._sums[name] / self._counts[name] for name in held}
+        there = (self.sums.totals.keys() | more.totals.keys()) & self._latest
+        held = [name for name in self.fields or [*self.sums.totals, *more.totals] if name in there]
+        means = {name: self.sums.mean(name, more) for name in held}
         return Sample(self._start, self._end, self._steps, means)
-
-    def _finish_sample(self) -> None:
-        self._waiting.append(self._mean())
-        self._sums, self._counts, self._steps = {}, {}, 0
-        self._start = self._end = None
 
     def to_arrays(self) -> dict[str, Array]:
         """Flatten into named arrays, for a restart file."""
-        arrays = {f"sum/{n}": to_numpy(x) for n, x in self._sums.items()}
-        arrays |= {f"count/{n}": np.array(c) for n, c in self._counts.items()}
+        arrays = self.sums.to_arrays()
         if self._start is not None and self._end is not None:
             arrays["running"] = np.array([*_ordinal(self._start), *_ordinal(self._end)])
             arrays["steps"] = np.array(self._steps)
@@ -142,8 +195,7 @@ class Stream:
 
     def load_arrays(self, arrays: Mapping[str, Array]) -> None:
         """Continue from what `to_arrays` flattened."""
-        self._sums = {k.removeprefix("sum/"): x for k, x in arrays.items() if k[:4] == "sum/"}
-        self._counts = {k[6:]: int(x) for k, x in arrays.items() if k[:6] == "count/"}
+        self.sums = Sums.from_arrays(arrays)
         if "running" in arrays:
             self._start, self._end = _dates(arrays["running"])
             self._steps = int(arrays["steps"])
@@ -212,6 +264,7 @@ class HistoryWriter:
     ) -> None:
         self.destinations, self.grid = tuple(destinations), grid
         self.streams = [Stream(n, hourly_fields if n == "h2" else ()) for n in streams]
+        self._running = Sums()
 
     def add(
         self, fields: Fields, start: Date, seconds: float, members: Collection[int] = (0,)
@@ -225,20 +278,28 @@ class HistoryWriter:
             members: whose files are written.
         """
         for name, values in fields.items():
-            # Converted once, and added to every stream while it is in the cache.
-            converted = double(values)
-            for stream in self.streams:
-                stream.add_field(name, converted)
-        for stream in self.streams:
-            stream.end_step(fields, start, seconds)
+            if any(stream.holds(name) for stream in self.streams):
+                self._running.add(name, values)
+        ending = [s for s in self.streams if s.end_step(fields, start, seconds)]
+        self._hand_over([n for n in self._running.totals if any(s.holds(n) for s in ending)])
+        for stream in ending:
+            stream.finish_period()
             samples = stream.take_file()
             if samples is not None:
                 self._write(stream, samples, members)
 
+    def _hand_over(self, names: Iterable[str]) -> None:
+        """Add the running sums of fields to those of every stream."""
+        for name in names:
+            total, steps = self._running.pop(name)
+            for stream in self.streams:
+                if stream.holds(name):
+                    stream.sums.add(name, total, steps)
+
     def write_unfinished(self, members: Collection[int] = (0,)) -> None:
         """Write members' files of the periods at hand, so that nothing that was run is lost."""
         for stream in self.streams:
-            samples = stream.unfinished()
+            samples = stream.unfinished(self._running)
             if samples:
                 self._write(stream, samples, members)
 
@@ -256,7 +317,9 @@ class HistoryWriter:
     def to_arrays(self, index: int = 0) -> dict[str, Array]:
         """Flatten every stream into named arrays, for the restart file of a member."""
         count = len(self.destinations)
-        arrays = {f"{s.name}|{k}": x for s in self.streams for k, x in s.to_arrays().items()}
+        parts_of_all = {s.name: s.to_arrays() for s in self.streams}
+        parts_of_all[_RUNNING] = self._running.to_arrays()
+        arrays = {f"{n}|{k}": x for n, of_one in parts_of_all.items() for k, x in of_one.items()}
         parts = {k: x for k, x in arrays.items() if _holds_columns(k)}
         return {**arrays, **of_member(parts, index, count)}
 
@@ -265,11 +328,14 @@ class HistoryWriter:
         parts = [{k: x for k, x in m.items() if _holds_columns(k)} for m in members]
         arrays = {**members[0], **(side_by_side(parts) if parts[0] else {})}
         for stream in self.streams:
-            prefix = f"{stream.name}|"
-            of_stream = {
-                k.removeprefix(prefix): x for k, x in arrays.items() if k.startswith(prefix)
-            }
-            stream.load_arrays(of_stream)
+            stream.load_arrays(_below(arrays, stream.name))
+        self._running = Sums.from_arrays(_below(arrays, _RUNNING))
+
+
+def _below(arrays: Mapping[str, Array], part: str) -> dict[str, Array]:
+    """The arrays of a stream, or of the running sums."""
+    prefix = f"{part}|"
+    return {k.removeprefix(prefix): x for k, x in arrays.items() if k.startswith(prefix)}
 
 
 def _holds_columns(key: str) -> bool:

@@ -326,7 +326,8 @@ def read_grid_info(path: str | Path) -> ColumnGrid:
     """
     path = Path(path)
     if not path.is_file():
-        raise ClimSimError(f"{path}: no such grid file: give grid=... (published as {GRID_FILE})")
+        what = "expected a grid file, found a folder" if path.is_dir() else "no such grid file"
+        raise ClimSimError(f"{path}: {what}: give grid=... (published as {GRID_FILE})")
     try:
         with netCDF4.Dataset(path) as file:
             file.set_auto_maskandscale(False)

@@ -299,7 +299,7 @@ def _first_line(error: Exception) -> str:
 
 
 def one_of_sets(
-    file: RowFile, candidates: Sequence[VariableSet], levels: int, what: str
+    file: RowFile, candidates: Sequence[VariableSet], levels: int, what: str, remedy: str = ""
 ) -> VariableSet:
     """The first of some sets of variables that a file holds.
 
@@ -308,6 +308,7 @@ def one_of_sets(
         candidates: sets, the likeliest first.
         levels: of a profile.
         what: the sets are of, for the message.
+        remedy: what to do where it holds none.
 
     Raises:
         ClimSimError: if it holds none of them.
@@ -318,5 +319,5 @@ def one_of_sets(
     sizes = " or ".join(str(variables.size(levels)) for variables in candidates)
     raise ClimSimError(
         f"{file.path}: expected the {sizes} {what} of {levels} levels, found "
-        f"{file.lacks(candidates[0], levels)}"
+        f"{file.lacks(candidates[0], levels)}" + (remedy and f": {remedy}")
     )

@@ -174,7 +174,8 @@ def open_samples(
         inputs = one_of_sets(file, INPUT_SETS, levels, "inputs")
     if with_targets:
         files += [open_rows(targets)] if targets else []
-        outputs = one_of_sets(files[-1], (OUTPUTS,), levels, "targets")
+        remedy = "" if targets else "give the file that holds them as well (targets= or outputs=)"
+        outputs = one_of_sets(files[-1], (OUTPUTS,), levels, "targets", remedy)
     return Samples(tuple(files), inputs, outputs, levels)
 
 

@@ -42,6 +42,7 @@ from climsim.hosts.gcm.programs import Programs
 from climsim.hosts.gcm.refine import leaves_on, over_new_ground, padded
 from climsim.hosts.gcm.restart import (
     Restart,
+    is_read,
     named_leaves,
     read_restart,
     with_leaves,
@@ -248,9 +249,9 @@ class GcmHost:
         self._date = date
 
     def save(self, path: Path) -> None:
-        """Write a restart file atomically."""
+        """Write a restart file atomically: all that a step reads before it writes it."""
         leaves = named_leaves(self._state, "state") | named_leaves(self._carry, "carry")
-        arrays = {name: np.asarray(leaf) for name, leaf in leaves.items()}
+        arrays = {name: np.asarray(leaf) for name, leaf in leaves.items() if is_read(name)}
         write_restart(Path(path), Restart(arrays, self._date, self._step, self.config.identity()))
 
     def restore(self, path: Path) -> None:

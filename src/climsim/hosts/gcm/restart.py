@@ -48,7 +48,7 @@ _CARRIED = (
     "vertical_diffusion/thv_variance",
     "vertical_diffusion/tke",
 )
-"""Leaves of jcm's carry that a step reads before it writes them, by prefix."""
+"""Leaves of jcm's carry that a step reads before it writes them, by prefix: a twelfth of it all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +93,11 @@ def with_leaves(tree: Tree, prefix: str, arrays: dict[str, np.ndarray], strict: 
         tree: template that gives structure, shapes and dtypes.
         prefix: path of its root in `arrays`.
         arrays: stored leaves.
-        strict: refuse a leaf that is not stored; otherwise the template's value is kept.
+        strict: refuse a leaf that is not stored and that a step reads; otherwise the template's
+            value is kept.
 
     Raises:
-        ClimSimError: if a leaf is missing (strict) or has another shape.
+        ClimSimError: if such a leaf is missing (strict), or one has another shape.
     """
     if tree is None or isinstance(tree, str):
         return tree
@@ -110,7 +111,7 @@ def with_leaves(tree: Tree, prefix: str, arrays: dict[str, np.ndarray], strict: 
         }
         return dataclasses.replace(tree, **changes)
     if prefix not in arrays:
-        if strict:
+        if strict and is_read(prefix):
             raise ClimSimError(f"restart: {prefix} is missing; the file is from another version")
         return tree
     stored, template = arrays[prefix], np.asarray(tree)
@@ -120,15 +121,14 @@ def with_leaves(tree: Tree, prefix: str, arrays: dict[str, np.ndarray], strict: 
     return cast(Tree, stored.astype(template.dtype))
 
 
-def essential(restart: Restart) -> Restart:
-    """The same state without the leaves of the carry that a step computes anew."""
-    kept = tuple(f"carry/{prefix}" for prefix in _CARRIED)
-    arrays = {
-        name: value
-        for name, value in restart.arrays.items()
-        if name.startswith("state/") or name.startswith(kept)
-    }
-    return dataclasses.replace(restart, arrays=arrays)
+def is_read(path: str) -> bool:
+    """Whether a step reads a leaf before it writes it, so that a restart file has to hold it.
+
+    Args:
+        path: of the leaf, such as ``carry/radiation/step``.
+    """
+    part, _, rest = path.partition("/")
+    return part != "carry" or rest.startswith(_CARRIED)
 
 
 def write_restart(path: Path, restart: Restart, *, compress: bool = False) -> None:

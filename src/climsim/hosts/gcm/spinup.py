@@ -16,7 +16,7 @@ from climsim.hosts.base import HostSteps, StepResult
 from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.config import SpinupConfig
 from climsim.hosts.gcm.host import GcmHost
-from climsim.hosts.gcm.restart import RESTART, essential, read_restart, write_restart
+from climsim.hosts.gcm.restart import RESTART, read_restart, write_restart
 from climsim.physics.columns import Columns
 from climsim.products import claim
 from climsim.stage import Progress
@@ -39,7 +39,7 @@ def spin_up(
         host: one built before, at its start state; None builds it from the configuration.
 
     Returns:
-        The restart file: what a step reads before it writes it, compressed.
+        The restart file, compressed.
 
     Raises:
         ClimSimError: if the model became unstable, or the checkpoint is of other options.
@@ -58,7 +58,7 @@ def spin_up(
         _log.info("%s: continuing from day %d", config.out, host.step_number // STEPS_PER_DAY)
     steps, between = (days * STEPS_PER_DAY for days in (config.days, config.checkpoint_days))
     advance(run, steps, between, progress)
-    write_restart(config.out, essential(read_restart(checkpoint)), compress=True)
+    write_restart(config.out, read_restart(checkpoint), compress=True)
     remove(checkpoint)
     return config.out
 
