@@ -44,7 +44,7 @@ size() {
 
 git clone --quiet "file://$origin" "$place/checkout"
 echo "revision $(git -C "$place/checkout" rev-parse --short HEAD), $("$place/bin/python3" -V), $(nproc) cores"
-echo "| step | seconds | .venv [MB] | products [MB] | caches [MB] |"
+echo "| step | seconds | .venv [MiB] | products [MiB] | caches [MiB] |"
 echo "|---|---|---|---|---|"
 for step in $STEPS; do
     case $step in

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import logging
 import sys
+import tomllib
 
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 
 from climsim import cli, doctor
 from climsim.configuration import flat_defaults
@@ -15,6 +17,7 @@ from climsim.keys import keys
 from climsim.plugins import load_reference
 from climsim.stages import STAGES, load
 from climsim.stages import stage as find_stage
+from tests import ROOT
 
 
 @pytest.fixture
@@ -250,6 +253,41 @@ def test_doctor_gives_cores_and_the_memory_that_a_container_may_take(tmp_path, m
     assert doctor._cores().detail == "1 of 4 may be used"
     assert not doctor._memory().ok
     assert doctor._memory().detail.startswith("2.0 GiB, ")
+
+
+def test_doctor_says_what_optional_parts_are_for_whether_they_are_there_or_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(doctor.metadata, "version", {"pyarrow": "25.0"}.__getitem__)
+    assert doctor._package("pyarrow", "Parquet").detail == "25.0, for Parquet"
+    monkeypatch.undo()
+    absent = doctor._package("no-such-package", "nothing")
+    assert (absent.ok, absent.required) == (False, False)
+    assert absent.detail == "pip install no-such-package, for nothing"
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    absent = doctor._program("sbatch", "SLURM")
+    assert (absent.ok, absent.required) == (False, False)
+    assert absent.detail == "sbatch is not on the path, for SLURM"
+    program = tmp_path / "sbatch"
+    program.touch(mode=0o755)
+    assert doctor._program("sbatch", "SLURM").detail == f"{program}, for SLURM"
+    assert doctor._program("g++", "pt2", chosen="sbatch").detail == f"{program}, for pt2"
+
+
+def test_doctor_lists_what_every_extra_of_a_user_brings():
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {
+        (Requirement(line).name, extra)
+        for extra, lines in tables["optional-dependencies"].items()
+        if extra not in ("test", "lint", "docs")
+        for line in lines
+    }
+    rows = {f.what: f for f in doctor.examine()}
+    assert {name for name, _ in extras} | {"g++", "sbatch"} <= set(rows)
+    assert {
+        n: rows[n].detail for n, extra in extras if f"extra {extra}" not in rows[n].detail
+    } == {}
 
 
 def test_error_in_code_of_the_user_names_its_line(monkeypatch, capsys, tmp_path):

@@ -15,10 +15,21 @@ from rich.table import Table
 from climsim.files import git_revision
 
 _REQUIRED = ("torch", "lightning", "hydra-core", "xarray", "zarr", "netCDF4", "jcm", "jax")
-_OPTIONAL = ("wandb", "mlflow", "snakemake-executor-plugin-slurm", "dask-jobqueue", "bokeh")
-_NEEDED_DISK_GIB = 5.0
+_OPTIONAL = {
+    "wandb": "logs of a training at Weights & Biases",
+    "mlflow": "logs of a training in MLflow",
+    "snakemake-executor-plugin-slurm": "studies through SLURM (extra cluster)",
+    "dask-jobqueue": "Dask workers through SLURM (extra cluster)",
+    "bokeh": "the interactive page (extra explore)",
+    "pyarrow": "Kaggle's tables, CSV and Parquet (extra kaggle)",
+    "onnxscript": "exports with format=onnx (extra onnx)",
+    "onnxruntime": "runs of exported ONNX files (extra onnx)",
+}
+"""What each package that the demo does without is for, and the extra that brings it."""
+_NEEDED_DISK_GIB = 6.5
+"""Environment and products of the demo; docs/installation.md has their sizes."""
 _NEEDED_MEMORY_GIB = 6.0
-"""Two jobs of the demo at a time take 2.9 GiB each."""
+"""Two jobs of the demo at a time take up to 3.0 GiB each."""
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says how much memory a container may take."""
 
@@ -51,8 +62,10 @@ def examine(folder: Path | None = None) -> list[Finding]:
     return [
         Finding("python", sys.version_info >= (3, 11), python),
         Finding("climsim", True, git_revision()),
-        *(_package(name, True) for name in _REQUIRED),
-        *(_package(name, False) for name in _OPTIONAL),
+        *(_package(name) for name in _REQUIRED),
+        *(_package(name, purpose) for name, purpose in _OPTIONAL.items()),
+        _program("g++", "exports with format=pt2", os.environ.get("CXX")),
+        _program("sbatch", "studies and Dask workers through SLURM"),
         _torch_devices(),
         _jax_devices(),
         _cores(),
@@ -65,11 +78,20 @@ def examine(folder: Path | None = None) -> list[Finding]:
     ]
 
 
-def _package(name: str, required: bool) -> Finding:
+def _package(name: str, purpose: str = "") -> Finding:
+    """A distribution: required, or optional where a purpose is named."""
+    reason = f", for {purpose}" if purpose else ""
     try:
-        return Finding(name, True, metadata.version(name), required)
+        return Finding(name, True, metadata.version(name) + reason, not purpose)
     except metadata.PackageNotFoundError:
-        return Finding(name, False, f"pip install {name}", required)
+        return Finding(name, False, f"pip install {name}{reason}", not purpose)
+
+
+def _program(name: str, purpose: str, chosen: str | None = None) -> Finding:
+    """An optional program on the path, or the one that the environment names in its place."""
+    found = shutil.which(chosen or name)
+    where = found or f"{chosen or name} is not on the path"
+    return Finding(name, found is not None, f"{where}, for {purpose}", required=False)
 
 
 def _torch_devices() -> Finding:

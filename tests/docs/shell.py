@@ -88,6 +88,13 @@ def raw_lines(path: Path) -> Iterator[str]:
                     yield line.strip()
 
 
+def pasted_lines(path: Path) -> Iterator[str]:
+    """Every line of the blocks of commands of a page as it stands there."""
+    for token in MarkdownIt().enable("table").parse(path.read_text()):
+        if token.type in ("fence", "code_block") and is_shell(token):
+            yield from token.content.splitlines()
+
+
 def is_shell(token: Token) -> bool:
     """Whether a block of code holds commands, by its language or else by its first words."""
     language = token.info.split()[0] if token.info else ""

@@ -1,6 +1,7 @@
-"""The lists of what is installed follow pyproject.toml, and the table of sizes can be made."""
+"""Lists of what is installed follow pyproject.toml; pages agree on what a machine needs."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,10 @@ import pytest
 from packaging.requirements import Requirement
 
 import environment
+from climsim import doctor
 from tests import ROOT
+
+INSTALLATION = ROOT / "docs" / "installation.md"
 
 
 @pytest.fixture
@@ -90,6 +94,39 @@ def test_table_gives_each_direct_dependency_its_size(monkeypatch):
     name, own, alone, seconds, _ = (cell.strip() for cell in row.strip("|").split("|"))
     assert (name, seconds) == ("packaging", "0.2")
     assert float(own) == float(alone) > 0
+
+
+def rows(path):
+    """The cells of every table row of a page by the first of them."""
+    lines = [x for x in path.read_text().splitlines() if x.startswith("|")]
+    cells = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines]
+    return {first: rest for first, *rest in cells}
+
+
+def test_page_names_the_packages_of_every_extra():
+    for extra, listed in environment.project()["project"]["optional-dependencies"].items():
+        names = set(re.findall(r"[\w-]+", rows(INSTALLATION)[f"`{extra}`"][0]))
+        assert {Requirement(line).name for line in listed} <= names, extra
+
+
+def test_readme_installation_and_doctor_agree_on_memory_and_disk():
+    readme, page = rows(ROOT / "README.md"), rows(INSTALLATION)
+    for need in ("memory", "disk"):
+        assert readme[need] == page[need]
+
+    per_job = float(re.search(r"two jobs of up to ([\d.]+) GiB", page["memory"][0])[1])
+    measured = [
+        float(x) for x in re.findall(r"\| ([\d.]+) GiB \|", (ROOT / "README.md").read_text())
+    ]
+    assert per_job == max(measured)
+    assert 2 * per_job == doctor._NEEDED_MEMORY_GIB
+    assert f"up to {per_job} GiB each" in (ROOT / "docs" / "troubleshooting.md").read_text()
+
+    whole, *parts = (float(x) for x in re.findall(r"\d+(?:\.\d+)?", page["disk"][0]))
+    folder, products, caches = (float(x) / 1024 for x in page["`make demo`"][1:])
+    assert parts == [round(folder, 1), round(products, 1)]
+    assert folder + products + caches < whole
+    assert whole == doctor._NEEDED_DISK_GIB
 
 
 WITHOUT = """

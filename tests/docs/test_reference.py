@@ -1,5 +1,6 @@
 """The reference of commands is complete: every key has a type and a meaning."""
 
+import re
 from dataclasses import dataclass, field
 
 import command_reference as reference
@@ -13,6 +14,7 @@ from climsim.keys import default_text, describe_key, keys, meanings
 from climsim.online.stages import ONLINE_ENSEMBLE, ONLINE_RUN
 from climsim.schema import schema
 from climsim.stages import STAGES, load
+from tests import ROOT
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ def test_every_key_of_a_command_has_a_type_and_a_meaning_of_its_own(stage, chose
 def test_help_says_what_the_options_of_a_host_mean(words, meaning):
     text = CliRunner().invoke(main_group, ["online", "run", *words, "--help"]).output
     assert meaning in " ".join(text.split())
+
+
+def test_page_of_modules_names_every_package():
+    page = (ROOT / "docs" / "reference" / "modules.md").read_text()
+    folders = (ROOT / "src" / "climsim").glob("*/__init__.py")
+    # `conf` holds configurations, no code.
+    packages = {f"climsim.{path.parent.name}" for path in folders} - {"climsim.conf"}
+    assert packages <= set(re.findall(r"^api/(\S+)$", page, re.MULTILINE))
 
 
 def test_defaults_are_written_as_on_the_command_line():

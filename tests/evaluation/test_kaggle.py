@@ -159,8 +159,8 @@ def test_stacked_arrays_are_scored_like_tables(folder, tmp_path):
         ({"weights": "train.csv"}, "expected the same weights >= 0 in every row"),
         ({"weights": "nothing.csv"}, "expected a weight > 0 for one target at least, found 0 for"),
         ({"weights": "test.csv"}, r"expected a column for each of the 152 targets, found no col"),
-        ({"truth": "test.csv"}, r"test\.csv: expected the 152 targets of 24 levels, found no .*: give the file "
-         r"that holds them as well \(targets= or outputs=\)"),
+        ({"truth": "test.csv"}, r"test\.csv: expected the 152 targets of 24 levels, found no .*: "
+         r"give the file that holds them as well \(targets= or outputs=\)"),
         ({"model": "sample_submission.csv"}, r"of the 368 targets, found no column ptend_t_24"),
         ({"model": "sample_submission.csv", "levels": LEVELS, "truth": "other.csv"},
          r"from row 6 on its samples are not those of"),

@@ -99,9 +99,8 @@ class RunHistory:
             ClimSimError: if the folder does not exist or holds no history file.
         """
         if not folder.is_dir():
-            what = (
-                "expected the folder of a run, found a file" if folder.exists() else "no such run"
-            )
+            found = "expected the folder of a run, found a file"
+            what = found if folder.exists() else "no such run folder"
             raise ClimSimError(f"{folder}: {what}: give the folder that `climsim online run` wrote")
         run = cls(folder, {})
         run.record = run._read_record()
