@@ -241,6 +241,8 @@ def test_number_of_columns_that_a_format_cannot_keep_is_refused(tmp_path):
             ExportConfig(tmp_path / "a.ckpt", tmp_path / "a", format=form, columns=512)
     with pytest.raises(ClimSimError, match="columns: expected"):
         ExportConfig(tmp_path / "a.ckpt", tmp_path / "a.pt2", format="pt2", columns=-1)
+    with pytest.raises(ClimSimError, match="columns: expected 100000 at most, found 1000000000"):
+        ExportConfig(tmp_path / "a.ckpt", tmp_path / "a.pt2", format="pt2", columns=10**9)
 
 
 def test_precision_that_a_format_does_not_know_is_refused(tmp_path):

@@ -14,6 +14,8 @@ from climsim.validation import Checks, require
 
 PRECISIONS = (FLOAT32, BFLOAT16)
 TORCHSCRIPT = "torchscript"
+_MOST_COLUMNS = 100_000
+"""Columns of a call of a package: more of them cost memory, and gain nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class ExportConfig:
 
         checks.one_of(FORMATS.names(), "format")
         checks.whole("columns")
+        require(
+            "columns",
+            self.columns,
+            self.columns <= _MOST_COLUMNS,
+            f"{_MOST_COLUMNS} at most",
+            "calls of more columns are cut up, so give those of a block, such as 128",
+        )
         require_apart(
             {"checkpoint": self.checkpoint, "members": self.members}, "give each checkpoint once"
         )
