@@ -554,7 +554,8 @@ def test_whole_study_of_ninety_members_is_drawn(tmp_path):
     members = [Member(n, r, s) for r in RECIPES for n in NETWORKS for s in (7, 43, 1024)]
     write_netcdf(short_runs(members, starts=4), tmp_path / "hindcasts.nc")
     files = {"offline": offline, "online": online, "hindcasts": tmp_path / "hindcasts.nc"}
-    draw_figures(FiguresConfig(tmp_path / "figures", **files, compare="networks"))
+    small = {"formats": ("png",), "dpi": 60}
+    draw_figures(FiguresConfig(tmp_path / "figures", **files, **small, compare="networks"))
     entries = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
     assert len(entries) >= 25
     # The study has no member that was trained again on visited states.
