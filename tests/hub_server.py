@@ -86,21 +86,15 @@ class _Handler(Answers):
             assert yaml.safe_load(front)["license"]
             self.json({"errors": [], "warnings": []})
             return
+        if self.path.endswith("/info/lfs/objects/batch"):
+            to, asked = f"{self.server.address}/large", json.loads(body)["objects"]
+            sent = [{**x, "actions": {"upload": {"href": f"{to}/{x['oid']}"}}} for x in asked]
+            self.json({"transfer": "basic", "objects": sent})
+            return
         match = _API.fullmatch(unquote(urlsplit(self.path).path))
         files = self.server.files.get((match["kind"], match["repo"])) if match else None
-        if files is None and not self.path.endswith("/info/lfs/objects/batch"):
+        if files is None:
             self.answer(404, X_Error_Code="RepoNotFound")
-        elif self.path.endswith("/info/lfs/objects/batch"):
-            asked = json.loads(body)["objects"]
-            to = f"{self.server.address}/large"
-            self.json(
-                {
-                    "transfer": "basic",
-                    "objects": [
-                        {**x, "actions": {"upload": {"href": f"{to}/{x['oid']}"}}} for x in asked
-                    ],
-                }
-            )
         elif match["what"] == "branch":
             self.server.branches.add(match["branch"])
             self.json({})

@@ -79,11 +79,8 @@ def between(values: NDArray[_Number], low: float, high: float) -> NDArray[_Numbe
     return result
 
 
-def anywhere(condition: NDArray[np.generic]) -> bool:
-    """Whether a condition may hold somewhere, or a number may differ from 0.
-
-    True for arrays of another device, which is not waited for.
-    """
+def anywhere(condition: NDArray[np.bool_]) -> bool:
+    """Whether a condition may hold somewhere; of another device, which is not waited for, True."""
     return not is_numpy(condition) or bool(condition.any())
 
 

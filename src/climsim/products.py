@@ -57,7 +57,8 @@ def claim(
     Args:
         path: where the product will be written.
         kind: of the product.
-        inputs: what it is made from, by key; none of them may be the product itself.
+        inputs: what it is made from, by key, or by its own path where a key names several; none of
+            them may be the product itself.
         key: that named the path, for the message.
 
     Returns:

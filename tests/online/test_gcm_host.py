@@ -179,12 +179,21 @@ def test_steps_after_a_restart_show_the_same_diagnostics(gcm, day, tmp_path):
                 np.testing.assert_array_equal(value, getattr(before, part)[name], err_msg=name)
 
 
-def test_a_restart_without_a_leaf_that_a_step_reads_is_refused(gcm, tmp_path):
-    path = tmp_path / "r.npz"
+def changed(gcm, path, change):
+    """A restart file of the model, some attributes of which `change` makes from the stored ones."""
     gcm.save(path)
     stored = restart.read_restart(path)
-    lacking = {k: v for k, v in stored.arrays.items() if k != "carry/radiation/step"}
-    restart.write_restart(path, replace(stored, arrays=lacking))
+    restart.write_restart(path, replace(stored, **change(stored)))
+    return stored
+
+
+def without(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+def test_a_restart_without_a_leaf_that_a_step_reads_is_refused(gcm, tmp_path):
+    path = tmp_path / "r.npz"
+    changed(gcm, path, lambda r: {"arrays": without(r.arrays, "carry/radiation/step")})
     with pytest.raises(ClimSimError, match=r"r\.npz: restart: carry/radiation/step is missing"):
         gcm.restore(path)
 
@@ -192,10 +201,7 @@ def test_a_restart_without_a_leaf_that_a_step_reads_is_refused(gcm, tmp_path):
 @pytest.mark.parametrize(("option", "value"), [("resolution", "T21"), ("tuning", "clouds.crt=0.5")])
 def test_a_restart_of_another_configuration_is_refused(gcm, tmp_path, option, value):
     path = tmp_path / "r.npz"
-    gcm.save(path)
-    stored = restart.read_restart(path)
-    other = replace(stored, configuration={**stored.configuration, option: value})
-    restart.write_restart(path, other)
+    stored = changed(gcm, path, lambda r: {"configuration": {**r.configuration, option: value}})
     now = stored.configuration[option]
     message = f"expected a restart with {option} {now}, found one with {value}: choose the same "
     with pytest.raises(ClimSimError, match=re.escape(f"{message}host_options.{option}")):
@@ -204,10 +210,7 @@ def test_a_restart_of_another_configuration_is_refused(gcm, tmp_path, option, va
 
 def test_a_restart_of_an_earlier_version_that_names_no_tuning_is_taken(gcm, tmp_path):
     path = tmp_path / "r.npz"
-    gcm.save(path)
-    stored = restart.read_restart(path)
-    without = {key: value for key, value in stored.configuration.items() if key != "tuning"}
-    restart.write_restart(path, replace(stored, configuration=without))
+    changed(gcm, path, lambda r: {"configuration": without(r.configuration, "tuning")})
     gcm.restore(path)
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from climsim.arrays import (
     Array,
     Fields,
-    anywhere,
     as_array,
     at_least,
     between,
@@ -322,14 +321,8 @@ def _keep_positive(
     """Raise tendencies that would make water or dry static energy (in K) negative."""
     result, counts, added = dict(tendencies), corrections.counts, corrections.added
     for name, held in content.items():
-        tendency = tendencies[name]
-        xp = namespace(tendency)
-        raised = xp.maximum(tendency, held.emptying)
-        deficit = raised - tendency
-        if not anywhere(deficit):
-            counts[f"positivity:{name}"] = count(deficit[:1, :] > 0.0)
-            added[name] = xp.zeros_like(deficit[0, :])
-            continue
+        raised = namespace(held.emptying).maximum(tendencies[name], held.emptying)
+        deficit = raised - tendencies[name]
         result[name] = raised
         if name == "ptend_t":
             counts[f"positivity:{name}"] = count(deficit > 0.0)
