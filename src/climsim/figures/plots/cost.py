@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from climsim.figures.panels import legend_below, new_figure, title_panel, unique
 from climsim.figures.registry import FigureSpec
 from climsim.figures.remarks import not_shown
-from climsim.figures.style import RECIPE_MARKERS, network_style
+from climsim.figures.style import network_style
 from climsim.results.cost import Cost, member_costs
 from climsim.results.labels import recipe_label
 from climsim.results.measures import Measure
@@ -58,7 +58,7 @@ def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: i
         run_by_run(members, measure.key, "sypd"), comparable(members), strict=True
     ):
         colour = network_style(str(run["network"].values)).colour
-        marker = RECIPE_MARKERS.get(str(run["recipe"].values), "o")
+        marker = network_style(str(run["recipe"].values)).marker
         ax.scatter(
             float(measure.shown(run)),
             float(run["sypd"]),
@@ -69,8 +69,9 @@ def _speed(ax: Axes, study: Study, members: xarray.Dataset, name: str, number: i
             linewidth=0.4 if leads else 0.9,
         )
     ax.axvline(STATE_OF_THE_ART[name], color="#888888", linestyle="--", linewidth=0.9)
-    ax.set_xlim(left=0)
-    ax.set_ylim(bottom=0)
+    # From 0, with room for whole points at the other end.
+    ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
+    ax.set_ylim(0, 1.08 * ax.get_ylim()[1])
     ax.set_xlabel(measure.label)
     ax.set_ylabel("simulated years per day" if number % _COLUMNS == 0 else "")
     ax.grid(visible=True)
@@ -97,7 +98,7 @@ def _handles(members: xarray.Dataset) -> list[Line2D]:
     """Colours of networks, markers of recipes, the state of the art, and hollow points."""
     networks, recipes = (unique(members[key].values.tolist()) for key in ("network", "recipe"))
     handles = [_key(network_style(n).label, network_style(n).colour, "s") for n in networks]
-    handles += [_key(recipe_label(r), "#888888", RECIPE_MARKERS.get(r, "o")) for r in recipes]
+    handles += [_key(recipe_label(r), "#888888", network_style(r).marker) for r in recipes]
     handles.append(Line2D([], [], color="#888888", linestyle="--", label="state of the art"))
     if not comparable(members).all():
         handles.append(_key("unstable, or shorter mean", "#888888", "o", filled=False))
