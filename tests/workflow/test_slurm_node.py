@@ -192,23 +192,43 @@ def jobs(node, tmp_path, monkeypatch):
     )
 
 
-def test_store_is_the_same_when_one_of_the_jobs_that_make_it_is_killed(tmp_path, jobs, caplog):
-    raw, made = tmp_path / "raw", tmp_path / "made.zarr"
+def test_store_is_the_same_when_one_of_the_jobs_that_make_it_is_killed(
+    tmp_path, jobs, caplog, monkeypatch
+):
+    raw, made, gate = tmp_path / "raw", tmp_path / "made.zarr", tmp_path / "gate"
+    holding = tmp_path / "holding"
+    holding.mkdir()
     write_record(raw, 40)
 
     def config(path, **changes):
         return PrepareConfig(raw, path, split=split_config(), block_steps=1, **changes)
 
-    def kill_one():
-        running = until_found(lambda: (found := workers())[1:] and found)
-        until_found(lambda: any((tmp_path / "made.zarr.preparing").glob("done/*")))
-        asked("scancel", "--full", "--signal=KILL", running[0])
+    def held(write):
+        """Begin no work before the gate is open, so that the job that dies has some in hand."""
 
+        def wait_and_write(task):
+            (holding / os.environ["SLURM_JOB_ID"]).touch()
+            while not gate.exists():
+                time.sleep(0.05)
+            return write(task)
+
+        return wait_and_write
+
+    def kill_one():
+        job = until_found(lambda: [path.name for path in holding.iterdir()])[0]
+        asked("scancel", "--full", "--signal=KILL", job)
+        until_found(lambda: job not in workers())
+        gate.touch()
+
+    here = prepare(config(tmp_path / "here.zarr", workers=1))
+    monkeypatch.setattr(
+        "climsim.data.store.plan.run_tasks",
+        lambda write, *options: run_tasks(held(write), *options),
+    )
     killing = threading.Thread(target=kill_one)
     killing.start()
     prepare(config(made, dask="slurm", slurm=jobs))
     killing.join()
-    here = prepare(config(tmp_path / "here.zarr", workers=1))
     assert open_store(made).fingerprint == open_store(here).fingerprint
     # The scheduler lost a worker while the preparation still asked for work.
     assert caplog.text.index("Remove worker") < caplog.text.index("Remove client")
