@@ -1,7 +1,7 @@
 """Exported files in compiled code: C++ with the wheel's libtorch, Fortran with FTorch.
 
 Of ONNX Runtime the wheel brings the library without its headers: set ``ONNXRuntime_ROOT`` to a
-folder with ``include`` and ``lib`` of a release.
+folder with ``include`` and ``lib``, a release or one that ``scripts/onnxruntime_root.sh`` made.
 """
 
 import os
@@ -75,7 +75,7 @@ def with_onnxruntime(tmp_path_factory):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     if ONNXRUNTIME not in os.environ:
-        pytest.skip(f"ONNX Runtime is not there: set {ONNXRUNTIME} to a folder of a release")
+        pytest.skip("ONNX Runtime is not there: see scripts/onnxruntime_root.sh")
     source = ROOT / "fortran" / "onnxruntime"
     folder = build(source, tmp_path_factory.mktemp("onnxruntime"), os.environ[ONNXRUNTIME])
     return folder / "run_onnx"
@@ -156,7 +156,7 @@ def test_package_gives_equal_values_in_cpp(with_inductor, export):
     assert largest_difference(text) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["unet", "pure_resLSTM"])
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_graph_gives_equal_values_in_cpp(name, with_onnxruntime, export):
     text = command(with_onnxruntime, *export(name, form="onnx"), 1)
     assert f"columns {COLUMNS}, inputs 557, outputs 368" in text
