@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -196,6 +197,7 @@ class Loop:
     def _end_member(self, index: int, trouble: HealthReport) -> None:
         """Close a member that left its bounds: whole files, its record, its last day in full."""
         self._settle()
+        self._last_days.settle()
         record, destination = self.records[index], self._destinations[index]
         self._recorder.end_unstable(index, trouble)
         path = destination.folder / f"{destination.case}.last_day.nc"
@@ -208,11 +210,10 @@ class Loop:
         record.save(destination.folder)
 
     def _settle(self) -> None:
-        """Bring records and last days up to date with what waits in a thread or on a device."""
+        """Bring records up to date with what waits in a thread or on a device."""
         if self._background is not None:
             self._background.settle()
         self._recorder.settle()
-        self._last_days.settle()
 
     def write_unfinished(self) -> None:
         """Write the files of the periods at hand."""
@@ -265,6 +266,10 @@ class Loop:
         """Let nothing change the records any more; errors of what ran beside the steps are lost."""
         if self._background is not None:
             self._background.close()
+        if self.under_way:
+            # After a failure its steps may lie on a device that answers no more.
+            with suppress(Exception):
+                self._last_days.settle()
 
     def close(self) -> None:
         """Let go of the files; the last day is kept only while the run can be continued."""

@@ -1,20 +1,21 @@
 """The last day of a run, step by step and in full, kept for the case that it ends badly.
 
-A file of one slot per step of a day, overwritten in a circle. It outlives a killed process: a run
-that resumes overwrites what it repeats with equal values, so the day before any step is whole.
+Its steps stay in memory, and go to a file of one slot per step of a day when a run stops or becomes
+unstable: most runs never need them, and to write them all would be 40 GB a year at T10. A run that
+resumes finds those before it in the file; after a kill -9 it has those since its restart point.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from climsim.arrays import Array, is_numpy, namespace, to_numpy
+from climsim.arrays import Array, namespace, to_numpy
 from climsim.constants import SECONDS_PER_DAY
 from climsim.files import readable_error, write_netcdf
 from climsim.grid import ColumnGrid
@@ -27,8 +28,8 @@ CONTENT = (*PROGNOSTIC, *OUTPUTS.profiles, *SCALARS_IN, *OUTPUTS.scalars)
 """What is kept of each step: state before physics, tendencies and scalars as applied."""
 
 _BYTES = 4
-_MOST_WAITING = 2**32
-"""Memory of a device that the steps of the last day may take up [bytes]."""
+_MOST_WAITING = 2**31
+"""Memory that the steps of the last day may take up, of the process or of its device [bytes]."""
 
 
 def kept_rows(result: StepResult) -> list[Array]:
@@ -75,18 +76,17 @@ class LastDay:
             os.close(self._file)
             raise readable_error(error, path) from error
 
-    def write(self, step: int, rows: Iterable[Array]) -> None:
+    def write(self, step: int, rows: Array) -> None:
         """Keep one step; the step a day earlier gives way.
 
         Args:
             step: its number, 0 for the first of the run.
-            rows: what it saw and did, (row, column) each, see `kept_rows`.
+            rows: what it saw and did, (row, column), see `kept_rows`.
         """
         # The number is stored plus one: an empty slot reads 0.
-        data: list[bytes | memoryview] = [np.int64(step + 1).tobytes()]
-        # From where they lie: one block of them would be one more copy of it all.
-        data += [np.ascontiguousarray(part, dtype=np.float32).data.cast("B") for part in rows]
-        os.pwritev(self._file, data, (step % self.slots) * self._slot_bytes)
+        number = np.int64(step + 1).tobytes()
+        values = np.ascontiguousarray(rows, dtype=np.float32).data.cast("B")
+        os.pwritev(self._file, [number, values], (step % self.slots) * self._slot_bytes)
 
     def read(self, last: int) -> tuple[list[int], Array]:
         """Read the steps of the day that ends with a step.
@@ -140,8 +140,8 @@ class LastDay:
 class LastDays:
     """The last days of the members of a run, whose columns lie side by side.
 
-    What was computed on another device stays there until `settle` fetches it; a day at most, as
-    later steps take the place of earlier ones.
+    Steps stay where they were computed, in memory or on a device, until `settle` writes them; a day
+    at most, as later steps take the place of earlier ones.
 
     Args:
         files: of the members.
@@ -160,25 +160,19 @@ class LastDays:
             members: that are still under way.
         """
         rows = kept_rows(result)
-        if is_numpy(rows[0]):
-            self._write(step, rows, members)
-            return
-        block = namespace(*rows).concat(rows, axis=0)
-        self._waiting.append((step, block, tuple(members)))
+        self._waiting.append((step, namespace(*rows).concat(rows, axis=0), tuple(members)))
         del self._waiting[: -self.files[0].slots]
         if self._waiting_bytes() > _MOST_WAITING:
             self.settle()
-
-    def _write(self, step: int, rows: Sequence[Array], members: Collection[int]) -> None:
-        for index in members:
-            columns = columns_of(index, len(self.files), rows[0].shape[1])
-            self.files[index].write(step, [part[:, columns] for part in rows])
 
     def _waiting_bytes(self) -> int:
         return sum(_BYTES * math.prod(block.shape) for _, block, _ in self._waiting)
 
     def settle(self) -> None:
-        """Write what waits on another device."""
+        """Write what waits."""
         waiting, self._waiting = self._waiting, []
         for step, block, members in waiting:
-            self._write(step, [to_numpy(block)], members)
+            values = to_numpy(block)
+            for index in members:
+                columns = columns_of(index, len(self.files), values.shape[1])
+                self.files[index].write(step, values[:, columns])
