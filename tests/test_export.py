@@ -13,9 +13,10 @@ import torch
 from climsim.checkpoint_cards import TrainingProgress
 from climsim.constants import TIME_STEP
 from climsim.errors import ClimSimError
-from climsim.export import trial
+from climsim.export import trial, writing
 from climsim.export.comparison import relative_difference
 from climsim.export.config import ExportConfig
+from climsim.export.formats import FORMATS
 from climsim.export.loading import METADATA_NAME, load_emulator
 from climsim.export.probe import training_columns
 from climsim.export.writing import export_model, run_export
@@ -263,6 +264,35 @@ def test_fast_form_says_so_and_how_far_it_is_off(make, tmp_path, caplog):
     assert not np.array_equal(fast(x), exact(x))
     difference = relative_difference(torch.as_tensor(exact(x)), torch.as_tensor(fast(x)), LEVELS)
     assert difference < 0.1
+
+
+class Rounded(type(FORMATS.find("torchscript"))):
+    """TorchScript, whose values a compiler rounded in another way than torch."""
+
+    off = 0.0
+
+    def load(self, path, device):
+        model = super().load(path, device)
+        return lambda x: model(x) * (1.0 + self.off)
+
+
+def test_reduced_file_may_be_as_far_from_python_as_python_from_float32(make, tmp_path, monkeypatch):
+    checkpoint = make()
+    exact, reduced = (
+        load_emulator(export_model(checkpoint, tmp_path / f"{precision}.pt", precision))
+        for precision in ("float32", "bfloat16")
+    )
+    about = load_model(checkpoint).about
+    x = training_columns(V2.variables, about.statistics, about.statistics_fields, 64).numpy()
+    rounding = relative_difference(torch.as_tensor(exact(x)), torch.as_tensor(reduced(x)), LEVELS)
+    monkeypatch.setattr(writing, "_REDUCED_TOLERANCE", 0.0)
+    monkeypatch.setattr(writing, "fitting_format", lambda *asked: Rounded())
+    monkeypatch.setattr(Rounded, "off", 1.5 * rounding)
+    export_model(checkpoint, tmp_path / "near.pt", "bfloat16")
+    monkeypatch.setattr(Rounded, "off", 4.0 * rounding)
+    with pytest.raises(ClimSimError, match=r"reproduce the Python path .* choose .* or precision$"):
+        export_model(checkpoint, tmp_path / "far.pt", "bfloat16")
+    assert not (tmp_path / "far.pt").exists()
 
 
 def test_export_is_tried_on_columns_like_those_of_training(make, tmp_path):

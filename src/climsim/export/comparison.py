@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from climsim.export.module import Emulation
-from climsim.export.probe import Probe
 from climsim.variables import OUTPUTS, TARGETS
 
 
@@ -45,15 +43,6 @@ def _feature_slices(width: int, levels: int) -> dict[str, slice]:
         for name, features in TARGETS.slices(levels).items():
             slices[f"confidence_{name}"] = slice(size + features.start, size + features.stop)
     return slices
-
-
-def mean_deviation(
-    exact: Emulation, fast: Emulation, levels: int, probe: Probe
-) -> dict[str, float]:
-    """Deviation by variable of a fast form from the exact one, on 64 columns."""
-    x = probe(64)
-    with torch.inference_mode():
-        return deviation(exact(x), fast(x), levels)
 
 
 def deviation(expected: Tensor, found: Tensor, levels: int) -> dict[str, float]:
