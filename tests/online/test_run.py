@@ -238,11 +238,38 @@ def test_run_shorter_than_a_day_dumps_only_the_steps_it_had(tmp_path):
     np.testing.assert_array_equal(contents(tmp_path)["toy.last_day.nc"]["step"], np.arange(5))
 
 
-def test_last_day_is_whole_after_a_kill(tmp_path):
+def test_last_day_is_whole_after_a_kill_a_day_ago(tmp_path):
     kill_a_run(config(tmp_path / "parts"), 120)
     run_online(config(tmp_path / "parts"), host=ToyHost(bad_at_step=150))
     run_online(config(tmp_path / "whole"), host=ToyHost(bad_at_step=150))
     assert_equal_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_last_day_begins_at_the_restart_point_after_a_kill_within_it(tmp_path):
+    kill_a_run(config(tmp_path), 120)
+    run_online(config(tmp_path), host=ToyHost(bad_at_step=130))
+    np.testing.assert_array_equal(contents(tmp_path)["toy.last_day.nc"]["step"], range(72, 131))
+
+
+def test_last_day_is_whole_after_an_interrupt(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_online(config(tmp_path / "parts"), host=ToyHost(interrupt_at_step=120))
+    for name in ("parts", "whole"):
+        run_online(config(tmp_path / name), host=ToyHost(bad_at_step=130))
+    assert_equal_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_last_day_is_whole_after_a_failure(tmp_path):
+    class Failing(ToyHost):
+        def health(self):
+            if self.step_number == 120:
+                raise ValueError("out of memory")
+            return super().health()
+
+    with pytest.raises(ValueError, match="out of memory"):
+        run_online(config(tmp_path), host=Failing())
+    run_online(config(tmp_path), host=ToyHost(bad_at_step=130))
+    np.testing.assert_array_equal(contents(tmp_path)["toy.last_day.nc"]["step"], range(59, 131))
 
 
 def test_model_output_that_is_no_number_ends_the_run_as_unstable(tmp_path, monkeypatch):
