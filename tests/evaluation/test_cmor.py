@@ -1,5 +1,7 @@
 """Monthly means for CMIP's tools: values by hand, CF conventions by an independent checker."""
 
+import iris
+import iris.analysis
 import numpy as np
 import pytest
 import xarray
@@ -44,6 +46,34 @@ def test_history_files_follow_the_cf_conventions(tmp_path):
     about = {"Conventions": "CF-1.8", "case": "x"}
     write_variables(tmp_path / "x.nc", history_variables([sample], GRID), about, unlimited="time")
     assert violations(tmp_path / "x.nc") == []
+
+
+def one_cube(path, name):
+    """The variable of that standard name, as Iris, which ESMValTool builds on, reads it."""
+    (cube,) = iris.load(path, name)
+    return cube
+
+
+def test_iris_reads_monthly_means_with_their_pressures_and_bounds(run, written):
+    history = xarray.open_mfdataset(str(run / "*.h0.*.nc"), data_vars="minimal")
+    on_levels = one_cube(written["plev19"] / NAME.format("ta"), "air_temperature")
+    assert on_levels.coord("air_pressure").points.tolist() == list(PLEV19)
+    assert on_levels.coord("time").has_bounds()
+    assert on_levels.cell_methods[0].method == "mean"
+    model = one_cube(written["model"] / NAME.format("ta"), "air_temperature")
+    pressure = model.coord("air_pressure")
+    np.testing.assert_allclose(
+        pressure.points[1], GRID.midpoint_pressure(history["PS"].values[1]), rtol=1e-6
+    )
+    rain = one_cube(written["model"] / NAME.format("pr"), "precipitation_flux")
+    mean = rain.collapsed("time", iris.analysis.MEAN).data
+    np.testing.assert_allclose(mean, 1000.0 * history["PRECT"].values.mean(axis=0), rtol=1e-5)
+
+
+def test_iris_reads_history_files(run):
+    water = one_cube(run / "run.eam.h0.0001-01.nc", "atmosphere_mass_content_of_water_vapor")
+    assert (str(water.units), water.shape) == ("kg/m2", (1, GRID.n_columns))
+    assert water.coord("latitude").points.tolist() == GRID.lat.tolist()
 
 
 def test_the_checker_finds_a_violation(run, tmp_path):
