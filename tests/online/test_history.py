@@ -204,11 +204,11 @@ def test_height_needs_the_orography():
     assert "U850" in fields
 
 
-def test_unknown_stream_and_field_are_refused():
+def test_unknown_stream_and_field_are_refused(tmp_path):
     with pytest.raises(ClimSimError, match="unknown history stream 'h9'"):
         Stream("h9")
-    with pytest.raises(ClimSimError, match="unknown field of history stream h2 'RAIN'"):
-        Stream("h2", ("RAIN",))
+    with pytest.raises(ClimSimError, match=r"hourly_fields: expected one of .*, found 'RAIN'"):
+        writer(tmp_path, streams=("h2",), hourly_fields=("RAIN",))
 
 
 def test_field_of_a_wrong_shape_is_refused(tmp_path):

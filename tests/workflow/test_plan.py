@@ -294,6 +294,10 @@ def test_process_of_a_job_loads_none_of_the_slow_libraries():
             "+stages.export.format=onyx",
             r"unknown format 'onyx'.* did you mean onnx\?",
         ),
+        (
+            "+online.hourly_fields=[TMQ,PRECX]",
+            r"stages\.online_reference: hourly_fields: expected one of .* did you mean PRECT\?",
+        ),
         ("+networks.unet.preset=tiny", r"stages\.train: unknown preset of the network unet"),
         ("+stages.train.optimizer.name=sgd", r"stages\.train: unknown optimizer 'sgd'"),
         ("stages.train.schedule=stp", r"stages\.train: unknown schedule 'stp'.* did you mean step"),
@@ -422,6 +426,15 @@ def test_stages_of_shipped_studies_fit_together(name, tmp_path):
 def test_hybrid_on_e3sm_is_planned_before_its_model_is_there(tmp_path):
     config = experiment_config("demo", [*ONE, *(word.format(raw=tmp_path) for word in E3SM)])
     assert f"online_run-{MEMBER}" in {job.name for job in make_plan(config, Jobs(config, None))}
+
+
+def test_hourly_fields_of_e3sm_are_its_own(tmp_path):
+    given = [word.format(raw=tmp_path) for word in (*E3SM, "+online.hourly_fields=[OMEGA]")]
+    config = experiment_config("demo", [*ONE, *given])
+    runs = [job for job in make_plan(config, Jobs(config, None)) if job.member == MEMBER]
+    assert [job.settings["hourly_fields"] for job in runs if job.rule == "online_run"] == [
+        ["OMEGA"]
+    ]
 
 
 def test_key_that_a_study_does_not_hold_yet_is_answered_with_a_plus():

@@ -18,6 +18,7 @@ from climsim.hosts.base import HostFactory, Options, SteppedHost
 from climsim.hosts.batch import BatchRunner
 from climsim.plugins import is_reference
 from climsim.registry import Registry
+from climsim.runs.fields import require_hourly_fields
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -116,6 +117,8 @@ def check_run(config: RunConfig) -> None:
     runner = batch_runner(config.host)
     if runner is not None:
         runner.check(config)
+    else:
+        require_hourly_fields(config.hourly_fields)
 
 
 def build_host(name: str, options: Options) -> SteppedHost:

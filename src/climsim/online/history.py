@@ -26,7 +26,7 @@ from climsim.files import NetcdfVariable, write_variables
 from climsim.grid import ColumnGrid
 from climsim.hosts.members import of_member, side_by_side
 from climsim.online.sums import Sums
-from climsim.runs.fields import HISTORY_FIELDS
+from climsim.runs.fields import HISTORY_FIELDS, require_hourly_fields
 from climsim.runs.streams import STREAMS
 
 _LATITUDE = {"units": "degrees_north", "standard_name": "latitude", "long_name": "latitude"}
@@ -61,9 +61,6 @@ class Stream:
     def __init__(self, name: str, fields: tuple[str, ...] = ()) -> None:
         if name not in STREAMS:
             raise unknown_name("history stream", name, STREAMS)
-        for wanted in fields:
-            if wanted not in HISTORY_FIELDS:
-                raise unknown_name(f"field of history stream {name}", wanted, HISTORY_FIELDS)
         self.name = name
         self.kind = STREAMS[name]
         self.fields = fields or self.kind.fields
@@ -213,6 +210,7 @@ class HistoryWriter:
         streams: tuple[str, ...],
         hourly_fields: tuple[str, ...] = (),
     ) -> None:
+        require_hourly_fields(hourly_fields)
         self.destinations, self.grid = tuple(destinations), grid
         self.streams = [Stream(n, hourly_fields if n == "h2" else ()) for n in streams]
         self._running = Sums()

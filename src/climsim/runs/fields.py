@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from climsim.validation import each_of
 
 
 @dataclass(frozen=True)
@@ -128,3 +131,17 @@ HISTORY_FIELDS: dict[str, HistoryField] = {
 """Every field a history file may hold, by name."""
 HOURLY_FIELDS = ("PRECT", "TMQ", "PS", "LANDFRAC", "ICEFRAC", "OCNFRAC")
 """Fields of the hourly stream, unless others are chosen."""
+
+
+def require_hourly_fields(names: Sequence[str]) -> None:
+    """Refuse fields of the hourly stream that no history from here holds.
+
+    A host that runs in batch writes its own history, under names of its own.
+
+    Args:
+        names: of the fields.
+
+    Raises:
+        ClimSimError: naming the first that is none.
+    """
+    each_of("hourly_fields", names, HISTORY_FIELDS)
