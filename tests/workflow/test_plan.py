@@ -24,6 +24,7 @@ E3SM = (
     *(f"++online.host_options.{k}=x" for k in ("source", "machine", "account", "reference_folder")),
     "++references.reference_perturbed.host_options.run_type=hybrid",
 )
+SEGMENTS = "+stages.online_collect.segments=1"
 MEMBER, OTHER = "unet-standard-7", "unet-standard-43"
 
 
@@ -125,6 +126,56 @@ def test_combinations_that_are_left_out_are_not_trained():
 def test_what_cannot_be_left_out_is_refused_in_one_line(without, message):
     with pytest.raises(ClimSimError, match=message):
         experiment_config("demo", [*ONE, f"members.without=[{without}]"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["+stages.figures.networks=[unett]"],
+            r"stages\.figures: networks: expected one of unet, found 'unett': did you mean unet\?",
+        ),
+        (["+stages.figures.recipes=[v6]"], r"stages\.figures: recipes: expected one of standard, "),
+        (["+stages.figures.seeds=[7,99]"], r"stages\.figures: seeds: expected one of 7, found 99"),
+        (
+            ["+stages.evaluate_online.years=1"],
+            r"stages\.evaluate_online: years=1: expected years that the reference run of the study "
+            r"has, found 7 days",
+        ),
+        (
+            ["+stages.evaluate_online.skip_days=7"],
+            r"stages\.evaluate_online: skip_days=7: expected days that leave some of the 7 ",
+        ),
+        (
+            ["online.days=800", "+stages.figures.years=1"],
+            r"stages\.figures: years=1: expected time means over as many years, found all 800 days",
+        ),
+        (
+            ["online.days=800", "+stages.figures.years=1", "+stages.evaluate_online.years=2"],
+            r"stages\.figures: years=1: .* found years=2 of stages\.evaluate_online: give",
+        ),
+    ],
+)
+def test_scores_and_figures_of_what_the_study_lacks_are_refused_before_anything_runs(
+    words, message, tmp_path
+):
+    with pytest.raises(ClimSimError, match=message):
+        Experiment(experiment_config("demo", [*ONE, *words]), tmp_path, None, slurm=False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["online.days=380", "+stages.figures.years=1", "+stages.evaluate_online.skip_days=5"],
+        ["online.days=800", "+stages.figures.years=1", "+stages.evaluate_online.years=1"],
+        ["iterations=1", SEGMENTS, "+stages.figures.recipes=[standard_visited1]"],
+        ["members.models=[{folder}/theirs-v2-43.pt]", "+stages.figures.seeds=[43]"],
+    ],
+)
+def test_part_of_a_study_that_it_will_hold_is_drawn(words, tmp_path):
+    (tmp_path / "theirs-v2-43.pt").touch()
+    given = [word.format(folder=tmp_path) for word in words]
+    Experiment(experiment_config("demo", [*ONE, *given]), tmp_path, None, slurm=False)
 
 
 def test_file_that_is_there_is_waited_for_by_its_path(jobs, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from climsim.constants import DAYS_PER_YEAR
 from climsim.data.store.address import StoreAddress
 from climsim.data.store.splits import SPLITS
 from climsim.errors import ClimSimError, unknown_name
@@ -128,6 +129,28 @@ class OnlineConfig:
         check.whole("workers")
         check.one_of(("auto", "h0", "h1"), "mean_stream")
         _ = self.definitions
+
+    def require_length(self, days: float, reference: str, counted: bool = True) -> None:
+        """Refuse to leave out all that the reference has, or to count more years than it has.
+
+        Args:
+            days: length of the reference.
+            reference: what it is, for the message.
+            counted: whether any of its means begins after the days that are left out.
+
+        Raises:
+            ClimSimError: naming the key.
+        """
+        if self.skip_days and not (counted and self.skip_days < days):
+            raise ClimSimError(
+                f"skip_days={self.skip_days:g}: expected days that leave some of the {days:g} that "
+                f"{reference} has: skip fewer"
+            )
+        if self.years * DAYS_PER_YEAR > days:
+            raise ClimSimError(
+                f"years={self.years}: expected years that {reference} has, found {days:g} days in "
+                "it: run it longer, or years=0 for all that it has"
+            )
 
     @property
     def definitions(self) -> Definitions:

@@ -7,9 +7,7 @@ that one bad file of a long run costs its own period and nothing else.
 from __future__ import annotations
 
 import glob
-import json
 import logging
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +20,6 @@ import cftime
 
 from climsim.arrays import Array
 from climsim.calendar import CALENDAR, TIME_UNITS
-from climsim.cards import ModelCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.history_file import (
     Header,
@@ -33,7 +30,7 @@ from climsim.evaluation.history_file import (
     read_grid,
     read_header,
 )
-from climsim.evaluation.members import Member, member_of, member_of_model
+from climsim.evaluation.members import Member, member_of, member_of_file
 from climsim.files import read_json
 from climsim.grid import ColumnGrid
 from climsim.runs.record import RECORD_NAME
@@ -151,8 +148,7 @@ class RunHistory:
         # The study names folders by member; other folders go by what the model file says.
         if named.seed >= 0:
             return named
-        card = _model_card(path)
-        return member_of(path.stem) if card is None else member_of_model(card, path.stem)
+        return member_of_file(path)
 
     def note(self, text: str) -> None:
         """Remember and log a problem."""
@@ -295,19 +291,6 @@ class RunHistory:
 def _size_text(size: Size) -> str:
     levels = "" if size[0] is None else f"{size[0]} levels, "
     return f"{levels}{size[1]} columns"
-
-
-def _model_card(path: Path) -> ModelCard | None:
-    """What an exported model says about itself; None where the file is gone or of another kind.
-
-    The file is a zip archive, so its metadata can be read without loading the network.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            name = next(n for n in archive.namelist() if n.endswith("/extra/metadata.json"))
-            return ModelCard.from_json(json.loads(archive.read(name)), str(path))
-    except (OSError, zipfile.BadZipFile, StopIteration, ValueError, ClimSimError):
-        return None
 
 
 def date_of(seconds: int) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from climsim.cards import ModelCard, TrainingCard
+from climsim.errors import ClimSimError
+from climsim.exported_file import metadata_text
 from climsim.names import as_name, check_name
 
 NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "pao_model", "convnext", "encdec_lstm")
@@ -83,6 +87,19 @@ def member_of(name: str, training: TrainingCard | None = None, single: bool = Tr
 def member_of_model(card: ModelCard, name: str) -> Member:
     """Identify the member that an exported file holds (see `member_of`)."""
     return member_of(name, card.training, single=len(card.members) <= 1)
+
+
+def member_of_file(path: Path) -> Member:
+    """Identify the member that an exported file holds, without loading its network.
+
+    Args:
+        path: of the file; where it is gone, of another kind or says nothing, its name counts.
+    """
+    try:
+        card = ModelCard.from_json(json.loads(metadata_text(path)), str(path))
+    except (OSError, ValueError, ClimSimError):
+        return member_of(path.stem)
+    return member_of_model(card, path.stem)
 
 
 def training_of(cards: Sequence[ModelCard]) -> tuple[float, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
+from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.derived import with_sums
@@ -119,7 +119,9 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
         stream = "h0" if len(full) >= 2 or not periods["h1"] else "h1"
     finest = [s for s in ("h2", "h1", "h0") if periods[s]]
     rain = next((s for s in finest if reference.holds(s, "PRECT")), finest[0])
-    _check_length(reference, config, any(p[0] >= skip_before for p in periods[stream]))
+    counted = any(p[0] >= skip_before for p in periods[stream])
+    days, name = reference.length / SECONDS_PER_DAY, f"the reference {reference.folder}"
+    config.require_length(days, name, counted)
     return Plan(
         reference=reference,
         periods=periods,
@@ -128,21 +130,6 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
         skip_before=skip_before,
         definitions=config.definitions,
     )
-
-
-def _check_length(reference: RunHistory, config: OnlineConfig, counts: bool) -> None:
-    """Refuse to leave out all that the reference has, or to count more years than it has."""
-    days = reference.length / SECONDS_PER_DAY
-    if config.skip_days and not counts:
-        raise ClimSimError(
-            f"skip_days={config.skip_days:g}: expected days that leave some of the {days:g} that "
-            f"the reference {reference.folder} has: skip fewer"
-        )
-    if config.years * DAYS_PER_YEAR > days:
-        raise ClimSimError(
-            f"years={config.years}: expected years that the reference {reference.folder} has, "
-            f"found {days:g} days in it: run it longer, or years=0 for all that it has"
-        )
 
 
 def check_grid(run: RunHistory, reference: RunHistory) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,9 @@ from climsim.evaluation.members import Member
 from climsim.evaluation.online_dataset import MEMBER
 from climsim.evaluation.stability import Outcome, alive_fraction
 from climsim.results.study import Study
-from climsim.validation import refused, whole
+from climsim.validation import each_of, whole
 
+_KEYS = ("network", "recipe", "seed")
 _MONTHS_PER_YEAR = 12
 
 
@@ -39,6 +40,18 @@ class Filters:
 
     def __post_init__(self) -> None:
         whole("years", self.years)
+
+    def require(self, known: Mapping[str, Sequence[str | int]]) -> None:
+        """Refuse what no member has.
+
+        Args:
+            known: values of ``network``, ``recipe`` and ``seed`` among the members.
+
+        Raises:
+            ClimSimError: naming the key and the first value that occurs nowhere.
+        """
+        for key, wanted in self._wanted().items():
+            each_of(f"{key}s", wanted, sorted(set(known[key])))
 
     def of(self, study: Study) -> Study:
         """The chosen part of a study.
@@ -73,16 +86,11 @@ class Filters:
         return chosen
 
     def _wanted(self) -> dict[str, Sequence[str] | Sequence[int]]:
-        return {"network": self.networks, "recipe": self.recipes, "seed": self.seeds}
+        return dict(zip(_KEYS, (self.networks, self.recipes, self.seeds), strict=True))
 
     def _check(self, study: Study) -> None:
-        for key, wanted in self._wanted().items():
-            data = (study.offline, study.members(), study.hindcasts)
-            held = [d[key].values for d in data if d is not None]
-            known = sorted(set(np.concatenate(held).tolist())) if held else []
-            for value in wanted:
-                if value not in known:
-                    raise refused(f"{key}s", f"one of {', '.join(map(str, known))}", value)
+        data = [d for d in (study.offline, study.members(), study.hindcasts) if d is not None]
+        self.require({key: [v for d in data for v in d[key].values.tolist()] for key in _KEYS})
 
     def _first_years(self, online: xarray.Dataset) -> xarray.Dataset:
         """The first years of every series; time means must be over these."""

@@ -29,6 +29,7 @@ from climsim.runs.coupling import CONFIDENCE
 from climsim.schema import option_classes
 from climsim.training.stages import TRAIN
 from climsim.workflow.jobs import Job
+from climsim.workflow.scored import check_scored
 from climsim.workflow.steps import STEPS
 
 
@@ -59,6 +60,7 @@ def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
         if job.rule == ONLINE_RUN.name and job.member in inputs:
             _check_run(job, inputs[job.member])
             _check_mixing(job, jobs)
+    check_scored(jobs)
 
 
 def _check_files(job: Job, folder: Path) -> None:
