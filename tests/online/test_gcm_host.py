@@ -191,6 +191,14 @@ def without(mapping, key):
     return {name: value for name, value in mapping.items() if name != key}
 
 
+def test_options_say_when_the_model_begins_before_it_is_built(gcm, tmp_path):
+    assert gcm.config.start_date() == gcm.date
+    gcm.set_date(gcm.date.replace(month=7))
+    gcm.save(tmp_path / "july.npz")
+    assert gcm.config.start_date(tmp_path / "july.npz") == gcm.date
+    assert replace(gcm.config, start=str(tmp_path / "july.npz")).start_date() == gcm.date
+
+
 def test_a_restart_without_a_leaf_that_a_step_reads_is_refused(gcm, tmp_path):
     path = tmp_path / "r.npz"
     changed(gcm, path, lambda r: {"arrays": without(r.arrays, "carry/radiation/step")})

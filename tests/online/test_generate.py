@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cftime import DatetimeNoLeap
 
+from climsim.calendar import to_seconds
 from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
 from climsim.data.store.splits import TRAINING_ONLY, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
@@ -245,13 +246,26 @@ def test_pairs_with_noise_lie_beside_those_of_the_run(tmp_path):
         assert file.source == ToyHost().source
 
 
-def test_dates_of_the_pairs_are_known_before_any_is_made(tmp_path):
+@pytest.mark.parametrize("start", [(1, 1, 30), (4, 10, 7), (2, 12, 31, 22)])
+def test_dates_of_the_pairs_are_known_before_any_is_made(tmp_path, start):
     settings = {"days": 0.5, "spinup_days": 0.1, "stride": 3, "seasons": 2}
     settings |= {"noise_stride": 5, "noise": (0.3,)}
-    members(tmp_path, **settings)
-    found = np.array([step.seconds for step in list_steps(tmp_path)])
-    known = GenerateConfig(tmp_path, members=3, **settings).times(DT)
-    np.testing.assert_array_equal(found - found[0], known - known[0])
+    begin = DatetimeNoLeap(*start)
+    members(tmp_path, made=ToyHost(start_date=begin), **settings)
+    found = [step.seconds for step in list_steps(tmp_path)]
+    known = GenerateConfig(tmp_path, members=3, **settings).times(DT, [to_seconds(begin)])
+    np.testing.assert_array_equal(known, found)
+
+
+def test_dates_of_members_follow_the_start_files_that_they_take_in_turn(tmp_path):
+    begins = [DatetimeNoLeap(5, 3, 1), DatetimeNoLeap(2, 11, 30)]
+    files = [tmp_path / f"start-{date.year}.npz" for date in begins]
+    for date, path in zip(begins, files, strict=True):
+        ToyHost(start_date=date).save(path)
+    members(tmp_path / "raw", starts=files)
+    config = GenerateConfig(tmp_path / "raw", 0.25, members=3, starts=files)
+    known = config.times(DT, [to_seconds(date) for date in begins])
+    np.testing.assert_array_equal(known, [s.seconds for s in list_steps(tmp_path / "raw")])
 
 
 def member_alone(index):

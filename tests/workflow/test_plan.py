@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import networkx
 import pytest
+from cftime import DatetimeNoLeap
 
 from climsim.errors import ClimSimError
+from climsim.hosts.gcm.restart import Restart, write_restart
 from climsim.workflow.agreement import check_agreement
 from climsim.workflow.config import DataSource
 from climsim.workflow.graph import Node, graph_of
@@ -26,6 +28,12 @@ E3SM = (
 )
 SEGMENTS = "+stages.online_collect.segments=1"
 MEMBER, OTHER = "unet-standard-7", "unet-standard-43"
+
+
+def _periods(train, validation, test):
+    """Splits by period, as a study takes them."""
+    given = {"train": train, "validation": validation, "test": test}
+    return [f"+stages.prepare.split.{name}={period}" for name, period in given.items()]
 
 
 @pytest.fixture(scope="module")
@@ -422,6 +430,19 @@ def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, mes
             r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2",
         ),
         (
+            ["+stages.prepare.split.name=published"],
+            r"stages\.prepare: split: validation=0008-02/0009-01: no step of the record "
+            r"\(0002-01-01 .* to 0002-01-05 23:40:00\) falls in this .*generate has days=5",
+        ),
+        (
+            _periods("0002-01-01/0002-01-03", "0002-01-05", "0002-01-07"),
+            r"test=0002-01-07: no step of the record \(0002-01-01 .* to 0002-01-05 23:40:00\)",
+        ),
+        (
+            [*_periods("0002-01-01", "0002-01-03", "0002-01-05"), "+hosts.gcm.start=jw"],
+            r"train=0002-01-01: no step of the record \(0001-04-01 .* to 0001-04-05 23:40:00\)",
+        ),
+        (
             ["+stages.evaluate_offline.split=scoring"],
             r"split: expected steps in the split scoring, which stages\.evaluate_offline reads",
         ),
@@ -446,6 +467,21 @@ def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words,
     jobs = make_plan(config, Jobs(config, None))
     with pytest.raises(ClimSimError, match=message):
         check_agreement(jobs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        _periods("0002-01-01", "0002-01-03", "0002-01-05"),
+        [*_periods("0001-04-01", "0001-04-03", "0001-04-05"), "+hosts.gcm.start=jw"],
+        [*_periods("0004-01-03", "0002-01-03", "0002-01-05"), "+stages.generate.members=2"],
+        [*_periods("0007-03-01", "0007-03-03", "0007-03-05"), "+stages.generate.start=start.npz"],
+    ],
+)
+def test_periods_of_the_generated_days_are_taken(words, tmp_path):
+    write_restart(tmp_path / "start.npz", Restart({}, DatetimeNoLeap(7, 3, 1), 0, {}))
+    config = experiment_config("demo", [*ONE, *words])
+    check_agreement(make_plan(config, Jobs(config, None)), tmp_path)
 
 
 @pytest.mark.parametrize(

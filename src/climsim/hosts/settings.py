@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TypeVar, get_args, get_origin, get_type_hints
+from typing import Protocol, TypeVar, get_args, get_origin, get_type_hints, runtime_checkable
 
+import cftime
 import dacite
 
 from climsim.validation import TYPE_NAMES, as_number, as_text, refused
@@ -15,6 +16,22 @@ GROUP = "host_options"
 """Key of a run, and of what else takes a host, that holds the options."""
 T = TypeVar("T")
 _PLAIN = dacite.Config(cast=[Path, tuple], type_hooks={float: as_number, str: as_text})
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """Options of a host that say when it begins, before it is built."""
+
+    def start_date(self, restart: Path | None = None) -> cftime.DatetimeNoLeap:
+        """Date of a start.
+
+        Args:
+            restart: restart file of the host; None for the start that the options choose.
+
+        Raises:
+            ClimSimError: if the file cannot be read.
+        """
+        ...
 
 
 def as_texts(options: Mapping[str, object]) -> dict[str, str]:

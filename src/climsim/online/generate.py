@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -148,25 +149,27 @@ class GenerateConfig:
         """Restart files that the members start from, in turn; empty for the host's own start."""
         return self.starts if self.start is None else (self.start,)
 
-    def times(self, dt: float) -> NDArray[np.int64]:
-        """Time stamps of the pairs, in order, as if the first member began on 0001-01-01.
+    def times(self, dt: float, starts: Sequence[int] = (0,)) -> NDArray[np.int64]:
+        """Time stamps of the pairs, in order.
 
         Args:
             dt: time step of the host [s].
+            starts: time stamps of the starts, which the members take in turn; those of the
+                beginning of 0001-01-01 stand for dates that are not known.
         """
         end, begin = (round(days * SECONDS_PER_DAY / dt) for days in (self.days, self.spinup_days))
         kept, noisy = (
             dt * np.arange(begin, max(end, 1), stride)
             for stride in (self.stride, self.noise_stride or 1)
         )
-        days = [
-            DAYS_PER_YEAR * YEARS_APART * index + _shift(self, index)
-            for index in range(self.members)
-        ]
-        parts = [SECONDS_PER_DAY * day + kept for day in days]
+        year = DAYS_PER_YEAR * SECONDS_PER_DAY
+        firsts = []
+        for index in range(self.members):
+            first = starts[index % len(starts)] + SECONDS_PER_DAY * _shift(self, index)
+            firsts.append(year * (starts[0] // year + YEARS_APART * index) + first % year)
+        parts = [first + kept for first in firsts]
         if self.noise_stride:
-            later = DAYS_PER_YEAR * _NOISY_YEARS
-            parts += [SECONDS_PER_DAY * (day + later) + noisy for day in days]
+            parts += [first + year * _NOISY_YEARS + noisy for first in firsts]
         return np.sort(np.concatenate(parts)).astype(np.int64)
 
     def identity(self) -> dict[str, object]:

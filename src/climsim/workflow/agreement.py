@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from climsim.calendar import to_seconds
 from climsim.cards import setting
 from climsim.configuration import build_config
 from climsim.constants import TIME_STEP
@@ -16,7 +17,7 @@ from climsim.data.store.splits import assign_splits
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_OFFLINE
 from climsim.hosts import batch_runner
-from climsim.hosts.settings import GROUP, build_settings
+from climsim.hosts.settings import GROUP, Dated, build_settings
 from climsim.interfaces import Encoding, encoding
 from climsim.keys import Values
 from climsim.online.generate import GenerateConfig
@@ -47,7 +48,7 @@ def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
         _check_files(job, folder)
     stores = [job for job in jobs if job.rule == PREPARE.name]
     for store in stores:
-        _check_splits(store, jobs)
+        _check_splits(store, jobs, folder)
     _check_processes(jobs)
     for member, seen in _inputs(jobs):
         where = f"stages.{TRAIN.name}: {member}"
@@ -76,10 +77,11 @@ def _check_files(job: Job, folder: Path) -> None:
                 )
 
 
-def _check_splits(store: Job, jobs: Sequence[Job]) -> None:
+def _check_splits(store: Job, jobs: Sequence[Job], folder: Path) -> None:
     """Refuse splits that a stage reads and nothing falls into, or that the record is too short for.
 
-    The record is known where the study generates it and shares of it are taken.
+    The record is known where the study generates it; its dates are known where the host says when
+    it begins, and shares do not ask for them.
     """
     split = build_config(PrepareConfig, _settings(store)).split
     for job in jobs:
@@ -90,16 +92,27 @@ def _check_splits(store: Job, jobs: Sequence[Job]) -> None:
                     f"stages.{job.rule} reads, found none: give it a share or a period"
                 )
     record = next((job for job in jobs if job.rule == GENERATE.name), None)
-    if record is None or not split.by_share:
+    if record is None:
         return
     generated = build_config(GenerateConfig, _settings(record))
-    if is_reference(generated.host):
+    starts = [0] if split.by_share else _starts(generated, folder)
+    if is_reference(generated.host) or not starts:
         return
     try:
-        assign_splits(generated.times(TIME_STEP), split)
+        assign_splits(generated.times(TIME_STEP, starts), split)
     except ClimSimError as error:
         days = f"stages.{record.rule} has days={generated.days:g}"
         raise ClimSimError(f"stages.{store.rule}: split: {error} ({days})") from error
+
+
+def _starts(generated: GenerateConfig, folder: Path) -> list[int]:
+    """Time stamps of the starts of generated data; none where the host does not say them."""
+    files: list[Path | None] = [folder / path for path in generated.start_files]
+    for cls in option_classes("host", generated.host):
+        settings: object = build_settings(cls, generated.host_options)
+        if isinstance(settings, Dated):
+            return [to_seconds(settings.start_date(file)) for file in files or [None]]
+    return []
 
 
 def _splits_read(job: Job) -> tuple[str, ...]:

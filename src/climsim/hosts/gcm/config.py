@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Final
+
+import cftime
 
 from climsim.devices import AUTO, check_device
 from climsim.hosts.gcm import dynamics
@@ -12,6 +17,7 @@ from climsim.hosts.gcm.compilation import cache_root
 from climsim.hosts.gcm.diffusion import default_hours
 from climsim.hosts.gcm.grid import RESOLUTIONS
 from climsim.hosts.gcm.physics import RADIATION_SCHEMES, REDUCED, PhysicsOptions
+from climsim.hosts.gcm.restart import read_restart
 from climsim.hosts.gcm.tuning import TUNING, scheme_parameters
 from climsim.hosts.settings import GROUP
 from climsim.processes import CLOUDS, CONVECTION, RADIATION, TURBULENCE
@@ -20,6 +26,8 @@ from climsim.validation import Checks
 GCM: Final = "gcm"
 """Name of the host."""
 SHIPPED, ANALYTIC = "shipped", "jw"
+_ANALYTIC_DATE: Final = cftime.DatetimeNoLeap(1, 4, 1)
+"""Date of the analytic start."""
 LONGWAVE_POINTS: Final = 20
 SHORTWAVE_POINTS: Final = 20
 """Spectral points of the reduced radiation."""
@@ -93,6 +101,36 @@ class GcmConfig:
         """Damping time of vorticity at the truncation [h]."""
         given = self.diffusion_hours
         return default_hours(self.resolution) if given is None else given
+
+    @contextmanager
+    def start_file(self) -> Iterator[Path | None]:
+        """The restart file that the model begins at, the shipped one on the coarsest grid.
+
+        Yields:
+            Its path; None for the analytic start.
+        """
+        if self.start == ANALYTIC:
+            yield None
+        elif self.start == SHIPPED:
+            shipped = resources.files(__package__) / "assets" / "start_T10.npz"
+            with resources.as_file(shipped) as path:
+                yield path
+        else:
+            yield Path(self.start).expanduser()
+
+    def start_date(self, restart: Path | None = None) -> cftime.DatetimeNoLeap:
+        """Date of a start.
+
+        Args:
+            restart: restart file; None for the start that `start` chooses.
+
+        Raises:
+            ClimSimError: if the file cannot be read.
+        """
+        if restart is not None:
+            return read_restart(restart, header_only=True).date
+        with self.start_file() as path:
+            return _ANALYTIC_DATE if path is None else self.start_date(path)
 
     def identity(self) -> dict[str, str]:
         """What a restart file has to agree with."""

@@ -6,8 +6,7 @@ import copy
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata, resources
-from importlib.resources.abc import Traversable
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
 from climsim.hosts.gcm.condensate import with_noise
-from climsim.hosts.gcm.config import ANALYTIC, SHIPPED, GcmConfig
+from climsim.hosts.gcm.config import GcmConfig
 from climsim.hosts.gcm.exchange import (
     from_field,
     numpy_fields,
@@ -59,13 +58,6 @@ if TYPE_CHECKING:
 
     from climsim.hosts.gcm.columns import RadiationColumns
     from climsim.hosts.gcm.state import Diagnostics, Excess, ModelState, Outputs
-
-ANALYTIC_START_DATE = cftime.DatetimeNoLeap(1, 4, 1)
-
-
-def shipped_start() -> Traversable:
-    """The start state that is shipped, on the coarsest grid."""
-    return resources.files(__package__) / "assets" / "start_T10.npz"
 
 
 @dataclass(frozen=True)
@@ -124,14 +116,12 @@ class GcmHost:
         self._state, self._carry = dynamics.initial_state(self._core)
         self._template = (self._state, self._carry)
         self._fields: Callable[[Mapping[str, jax.Array]], Fields] = numpy_fields
-        self._date, self._step = ANALYTIC_START_DATE, 0
+        self._date, self._step = config.start_date(), 0
         self._observed: tuple[Fields, dict[str, Excess]] | None = None
         self._advanced: tuple[ModelState, Diagnostics, StepResult] | None = None
-        if config.start == SHIPPED:
-            with resources.as_file(shipped_start()) as path:
+        with config.start_file() as path:
+            if path is not None:
                 self.start_from(path)
-        elif config.start != ANALYTIC:
-            self.start_from(Path(config.start).expanduser())
 
     @property
     def core(self) -> dynamics.Core:

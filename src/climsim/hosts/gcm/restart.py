@@ -152,8 +152,12 @@ def write_restart(path: Path, restart: Restart, *, compress: bool = False) -> No
         save(stream, allow_pickle=False, **payload)
 
 
-def read_restart(path: Path) -> Restart:
+def read_restart(path: Path, *, header_only: bool = False) -> Restart:
     """Read a restart file.
+
+    Args:
+        path: of the file.
+        header_only: whether all but the arrays is wanted.
 
     Raises:
         ClimSimError: if it is missing, truncated, damaged or no restart file.
@@ -165,7 +169,8 @@ def read_restart(path: Path) -> Restart:
             if _HEADER not in stored.files:
                 raise ClimSimError(f"{path}: expected a {FORMAT} file, found another npz file")
             header = json.loads(str(stored[_HEADER]))
-            arrays = {name: stored[name] for name in stored.files if name != _HEADER}
+            wanted = [] if header_only else [name for name in stored.files if name != _HEADER]
+            arrays = {name: stored[name] for name in wanted}
     except (zipfile.BadZipFile, EOFError, ValueError, TypeError, OSError) as error:
         raise refusal(error, path) or ClimSimError(
             f"{path}: expected a {FORMAT} file, found a truncated or foreign one; "
