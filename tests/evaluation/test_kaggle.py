@@ -156,7 +156,10 @@ def test_stacked_arrays_are_scored_like_tables(folder, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"weights": "train.csv"}, "expected the same weights >= 0 in every row"),
+        ({"weights": "predicted.csv"}, "expected the same weights >= 0 in every row"),
+        ({"weights": "train.csv"}, r"expected no column but sample_id and the 152 targets of 24 "
+         r"levels, found state_t_0, state_t_1, state_t_2 and \d+ more: give the competition's"),
+        ({"weights": "deep.csv"}, r"deep\.csv: expected no column but .*, found ptend_t_24, ptend"),
         ({"weights": "nothing.csv"}, "expected a weight > 0 for one target at least, found 0 for"),
         ({"weights": "test.csv"}, r"expected a column for each of the 152 targets, found no col"),
         ({"truth": "test.csv"}, r"test\.csv: expected the 152 targets of 24 levels, found no .*: "
@@ -169,6 +172,9 @@ def test_stacked_arrays_are_scored_like_tables(folder, tmp_path):
 def test_files_that_do_not_fit_are_refused(folder, tmp_path, keys, message):
     table = csv.read_csv(folder / "train.csv")
     csv.write_csv(pa.concat_tables([table.slice(0, 5), table.slice(6)]), folder / "other.csv")
+    csv.write_csv(table.select(["sample_id", *NAMES]), folder / "predicted.csv")
+    deep = {name: [1.0] for name in columns_of(OUTPUTS, LEVELS + 1)}
+    csv.write_csv(pa.table(deep), folder / "deep.csv")
     zeros = {name: np.zeros(3) for name in NAMES}
     csv.write_csv(pa.table({"sample_id": ["a", "b", "c"], **zeros}), folder / "nothing.csv")
     with pytest.raises(ClimSimError, match=message):
@@ -220,6 +226,38 @@ def test_a_model_with_memory_is_refused(folder, tmp_path):
     object.__setattr__(settings, "model", tmp_path / "v6.pt")
     with pytest.raises(ClimSimError, match=r"v6\.pt: the model looks back 2 steps"):
         score_kaggle(settings)
+
+
+def test_weights_of_one_row_are_those_of_every_sample(folder, tmp_path):
+    sample = csv.read_csv(folder / "sample_submission.csv")
+    csv.write_csv(sample.drop_columns(["sample_id"]).slice(0, 1), tmp_path / "row.csv")
+    made = []
+    for weights in (folder / "sample_submission.csv", tmp_path / "row.csv"):
+        out = tmp_path / f"of-{weights.name}"
+        write_submission(SubmissionConfig(folder / "one.pt", folder / "test.csv", weights, out))
+        made.append(csv.read_csv(out))
+    assert made[0].equals(made[1])
+
+
+@pytest.mark.parametrize("change", ["lacking", "misspelt", "surplus"])
+def test_submission_with_weights_of_other_targets_is_refused_and_leaves_nothing(
+    folder, tmp_path, change
+):
+    sample = csv.read_csv(folder / "sample_submission.csv")
+    names = ["cam_out_SOL" if name == "cam_out_SOLL" else name for name in sample.column_names]
+    table, message = {
+        "lacking": (sample.drop_columns(["ptend_u_3"]), "targets, found no column ptend_u_3: give"),
+        "misspelt": (sample.rename_columns(names), "targets, found no column cam_out_SOLL: give"),
+        "surplus": (
+            sample.append_column("Usage", sample["ptend_u_3"]),
+            "levels, found Usage: give",
+        ),
+    }[change]
+    weights, out = folder / f"{change}.csv", tmp_path / "submission.csv"
+    csv.write_csv(table, weights)
+    with pytest.raises(ClimSimError, match=rf"weights=.*{change}\.csv: expected .*{message}"):
+        write_submission(SubmissionConfig(folder / "one.pt", folder / "test.csv", weights, out))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_submission_without_names_or_ending_is_refused(folder, tmp_path):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.data.raw.steps import GRID_FILE, read_grid_info
 from climsim.data.rows.endings import is_table
-from climsim.data.rows.forms import SAMPLE_ID, columns_of, open_rows
+from climsim.data.rows.forms import SAMPLE_ID, columns_of, open_rows, some_of
 from climsim.data.rows.samples import SampleBlock, Samples, input_fields
 from climsim.errors import ClimSimError
 from climsim.evaluation.offline import Model, predict
@@ -29,6 +29,9 @@ from climsim.variables import OUTPUTS, VariableSet, variable
 
 if TYPE_CHECKING:
     from climsim.export.loading import Emulator
+
+_COMPARED_ROWS = 1000
+"""Rows of a table of weights that are compared: the competition's has half a million."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,16 @@ class Weights:
 def read_weights(path: Path, levels: int) -> Weights:
     """Read the competition's ``sample_submission.csv``, or a table of one row like it.
 
+    A weight belongs to a target and not to a sample, so the rows need not be those of the samples
+    that are scored or predicted: the first counts, and some after it tell weights from predictions.
+
     Args:
         path: of the table.
         levels: of a profile.
 
     Raises:
-        ClimSimError: if it lacks a target, holds negative weights, or other ones in other rows.
+        ClimSimError: if it lacks a target or has a column of none, holds negative weights, or other
+            ones in one of the first thousand rows.
     """
     table = open_rows(path)
     names = columns_of(OUTPUTS, levels)
@@ -75,7 +82,14 @@ def read_weights(path: Path, levels: int) -> Weights:
             f"weights={path}: expected a column for each of the {len(names)} targets, found "
             f"{lacks or 'an array'}: give the competition's sample_submission.csv"
         )
-    rows = next(table.blocks(OUTPUTS, levels, 1000), None)
+    surplus = [name for name in table.columns if name not in {*names, SAMPLE_ID}]
+    if surplus:
+        raise ClimSimError(
+            f"weights={path}: expected no column but {SAMPLE_ID} and the {len(names)} targets of "
+            f"{levels} levels, found {some_of(surplus)}: give the competition's "
+            "sample_submission.csv, or remove them"
+        )
+    rows = next(table.blocks(OUTPUTS, levels, _COMPARED_ROWS), None)
     if rows is None:
         raise ClimSimError(f"weights={path}: no row: give the competition's sample_submission.csv")
     values = rows.values[0]
@@ -90,7 +104,7 @@ def read_weights(path: Path, levels: int) -> Weights:
             "the competition's sample_submission.csv"
         )
     position = {name: k for k, name in enumerate(names)}
-    columns = tuple(name for name in table.columns if name in position)
+    columns = tuple(name for name in table.columns if name != SAMPLE_ID)
     return Weights(columns, values, np.array([position[name] for name in columns]))
 
 

@@ -129,10 +129,7 @@ class _Table(RowFile):
     def lacks(self, variables: VariableSet, levels: int) -> str:
         present = set(self.names)
         missing = [name for name in columns_of(variables, levels) if name not in present]
-        if not missing:
-            return ""
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        return f"no column {', '.join(missing[:_SHOWN])}{more}"
+        return f"no column {some_of(missing)}" if missing else ""
 
     def pieces(self, variables: VariableSet, levels: int) -> Iterator[Rows]:
         columns = columns_of(variables, levels)
@@ -270,6 +267,12 @@ def open_rows(path: str | Path) -> RowFile:
     raise ClimSimError(
         f"{path}: expected a file of samples, ending in one of {', '.join((*TABLES, *ARRAYS))}"
     )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def columns_of(variables: VariableSet, levels: int) -> list[str]:
