@@ -47,14 +47,17 @@ SCALES = {
 }
 
 
-def write_store(path: Path, steps: int = 10, columns: int = 7, levels: int = 6) -> Store:
+def write_store(
+    path: Path, steps: int = 10, columns: int = 7, levels: int = 6, validation: int = 0
+) -> Store:
     """A store whose last steps are the test split; cloud tendencies vanish on the top two levels.
 
-    Steps 0 and 1 lack memory.
+    Steps 0 and 1 lack memory; the first ``validation`` ones are of that split.
     """
     grid = make_grid(columns, levels)
     rng = np.random.default_rng(5)
     split = np.where(np.arange(steps) < steps // 3, 0, 2).astype(np.int8)
+    split[:validation] = 1
     memory = np.minimum(np.arange(steps), 2).astype(np.int8)
     names = (*V2.variables.names, *(n for n in OUTPUTS.names if n not in V2.variables.names))
     times = np.arange(steps) * 1200

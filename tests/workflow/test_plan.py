@@ -18,6 +18,7 @@ from climsim.workflow.order import awaited, out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan
 from climsim.workflow.run import Experiment, experiment_config
 from climsim.workflow.steps import JOINT, STEPS
+from tests.evaluation_synthetic import write_store
 
 ONE = ("members.networks=[unet]", "members.recipes=[standard]", "members.seeds=[7]")
 E3SM = (
@@ -467,6 +468,34 @@ def test_stages_that_do_not_fit_together_are_refused_before_anything_runs(words,
     jobs = make_plan(config, Jobs(config, None))
     with pytest.raises(ClimSimError, match=message):
         check_agreement(jobs, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("validation", "words", "message"),
+    [
+        (0, [], r"expected steps in the split validation, which stages\.train reads, found none"),
+        (
+            1,
+            ["+stages.evaluate_offline.split=scoring"],
+            r"expected steps in the split scoring, which stages\.evaluate_offline reads",
+        ),
+        (1, ["members.recipes=[v6]"], r"for unet-v6-7: the store holds no previous-step features"),
+    ],
+)
+def test_given_store_that_lacks_what_a_stage_reads_is_refused_before_anything_runs(
+    validation, words, message, tmp_path
+):
+    store = tmp_path / "given.zarr"
+    write_store(store, validation=validation)
+    config = experiment_config("demo", [*ONE, f"source.store={store}", *words])
+    with pytest.raises(ClimSimError, match=rf"source\.store=.*given\.zarr: {message}"):
+        check_agreement(make_plan(config, Jobs(config, None)), tmp_path)
+
+
+def test_given_store_that_holds_what_is_read_is_taken(tmp_path):
+    write_store(tmp_path / "given.zarr", validation=1)
+    config = experiment_config("demo", [*ONE, f"source.store={tmp_path}/given.zarr"])
+    check_agreement(make_plan(config, Jobs(config, None)), tmp_path)
 
 
 @pytest.mark.parametrize(

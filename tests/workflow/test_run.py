@@ -11,14 +11,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from climsim.errors import ClimSimError
 from climsim.workflow import maker, run
 from tests import ROOT
+from tests.evaluation_synthetic import write_store
 
 
 @pytest.fixture
 def given_store(tmp_path):
-    store = tmp_path / "given.zarr"
-    store.mkdir()
-    (store / "zarr.json").write_text('{"attributes": {"fingerprint": "abc"}}')
-    return store
+    write_store(tmp_path / "given.zarr", validation=1)
+    return tmp_path / "given.zarr"
 
 
 def calls(folder: Path) -> list[str]:

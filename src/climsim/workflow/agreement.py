@@ -56,6 +56,8 @@ def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
         for store in stores:
             prepared = build_config(PrepareConfig, _settings(store))
             require_features(f"stages.{store.rule}: for {member}", prepared.names, seen.name)
+    if not stores:
+        _check_given_store(jobs)
     inputs = dict(_inputs(jobs))
     for job in jobs:
         if job.rule == ONLINE_RUN.name and job.member in inputs:
@@ -103,6 +105,27 @@ def _check_splits(store: Job, jobs: Sequence[Job], folder: Path) -> None:
     except ClimSimError as error:
         days = f"stages.{record.rule} has days={generated.days:g}"
         raise ClimSimError(f"stages.{store.rule}: split: {error} ({days})") from error
+
+
+def _check_given_store(jobs: Sequence[Job]) -> None:
+    """Refuse a store that lacks a split that a stage reads, or features that a network sees."""
+    # Here, not above: studies that prepare their store need no Zarr for their plan.
+    from climsim.data.store.opened import open_store
+
+    readers = (job for job in jobs if job.rule == STATISTICS.name)
+    given = next((str(setting(_settings(job), "store")) for job in readers), None)
+    if given is None:
+        return
+    store = open_store(given)
+    for member, seen in _inputs(jobs):
+        require_features(f"source.store={given}: for {member}", store.names, seen.name)
+    for job in jobs:
+        for name in _splits_read(job):
+            if not store.steps(name).size:
+                raise ClimSimError(
+                    f"source.store={given}: expected steps in the split {name}, which "
+                    f"stages.{job.rule} reads, found none: prepare it with such a split"
+                )
 
 
 def _starts(generated: GenerateConfig, folder: Path) -> list[int]:
