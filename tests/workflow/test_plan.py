@@ -564,6 +564,12 @@ def test_keys_of_a_host_that_a_study_lacks_are_named_as_the_study_takes_them():
         make_plan(config, Jobs(config, None))
 
 
+def test_key_that_collecting_lacks_is_named_as_the_study_takes_it():
+    config = experiment_config("demo", [*ONE, "iterations=1"])
+    with pytest.raises(ClimSimError, match=r"add \+\+stages\.online_collect\.segments=\.\.\.$"):
+        make_plan(config, Jobs(config, None))
+
+
 def test_only_members_of_the_recipes_that_iterate_are_trained_again():
     config = experiment_config("quick", ["members.networks=[unet]"])
     again = [name for name in config.member_names if "visited" in name]

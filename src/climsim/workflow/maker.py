@@ -12,6 +12,7 @@ from climsim.errors import ClimSimError
 from climsim.export.config import TORCHSCRIPT
 from climsim.export.stages import EXPORT
 from climsim.keys import Values, flatten
+from climsim.online.stages import ONLINE_ENSEMBLE, ONLINE_RUN
 from climsim.overrides import quoted
 from climsim.stage import Stage
 from climsim.workflow.config import ExperimentConfig
@@ -91,7 +92,8 @@ class Jobs:
                 stage_config(name, composed)
                 self._composed[key] = composed
             except MissingKeysError as error:
-                where = "online" if rule.startswith("online_") else f"stages.{rule}"
+                of_runs = STEPS[rule].stage in (ONLINE_RUN, ONLINE_ENSEMBLE)
+                where = "online" if of_runs else f"stages.{rule}"
                 wanted = " ".join(f"++{where}.{key}=..." for key in error.keys)
                 raise ClimSimError(
                     f"stages.{rule}: no value for {', '.join(error.keys)}: add {wanted}"
