@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -240,3 +241,26 @@ def test_work_is_given_up_when_slurm_has_ended_all_jobs(jobs):
     asked("scancel", *workers())
     with pytest.raises(ClimSimError, match=r"all jobs ended before the work was done: .*walltime"):
         list(results)
+
+
+@pytest.mark.parametrize("more", [{"memory": "99TB"}, {"cores": 999}])
+def test_dask_jobs_larger_than_any_node_are_refused_at_once(jobs, more):
+    message = r"^dask=slurm: sbatch refuses the job \(.*not available\): look at the keys slurm\.\*$"
+    with pytest.raises(ClimSimError, match=message):
+        list(run_tasks(abs, [1], dask="slurm", slurm=replace(jobs, **more)))
+
+
+def test_dask_work_that_outgrows_its_memory_is_given_up_with_its_remedy(jobs):
+    def hold(mebibytes):
+        kept = b"x" * (mebibytes << 20)
+        time.sleep(5)
+        return len(kept)
+
+    with pytest.raises(ClimSimError, match=r"^dask: .*out of memory\? .*slurm\.memory"):
+        list(run_tasks(hold, [1, 900], dask="slurm", slurm=replace(jobs, memory="500MB")))
+
+
+def test_dask_work_that_outlasts_its_jobs_is_given_up_with_its_remedy(jobs):
+    short = replace(jobs, walltime="00:01:00")
+    with pytest.raises(ClimSimError, match=r"all jobs ended before the work .*slurm\.walltime"):
+        list(run_tasks(time.sleep, [0.0, 300.0], dask="slurm", slurm=short))
