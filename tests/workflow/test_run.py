@@ -139,6 +139,20 @@ def test_refused_study_leaves_no_folder(folder):
     assert not folder.exists()
 
 
+def test_figures_leave_out_what_only_a_failed_member_has(folder):
+    two = ("members.recipes=[standard,multirep]", "+stages.figures.recipes=[multirep,standard]")
+    folder.mkdir()
+    (folder.parent / "fail-train-unet-multirep-7").touch()
+    with pytest.raises(ClimSimError, match="train of unet-multirep-7"):
+        start(folder, *two)
+    (drawn,) = (c for c in calls(folder) if c.startswith("figures"))
+    assert "recipes=[standard]" in drawn
+    (folder.parent / "fail-train-unet-multirep-7").unlink()
+    start(folder, *two)
+    (drawn,) = (c for c in calls(folder) if c.startswith("figures"))
+    assert "recipes=[multirep,standard]" in drawn
+
+
 def test_failed_member_leaves_the_others_whole_and_is_tried_again(folder):
     three = ("members.recipes=[standard,multirep,v6]",)
     folder.mkdir()

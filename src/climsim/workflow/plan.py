@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -69,6 +69,7 @@ def joint_jobs(
     online: Sequence[str],
     short: Sequence[str] = (),
     failures: bool = False,
+    drawn: Mapping[str, object] | None = None,
 ) -> list[Job]:
     """List the jobs that bring members together.
 
@@ -78,6 +79,7 @@ def joint_jobs(
         online: members with an online run; empty where there are none or no reference.
         short: members with hindcasts; empty where there are none or no reference.
         failures: whether the report shows the list of failures.
+        drawn: settings of the figures that replace those of the study.
     """
     ensembles = jobs.config.ensembles(offline)
     files = [path_of(EVALUATE_OFFLINE, member) for member in (*offline, *ensembles)]
@@ -92,7 +94,7 @@ def joint_jobs(
         made.append(jobs.make(EVALUATE_ONLINE.name, compared))
     if short:
         made.append(hindcasts.evaluation_job(jobs, short))
-    made.append(jobs.make(FIGURES.name, shared))
+    made.append(jobs.make(FIGURES.name, shared, special=drawn))
     values = {**shared, "figures": path_of(FIGURES), "study": "experiment.json"}
     values["tables"] = "tables"
     if failures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from climsim.cards import setting
@@ -43,6 +43,31 @@ def check_scored(jobs: Sequence[Job]) -> None:
         _check_years(figures, scores, jobs)
 
 
+def filters_left(
+    given: Mapping[str, object], jobs: Sequence[Job], there: Collection[str]
+) -> dict[str, object]:
+    """Filters of figures that name members of which some failed, without what only those had.
+
+    A filter of which nothing is left stays: then there is nothing to draw, and the stage says so.
+
+    Args:
+        given: settings of the figures.
+        jobs: of the study.
+        there: names of the members that there are.
+
+    Returns:
+        Those that differ, by key.
+    """
+    members = list(_members([job for job in jobs if not job.member or job.member in there]))
+    left: dict[str, object] = {}
+    for key, known in _known(members).items():
+        wanted = given.get(f"{key}s")
+        kept = [value for value in wanted if value in known] if isinstance(wanted, list) else []
+        if kept and kept != wanted:
+            left[f"{key}s"] = kept
+    return left
+
+
 def _check_scores(scores: Job, jobs: Sequence[Job]) -> None:
     """Refuse time means that leave out all days of the reference run, or ask for more."""
     config, days = build_config(OnlineConfig, scores.settings or {}), _reference_days(jobs)
@@ -56,12 +81,7 @@ def _check_scores(scores: Job, jobs: Sequence[Job]) -> None:
 
 def _check_figures(figures: Job, jobs: Sequence[Job]) -> None:
     """Refuse to draw a network, recipe or seed that no member has."""
-    members = list(_members(jobs))
-    known: dict[str, list[str | int]] = {
-        "network": [member.network for member in members],
-        "recipe": [member.recipe for member in members],
-        "seed": [member.seed for member in members],
-    }
+    known = _known(list(_members(jobs)))
     try:
         build_config(FiguresConfig, figures.settings or {}).filters.require(known)
     except ClimSimError as error:
@@ -93,6 +113,15 @@ def _reference_days(jobs: Sequence[Job]) -> float | None:
             in_batch = batch_runner(str(setting(settings, "host"))) is not None
             return None if in_batch else float(str(setting(settings, "days")))
     return None
+
+
+def _known(members: Sequence[Member]) -> dict[str, list[str | int]]:
+    """What figures can be asked for, by what a filter looks at."""
+    return {
+        "network": [member.network for member in members],
+        "recipe": [member.recipe for member in members],
+        "seed": [member.seed for member in members],
+    }
 
 
 def _members(jobs: Sequence[Job]) -> Iterator[Member]:
