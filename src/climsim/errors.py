@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LIKENESS = 0.7
 """Least share of equal letters of two names that are taken for one another."""
@@ -45,6 +45,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ClimSimError:
     return ClimSimError(
         f"unknown {kind} {name!r}: expected one of {', '.join(names)}{near and f': {near}'}"
     )
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are, for a message.
+
+    Args:
+        names: all of them.
+        most: that are named.
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def missing_extra(what: str, package: str, extra: str) -> ClimSimError:

@@ -14,13 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, some_of
 from climsim.files import TEMPORARY_PREFIX, same_path, stored_attributes
 from climsim.locks import LOCK_NAME
 
 _STORE_NOTE = "zarr.json"
-_SHOWN = 3
-"""Foreign names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _refuse_foreign(path: Path, kind: Kind, key: str) -> None:
         if not foreign:
             return
         beside = path.is_dir() and kind.recognizes(path)
-        found = "is a file" if not path.is_dir() else f"holds {_listed(foreign)}"
+        found = "is a file" if not path.is_dir() else f"holds {some_of(foreign)}"
         raise ClimSimError(
             f"{key}={path}: expected a new or empty folder or {kind.name}"
             f"{' and nothing beside it' if beside else ''}, but it {found}: "
@@ -131,11 +129,6 @@ def _foreign_entries(path: Path, kind: Kind) -> tuple[str, ...]:
     if not kind.recognizes(path):
         return tuple(name for name in names if name not in kind.scaffold)
     return () if kind.owns is None else tuple(name for name in names if not kind.owns(name))
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def _require_writable(path: Path, kind: Kind, key: str) -> None:

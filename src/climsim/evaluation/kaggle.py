@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.data.raw.steps import GRID_FILE, read_grid_info
 from climsim.data.rows.endings import is_table
-from climsim.data.rows.forms import SAMPLE_ID, columns_of, open_rows, some_of
+from climsim.data.rows.forms import SAMPLE_ID, columns_of, open_rows
 from climsim.data.rows.samples import SampleBlock, Samples, input_fields
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, some_of
 from climsim.evaluation.offline import Model, predict
 from climsim.grid import ColumnGrid
 from climsim.physics.derived import derived_inputs
@@ -82,7 +82,8 @@ def read_weights(path: Path, levels: int) -> Weights:
             f"weights={path}: expected a column for each of the {len(names)} targets, found "
             f"{lacks or 'an array'}: give the competition's sample_submission.csv"
         )
-    surplus = [name for name in table.columns if name not in {*names, SAMPLE_ID}]
+    known = {*names, SAMPLE_ID}
+    surplus = [name for name in table.columns if name not in known]
     if surplus:
         raise ClimSimError(
             f"weights={path}: expected no column but {SAMPLE_ID} and the {len(names)} targets of "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from climsim.cards import ModelCard, TrainingCard
@@ -100,6 +100,12 @@ def member_of_file(path: Path) -> Member:
     except (OSError, ValueError, ClimSimError):
         return member_of(path.stem)
     return member_of_model(card, path.stem)
+
+
+def values_of(members: Iterable[Member]) -> dict[str, list[str | int]]:
+    """Network, recipe and seed of each of some members."""
+    chosen = list(members)
+    return {field.name: [getattr(one, field.name) for one in chosen] for field in fields(Member)}
 
 
 def training_of(cards: Sequence[ModelCard]) -> tuple[float, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 
 from climsim.constants import SECONDS_PER_DAY
+from climsim.errors import some_of
 from climsim.evaluation.online_dataset import FLOOR, MEMBER
 from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.stability import UNSTABLE
@@ -64,7 +65,10 @@ def online_lines(path: Path) -> tuple[str, ...]:
             )
         ]
         first = f"{int(whole.sum())} of {status.size} runs reached their end"
-        return (f"{first}{': ' + _few(lost) if lost else ''}", _errors(metrics, members))
+        return (
+            f"{first}{': ' + some_of(lost, _SHOWN_RUNS) if lost else ''}",
+            _errors(metrics, members),
+        )
 
 
 def _errors(metrics: xarray.Dataset, members: xarray.Dataset) -> str:
@@ -82,13 +86,8 @@ def _errors(metrics: xarray.Dataset, members: xarray.Dataset) -> str:
         if floor.sizes["run"]:
             value = _number(factor * float(floor[key][0]))
             variability = f", internal variability {value}"
-        parts.append(f"{name} [{unit}] {_few(runs)}{variability}")
+        parts.append(f"{name} [{unit}] {some_of(runs, _SHOWN_RUNS)}{variability}")
     return f"RMSE of the time mean: {'; '.join(parts) or 'none in common with the reference'}"
-
-
-def _few(texts: list[str]) -> str:
-    more = len(texts) - _SHOWN_RUNS
-    return ", ".join(texts[:_SHOWN_RUNS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _number(value: float) -> str:

@@ -157,16 +157,20 @@ class GenerateConfig:
             starts: time stamps of the starts, which the members take in turn; those of the
                 beginning of 0001-01-01 stand for dates that are not known.
         """
-        end, begin = (round(days * SECONDS_PER_DAY / dt) for days in (self.days, self.spinup_days))
+        end, first_kept = (
+            round(days * SECONDS_PER_DAY / dt) for days in (self.days, self.spinup_days)
+        )
         kept, noisy = (
-            dt * np.arange(begin, max(end, 1), stride)
+            dt * np.arange(first_kept, max(end, 1), stride)
             for stride in (self.stride, self.noise_stride or 1)
         )
         year = DAYS_PER_YEAR * SECONDS_PER_DAY
-        firsts = []
-        for index in range(self.members):
-            first = starts[index % len(starts)] + SECONDS_PER_DAY * _shift(self, index)
-            firsts.append(year * (starts[0] // year + YEARS_APART * index) + first % year)
+        begun = [
+            starts[index % len(starts)] + SECONDS_PER_DAY * _shift(self, index)
+            for index in range(self.members)
+        ]
+        later = _years_later([begin // year for begin in begun])
+        firsts = [begin + year * years for begin, years in zip(begun, later, strict=True)]
         parts = [first + kept for first in firsts]
         if self.noise_stride:
             parts += [first + year * _NOISY_YEARS + noisy for first in firsts]
@@ -262,9 +266,7 @@ class _Generation:
         self._dt, self._done = host.dt, host.step_number - first_steps[0]
         self._spinup = round(config.spinup_days * SECONDS_PER_DAY / host.dt)
         begun = [date - self._time(self._done) for date in members.dates]
-        self._years = [
-            begun[0].year + YEARS_APART * index - date.year for index, date in enumerate(begun)
-        ]
+        self._years = _years_later([date.year for date in begun])
 
     @property
     def steps_done(self) -> int:
@@ -370,6 +372,15 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
     # Before the first file: the folder says what it is from the beginning.
     _write_note(config, _Note(first_steps, 0.0))
     return first_steps
+
+
+def _years_later(begun: Sequence[int]) -> list[int]:
+    """Years by which the dates of each member are moved: no two members share any.
+
+    Args:
+        begun: years in which they begin.
+    """
+    return [begun[0] + YEARS_APART * index - year for index, year in enumerate(begun)]
 
 
 def _shift(config: GenerateConfig, index: int) -> int:

@@ -266,13 +266,13 @@ class Loop:
         """Let nothing change the records any more; errors of what ran beside the steps are lost."""
         if self._background is not None:
             self._background.close()
-        if self.under_way:
-            # After a failure its steps may lie on a device that answers no more.
-            with suppress(Exception):
-                self._last_days.settle()
 
     def close(self) -> None:
         """Let go of the files; the last day is kept only while the run can be continued."""
         self.stop()
+        if self.under_way:
+            # After a failure its steps may lie on a device that answers no more.
+            with suppress(Exception):
+                self._last_days.settle()
         for record, last_day in zip(self.records, self._last_days.files, strict=True):
             last_day.close(delete=record.finished)

@@ -160,13 +160,11 @@ class LastDays:
             members: that are still under way.
         """
         rows = kept_rows(result)
-        self._waiting.append((step, namespace(*rows).concat(rows, axis=0), tuple(members)))
+        block = namespace(*rows).concat(rows, axis=0)
+        self._waiting.append((step, block, tuple(members)))
         del self._waiting[: -self.files[0].slots]
-        if self._waiting_bytes() > _MOST_WAITING:
+        if len(self._waiting) * _BYTES * math.prod(block.shape) > _MOST_WAITING:
             self.settle()
-
-    def _waiting_bytes(self) -> int:
-        return sum(_BYTES * math.prod(block.shape) for _, block, _ in self._waiting)
 
     def settle(self) -> None:
         """Write what waits."""

@@ -53,6 +53,21 @@ class Filters:
         for key, wanted in self._wanted().items():
             each_of(f"{key}s", wanted, sorted(set(known[key])))
 
+    def left(self, known: Mapping[str, Sequence[str | int]]) -> dict[str, object]:
+        """What is left of those that also name what no member has, by the key of the figures.
+
+        A filter of which nothing is left stays: then there is nothing to draw, and drawing says so.
+
+        Args:
+            known: as for `require`.
+        """
+        left: dict[str, object] = {}
+        for key, wanted in self._wanted().items():
+            kept = [value for value in wanted if value in known[key]]
+            if kept and len(kept) < len(wanted):
+                left[f"{key}s"] = kept
+        return left
+
     def of(self, study: Study) -> Study:
         """The chosen part of a study.
 

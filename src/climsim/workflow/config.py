@@ -8,7 +8,13 @@ from itertools import product
 from pathlib import Path
 
 from climsim.errors import ClimSimError, unknown_name
-from climsim.evaluation.members import NETWORKS, RECIPES, Member, recipe_of_iteration
+from climsim.evaluation.members import (
+    NETWORKS,
+    RECIPES,
+    Member,
+    member_of_file,
+    recipe_of_iteration,
+)
 from climsim.hosts import HOSTS, REFERENCE_RUNS, reference_runs
 from climsim.hosts.settings import GROUP
 from climsim.keys import Values, flatten
@@ -47,9 +53,14 @@ class Trained:
         return recipe_of_iteration(self.recipe, self.iteration)
 
     @property
+    def member(self) -> Member:
+        """What metrics identify it by."""
+        return Member(short_name(self.network), self.recipe_name, self.seed)
+
+    @property
     def label(self) -> str:
         """Name of the member in files and tables."""
-        return Member(short_name(self.network), self.recipe_name, self.seed).label
+        return self.member.label
 
     @property
     def ensemble(self) -> str:
@@ -358,6 +369,12 @@ class ExperimentConfig:
     def member_names(self) -> list[str]:
         """Every member, in all iterations."""
         return self.members.names(self.iterations)
+
+    @property
+    def identified(self) -> dict[str, Member]:
+        """Every member by its name, as metrics identify it."""
+        trained = {one.label: one.member for one in self.members.trained(self.iterations)}
+        return trained | {n: member_of_file(path) for n, path in self.members.files().items()}
 
     @property
     def host_settings(self) -> Values:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from climsim.cards import setting
+from climsim.configuration import build_config
 from climsim.data.stages import PREPARE, STATISTICS
 from climsim.data.store.splits import TRAINING_ONLY, WEATHER
 from climsim.errors import ClimSimError
+from climsim.evaluation.members import values_of
 from climsim.evaluation.stages import EVALUATE_HINDCASTS, EVALUATE_OFFLINE, EVALUATE_ONLINE
 from climsim.export.stages import EXPORT
+from climsim.figures.config import FiguresConfig
 from climsim.figures.stages import FIGURES
 from climsim.hosts import batch_runner
 from climsim.keys import Values, flatten
@@ -69,7 +72,6 @@ def joint_jobs(
     online: Sequence[str],
     short: Sequence[str] = (),
     failures: bool = False,
-    drawn: Mapping[str, object] | None = None,
 ) -> list[Job]:
     """List the jobs that bring members together.
 
@@ -79,7 +81,6 @@ def joint_jobs(
         online: members with an online run; empty where there are none or no reference.
         short: members with hindcasts; empty where there are none or no reference.
         failures: whether the report shows the list of failures.
-        drawn: settings of the figures that replace those of the study.
     """
     ensembles = jobs.config.ensembles(offline)
     files = [path_of(EVALUATE_OFFLINE, member) for member in (*offline, *ensembles)]
@@ -94,13 +95,34 @@ def joint_jobs(
         made.append(jobs.make(EVALUATE_ONLINE.name, compared))
     if short:
         made.append(hindcasts.evaluation_job(jobs, short))
-    made.append(jobs.make(FIGURES.name, shared, special=drawn))
+    made.append(_figures_job(jobs, shared, {*offline, *online, *short}))
     values = {**shared, "figures": path_of(FIGURES), "study": "experiment.json"}
     values["tables"] = "tables"
     if failures:
         values["failures"] = FAILURES
     made.append(jobs.make(REPORT.name, values))
     return made
+
+
+def _figures_job(jobs: Jobs, values: Values, there: Collection[str]) -> Job:
+    """Draw; what only members have that are not there is left out of the filters.
+
+    Args:
+        jobs: makes it.
+        values: what is drawn.
+        there: names of the members with metrics.
+
+    Raises:
+        ClimSimError: if a filter names a network, recipe or seed that no member of the study has.
+    """
+    job, every = jobs.make(FIGURES.name, values), jobs.config.identified
+    filters = build_config(FiguresConfig, job.settings or {}).filters
+    try:
+        filters.require(values_of(every.values()))
+    except ClimSimError as error:
+        raise ClimSimError(f"stages.{FIGURES.name}: {error}") from error
+    left = filters.left(values_of(member for name, member in every.items() if name in there))
+    return jobs.make(FIGURES.name, values, special=left) if left else job
 
 
 def _ensemble_job(jobs: Jobs, name: str, seeds: Sequence[str]) -> Job:

@@ -17,10 +17,9 @@ from climsim.configuration import build_config, compose_config
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_OFFLINE
 from climsim.export.stages import EXPORT
-from climsim.figures.stages import FIGURES
 from climsim.files import remove, write_json
 from climsim.hosts import batch_runner
-from climsim.keys import Values, flatten
+from climsim.keys import Values
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.stages import ONLINE_RUN
 from climsim.products import Kind, claim, noted
@@ -37,7 +36,6 @@ from climsim.workflow.logs import last_line
 from climsim.workflow.maker import Jobs, override_texts
 from climsim.workflow.order import out_of_reach
 from climsim.workflow.plan import joint_jobs, make_plan, plan_values
-from climsim.workflow.scored import filters_left
 from climsim.workflow.slurm import PROFILE, write_profile
 from climsim.workflow.steps import HINDCAST_STEP, JOINT, REFERENCE_STEP, STEPS, Step
 
@@ -247,9 +245,7 @@ class Experiment:
         online = self.members if online is None else online
         short = self.members if hindcasts is None else hindcasts
         short = short if self.config.hindcasts.starts else ()
-        figures = flatten(self.config.stages.get(FIGURES.name, {}))
-        drawn = filters_left(figures, self.jobs, {*offline, *online, *short}) if failures else {}
-        return [*self.jobs, *joint_jobs(self._make, offline, online, short, failures, drawn)]
+        return [*self.jobs, *joint_jobs(self._make, offline, online, short, failures)]
 
     def _plan(
         self,

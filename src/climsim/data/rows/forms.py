@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from climsim.data.reading.stacked import open_array
 from climsim.data.rows.endings import ARRAYS, TABLES
-from climsim.errors import ClimSimError, missing_extra
+from climsim.errors import ClimSimError, missing_extra, some_of
 from climsim.system import refusal
 from climsim.variables import VariableSet, variable
 
@@ -37,7 +37,6 @@ _PIECE_ROWS = 1024
 """Rows of a Parquet file that are decoded at once."""
 _BUFFER = 8 * 2**10
 """Bytes of a column of a Parquet file that are read at once: a group may hold a million rows."""
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -267,12 +266,6 @@ def open_rows(path: str | Path) -> RowFile:
     raise ClimSimError(
         f"{path}: expected a file of samples, ending in one of {', '.join((*TABLES, *ARRAYS))}"
     )
-
-
-def some_of(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def columns_of(variables: VariableSet, levels: int) -> list[str]:

@@ -26,7 +26,7 @@ from climsim.validation import Checks
 GCM: Final = "gcm"
 """Name of the host."""
 SHIPPED, ANALYTIC = "shipped", "jw"
-_ANALYTIC_DATE: Final = cftime.DatetimeNoLeap(1, 4, 1)
+ANALYTIC_DATE: Final = cftime.DatetimeNoLeap(1, 4, 1)
 """Date of the analytic start."""
 LONGWAVE_POINTS: Final = 20
 SHORTWAVE_POINTS: Final = 20
@@ -130,7 +130,7 @@ class GcmConfig:
         if restart is not None:
             return read_restart(restart, header_only=True).date
         with self.start_file() as path:
-            return _ANALYTIC_DATE if path is None else self.start_date(path)
+            return ANALYTIC_DATE if path is None else self.start_date(path)
 
     def identity(self) -> dict[str, str]:
         """What a restart file has to agree with."""

@@ -21,7 +21,7 @@ from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
 from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
 from climsim.hosts.gcm.condensate import with_noise
-from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.config import ANALYTIC_DATE, GcmConfig
 from climsim.hosts.gcm.exchange import (
     from_field,
     numpy_fields,
@@ -116,7 +116,7 @@ class GcmHost:
         self._state, self._carry = dynamics.initial_state(self._core)
         self._template = (self._state, self._carry)
         self._fields: Callable[[Mapping[str, jax.Array]], Fields] = numpy_fields
-        self._date, self._step = config.start_date(), 0
+        self._date, self._step = ANALYTIC_DATE, 0
         self._observed: tuple[Fields, dict[str, Excess]] | None = None
         self._advanced: tuple[ModelState, Diagnostics, StepResult] | None = None
         with config.start_file() as path:
