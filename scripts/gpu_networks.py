@@ -185,7 +185,9 @@ def store(setting: Setting, name: str) -> Work:
     config = TrainConfig(
         data, folder / "kept", preset=setting.preset, network=NetworkConfig(name),
         optimizer=OptimizerConfig(learning_rate=1e-4),
-        trainer=TrainerConfig(epochs=1, accelerator=accelerator, logger="none"),
+        trainer=TrainerConfig(
+            epochs=1, accelerator=accelerator, precision="float32", compile=False, logger="none"
+        ),
     )  # fmt: skip
     batch = next(iter(BlockReader(path, batch_size=setting.batch, drop_last=True)))
     yield None

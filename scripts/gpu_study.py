@@ -244,6 +244,7 @@ def train(study: Study, member: tuple[str, str]) -> None:
         f"data.batch_size={study.options.batch}", f"schedule={schedule}:ByClock",
         "optimizer.learning_rate=1.0e-3", "trainer.epochs=100000", "trainer.gradient_clip=1.0",
         f"trainer.early_stop_step={study.options.batches - 1}", "trainer.logger=none",
+        "trainer.compile=false",
         "trainer.keep_best=1", "trainer.save_every_steps=0", f"out={network}-{recipe}",
         deadline=end + 1, STUDY_END=repr(end), OMP_NUM_THREADS="1",
     )  # fmt: skip

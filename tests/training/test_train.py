@@ -23,8 +23,9 @@ from climsim.losses import TrainingLoss
 from climsim.pruning import PruningConfig
 from climsim.training.checkpoint import KEY, load_model, read_checkpoint
 from climsim.training.config import ScheduleConfig, TrainConfig, TrainDataConfig, TrainerConfig
+from climsim.training.held import HeldRun
 from climsim.training.optimization import build_optimizer
-from climsim.training.run import TrainingLoader, _process_settings, train
+from climsim.training.run import TrainingLoader, _chosen, _process_settings, train
 from climsim.training.schedules import build_schedule
 
 
@@ -44,7 +45,8 @@ def test_checkpoint_holds_configuration_statistics_and_origin(configure, store_p
     config = configure(epochs=1)
     result = train(config)
     about = read_checkpoint(result.best_checkpoint)["climsim"]
-    assert about["config"] == config.resolved()
+    in_force = replace(config.trainer, precision="float32", compile=False)
+    assert about["config"] == replace(config, trainer=in_force).resolved()
     assert about["config"]["network"]["name"] == "unet"
     assert json.loads(about["provenance"]["input_hashes"])["store"] == (
         open_store(store_path).fingerprint
@@ -239,6 +241,47 @@ def test_compiled_network_trains_to_the_same_loss(configure, caplog):
     assert state.keys() == read_checkpoint(plain.last_checkpoint)["state_dict"].keys()
 
 
+def in_force(config):
+    """Precision and compilation with which a training begins or continues."""
+    chosen = _chosen(config, HeldRun.read(config.out)).trainer
+    return chosen.precision, chosen.compile
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "expected"),
+    [
+        ("convnext", {}, ("bfloat16", True)),
+        ("squeezeformer", {}, ("bfloat16", False)),
+        ("unet", {}, ("float32", False)),
+        ("convnext", {"precision": "float32"}, ("float32", True)),
+        ("convnext", {"compile": False}, ("bfloat16", False)),
+        ("unet", {"precision": "bfloat16", "compile": True}, ("bfloat16", True)),
+    ],
+)
+def test_gpu_trains_in_the_precision_measured_for_the_network(
+    configure, monkeypatch, network, given, expected
+):
+    config = configure(network=network, **given)
+    explicit = (given.get("precision", "float32"), given.get("compile", False))
+    assert in_force(config) == explicit  # On a CPU.
+    monkeypatch.setattr("climsim.training.run.torch_device", lambda key, wanted: "cuda")
+    assert in_force(config) == expected
+
+
+def test_continued_training_keeps_the_precision_it_began_in(configure, monkeypatch):
+    begun = train(configure(epochs=1, precision="bfloat16"))
+    assert in_force(configure(epochs=2)) == ("bfloat16", False)
+    continued = train(configure(epochs=2))
+    assert continued.epochs == 2
+    assert (
+        read_checkpoint(continued.last_checkpoint)["climsim"]["config"]["trainer"]["precision"]
+        == "bfloat16"
+    )
+    with pytest.raises(ClimSimError, match=r"trainer\.precision=float32 instead of bfloat16"):
+        train(configure(epochs=3, precision="float32"))
+    assert begun.epochs == 1
+
+
 def test_failing_compilation_falls_back_with_a_warning(configure, monkeypatch, caplog):
     def broken(network, **options):
         def call(x):
@@ -392,7 +435,7 @@ def test_errors_of_the_reader_reach_the_loop():
     ("change", "message"),
     [
         ({"epochs": 0}, "trainer.epochs: expected a whole number >= 1, found 0"),
-        ({"precision": "8"}, "trainer.precision: expected one of float32, bfloat16, float16"),
+        ({"precision": "8"}, "trainer.precision: expected one of auto, float32, bfloat16, float16"),
         ({"precision": "bf16"}, "trainer.precision: 'bf16' was renamed: write bfloat16"),
         ({"precision": "32"}, "trainer.precision: '32' was renamed: write float32"),
         ({"logger": "paper"}, "trainer.logger: expected one of tensorboard"),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from climsim.constants import N_LEVELS, PRUNED_LEVELS
 from climsim.errors import ClimSimError
 from climsim.normalization import kept_targets
+from climsim.precisions import FLOAT32
 from climsim.validation import whole
 from climsim.variables import TARGETS, VariableSet
 
@@ -82,9 +83,13 @@ class Body(nn.Module):
 
     Attributes:
         published_options: hyperparameters that published checkpoints need and new models do not.
+        gpu_precision: precision in which it trains fastest on a GPU, at published size.
+        gpu_compile: whether it trains faster there when compiled.
     """
 
     published_options: ClassVar[Mapping[str, Any]] = {}
+    gpu_precision: ClassVar[str] = FLOAT32
+    gpu_compile: ClassVar[bool] = False
 
     def published_prefixes(self) -> PublishedNames:
         """Prefixes of this module's tensor names, each with its published spelling.

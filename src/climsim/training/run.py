@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,14 +22,17 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from climsim.cards import setting
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader
 from climsim.data.reading.resident import ResidentReader, split_bytes
 from climsim.data.store.opened import Store, open_store
-from climsim.devices import CPU, device_memory, torch_device
+from climsim.devices import AUTO, CPU, device_memory, torch_device
 from climsim.errors import ClimSimError
 from climsim.files import write_json
 from climsim.locks import LOCK_NAME, only_process
+from climsim.networks.registry import NETWORKS
+from climsim.precisions import FLOAT32
 from climsim.products import claim
 from climsim.stage import Progress
 from climsim.training.build import build_module
@@ -49,6 +52,7 @@ from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.held import RECORD_NAME, TRAINING, HeldRun
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule
 from climsim.training.result import TrainResult
+from climsim.training.stages import TRAIN
 
 __all__ = ["TrainConfig", "TrainResult", "train"]
 
@@ -81,6 +85,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
 def _train(config: TrainConfig, store: Store, progress: Progress | None) -> TrainResult:
     """Train in a folder that no other process works in."""
     held = HeldRun.read(config.out)
+    config = _chosen(config, held)
     if held is not None:
         held.check(config, store)
         if held.result is not None and held.is_complete(config):
@@ -102,6 +107,24 @@ def _train(config: TrainConfig, store: Store, progress: Progress | None) -> Trai
             trainer.logger.log_hyperparams(config.resolved())
         _fit(trainer, module, (loader, validation), resume)
         return _record(config, trainer, description)
+
+
+def _chosen(config: TrainConfig, held: HeldRun | None) -> TrainConfig:
+    """The run with its precision and compilation: those it began with, else what pays here."""
+    settings = config.trainer
+    precision, compiled = FLOAT32, False
+    if held is not None:
+        began = held.config
+        precision = str(TRAIN.present("trainer.precision", setting(began, "trainer.precision")))
+        compiled = bool(setting(began, "trainer.compile"))
+    elif torch_device("trainer.accelerator", settings.accelerator) != CPU:
+        body = NETWORKS.find(config.network.name).body
+        precision, compiled = body.gpu_precision, body.gpu_compile
+    if settings.precision != AUTO:
+        precision = settings.precision
+    if settings.compile is not None:
+        compiled = settings.compile
+    return replace(config, trainer=replace(settings, precision=precision, compile=compiled))
 
 
 def _fit(

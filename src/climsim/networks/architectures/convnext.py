@@ -15,6 +15,7 @@ from climsim.errors import ClimSimError
 from climsim.networks.layers import LevelConv, LevelLinear, as_image, from_image
 from climsim.networks.network import Body, Layout, PublishedNames
 from climsim.networks.registry import register
+from climsim.precisions import BFLOAT16
 
 
 class _Block(nn.Module):
@@ -52,6 +53,9 @@ class _Head(nn.Module):
 @register("convnext", small={"depths": (1, 1, 3, 1), "dims": (32, 48, 64, 96)})
 class ConvNeXt(Body):
     """Body of the ConvNeXt."""
+
+    gpu_precision = BFLOAT16
+    gpu_compile = True
 
     def __init__(
         self,

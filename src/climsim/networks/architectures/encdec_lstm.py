@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from climsim.networks.network import Body, Layout, PublishedNames
 from climsim.networks.registry import register
+from climsim.precisions import BFLOAT16
 
 
 def _mlp(*widths: int) -> nn.Sequential:
@@ -25,6 +26,9 @@ def _mlp(*widths: int) -> nn.Sequential:
 @register("encdec_lstm", small={"hidden_dim": 64, "num_layers": 2, "reduction": 12})
 class EncoderDecoderLSTM(Body):
     """Body of the encoder-decoder LSTM."""
+
+    gpu_precision = BFLOAT16
+    gpu_compile = True
 
     def __init__(
         self,

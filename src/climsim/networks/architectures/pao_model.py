@@ -15,6 +15,7 @@ from torch.nn import functional
 from climsim.networks.layers import SelfAttention
 from climsim.networks.network import Body, Layout, PublishedNames
 from climsim.networks.registry import register
+from climsim.precisions import BFLOAT16
 
 
 class _ConvBlock(nn.Module):
@@ -61,6 +62,7 @@ class PaoModel(Body):
     """Body of Pao's model."""
 
     published_options = MappingProxyType({"published_layout": True})
+    gpu_precision = BFLOAT16
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from climsim.networks.layers import (
 )
 from climsim.networks.network import Body, Layout, PublishedNames, split_levelwise
 from climsim.networks.registry import register
+from climsim.precisions import BFLOAT16
 
 _EPSILON = 1e-6
 
@@ -102,6 +103,8 @@ class _TransformerBlock(nn.Module):
 )
 class Squeezeformer(Body):
     """Body of the Squeezeformer."""
+
+    gpu_precision = BFLOAT16
 
     def __init__(
         self,
