@@ -1,13 +1,15 @@
 """Training speed of `climsim.training.run.train` beside a bare PyTorch loop on tensors in memory.
 
 Run: ``python benchmarks/bench_training.py [--networks unet ...] [--preset small] [--batch 256]
-[--steps 40] [--threads 2] [--repeats 3] [--clock wall|cpu] [--store STORE]``. The bare loop takes
-the same steps with the same network, loss and optimizer on one batch that is already transformed;
-everything else (reading, transforms, Lightning, log, checks) is the overhead. The two take turns
-and the least time of each counts. ``--clock cpu`` counts processor time of the process, which other
-programs on the machine disturb less than wall time, and counts the reading thread in. Memory is the
-peak of the process after the bare loop, and after training. Every network runs in a process of its
-own. Without a store, synthetic data of 60 levels and 384 columns are prepared first.
+[--steps 40] [--threads 2] [--repeats 3] [--clock wall|cpu] [--store STORE] [--forms]``. The bare
+loop takes the same steps with the same network, loss and optimizer on one batch that is already
+transformed; everything else (reading, transforms, Lightning, log, checks) is the overhead. The two
+take turns and the least time of each counts. ``--clock cpu`` counts processor time of the process,
+which other programs on the machine disturb less than wall time, and counts the reading thread in.
+Memory is the peak of the process after the bare loop, and after training. Every network runs in a
+process of its own. Without a store, synthetic data of 60 levels and 384 columns are prepared first.
+``--forms`` measures the bare loop alone: in float32, and what bfloat16 and `torch.compile` gain
+over it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,6 +36,7 @@ from climsim.data.store.prepare import prepare
 from climsim.data.store.splits import SplitConfig
 from climsim.losses import RecipeLoss
 from climsim.networks import NETWORKS
+from climsim.precisions import BFLOAT16, FLOAT32
 from climsim.training.build import build_module
 from climsim.training.config import (
     NetworkConfig,
@@ -49,6 +53,8 @@ from tests.data.synthetic import write_record
 from tests.grids import make_grid
 
 STATISTICS = "statistics.nc"
+FORMS = ((FLOAT32, False), (BFLOAT16, False), (FLOAT32, True), (BFLOAT16, True))
+"""Precision and whether compiled."""
 WARM_STEPS = 5
 """First steps left out: allocation and the start of the reading thread."""
 
@@ -90,9 +96,18 @@ def time_train(config: TrainConfig, steps: int, clock: str) -> float:
     raise SystemExit(f"the store holds fewer than {WARM_STEPS + steps} batches")
 
 
-def time_bare(config: TrainConfig, batch: Batch, steps: int, clock: str) -> float:
+def time_bare(
+    config: TrainConfig,
+    batch: Batch,
+    steps: int,
+    clock: str,
+    precision: str = FLOAT32,
+    compiled: bool = False,
+) -> float:
     module, _ = build_module(config, open_store(config.data.store))
     network, loss = module.network, RecipeLoss()
+    run = torch.compile(network, dynamic=False) if compiled else network
+    half = torch.autocast("cpu", torch.bfloat16, enabled=precision == BFLOAT16)
     optimizer = build_optimizer(network.parameters(), config.optimizer)
     with torch.no_grad():
         x, y = module.inputs(batch[0]), module.targets.encode(batch[1])
@@ -101,26 +116,36 @@ def time_bare(config: TrainConfig, batch: Batch, steps: int, clock: str) -> floa
         if step == WARM_STEPS:
             start = seconds(clock)
         optimizer.zero_grad()
-        loss(network(x), y).total.backward()
+        with half:
+            prediction = run(x)
+        loss(prediction.float(), y).total.backward()
         optimizer.step()
     return seconds(clock) - start
 
 
-def row(network: str, store: Path, folder: Path, options: argparse.Namespace) -> str:
-    """Measure one network, in a process of its own."""
+def prepared(
+    network: str, store: Path, folder: Path, options: argparse.Namespace
+) -> tuple[TrainConfig, Batch]:
+    """The run and a batch of its data, after this process is set up for it."""
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    batch = next(iter(BlockReader(store, batch_size=options.batch, drop_last=True)))
+    config = TrainConfig(
+        TrainDataConfig(store, folder / STATISTICS, batch_size=options.batch),
+        folder / network,
+        preset=options.preset,
+        network=NetworkConfig(network),
+        optimizer=OptimizerConfig(learning_rate=1e-4),
+        trainer=TrainerConfig(epochs=1, accelerator="cpu", threads=options.threads),
+    )
+    return config, next(iter(BlockReader(store, batch_size=options.batch, drop_last=True)))
+
+
+def row(network: str, store: Path, folder: Path, options: argparse.Namespace) -> str:
+    """Measure one network, in a process of its own."""
+    first, batch = prepared(network, store, folder, options)
     bare, whole, memory = [], [], []
     for repeat in range(options.repeats):
-        config = TrainConfig(
-            TrainDataConfig(store, folder / STATISTICS, batch_size=options.batch),
-            folder / f"{network}-{repeat}",
-            preset=options.preset,
-            network=NetworkConfig(network),
-            optimizer=OptimizerConfig(learning_rate=1e-4),
-            trainer=TrainerConfig(epochs=1, accelerator="cpu", threads=options.threads),
-        )
+        config = replace(first, out=folder / f"{network}-{repeat}")
         bare.append(time_bare(config, batch, options.steps, options.clock))
         memory.append(peak_memory())
         whole.append(time_train(config, options.steps, options.clock))
@@ -130,6 +155,18 @@ def row(network: str, store: Path, folder: Path, options: argparse.Namespace) ->
         f"{network:14s} {samples / min(bare):10.0f} {samples / min(whole):10.0f}"
         f" {100 * (min(whole) / min(bare) - 1):+8.1f} %  {memory[0]:8.0f} {memory[1]:8.0f}"
     )
+
+
+def forms_row(network: str, store: Path, folder: Path, options: argparse.Namespace) -> str:
+    """Measure the forms of one network, in a process of its own; they take turns."""
+    config, batch = prepared(network, store, folder, options)
+    times: dict[tuple[str, bool], list[float]] = {form: [] for form in FORMS}
+    for _ in range(options.repeats):
+        for form, taken in times.items():
+            taken.append(time_bare(config, batch, options.steps, options.clock, *form))
+    best = [min(taken) for taken in times.values()]
+    ratios = " ".join(f"{best[0] / other:10.2f}" for other in best[1:])
+    return f"{network:14s} {options.steps * options.batch / best[0]:10.0f} {ratios}"
 
 
 def main() -> None:
@@ -142,6 +179,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--forms", action="store_true", help="compare precisions and compilation")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
@@ -149,11 +187,16 @@ def main() -> None:
         needed = (options.steps + 2 * WARM_STEPS) * options.batch // 384 + 60
         store = options.store or make_store(folder, needed)
         compute_statistics(open_store(store)).save(folder / STATISTICS)
-        print("network          samples per second   overhead       memory, MiB")
-        print("                 bare loop    train()                bare    train")
+        if options.forms:
+            print("network         samples/s          times as fast as float32")
+            print("                  float32   bfloat16   compiled   both")
+        else:
+            print("network          samples per second   overhead       memory, MiB")
+            print("                 bare loop    train()                bare    train")
+        measure = forms_row if options.forms else row
         for network in options.networks:
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                print(pool.submit(row, network, store, folder, options).result(), flush=True)
+                print(pool.submit(measure, network, store, folder, options).result(), flush=True)
 
 
 if __name__ == "__main__":
