@@ -1,13 +1,19 @@
-"""Reading speed beside the per-sample HDF5 route and beside copying the same bytes in blocks.
+"""Reading speed beside other loaders and beside copying the same bytes in blocks.
 
 Run: ``python benchmarks/bench_reader.py [--steps 384] [--columns 384] [--compression lz4]``.
-All three deliver shuffled or plain float32 batches of the standard set from the page cache.
+All deliver float32 batches of the standard set from the page cache: the block reader and per-sample
+HDF5 shuffled whole, WebDataset within its buffer, xbatcher and the copy in order of their blocks.
+xbatcher (batches of a Zarr store opened with xarray) and WebDataset (two arrays a sample in tar
+files) are left out where they are not installed: `pip install h5py xbatcher webdataset` brings all.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import io
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +22,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+import xarray
 from torch.utils.data import DataLoader, Dataset
 
 from climsim.allocation import keep_freed_memory
@@ -31,6 +38,8 @@ from tests.grids import make_grid
 
 BATCH = 1024
 BLOCK_BYTES = 1 << 26
+SHARDS, SHARD = 8, 2500
+"""Tar files for WebDataset, and the samples in each."""
 
 
 class SampleFile(Dataset):
@@ -88,6 +97,63 @@ def block_copy(path: Path, batch_bytes: int) -> Iterator:
                 yield np.empty((BATCH, 0)), None
 
 
+def installed(name: str) -> bool:
+    """Whether a loader to compare with is there."""
+    return importlib.util.find_spec(name) is not None
+
+
+def by_xbatcher(samples: Path) -> Iterator:
+    """Endless batches that xbatcher cuts from a Zarr store of samples."""
+    from xbatcher import BatchGenerator
+
+    store = samples.with_suffix(".zarr")
+    if not store.exists():
+        with h5py.File(samples) as file:
+            arrays = {k: (("sample", k[:-1]), file[k][:]) for k in ("inputs", "targets")}
+        chunks = {
+            name: {"chunks": (BATCH, values.shape[1])} for name, (_, values) in arrays.items()
+        }
+        xarray.Dataset(arrays).to_zarr(store, encoding=chunks, consolidated=False)
+    dataset = xarray.open_zarr(store, chunks=None, consolidated=False)
+    sizes = {"sample": BATCH, "input": dataset.sizes["input"], "target": dataset.sizes["target"]}
+    while True:
+        for batch in BatchGenerator(dataset, input_dims=sizes, cache=None):
+            yield (
+                torch.from_numpy(batch["inputs"].values),
+                torch.from_numpy(batch["targets"].values),
+            )
+
+
+def by_webdataset(samples: Path, workers: int) -> Iterator:
+    """Endless batches of WebDataset from tar files of one sample after the other."""
+    from webdataset import WebDataset, WebLoader
+
+    names = [samples.with_name(f"shard-{number}.tar") for number in range(SHARDS)]
+    with h5py.File(samples) as file:
+        for number, name in enumerate(names):
+            if not name.exists():
+                _write_shard(name, file, number * SHARD)
+    urls = [str(name) for name in names]
+    shards = WebDataset(urls, shardshuffle=SHARDS, empty_check=False).repeat().shuffle(5000)
+    batches = shards.decode().to_tuple("x.npy", "y.npy").batched(BATCH, partial=False)
+    return iter(WebLoader(batches, batch_size=None, num_workers=workers))
+
+
+def _write_shard(path: Path, file: h5py.File, first: int) -> None:
+    part = slice(first, first + SHARD)
+    with tarfile.open(path, "w") as tar:
+        for number, pair in enumerate(
+            zip(file["inputs"][part], file["targets"][part], strict=True)
+        ):
+            for letter, values in zip("xy", pair, strict=True):
+                content = io.BytesIO()
+                np.save(content, values)
+                entry = tarfile.TarInfo(f"{first + number:08d}.{letter}.npy")
+                entry.size = content.tell()
+                content.seek(0)
+                tar.addfile(entry, content)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=384)
@@ -125,6 +191,11 @@ def compare(store: Path, folder: Path, arguments: argparse.Namespace) -> None:
     for workers in (0, 2):
         plain = DataLoader(SampleFile(samples), BATCH, shuffle=True, num_workers=workers)
         results[f"per-sample HDF5, {workers} workers"] = rate(iter(plain), seconds)
+    if installed("xbatcher"):
+        results["xbatcher"] = rate(by_xbatcher(samples), seconds)
+    for workers in (0, 2) if installed("webdataset") else ():
+        name = f"WebDataset, {workers} workers"
+        results[name] = rate(by_webdataset(samples, workers), seconds)
     results["block copy"] = rate(block_copy(plain_file, BATCH * 4 * width), seconds)
     for workers in (0, 2):
         results[f"block reader, {workers} workers"] = rate(epochs(reader, workers), seconds)
@@ -133,8 +204,9 @@ def compare(store: Path, folder: Path, arguments: argparse.Namespace) -> None:
         alone = "" if name.endswith("2 workers") else f"{cpu:14.0f}"
         print(f"{name:28s} {wall:12.0f} {wall * width * 4 / 1e9:6.2f} {alone}")
     ours = results["block reader, 0 workers"]
-    for name in ("per-sample HDF5, 0 workers", "per-sample HDF5, 2 workers", "block copy"):
-        other = results[name]
+    for name, other in results.items():
+        if name.startswith("block reader"):
+            continue
         text = f"{ours[0] / other[0]:8.2f} in time"
         if not name.endswith("2 workers"):
             text += f" {ours[1] / other[1]:8.2f} in CPU time"
