@@ -1,5 +1,7 @@
 """How models answer to noise: rates that are known, memory that comes back, file and table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray
@@ -105,3 +107,17 @@ def test_noise_on_the_memory_is_repeated_by_its_seed(tmp_path, monkeypatch):
 def test_models_of_one_name_are_refused(tmp_path):
     with pytest.raises(ClimSimError, match=r"models: expected files of different names"):
         DampingConfig((tmp_path / "a/m.pt", tmp_path / "b/m.pt"), tmp_path / "x.nc")
+
+
+def test_figure_beside_the_rates_replaces_no_picture_of_the_user(tmp_path, measured):
+    config = DampingConfig((tmp_path / "plain.pt",), tmp_path / "mine.nc", lowest=4, host="toy")
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(b"my own picture")
+    with pytest.raises(ClimSimError, match=r"mine\.png: .* not a figure of damping rates"):
+        evaluate_damping(config, host=ToyHost())
+    assert mine.read_bytes() == b"my own picture"
+    with pytest.raises(ClimSimError, match=r"^out: expected another ending, found '.*mine\.png'"):
+        evaluate_damping(replace(config, out=mine), host=ToyHost())
+    with pytest.raises(ClimSimError, match=r"^models: expected files of different names, .*rename"):
+        (tmp_path / "other").mkdir()
+        replace(config, models=(tmp_path / "plain.pt", tmp_path / "other" / "plain.pt"))

@@ -11,6 +11,7 @@ from climsim.cli import main
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import HindcastConfig
 from climsim.evaluation.hindcasts import evaluate_hindcasts
+from climsim.files import read_json, write_json
 from climsim.online.config import EnsembleConfig
 from climsim.online.restart import start_of_day
 from climsim.online.run import RunConfig, run_online
@@ -176,3 +177,112 @@ def test_command_prints_the_ranking(made, tmp_path, capsys):
     assert "Smallest error of T on day 2, mean over 3 starts: cold, standard" in (
         capsys.readouterr().out
     )
+
+
+def measured(tmp_path, runs, reference):
+    """Metrics of short runs, loaded."""
+    out = tmp_path / "metrics.nc"
+    evaluate_hindcasts(HindcastConfig(tuple(runs), reference, out))
+    with xr.open_dataset(out) as data:
+        return data.load()
+
+
+def without(folder, to, *names):
+    """A copy of a folder that lacks some files."""
+    shutil.copytree(folder, to)
+    for name in names:
+        (found,) = to.rglob(name)
+        found.unlink()
+    return to
+
+
+def test_run_that_wrote_no_day_is_lost_at_the_start_of_its_record(made, tmp_path, metrics):
+    broken = without(made / "warm", tmp_path / "warm")
+    crashed = broken / "warm-day0001"
+    for path in crashed.glob("*.nc"):
+        path.unlink()
+    record = read_json(crashed / "record.json")
+    write_json(crashed / "record.json", {**record, "status": "unstable"})
+    found = measured(tmp_path, [broken], made / "truth")
+    assert found["start"].values.tolist() == [0, 1, 2]
+    assert np.isnan(found["growth_daily_T"].values[1]).all()
+    (row,) = rank(found).rows
+    assert (row.runs, row.stable, row.known_starts) == (3, 2, 2)
+    assert "mean over 2 starts" in rank(found).sentence()
+
+
+@pytest.mark.parametrize(
+    ("lost", "unknown"), [("truth.eam.h1.0001-01-02-*.nc", [(0, 1), (1, 0)]), (None, [])]
+)
+def test_day_that_the_reference_lacks_is_unknown_and_moves_no_other(
+    made, tmp_path, metrics, lost, unknown
+):
+    truth = without(made / "truth", tmp_path / "truth", *([lost] if lost else []))
+    cold = made / "cold"
+    # The run from the lost day has no reference to begin with.
+    runs = [cold / f"cold-day{day:04d}" for day in ((0, 2) if lost else range(STARTS))]
+    found = measured(tmp_path, runs, truth).sortby("start")
+    whole = metrics.isel(run=np.flatnonzero(metrics["network"] == "cold")).sortby("start")
+    for start, errors in zip(found["start"].values, found["growth_daily_T"].values, strict=True):
+        expected = whole["growth_daily_T"].sel(run=whole["start"] == start).values[0].copy()
+        for of, day in unknown:
+            if of == start:
+                expected[day] = np.nan
+        np.testing.assert_allclose(errors, expected)
+
+
+def test_run_that_lost_its_first_day_keeps_its_start(made, tmp_path, metrics):
+    late = without(made / "cold" / "cold-day0000", tmp_path / "cold", "*.h1.0001-01-01-*.nc")
+    found = measured(tmp_path, [late], made / "truth")
+    whole = metrics.isel(run=np.flatnonzero((metrics["network"] == "cold") & (metrics.start == 0)))
+    assert found["start"].values.tolist() == [0]
+    np.testing.assert_allclose(
+        found["growth_daily_T"].values[0], [np.nan, whole["growth_daily_T"].values[0, 1]]
+    )
+
+
+def test_run_of_which_nobody_knows_what_ran_is_refused(made, tmp_path):
+    damaged = without(made / "warm", tmp_path / "damaged")
+    record = damaged / "warm-day0001" / "record.json"
+    record.write_text(record.read_text()[:200])
+    with pytest.raises(ClimSimError, match=r"warm-day0001/record\.json: expected what ran"):
+        measured(tmp_path, [damaged], made / "truth")
+    record.unlink()
+    with pytest.raises(ClimSimError, match=r"warm-day0001/record\.json: expected the record besid"):
+        measured(tmp_path, [damaged], made / "truth")
+
+
+def test_runs_named_twice_or_not_at_all_are_refused(made, tmp_path):
+    with pytest.raises(ClimSimError, match="found the same: give each once"):
+        measured(tmp_path, [made / "cold", made / "cold" / "cold-day0000"], made / "truth")
+    with pytest.raises(ClimSimError, match="what is compared with itself has no errors"):
+        measured(tmp_path, [made / "cold"], made / "cold" / "cold-day0000")
+    with pytest.raises(ClimSimError, match=r"^runs: expected folders of runs"):
+        HindcastConfig((), made / "truth", tmp_path / "out.nc")
+
+
+def test_full_physics_alone_has_no_ranking(made, tmp_path):
+    start = start_of_day(made / "truth", 1)
+    again = tmp_path / "again"
+    run_online(RunConfig("again", again, 2, host=HOST, start=start, perturbation_seed=3))
+    ranking = rank(measured(tmp_path, [again], made / "truth"))
+    assert ranking.sentence() == "No run of a model: nothing to rank."
+
+
+def test_ranking_counts_perturbed_runs_of_a_start_by_their_mean(metrics):
+    cold = metrics.isel(run=np.flatnonzero(metrics["network"] == "cold"))
+    apart = cold.assign(growth_daily_T=cold["growth_daily_T"] * 3)
+    ranking = rank(xr.concat([cold, apart], "run", data_vars="minimal"))
+    expected = 2 * cold["growth_daily_T"].values[:, -1].mean()
+    assert ranking.rows[0].mean == pytest.approx(expected)
+    assert (ranking.rows[0].runs, ranking.rows[0].known_starts) == (6, 3)
+
+
+def test_day_of_the_ranking_is_the_last_that_most_runs_have(metrics):
+    errors = metrics["growth_daily_T"].copy()
+    assert rank(metrics).day == 2
+    errors[1:, -1] = np.nan
+    assert rank(metrics.assign(growth_daily_T=errors)).day == 1
+    errors[:] = np.nan
+    unknown = rank(metrics.assign(growth_daily_T=errors)).sentence()
+    assert unknown == "The error of T is unknown on day 2 for every member."

@@ -14,11 +14,11 @@ from climsim.evaluation.cmor_table import CMOR_VARIABLES
 from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
 from climsim.files import require_apart
 from climsim.products import note_of
-from climsim.validation import Checks, refused
+from climsim.validation import Checks, refused, require
 
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
-_NOT_WITH_ITSELF: Final = "what is compared with itself has no errors: give another run"
+NOT_WITH_ITSELF: Final = "what is compared with itself has no errors: give another run"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class OnlineConfig:
         compared = {"reference": self.reference, "second_reference": self.second_reference}
         require_apart(
             {"runs": self.runs, **compared, "external": self.external},
-            _NOT_WITH_ITSELF,
+            NOT_WITH_ITSELF,
         )
         check = Checks(self)
         check.at_least(0, "skip_days")
@@ -178,8 +178,9 @@ class HindcastConfig:
     def __post_init__(self) -> None:
         require_apart(
             {"runs": self.runs, "reference": self.reference},
-            _NOT_WITH_ITSELF,
+            NOT_WITH_ITSELF,
         )
+        require("runs", "none", bool(self.runs), "folders of runs or of ensembles")
         Checks(self).whole("workers")
 
 

@@ -12,18 +12,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 
-import cftime
 import numpy as np
 import xarray
 
-from climsim.calendar import to_seconds
+from climsim.calendar import seconds_of
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.evaluation.config import HindcastConfig
+from climsim.evaluation.config import NOT_WITH_ITSELF, HindcastConfig
 from climsim.evaluation.definitions import Definitions
 from climsim.evaluation.history import RunHistory, date_of
+from climsim.evaluation.history_file import Period
 from climsim.evaluation.online import (
     check_grid,
     period_arrays,
@@ -42,10 +43,10 @@ from climsim.evaluation.online_dataset import (
     stacked,
 )
 from climsim.evaluation.score import Labelled
-from climsim.files import provenance, write_netcdf
+from climsim.files import provenance, require_apart, write_netcdf
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
-from climsim.runs.record import RUN
+from climsim.runs.record import RECORD_NAME, RUN
 from climsim.stage import Progress
 
 HINDCAST_METRICS = Kind(
@@ -80,11 +81,17 @@ def evaluate_hindcasts(config: HindcastConfig, progress: Progress | None = None)
             f"{config.reference}: expected daily means (stream {_STREAM}), found none: "
             "run the reference with them"
         )
-    rows = [_row(folder, reference) for folder in _runs(config.runs)]
-    whole = reference.periods(_STREAM).keys()
-    length = max(len(whole & row.run.periods(_STREAM).keys()) for row in rows)
+    folders = list(_runs(config.runs))
+    require_apart({"runs": tuple(folders), "reference": config.reference}, NOT_WITH_ITSELF)
+    rows = [_row(folder, reference) for folder in folders]
+    length = max(_length(row.run, reference) for row in rows)
+    if not length:
+        raise ClimSimError(
+            f"runs: expected daily means (stream {_STREAM}) on days of {config.reference}, found "
+            f"none in {len(rows)} runs: give runs that lasted a day or more"
+        )
     tasks = [
-        (number, row, _plan(reference, row.run.start, length))
+        (number, row, _plan(reference, _start(row.run), length))
         for number, row in enumerate(rows)
         if not row.run.empty
     ]
@@ -105,8 +112,9 @@ def _runs(folders: Sequence[Path]) -> Iterator[Path]:
     """Folders of runs: those given, and the runs inside of those that are ensembles."""
     for folder in folders:
         if not folder.is_dir():
-            raise ClimSimError(f"runs: {folder}: no such folder: give that of a run or an ensemble")
-        inside = sorted(path for path in folder.iterdir() if path.is_dir() and RUN.recognizes(path))
+            found = "expected a folder, found a file" if folder.exists() else "no such folder"
+            raise ClimSimError(f"runs: {folder}: {found}: give that of a run or an ensemble")
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and _is_run(path))
         if not inside and not RUN.recognizes(folder):
             raise ClimSimError(
                 f"runs: {folder}: expected a run or an ensemble of runs, found neither: run "
@@ -115,8 +123,29 @@ def _runs(folders: Sequence[Path]) -> Iterator[Path]:
         yield from inside if not RUN.recognizes(folder) else (folder,)
 
 
+def _is_run(folder: Path) -> bool:
+    """Whether a folder of an ensemble is that of a run.
+
+    Raises:
+        ClimSimError: if it holds history but no record, so that nobody knows what ran.
+    """
+    if RUN.recognizes(folder):
+        return True
+    if any(folder.glob("*.eam.h?.*.nc")):
+        raise ClimSimError(
+            f"{folder / RECORD_NAME}: expected the record beside the history of a run, found none "
+            "that can be read: restore it, or move the folder away"
+        )
+    return False
+
+
 def _row(folder: Path, reference: RunHistory) -> Row:
     run = RunHistory.open(folder, allow_empty=True)
+    if "model" not in run.record:
+        raise ClimSimError(
+            f"{folder / RECORD_NAME}: expected what ran (key model), found a record that does not "
+            "say it: restore it, or leave this run out"
+        )
     if not run.empty:
         check_grid(run, reference)
     if not any(day[0] == _start(run) for day in reference.periods(_STREAM)):
@@ -128,24 +157,41 @@ def _row(folder: Path, reference: RunHistory) -> Row:
 
 
 def _start(run: RunHistory) -> int:
-    """Start of a run [s since 0001-01-01]: of its first mean, or what its record says of it."""
-    if not run.empty:
-        return run.start
+    """Start of a run [s since 0001-01-01]: as its record says, else that of its first mean."""
     try:
-        date = cftime.DatetimeNoLeap.fromisoformat(str(run.record["start"]))
+        date = datetime.fromisoformat(str(run.record["start"]))
     except (KeyError, ValueError) as error:
+        if not run.empty:
+            return run.start
         raise ClimSimError(
             f"{run.folder}: expected history files or a record of its start, found neither: run it"
         ) from error
-    return to_seconds(date)
+    midnight = seconds_of(date.year, date.month, date.day)
+    return midnight + date.hour * 3600 + date.minute * 60 + date.second
+
+
+def _length(run: RunHistory, reference: RunHistory) -> int:
+    """Days from the start of a run to the end of its last mean that the reference has too."""
+    shared = run.periods(_STREAM).keys() & reference.periods(_STREAM).keys()
+    start = _start(run)
+    return max((_day(period, start) + 1 for period in shared), default=0)
+
+
+def _day(period: Period, start: int) -> int:
+    """Number of a day since a start, from 0."""
+    return (period[0] - start) // SECONDS_PER_DAY
 
 
 def _plan(reference: RunHistory, start: int, length: int | None = None) -> Plan:
-    """What is compared: days of the reference from a start, as many as there are."""
-    days = [period for period in reference.periods(_STREAM) if period[0] >= start]
+    """What is compared: the days of the reference from a start to a number of days later."""
+    days = [
+        period
+        for period in reference.periods(_STREAM)
+        if period[0] >= start and (length is None or _day(period, start) < length)
+    ]
     return Plan(
         reference=reference,
-        periods={"h0": [], _STREAM: days[:length]},
+        periods={"h0": [], _STREAM: days},
         mean_stream=_STREAM,
         rain_stream=_STREAM,
         skip_before=start,
@@ -156,7 +202,13 @@ def _plan(reference: RunHistory, start: int, length: int | None = None) -> Plan:
 def _measured(task: tuple[int, Row, Plan]) -> tuple[int, Row]:
     """Measure a run in whatever process; its number and what is known about it."""
     number, row, plan = task
-    return number, replace(row, arrays=period_arrays(row.run, plan))
+    start = _start(row.run)
+    days = [_day(period, start) for period in plan.periods[_STREAM]]
+    arrays = {
+        name: _placed(found, days, days[-1] + 1)
+        for name, found in period_arrays(row.run, plan).items()
+    }
+    return number, replace(row, arrays=arrays)
 
 
 def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.Dataset:
@@ -178,13 +230,18 @@ def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.D
 
 def _padded(arrays: dict[str, Labelled], length: int) -> dict[str, Labelled]:
     """Measures whose last axis, the day, goes on to a number of days as NaN."""
-    padded = {}
-    for name, found in arrays.items():
-        values = np.asarray(found.values, np.float64)
-        longer = np.full((*values.shape[:-1], length), np.nan)
-        longer[..., : values.shape[-1]] = values
-        padded[name] = found._replace(values=longer)
-    return padded
+    return {
+        name: _placed(found, range(np.shape(found.values)[-1]), length)
+        for name, found in arrays.items()
+    }
+
+
+def _placed(found: Labelled, days: Sequence[int], length: int) -> Labelled:
+    """A measure with its last axis on all days; NaN on those that it does not have."""
+    values = np.asarray(found.values, np.float64)
+    placed = np.full((*values.shape[:-1], length), np.nan)
+    placed[..., list(days)] = values
+    return found._replace(values=placed)
 
 
 def _coordinates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,14 +18,16 @@ from climsim.files import atomic_path, file_hash, provenance, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import SteppedHost
 from climsim.online.damping import PERTURBED, PHYSICS, Damping, DampingConfig, measure_damping
-from climsim.products import Kind, attributes_of, claim
+from climsim.products import Kind, attributes_of, claim, mentions
 from climsim.stage import Progress
+from climsim.validation import require
 
 QUANTITY_NAMES: Final = {"t": "temperature", "q": "humidity", "wind": "winds"}
 DAMPING = Kind(
     "a file of damping rates",
     lambda path: {"damping_of", "git_revision"} <= attributes_of(path).keys(),
 )
+_FIGURE = Kind("a figure of damping rates", lambda path: mentions(path, b"climsim_version"))
 
 
 def evaluate_damping(
@@ -45,7 +48,14 @@ def evaluate_damping(
     """
     files = {f"models[{i}]": path for i, path in enumerate(config.models)}
     files |= {f"starts[{i}]": path for i, path in enumerate(config.starts)}
+    picture = config.out.with_suffix(".png")
+    require(
+        "out", str(config.out), picture != config.out, "another ending", "the figure takes .png"
+    )
     claim(config.out, DAMPING, files)
+    if not config.out.exists():
+        # Beside rates of an earlier call lies their figure, in former ones without a note.
+        claim(picture, _FIGURE, files)
     rows, grid = measure_damping(config, progress, host)
     dataset = damping_dataset(rows, grid)
     settings = {
@@ -56,12 +66,14 @@ def evaluate_damping(
         "draws": config.draws,
     }
     hashes = {str(path): file_hash(path) for path in files.values()}
-    dataset.attrs |= {**provenance(settings, hashes), "lowest_levels": config.lowest}
+    made_by = provenance(settings, hashes)
+    dataset.attrs |= {**made_by, "lowest_levels": config.lowest}
     write_netcdf(dataset, config.out, checked=True)
     with styled():
         figure = draw_damping(dataset)
-        with atomic_path(config.out.with_suffix(".png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=200)
+        about = {"Software": "climsim", "Comment": json.dumps(made_by)}
+        with atomic_path(picture) as temporary:
+            figure.savefig(temporary, format="png", dpi=200, metadata=about)
     return config.out
 
 

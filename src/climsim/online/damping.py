@@ -89,7 +89,14 @@ class DampingConfig:
         check_device("device", self.device)
         require_apart({"models": self.models})
         names = [path.stem for path in self.models]
-        require("models", names, len(set(names)) == len(names), "files of different names")
+        alike = [name for name in set(names) if names.count(name) > 1]
+        require(
+            "models",
+            ", ".join(names),
+            not alike,
+            "files of different names",
+            "the rows are called by them: rename one",
+        )
 
     def amplitude(self, group: str) -> float:
         """Amplitude of the noise on a group of `PERTURBED`."""

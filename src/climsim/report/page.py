@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -65,12 +66,13 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
     advance = progress or (lambda done, total: None)
     _claim(config)
     failures = read_failures(config.failures)
+    rates, experiment = read_damping(config.damping), _experiment(config)
     study = Study.open(config.offline, config.online, config.hindcasts)
     advance(1, 3)
     figures = load_figures(config)
     advance(2, 3)
-    tables = _tables(study, failures, config.damping)
-    write_text(config.out, render(study, figures, tables, failures, config))
+    tables = _tables(study, failures, rates)
+    write_text(config.out, render(study, figures, tables, failures, experiment, config))
     if config.tables is not None:
         write_json(config.tables / INDEX_NAME, {"tables": list(tables), **_made_by(config)})
         for name, table in tables.items():
@@ -133,9 +135,10 @@ def _encode(picture: Path | None) -> str:
     return base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
-def _tables(study: Study, failures: list[Failure], damping: Path | None) -> dict[str, Table | None]:
+def _tables(
+    study: Study, failures: list[Failure], rates: Mapping[str, float] | None
+) -> dict[str, Table | None]:
     """The tables of all members and runs, by name; None where there is nothing to show."""
-    rates = read_damping(damping)
     return {
         "leaderboard": leaderboard(study, failed_stages(failures), rates),
         "seeds": seeds_table(study),
@@ -155,6 +158,7 @@ def render(
     figures: list[dict[str, object]],
     tables: dict[str, Table | None],
     failures: list[Failure],
+    experiment: str,
     config: ReportConfig,
 ) -> str:
     """Fill the template."""
@@ -177,7 +181,7 @@ def render(
         figures=drawn,
         missing=[f for f in figures if not f["picture"]],
         data=_data_summary(study),
-        experiment=_experiment(config),
+        experiment=experiment,
         provenance=_provenance(study, config),
         files=_links(config),
         made_by=_made_by(config),

@@ -66,6 +66,11 @@ class Ranked:
         return self.runs - self.stable
 
     @property
+    def known_starts(self) -> int:
+        """Number of starts from which a run reached the day of the measure."""
+        return int(np.isfinite(self.errors).any(axis=0).sum())
+
+    @property
     def mean(self) -> float:
         """Over all that ran to the day of the measure; NaN where none did."""
         return float(_mean(self.errors.ravel()))
@@ -105,7 +110,7 @@ class Ranking:
     @property
     def tests_chance(self) -> bool:
         """Whether there are enough starts for intervals."""
-        return len(self.starts) >= FEWEST_STARTS
+        return max((row.known_starts for row in self.rows), default=0) >= FEWEST_STARTS
 
     @cached_property
     def behind(self) -> tuple[Interval | None, ...]:
@@ -125,7 +130,12 @@ class Ranking:
 
     def sentence(self) -> str:
         """Which is best, and which differences chance may explain."""
-        first, shown, starts = self.rows[0], self.measure.quantity, len(self.starts)
+        if not self.rows:
+            return "No run of a model: nothing to rank."
+        first, shown = self.rows[0], self.measure.quantity
+        starts = first.known_starts
+        if not starts:
+            return f"The error of {shown.symbol} is unknown on day {self.day:g} for every member."
         text = f"Smallest error of {shown.symbol} on day {self.day:g}, mean over {starts} "
         text += f"start{'' if starts == 1 else 's'}: {first.name}, "
         text += f"{written(first.mean * shown.factor)} {shown.unit}"
@@ -151,7 +161,7 @@ def rank(hindcasts: xarray.Dataset, day: float | None = None, variable: str = "T
 
     Args:
         hindcasts: metrics of `climsim evaluate hindcasts`.
-        day: since the starts, at which it counts; None for the last.
+        day: since the starts, at which it counts; None for the last that most stable runs have.
         variable: field whose error counts.
     """
     return _rank(hindcasts, day, variable, single=False)
@@ -167,8 +177,10 @@ def rank_members(
 def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: bool) -> Ranking:
     measure = DAYS.growth(variable)
     days = hindcasts["day"].values
-    position = days.size - 1 if day is None else int(np.argmin(np.abs(days - day)))
     members, floor = (_of_role(hindcasts, role) for role in (MEMBER, FLOOR))
+    position = (
+        _last_shared(members, measure.key) if day is None else int(np.argmin(np.abs(days - day)))
+    )
     starts = tuple(sorted(set(members["start"].values.tolist())))
     rows = [
         _ranked(members.isel(run=chosen), seed, starts, measure.key, position)
@@ -185,6 +197,13 @@ def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: b
         unrelated=float(hindcasts[unrelated.key]) if unrelated.key in hindcasts else np.nan,
         floor=float(_mean(known)) if known.size else np.nan,
     )
+
+
+def _last_shared(members: xarray.Dataset, key: str) -> int:
+    """Position of the last day that most of the stable runs have."""
+    stable = members[key].values[~became_unstable(members)]
+    known = np.isfinite(stable).sum(axis=0)
+    return int(known.size - 1 - np.argmax(known[::-1]))
 
 
 def _apart(
@@ -209,9 +228,12 @@ def _ranked(
     """The runs of a member, or of all seeds of a network and recipe, by seed and start."""
     seeds = sorted(set(runs["seed"].values.tolist()))
     errors = np.full((len(seeds), len(starts)), np.nan)
-    columns = (runs[name].values.tolist() for name in ("seed", "start"))
-    for of, start, error in zip(*columns, runs[key].values[:, position], strict=True):
-        errors[seeds.index(of), starts.index(start)] = error
+    begun = runs["start"].values
+    for row, of in enumerate(seeds):
+        for column, start in enumerate(starts):
+            # More than one where runs of one start were perturbed.
+            same = (runs["seed"].values == of) & (begun == start)
+            errors[row, column] = _mean(runs[key].values[same, position])
     dead = became_unstable(runs)
     network, recipe = (str(runs[name].values[0]) for name in ("network", "recipe"))
     return Ranked(network, recipe, seed, errors, runs=dead.size, stable=int((~dead).sum()))

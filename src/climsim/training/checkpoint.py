@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from climsim.cards import Settings
 from climsim.checkpoint_cards import CheckpointCard, NetworkCard
 from climsim.data.statistics.statistics import VariableStatistics
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, some_of
 from climsim.exported_file import form_of
 from climsim.files import atomic_path
 from climsim.integrity import check_zip
@@ -342,7 +342,7 @@ def load_weights(path: str | Path, module: nn.Module, state: Mapping[str, Tensor
     ]
     if problems:
         raise ClimSimError(
-            f"{path}: the weights do not fit the {type(module).__name__}: {'; '.join(problems)}: "
+            f"{path}: the weights do not fit the {type(module).__name__}: {some_of(problems)}: "
             "use a checkpoint of the same network, recipe and level count"
         )
     module.load_state_dict(dict(state))

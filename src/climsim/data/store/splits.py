@@ -245,13 +245,13 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
     bounds = _share_bounds(seconds, config) if config.by_share else config.periods()
     if config.gap_days < 1 and not config.name:
         logger.warning(
-            "gap_days=%g: splits less than a day apart share weather, so skill on them is "
+            "split.gap_days=%g: splits less than a day apart share weather, so skill on them is "
             "flattered",
             config.gap_days,
         )
     codes = np.full(seconds.size, NO_SPLIT, dtype=np.int8)
     for name, (start, stop) in bounds.items():
-        inside = _inside(seconds, start, stop, f"{name}={getattr(config, name)}")
+        inside = _inside(seconds, start, stop, f"split.{name}={getattr(config, name)}")
         steps = {name: config.chosen(name, inside)}
         if name == "train":
             steps[WEATHER] = steps[name]
@@ -260,8 +260,9 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
         for split, kept in steps.items():
             if not kept.size:
                 raise ClimSimError(
-                    f"{split}: none of the {inside.size} steps of this split is left after "
-                    f"{split}_start and drop_last: use a longer period or leave fewer out"
+                    f"split.{split}: none of the {inside.size} steps of this split is left after "
+                    f"split.{split}_start and split.drop_last: use a longer period or leave fewer "
+                    "out"
                 )
         _mark(codes, steps)
     return codes
@@ -326,8 +327,8 @@ def _share_bounds(seconds: NDArray[np.int64], config: SplitConfig) -> dict[str, 
     usable = span - gap * (len(wanted) - 1)
     if usable <= 0:
         raise ClimSimError(
-            f"gap_days={config.gap_days}: the record of {span / SECONDS_PER_DAY:.2f} days is too "
-            f"short for {len(wanted) - 1} gaps: use a longer record or a smaller gap_days"
+            f"split.gap_days={config.gap_days}: the record of {span / SECONDS_PER_DAY:.2f} days is "
+            f"too short for {len(wanted) - 1} gaps: use a longer record or a smaller gap_days"
         )
     result = {}
     start = float(seconds[0])
