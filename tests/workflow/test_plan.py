@@ -420,7 +420,7 @@ def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, mes
         ),
         (
             ["stages.generate.days=2"],
-            r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2 "
+            r"stages\.prepare: split\.gap_days=1.0: the record of 2\.00 days is too short for 2 "
             r"gaps.*stages\.generate has days=2",
         ),
         (
@@ -428,11 +428,11 @@ def test_option_that_the_host_refuses_is_refused_before_anything_runs(words, mes
                 *("+stages.generate.seasons=4", "+stages.generate.members=4"),
                 *("stages.generate.days=2", "+stages.prepare.split.stretches=true"),
             ],
-            r"stages\.prepare: split: gap_days=1.0: the record of 2\.00 days is too short for 2",
+            r"stages\.prepare: split\.gap_days=1.0: the record of 2\.00 days is too short for 2",
         ),
         (
             ["+stages.prepare.split.name=published"],
-            r"stages\.prepare: split: validation=0008-02/0009-01: no step of the record "
+            r"stages\.prepare: split\.validation=0008-02/0009-01: no step of the record "
             r"\(0002-01-01 .* to 0002-01-05 23:40:00\) falls in this .*generate has days=5",
         ),
         (

@@ -14,7 +14,7 @@ from climsim.evaluation.cmor_table import CMOR_VARIABLES
 from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
 from climsim.files import require_apart
 from climsim.products import note_of
-from climsim.validation import Checks, refused, require
+from climsim.validation import Checks, refused
 
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
@@ -180,7 +180,10 @@ class HindcastConfig:
             {"runs": self.runs, "reference": self.reference},
             NOT_WITH_ITSELF,
         )
-        require("runs", "none", bool(self.runs), "folders of runs or of ensembles")
+        if not self.runs:
+            raise ClimSimError(
+                "runs: expected folders of runs or of ensembles, found none: give some"
+            )
         Checks(self).whole("workers")
 
 

@@ -104,7 +104,7 @@ def _check_splits(store: Job, jobs: Sequence[Job], folder: Path) -> None:
         assign_splits(generated.times(TIME_STEP, starts), split)
     except ClimSimError as error:
         days = f"stages.{record.rule} has days={generated.days:g}"
-        raise ClimSimError(f"stages.{store.rule}: split: {error} ({days})") from error
+        raise ClimSimError(f"stages.{store.rule}: {error} ({days})") from error
 
 
 def _check_given_store(jobs: Sequence[Job]) -> None:
