@@ -29,6 +29,7 @@ from climsim.report.summary import study_summary
 from climsim.report.tables import best_members_table, stability_table, undefined_table
 from climsim.results.damping import read_damping
 from climsim.results.labels import member_names
+from climsim.results.predictors import _outcomes
 from climsim.results.quantities import plain
 from climsim.results.study import Study
 from tests.evaluation_synthetic import (
@@ -362,6 +363,21 @@ def test_what_predicts_a_coupled_run_has_its_interval_beside_it(study):
     shown = {row[0].text: row for row in table.rows}
     assert "offline R², heating" in shown
     assert all(-1 <= row[2].order <= 1 for row in table.rows if row[2].order is not None)
+
+
+def test_member_whose_run_was_to_be_shorter_predicts_no_later_days(study):
+    online = study.online.copy(deep=True)
+    online["days"][:], online["days_wanted"][:] = 365.0, 365.0
+    online["mean_days"][:] = 365.0
+    online["days"][0] = online["days_wanted"][0] = online["mean_days"][0] = 90.0
+    labels = predictors_table(replace(study, online=online)).heads
+    values = _outcomes(replace(study, online=online))
+    assert "days alive" in labels
+    assert set(values["days alive"].values()) == {90.0}
+    mean = values["error of the mean T (K)"]
+    first, second = online["run"].values[:2].tolist()
+    assert np.isnan(mean[first])
+    assert np.isfinite(mean[second])
 
 
 def test_members_have_the_same_name_in_every_table_and_sentence(study):

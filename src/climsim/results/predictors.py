@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 import xarray
+from numpy.typing import NDArray
 from scipy import stats
 
 from climsim.arrays import Array
 from climsim.results.intervals import LEVEL, SEED, Interval
 from climsim.results.quantities import CONDENSATE, plain, quantity
 from climsim.results.ranking import Ranking, rank_members
-from climsim.results.stability import became_unstable, tests_survival
+from climsim.results.stability import comparable, tests_survival
 from climsim.results.study import Study
 from climsim.results.time_axis import DAYS
 
@@ -124,10 +125,12 @@ def _outcomes(study: Study) -> dict[str, Scores]:
     members, unit = study.members(), plain(quantity("T").unit)
     if members is not None:
         labels = members["run"].values.tolist()
-        found["days alive"] = _by(labels, members["days"].where(_tested(members)))
+        tested = members["days"].where(_by_run(tests_survival(members)))
+        # A run that was to be shorter than the others tells nothing of the days after its end.
+        shortest = members["days_wanted"].where(tested.notnull()).min()
+        found["days alive"] = _by(labels, tested.clip(max=shortest))
         if "rmse_mean_T" in members:
-            stable = ~became_unstable(members)
-            error = members["rmse_mean_T"].where(xarray.DataArray(stable, dims="run"))
+            error = members["rmse_mean_T"].where(_by_run(comparable(members)))
             found[f"error of the mean T ({unit})"] = _by(labels, error)
     if study.hindcasts is not None:
         ranking = rank_members(study.hindcasts)
@@ -135,8 +138,8 @@ def _outcomes(study: Study) -> dict[str, Scores]:
     return found
 
 
-def _tested(members: xarray.Dataset) -> xarray.DataArray:
-    return xarray.DataArray(tests_survival(members), dims="run")
+def _by_run(chosen: NDArray[np.bool_]) -> xarray.DataArray:
+    return xarray.DataArray(chosen, dims="run")
 
 
 def _scores(study: Study, damping: Mapping[str, float] | None) -> dict[str, Scores]:
