@@ -59,7 +59,8 @@ def record(monkeypatch):
 @pytest.mark.parametrize("name", REAL)
 def test_logger_is_given_the_settings_and_every_loss(name, configure, record):
     made = record(name)
-    config = configure(logger=name, epochs=2, log_every_steps=2)
+    exactly = {"precision": "float32", "compile": False}
+    config = configure(logger=name, epochs=2, log_every_steps=2, **exactly)
     result = train(config)
     (logger,) = made
     assert logger.settings == config.resolved()

@@ -23,7 +23,7 @@ from climsim.files import read_json, write_json
 from climsim.interrupts import interrupted, on_interrupt
 from climsim.training.checkpoint import read_checkpoint
 from climsim.training.held import HeldRun
-from climsim.training.run import train
+from climsim.training.run import _chosen, train
 from tests.data.synthetic import split_config, write_record
 from tests.grids import make_grid
 
@@ -309,6 +309,7 @@ def test_run_of_a_version_without_a_setting_is_continued_with_its_default(config
     del before["schedule"]["threshold"]
     old = replace(held, config={**held.config, **before})
     store = open_store(config.data.store)
+    config = _chosen(config, old)
     old.check(config, store)
     with pytest.raises(ClimSimError, match=r"schedule\.threshold=0\.1 instead of 0\.0001"):
         old.check(replace(config, schedule=replace(config.schedule, threshold=0.1)), store)
@@ -320,6 +321,7 @@ def test_run_noted_in_former_words_is_continued(configure):
     held = HeldRun.read(config.out)
     noted = {**held.config, "trainer": {**held.config["trainer"], "precision": "32"}}
     old, store = replace(held, config=noted), open_store(config.data.store)
+    config = _chosen(config, old)
     old.check(config, store)
     reduced = replace(config, trainer=replace(config.trainer, precision="bfloat16"))
     with pytest.raises(ClimSimError, match=r"trainer\.precision=bfloat16 instead of 32"):
