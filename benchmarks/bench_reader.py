@@ -97,11 +97,6 @@ def block_copy(path: Path, batch_bytes: int) -> Iterator:
                 yield np.empty((BATCH, 0)), None
 
 
-def installed(name: str) -> bool:
-    """Whether a loader to compare with is there."""
-    return importlib.util.find_spec(name) is not None
-
-
 def by_xbatcher(samples: Path) -> Iterator:
     """Endless batches that xbatcher cuts from a Zarr store of samples."""
     from xbatcher import BatchGenerator
@@ -191,11 +186,12 @@ def compare(store: Path, folder: Path, arguments: argparse.Namespace) -> None:
     for workers in (0, 2):
         plain = DataLoader(SampleFile(samples), BATCH, shuffle=True, num_workers=workers)
         results[f"per-sample HDF5, {workers} workers"] = rate(iter(plain), seconds)
-    if installed("xbatcher"):
+    if importlib.util.find_spec("xbatcher") is not None:
         results["xbatcher"] = rate(by_xbatcher(samples), seconds)
-    for workers in (0, 2) if installed("webdataset") else ():
-        name = f"WebDataset, {workers} workers"
-        results[name] = rate(by_webdataset(samples, workers), seconds)
+    if importlib.util.find_spec("webdataset") is not None:
+        for workers in (0, 2):
+            name = f"WebDataset, {workers} workers"
+            results[name] = rate(by_webdataset(samples, workers), seconds)
     results["block copy"] = rate(block_copy(plain_file, BATCH * 4 * width), seconds)
     for workers in (0, 2):
         results[f"block reader, {workers} workers"] = rate(epochs(reader, workers), seconds)

@@ -196,7 +196,7 @@ def without(folder, to, *names):
     return to
 
 
-def test_run_that_wrote_no_day_is_lost_at_the_start_of_its_record(made, tmp_path, metrics):
+def test_run_that_wrote_no_day_is_lost_at_the_start_of_its_record(made, tmp_path):
     broken = without(made / "warm", tmp_path / "warm")
     crashed = broken / "warm-day0001"
     for path in crashed.glob("*.nc"):

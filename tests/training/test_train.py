@@ -268,7 +268,7 @@ def test_gpu_trains_in_the_precision_measured_for_the_network(
     assert in_force(config) == expected
 
 
-def test_continued_training_keeps_the_precision_it_began_in(configure, monkeypatch):
+def test_continued_training_keeps_the_precision_it_began_in(configure):
     begun = train(configure(epochs=1, precision="bfloat16"))
     assert in_force(configure(epochs=2)) == ("bfloat16", False)
     continued = train(configure(epochs=2))

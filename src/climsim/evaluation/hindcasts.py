@@ -23,7 +23,7 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import NOT_WITH_ITSELF, HindcastConfig
 from climsim.evaluation.definitions import Definitions
-from climsim.evaluation.history import RunHistory, date_of
+from climsim.evaluation.history import ANY_FILE, RunHistory, date_of
 from climsim.evaluation.history_file import Period
 from climsim.evaluation.online import (
     check_grid,
@@ -91,7 +91,7 @@ def evaluate_hindcasts(config: HindcastConfig, progress: Progress | None = None)
             f"none in {len(rows)} runs: give runs that lasted a day or more"
         )
     tasks = [
-        (number, row, _plan(reference, _start(row.run), length))
+        (number, row, _plan(reference, _start(row.run), length), length)
         for number, row in enumerate(rows)
         if not row.run.empty
     ]
@@ -131,7 +131,7 @@ def _is_run(folder: Path) -> bool:
     """
     if RUN.recognizes(folder):
         return True
-    if any(folder.glob("*.eam.h?.*.nc")):
+    if any(folder.glob(ANY_FILE)):
         raise ClimSimError(
             f"{folder / RECORD_NAME}: expected the record beside the history of a run, found none "
             "that can be read: restore it, or move the folder away"
@@ -160,14 +160,14 @@ def _start(run: RunHistory) -> int:
     """Start of a run [s since 0001-01-01]: as its record says, else that of its first mean."""
     try:
         date = datetime.fromisoformat(str(run.record["start"]))
+        second = date.hour * 3600 + date.minute * 60 + date.second
+        return seconds_of(date.year, date.month, date.day, second)
     except (KeyError, ValueError) as error:
         if not run.empty:
             return run.start
         raise ClimSimError(
             f"{run.folder}: expected history files or a record of its start, found neither: run it"
         ) from error
-    midnight = seconds_of(date.year, date.month, date.day)
-    return midnight + date.hour * 3600 + date.minute * 60 + date.second
 
 
 def _length(run: RunHistory, reference: RunHistory) -> int:
@@ -199,21 +199,27 @@ def _plan(reference: RunHistory, start: int, length: int | None = None) -> Plan:
     )
 
 
-def _measured(task: tuple[int, Row, Plan]) -> tuple[int, Row]:
+def _measured(task: tuple[int, Row, Plan, int]) -> tuple[int, Row]:
     """Measure a run in whatever process; its number and what is known about it."""
-    number, row, plan = task
+    number, row, plan, length = task
     start = _start(row.run)
     days = [_day(period, start) for period in plan.periods[_STREAM]]
-    arrays = {
-        name: _placed(found, days, days[-1] + 1)
-        for name, found in period_arrays(row.run, plan).items()
-    }
+    found = period_arrays(row.run, plan)
+    arrays = {name: _placed(measure, days, length) for name, measure in found.items()}
     return number, replace(row, arrays=arrays)
+
+
+def _placed(measure: Labelled, days: Sequence[int], length: int) -> Labelled:
+    """A measure with its last axis, the day, on all days; NaN on those that it does not have."""
+    values = np.asarray(measure.values, np.float64)
+    placed = np.full((*values.shape[:-1], length), np.nan)
+    placed[..., days] = values
+    return measure._replace(values=placed)
 
 
 def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.Dataset:
     """The measures of all runs along ``run``; NaN where a run, or the reference, has ended."""
-    arrays = stacked([replace(row, arrays=_padded(row.arrays, length)) for row in rows])
+    arrays = stacked(rows)
     arrays |= unrelated_arrays(_plan(reference, reference.start))
     arrays |= record_arrays(rows)
     dataset = xarray.Dataset(arrays, _coordinates(rows, reference, length))
@@ -226,22 +232,6 @@ def _joined(rows: Sequence[Row], reference: RunHistory, length: int) -> xarray.D
         "problems": json.dumps(problems),
     }
     return dataset
-
-
-def _padded(arrays: dict[str, Labelled], length: int) -> dict[str, Labelled]:
-    """Measures whose last axis, the day, goes on to a number of days as NaN."""
-    return {
-        name: _placed(found, range(np.shape(found.values)[-1]), length)
-        for name, found in arrays.items()
-    }
-
-
-def _placed(found: Labelled, days: Sequence[int], length: int) -> Labelled:
-    """A measure with its last axis on all days; NaN on those that it does not have."""
-    values = np.asarray(found.values, np.float64)
-    placed = np.full((*values.shape[:-1], length), np.nan)
-    placed[..., list(days)] = values
-    return found._replace(values=placed)
 
 
 def _coordinates(

@@ -51,7 +51,8 @@ _KNOWN: dict[str, type | UnionType] = {
     "corrections": dict,
 }
 """What a record says and the evaluation reads, with its types."""
-_ANY_FILE = "*.eam.h[0-9].*.nc"
+ANY_FILE = "*.eam.h[0-9].*.nc"
+"""Pattern of the names of history files."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class RunHistory:
         Raises:
             ClimSimError: if there are files of several, and none of them is meant.
         """
-        found = {path.name.partition(".eam.")[0] for path in self.folder.glob(_ANY_FILE)}
+        found = {path.name.partition(".eam.")[0] for path in self.folder.glob(ANY_FILE)}
         named = [self.record.get("case"), self.folder.name, *(found if len(found) == 1 else ())]
         case = next((name for name in named if name in found), None)
         if case is None and found:

@@ -89,11 +89,10 @@ class DampingConfig:
         check_device("device", self.device)
         require_apart({"models": self.models})
         names = [path.stem for path in self.models]
-        alike = [name for name in set(names) if names.count(name) > 1]
         require(
             "models",
             ", ".join(names),
-            not alike,
+            len(set(names)) == len(names),
             "files of different names",
             "the rows are called by them: rename one",
         )

@@ -93,7 +93,6 @@ class Ranking:
     Attributes:
         measure: what they are ranked by.
         day: of the runs, at which the measure is taken.
-        starts: days since the start of the reference, of each start.
         rows: networks and recipes in order.
         unrelated: how far two days of the reference are apart that share no weather; NaN where
             unknown.
@@ -102,7 +101,6 @@ class Ranking:
 
     measure: Measure
     day: float
-    starts: tuple[float, ...]
     rows: tuple[Ranked, ...]
     unrelated: float
     floor: float
@@ -192,7 +190,6 @@ def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: b
     return Ranking(
         measure=measure,
         day=float(days[position]),
-        starts=starts,
         rows=tuple(sorted(rows, key=lambda row: row.order)),
         unrelated=float(hindcasts[unrelated.key]) if unrelated.key in hindcasts else np.nan,
         floor=float(_mean(known)) if known.size else np.nan,
