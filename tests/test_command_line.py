@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 import sys
 import tomllib
 
@@ -243,6 +244,14 @@ def test_findings_of_doctor_can_be_read_as_json(climsim):
     findings = json.loads(output)
     assert code == (1 if any(f["required"] and not f["ok"] for f in findings) else 0)
     assert {k: findings[1][k] for k in ("what", "ok")} == {"what": "climsim", "ok": True}
+
+
+def test_doctor_that_finds_too_little_room_says_how_much_there_is(climsim, monkeypatch):
+    usage = shutil.disk_usage(".")._replace(free=2**30)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
+    code, _, messages = climsim("doctor")
+    assert code == 1
+    assert "missing or too small: free disk: 1.0 GiB in" in " ".join(messages.split())
 
 
 def test_doctor_gives_cores_and_the_memory_that_a_container_may_take(tmp_path, monkeypatch):

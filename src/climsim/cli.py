@@ -194,8 +194,9 @@ def doctor(as_text: bool) -> None:
         click.echo(_as_list(findings))
     else:
         out.print(table(findings))
-    if any(not finding.ok and finding.required for finding in findings):
-        raise ClimSimError("doctor: something required is missing: see the rows marked 'missing'")
+    missing = [f"{f.what}: {f.detail}" for f in findings if f.required and not f.ok]
+    if missing:
+        raise ClimSimError(f"doctor: missing or too small: {'; '.join(missing)}")
 
 
 main_group.add_command(experiment)

@@ -133,7 +133,8 @@ def _memory() -> Finding:
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / 2**30
-    return Finding("free disk", free > _NEEDED_DISK_GIB, f"{free:.1f} GiB in {folder}")
+    detail = f"{free:.1f} GiB in {folder}; environment and demo take {_NEEDED_DISK_GIB:g}"
+    return Finding("free disk", free > _NEEDED_DISK_GIB, detail)
 
 
 def _cache() -> Finding:
