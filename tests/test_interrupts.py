@@ -72,4 +72,4 @@ def test_command_that_is_ended_says_how_to_continue(number, capsys, monkeypatch)
     with pytest.raises(SystemExit) as ended:
         cli.main(["doctor"])
     assert ended.value.code == 130
-    assert "stopped; the same command continues where it stopped" in capsys.readouterr().err
+    assert "stopped; run the same command again to finish" in capsys.readouterr().err

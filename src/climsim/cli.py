@@ -247,7 +247,7 @@ def guarded(action: Callable[[], object], debug: bool) -> int:
         _drop_output()
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        fail("stopped; the same command continues where it stopped")
+        fail("stopped; run the same command again to finish")
         return 130
     except ClimSimError as error:
         if debug:

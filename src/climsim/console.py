@@ -118,6 +118,31 @@ def progress_bar(title: str, shown: bool = True) -> Iterator[Progress]:
         yield update
 
 
+class LogChoice(TypedDict):
+    """How much of the log is shown, as `configure_logging` takes it."""
+
+    debug: bool
+    verbose: bool
+    quiet: bool
+
+
+_choice: LogChoice | None = None
+
+
+def log_choice() -> LogChoice | None:
+    """What the log of this process was set up with; None if it was not set up here.
+
+    A process that this one starts takes it with `follow_log`.
+    """
+    return _choice
+
+
+def follow_log(choice: LogChoice | None) -> None:
+    """Set the log of a process up as that of the process that started it."""
+    if choice is not None:
+        configure_logging(**choice)
+
+
 def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool = False) -> None:
     """Send the log to standard error: what the library notes, and warnings of all others.
 
@@ -126,6 +151,8 @@ def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool
         verbose: details of the library too.
         quiet: warnings only.
     """
+    global _choice
+    _choice = LogChoice(debug=debug, verbose=verbose, quiet=quiet)
     handler: logging.Handler = logging.StreamHandler()
     form = "%(levelname)-8s %(message)s"
     if err.is_terminal:

@@ -180,6 +180,21 @@ def require_apart(named: Mapping[str, str | Path | Sequence[Path] | None], why: 
             seen[place] = key, path
 
 
+def require_there(named: Mapping[str, Path | Sequence[Path] | None]) -> None:
+    """Refuse files or folders that are not there, before anything that takes long.
+
+    Args:
+        named: what keys name; None for none.
+
+    Raises:
+        ClimSimError: naming the key and the first that is missing.
+    """
+    for key, value in named.items():
+        for path in (value,) if isinstance(value, Path) else value or ():
+            if not path.exists():
+                raise ClimSimError(f"{key}: {path}: no such file or folder: give its full path")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from climsim.allocation import keep_freed_memory
 from climsim.cluster import SlurmConfig, open_client
+from climsim.console import LogChoice, follow_log, log_choice
 from climsim.errors import ClimSimError
 
 THREADS = "threads"
@@ -53,7 +54,9 @@ def run_tasks(
     else:
         # A fresh interpreter per worker: forking a process with threads can lock up.
         context = multiprocessing.get_context("spawn")
-        pool = concurrent.futures.ProcessPoolExecutor(count, context, _begin_worker)
+        pool = concurrent.futures.ProcessPoolExecutor(
+            count, context, _begin_worker, (log_choice(),)
+        )
         yield from _on_pool(pool, function, tasks)
 
 
@@ -76,7 +79,8 @@ def _on_pool(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin_worker() -> None:
+def _begin_worker(log: LogChoice | None) -> None:
+    follow_log(log)
     keep_freed_memory()
     _follow_parent()
 

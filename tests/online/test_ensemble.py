@@ -114,6 +114,41 @@ def test_members_are_every_model_from_every_start(tmp_path):
     np.testing.assert_array_equal(mean_temperature(tmp_path / "alone"), cold)
 
 
+@pytest.mark.parametrize("key", ["model", "start", "models", "starts"])
+def test_file_that_is_not_there_is_refused_before_any_member_begins(tmp_path, key):
+    missing = tmp_path / "none"
+    values = {key: (missing,) if key.endswith("s") else missing}
+    with pytest.raises(ClimSimError, match=r"^(model|start): .*none: no such file or folder"):
+        run_ensemble(config(tmp_path / "all", **values))
+    assert not (tmp_path / "all").exists()
+
+
+def test_one_start_by_two_paths_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(b"start")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(ClimSimError, match=r"starts=.*b: expected another place than starts=.*a"):
+        config(tmp_path / "all", starts=(tmp_path / "a", tmp_path / "b"))
+
+
+def test_warnings_of_members_look_like_those_of_one_run(tmp_path):
+    """Each member has a process of its own, whose log is to be set up like that of the command."""
+    wordy = tmp_path / "wordy.py"
+    wordy.write_text(
+        "import logging\n"
+        f"from runpy import run_path\n"
+        "def build_host(options):\n"
+        "    logging.getLogger('climsim').warning('it is warm')\n"
+        "    logging.getLogger('climsim').info('a detail')\n"
+        f"    return run_path({HOST.partition(':')[0]!r})['build_host'](options)\n"
+    )
+    words = ["online", "ensemble", "--quiet", "case=room", f"folder={tmp_path / 'all'}", "days=0.1"]
+    words += [f"host={wordy}:build_host", "seeds=[1,2]"]
+    done = subprocess.run(
+        [sys.executable, "-m", "climsim", *words], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines() == ["WARNING  it is warm"] * 2
+
+
 def test_second_call_does_nothing_and_more_days_continue(tmp_path):
     run_ensemble(config(tmp_path, seeds=(1, 2)))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.nc")}
@@ -237,6 +272,6 @@ def test_fault_in_the_host_of_a_member_names_its_line(line, message, tmp_path, m
     member = RunConfig("room", tmp_path / "room", 0.5, host=f"{host}:build_host")
     teller = Teller()
     with pytest.raises(SystemExit) as ended:
-        _run_member(member, 0, [0, 0], teller)
+        _run_member(member, 0, [0, 0], teller, None)
     assert ended.value.code == 1
     assert message in teller.text

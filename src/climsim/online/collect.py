@@ -22,7 +22,7 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, provenance, read_json, write_json
+from climsim.files import file_hash, provenance, read_json, require_there, write_json
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import SeparateMembers
@@ -91,6 +91,7 @@ def collect(
     if len(segments) >= config.segments:
         _log.info("%s: nothing to do: %d segments are there", config.raw, len(segments))
         return segments
+    require_there({"model": config.model, "starts": config.starts})
     host = build_host(config.host, config.host_options) if host is None else host
     with TemporaryDirectory(prefix="climsim-") as folder:
         _Collection(config, host, Path(folder), progress).extend(segments)

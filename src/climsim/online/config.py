@@ -10,7 +10,7 @@ from pathlib import Path
 from climsim.constants import DAYS_PER_YEAR
 from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
-from climsim.files import file_hash
+from climsim.files import file_hash, require_apart
 from climsim.hosts.settings import as_texts
 from climsim.names import as_name
 from climsim.online.perturbed import LATER_KEYS, Amplitudes
@@ -70,6 +70,8 @@ class EnsembleConfig(RunConfig):
         for many, one in _MANY.items():
             if getattr(self, many) and getattr(self, one) is not None:
                 raise ClimSimError(f"{many}: given together with {one}: keep one of the two")
+        for many in ("models", "starts"):
+            require_apart({many: getattr(self, many)})
         check = Checks(self)
         check.whole("parallel")
         check.whole("together", least=1)

@@ -17,7 +17,7 @@ import numpy as np
 from climsim.arrays import Array, Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.devices import AUTO, check_device
-from climsim.files import require_apart
+from climsim.files import require_apart, require_there
 from climsim.grid import ColumnGrid
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
@@ -186,7 +186,12 @@ def measure_damping(
     Raises:
         ClimSimError: if a model or a start does not fit the host.
     """
+    require_there({"models": config.models, "starts": config.starts})
     host = build_host(config.host, config.host_options) if host is None else host
+    levels = host.grid.n_levels
+    require(
+        "lowest", config.lowest, config.lowest <= levels, f"at most {levels}, the host's levels"
+    )
     # A model that does not fit is refused before the host's physics compiles.
     models = {
         path.stem: open_model(path, host, config.device, config.threads) for path in config.models

@@ -14,12 +14,13 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 
 from climsim.allocation import keep_freed_memory
+from climsim.console import LogChoice, follow_log, log_choice
 from climsim.errors import ClimSimError
 from climsim.files import leaving_no_empty_folder
 from climsim.hosts import batch_runner, require_taken
 from climsim.interrupts import on_interrupt
 from climsim.online.config import EnsembleConfig
-from climsim.online.run import run_online, run_together, steps_done
+from climsim.online.run import require_files, run_online, run_together, steps_done
 from climsim.plugins import clear_error
 from climsim.products import Kind, claim
 from climsim.runs.config import RunConfig
@@ -72,6 +73,8 @@ def run_ensemble(config: EnsembleConfig, progress: Progress | None = None) -> En
     runner = batch_runner(config.host)
     if runner is not None:
         return EnsembleReport(tuple(runner.run_members(members)))
+    for member in members:
+        require_files(member)
     # Members that are all refused leave none of theirs; this one is that of all.
     with leaving_no_empty_folder(config.folder):
         if config.together > 1:
@@ -179,7 +182,8 @@ class _SideBySide:
     def _start(self, index: int) -> None:
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(
-            target=_run_member, args=(self.members[index], index, self.counts, sender)
+            target=_run_member,
+            args=(self.members[index], index, self.counts, sender, log_choice()),
         )
         process.start()
         sender.close()
@@ -218,11 +222,16 @@ class _SideBySide:
 
 
 def _run_member(
-    config: RunConfig, index: int, counts: SynchronizedArray[int], teller: Connection
+    config: RunConfig,
+    index: int,
+    counts: SynchronizedArray[int],
+    teller: Connection,
+    log: LogChoice | None,
 ) -> None:
     """One member, in a process of its own."""
     # Out of the terminal's group: an interrupt then comes once, from the process that started this.
     os.setpgrp()
+    follow_log(log)
     keep_freed_memory()
 
     def progress(done: int, total: int) -> None:

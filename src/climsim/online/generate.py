@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
-from climsim.files import atomic_path, file_hash, provenance, read_json, write_json
+from climsim.files import (
+    atomic_path,
+    file_hash,
+    provenance,
+    read_json,
+    require_there,
+    write_json,
+)
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
@@ -222,6 +229,8 @@ def generate(
     if note is not None and note.days_done >= config.days:
         _log.info("%s: nothing to do: %g days are there", config.raw, note.days_done)
         return config.raw
+    if note is None:
+        require_there({"start": config.start, "starts": config.starts})
     host = build_host(config.host, config.host_options) if host is None else host
     hosts = [host, *(another(host) for _ in config.folders[1:])]
     members, name = members_of(hosts, by_physics=True), host.name

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, provenance
+from climsim.files import file_hash, provenance, require_there
 from climsim.hosts import batch_runner, build_host, require_taken
 from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import Members, another, members_of
@@ -125,9 +125,24 @@ class _Case:
     inputs: dict[str, str]
 
 
+def require_files(config: RunConfig) -> None:
+    """Refuse a run whose model or start is not there, before anything is built for it.
+
+    Args:
+        config: of a run of a host that is stepped from here.
+
+    Raises:
+        ClimSimError: naming the file.
+    """
+    # Once a run has begun, it continues from its own restart points.
+    begins = latest_restart(config.folder) is None
+    require_there({"model": config.model, "start": config.start if begins else None})
+
+
 def _prepared(config: RunConfig) -> _Case:
-    inputs = _input_hashes(config)
-    return _Case(config, inputs)
+    require_files(config)
+    files = [file for file in (config.model, config.start) if file is not None and file.is_file()]
+    return _Case(config, {str(file): file_hash(file) for file in files})
 
 
 def _run(
@@ -224,20 +239,6 @@ def _open_models(configs: Sequence[RunConfig], host: SteppedHost) -> CoupledMode
     if len(opened) == 1 or not fitting:
         return models[0]
     return OfMembers(fitting)
-
-
-def _model_hash(path: Path) -> str:
-    if not path.is_file():
-        raise ClimSimError(f"{path}: no such file: model must name an exported model")
-    return file_hash(path)
-
-
-def _input_hashes(config: RunConfig) -> dict[str, str]:
-    inputs = {} if config.model is None else {str(config.model): _model_hash(config.model)}
-    # Once a run has begun, it continues from its own restart points.
-    if config.start is not None and config.start.is_file():
-        inputs[str(config.start)] = file_hash(config.start)
-    return inputs
 
 
 def _new_record(case: _Case, host: SteppedHost, together: int) -> RunRecord:

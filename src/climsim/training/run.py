@@ -29,7 +29,7 @@ from climsim.data.reading.resident import ResidentReader, split_bytes
 from climsim.data.store.opened import Store, open_store
 from climsim.devices import AUTO, CPU, device_memory, torch_device
 from climsim.errors import ClimSimError
-from climsim.files import write_json
+from climsim.files import require_there, write_json
 from climsim.locks import LOCK_NAME, only_process
 from climsim.networks.registry import NETWORKS
 from climsim.precisions import FLOAT32
@@ -73,6 +73,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         ClimSimError: if the folder holds another run, an input is unfit, or the loss is not finite.
     """
     claim(config.out, TRAINING, {"data.store": config.data.store})
+    require_there({"trainer.warm_start": config.trainer.warm_start})
     store = open_store(config.data.store)
     # The other processes of a distributed training belong to the first one.
     alone: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
