@@ -365,3 +365,9 @@ def test_member_is_named_by_metadata_before_the_file_name():
     assert member_of("unet-v6-7", TrainingCard(recipe="standard")).label == "unet-standard-7"
     assert member_of("pao_model-conf_loss-7").label == "pao_model-conf_loss-7"
     assert member_of("hybrid") == Member("hybrid", "", -1)
+
+
+def test_nothing_to_compare_with_the_reference_is_refused(tmp_path):
+    with pytest.raises(ClimSimError, match="runs: expected folders of runs, found none"):
+        OnlineConfig((), tmp_path / "mmf1", tmp_path / "online.nc")
+    assert OnlineConfig((), tmp_path / "mmf1", tmp_path / "online.nc", tmp_path / "mmf2")

@@ -124,6 +124,10 @@ class OnlineConfig:
             {"runs": self.runs, **compared, "external": self.external},
             NOT_WITH_ITSELF,
         )
+        if not (self.runs or self.second_reference or self.external):
+            raise ClimSimError(
+                "runs: expected folders of runs, found none, and no second_reference: give some"
+            )
         check = Checks(self)
         check.at_least(0, "skip_days")
         check.whole("workers")
