@@ -1,6 +1,7 @@
 """The competition's score and submission, on small files in its layout."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -121,6 +122,43 @@ def test_submission_holds_weighted_predictions_in_the_order_of_the_sample(folder
     found = np.stack([np.asarray(table[n]) for n in NAMES], axis=1)
     np.testing.assert_allclose(found, p * w, rtol=1e-3, atol=1e-5)
     assert (trace(out).kind, len(trace(out).inputs)) == ("submission", 2)
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train.parquet"])
+def test_a_table_of_the_competition_is_not_replaced_by_a_submission(folder, tmp_path, name):
+    table = (folder / name).read_bytes()
+    out, weights = tmp_path / name, folder / "sample_submission.csv"
+    out.write_bytes(table)
+    settings = SubmissionConfig(folder / "one.pt", folder / "test.csv", weights, out)
+    with pytest.raises(ClimSimError, match=rf"{name}: the file that is there is not a submission"):
+        write_submission(settings)
+    assert out.read_bytes() == table
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    out.unlink()
+    for _ in range(2):  # Made, and replaced by its own command.
+        write_submission(settings)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [name, f"{name}.json"]
+
+
+@pytest.mark.parametrize("last", ["s.csv", "s.csv.json"])
+def test_a_submission_whose_command_was_killed_is_made_by_the_next(
+    folder, tmp_path, monkeypatch, last
+):
+    out, weights = tmp_path / "s.csv", folder / "sample_submission.csv"
+    settings = SubmissionConfig(folder / "one.pt", folder / "test.csv", weights, out)
+    replace = os.replace
+
+    def killed(source, target):
+        if target == tmp_path / last:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_submission(settings)
+    write_submission(settings)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.csv", "s.csv.json"]
 
 
 def test_a_submission_scores_as_its_model(folder, tmp_path):

@@ -21,21 +21,20 @@ from climsim.evaluation.kaggle import (
     require_ids,
 )
 from climsim.files import atomic_path, file_hash, provenance, write_json
-from climsim.products import Kind, claim, noted
+from climsim.products import Kind, claim, note_of, noted
 from climsim.stage import Progress
 from climsim.validation import require
 
 logger = logging.getLogger(__name__)
 
 
-def _is_submission(path: Path) -> bool:
-    with path.open("rb") as stream:
-        begin = stream.read(40)
-    return begin.replace(b'"', b"").startswith(SAMPLE_ID.encode()) or begin.startswith(b"PAR1")
+def _is_note(path: Path) -> bool:
+    return noted(path, "git_revision", damaged=False)
 
 
-SUBMISSION = Kind("a submission", _is_submission)
-_NOTE = Kind("the note of a submission", lambda path: noted(path, "git_revision", damaged=False))
+# Its own content says nothing: the competition's tables have the same form.
+SUBMISSION = Kind("a submission with its note", lambda path: _is_note(note_of(path)))
+_NOTE = Kind("the note of a submission", _is_note)
 
 
 def write_submission(config: SubmissionConfig, progress: Progress | None = None) -> Path:
@@ -65,32 +64,33 @@ def write_submission(config: SubmissionConfig, progress: Progress | None = None)
     weights = read_weights(config.weights, levels)
     grid = grid_beside(config.inputs, config.grid, levels)
     samples = open_samples(config.inputs, levels, with_targets=False)
-    with _writing(config.out, weights.columns) as write:
-        for block, values in predictions(models, samples, grid, config.batch_columns, progress):
-            require_ids(samples, block)
-            write(block.ids, (values * weights.values)[:, weights.order])
-    hashes = {str(path): file_hash(path) for path in (*files, config.weights)}
-    write_json(config.note, provenance(asdict(config), hashes))
+    with atomic_path(config.out) as temporary:
+        with _writing(temporary, config.out.suffix, weights.columns) as write:
+            for block, values in predictions(models, samples, grid, config.batch_columns, progress):
+                require_ids(samples, block)
+                write(block.ids, (values * weights.values)[:, weights.order])
+        hashes = {str(path): file_hash(path) for path in (*files, config.weights)}
+        # Before the submission: one without its note could not be written again after a kill.
+        write_json(config.note, provenance(asdict(config), hashes))
     return config.out
 
 
 @contextmanager
 def _writing(
-    path: Path, columns: tuple[str, ...]
+    path: Path, ending: str, columns: tuple[str, ...]
 ) -> Iterator[Callable[[tuple[str, ...], Array], None]]:
-    """Write a table row by row; it is there when all are written."""
+    """Write a table row by row, in the form of an ending."""
     # Here, not above: it is optional, and reading the samples says where it is missing.
     import pyarrow
     from pyarrow import csv, parquet
 
     fields = [pyarrow.field(SAMPLE_ID, pyarrow.string())]
     schema = pyarrow.schema([*fields, *(pyarrow.field(n, pyarrow.float64()) for n in columns)])
-    with atomic_path(path) as temporary:
-        form = parquet.ParquetWriter if path.suffix == ".parquet" else csv.CSVWriter
-        with form(str(temporary), schema) as writer:
+    form = parquet.ParquetWriter if ending == ".parquet" else csv.CSVWriter
+    with form(str(path), schema) as writer:
 
-            def write(ids: tuple[str, ...], values: Array) -> None:
-                arrays = [pyarrow.array(ids), *(pyarrow.array(v) for v in values.T)]
-                writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+        def write(ids: tuple[str, ...], values: Array) -> None:
+            arrays = [pyarrow.array(ids), *(pyarrow.array(v) for v in values.T)]
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
 
-            yield write
+        yield write
