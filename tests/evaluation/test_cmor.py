@@ -154,6 +154,22 @@ def test_a_second_call_replaces_the_files_of_the_first(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["cmor"]
 
 
+def test_a_file_of_the_user_beside_the_monthly_means_is_refused_and_kept(run, tmp_path):
+    folder = tmp_path / "cmor"
+    write_cmor(CmorConfig(run, folder, ("ta",)))
+    # The name of another model's file in the same archive.
+    theirs = folder / "ta_Amon_MPI-ESM_historical_r1i1p1f1_gn_000101-000102.nc"
+    for name in (theirs.name, "thesis.txt"):
+        (folder / name).write_text("three years of work")
+        with pytest.raises(ClimSimError, match=rf"nothing beside it, but it holds {name}: move"):
+            write_cmor(CmorConfig(run, folder, ("ua",)))
+        assert (folder / name).read_text() == "three years of work"
+        (folder / name).unlink()
+    (folder / "cmor.json").write_text("{")
+    with pytest.raises(ClimSimError, match=r"it holds ta_Amon_climsim.*: move that away"):
+        write_cmor(CmorConfig(run, folder, ("ua",)))
+
+
 def test_a_file_is_no_folder_of_a_run(run, tmp_path):
     history = run / "run.eam.h0.0001-01.nc"
     with pytest.raises(ClimSimError, match=r"nc: expected the folder of a run, found a file"):

@@ -25,7 +25,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
 from climsim.evaluation.config import CmorConfig
 from climsim.evaluation.history import Period, RunHistory
-from climsim.files import atomic_path, provenance, write_json, write_netcdf
+from climsim.files import atomic_path, provenance, read_json, write_json, write_netcdf
 from climsim.grid import ColumnGrid
 from climsim.names import as_name
 from climsim.online.fields import PressureInterpolation
@@ -34,12 +34,26 @@ from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 _NOTE, _VARIANT, _MISSING = "cmor.json", "r1i1p1f1", np.float32(1e20)
-CMOR_FILES = Kind(
-    "a folder of monthly means for CMIP's tools",
-    lambda path: noted(path / _NOTE, "git_revision"),
-    is_folder=True,
-)
+_FILES = "files"
+"""Key of the note: names of the files beside it."""
 _DAYS = "days since 0001-01-01"
+
+
+def _kind_of(folder: Path) -> Kind:
+    """A folder of monthly means that holds what its note names, and nothing else."""
+    return Kind(
+        "a folder of monthly means for CMIP's tools",
+        lambda path: noted(path / _NOTE, "git_revision"),
+        is_folder=True,
+        owns=_written(folder).__contains__,
+    )
+
+
+def _written(folder: Path) -> frozenset[str]:
+    """Names that an earlier call wrote: those of other models' files look just like them."""
+    if not noted(folder / _NOTE, _FILES, damaged=False):
+        return frozenset({_NOTE})
+    return frozenset({_NOTE, *map(str, read_json(folder / _NOTE)[_FILES])})
 
 
 def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
@@ -55,7 +69,7 @@ def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
     Raises:
         ClimSimError: if the run holds no whole month or lacks a variable that was asked for.
     """
-    claim(config.out, CMOR_FILES, {"run": config.run})
+    claim(config.out, _kind_of(config.out), {"run": config.run})
     run = RunHistory.open(config.run)
     months = [period for period in run.periods("h0") if _is_month(period)]
     if not months:
@@ -71,7 +85,7 @@ def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
     # A folder whole, or none: files of another call would not be those that its note describes.
     with atomic_path(config.out) as folder:
         folder.mkdir()
-        write_json(folder / _NOTE, note)
+        write_json(folder / _NOTE, {**note, _FILES: [f"{v.name}_{end}" for v in wanted]})
         for done, variable in enumerate(wanted, start=1):
             dataset = cmor_dataset(run, months, variable, config.levels == "plev19")
             dataset.attrs |= _attributes(config, run, variable, note)
