@@ -170,5 +170,32 @@ def test_crps_of_one_member_is_its_absolute_error():
 
 
 def test_capped_mean_counts_failures_as_zero_and_leaves_out_the_undefined():
-    assert capped_mean([0.5, -1000.0, np.nan, 1.0]) == pytest.approx(0.5)
-    assert np.isnan(capped_mean([np.nan]))
+    scores, undefined = [0.5, -1000.0, np.nan, 1.0], [False, False, True, False]
+    assert capped_mean(scores, undefined) == pytest.approx(0.5)
+    assert np.isnan(capped_mean([np.nan], [True]))
+
+
+@pytest.mark.parametrize("failed", [np.nan, -np.inf])
+def test_capped_mean_is_no_number_where_a_defined_score_is_none(failed):
+    assert np.isnan(capped_mean([0.5, failed, 1.0], [False, False, False]))
+
+
+def test_truth_that_is_no_number_is_not_undefined_by_design():
+    truth, prediction, _ = pairs(shape=(3,))
+    truth[:, 0], truth[2, 1] = 4.0, np.nan
+    state = PairStatistics.of(truth, prediction)
+    assert state.undefined.tolist() == [True, False, False]
+    assert np.isnan(state.r2()).tolist() == [True, True, False]
+    assert PairStatistics.zero((2,)).undefined.all()
+
+
+def test_nan_of_a_column_stays_in_its_own_group():
+    truth, prediction, _ = pairs(samples=9, shape=(5, 2))
+    groups = np.array([1, 0, 1, -1, 0])
+    whole = PairStatistics.of(truth, prediction).grouped(groups, 3)
+    prediction[4, 2, 0] = prediction[4, 3] = np.nan
+    found = PairStatistics.of(truth, prediction).grouped(groups, 3)
+    for score in ("r2", "bias", "rmse"):
+        expected = getattr(whole, score)()
+        expected[1, 0] = np.nan
+        np.testing.assert_allclose(getattr(found, score)(), expected)

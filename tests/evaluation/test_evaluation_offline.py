@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from climsim.evaluation.non_finite import NonFinite
 from climsim.evaluation.offline import check_models, ensemble_of, evaluate_offline, stream
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import PERCENTILE_EDGES
+from climsim.evaluation.predictions import StoredPredictions
 from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.scores.parts import percentile_groups
 from climsim.files import write_netcdf
@@ -99,7 +101,8 @@ def test_condensate_is_scored_as_the_sum_of_its_phases(store, metrics, direct):
 
 def test_condensate_does_not_count_twice_in_the_mean_over_outputs(store, metrics):
     scores = [np.atleast_1d(metrics[f"r2_{n}"]) for n in OUTPUTS.names]
-    assert float(metrics["r2_mean"]) == pytest.approx(capped_mean(np.concatenate(scores)))
+    values = np.concatenate(scores)
+    assert float(metrics["r2_mean"]) == pytest.approx(capped_mean(values, np.isnan(values)))
 
 
 def test_skill_by_surface_type_is_that_of_its_samples(store, metrics, direct):
@@ -321,6 +324,54 @@ def test_model_that_returns_no_numbers_ends_in_an_error_that_says_where(store, c
     with xarray.open_dataset(config.out) as saved:
         assert json.loads(saved.attrs["problems"]) == [expected]
         assert np.isnan(saved["r2_ptend_t"]).values.tolist() == [False] * 4 + [True] * 2
+
+
+def predicted(store, values):
+    """Predictions (time, column, feature) of the test split, as `stream` reads them."""
+    card = ModelCard(interface=V2, n_levels=store.n_levels)
+    return StoredPredictions(Path("p.npy"), card, {}, 1.0, store.steps("test"), (values,))
+
+
+def test_scores_that_contain_a_nan_are_nan_and_all_others_those_without_it(store, config, direct):
+    values = direct[1].reshape(-1, store.n_columns, direct[1].shape[1])
+    whole = offline_dataset(stream([predicted(store, values)], store, config), store.grid)
+    level, column, step = 3, 4, 2
+    damaged = values.copy()
+    damaged[step, column, OUTPUTS.slice("ptend_u", store.n_levels).start + level] = np.nan
+    found = offline_dataset(stream([predicted(store, damaged)], store, config), store.grid)
+    at = {"latitude": int((store.grid.lat[column] + 90) // 10), "level": level}
+    others = np.delete(np.arange(18), at["latitude"])
+    for name in ("r2_section", "bias_section", "r2_section_columns"):
+        ours, theirs = found[f"{name}_ptend_u"], whole[f"{name}_ptend_u"]
+        assert np.isfinite(theirs[at])
+        assert np.isnan(ours[at])
+        xarray.testing.assert_equal(ours[others], theirs[others])
+    for name in ("r2", "r2_climsim", "bias", "rmse", "mae_energy", "truth_mean"):
+        ours = np.isnan(found[f"{name}_ptend_u"]).values.tolist()
+        assert ours == [k == level and name != "truth_mean" for k in range(store.n_levels)]
+    for name in ("r2_mean", "r2_mean_ptend_u"):
+        assert np.isnan(found[name])
+    assert np.isnan(found["r2_region_ptend_u"]).sum() == 1
+    for name in ("bias_by_precipitation_ptend_u", "bias_by_predicted_precipitation_ptend_u"):
+        more = np.isnan(found[name]).values & ~np.isnan(whole[name]).values
+        assert more.sum() == 1
+        assert more[:, level].any()
+    for name, array in whole.items():
+        if not name.endswith("ptend_u") and name != "r2_mean":
+            xarray.testing.assert_equal(found[name], array)
+
+
+def test_sample_without_predicted_rain_has_no_bias_by_predicted_rain(
+    store, config, direct, metrics
+):
+    values = direct[1].reshape(-1, store.n_columns, direct[1].shape[1]).copy()
+    values[2, 4, OUTPUTS.slice("cam_out_PRECC", store.n_levels)] = np.nan
+    found = offline_dataset(stream([predicted(store, values)], store, config), store.grid)
+    heaviest = {"rain_decile": -1}
+    assert np.isfinite(metrics["bias_by_predicted_precipitation_ptend_t"][heaviest]).all()
+    assert np.isnan(found["bias_by_predicted_precipitation_ptend_t"][heaviest]).all()
+    by_truth = "bias_by_precipitation_ptend_t"
+    np.testing.assert_allclose(found[by_truth], metrics[by_truth], rtol=1e-6)
 
 
 def test_store_without_numbers_is_told_apart_from_a_model_without():

@@ -237,6 +237,8 @@ def _by_predicted_precipitation(block: Block) -> PredictedRainStatistics:
     area = np.broadcast_to(block.grid.area, rain.shape).ravel()
     weigh = sparse.csr_matrix((area, (bins, np.arange(rain.size))), shape=shape)
     error = block.scored_prediction.astype(np.float64) - block.scored_truth
+    # Sorted behind the heaviest rain, where its errors must not count as those of a prediction.
+    error[np.isnan(rain)] = np.nan
     count = np.bincount(bins, minlength=shape[0]).astype(np.float64)
     weight = np.bincount(bins, area, minlength=shape[0]).astype(np.float64)
     return PredictedRainStatistics(count, weight, weigh @ error.reshape(rain.size, -1))

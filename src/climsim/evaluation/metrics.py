@@ -118,10 +118,9 @@ class PairStatistics:
         Returns:
             Statistics with the first axis replaced by (group,).
         """
-        member = (np.arange(n_groups)[:, None] == np.asarray(groups)[None, :]).astype(np.float64)
 
         def total(values: Array) -> Array:
-            return np.tensordot(member, values, axes=1)
+            return sums_by_group(values, groups, n_groups)
 
         weight = total(self.weight)
         mean = ratio(total(self.weight * self.mean), weight, empty=0.0)
@@ -143,16 +142,20 @@ class PairStatistics:
 
     @cached_property
     def variance(self) -> Array:
-        """Variance of the truth; exactly 0 where it is constant to rounding."""
-        variance = ratio(self.deviation, self.weight)
-        return np.where(variance > (_CONSTANT_TOLERANCE * self.mean) ** 2, variance, 0.0)
+        """Variance of the truth; exactly 0 where it is constant to rounding, or has no weight."""
+        variance = ratio(self.deviation, self.weight, empty=0.0)
+        # Compared so that the NaN of a truth that is no number stays.
+        return np.where(variance <= (_CONSTANT_TOLERANCE * self.mean) ** 2, 0.0, variance)
+
+    @property
+    def undefined(self) -> NDArray[np.bool_]:
+        """Where R2 has no meaning, because the truth has no variance."""
+        return self.variance == 0
 
     def r2(self) -> Array:
         """Coefficient of determination ``1 - SSE / SST``; NaN where the truth has no variance."""
-        defined = self.variance > 0
-        sst = np.where(defined, self.deviation, 1.0)
-        # NaN statistics are unexpected, so they must stay NaN and not look undefined by design.
-        return np.where(defined | np.isnan(self.squared), 1.0 - self.squared / sst, np.nan)
+        sst = np.where(self.undefined, np.nan, self.deviation)
+        return 1.0 - self.squared / sst
 
     def bias(self) -> Array:
         """Mean of prediction minus truth, in the unit of the truth."""
@@ -181,6 +184,23 @@ class PairStatistics:
 
 def _squares(values: Array) -> Array:
     return np.einsum("s...,s...->...", values, values)
+
+
+def sums_by_group(values: Array, groups: NDArray[np.integer], n_groups: int) -> Array:
+    """Sums of the entries of the first axis by group.
+
+    A NaN is in the sum of its own group alone, where a product with zeros and ones would spread it.
+
+    Args:
+        values: (entry, ...).
+        groups: (entry,) number of the group of each entry; negative for none.
+        n_groups: number of groups.
+
+    Returns:
+        (group, ...).
+    """
+    label = np.asarray(groups)
+    return np.stack([values[label == group].sum(axis=0) for group in range(n_groups)])
 
 
 def ratio(numerator: Array, denominator: Array, empty: float = np.nan) -> Array:
@@ -277,11 +297,17 @@ def crps_gaussian(truth: ArrayLike, mean: ArrayLike, deviation: ArrayLike) -> Ar
     return s * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
 
 
-def capped_mean(scores: ArrayLike) -> float:
+def capped_mean(scores: ArrayLike, undefined: ArrayLike) -> float:
     """Mean over defined scores with negative ones counted as 0; NaN where none is defined.
 
-    One failing level (R2 of -1000) must not hide what the other levels say.
+    One failing level (R2 of -1000) must not hide what the other levels say. One that is no finite
+    number must: left out, a model would gain by failing.
+
+    Args:
+        scores: any shape.
+        undefined: which of them have no meaning, same shape.
     """
-    values = np.asarray(scores, dtype=np.float64)
-    defined = values[np.isfinite(values)]
-    return float(np.maximum(defined, 0.0).mean()) if defined.size else float("nan")
+    defined = np.asarray(scores, dtype=np.float64)[~np.asarray(undefined, dtype=bool)]
+    if not defined.size or not np.isfinite(defined).all():
+        return float("nan")
+    return float(np.maximum(defined, 0.0).mean())

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.evaluation.block import NON_FINITE, STEPS, Block
-from climsim.evaluation.metrics import PairStatistics, weighted_mean
+from climsim.evaluation.metrics import PairStatistics, ratio, sums_by_group
 from climsim.evaluation.outputs import SCORED
 from climsim.evaluation.regions import BANDS, N_BINS, band_members, latitude_bin
 from climsim.evaluation.score import Score, Subject, Subjects, scores_of
@@ -81,14 +82,19 @@ class Totals:
             self._merged[key] = self[statistic].grouped(labels, len(BANDS))
         return self._merged[key]
 
-    def zonal(self, values: Array) -> Array:
-        """Area-weighted mean (latitude, ...) of values (column, ...) where they are defined."""
-        by_column = np.moveaxis(np.asarray(values), 0, -1)
-        defined = np.isfinite(by_column)
-        weights = np.where(np.arange(N_BINS)[:, None] == latitude_bin(self.grid.lat), 1.0, 0.0)
-        area = (weights * self.grid.area) * defined[..., None, :]
-        mean = weighted_mean(np.where(defined, by_column, 0.0)[..., None, :], area)
-        return np.moveaxis(mean, -1, 0)
+    def zonal(self, values: Array, undefined: NDArray[np.bool_] | None = None) -> Array:
+        """Area-weighted mean (latitude, ...) of values (column, ...).
+
+        Args:
+            values: of each column; one that is NaN makes its latitude NaN.
+            undefined: which of them are left out, same shape; none if not given.
+        """
+        bins, shape = latitude_bin(self.grid.lat), np.shape(values)
+        area = np.broadcast_to(self.grid.area.reshape(-1, *[1] * (len(shape) - 1)), shape)
+        if undefined is not None:
+            area, values = (np.where(undefined, 0.0, x) for x in (area, values))
+        total, weight = (sums_by_group(x, bins, N_BINS) for x in (area * values, area))
+        return ratio(total, weight)
 
     def by_latitude(self, sums: PairStatistics) -> PairStatistics:
         """Sums (column, ...) merged to (latitude, ...)."""

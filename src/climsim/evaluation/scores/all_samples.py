@@ -60,9 +60,8 @@ class R2ClimSim(_OfOutput):
     comment = UNDEFINED
 
     def values(self, state: Totals, subject: Subject) -> Array:
-        by_column = state.by_column(OUTPUT_PAIRS, subject).r2()
-        defined = np.isfinite(by_column)
-        return weighted_mean(np.where(defined, by_column, 0.0), defined, axis=0)
+        sums = state.by_column(OUTPUT_PAIRS, subject)
+        return weighted_mean(np.where(sums.undefined, 0.0, sums.r2()), ~sums.undefined, axis=0)
 
 
 @register
@@ -180,8 +179,7 @@ class MeanR2(OfflineScore):
     comment = _CAPPED
 
     def values(self, state: Totals, subject: Subject) -> float:
-        outputs = slice(0, OUTPUTS.size(state.grid.n_levels))
-        return capped_mean(state.all_columns(OUTPUT_PAIRS).r2()[outputs])
+        return _mean_r2(state.all_columns(OUTPUT_PAIRS).part(_outputs(state)))
 
 
 @register
@@ -197,8 +195,7 @@ class UndefinedOutputs(OfflineScore):
     weights = "none"
 
     def values(self, state: Totals, subject: Subject) -> int:
-        outputs = slice(0, OUTPUTS.size(state.grid.n_levels))
-        return int((state.all_columns(OUTPUT_PAIRS).variance[outputs] == 0).sum())
+        return int(state.all_columns(OUTPUT_PAIRS).part(_outputs(state)).undefined.sum())
 
 
 @register
@@ -215,4 +212,13 @@ class MeanR2OfOutput(OfflineScore):
     comment = _CAPPED
 
     def values(self, state: Totals, subject: Subject) -> float:
-        return capped_mean(state.pooled(OUTPUT_PAIRS, subject).r2())
+        return _mean_r2(state.pooled(OUTPUT_PAIRS, subject))
+
+
+def _outputs(state: Totals) -> slice:
+    """Where the outputs lie on the feature axis of the sums, without the condensate."""
+    return slice(0, OUTPUTS.size(state.grid.n_levels))
+
+
+def _mean_r2(sums: PairStatistics) -> float:
+    return capped_mean(sums.r2(), sums.undefined)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Array
 from climsim.evaluation.block import OUTPUT_PAIRS, PREDICTED_RAIN, RAIN, SURFACE_PAIRS
-from climsim.evaluation.metrics import PairStatistics, capped_mean, ratio
+from climsim.evaluation.metrics import PairStatistics, capped_mean, ratio, sums_by_group
 from climsim.evaluation.offline_score import (
     PERCENTILE_EDGES,
     RAIN_DECILES,
@@ -60,14 +60,18 @@ class SectionR2(_Section):
 
 
 @register
-class SectionColumnR2(_ZonalSection):
+class SectionColumnR2(_Section):
     """Area mean in these bins of R2 per column over time (paper)."""
 
     name = "r2_section_columns_{output}"
     label = "R$^2$"
     long_name = "area mean of R2 per column in bins of latitude: {what}"
     units = "1"
-    formula = PairStatistics.r2
+    weights = "area"
+
+    def values(self, state: Totals, subject: Subject) -> Array:
+        sums = state.by_column(OUTPUT_PAIRS, subject)
+        return state.zonal(sums.r2(), sums.undefined)
 
 
 @register
@@ -169,8 +173,12 @@ class BiasByPredictedPrecipitation(OfflineScore):
 
     def values(self, state: Totals, subject: Subject) -> Array:
         sums = state[PREDICTED_RAIN]
-        member = decile_groups(sums.count)[None, :] == np.arange(len(RAIN_DECILES))[:, None]
-        return ratio(member @ sums.error[:, state.slice(subject)], (member @ sums.weight)[:, None])
+        groups = decile_groups(sums.count)
+        error, weight = (
+            sums_by_group(x, groups, len(RAIN_DECILES))
+            for x in (sums.error[:, state.slice(subject)], sums.weight[:, None])
+        )
+        return ratio(error, weight)
 
 
 @register
@@ -188,9 +196,14 @@ class RegionR2(OfflineScore):
 
     def values(self, state: Totals, subject: Subject) -> Array:
         grid = state.grid
-        r2 = state.by_band(OUTPUT_PAIRS).part(state.slice(subject)).r2()
+        sums = state.by_band(OUTPUT_PAIRS).part(state.slice(subject))
         upper = grid.midpoint_pressure(np.array([grid.p0]))[:, 0] < UPPER_PRESSURE
-        return np.array([[capped_mean(row[side]) for side in (upper, ~upper)] for row in r2])
+        return np.array(
+            [
+                [capped_mean(r2[side], undefined[side]) for side in (upper, ~upper)]
+                for r2, undefined in zip(sums.r2(), sums.undefined, strict=True)
+            ]
+        )
 
 
 def decile_groups(counts: Array) -> NDArray[np.intp]:
@@ -232,7 +245,6 @@ def percentile_means(counts: Array, sums: Array) -> Array:
     Returns:
         (percentile, feature).
     """
-    group = percentile_groups(counts)
-    member = (np.arange(len(PERCENTILE_EDGES) - 1)[:, None] == group).astype(float)
-    count = (member @ counts)[:, None]
-    return np.where(count > 0, (member @ sums) / np.maximum(count, 1), np.nan)
+    groups, n_groups = percentile_groups(counts), len(PERCENTILE_EDGES) - 1
+    total, count = (sums_by_group(x, groups, n_groups) for x in (sums, counts[:, None]))
+    return ratio(total, count)
