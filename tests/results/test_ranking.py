@@ -7,11 +7,38 @@ from scipy import stats
 
 from climsim.evaluation.members import Member
 from climsim.results.predictors import correlation, predictors
-from climsim.results.ranking import difference, rank, rank_members, resampled_mean
+from climsim.results.ranking import (
+    Ranked,
+    difference,
+    loses_more,
+    rank,
+    rank_members,
+    resampled_mean,
+)
 from climsim.results.study import Study
 from tests.evaluation_synthetic import short_runs
 
 UNET, OTHER = Member("unet", "steady", 7), Member("convnext", "steady", 7)
+THIRD = Member("pao_model", "steady", 7)
+
+
+def ended(runs, chosen, status, day):
+    """Hindcasts of which some ended with a status after a day."""
+    runs = runs.copy(deep=True)
+    runs["growth_daily_T"][chosen, day:] = np.nan
+    runs["status"] = runs["status"].astype(object)
+    runs["status"][chosen] = status
+    return runs
+
+
+def whole(members, **options):
+    """Hindcasts of which every run is complete."""
+    runs = short_runs(members, **options)
+    known = short_runs(members[:2], **options)["growth_daily_T"].values.mean(axis=0)
+    filled = runs["growth_daily_T"].fillna(xarray.DataArray(known, dims="day"))
+    return runs.assign(
+        growth_daily_T=filled, status=("run", np.full(runs.sizes["run"], "complete"))
+    )
 
 
 def test_interval_of_a_mean_over_starts_is_that_of_scipy():
@@ -42,6 +69,7 @@ def test_weather_that_both_share_leaves_their_difference():
 def test_difference_is_over_the_starts_from_which_both_ran():
     values, others = np.array([[1.0, 5.0, np.nan]]), np.array([[0.5, np.nan, 7.0]])
     assert difference(values, others).value == 0.5
+    assert np.isnan(difference(values, others).low)
     assert np.isnan(difference(values[:, 1:], others[:, 1:]).low)
     assert not difference(values[:, 1:], others[:, 1:]).excludes_zero
 
@@ -54,7 +82,7 @@ def test_small_differences_that_all_starts_agree_on_are_told_apart():
 
 
 def test_members_that_differ_by_less_than_chance_are_named():
-    runs = short_runs([UNET, OTHER, Member("pao_model", "steady", 7)], behind=0.0)
+    runs = short_runs([UNET, OTHER, THIRD], behind=0.0)
     runs = runs.isel(run=runs["status"].values == "complete")
     ranking = rank(runs)
     assert not any(map(ranking.told_apart, (1, 2)))
@@ -66,7 +94,83 @@ def test_whoever_loses_runs_comes_after_those_that_lose_none():
     ranking = rank(short_runs([OTHER, UNET, Member("unet", "v6", 7)], behind=-0.5))
     assert [row.recipe for row in ranking.rows] == ["steady", "steady", "v6"]
     assert (ranking.rows[2].stable, ranking.rows[2].runs) == (11, 12)
-    assert ranking.told_apart(2)
+
+
+def test_one_lost_run_of_twelve_is_named_and_is_no_more_than_chance():
+    ranking = rank(short_runs([OTHER, UNET, Member("unet", "v6", 7)], behind=-0.5))
+    assert ranking.rows[2].mean < ranking.rows[0].mean
+    assert [ranking.told_apart(place) for place in range(3)] == [False, True, False]
+    text = ranking.sentence()
+    assert text.startswith("Of those that lost the fewest runs, the smallest error of T on day 10")
+    assert "Chance may explain why it is ahead of U-Net, expanded inputs." in text
+    assert "The other (1) is worse by more than chance." in text
+    assert text.endswith("Runs became unstable: U-Net, expanded inputs (1 of 12).")
+
+
+def losing(losses):
+    """A row of which these runs (seed, start) were lost."""
+    losses = np.asarray(losses, float)
+    lost = int(losses.sum())
+    errors = np.where(losses > 0, np.nan, 3.0)
+    return Ranked("unet", "steady", -1, errors, losses, losses.size, losses.size - lost)
+
+
+@pytest.mark.parametrize(("lost", "worse"), [(1, False), (4, False), (5, True), (12, True)])
+def test_losses_are_more_than_chance_where_the_exact_test_says_so(lost, worse):
+    none, some = losing(np.zeros((1, 12))), losing([np.arange(12) < lost])
+    # Of 24 runs as many are lost: the chance that all are of one side, of either.
+    chance = min(1.0, 2 * stats.hypergeom(24, lost, 12).pmf(lost))
+    assert (chance < 0.05) == worse
+    assert loses_more(some, none) == worse
+    assert not loses_more(none, some)
+
+
+def test_one_seed_of_three_that_loses_every_run_may_be_chance():
+    seeds = np.zeros((3, 12))
+    bad = seeds + (np.arange(3) == 1)[:, None]
+    assert not loses_more(losing(bad), losing(seeds))
+    assert loses_more(losing(seeds + 1), losing(seeds))
+
+
+def test_too_few_starts_lose_no_more_than_chance():
+    assert not loses_more(losing(np.ones((4, 2))), losing(np.zeros((4, 2))))
+
+
+@pytest.mark.parametrize("status", ["interrupted", "running", "failed", "unstable"])
+def test_one_run_that_ended_early_moves_no_day_of_the_ranking(status):
+    runs = whole([UNET, OTHER, THIRD])
+    assert rank(ended(runs, [5], status, 1)).day == 10
+
+
+def test_day_of_the_ranking_is_the_last_that_more_than_half_of_all_runs_reached():
+    runs = whole([UNET, OTHER])
+    assert rank(ended(runs, np.arange(11), "unstable", 4)).day == 10
+    assert rank(ended(runs, np.arange(12), "unstable", 4)).day == 4
+    every = rank(ended(runs, np.arange(24), "unstable", 8))
+    assert every.day == 8
+    assert "Smallest error of T on day 8, mean over 12 starts: U-Net, steady" in every.sentence()
+
+
+def test_runs_that_ended_within_a_day_leave_the_day_to_those_that_did_not():
+    early = ended(whole([UNET, OTHER]), np.arange(13), "unstable", 0)
+    assert rank(early).day == 10
+    assert rank(ended(early, [20], "interrupted", 1)).day == 10
+    assert "is unknown on day 10" in rank(ended(early, np.arange(24), "failed", 0)).sentence()
+
+
+def test_row_without_a_value_comes_last_however_few_runs_it_lost():
+    runs = ended(whole([UNET, OTHER, THIRD]), np.arange(12), "interrupted", 2)
+    ranking = rank(ended(runs, [15, 27], "unstable", 5))
+    assert [(row.network, row.lost) for row in ranking.rows] == [
+        ("convnext", 1),
+        ("pao_model", 1),
+        ("unet", 0),
+    ]
+    text = ranking.sentence()
+    assert "on day 10, mean over 11 starts: ConvNeXt, steady" in text
+    assert "Unknown on that day: U-Net, steady." in text
+    assert "unknown on day" not in text
+    assert not ranking.told_apart(2)
 
 
 def test_two_starts_tell_nothing_apart():

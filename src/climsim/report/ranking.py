@@ -28,7 +28,7 @@ def ranking_table(study: Study) -> Table | None:
     unit = plain(ranking.measure.quantity.unit)
     heads = (
         *("member", f"day {ranking.day:g} ({unit})", f"interval ({unit})"),
-        *(f"behind the first ({unit})", "told apart from the first", "stable runs"),
+        *(f"behind the first ({unit})", "worse by more than chance", "stable runs"),
     )
     rows = [_row(ranking, place) for place in range(len(ranking.rows))]
     floor, apart = (written(x, unit=unit) for x in (ranking.floor, ranking.unrelated))
@@ -40,7 +40,8 @@ def ranking_table(study: Study) -> Table | None:
     note = (
         f"{plain(ranking.sentence())} RMSE of the daily mean of T against the reference, by mass. "
         "Intervals: 95 % by a bootstrap over starts and seeds; the distance from the first is "
-        "taken start by start, and its interval is wider, as many are compared (Bonferroni)."
+        "taken start by start, and its interval is wider, as many are compared (Bonferroni). Lost "
+        "runs are compared by Fisher's exact test and by an interval, at the same level."
         f"{beside}"
     )
     return Table(heads, rows, note, frozenset(["stable runs"]))

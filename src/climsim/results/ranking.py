@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import xarray
 from numpy.typing import NDArray
+from scipy import stats
 
 from climsim.arrays import Array
 from climsim.evaluation.members import Member
@@ -25,7 +26,7 @@ from climsim.results.stability import became_unstable
 from climsim.results.time_axis import DAYS
 
 FEWEST_STARTS: Final = 3
-"""With fewer starts than these an interval says nothing."""
+"""With fewer starts than these an interval says nothing, nor does a difference."""
 _DRAWS: Final = 4000
 """Samples of the bootstrap: the ends of an interval then vary by a hundredth of its length."""
 
@@ -39,6 +40,7 @@ class Ranked:
         recipe: name of the recipe.
         seed: of the member; -1 for all seeds together.
         errors: (seed, start) of the measure; NaN of runs that were unstable before, or are missing.
+        losses: (seed, start) share of the runs that became unstable; NaN where there was none.
         runs: number of runs.
         stable: number of those that did not become unstable.
     """
@@ -47,6 +49,7 @@ class Ranked:
     recipe: str
     seed: int
     errors: Array
+    losses: Array
     runs: int
     stable: int
 
@@ -76,9 +79,14 @@ class Ranked:
         return float(_mean(self.errors.ravel()))
 
     @property
-    def order(self) -> tuple[float, float]:
-        """Place in the ranking: whoever loses more runs comes later, then the larger error."""
-        return self.lost, self.mean if np.isfinite(self.mean) else np.inf
+    def known(self) -> bool:
+        """Whether any run has the measure."""
+        return bool(np.isfinite(self.mean))
+
+    @property
+    def order(self) -> tuple[bool, int, float]:
+        """Place in the ranking: without a value last, then by lost runs, then by the error."""
+        return not self.known, self.lost, self.mean
 
     @cached_property
     def interval(self) -> Interval:
@@ -110,48 +118,71 @@ class Ranking:
         """Whether there are enough starts for intervals."""
         return max((row.known_starts for row in self.rows), default=0) >= FEWEST_STARTS
 
+    @property
+    def _level(self) -> float:
+        """Confidence at which one row is compared with the first (Bonferroni)."""
+        return 1 - (1 - LEVEL) / max(1, len(self.rows) - 1)
+
     @cached_property
     def behind(self) -> tuple[Interval | None, ...]:
-        """By how much each is behind the first, start by start; None for the first itself.
+        """By how much the error of each exceeds that of the first, start by start.
 
-        Its interval is so wide that chance puts any of them behind once in twenty rankings
-        (Bonferroni).
+        None for the first itself. The intervals are so wide that chance puts any of them behind
+        once in twenty rankings (Bonferroni).
         """
         first, others = self.rows[0], self.rows[1:]
-        level = 1 - (1 - LEVEL) / max(1, len(others))
-        return (None, *(difference(row.errors, first.errors, level) for row in others))
+        return (None, *(difference(row.errors, first.errors, self._level) for row in others))
 
     def told_apart(self, number: int) -> bool:
-        """Whether a row is behind the first by more than chance, or lost runs that it did not."""
-        behind, lost = self.behind[number], self.rows[number].lost > self.rows[0].lost
-        return lost or (self.tests_chance and behind is not None and behind.excludes_zero)
+        """Whether a row is worse than the first by more than chance: in its error, or in losses."""
+        behind = self.behind[number]
+        if behind is None or not self.tests_chance:
+            return False
+        return behind.low > 0 or loses_more(self.rows[number], self.rows[0], self._level)
 
     def sentence(self) -> str:
-        """Which is best, and which differences chance may explain."""
+        """Which is best, which differences chance may explain, and which lost runs."""
         if not self.rows:
             return "No run of a model: nothing to rank."
-        first, shown = self.rows[0], self.measure.quantity
-        starts = first.known_starts
-        if not starts:
+        shown = self.measure.quantity
+        if not self.rows[0].known:
             return f"The error of {shown.symbol} is unknown on day {self.day:g} for every member."
-        text = f"Smallest error of {shown.symbol} on day {self.day:g}, mean over {starts} "
+        return " ".join([self._best(), *self._compared(), *self._lost()])
+
+    def _best(self) -> str:
+        """The first row and its error."""
+        first, shown = self.rows[0], self.measure.quantity
+        starts, ends = first.known_starts, (first.interval.low, first.interval.high)
+        smaller = any(row.known and row.mean < first.mean for row in self.rows)
+        text = "Of those that lost the fewest runs, the smallest" if smaller else "Smallest"
+        text += f" error of {shown.symbol} on day {self.day:g}, mean over {starts} "
         text += f"start{'' if starts == 1 else 's'}: {first.name}, "
         text += f"{written(first.mean * shown.factor)} {shown.unit}"
+        if self.tests_chance:
+            text += f" ({' to '.join(written(end * shown.factor) for end in ends)})"
+        return f"{text}."
+
+    def _compared(self) -> list[str]:
+        """Who is behind the first, and whether by more than chance."""
         if not self.tests_chance:
-            return f"{text}. So few starts tell nothing apart."
-        ends = (first.interval.low, first.interval.high)
-        text += f" ({' to '.join(written(end * shown.factor) for end in ends)})."
-        if len(self.rows) == 1:
-            return text
+            return ["So few starts tell nothing apart."]
         numbers = range(1, len(self.rows))
-        alike = [self.rows[i].name for i in numbers if not self.told_apart(i)]
-        rest = len(self.rows) - 1 - len(alike)
+        same = [self.rows[i] for i in numbers if not self.told_apart(i)]
+        alike, unknown = ([r.name for r in same if r.known is known] for known in (True, False))
+        rest, sentences = len(numbers) - len(same), []
         if alike:
-            text += f" Chance may explain why it is ahead of {_listed(alike)}."
+            sentences.append(f"Chance may explain why it is ahead of {_listed(alike)}.")
+        if unknown:
+            sentences.append(f"Unknown on that day: {_listed(unknown)}.")
         if rest:
-            others = "All others" if alike or rest > 1 else "The other"
-            text += f" {others} ({rest}) {'are' if rest > 1 else 'is'} worse by more than chance."
-        return text
+            others = f"All others ({rest}) are" if rest > 1 else "The other (1) is"
+            sentences.append(f"{others} worse by more than chance.")
+        return sentences
+
+    def _lost(self) -> list[str]:
+        """Whose runs became unstable, and how many of how many."""
+        lost = [f"{row.name} ({row.lost} of {row.runs})" for row in self.rows if row.lost]
+        return [f"Runs became unstable: {_listed(lost)}."] if lost else []
 
 
 def rank(hindcasts: xarray.Dataset, day: float | None = None, variable: str = "T") -> Ranking:
@@ -159,7 +190,7 @@ def rank(hindcasts: xarray.Dataset, day: float | None = None, variable: str = "T
 
     Args:
         hindcasts: metrics of `climsim evaluate hindcasts`.
-        day: since the starts, at which it counts; None for the last that most stable runs have.
+        day: since the starts, at which it counts; None for the last that most runs reached.
         variable: field whose error counts.
     """
     return _rank(hindcasts, day, variable, single=False)
@@ -197,10 +228,17 @@ def _rank(hindcasts: xarray.Dataset, day: float | None, variable: str, single: b
 
 
 def _last_shared(members: xarray.Dataset, key: str) -> int:
-    """Position of the last day that most of the stable runs have."""
-    stable = members[key].values[~became_unstable(members)]
-    known = np.isfinite(stable).sum(axis=0)
-    return int(known.size - 1 - np.argmax(known[::-1]))
+    """Position of the last day that more than half of the runs reached, however they ended.
+
+    Where there is none, as most ended within the first day: of those that reached any day.
+    """
+    known = np.isfinite(members[key].values)
+    count = known.sum(axis=0)
+    for runs in (len(known), int(known.any(axis=1).sum())):
+        reached = np.flatnonzero(count > runs / 2)
+        if reached.size:
+            return int(reached[-1])
+    return int(np.flatnonzero(count == count.max())[-1])
 
 
 def _apart(
@@ -223,17 +261,28 @@ def _ranked(
     runs: xarray.Dataset, seed: int, starts: Sequence[float], key: str, position: int
 ) -> Ranked:
     """The runs of a member, or of all seeds of a network and recipe, by seed and start."""
-    seeds = sorted(set(runs["seed"].values.tolist()))
-    errors = np.full((len(seeds), len(starts)), np.nan)
-    begun = runs["start"].values
-    for row, of in enumerate(seeds):
-        for column, start in enumerate(starts):
-            # More than one where runs of one start were perturbed.
-            same = (runs["seed"].values == of) & (begun == start)
-            errors[row, column] = _mean(runs[key].values[same, position])
     dead = became_unstable(runs)
     network, recipe = (str(runs[name].values[0]) for name in ("network", "recipe"))
-    return Ranked(network, recipe, seed, errors, runs=dead.size, stable=int((~dead).sum()))
+    return Ranked(
+        network,
+        recipe,
+        seed,
+        errors=_by_start(runs, runs[key].values[:, position], starts),
+        losses=_by_start(runs, dead.astype(float), starts),
+        runs=dead.size,
+        stable=int((~dead).sum()),
+    )
+
+
+def _by_start(runs: xarray.Dataset, values: Array, starts: Sequence[float]) -> Array:
+    """Values (run,) as (seed, start): means where runs of one start were perturbed."""
+    seeds, begun = runs["seed"].values, runs["start"].values
+    return np.array(
+        [
+            [_mean(values[(seeds == seed) & (begun == start)]) for start in starts]
+            for seed in sorted(set(seeds.tolist()))
+        ]
+    )
 
 
 def resampled_mean(values: Array, level: float = LEVEL) -> Interval:
@@ -259,15 +308,36 @@ def difference(values: Array, others: Array, level: float = LEVEL) -> Interval:
     Args:
         values: (seed, start) of the one.
         others: (seed, start) of the other.
-        level: confidence of the interval.
+        level: confidence of the interval, which has no ends where they share fewer than
+            `FEWEST_STARTS`.
     """
     both = np.isfinite(values).any(axis=0) & np.isfinite(others).any(axis=0)
     values, others = values[:, both], others[:, both]
+    mean = float(_mean(values.ravel()) - _mean(others.ravel()))
+    if both.sum() < FEWEST_STARTS:
+        return Interval(mean, np.nan, np.nan)
     random = np.random.default_rng(SEED)
     starts = _drawn_starts(values, random)
     drawn = [_drawn_means(side, starts, random) for side in (values, others)]
-    mean = float(_mean(values.ravel()) - _mean(others.ravel()))
     return _interval(mean, drawn[0] - drawn[1], level)
+
+
+def loses_more(row: Ranked, other: Ranked, level: float = LEVEL) -> bool:
+    """Whether a row loses more of its runs than another by more than chance.
+
+    Two tests must agree. Fisher's exact test holds for few runs, but takes them for independent,
+    where runs of one seed share its training; the interval over starts and seeds allows for that.
+
+    Args:
+        row: the one.
+        other: the other.
+        level: confidence of both.
+    """
+    counts = [[each.lost, each.stable] for each in (row, other)]
+    return bool(
+        stats.fisher_exact(counts).pvalue < 1 - level
+        and difference(row.losses, other.losses, level).low > 0
+    )
 
 
 def _drawn_starts(values: Array, random: np.random.Generator) -> NDArray[np.intp]:
