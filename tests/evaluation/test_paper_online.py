@@ -149,6 +149,15 @@ def test_zonal_bias_leaves_the_first_month_out_unless_it_is_to_be_counted(config
     assert metrics["zonal_bias_Q"].attrs["comment"].startswith("without the first month (paper)")
 
 
+@pytest.mark.parametrize("days", [1.0, 31.0])
+def test_zonal_bias_leaves_out_no_second_month_where_days_are_skipped(config, folders, days):
+    difference = months(folders / "unet-v6-7", "Q") - months(folders / "mmf1", "Q")
+    found = scored(replace(config, skip_days=days))
+    assert float(found["mean_days"][0]) == 28 + 31
+    expected = zonal(difference[1:].mean(axis=0))
+    np.testing.assert_allclose(found["zonal_bias_Q"][0], expected, rtol=1e-3, atol=1e-9)
+
+
 def test_precipitation_by_surface_weighs_area_times_fraction_month_by_month(metrics, folders):
     rain = months(folders / "unet-v6-7", "PRECT")
     for surface, name in (("all", None), ("land", "LANDFRAC"), ("sea ice", "ICEFRAC")):

@@ -180,6 +180,7 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
         stream=plan.mean_stream,
         periods=periods,
         definitions=definitions,
+        without=plan.left_out,
         names=fields_read(),
     )
     if mean.days == 0:

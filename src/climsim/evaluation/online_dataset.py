@@ -13,7 +13,7 @@ import xarray
 
 from climsim.arrays import Fields
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
-from climsim.evaluation.definitions import Definitions
+from climsim.evaluation.definitions import LEFT_OUT, Definitions
 from climsim.evaluation.derived import FRACTIONS
 from climsim.evaluation.history import Period, RunHistory, date_of
 from climsim.evaluation.members import Member
@@ -64,6 +64,18 @@ class Plan:
             return found
         end = found[0][0] + self.definitions.years * DAYS_PER_YEAR * SECONDS_PER_DAY
         return [p for p in found if p[1] <= end]
+
+    @property
+    def left_out(self) -> Period | None:
+        """The month that zonal biases leave out: the reference's first, if means count it at all.
+
+        None where it is the only one.
+        """
+        months = self.counted("h0") if self.mean_stream == "h0" else []
+        if self.definitions.first_month != LEFT_OUT or len(months) < 2:
+            return None
+        first = self.periods["h0"][0]
+        return first if first in months else None
 
     @property
     def window(self) -> float:

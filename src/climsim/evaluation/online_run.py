@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from climsim.arrays import Array, Fields
 from climsim.constants import E3SM, SECONDS_PER_DAY
-from climsim.evaluation.definitions import EQUAL, LEFT_OUT, Definitions
+from climsim.evaluation.definitions import EQUAL, Definitions
 from climsim.evaluation.derived import (
     CLOUD,
     CONDENSATE_TENDENCY,
@@ -95,7 +95,7 @@ class TimeMean:
     Attributes:
         run: fields of the run, (level, column) or (column,), with its confidences.
         reference: fields of the reference over the same periods.
-        later_run: fields of the run without the first period, where zonal biases leave it out.
+        later_run: fields of the run without the period that zonal biases leave out.
         later_reference: likewise of the reference.
         days: length of the mean [days].
     """
@@ -153,6 +153,7 @@ def time_mean(
     stream: str,
     periods: Sequence[Period],
     definitions: Definitions,
+    without: Period | None = None,
     names: Sequence[str] = FIELDS,
 ) -> TimeMean:
     """Mean of a run and of the reference over the periods that both have.
@@ -163,11 +164,11 @@ def time_mean(
         stream: history stream.
         periods: periods of the reference that count.
         definitions: how means are weighted, and what is formed of each of them.
+        without: period that zonal biases leave out.
         names: fields that are read.
     """
     whole, later = (_Mean(), _Mean()), (_Mean(), _Mean())
     lengths, total = Counter[str](), 0.0
-    skipped = stream == "h0" and definitions.first_month == LEFT_OUT and len(periods) > 1
     for period in periods:
         found = _pair(run, reference, stream, period, names)
         if found is None:
@@ -179,7 +180,7 @@ def time_mean(
         for side, fields in enumerate(found):
             extra = of_one_mean(fields, reference.grid, definitions.tropopause)
             whole[side].add(fields | extra, weight)
-            if not skipped or period != periods[0]:
+            if period != without:
                 later[side].add({n: x for n, x in fields.items() if n in PROFILES}, weight)
     # A time mean is over the means that hold the field, and says where that is not all of them.
     for name in sorted(n for n, days in lengths.items() if days < total):
