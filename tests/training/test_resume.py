@@ -177,6 +177,36 @@ def test_finished_run_is_found_again_after_its_folder_moved(configure):
     assert result.best_checkpoint.exists()
 
 
+def soaring(folder):
+    """A schedule whose second epoch throws away what the first one learned."""
+    path = folder / "soaring.py"
+    path.write_text(
+        "from climsim.training.schedules import Schedule\n"
+        "class Soaring(Schedule):\n"
+        "    def factor(self, epoch, epochs):\n"
+        "        return 1.0 if epoch < 1 else 300.0\n"
+    )
+    return f"{path}:Soaring"
+
+
+def test_best_of_a_run_stays_the_best_after_its_folder_moved(configure, tmp_path):
+    settings = {"schedule": {"name": soaring(tmp_path)}, "keep_best": 1}
+    first = train(configure("here", epochs=1, **settings))
+    kept = [path.name for path in (tmp_path / "here/checkpoints").iterdir()]
+    (tmp_path / "here").rename(tmp_path / "there")
+    grown = train(configure("there", epochs=2, **settings))
+    assert grown.steps == 2 * first.steps
+    assert grown.validation_loss == first.validation_loss
+    assert [path.name for path in (tmp_path / "there/checkpoints").iterdir()] == kept
+
+
+def test_best_of_a_run_stays_though_its_checkpoints_are_gone(configure, tmp_path):
+    settings = {"schedule": {"name": soaring(tmp_path)}, "keep_best": 1}
+    first = train(configure(epochs=1, **settings))
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    assert train(configure(epochs=2, **settings)).validation_loss == first.validation_loss
+
+
 def test_folder_of_another_run_is_refused_by_key(configure):
     train(configure(epochs=1))
     with pytest.raises(ClimSimError, match=r"seed=8 instead of 7.*choose another `out`"):
@@ -333,6 +363,21 @@ def test_run_that_stopped_early_is_not_resumed_for_more_epochs(configure):
     first = train(configure(epochs=4, **settings))
     assert first.epochs < 4
     assert train(configure(epochs=9, **settings)) == first
+
+
+@pytest.mark.parametrize("epochs", [2, 9])
+def test_run_killed_before_its_early_stop_was_noted_stays_where_it_stopped(configure, epochs):
+    settings = {"early_stop_patience": 1, "optimizer": {"learning_rate": 1e-12}}
+    config = configure(epochs=epochs, **settings)
+    first = train(config)
+    assert first.epochs == 2
+    trained = weights(first.last_checkpoint)
+    write_json(config.out / "training.json", {"status": "running", "config": config.resolved()})
+    again = train(configure(epochs=12, **settings))
+    assert (again.epochs, again.steps) == (first.epochs, first.steps)
+    assert again.validation_loss == first.validation_loss
+    assert equal(weights(again.last_checkpoint), trained)
+    assert train(configure(epochs=12, **settings)) == again
 
 
 def test_warm_start_and_own_code_are_compared_by_content(configure, tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
@@ -68,12 +68,33 @@ class BestCheckpoints(ModelCheckpoint):
         )
         self.link = folder / BEST_NAME
 
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Take over what was best so far, though the folder of the run may have moved since.
+
+        Lightning notes absolute paths, and forgets the best where they lie in another folder.
+        """
+        super().load_state_dict({**state_dict, **self._here(state_dict)})
+
+    def _here(self, state: Mapping[str, object]) -> dict[str, object]:
+        """The paths of a state, and the losses by path, in the present folder."""
+        assert self.dirpath is not None
+        folder, losses = Path(self.dirpath), state["best_k_models"]
+        assert isinstance(losses, Mapping)
+        named = {key: state[key] for key in ("best_model_path", "kth_best_model_path")}
+        return {
+            "dirpath": self.dirpath,
+            "best_k_models": {str(folder / Path(p).name): loss for p, loss in losses.items()},
+            **{key: str(folder / Path(str(p)).name) if p else "" for key, p in named.items()},
+        }
+
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Save, then point ``best.ckpt`` at the best."""
         super().on_validation_end(trainer, module)
-        if trainer.is_global_zero and self.best_model_path:
+        best = Path(self.best_model_path)
+        # One that was deleted or left behind is the best still, and linked already.
+        if trainer.is_global_zero and best.is_file():
             with atomic_path(self.link) as temporary:
-                _link(Path(self.best_model_path), temporary)
+                _link(best, temporary)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -82,6 +103,19 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         target.write_bytes(source.read_bytes())
+
+
+def has_stopped_early(states: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether the patience of a run was at its end.
+
+    Args:
+        states: of the callbacks, by their keys in a checkpoint.
+    """
+    state = states.get(EarlyStopping(VALIDATION_LOSS).state_key)
+    if state is None:
+        return False
+    waited, patience = (int(str(state[key])) for key in ("wait_count", "patience"))
+    return waited >= patience
 
 
 class LastCheckpoint(Checkpoint):

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, Unpack, cast
+from typing import NotRequired, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -98,10 +98,12 @@ class CheckpointContent(TypedDict):
     Attributes:
         climsim: entry of this package.
         state_dict: weights by name.
+        callbacks: states of the callbacks of a training, by their keys.
     """
 
     climsim: dict[str, object]
     state_dict: dict[str, Tensor]
+    callbacks: NotRequired[dict[str, dict[str, object]]]
 
 
 def read_checkpoint(path: str | Path) -> CheckpointContent:

@@ -18,8 +18,8 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, require_there
 from climsim.plugins import is_reference, reference_file
 from climsim.products import Kind, noted
-from climsim.training.callbacks import BEST_NAME, LAST_NAME
-from climsim.training.checkpoint import read_entry
+from climsim.training.callbacks import BEST_NAME, LAST_NAME, has_stopped_early
+from climsim.training.checkpoint import CheckpointEntry, read_checkpoint
 from climsim.training.config import TrainConfig
 from climsim.training.result import TrainResult
 from climsim.training.schedules import SCHEDULES
@@ -56,6 +56,7 @@ class HeldRun:
         config: its resolved configuration.
         inputs: hash of each input by its role.
         epochs: epochs begun or done.
+        stopped: whether it stopped early; it would stop there again.
         result: what it made, where it is complete.
     """
 
@@ -63,6 +64,7 @@ class HeldRun:
     config: Settings
     inputs: Mapping[str, str]
     epochs: int
+    stopped: bool
     result: TrainResult | None
 
     @classmethod
@@ -75,7 +77,8 @@ class HeldRun:
         found = [folder / name for name in (LAST_NAME, BEST_NAME) if (folder / name).exists()]
         if not found:
             return None
-        card = read_entry(found[0]).card
+        content = read_checkpoint(found[0])
+        card = CheckpointEntry.from_entry(content["climsim"], str(found[0])).card
         if card.progress is None or "input_hashes" not in card.provenance:
             raise ClimSimError(
                 f"{found[0]}: expected a checkpoint of a training, found one without "
@@ -85,7 +88,8 @@ class HeldRun:
         record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}
         complete = record.get("status") == "complete"
         result = TrainResult.from_json(record.get("result"), folder) if complete else None
-        return cls(folder, card.config, inputs, card.progress.epoch + 1, result)
+        stopped = has_stopped_early(content.get("callbacks", {}))
+        return cls(folder, card.config, inputs, card.progress.epoch + 1, stopped, result)
 
     @property
     def planned_epochs(self) -> int:
@@ -133,9 +137,7 @@ class HeldRun:
         """Whether nothing is left to train."""
         if self.result is None:
             return False
-        # A run that stopped early would stop there again.
-        stopped = self.result.epochs < self.planned_epochs
-        return stopped or config.trainer.epochs <= self.result.epochs
+        return self.stopped or config.trainer.epochs <= self.result.epochs
 
     def _other_inputs(self, config: TrainConfig, inputs: Mapping[str, str]) -> Iterator[str]:
         values = config.resolved()

@@ -97,7 +97,9 @@ def _train(config: TrainConfig, store: Store, progress: Progress | None) -> Trai
         resume = last if last.exists() else None
         at = None if resume is None else read_entry(resume).card.progress
         description = Describe(about, 0.0 if at is None else at.hours)
-        trainer = _trainer(config, description, progress)
+        # A run that was killed before its early stop was noted has only that left to do.
+        epochs = held.epochs if held is not None and held.stopped else config.trainer.epochs
+        trainer = _trainer(config, epochs, description, progress)
         loader, validation = _loaders(config, store, trainer)
         if at is not None:
             loader.resume_at(at.epoch, at.batches)
@@ -189,7 +191,7 @@ def _process_settings(config: TrainConfig) -> Iterator[None]:
 
 
 def _trainer(
-    config: TrainConfig, description: Describe, progress: Progress | None
+    config: TrainConfig, epochs: int, description: Describe, progress: Progress | None
 ) -> lightning.Trainer:
     settings = config.trainer
     callbacks: list[Callback] = [
@@ -199,7 +201,7 @@ def _trainer(
         LastCheckpoint(config.out, settings.save_every_steps),
     ]
     if progress is not None:
-        callbacks.append(ReportProgress(progress, settings.epochs))
+        callbacks.append(ReportProgress(progress, epochs))
     if settings.early_stop_patience:
         callbacks.append(EarlyStopping(VALIDATION_LOSS, patience=settings.early_stop_patience))
     # The published loop breaks off after this batch: one more than the number says.
@@ -208,7 +210,7 @@ def _trainer(
     torch_device("trainer.accelerator", settings.accelerator)
     return lightning.Trainer(
         default_root_dir=config.out,
-        max_epochs=settings.epochs,
+        max_epochs=epochs,
         limit_train_batches=batches,
         limit_val_batches=batches,
         devices=settings.devices,
