@@ -221,6 +221,61 @@ def test_field_that_no_file_holds_is_missing_not_zero(config, tmp_path):
     assert np.isfinite(metrics["series_daily_cloud_path_mean"][0]).all()
 
 
+def changed_copy(folder, copy, stream, change):
+    """A copy of a run with the files of a stream changed; a copy that is there is changed again."""
+    if not copy.exists():
+        shutil.copytree(folder, copy)
+    for path in copy.glob(f"*.{stream}.*.nc"):
+        with xarray.open_dataset(path, decode_times=False) as dataset:
+            changed = change(dataset).load()
+        path.unlink()
+        changed.to_netcdf(path, unlimited_dims=["time"])
+    return copy
+
+
+def test_run_without_surface_pressure_is_weighted_by_the_mass_of_the_reference(
+    config, folders, metrics, tmp_path
+):
+    name = "unet-standard-7"
+    bare = changed_copy(folders / name, tmp_path / name, "h1", lambda d: d.drop_vars("PS"))
+    found, whole = (m.sel(run=name) for m in (metrics_of(replace(config, runs=(bare,))), metrics))
+    for score in ("rmse_mean_T", "rmse_profile_T", "tropospheric_bias_T", "growth_daily_T"):
+        np.testing.assert_allclose(found[score], whole[score])
+
+
+def test_reference_without_surface_pressure_costs_only_what_is_weighted_by_mass(
+    config, folders, metrics, tmp_path
+):
+    bare = changed_copy(folders / "mmf1", tmp_path / "mmf1", "h1", lambda d: d.drop_vars("PS"))
+    found = metrics_of(replace(config, reference=bare))
+    name = "unet-standard-7"
+    assert "rmse_mean_T" not in found
+    xarray.testing.assert_allclose(
+        found["rmse_profile_T"].sel(run=name), metrics["rmse_profile_T"].sel(run=name)
+    )
+    problems = json.loads(found.attrs["problems"])[name]
+    assert any(text.startswith("no PS of h1 in the reference; no score of") for text in problems)
+
+
+def test_rain_in_two_parts_is_found_in_the_finest_stream_that_holds_it(
+    config, folders, metrics, tmp_path
+):
+    def parted(dataset):
+        parts = {"PRECC": 0.25 * dataset["PRECT"], "PRECL": 0.75 * dataset["PRECT"]}
+        return dataset.drop_vars("PRECT").assign(parts)
+
+    copies = [
+        changed_copy(folders / name, tmp_path / name, stream, change)
+        for name in ("mmf1", "unet-standard-7")
+        for stream, change in (("h1", parted), ("h2", lambda d: d.drop_vars("PRECT")))
+    ]
+    found = metrics_of(replace(config, reference=copies[0], runs=(copies[2],)))
+    assert found.attrs["precipitation_stream"] == "h1"
+    rain = 86.4e6 * np.stack([read(folders / "mmf1", "h1", day, "PRECT") for day in range(4)])
+    largest = found["precipitation_largest"].sel(run="reference", surface="all")
+    assert float(largest) == pytest.approx(rain.max(), rel=1e-5)
+
+
 def test_run_that_died_on_its_first_day_has_no_mean(config, tmp_path):
     copy = write_run(
         tmp_path / "unet-standard-7", days=1, record={"status": "unstable", "days": 0.3}

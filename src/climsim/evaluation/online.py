@@ -17,7 +17,7 @@ import numpy as np
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
-from climsim.evaluation.derived import with_sums
+from climsim.evaluation.derived import PARTS, with_sums
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.online_dataset import (
     AXES,
@@ -118,7 +118,7 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
     if stream == "auto":
         stream = "h0" if len(full) >= 2 or not periods["h1"] else "h1"
     finest = [s for s in ("h2", "h1", "h0") if periods[s]]
-    rain = next((s for s in finest if reference.holds(s, "PRECT")), finest[0])
+    rain = next((s for s in finest if _holds_rain(reference, s)), finest[0])
     counted = any(p[0] >= skip_before for p in periods[stream])
     days, name = reference.length / SECONDS_PER_DAY, f"the reference {reference.folder}"
     config.require_length(days, name, counted)
@@ -130,6 +130,12 @@ def make_plan(reference: RunHistory, config: OnlineConfig) -> Plan:
         skip_before=skip_before,
         definitions=config.definitions,
     )
+
+
+def _holds_rain(run: RunHistory, stream: str) -> bool:
+    """Whether a stream holds precipitation, or the parts whose sum it is."""
+    forms = (("PRECT",), PARTS["PRECT"])
+    return any(all(run.holds(stream, name) for name in names) for names in forms)
 
 
 def check_grid(run: RunHistory, reference: RunHistory) -> None:
@@ -189,6 +195,11 @@ def measure(run: RunHistory, plan: Plan) -> dict[str, Labelled]:
         )
     else:
         means = TimeMeans(mean, reference.grid)
+        if means.mass is None:
+            run.note(
+                f"no PS of {plan.mean_stream} in the reference; no score of the time mean of this "
+                "run that is weighted by mass"
+            )
         arrays |= _arrays(scores_of(TimeMeanScore), means, **definitions.notes())
     notes = {"units": "d", "long_name": "length of the time mean"}
     arrays["mean_days"] = Labelled((), mean.days, notes)

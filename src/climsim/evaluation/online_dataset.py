@@ -14,7 +14,7 @@ import xarray
 from climsim.arrays import Fields
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.evaluation.definitions import LEFT_OUT, Definitions
-from climsim.evaluation.derived import FRACTIONS
+from climsim.evaluation.derived import FRACTIONS, PARTS
 from climsim.evaluation.history import Period, RunHistory, date_of
 from climsim.evaluation.members import Member
 from climsim.evaluation.online_run import mean_fractions
@@ -96,7 +96,10 @@ class Plan:
     @property
     def rain_samples(self) -> str:
         """What distributions of precipitation are of, in words."""
-        instant = self.reference.instantaneous(self.rain_stream, "PRECT")
+        instant = any(
+            self.reference.instantaneous(self.rain_stream, name)
+            for name in ("PRECT", *PARTS["PRECT"])
+        )
         kind = "instantaneous samples" if instant else "means"
         return f"{kind} of stream {self.rain_stream}"
 

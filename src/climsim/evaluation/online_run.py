@@ -192,9 +192,10 @@ def time_mean(
 def _pair(
     run: RunHistory, reference: RunHistory, stream: str, period: Period, names: Sequence[str]
 ) -> tuple[Fields, Fields] | None:
-    """Fields of a run and of the reference that both hold, and the run's confidences.
+    """Fields of a run and of the reference that both hold, and what one side alone has.
 
-    A run without surface fractions has those of the reference.
+    That is the run's confidences, and the reference's surface pressure, whose layer mass weighs
+    errors. A run without surface fractions has those of the reference.
     """
     if period not in run.periods(stream):
         return None
@@ -205,7 +206,8 @@ def _pair(
     fields, truth = with_sums(surfaces | fields), with_sums(truth)
     shared = fields.keys() & truth.keys()
     held = shared | (fields.keys() & CONFIDENCE.keys())
-    return {n: fields[n] for n in held}, {n: truth[n] for n in shared}
+    weighing = shared | (truth.keys() & {"PS"})
+    return {n: fields[n] for n in held}, {n: truth[n] for n in weighing}
 
 
 def mean_fractions(reference: RunHistory, stream: str, periods: Sequence[Period]) -> Fields:

@@ -93,9 +93,10 @@ class TimeMeans:
         return run[subject.name], reference[subject.name]
 
     @cached_property
-    def mass(self) -> Array:
+    def mass(self) -> Array | None:
         """Weights (level, column) by the layer mass of the reference."""
-        return mass_weights(self.grid, self.mean.reference["PS"])
+        reference = self.mean.reference
+        return mass_weights(self.grid, reference["PS"]) if "PS" in reference else None
 
     def zonal(self, name: str, reference: bool = False) -> Array:
         """Zonal mean (..., latitude) of a field of the run, or of the reference.

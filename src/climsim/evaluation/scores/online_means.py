@@ -29,8 +29,8 @@ class _OfPair(TimeMeanScore):
         pair = state.pair(subject)
         return None if pair is None else self.compared(*pair, state)
 
-    def compared(self, run: Array, reference: Array, state: TimeMeans) -> ArrayLike:
-        """The formula, where both hold the field."""
+    def compared(self, run: Array, reference: Array, state: TimeMeans) -> ArrayLike | None:
+        """The formula, where both hold the field; None where its weights are unknown."""
         raise NotImplementedError
 
 
@@ -52,8 +52,9 @@ class MeanRmse(_OfPair):
     weights = "layer mass, area"
     comment = "{month_weights}"
 
-    def compared(self, run: Array, reference: Array, state: TimeMeans) -> float:
-        return mass_weighted_rmse(run, reference, state.mass)
+    def compared(self, run: Array, reference: Array, state: TimeMeans) -> float | None:
+        mass = state.mass
+        return None if mass is None else mass_weighted_rmse(run, reference, mass)
 
 
 @register
