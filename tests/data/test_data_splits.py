@@ -168,6 +168,69 @@ def test_every_stretch_is_split_as_if_it_were_the_record():
     np.testing.assert_array_equal(codes, np.tile(alone, 3))
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.75, 3.0])
+def test_stretches_lie_as_far_apart_as_splits(gap):
+    # Two stretches two days apart: nearer than a gap of three, so one stretch by then.
+    seconds = np.concatenate([days(12), days(12) + 14 * DAY])
+    codes = assign_splits(seconds, SplitConfig(gap_days=gap, stretches=True))
+    parts = [seconds[np.isin(codes, split_codes(name))] for name in ("train", "validation", "test")]
+    for first, second in itertools.permutations(parts, 2):
+        nearest = np.abs(first[:, None] - second).min()
+        assert nearest >= max(gap * DAY, STEP)
+    stretches = 1 if gap > 2 else 2
+    assert (np.diff(codes[np.isin(codes, (0, 1, 2))]) < 0).sum() == stretches - 1
+
+
+def beside_training(gap, **changes):
+    """Distance [s] between a week in the middle of a record for training alone and the others."""
+    seconds = days(40)
+    config = SplitConfig(training_only="0001-02-20/0001-02-26", gap_days=gap, **changes)
+    codes = assign_splits(seconds, config)
+    alone = seconds[codes == 5]
+    return {
+        name: np.abs(seconds[np.isin(codes, split_codes(name))][:, None] - alone).min()
+        for name in ("weather", "validation", "scoring", "test")
+    }
+
+
+def test_evaluated_steps_keep_the_gap_to_a_period_of_training_alone():
+    around = {"train": 0.3, "validation": 0.2, "test": 0.5, "scoring": True}
+    apart = beside_training(2.0, **around)
+    assert apart["weather"] >= STEP
+    assert apart["test"] == 2.0 * DAY
+    periods = {
+        "train": "0001-02-01/0001-02-10",
+        "validation": "0001-02-12/0001-02-19",
+        "test": "0001-02-27/0001-03-10",
+        "scoring": True,
+    }
+    apart = beside_training(2.0, **periods)
+    assert apart["validation"] == apart["scoring"] == apart["test"] == 2.0 * DAY
+    apart = beside_training(0.0, **periods)
+    assert apart["validation"] == apart["scoring"] == apart["test"] == STEP
+
+
+def test_training_beside_a_period_of_training_alone_needs_no_gap():
+    periods = {"train": "0001-02-10/0001-02-19", "validation": "0001-03-01/0001-03-10"}
+    codes = assign_splits(
+        days(40), SplitConfig(**periods, test="", training_only="0001-02-20/0001-02-26", gap_days=2)
+    )
+    assert np.isin(codes, split_codes("train")).sum() == 72 * 17
+
+
+def test_a_split_that_lies_in_the_gap_of_training_alone_is_refused():
+    periods = {"train": "0001-02-01/0001-02-10", "validation": "0001-02-27/0001-02-28"}
+    message = (
+        r"split\.validation: none of the 144 steps of this split is left after "
+        r"split\.gap_days=3 around split\.training_only=0001-02-20/0001-02-26"
+    )
+    with pytest.raises(ClimSimError, match=message):
+        assign_splits(
+            days(40),
+            SplitConfig(**periods, test="", training_only="0001-02-20/0001-02-26", gap_days=3),
+        )
+
+
 def test_a_period_of_training_alone_that_holds_nothing_or_all_is_refused():
     weather = days(40)
     for period, where in (("1001-01/9999-12", "in"), ("0001-01/9999-12", "outside")):

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 _PARTS = ("train", "validation", "test")
 """Splits with a time of their own."""
 _SCORING, WEATHER = "scoring", "weather"
-_STRETCHES_APART = int(SECONDS_PER_DAY)
-"""Least time without a step between two stretches of a record [s]."""
+_STRETCHES_APART = 1.0
+"""Least time without a step between two stretches of a record [days]."""
 SPLITS = (*_PARTS, _SCORING, WEATHER)
 """Names of the splits; the weather is what trains outside `SplitConfig.training_only`."""
 CODES: dict[int, tuple[str, ...]] = {
@@ -85,8 +85,9 @@ class SplitConfig:
         test: likewise.
         scoring: whether steps of the validation's time also form the split ``scoring``, with a
             stride of its own; a step may belong to both.
-        gap_days: least time between two splits [days]; below one day, neighbouring splits share
-            weather and skill is flattered.
+        gap_days: least time between two splits, and between a validation, scoring or test step and
+            the steps of `training_only` [days]; below one day, neighbouring splits share weather
+            and skill is flattered.
         train_stride: every n-th step of the split is kept, n being this number.
         validation_stride: likewise.
         test_stride: likewise.
@@ -99,7 +100,8 @@ class SplitConfig:
         name: ``published`` for the steps of the published online study, which sets every other
             field (no gap there: the published periods adjoin); empty for the fields above.
         stretches: whether shares are of every uninterrupted stretch of the record, such as the days
-            of one season or one member, and not of the whole record at once.
+            of one season or one member, and not of the whole record at once. Between two stretches
+            no step lies for a day, or for `gap_days` where these are more.
         training_only: a period that belongs to training whole, such as ``1001-01/9999-12`` for
             states that a model visited; the other fields then share out the steps outside it, the
             split ``weather`` holds the training steps outside it. Empty for none.
@@ -258,14 +260,19 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
         elif name == "validation" and config.scoring:
             steps[_SCORING] = config.chosen(_SCORING, inside)
         for split, kept in steps.items():
-            if not kept.size:
-                raise ClimSimError(
-                    f"split.{split}: none of the {inside.size} steps of this split is left after "
-                    f"split.{split}_start and split.drop_last: use a longer period or leave fewer "
-                    "out"
-                )
+            after = f"split.{split}_start and split.drop_last"
+            _require_left(split, kept.size, inside.size, after)
         _mark(codes, steps)
     return codes
+
+
+def _require_left(split: str, left: int, of: int, after: str) -> None:
+    """Refuse a split that nothing is left of."""
+    if not left:
+        raise ClimSimError(
+            f"split.{split}: none of the {of} steps of this split is left after {after}: use a "
+            "longer period or leave fewer out"
+        )
 
 
 def _mark(codes: NDArray[np.int8], steps: Mapping[str, NDArray[np.intp]]) -> None:
@@ -296,13 +303,42 @@ def _with_training_only(seconds: NDArray[np.int64], config: SplitConfig) -> NDAr
     kept = there.chosen("train", np.flatnonzero(inside))
     _mark(codes, {"train": kept, WEATHER: kept[:0]})
     elsewhere = replace(there, train_stride=config.train_stride)
-    codes[~inside] = assign_splits(seconds[~inside], elsewhere)
+    rest = assign_splits(seconds[~inside], elsewhere)
+    near = _nearer(seconds[~inside], seconds[inside], config.gap_days * SECONDS_PER_DAY)
+    codes[~inside] = _without_near(rest, near, config)
     return codes
+
+
+def _nearer(
+    seconds: NDArray[np.int64], others: NDArray[np.int64], apart: float
+) -> NDArray[np.bool_]:
+    """Which steps lie nearer than a time [s] to one of other steps, ascending too."""
+    after = np.searchsorted(others, seconds)
+    following = others[np.minimum(after, others.size - 1)]
+    preceding = others[np.maximum(after - 1, 0)]
+    return np.minimum(np.abs(following - seconds), np.abs(seconds - preceding)) < apart
+
+
+def _without_near(
+    codes: NDArray[np.int8], near: NDArray[np.bool_], config: SplitConfig
+) -> NDArray[np.int8]:
+    """Codes without the evaluated steps that share weather with what is of training alone."""
+    left = np.where(near & ~np.isin(codes, split_codes("train")), NO_SPLIT, codes)
+    for split in ("validation", "test", _SCORING):
+        if config.holds(split):
+            count, of = (int(np.isin(c, split_codes(split)).sum()) for c in (left, codes))
+            after = (
+                f"split.gap_days={config.gap_days:g} around split.training_only="
+                f"{config.training_only}"
+            )
+            _require_left(split, count, of, after)
+    return left.astype(np.int8)
 
 
 def _by_stretch(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np.int8]:
     """Split every stretch of a record as if it were all."""
-    ends = np.flatnonzero(np.diff(seconds) >= _STRETCHES_APART) + 1
+    apart = max(_STRETCHES_APART, config.gap_days) * SECONDS_PER_DAY
+    ends = np.flatnonzero(np.diff(seconds) >= apart) + 1
     one = replace(config, stretches=False)
     return np.concatenate([assign_splits(part, one) for part in np.split(seconds, ends)])
 
