@@ -21,8 +21,10 @@ from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.batch import advance, collect
 from climsim.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
 from climsim.hosts.e3sm.config import GPU_LAYOUT, E3smConfig
+from climsim.hosts.e3sm.dates import end_date, resubmissions
 from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import RUN_KEYS, case_config
+from climsim.locks import LOCK_NAME, hold
 from climsim.online.config import EnsembleConfig
 from climsim.online.ensemble import run_ensemble
 from climsim.online.run import RunConfig, run_online
@@ -130,7 +132,7 @@ def groups(config):
 )
 def test_job_asks_for_the_time_that_the_physics_takes(tmp_path, changes, months, jobs, time):
     config = case(tmp_path, **changes)
-    assert config.resubmissions + 1 == jobs
+    assert resubmissions(config) + 1 == jobs
     assert months is None or config.stop == ("nmonths", months)
     assert config.wall_time == time
     with pytest.raises(ClimSimError, match="minutes_per_month: expected a positive, finite number"):
@@ -151,7 +153,8 @@ def test_scripts_call_cime_in_order_with_the_settings_of_the_case(tmp_path, cime
     for setting in (
         "ATM_NCPL=72", "RUN_TYPE=branch", "RUN_REFDATE=0002-12-30,RUN_REFTOD=00000",
         "PIO_NETCDF_FORMAT=64bit_data", "REST_OPTION=ndays,REST_N=30",
-        "STOP_OPTION=nmonths,STOP_N=61,RESUBMIT=0", "CHARGE_ACCOUNT=m1234,PROJECT=m1234",
+        "STOP_OPTION=nmonths,STOP_N=61,STOP_DATE=80130", "RESUBMIT=0",
+        "CHARGE_ACCOUNT=m1234,PROJECT=m1234",
         "-cppdefs ' -DMMF_NN_EMULATOR ' ", "CONTINUE_RUN=FALSE", "JOB_WALLCLOCK_TIME=20:20:00",
     ):  # fmt: skip
         assert setting in text
@@ -249,7 +252,27 @@ def test_streams_ask_for_the_means_and_the_hourly_states_of_the_published_cases(
 def test_hourly_stream_may_hold_fewer_fields_and_a_day_in_a_file(tmp_path):
     config = case(tmp_path, streams=("h0", "h2"), hourly_fields=("PRECT",), hourly_samples=24)
     group = groups(config)["cam_history_nl"]
-    assert (group["fincl2"], group["mfilt"]) == ("PRECT", [1, 24])
+    assert (group["fincl3"], group["mfilt"]) == ("PRECT", [1, 1, 24])
+
+
+@pytest.mark.parametrize(
+    ("streams", "hours"),
+    [(("h0",), 0), (("h1",), [0, -24]), (("h2", "h0"), [0, -24, -1])],
+)
+def test_stream_is_on_the_tape_whose_number_its_files_bear(tmp_path, streams, hours):
+    """E3SM calls the files of its second tape h1, whatever is on it."""
+    assert groups(case(tmp_path, streams=streams))["cam_history_nl"]["nhtfrq"] == hours
+
+
+def test_model_runs_on_a_gpu_where_the_compiler_is_for_one_unless_it_is_told_otherwise(tmp_path):
+    plain = plain_config(tmp_path)
+    for compiler, device, expected in (
+        ("gnugpu", "auto", True), ("gnu", "auto", False), ("gnugpu", "cpu", False),
+        ("gnu", "gpu", True),
+    ):  # fmt: skip
+        options = plain.host_options | {"compiler": compiler}
+        config = case_config(replace(plain, device=device, host_options=options))
+        assert groups(config)["mmf_nn_emulator_nl"]["cb_use_cuda"] is expected
 
 
 def test_process_layout_is_the_published_one_of_the_compiler(tmp_path, cime):
@@ -388,10 +411,100 @@ def test_failed_case_goes_on_from_its_restart(tmp_path, cime, monkeypatch):
     monkeypatch.setenv("STUB_OUTCOME", "complete")
     state = advance(case(tmp_path))
     assert state.status == "complete"
-    assert calls_of(cime[1])[-5:][0] == "xmlchange CONTINUE_RUN=TRUE"
+    assert calls_of(cime[1])[-6:][0] == "xmlchange CONTINUE_RUN=TRUE"
     before = calls_of(cime[1])
     assert advance(case(tmp_path)).status == "complete"
     assert calls_of(cime[1]) == before
+
+
+def test_jobs_end_on_the_last_day_and_after_a_failure_only_what_is_left_is_asked_for(
+    tmp_path, cime, monkeypatch
+):
+    own_physics = {"purpose": "mmf", "model": None, "months": 14, "months_per_job": 6}
+    config = case(tmp_path, **own_physics)
+    assert [resubmissions(config, days) for days in (0, 29, 200, 242, 271)] == [2, 2, 1, 1, 0]
+    monkeypatch.setenv("STUB_OUTCOME", "failed")
+    advance(config)
+    text = "\n".join(calls_of(cime[1]))
+    # From 30 December of year 2 by fourteen months; a job of six months is the third.
+    assert "STOP_OPTION=nmonths,STOP_N=6,STOP_DATE=40228" in text
+    assert "xmlchange RESUBMIT=2" in text
+    (config.run_folder / "cpl.log.2").write_text(
+        " model date = 00030829       0 wall clock = 2026-01-03 00:00:00 avg dt\n"
+    )
+    advance(config)
+    assert "xmlchange RESUBMIT=1" in calls_of(cime[1])[-6:]
+
+
+def note(config, *events):
+    with (config.case_root / "CaseStatus").open("a") as log:
+        log.write("".join(f"2026-01-02 00:00:00: {event}\n" for event in events))
+
+
+def test_case_whose_submission_was_refused_is_submitted_again(tmp_path, cime):
+    config = case(tmp_path)
+    create_case(config)
+    note(config, "case.submit starting ", "case.submit error ")
+    assert logs.case_state(config).status == "created"
+    assert advance(config).status == "submitted"
+    assert calls_of(cime[1])[-1] == "case.submit"
+
+
+def test_chain_whose_next_job_was_refused_continues(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "running")
+    config = case(tmp_path)
+    advance(config)
+    note(config, "case.run success ", "case.submit starting ", "case.submit error ")
+    state = logs.case_state(config)
+    assert (state.status, state.days) == ("failed", 40.0)
+    assert "refused the job" in state.message
+    advance(config)
+    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-6:]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("echo RUNNING", "running"),
+        ("exit 0", "failed"),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "failed"),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "running"),
+    ],
+)
+def test_job_that_was_killed_without_a_note_is_missed_in_the_queue(
+    tmp_path, cime, monkeypatch, answer, status
+):
+    monkeypatch.setenv("STUB_OUTCOME", "running")
+    config = case(tmp_path)
+    advance(config)
+    note(
+        config, "case.submit success case.run:4711, case.st_archive:4712", "case.run starting 4711 "
+    )
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f'#!/bin/sh\ncase "$*" in *--jobs=4711*) {answer};; esac\n')
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    state = logs.case_state(config)
+    assert state.status == status
+    assert ("job 4711 has left the queue" in state.message) == (status == "failed")
+
+
+def test_second_call_beside_one_that_builds_does_not_submit_the_case_twice(tmp_path, cime):
+    config = case(tmp_path)
+    with hold(config.folder / LOCK_NAME), pytest.raises(ClimSimError, match="another process"):
+        advance(config)
+    assert calls_of(cime[1]) == []
+
+
+def test_log_that_is_cut_in_its_last_line_is_read_up_to_there(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "running")
+    config = case(tmp_path)
+    advance(config)
+    log = config.run_folder / "cpl.log.1"
+    text = log.read_text()
+    log.write_text(text[: text.rindex("wall clock") + len("wall clock = 2026-01-02 0")])
+    assert logs.case_state(config).days == 39.0
 
 
 def test_compressed_logs_are_read(tmp_path, cime, monkeypatch):
@@ -406,8 +519,8 @@ def test_compressed_logs_are_read(tmp_path, cime, monkeypatch):
 
 
 def test_end_date_counts_months_as_cime_does(tmp_path):
-    assert logs.end_date(case(tmp_path)) == DatetimeNoLeap(8, 1, 30)
-    assert logs.end_date(case(tmp_path, months=2)) == DatetimeNoLeap(3, 2, 28)
+    assert end_date(case(tmp_path)) == DatetimeNoLeap(8, 1, 30)
+    assert end_date(case(tmp_path, months=2)) == DatetimeNoLeap(3, 2, 28)
 
 
 def test_history_is_linked_to_where_the_evaluation_looks(tmp_path, cime, monkeypatch):
@@ -439,7 +552,7 @@ def test_job_that_died_in_its_first_step_does_not_start_the_case_anew(tmp_path, 
     (config.run_folder / "cpl.log.3.gz").write_bytes(b"\x1f\x8b half compressed")
     assert logs.case_state(config).days == 45.0
     advance(config)
-    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-5:]
+    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-6:]
 
 
 def run_config(tmp_path, **changes):
@@ -517,6 +630,7 @@ def test_case_says_what_made_it(tmp_path, cime):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"reference_date": "0002-02-30"}, r"reference_date: expected a day of a year of 365"),
         ({"model": None}, "^model: a hybrid case needs"),
         ({"combination": "v4"}, "host_options.combination: expected one of .*, found 'v4'"),
         ({"perturbation": 1e-14}, "host_options.perturbation: a branch run"),
@@ -734,14 +848,15 @@ def test_keys_of_a_run_reach_e3sm_in_its_own_words(tmp_path):
         "-DLEVELS=60 '"
     ) in files["create_case.sh"].replace("'\"'\"'", "'")
     assert "REST_OPTION=ndays,REST_N=5" in files["create_case.sh"]
-    assert "STOP_OPTION=ndays,STOP_N=30,RESUBMIT=1" in files["submit_case.sh"]
+    assert "STOP_OPTION=ndays,STOP_N=30,STOP_DATE=30213" in files["submit_case.sh"]
+    assert "resubmissions=1\n" in files["submit_case.sh"]
     names = f90nml.reads(files["user_nl_eam"])
     emulator = names["mmf_nn_emulator_nl"]
     assert (emulator["cb_use_cuda"], emulator["cb_partial_coupling"]) == (False, True)
     assert names["cam_history_nl"]["fincl3"] == ["PRECT", "FLUT"]
     # Uniform between -p and p times 250 K: a standard deviation of 0.02 K.
     assert names["cam_inparm"]["pertlim"] * 250 / 3**0.5 == pytest.approx(0.02)
-    assert logs.end_date(built) == DatetimeNoLeap(3, 2, 13)
+    assert end_date(built) == DatetimeNoLeap(3, 2, 13)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.case import create_case, dry_run, require_same_case, submit_case
 from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.dates import days_wanted, start_date
 from climsim.hosts.e3sm.executables import with_shared_executables
 from climsim.hosts.e3sm.keys import RUN_KEYS, call_options, case_config
 from climsim.hosts.e3sm.waiting import wait_for
+from climsim.locks import LOCK_NAME, only_process
 from climsim.runs.config import RunConfig
 from climsim.runs.record import RunAbout, RunRecord
 from climsim.runs.status import RunStatus
@@ -74,7 +77,7 @@ class E3smRunner:
                 record.files["history"] = str(len(collect(case, config.folder)))
             record.save(config.folder)
             if progress is not None:
-                progress(round(state.days), max(1, round(logs.days_wanted(case))))
+                progress(round(state.days), max(1, round(days_wanted(case))))
             return record
 
         if options.build_only:
@@ -112,13 +115,30 @@ def _built(case: E3smConfig, waits: bool) -> logs.CaseState:
             "host_options.build_only=true: given together with wait=true, but a case that is only "
             "built never ends: leave one of the two out"
         )
-    if logs.case_state(case).status == RunStatus.PREPARED:
-        create_case(case)
+    with _alone(case):
+        if logs.case_state(case).status == RunStatus.PREPARED:
+            create_case(case)
     return logs.case_state(case)
 
 
 def advance(case: E3smConfig) -> logs.CaseState:
-    """Do the next thing that a case needs and say where it then stands."""
+    """Do the next thing that a case needs and say where it then stands.
+
+    Raises:
+        ClimSimError: if another process does so at the time, or a command of CIME fails.
+    """
+    with _alone(case):
+        return _advance(case)
+
+
+def _alone(case: E3smConfig) -> AbstractContextManager[None]:
+    """Keep a second process from building or submitting the same case."""
+    return only_process(
+        case.folder / LOCK_NAME, f"{case.folder}: another process prepares or submits this case"
+    )
+
+
+def _advance(case: E3smConfig) -> logs.CaseState:
     state = logs.case_state(case)
     require_same_case(case)
     if state.status == RunStatus.PREPARED:
@@ -128,7 +148,7 @@ def advance(case: E3smConfig) -> logs.CaseState:
         submit_case(case)
     elif state.status == RunStatus.FAILED:
         _log.warning("%s: resubmitted after: %s", case.case, state.message)
-        submit_case(case, proceed=state.days >= case.restart_days)
+        submit_case(case, proceed=state.days >= case.restart_days, days=state.days)
     else:
         return state
     return logs.case_state(case)
@@ -173,9 +193,9 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
             host=_NAME,
             physics=_MMF if _MMF in case.compset else "",
             model=None if config.model is None else str(config.model),
-            start=logs.start_date(case).isoformat(),
+            start=start_date(case).isoformat(),
             dt=dt,
-            days_wanted=logs.days_wanted(case),
+            days_wanted=days_wanted(case),
         ),
         sums=StepSums(corrections=state.corrections),
     )

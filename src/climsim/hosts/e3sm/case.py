@@ -16,6 +16,7 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, remove, write_json, write_text
 from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.dates import resubmissions, stop_date
 from climsim.hosts.e3sm.namelist import user_nl_eam
 from climsim.interrupts import wait_for
 from climsim.products import claim
@@ -44,7 +45,12 @@ def _render(name: str, config: E3smConfig) -> str:
     )
     template = environment.from_string(text)
     definitions = " ".join(f"-D{name}" for name in config.definitions)
-    return template.render(c=config, definitions=definitions)
+    return template.render(
+        c=config,
+        definitions=definitions,
+        stop_date=stop_date(config),
+        resubmissions=resubmissions(config),
+    )
 
 
 def _quoted(value: object) -> str:
@@ -163,12 +169,13 @@ def create_case(config: E3smConfig) -> None:
     _execute(config.folder, CREATE)
 
 
-def submit_case(config: E3smConfig, proceed: bool = False) -> None:
+def submit_case(config: E3smConfig, proceed: bool = False, days: float = 0.0) -> None:
     """Submit a case.
 
     Args:
         config: of the case.
         proceed: continue from its last restart instead of starting.
+        days: simulated days that lie behind where it continues.
 
     Raises:
         ClimSimError: if it is not built, or a command of CIME fails.
@@ -178,7 +185,10 @@ def submit_case(config: E3smConfig, proceed: bool = False) -> None:
     require_same_case(config)
     # Queue, account and length of a job may have changed since the case was created.
     write_text(config.folder / SUBMIT, _render(SUBMIT, config))
-    _execute(config.folder, SUBMIT, "continue" if proceed else "start")
+    if proceed:
+        _execute(config.folder, SUBMIT, "continue", str(resubmissions(config, days)))
+    else:
+        _execute(config.folder, SUBMIT, "start")
 
 
 def _execute(folder: Path, script: str, *arguments: str) -> None:

@@ -7,13 +7,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cftime import DatetimeNoLeap
+
 from climsim.constants import STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.hosts.settings import GROUP
 from climsim.names import check_name
 from climsim.runs.coupling import CouplerOptions
 from climsim.runs.streams import STREAMS
-from climsim.validation import Checks, require
+from climsim.validation import Checks, refused, require
 
 HYBRID, MMF, TRAINING = "hybrid", "mmf", "training"
 CPP_DEFINITIONS = {HYBRID: ("MMF_NN_EMULATOR",), MMF: (), TRAINING: ("MMF_ML_TRAINING",)}
@@ -127,7 +129,7 @@ class E3smConfig:
         seed: of that perturbation, 1 or more (0 is none to E3SM); None takes E3SM's own.
         executable: ``e3sm.exe`` built by another case with equal definitions; None builds one.
         ftorch: folder where FTorch is installed.
-        cuda: whether the model runs on a GPU.
+        cuda: whether the model runs on a GPU; None where the name of the compiler ends in ``gpu``.
         cpp_definitions: further macros of the build, as NAME or NAME=VALUE.
         user_cpp: macros of the build in place of those of the purpose; None keeps them.
         environment_lines: variables that are set before CIME is called, as NAME=VALUE, such as
@@ -177,7 +179,7 @@ class E3smConfig:
     seed: int | None = None
     executable: Path | None = None
     ftorch: Path | None = None
-    cuda: bool = True
+    cuda: bool | None = None
     cpp_definitions: tuple[str, ...] = ()
     user_cpp: tuple[str, ...] | None = None
     environment_lines: tuple[str, ...] = ()
@@ -202,7 +204,7 @@ class E3smConfig:
             object.__setattr__(self, name, None if value is None else tuple(value))
         files = tuple(Path(path).absolute() for path in self.case_files)
         object.__setattr__(self, "case_files", files)
-        layout = GPU_LAYOUT if self.compiler.endswith("gpu") else CPU_LAYOUT
+        layout = GPU_LAYOUT if self._has_gpu else CPU_LAYOUT
         for name, count in layout.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, count)
@@ -224,6 +226,12 @@ class E3smConfig:
         for key, (pattern, words) in _PATTERNS.items():
             value = getattr(self, key)
             require(user_key(key), value, bool(pattern.fullmatch(str(value))), words)
+        try:
+            DatetimeNoLeap(*map(int, self.reference_date.split("-")))
+        except ValueError as error:
+            raise refused(
+                user_key("reference_date"), "a day of a year of 365", self.reference_date
+            ) from error
         for key, (pattern, words) in _LIST_PATTERNS.items():
             for value in getattr(self, key) or ():
                 require(user_key(key), value, bool(pattern.fullmatch(str(value))), words)
@@ -273,6 +281,16 @@ class E3smConfig:
         return (*implied, *(name for name in self.cpp_definitions if name not in implied))
 
     @property
+    def _has_gpu(self) -> bool:
+        """Whether the compiler is one for nodes with GPUs."""
+        return self.compiler.endswith("gpu")
+
+    @property
+    def model_on_gpu(self) -> bool:
+        """Whether the model runs on a GPU."""
+        return self._has_gpu if self.cuda is None else self.cuda
+
+    @property
     def stop(self) -> tuple[str, int]:
         """Unit and length of one job, as CIME's ``STOP_OPTION`` and ``STOP_N``."""
         if self.days is None:
@@ -284,11 +302,6 @@ class E3smConfig:
         """Most months of one job."""
         job = HYBRID_JOB if self.purpose == HYBRID else OWN_PHYSICS_JOB
         return self.months_per_job or job.months
-
-    @property
-    def resubmissions(self) -> int:
-        """Jobs after the first."""
-        return math.ceil((self.days or self.months) / self.stop[1]) - 1
 
     @property
     def wall_time(self) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from climsim.constants import MEAN_TEMPERATURE
-from climsim.devices import CPU
+from climsim.devices import AUTO, CPU
 from climsim.errors import ClimSimError
 from climsim.exported_file import TORCHSCRIPT, promised_form
 from climsim.hosts.batch import RunKeys
-from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.config import HYBRID, MMF, OF_THE_RUN, E3smConfig
+from climsim.hosts.e3sm.dates import days_wanted
 from climsim.hosts.settings import build_settings
 from climsim.runs.config import RunConfig
 
@@ -110,10 +110,10 @@ def case_config(config: RunConfig, *, planned: bool = False) -> E3smConfig:
         "streams": config.streams,
         "hourly_fields": config.hourly_fields,
         "coupler": config.coupler,
-        "cuda": config.device != CPU,
+        "cuda": None if config.device == AUTO else config.device != CPU,
     }
     case = build_settings(E3smConfig, {**of_the_run, **options})
-    wanted = logs.days_wanted(case)
+    wanted = days_wanted(case)
     if abs(wanted - config.days) > _HALF_A_MONTH:
         raise ClimSimError(
             f"days={config.days:g}: host_options.months={case.months} are {wanted:g} days: keep "

@@ -8,20 +8,32 @@ import logging
 import re
 import zlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from cftime import DatetimeNoLeap
 
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.hosts.e3sm.config import E3smConfig
+from climsim.hosts.e3sm.dates import end_date, start_date
+from climsim.hosts.e3sm.queue import has_left
 from climsim.runs.status import RunStatus
 
 _log = logging.getLogger(__name__)
 _STAMP = re.compile(
-    r"model date =\s*(\d{4,})(\d{2})(\d{2})\s+(\d+)\s+wall clock = (\S+ \S+)", re.IGNORECASE
+    r"model date =\s*(\d{4,})(\d{2})(\d{2})\s+(\d+)\s+"
+    r"wall clock = (\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})",
+    re.IGNORECASE,
 )
-_EVENT = re.compile(r"(case\.submit|case\.run) (starting|success|error)")
+_SUBMIT, _RUN = "case.submit", "case.run"
+_EVENT = re.compile(r"(case\.submit|case\.run) (starting|success|error)\b(.*)")
+_JOB_OF = {_RUN: re.compile(r"\s+(\d+)"), _SUBMIT: re.compile(r".*?\bcase\.run:(\d+)")}
+"""Where CIME puts the number of the job behind a submission or the start of a run."""
+_REFUSED = "the scheduler refused the job: see submit_case.log of the case"
+_LEFT = (
+    "has left the queue without a word of its end: it was cancelled, or ended by the scheduler "
+    "(out of time or memory, a failed node)"
+)
 _INSTABILITY = (
     "NaN produced in physics_state",
     "invalid value",
@@ -64,55 +76,69 @@ def case_state(config: E3smConfig) -> CaseState:
     """Read the state of a case from CIME's and E3SM's logs."""
     if not (config.folder / "built").exists():
         return CaseState(RunStatus.PREPARED)
-    events = _events(config.case_root / "CaseStatus")
+    events = _events(config)
     if not events:
         return CaseState(RunStatus.CREATED)
+    last, begun = events[-1], any(event.phase == _RUN for event in events)
+    refused = (last.phase, last.result) == (_SUBMIT, "error")
+    if refused and not begun:
+        return CaseState(RunStatus.CREATED, message=_REFUSED)
     stamps = _stamps(config.run_folder)
     date = stamps[-1][0] if stamps else None
     days = 0.0 if date is None else (date - start_date(config)).total_seconds() / SECONDS_PER_DAY
     common = (date, days, _speed(stamps))
     atmosphere = _tail(_newest(config.run_folder, "atm.log"))
     corrections = {n: atmosphere.count(text) for n, text in _CORRECTIONS.items()}
-    last = events[-1]
     if date is not None and date >= end_date(config):
         return CaseState(RunStatus.COMPLETE, *common, corrections=corrections)
-    if last == ("case.run", "error"):
+    if refused:
+        return CaseState(RunStatus.FAILED, *common, _REFUSED, corrections)
+    if (last.phase, last.result) == (_RUN, "error"):
         message = _trouble(config.run_folder)
         unstable = any(text in message for text in _INSTABILITY)
         return CaseState(
             RunStatus.UNSTABLE if unstable else RunStatus.FAILED, *common, message, corrections
         )
-    if last == ("case.run", "starting"):
-        return CaseState(RunStatus.RUNNING, *common, corrections=corrections)
-    return CaseState(RunStatus.SUBMITTED, *common, corrections=corrections)
+    if has_left(_job_of(events)) and _events(config) == events:
+        # CIME notes no end of a job that the scheduler kills.
+        message = f"job {_job_of(events)} {_LEFT}"
+        return CaseState(RunStatus.FAILED, *common, message, corrections)
+    running = (last.phase, last.result) == (_RUN, "starting")
+    status = RunStatus.RUNNING if running else RunStatus.SUBMITTED
+    return CaseState(status, *common, corrections=corrections)
 
 
-def start_date(config: E3smConfig) -> DatetimeNoLeap:
-    """Date that the case starts at."""
-    year, month, day = (int(part) for part in config.reference_date.split("-"))
-    return DatetimeNoLeap(year, month, day)
+@dataclass(frozen=True)
+class _Event:
+    """A line of CIME's ``CaseStatus`` about a submission or a run.
+
+    Attributes:
+        phase: ``case.submit`` or ``case.run``.
+        result: ``starting``, ``success`` or ``error``.
+        job: number of the job that runs the model; empty where the line does not say.
+    """
+
+    phase: str
+    result: str
+    job: str
 
 
-def end_date(config: E3smConfig) -> DatetimeNoLeap:
-    """Date that the case ends at; the day is cut to the length of the month, as CIME does."""
-    start = start_date(config)
-    if config.days is not None:
-        return start + timedelta(days=config.days)
-    months = start.month - 1 + config.months
-    first = DatetimeNoLeap(start.year + months // 12, months % 12 + 1, 1)
-    return first.replace(day=min(start.day, first.daysinmonth))
-
-
-def days_wanted(config: E3smConfig) -> float:
-    """Simulated days from start to end."""
-    return float((end_date(config) - start_date(config)).total_seconds() / SECONDS_PER_DAY)
-
-
-def _events(path: Path) -> list[tuple[str, str]]:
-    """Submissions and runs in CIME's ``CaseStatus``, oldest first."""
+def _events(config: E3smConfig) -> list[_Event]:
+    """Submissions and runs, oldest first."""
+    path = config.case_root / "CaseStatus"
     if not path.exists():
         return []
-    return [(m[1], m[2]) for m in map(_EVENT.search, path.read_text().splitlines()) if m]
+    events = []
+    for match in map(_EVENT.search, path.read_text(errors="replace").splitlines()):
+        if match is not None:
+            job = _JOB_OF[match[1]].match(match[3])
+            events.append(_Event(match[1], match[2], "" if job is None else job[1]))
+    return events
+
+
+def _job_of(events: list[_Event]) -> str:
+    """Number of the last job that is known; empty where none is."""
+    return next((event.job for event in reversed(events) if event.job), "")
 
 
 def _newest_first(folder: Path, prefix: str) -> list[Path]:

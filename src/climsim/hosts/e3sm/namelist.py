@@ -10,6 +10,7 @@ import f90nml
 
 from climsim.hosts.e3sm.config import HYBRID, E3smConfig
 from climsim.interfaces import V2, V6
+from climsim.runs.streams import STREAMS
 from climsim.variables import OUTPUTS, TARGETS
 
 Value = bool | int | float | str
@@ -25,6 +26,8 @@ CONFIDENCE_FIELDS = ("DTPHYSCONF", "DQ1PHYSCONF", "DQNPHYSCONF", "DUPHYSCONF")
 """Further fields under a model with a confidence head."""
 SURFACE_FIELDS = ("LANDFRAC", "ICEFRAC", "OCNFRAC")
 """Fields beyond the published ones: what separates the kinds of rain."""
+_TAPES = tuple(STREAMS)
+"""Streams in the order of E3SM's tapes."""
 _HOURS = {"h0": 0, "h1": -24, "h2": -1}
 """Averaging of a stream as E3SM's ``nhtfrq`` counts it: 0 months, negative hours."""
 _AVERAGING = {"h0": "A", "h1": "A", "h2": "I"}
@@ -54,7 +57,7 @@ def emulator_group(config: E3smConfig) -> Group:
         "input_rh": True,
         "cb_nn_var_combo": config.combination,
         "cb_torch_model": str(config.model),
-        "cb_use_cuda": config.cuda,
+        "cb_use_cuda": config.model_on_gpu,
         "cb_spinup_step": options.spinup_steps,
         "cb_partial_coupling": options.blends,
         "cb_partial_coupling_vars": list(options.partial_variables or OUTPUTS.names),
@@ -87,13 +90,15 @@ def history_group(config: E3smConfig) -> Group:
     full = [*HISTORY_FIELDS, *SURFACE_FIELDS]
     if config.purpose == HYBRID and config.combination.endswith("_conf"):
         full += CONFIDENCE_FIELDS
+    # E3SM names files by the number of their tape, so those before the last are written too.
+    tapes = _TAPES[: 1 + max(_TAPES.index(stream) for stream in config.streams)]
     group: Group = {}
-    for number, stream in enumerate(config.streams, start=1):
+    for number, stream in enumerate(tapes, start=1):
         chosen = config.hourly_fields if stream == "h2" else ()
         group[f"fincl{number}"] = list(chosen) or full
-    group["avgflag_pertape"] = [_AVERAGING[s] for s in config.streams]
-    group["nhtfrq"] = [_HOURS[s] for s in config.streams]
-    group["mfilt"] = [config.hourly_samples if s == "h2" else 1 for s in config.streams]
+    group["avgflag_pertape"] = [_AVERAGING[s] for s in tapes]
+    group["nhtfrq"] = [_HOURS[s] for s in tapes]
+    group["mfilt"] = [config.hourly_samples if s == "h2" else 1 for s in tapes]
     return group
 
 
