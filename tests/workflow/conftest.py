@@ -47,9 +47,14 @@ else:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def stand_in(tmp_path):
     script = tmp_path / "stand-in"
     script.write_text(STAND_IN.format(python=sys.executable))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(run, "stage_interpreter", lambda: str(script))
+    return str(script)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, stand_in):
+    monkeypatch.setattr(run, "stage_interpreter", lambda: stand_in)
     return tmp_path / "study"

@@ -8,8 +8,8 @@ from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
 from climsim.workflow import run
 from climsim.workflow.config import ExperimentConfig, Members, Slurm
-from climsim.workflow.job import _put_aside_if_other
 from climsim.workflow.jobs import PLAN, Job
+from climsim.workflow.made_from import put_aside_if_other
 from climsim.workflow.run import experiment_config, run_experiment
 from climsim.workflow.status import by_member, experiment_status
 
@@ -43,7 +43,7 @@ def begun(tmp_path):
         (tmp_path / "logs" / f"{name}.log").write_text(f"climsim: error: {name} failed\n")
         (tmp_path / "logs" / f"{name}.made-from.json").write_text("{}")
         (tmp_path / "logs" / f"{name}.lock").touch()
-    (tmp_path / PLAN).write_text(json.dumps({"name": "small", "jobs": jobs}))
+    (tmp_path / PLAN).write_text(json.dumps({"name": "small", "members": [], "jobs": jobs}))
     return tmp_path
 
 
@@ -135,7 +135,7 @@ def test_product_noted_in_former_words_is_kept_where_they_mean_the_same(
     (tmp_path / "logs").mkdir()
     note = tmp_path / "logs" / f"{rule}.made-from.json"
     write_json(note, {"settings": {key: before, "seed": 7}, "inputs": {}})
-    _put_aside_if_other(tmp_path, job, {"settings": {key: now, "seed": 7}, "inputs": {}})
+    put_aside_if_other(tmp_path, job, {"settings": {key: now, "seed": 7}, "inputs": {}}, 1.0)
     assert (tmp_path / "product").exists() == kept
     assert (tmp_path / "replaced" / "product").exists() != kept
     assert read_json(note)["settings"][key] == now

@@ -208,6 +208,30 @@ def test_changed_recipe_reruns_only_its_members_and_starts_them_anew(folder):
 
 
 @pytest.mark.slow
+def test_edited_code_and_new_raw_files_are_noticed(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "E3SM-MMF.mli.0001-02-01-00000.nc").write_text("x")
+    shutil.copy(ROOT / "examples" / "own_loss.py", tmp_path / "mine.py")
+    study = ("source.raw=raw", "+recipes.standard.recipe.loss=mine.py:log_cosh")
+    start(folder, *study, until="train")
+    assert f"recipe.loss={tmp_path / 'mine.py'}:log_cosh" in calls(folder)[-1]
+    start(folder, *study, until="train")
+    assert calls(folder) == []
+    with (tmp_path / "mine.py").open("a") as code:
+        code.write("# other\n")
+    start(folder, *study, until="train")
+    assert [c.split()[0] for c in calls(folder)] == ["train"]
+    assert (folder / "replaced" / "members" / "unet-standard-7").exists()
+    (tmp_path / "raw" / "E3SM-MMF.mli.0001-02-01-01200.nc").write_text("x")
+    start(folder, *study, until="train")
+    assert [c.split()[:2] for c in calls(folder)][:2] == [
+        ["data", "prepare"],
+        ["data", "statistics"],
+    ]
+
+
+@pytest.mark.slow
 def test_edited_recipe_file_reruns_only_its_members_on_a_given_store(folder, tmp_path, given_store):
     recipe = tmp_path / "conf" / "recipe" / "mine.yaml"
     recipe.parent.mkdir(parents=True)

@@ -11,22 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
-from climsim.console import ERROR_PREFIX, PROGRESS_VARIABLE, fail
+from climsim.console import ERROR_PREFIX, PROGRESS_VARIABLE, ProgressNote, fail
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, read_json, remove, stored_attributes, write_json, write_text
+from climsim.files import read_json, remove, write_json, write_text
 from climsim.interrupts import on_interrupt
-from climsim.keys import Values, flatten
 from climsim.locks import LockedError, held, hold
-from climsim.stage import EVERYTHING, Stage
 from climsim.workflow.jobs import CALL, Job, read_jobs
-from climsim.workflow.steps import STEPS
+from climsim.workflow.made_from import made_from, put_aside_if_other
 
-REPLACED = "replaced"
 _PATIENCE = 3.0
 """Time that a stage of a killed call has to go [s]."""
 _BETWEEN_REQUESTS = 1.0
@@ -51,23 +48,11 @@ class JobState(TypedDict, total=False):
     code: int
 
 
-class MadeFrom(TypedDict):
-    """What a product was made from, as the file beside its log says it.
-
-    Attributes:
-        settings: of its stage, by dotted key.
-        inputs: fingerprint of each, by its path.
-    """
-
-    settings: Values
-    inputs: dict[str, str]
-
-
 def run_job(folder: Path, name: str, python: str) -> int:
     """Run a job of the plan in a folder.
 
-    A resumable product that other settings or inputs made is put aside first, so that the stage
-    starts over; one of the same settings is continued.
+    A resumable product that other settings, inputs or code made is put aside first, so that the
+    stage starts over; one of the same settings is continued.
 
     Args:
         folder: of the experiment.
@@ -80,21 +65,22 @@ def run_job(folder: Path, name: str, python: str) -> int:
     Raises:
         ClimSimError: if a process of an earlier call still runs it.
     """
-    job = next(job for job in read_jobs(folder) if job.name == name)
+    jobs = {job.name: job for job in read_jobs(folder)}
+    products = {job.product or job.output for job in jobs.values()}
     try:
         # The stage inherits the lock, so that one that outlives this process is not run twice.
         with hold(lock_path(folder, name), _PATIENCE) as lock:
-            return _run(folder, job, python, lock)
+            return _run(folder, jobs[name], products, python, lock)
     except LockedError as error:
         raise ClimSimError(
             f"{name}: a process of an earlier call still runs it: wait for it or stop it"
         ) from error
 
 
-def _run(folder: Path, job: Job, python: str, lock: int) -> int:
-    now = MadeFrom(settings=flatten(job.settings), inputs=_identities(folder, job))
+def _run(folder: Path, job: Job, products: Collection[str], python: str, lock: int) -> int:
     if job.product:
-        _put_aside_if_other(folder, job, now)
+        now = made_from(folder, job, products)
+        put_aside_if_other(folder, job, now, _share_made(folder, job.name))
     state: JobState = {"started": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
     write_json(state_path(folder, job.name), state)
     code = _call(folder, job, python, lock)
@@ -102,6 +88,17 @@ def _run(folder: Path, job: Job, python: str, lock: int) -> int:
         write_text(folder / job.output, job.product)
     write_json(state_path(folder, job.name), {**state, "finished": time.time(), "code": code})
     return code
+
+
+def _share_made(folder: Path, name: str) -> float:
+    """How much of what was asked for last time a job has made, from 0 to 1."""
+    state, progress = state_path(folder, name), progress_path(folder, name)
+    if state.exists() and read_json(state).get("code") == 0:
+        return 1.0
+    if not progress.exists():
+        return 0.0
+    note: ProgressNote = read_json(progress)
+    return note["done"] / note["total"] if note["total"] else 0.0
 
 
 @contextmanager
@@ -183,63 +180,6 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
             name = signal.Signals(-code).name
             stream.write(f"{ERROR_PREFIX}{job.name}: killed by {name}\n")
     return code if code >= 0 else 128 - code
-
-
-def _identities(folder: Path, job: Job) -> dict[str, str]:
-    return {path: identity(folder / path) for path in job.inputs} if job.product else {}
-
-
-def identity(path: Path) -> str:
-    """What tells one version of a product from another.
-
-    Args:
-        path: a store or a netCDF file with a ``fingerprint``, any other file, or a folder.
-
-    Returns:
-        Its fingerprint, or else the hash of a file; empty for other folders, which their stages
-        compare with what they made of them.
-    """
-    if path.is_file():
-        return _fingerprint(path) if path.suffix == ".nc" else file_hash(path)
-    return (
-        str(stored_attributes(path).get("fingerprint", ""))
-        if (path / "zarr.json").is_file()
-        else ""
-    )
-
-
-def _fingerprint(path: Path) -> str:
-    try:
-        return str(stored_attributes(path).get("fingerprint", "")) or file_hash(path)
-    except ClimSimError:
-        # The stage that reads it says what is wrong.
-        return file_hash(path)
-
-
-def _put_aside_if_other(folder: Path, job: Job, now: MadeFrom) -> None:
-    """Move a product of other settings or inputs to ``replaced/``, over the one before it."""
-    note = folder / "logs" / f"{job.name}.made-from.json"
-    product, step = folder / job.product, STEPS[job.rule]
-    other = note.exists() and (step.anew or _differs(read_json(note), now, step.stage))
-    if product.exists() and other:
-        aside = folder / REPLACED / job.product
-        remove(aside)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        product.rename(aside)
-        remove(folder / job.log)
-    write_json(note, now)
-
-
-def _differs(before: MadeFrom, now: MadeFrom, stage: Stage) -> bool:
-    if stage.may_change == EVERYTHING:
-        # The stage itself sees what is new and does only that.
-        return False
-    if before["inputs"] != now["inputs"]:
-        return True
-    old, new = before["settings"], now["settings"]
-    # A key that only one of them knows came or went with a version of the package.
-    compared = (old.keys() & new.keys()) - set(stage.may_change)
-    return any(stage.present(key, old[key]) != new[key] for key in compared)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ import dacite
 
 from climsim.files import read_json
 from climsim.keys import Values
+from climsim.products import noted
 
 PLAN = "plan.json"
 """File that holds the jobs, in the folder of the experiment."""
@@ -68,11 +69,20 @@ class Job:
         """Where the output of the stage goes."""
         return f"logs/{self.name}.log"
 
-    @property
-    def digest(self) -> str:
-        """Hash of the resolved configuration."""
-        text = json.dumps(self.settings, sort_keys=True, default=str)
+    def digest(self, given: Mapping[str, str]) -> str:
+        """Hash of the resolved configuration, and of what the job is given where there is any.
+
+        Args:
+            given: identity of what it reads that neither jobs make nor Snakemake looks at.
+        """
+        made = [self.settings, given] if given else self.settings
+        text = json.dumps(made, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_experiment(folder: Path) -> bool:
+    """Whether a folder is that of an experiment: other products have a plan of their own."""
+    return noted(folder / PLAN, "members", "jobs")
 
 
 def read_jobs(folder: Path) -> list[Job]:

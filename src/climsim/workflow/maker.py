@@ -14,6 +14,7 @@ from climsim.export.stages import EXPORT
 from climsim.keys import Values, flatten
 from climsim.online.stages import ONLINE_ENSEMBLE, ONLINE_RUN
 from climsim.overrides import quoted
+from climsim.plugins import absolute_reference
 from climsim.stage import Stage
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.jobs import Job
@@ -67,7 +68,7 @@ class Jobs:
         values = {**values, stage.makes: product}
         given = flatten(self.config.stages.get(rule, {}))
         refuse_own(f"stages.{rule}", given, values)
-        overrides = override_texts({**(shared or {}), **given, **(special or {})})
+        overrides = override_texts(_rooted({**(shared or {}), **given, **(special or {})}))
         folder = () if self._folder is None else ("--config-dir", self._folder)
         return Job(
             name=f"{rule}-{member}" if member else rule,
@@ -138,6 +139,12 @@ def _inputs(stage: Stage, values: Mapping[str, object]) -> Iterator[str]:
             yield value
         elif isinstance(value, Sequence):
             yield from value
+
+
+def _rooted(values: Mapping[str, object]) -> Values:
+    """Settings with absolute paths to code of the user: jobs run in the folder of the study."""
+    flat = flatten(dict(values))
+    return {k: absolute_reference(v) if isinstance(v, str) else v for k, v in flat.items()}
 
 
 def override_texts(values: Mapping[str, object]) -> list[str]:

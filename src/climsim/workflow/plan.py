@@ -26,6 +26,7 @@ from climsim.training.stages import TRAIN
 from climsim.workflow import hindcasts
 from climsim.workflow.config import ExperimentConfig, Trained
 from climsim.workflow.jobs import Job
+from climsim.workflow.made_from import given_identities, given_to
 from climsim.workflow.maker import Jobs, refuse_own
 from climsim.workflow.order import awaited
 from climsim.workflow.steps import (
@@ -334,10 +335,12 @@ def plan_values(folder: Path, jobs: Sequence[Job]) -> Values:
         jobs: all of them.
     """
     after = awaited(folder, jobs)
+    products = {job.product or job.output for job in jobs}
+    identify = given_identities()
     return {
         job.name: {
             **asdict(job),
-            "digest": job.digest,
+            "digest": job.digest(given_to(folder, job, products, identify)),
             "log": job.log,
             "after": after[job.name],
         }

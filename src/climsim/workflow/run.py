@@ -22,7 +22,7 @@ from climsim.hosts import batch_runner
 from climsim.keys import Values
 from climsim.locks import LOCK_NAME, LockedError, hold
 from climsim.online.stages import ONLINE_RUN
-from climsim.products import Kind, claim, noted
+from climsim.products import Kind, claim
 from climsim.report.failures import Failure
 from climsim.schema import EXPERIMENT
 from climsim.validation import one_of
@@ -31,7 +31,7 @@ from climsim.workflow.agreement import check_agreement
 from climsim.workflow.config import ExperimentConfig
 from climsim.workflow.failures import failed_jobs, find_failures, write_failures
 from climsim.workflow.job import stopping
-from climsim.workflow.jobs import PLAN, Job, read_jobs
+from climsim.workflow.jobs import PLAN, Job, is_experiment, read_jobs
 from climsim.workflow.logs import last_line
 from climsim.workflow.maker import Jobs, override_texts
 from climsim.workflow.order import out_of_reach
@@ -46,7 +46,7 @@ _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
 _FOLDER = Kind(
     "the folder of an experiment",
-    lambda path: noted(path / PLAN, "members", "jobs"),
+    is_experiment,
     is_folder=True,
     scaffold=("logs", "experiment.json"),
 )
