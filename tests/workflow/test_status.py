@@ -31,7 +31,7 @@ def study(tmp_path):
             jobs[name] = {**vars(job), "log": job.log}
     (tmp_path / "logs").mkdir()
     (tmp_path / "flags").mkdir()
-    (tmp_path / "plan.json").write_text(json.dumps({"name": "small", "jobs": jobs}))
+    (tmp_path / "plan.json").write_text(json.dumps({"name": "small", "members": [], "jobs": jobs}))
     finish(tmp_path, "train-unet-v6-7", 100.0, 0)
     (tmp_path / "flags" / "train-unet-v6-7.done").touch()
     return tmp_path
@@ -112,6 +112,19 @@ def test_experiment_is_found_by_folder_name_and_parent(study, monkeypatch):
     monkeypatch.chdir(study)
     with pytest.raises(ClimSimError, match=r"nowhere: no experiment has been started there"):
         find_experiments("nowhere")
+
+
+def test_plan_of_a_preparation_is_no_experiment(study):
+    beside = study / "store.zarr.preparing"
+    (study / "one").mkdir()
+    (study / "plan.json").rename(study / "one" / "plan.json")
+    beside.mkdir()
+    (beside / "plan.json").write_text(json.dumps({"plan": "0123"}))
+    assert find_experiments(str(study)) == [study / "one"]
+    with pytest.raises(ClimSimError, match=r"preparing: no experiment has been started there"):
+        find_experiments(str(beside))
+    with pytest.raises(ClimSimError, match=r"preparing: holds no plan\.json of a study"):
+        experiment_status(beside)
 
 
 def test_progress_of_a_stage_goes_to_the_file_that_is_asked_for(tmp_path, monkeypatch):

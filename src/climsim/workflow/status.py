@@ -19,7 +19,7 @@ from climsim.runs.record import RECORD_NAME
 from climsim.runs.status import RunStatus
 from climsim.workflow.former import present_rule
 from climsim.workflow.job import JobState, lock_path, progress_path, state_path
-from climsim.workflow.jobs import PLAN, Job, PlanNote, read_jobs
+from climsim.workflow.jobs import PLAN, Job, PlanNote, is_experiment, read_jobs
 from climsim.workflow.logs import log_message
 from climsim.workflow.remaining import Work, remaining
 from climsim.workflow.steps import STEPS
@@ -101,10 +101,10 @@ def experiment_status(folder: Path) -> ExperimentStatus:
     Raises:
         ClimSimError: if the folder holds no experiment.
     """
-    if not (folder / PLAN).is_file():
+    if not is_experiment(folder):
         raise ClimSimError(
-            f"{folder}: holds no {PLAN}: expected the folder of an experiment that was started: "
-            "give its name or folder"
+            f"{folder}: holds no {PLAN} of a study: expected the folder of an experiment that was "
+            "started: give its name or folder"
         )
     plan: PlanNote = read_json(folder / PLAN)
     running = held(folder / LOCK_NAME)
@@ -130,9 +130,10 @@ def find_experiments(which: str) -> list[Path]:
         ClimSimError: if there is none.
     """
     for folder in (Path(which), Path("runs") / which):
-        if (folder / PLAN).is_file():
+        if is_experiment(folder):
             return [folder]
-        found = sorted(path.parent for path in folder.glob(f"*/{PLAN}"))
+        plans = sorted(folder.glob(f"*/{PLAN}"))
+        found = [path.parent for path in plans if is_experiment(path.parent)]
         if found:
             return found
     raise ClimSimError(
