@@ -42,8 +42,9 @@ def pull(config: PullConfig, progress: Progress | None = None) -> Path:
 
     Raises:
         ClimSimError: if there is no such repository, it holds something else, or a file is not what
-            the Hub announces.
+            the Hub announces; if the folder is the present one or one above it.
     """
+    _refuse_present(config.out)
     kind = STORE if config.kind == "store" else PULLED_MODEL
     claim(config.out, kind)
     wanted = _listed(config)
@@ -66,6 +67,15 @@ def pull(config: PullConfig, progress: Progress | None = None) -> Path:
     with atomic_path(config.out) as temporary:
         folder.rename(temporary)
     return config.out
+
+
+def _refuse_present(out: Path) -> None:
+    """Refuse the folder that the command runs in: what is complete takes the place of a folder."""
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise ClimSimError(
+            f"out={out}: expected a new folder, which gets its name when the download is whole, "
+            "found the present one or one above it: give the name of one, as in out=NAME"
+        )
 
 
 def _listed(config: PullConfig) -> list[RemoteFile]:
