@@ -121,6 +121,8 @@ class _Handler(Answers):
                 elif entry["key"] == "lfsFile":
                     value = entry["value"]
                     files[value["path"]] = self.server.large[value["oid"]]
+                elif entry["key"] == "deletedFile":
+                    del files[entry["value"]["path"]]
             self.server.commits += 1
             url = f"{self.server.address}/{match['repo']}/commit/{COMMIT}"
             self.json({"commitUrl": url, "commitOid": COMMIT, "success": True})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,47 @@ def test_a_store_comes_back_whole(hub, products, tmp_path, monkeypatch):
     card = hub.files["datasets", "me/data"]["README.md"].decode()
     assert f"| columns | {store.n_columns} |" in card
     assert store.fingerprint in card
+
+
+def test_what_an_earlier_model_left_is_deleted_and_other_files_stay(hub, products):
+    folder, model, _, offline = products
+    full = PushConfig(model, "me/pao", LICENCE, offline, folder / "figures", endpoint=hub.address)
+    push(full)
+    files = hub.files["models", "me/pao"]
+    own = {"model.onnx.md", "figures/old/a.png", "figures/notes.txt", "model.safetensors"}
+    files |= dict.fromkeys({*own, "model.onnx"}, b"x")
+    commits = hub.commits
+    push(PushConfig(model, "me/pao", LICENCE, endpoint=hub.address))
+    assert set(files) == {"README.md", "model.pt", *own}
+    assert hub.commits == commits + 1
+    push(full)
+    assert set(files) == {"README.md", "model.pt", "offline.nc", "figures/skill_by_level.png", *own}
+
+
+def test_shards_of_an_earlier_store_are_deleted(hub, products, tmp_path):
+    store = products[2]
+    settings = PushConfig(store.path, "me/data", LICENCE, endpoint=hub.address)
+    push(settings)
+    files = hub.files["datasets", "me/data"]
+    now = set(files)
+    files |= {"state_t/c.99.0": b"x", "scripts/make.py": b"x"}
+    push(settings)
+    assert set(files) == {*now, "scripts/make.py"}
+    out = pull(PullConfig("me/data", tmp_path / "s.zarr", "store", endpoint=hub.address))
+    assert open_store(out).fingerprint == store.fingerprint
+
+
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_the_present_folder_is_not_replaced_by_a_download(
+    hub, products, tmp_path, monkeypatch, out
+):
+    push(PushConfig(products[1], "me/pao", LICENCE, endpoint=hub.address))
+    here = tmp_path / "above" / "empty"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(ClimSimError, match=r"^out=\S+: expected a new folder, .* the present one"):
+        pull(PullConfig("me/pao", Path(out), endpoint=hub.address))
+    assert list(tmp_path.rglob("*")) == [here.parent, here]
 
 
 def test_a_download_that_broke_off_continues_and_leaves_nothing_half(hub, products, tmp_path):

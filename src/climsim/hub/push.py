@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from climsim.data.raw.hub import hub_errors
 from climsim.data.store.opened import STORE, open_store
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, some_of
+from climsim.export.formats import FORMATS
 from climsim.export.writing import EXPORTED
 from climsim.hub.card import model_card, store_card
 from climsim.hub.config import PushConfig
 from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
-CARD, MODEL, SCORES = "README.md", "model", "offline.nc"
+CARD, MODEL, SCORES, FIGURES = "README.md", "model", "offline.nc", "figures"
 """Names in a repository; that of a model keeps the ending of its format."""
 _FILES_AT_ONCE = 500
-"""Files of a commit: a store has thousands."""
+"""Changes in a commit: a store has thousands of files."""
 
 
 def push(config: PushConfig, progress: Progress | None = None) -> str:
     """Upload a model or a store; files that are there already and equal are not sent again.
+
+    What an earlier upload of the same kind left and this one does not bring is deleted: scores,
+    figures and the file of another model must not stand beside this one. Other files stay.
 
     Args:
         config: what, and where to.
@@ -48,8 +52,13 @@ def push(config: PushConfig, progress: Progress | None = None) -> str:
         api.create_repo(config.repo, private=config.private, repo_type=kind, exist_ok=True)
         if config.revision != "main":
             api.create_branch(config.repo, branch=config.revision, repo_type=kind, exist_ok=True)
-        for start in range(0, len(files), _FILES_AT_ONCE):
-            part = files[start : start + _FILES_AT_ONCE]
+        there = api.list_repo_files(config.repo, revision=config.revision, repo_type=kind)
+        stale = _left_over(files, there, _is_of_store if is_store else _is_of_model)
+        # The description of a store stays last.
+        changes: list[CommitOperationAdd | CommitOperationDelete] = [*files, *stale]
+        changes.append(changes.pop(len(files) - 1))
+        for start in range(0, len(changes), _FILES_AT_ONCE):
+            part = changes[start : start + _FILES_AT_ONCE]
             api.create_commit(
                 config.repo,
                 part,
@@ -58,9 +67,37 @@ def push(config: PushConfig, progress: Progress | None = None) -> str:
                 revision=config.revision,
             )
             if progress is not None:
-                progress(start + len(part), len(files))
+                progress(start + len(part), len(changes))
     base = (config.endpoint or "https://huggingface.co").rstrip("/")
     return f"{base}/{'datasets/' if is_store else ''}{config.repo}"
+
+
+def _left_over(
+    files: Sequence[CommitOperationAdd], there: Sequence[str], written: Callable[[str], bool]
+) -> list[CommitOperationDelete]:
+    """What an earlier upload left that is no part of this one.
+
+    Args:
+        files: that are uploaded.
+        there: paths in the repository.
+        written: whether an upload of this kind writes such a path.
+    """
+    now = {file.path_in_repo for file in files}
+    left = [path for path in there if path not in now and written(path)]
+    if left:
+        logger.info("deleting what an earlier upload left: %s", some_of(left))
+    return [CommitOperationDelete(path) for path in left]
+
+
+def _is_of_model(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    if folder:
+        return folder == FIGURES and name.endswith(".png")
+    return name == SCORES or name in {f"{MODEL}{f.suffix}" for f in FORMATS.shipped().values()}
+
+
+def _is_of_store(path: str) -> bool:
+    return STORE.owns is not None and STORE.owns(path.partition("/")[0])
 
 
 def _model_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
@@ -76,7 +113,7 @@ def _model_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
     if config.offline is not None:
         yield CommitOperationAdd(SCORES, str(config.offline))
     for picture in pictures:
-        yield CommitOperationAdd(f"figures/{picture.name}", str(picture))
+        yield CommitOperationAdd(f"{FIGURES}/{picture.name}", str(picture))
 
 
 def _store_files(config: PushConfig) -> Iterator[CommitOperationAdd]:
