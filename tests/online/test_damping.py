@@ -96,6 +96,7 @@ def test_smoothing_is_blind_to_what_is_straight_in_level():
 
 def test_noise_on_the_memory_is_repeated_by_its_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(damping_module, "open_model", lambda *arguments: Relaxing(V6))
+    (tmp_path / "a.pt").touch()
     config = DampingConfig((tmp_path / "a.pt",), tmp_path / "a.nc", draws=1, lowest=4, host="toy")
     first, again = (
         damping_module.measure_damping(config, host=ToyHost())[0]["a"] for _ in range(2)

@@ -130,6 +130,54 @@ def test_one_start_by_two_paths_is_refused(tmp_path):
         config(tmp_path / "all", starts=(tmp_path / "a", tmp_path / "b"))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("return None", "expected its function to return a host, found NoneType without name"),
+        ("del room.grid; return room", "found Room without grid: see climsim.hosts.base"),
+        (
+            "inputs = room.inputs; room.inputs = lambda: "
+            "{k: x for k, x in inputs().items() if k != 'state_q0001'}; return room",
+            "host room: expected its inputs to hold state_q0001, found none",
+        ),
+    ],
+)
+def test_host_that_gives_less_than_it_promises_is_refused_in_one_line(
+    tmp_path, capsys, change, message
+):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from runpy import run_path\n"
+        "def build_host(options):\n"
+        f"    room = run_path({HOST.partition(':')[0]!r})['build_host'](options)\n"
+        f"    {change}\n"
+    )
+    words = ["online", "run", "case=a", f"folder={tmp_path / 'a'}", "days=0.1"]
+    with pytest.raises(SystemExit):
+        main([*words, f"host={mine}:build_host"])
+    messages = " ".join(capsys.readouterr().err.split())
+    assert message in messages
+    assert "unexpected" not in messages
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "generate", "raw=raw", "days=0.1", "humidity_noise=0.1"],
+        ["evaluate", "damping", "models=[m.pt]", "out=d.nc"],
+    ],
+)
+def test_host_without_an_argument_for_noise_is_refused_by_name(
+    tmp_path, monkeypatch, capsys, words
+):
+    monkeypatch.chdir(tmp_path)
+    model(tmp_path, "m", 0.0)
+    with pytest.raises(SystemExit):
+        main([*words, f"host={HOST}"])
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "host room: expected its perturb to take humidity" in messages
+
+
 def test_warnings_of_members_look_like_those_of_one_run(tmp_path):
     """Each member has a process of its own, whose log is to be set up like that of the command."""
     wordy = tmp_path / "wordy.py"

@@ -12,6 +12,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.config import HindcastConfig
 from climsim.evaluation.hindcasts import evaluate_hindcasts
 from climsim.files import read_json, write_json
+from climsim.online import loop
 from climsim.online.config import EnsembleConfig
 from climsim.online.restart import start_of_day
 from climsim.online.run import RunConfig, run_online
@@ -70,6 +71,23 @@ def test_interrupted_run_keeps_the_starts_of_an_undisturbed_one(made, tmp_path):
     for path in (made / "truth" / "starts").iterdir():
         with np.load(path) as whole, np.load(tmp_path / "parts" / "starts" / path.name) as part:
             assert all(np.array_equal(whole[name], part[name]) for name in whole)
+
+
+def test_start_that_was_due_when_a_run_was_killed_is_there_after_all(tmp_path, monkeypatch):
+    config = RunConfig("truth", tmp_path / "run", 3, host=HOST, kept_restart_days=1)
+    keep, killed = loop.keep_start, []
+
+    def kill_on_the_second_day(folder, host, day):
+        if day == 2 and not killed:
+            killed.append(day)
+            raise KeyboardInterrupt
+        keep(folder, host, day)
+
+    monkeypatch.setattr(loop, "keep_start", kill_on_the_second_day)
+    with pytest.raises(KeyboardInterrupt):
+        run_online(config)
+    run_online(config)
+    assert [start_of_day(config.folder, day).is_file() for day in range(4)] == [True] * 4
 
 
 def test_members_are_named_by_their_start(made):

@@ -1,5 +1,7 @@
 """How novel the inputs of a column are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,14 @@ from climsim.errors import ClimSimError
 from climsim.interfaces import V2, V6
 from climsim.online.coupler import couple
 from climsim.online.novelty import Novelty
+from climsim.online.run import RunConfig, run_online
 from climsim.runs.coupling import CouplerOptions
 from climsim.variables import variable
 
 from ..physical_samples import samples, statistics_of
+from .one_file_host import LEVELS as ROOM_LEVELS
 from .test_coupler import DT, air, output, state
+from .test_ensemble import HOST, model
 
 LEVELS = 24
 V2_NAMES = V2.variables.names
@@ -56,6 +61,27 @@ def test_statistics_of_other_levels_or_without_an_input_are_refused(tmp_path):
         Novelty.from_file(tmp_path / "statistics.nc", V2, 60)
     with pytest.raises(ClimSimError, match=r"of the interface v6, found no state_t_dyn"):
         Novelty.from_file(tmp_path / "statistics.nc", V6, LEVELS)
+
+
+def test_run_whose_statistics_were_computed_anew_is_not_continued(tmp_path):
+    """The share of the network would follow another rule from then on."""
+    rows = {n: np.ones((10, 2, ROOM_LEVELS if variable(n).profile else 1)) for n in V2_NAMES}
+    path = tmp_path / "statistics.nc"
+    Statistics({n: summary(x) for n, x in rows.items()}, ROOM_LEVELS, "train", "x").save(path)
+    options = CouplerOptions(
+        mixing="novelty", mixing_low=1.0, mixing_high=3.0, mixing_statistics=str(path)
+    )
+    config = RunConfig(
+        "a", tmp_path / "a", 0.1, host=HOST, model=model(tmp_path, "warm", 1e-6), coupler=options
+    )
+    run_online(config)
+    again = {n: summary(2 * x) for n, x in rows.items()}
+    Statistics(again, ROOM_LEVELS, "train", "x").save(path)
+    with pytest.raises(ClimSimError, match=r"a run of another version of .*statistics\.nc"):
+        run_online(replace(config, days=0.2))
+    path.unlink()
+    with pytest.raises(ClimSimError, match=r"coupler\.mixing_statistics: .*no such file"):
+        run_online(replace(config, days=0.2))
 
 
 def summary(values):

@@ -136,4 +136,12 @@ def build_host(name: str, options: Options) -> SteppedHost:
         raise ClimSimError(
             f"host {name!r}: it runs in batch and is not stepped from here: use `online run`"
         )
-    return host(options)
+    built = host(options)
+    wanted = [n for n in (*SteppedHost.__annotations__, *vars(SteppedHost)) if n[0] != "_"]
+    missing = [n for n in wanted if not hasattr(built, n)]
+    if missing:
+        raise ClimSimError(
+            f"host {name!r}: expected its function to return a host, found {type(built).__name__} "
+            f"without {', '.join(missing)}: see climsim.hosts.base.SteppedHost"
+        )
+    return built

@@ -5,7 +5,8 @@ What an adapter of a climate model needs to be written is in this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -222,6 +223,47 @@ def _names(host: SteppedHost, attribute: str, usual: frozenset[str]) -> frozense
             f"{declared!r}: declare them as a set of names"
         )
     return frozenset(declared)
+
+
+def require_inputs(host: SteppedHost, taken: frozenset[str], inputs: Fields) -> None:
+    """Refuse a host whose inputs lack what it declares.
+
+    Args:
+        host: with its declaration, which was found to hold what is taken.
+        taken: fields of the host that the run takes.
+        inputs: of a step.
+
+    Raises:
+        ClimSimError: naming what is missing.
+    """
+    missing = sorted(taken - inputs.keys())
+    if missing:
+        raise ClimSimError(
+            f"host {host.name}: expected its inputs to hold {', '.join(missing)}, found none: add "
+            "them, or name in its attribute `provides` what there is"
+        )
+
+
+def require_noise(host: SteppedHost, names: Iterable[str], purpose: str) -> None:
+    """Refuse a host that cannot add noise to what a piece of work asks for.
+
+    Args:
+        host: with its `SteppedHost.perturb`.
+        names: arguments of it besides seed and amplitude.
+        purpose: of the work, for the message.
+
+    Raises:
+        ClimSimError: naming what is missing.
+    """
+    known = inspect.signature(host.perturb).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ClimSimError(
+            f"host {host.name}: expected its perturb to take {', '.join(missing)} for {purpose}, "
+            "found no such argument: add it to the host"
+        )
 
 
 def require_fit(

@@ -20,7 +20,7 @@ from climsim.devices import AUTO, check_device
 from climsim.files import require_apart, require_there
 from climsim.grid import ColumnGrid
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost
+from climsim.hosts.base import SteppedHost, require_noise
 from climsim.online.coupler import split_output
 from climsim.online.memory import Memory, assemble
 from climsim.online.model import CoupledModel, open_model
@@ -188,6 +188,7 @@ def measure_damping(
     """
     require_there({"models": config.models, "starts": config.starts})
     host = build_host(config.host, config.host_options) if host is None else host
+    require_noise(host, ("humidity", "wind"), "the noise that models are to damp")
     levels = host.grid.n_levels
     require(
         "lowest", config.lowest, config.lowest <= levels, f"at most {levels}, the host's levels"

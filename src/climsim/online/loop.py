@@ -224,6 +224,8 @@ class Loop:
         """Write a restart point of this moment, and the record, of each member under way."""
         with self._stopwatch.part("restart"):
             self._settle()
+            # Before the restart points: a run that is killed in between comes here again.
+            self.keep_starts()
             for index in self.under_way:
                 state = RestartState(
                     self.records[index],
@@ -232,7 +234,6 @@ class Loop:
                 )
                 folder = self.configs[index].folder
                 save_restart(folder, self.members.member(index), state)
-            self.keep_starts()
         self._stopwatch.end_outside_step([self.records[i].timing for i in self.under_way])
         for index in self.under_way:
             self.records[index].save(self.configs[index].folder)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from climsim.hosts.base import SteppedHost, StepResult
+from climsim.hosts.base import SteppedHost, StepResult, require_noise
 from climsim.validation import at_least
 
 _BEFORE = "before_noise"
@@ -101,6 +101,7 @@ class Amplitudes:
                 for name, values in asdict(self).items()
                 if values and name != "temperature"
             }
+            require_noise(host, further, "this noise on the states")
             host.perturb(seed, temperature, **further)
             return host.physics()
         finally:

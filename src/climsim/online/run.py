@@ -126,7 +126,7 @@ class _Case:
 
 
 def require_files(config: RunConfig) -> None:
-    """Refuse a run whose model or start is not there, before anything is built for it.
+    """Refuse a run of which a file is not there, before anything is built for it.
 
     Args:
         config: of a run of a host that is stepped from here.
@@ -136,13 +136,26 @@ def require_files(config: RunConfig) -> None:
     """
     # Once a run has begun, it continues from its own restart points.
     begins = latest_restart(config.folder) is None
-    require_there({"model": config.model, "start": config.start if begins else None})
+    require_there(
+        {
+            "model": config.model,
+            "start": config.start if begins else None,
+            "coupler.mixing_statistics": _statistics(config),
+        }
+    )
 
 
 def _prepared(config: RunConfig) -> _Case:
     require_files(config)
-    files = [file for file in (config.model, config.start) if file is not None and file.is_file()]
+    named = (config.model, config.start, _statistics(config))
+    files = [file for file in named if file is not None and file.is_file()]
     return _Case(config, {str(file): file_hash(file) for file in files})
+
+
+def _statistics(config: RunConfig) -> Path | None:
+    """File of statistics that the share of the network follows; None where it does not."""
+    name = config.coupler.mixing_statistics
+    return Path(name) if name else None
 
 
 def _run(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from climsim.arrays import Array, Fields, is_numpy
-from climsim.hosts.base import HealthReport, StepResult, declaration_of
+from climsim.hosts.base import HealthReport, StepResult, declaration_of, require_inputs
 from climsim.hosts.members import Members
 from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
+from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.losses import true_losses
-from climsim.online.memory import Memory, assemble
+from climsim.online.memory import Memory, assemble, needed_fields
 from climsim.online.model import CoupledModel, compare_time_step, non_finite_members
 from climsim.online.novelty import Novelty
 from climsim.physics.air import Air
@@ -107,8 +108,11 @@ class Stepper:
         self._time = stopwatch
         self._loss = None if model is None else _training_loss(model)
         self._novelty = None if model is None else _novelty(model, options)
+        # Of the first step, whose inputs are looked at.
+        self._taken = NEEDED_FIELDS
         if model is not None:
             compare_time_step(model, host.dt)
+            self._taken |= needed_fields(model.interface)
 
     def step(self, number: int, *, by_physics: bool = False) -> StepOutcome:
         """Advance every member one step.
@@ -125,6 +129,7 @@ class Stepper:
             self._when_long()
             with self._time.part("host"):
                 result = self.members.step_physics()
+            self._check(result.inputs)
             self._remember(result)
             with self._time.part("coupler"):
                 return StepOutcome(result, self._air(result.inputs))
@@ -148,6 +153,7 @@ class Stepper:
         with self._time.part("host"):
             inputs = self.members.inputs()
             beside = self.members.physics() if self.options.needs_physics else None
+        self._check(inputs)
         with self._time.part("coupler"):
             vector = assemble(model.interface, inputs, self.memory, self.grid)
         self._when_long()
@@ -178,6 +184,11 @@ class Stepper:
         if all(troubles):
             raise Unstable(troubles)
         return troubles
+
+    def _check(self, inputs: Fields) -> None:
+        if self._taken:
+            require_inputs(self.members.member(0), self._taken, inputs)
+            self._taken = frozenset()
 
     def _air(self, inputs: Fields) -> Air:
         return Air.of(inputs, self.grid, self.constants)

@@ -8,10 +8,12 @@ are small and are shipped with this package (T10) or kept in the cache folder.
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -180,7 +182,7 @@ def read_boundary_data(path: Path) -> BoundaryData:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return BoundaryData(**{name: stored[name] for name in stored.files})
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ClimSimError(
             f"boundary data {path} cannot be read ({error}); delete it and run again"
         ) from error
