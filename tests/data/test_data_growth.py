@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import climsim.data.store.plan as plan_module
 import climsim.data.store.prepare as prepare_module
 import climsim.data.store.shards as shards_module
 from climsim.data.raw.steps import list_steps
@@ -164,7 +167,7 @@ def stop_at(monkeypatch, module, name, count):
         (prepare_module, "write_shard"),
         (prepare_module, "take_over"),
         (prepare_module, "seal_store"),
-        (prepare_module, "atomic_path"),
+        (prepare_module, "_name"),
         (shards_module, "write_json"),
     ],
 )
@@ -196,6 +199,58 @@ def test_a_run_killed_while_the_store_grows_is_finished_and_nothing_else(
         first = max(4, done) * 6 + FEBRUARY[0]
         assert set(again) == set(range(first - 2, MARCH[-1] + 1) if first <= MARCH[-1] else [])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "s"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "count"),
+    [(Path, "rename", 0), (Path, "rename", 1), (prepare_module, "_tidy", 0)],
+)
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_run_killed_while_its_store_gets_its_name_is_finished_without_reading(
+    tmp_path, opened, whole, owner, name, count, grows
+):
+    raw, path = tmp_path / "raw", tmp_path / "s"
+    if grows:
+        write_record(raw, FEBRUARY)
+        prepare(config(raw, path))
+        write_record(raw, MARCH)
+    else:
+        write_record(raw, [*FEBRUARY, *MARCH])
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, owner, name, count)
+        # Without a store that is there already, one name changes and not two.
+        stopped = grows or (name, count) != ("rename", 1)
+        with pytest.raises(Killed) if stopped else contextlib.nullcontext():
+            prepare(config(raw, path))
+    opened.clear()
+    same_store(open_store(prepare(config(raw, path))), whole)
+    assert opened == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "s"]
+
+
+def test_a_preparation_whose_arrays_are_gone_begins_again(tmp_path, whole):
+    raw, path = tmp_path / "raw", tmp_path / "s"
+    write_record(raw, [*FEBRUARY, *MARCH])
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, prepare_module, "seal_store", 0)
+        with pytest.raises(Killed):
+            prepare(config(raw, path))
+    shutil.rmtree(tmp_path / "s.preparing/store")
+    same_store(open_store(prepare(config(raw, path))), whole)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "s"]
+
+
+def test_a_store_whose_steps_another_version_chose_is_made_again(tmp_path, opened):
+    raw, path = tmp_path / "raw", tmp_path / "s"
+    write_record(raw, [*FEBRUARY, *MARCH])
+    settings = config(raw, path, split=BY_DATE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "assign_splits", lambda seconds, _: np.zeros(seconds.size, "i1"))
+        assert open_store(prepare(settings)).n_steps == 48
+    opened.clear()
+    remade = open_store(prepare(settings))
+    assert [remade.steps(split).size for split in ("train", "validation")] == [24, 24]
+    assert opened == []
 
 
 def test_months_that_arrive_during_an_interruption_keep_what_was_done(tmp_path, opened, whole):

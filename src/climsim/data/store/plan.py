@@ -106,6 +106,11 @@ class StorePlan(ABC):
         return digest_of(FORMAT, made, self._grid_hash, *self.labels)
 
     @cached_property
+    def steps_hash(self) -> str:
+        """Hash of which steps the store holds, and their splits."""
+        return hashlib.sha256(self.seconds.tobytes() + self.split.tobytes()).hexdigest()
+
+    @cached_property
     def _grid_hash(self) -> str:
         values = (getattr(self.grid, name).tobytes() for name in GRID_AXES)
         digest = hashlib.sha256(b"".join(values))

@@ -29,14 +29,15 @@ from climsim.data.store.rows import plan_of_rows
 from climsim.data.store.seal import METADATA, ShardSums
 from climsim.data.store.shards import ShardTask, write_shard
 from climsim.errors import ClimSimError
-from climsim.files import atomic_path, provenance, read_json, remove, write_json
+from climsim.files import provenance, read_json, remove, write_json
 from climsim.locks import only_process
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 _NOTE = "plan.json"
-_WORK_ENTRIES = ("store", "done")
+_ARRAYS = "store"
+_WORK_ENTRIES = (_ARRAYS, "done")
 PREPARATION = Kind(
     "the folder of an interrupted preparation",
     lambda path: noted(path / _NOTE, "plan"),
@@ -83,6 +84,7 @@ def _prepare(config: PrepareConfig, folder: Path, progress: Progress | None) -> 
     plan = make_plan(config)
     if _finished(plan):
         logger.info("%s is up to date", config.store)
+        _tidy(config.store, folder)
         return config.store
     tasks = list(plan.tasks(folder))
     written = shards_of_store(config.store)
@@ -119,35 +121,46 @@ def _finished(plan: StorePlan) -> bool:
     path = plan.config.store
     if not (path / METADATA).exists():
         return False
-    return bool(open_store(path).group.attrs.get("plan") == plan.digest)
+    store = open_store(path)
+    # The same settings may have split the record otherwise in another version.
+    same = np.array_equal(store.times, plan.seconds) and np.array_equal(store.split, plan.split)
+    return same and store.group.attrs.get("plan") == plan.digest
 
 
 def _begin(
     plan: StorePlan, folder: Path, tasks: list[ShardTask], written: dict[str, WrittenShard]
 ) -> None:
     """Create the empty store, unless an interrupted run of the same plan left one."""
-    note = folder / _NOTE
-    if note.is_file() and read_json(note).get("plan") == plan.digest:
+    note, arrays = folder / _NOTE, folder / _ARRAYS
+    wanted = {"plan": plan.digest, "steps": plan.steps_hash}
+    begun = note.is_file() and (arrays / METADATA).is_file()
+    if begun and read_json(note) == wanted:
         logger.info("continuing the interrupted preparation of %s", plan.config.store)
         return
     if written:
         _check_growth(plan)
     # What a run of another plan had finished may serve this one.
-    if any((folder / "done").glob("*.json")):
+    if _holds_shards(folder):
         remove(_earlier(plan.config.store))
         folder.rename(_earlier(plan.config.store))
     remove(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_disk(plan, folder, sum(task.key not in written for task in tasks) / len(tasks))
     create_arrays(
-        folder / "store",
+        arrays,
         plan.coordinates,
         plan.config.layout(plan.grid.n_columns),
         plan.config.names,
         plan.time_step,
         plan.emulated_processes,
     )
-    write_json(note, {"plan": plan.digest})
+    write_json(note, wanted)
+
+
+def _holds_shards(folder: Path) -> bool:
+    """Whether the folder of an interrupted run has finished shards."""
+    written = (folder / _ARRAYS / METADATA).is_file()
+    return written and any((folder / "done").glob("*.json"))
 
 
 def _earlier(store: Path) -> Path:
@@ -204,7 +217,29 @@ def _finish(plan: StorePlan, folder: Path, tasks: list[ShardTask]) -> None:
     shards = [ShardSums.of_note(read_json(task.done_note)) for task in tasks]
     settings = asdict(plan.config)
     inputs = {"raw": plan.digest}
-    seal_store(folder / "store", shards, {**provenance(settings, inputs), "plan": plan.digest})
-    with atomic_path(plan.config.store) as temporary:
-        (folder / "store").rename(temporary)
-    remove(folder)
+    seal_store(folder / _ARRAYS, shards, {**provenance(settings, inputs), "plan": plan.digest})
+    _name(plan.config.store, folder)
+
+
+def _name(store: Path, folder: Path) -> None:
+    """Give a sealed store its name, in the place of an earlier one.
+
+    It goes there in one step: a run killed before finds it in the folder of the preparation, and
+    one killed behind finds it finished. A name in between would be lost with the process.
+    """
+    earlier = _earlier(store)
+    if store.exists():
+        remove(earlier)
+        earlier.mkdir()
+        store.rename(earlier / _ARRAYS)
+    (folder / _ARRAYS).rename(store)
+    _tidy(store, folder)
+
+
+def _tidy(store: Path, folder: Path) -> None:
+    """Remove what is left of a preparation whose store has its name."""
+    if not (folder / _ARRAYS).exists():
+        remove(folder)
+    # What another plan had finished may serve its next run.
+    if not _holds_shards(_earlier(store)):
+        remove(_earlier(store))
