@@ -15,6 +15,7 @@ from climsim.results.ranking import (
     rank_members,
     resampled_mean,
 )
+from climsim.results.stability import days_alive
 from climsim.results.study import Study
 from tests.evaluation_synthetic import short_runs
 
@@ -195,6 +196,43 @@ def test_day_and_field_choose_what_is_ranked():
     last = runs["growth_daily_T"].values[:12, -1].mean()
     assert early.rows[0].interval.value == pytest.approx(last / np.sqrt(10))
     assert rank(runs).rows[0].interval.value == pytest.approx(last)
+
+
+def coupled(**values):
+    """Coupled runs of one network that were asked for 30 days, the last of them for 20."""
+    seeds = np.arange(len(values["status"]))
+    about = {
+        "role": ["member"] * seeds.size,
+        "network": ["unet"] * seeds.size,
+        "recipe": ["steady"] * seeds.size,
+        "seed": seeds,
+        "days_wanted": np.where(seeds == seeds[-1], 20.0, 30.0),
+        **values,
+    }
+    return xarray.Dataset({name: ("run", found) for name, found in about.items()})
+
+
+def test_days_alive_are_unknown_of_runs_that_stopped_for_another_reason():
+    runs = coupled(
+        status=[
+            "complete",
+            "unstable",
+            "interrupted",
+            "running",
+            "failed",
+            "interrupted",
+            "complete",
+        ],
+        days=[30.0, 7.0, 8.0, 12.0, 19.0, 25.0, 20.0],
+    )
+    # The one that was interrupted after the end of the shortest was alive until then.
+    expected = [20.0, 7.0, np.nan, np.nan, np.nan, 20.0, 20.0]
+    np.testing.assert_array_equal(days_alive(runs), expected)
+
+
+def test_days_alive_of_runs_that_all_became_unstable_are_their_days():
+    runs = coupled(status=["unstable"] * 3 + ["running"], days=[3.0, 25.0, 11.0, 2.0])
+    np.testing.assert_array_equal(days_alive(runs), [3.0, 25.0, 11.0, np.nan])
 
 
 def test_correlation_is_by_rank_over_members_that_have_both():

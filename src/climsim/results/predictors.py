@@ -9,14 +9,13 @@ from typing import Final
 
 import numpy as np
 import xarray
-from numpy.typing import NDArray
 from scipy import stats
 
 from climsim.arrays import Array
 from climsim.results.intervals import LEVEL, SEED, Interval
 from climsim.results.quantities import CONDENSATE, plain, quantity
 from climsim.results.ranking import Ranking, rank_members
-from climsim.results.stability import comparable, tests_survival
+from climsim.results.stability import comparable, days_alive
 from climsim.results.study import Study
 from climsim.results.time_axis import DAYS
 
@@ -125,21 +124,15 @@ def _outcomes(study: Study) -> dict[str, Scores]:
     members, unit = study.members(), plain(quantity("T").unit)
     if members is not None:
         labels = members["run"].values.tolist()
-        tested = members["days"].where(_by_run(tests_survival(members)))
-        # A run that was to be shorter than the others tells nothing of the days after its end.
-        shortest = members["days_wanted"].where(tested.notnull()).min()
-        found["days alive"] = _by(labels, tested.clip(max=shortest))
+        found["days alive"] = _by(labels, days_alive(members))
         if "rmse_mean_T" in members:
-            error = members["rmse_mean_T"].where(_by_run(comparable(members)))
+            chosen = xarray.DataArray(comparable(members), dims="run")
+            error = members["rmse_mean_T"].where(chosen)
             found[f"error of the mean T ({unit})"] = _by(labels, error)
     if study.hindcasts is not None:
         ranking = rank_members(study.hindcasts)
         found[f"error of T on day {ranking.day:g} of hindcasts ({unit})"] = _means(ranking)
     return found
-
-
-def _by_run(chosen: NDArray[np.bool_]) -> xarray.DataArray:
-    return xarray.DataArray(chosen, dims="run")
 
 
 def _scores(study: Study, damping: Mapping[str, float] | None) -> dict[str, Scores]:

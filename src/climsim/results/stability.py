@@ -29,6 +29,29 @@ def is_unstable(run: xarray.Dataset) -> bool:
     return str(run["status"].values) == UNSTABLE
 
 
+def reached_end(runs: xarray.Dataset) -> NDArray[np.bool_]:
+    """Which runs (run,) stayed stable for as many days as they were asked for."""
+    whole = np.asarray(runs["days"].values >= runs["days_wanted"].values)
+    return whole & ~became_unstable(runs)
+
+
+def days_alive(runs: xarray.Dataset) -> xarray.DataArray:
+    """Days (run,) that runs stayed alive, as far as all of them tell; NaN where unknown.
+
+    Known of a run that became unstable, and of one that reached the end of the shortest among
+    those that stayed stable to their end: what follows that end is not known of all, and counts
+    of none. A run that stopped before for another reason (killed, still going) tells nothing.
+
+    Args:
+        runs: online metrics along ``run``.
+    """
+    tested, unstable = tests_survival(runs), became_unstable(runs)
+    ends = runs["days_wanted"].values[tested & reached_end(runs)]
+    shortest = float(ends.min(initial=np.inf))
+    known = tested & (unstable | (runs["days"].values >= shortest))
+    return runs["days"].where(xarray.DataArray(known, dims="run")).clip(max=shortest)
+
+
 def tests_survival(runs: xarray.Dataset) -> NDArray[np.bool_]:
     """Which runs (run,) say whether a model survives: long enough, or unstable before that."""
     return np.asarray(runs["days_wanted"].values >= SHORTEST_TEST) | became_unstable(runs)
