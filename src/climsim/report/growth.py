@@ -11,6 +11,7 @@ import xarray
 
 from climsim.notation import written
 from climsim.report.cells import Cell, Table, number, text
+from climsim.report.floor import over_floor
 from climsim.report.leaderboard import outcome_of_run
 from climsim.results.labels import member_names
 from climsim.results.quantities import plain, quantity
@@ -108,7 +109,7 @@ def _error(run: xarray.Dataset, floor: xarray.Dataset | None, name: str, positio
     cell = number(value)
     if floor is None or not math.isfinite(value) or str(run["role"].values) == "floor":
         return cell
-    ratio = number(value / float(floor[name][position]))
+    ratio = number(over_floor(value, float(floor[name][position])))
     return Cell(f"{cell.text} ({ratio.text})", cell.order)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray
 
 from climsim.report.cells import Cell, Table, number, text
+from climsim.report.floor import error_over_floor
 from climsim.results.cost import Cost, member_costs
 from climsim.results.labels import has_seed, member_label, member_names
 from climsim.results.quantities import LEADING, plain, quantity
@@ -209,14 +210,6 @@ def _range(values: xarray.DataArray, group: tuple[str, str]) -> Cell:
     found = over_seeds(values, group)
     mean, low, high = (number(x) for x in (found.mean, found.low, found.high))
     return Cell(f"{mean.text} ({low.text} to {high.text})", mean.order)
-
-
-def error_over_floor(study: Study, run: xarray.Dataset | None) -> float:
-    """RMSE of the time mean of T of a run over that of the floor; NaN where either is unknown."""
-    floor = study.floor()
-    if run is None or floor is None or "rmse_mean_T" not in run:
-        return float("nan")
-    return float(run["rmse_mean_T"]) / float(floor["rmse_mean_T"])
 
 
 def _heading(name: str) -> str:

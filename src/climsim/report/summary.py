@@ -10,11 +10,17 @@ import xarray
 
 from climsim.notation import days, written
 from climsim.report.failures import Failure
+from climsim.report.floor import error_over_floor, full_physics_is_the_same, over_floor
 from climsim.report.growth import mean_precipitation
-from climsim.report.leaderboard import error_over_floor
 from climsim.results.labels import member_names
 from climsim.results.quantities import plain, quantity
-from climsim.results.stability import SHORTEST_TEST, became_unstable, comparable, tests_survival
+from climsim.results.stability import (
+    SHORTEST_TEST,
+    became_unstable,
+    comparable,
+    reached_end,
+    tests_survival,
+)
 from climsim.results.study import NothingToDrawError, Study
 from climsim.results.time_axis import TimeAxis, time_axis
 from climsim.variables import OUTPUTS
@@ -45,6 +51,7 @@ def study_summary(study: Study, failures: Sequence[Failure] = ()) -> list[str]:
         _offline(study),
         _stability(study),
         _growth(study),
+        _full_physics(study),
         _means(study),
         _water(study),
     ]
@@ -114,7 +121,7 @@ def _stability(study: Study) -> str:
             f"{runs} of {_lengths(short['days_wanted'])} {which} too short to test whether a model "
             f"survives, which takes {SHORTEST_TEST:g} days or more."
         )
-    other = int((~became_unstable(members) & (members["days"] < members["days_wanted"])).sum())
+    other = int((~became_unstable(members) & ~reached_end(members)).sum())
     if other:
         sentences.append(f"{_count(other, 'run')} stopped early for another reason.")
     return " ".join(sentences)
@@ -122,10 +129,10 @@ def _stability(study: Study) -> str:
 
 def _survivors(tested: xarray.Dataset) -> str:
     """How many of the runs that test survival reached their end."""
-    whole = ~became_unstable(tested) & (tested["days"] >= tested["days_wanted"]).values
     its = "its" if tested.sizes["run"] == 1 else "their"
+    whole = int(reached_end(tested).sum())
     return (
-        f"{int(whole.sum())} of {_count(tested.sizes['run'], 'coupled run')} reached the end of "
+        f"{whole} of {_count(tested.sizes['run'], 'coupled run')} reached the end of "
         f"{its} {_lengths(tested['days_wanted'])} of simulation."
     )
 
@@ -171,7 +178,10 @@ def _growth(study: Study) -> str:
     if stable is None:
         return "No run stayed stable, so none is compared with the reference here."
     values = stable[axis.growth("T").key].values
-    last = int(np.flatnonzero(np.isfinite(values).any(axis=0))[-1])
+    shared = np.flatnonzero(np.isfinite(values).any(axis=0))
+    if not shared.size:
+        return "No run that stayed stable shares a whole period with the reference run."
+    last = int(shared[-1])
     best = int(np.nanargmin(values[:, last]))
     error, name = float(values[best, last]), member_names(study)[str(stable["run"].values[best])]
     closest = f", the closest {_kind(members)}run," if stable.sizes["run"] > 1 else ""
@@ -183,11 +193,22 @@ def _growth(study: Study) -> str:
     if floor is None:
         return f"{text}; there is no second reference run, so internal variability is not known."
     against = float(floor[axis.growth("T").key][last])
-    if not math.isfinite(against) or against == 0:
+    ratio = over_floor(error, against)
+    if not math.isfinite(ratio):
         return f"{text}; internal variability is not known for that time."
     return (
-        f"{text}, {written(error / against, 2)} times the difference between two runs with the "
+        f"{text}, {written(ratio, 2)} times the difference between two runs with the "
         f"full physics ({written(against, unit='K')})."
+    )
+
+
+def _full_physics(study: Study) -> str:
+    """Whether the runs with full physics differ at all."""
+    if not full_physics_is_the_same(study):
+        return ""
+    return (
+        "The second run with full physics is the same as the reference, as if it were a copy or "
+        "had started without a perturbation: it tells nothing of internal variability."
     )
 
 
