@@ -486,6 +486,20 @@ def test_errors_grow_by_days_until_there_are_three_months(study):
     assert time_axis(without_days) == MONTHS
 
 
+def test_growth_without_values_of_the_second_run_is_drawn_beside_the_seeds_alone(study):
+    online = study.online.copy(deep=True)
+    second = int(np.flatnonzero(online["role"].values == "floor")[0])
+    for name in online.data_vars:
+        if str(name).startswith("growth"):
+            online[name][second] = np.nan
+    spec, short = figure_table()["rmse_growth"], replace(study, online=online)
+    draw(short, "rmse_growth")
+    (first, *_) = spec.variants(short)
+    text = " ".join(spec.remarks(short, first))
+    assert "Without values of a second run with full physics" in text
+    assert "in mean distance from" not in text
+
+
 def test_wrong_files_and_settings_are_refused_in_one_line(files, tmp_path):
     offline, online = files
     with pytest.raises(ClimSimError, match="no such file of metrics"):

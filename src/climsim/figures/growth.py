@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from climsim.arrays import Array
 from climsim.figures.panels import (
     full_physics_handles,
     full_physics_runs,
@@ -114,10 +115,8 @@ def _seed_bands(
 
     A seed survived if it has a value for every period.
     """
-    floor = study.floor()
-    against = measure.shown(floor).values if floor is not None and measure.key in floor else None
     values = measure.shown(shown)
-    seed_bands(ax, x, values, against)
+    seed_bands(ax, x, values, _floor_values(study, measure))
     whole = np.isfinite(values.values).all(axis=1)
     for i, (network, _) in enumerate(groups_of(shown)):
         seeds = whole[shown["network"].values == network]
@@ -136,6 +135,14 @@ def _seed_bands(
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
+def _floor_values(study: Study, measure: Measure) -> Array | None:
+    """Values (period,) of the second run with full physics; None where it has none."""
+    floor = study.floor()
+    if floor is None or not measure.known(floor):
+        return None
+    return np.asarray(measure.shown(floor).values)
+
+
 def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     """What `draw_growth` drew beside the lines of stable runs, for the caption."""
     members, axis = online_members(study), time_axis(study)
@@ -146,7 +153,8 @@ def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     names = [(axis.growth(name), recipe) for name, recipe in panels]
     beyond = any(_top(of_recipe(shown, r), n) is not None for n, r in names if n.key in shown)
     floor = study.floor()
-    second = "" if floor is None else full_physics_name(floor)
+    drawn = any(_floor_values(study, measure) is not None for measure, _ in names)
+    second = full_physics_name(floor) if floor is not None and drawn else ""
     if seeds_as_band(study, members):
         by = _BY_DISTANCE.format(second=second) if second else ""
         remarks = [_BANDS.format(by=by), *not_shown(study, shown, known)]
@@ -158,7 +166,7 @@ def growth_remarks(study: Study, panels: Sequence[Panel]) -> list[str]:
     if not second:
         return [
             *remarks,
-            "Without a second run with full physics, internal variability is unknown.",
+            "Without values of a second run with full physics, internal variability is unknown.",
         ]
     return [*remarks, _FLOOR.format(second=second)]
 
@@ -270,7 +278,7 @@ def _mark_beyond(
 
 def _floor_line(ax: Axes, x: np.ndarray, study: Study, measure: Measure) -> None:
     for floor, look in full_physics_runs(study, reference=False):
-        if measure.key in floor:
+        if measure.known(floor):
             ax.plot(x, measure.shown(floor), linewidth=1.4, **look)
 
 

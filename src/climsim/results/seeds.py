@@ -73,8 +73,9 @@ def over_seeds(values: xarray.DataArray, group: Group, floor: float | None = Non
 def median_seed(values: Array, floor: Array | None = None) -> int | None:
     """Position of the seed that stands for all of a group in a line.
 
-    Without a floor, the seed with the smallest mean distance from the median over seeds; with one,
-    the seed whose mean distance from the floor is nearest to the median of these distances.
+    Without a floor, or where it has no value beside one of a seed, the seed with the smallest mean
+    distance from the median over seeds; with one, the seed whose mean distance from the floor is
+    nearest to the median of these distances.
     Source: the figures of Lin et al. 2025.
 
     Args:
@@ -85,6 +86,9 @@ def median_seed(values: Array, floor: Array | None = None) -> int | None:
         None where no seed has a value.
     """
     flat = values.reshape(len(values), -1)
+    if floor is not None:
+        beside = np.where(np.isfinite(floor.ravel()), flat, np.nan)
+        floor, flat = (floor, beside) if np.isfinite(beside).any() else (None, flat)
     known = np.flatnonzero(np.isfinite(flat).any(axis=1))
     if not known.size:
         return None
