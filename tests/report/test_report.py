@@ -398,6 +398,34 @@ def test_runs_of_one_member_are_told_apart_by_their_folders(study):
     assert {"U-Net, standard, seed 7 (cold)", "U-Net, standard, seed 7 (warm)"} <= names
 
 
+def test_second_reference_equal_to_the_first_is_named_and_divides_nothing(study):
+    online = study.online.copy(deep=True)
+    second = int(np.flatnonzero(online["role"].values == "floor")[0])
+    for name in ("rmse_mean_T", "growth_daily_T", "growth_monthly_T"):
+        online[name][second] = xarray.where(np.isfinite(online[name][second]), 0.0, np.nan)
+    same = Study(study.offline, online)
+    text = " ".join(study_summary(same))
+    assert "The second run with full physics is the same as the reference" in text
+    assert "internal variability is not known for that time" in text
+    assert "times as far from the reference as internal variability" not in text
+    table = leaderboard(same)
+    assert {row[table.heads.index("T error / floor")].text for row in table.rows} == {"–"}
+    cells = [cell.text for row in growth_table(same).rows for cell in row]
+    assert any(cell.endswith("(–)") for cell in cells)
+    assert "is the same as the reference" not in " ".join(study_summary(study))
+
+
+def test_summary_of_stable_runs_without_a_whole_period_says_so(study):
+    died = with_death(study, 0, 7.0)
+    stable = died.online["status"].values.astype(str) != "unstable"
+    members = stable & (died.online["role"].values == "member")
+    for name in ("growth_daily_T", "growth_monthly_T"):
+        died.online[name][np.flatnonzero(members)] = np.nan
+    text = " ".join(study_summary(died))
+    assert "No run that stayed stable shares a whole period with the reference run." in text
+    assert "differs from the reference" not in text
+
+
 def test_summary_without_a_floor_says_that_it_is_unknown(study):
     online = study.online.isel(run=study.online["role"].values != "floor")
     assert "internal variability is not known" in " ".join(study_summary(Study(None, online)))
@@ -461,6 +489,30 @@ def test_tables_are_written_with_numbers_that_programs_read(files, page, tmp_pat
     skill = table.heads.index("R², all outputs")
     assert float(rows[0][skill]) == pytest.approx(table.rows[0][skill].order, rel=1e-5)
     assert (tmp_path / "tables" / "growth.csv").is_file()
+
+
+def test_second_report_into_a_folder_leaves_no_table_of_the_first(files, page, tmp_path):
+    tables = tmp_path / "tables"
+    runs = short_runs([Member("unet", "standard", seed) for seed in (7, 43)])
+    write_netcdf(runs, tmp_path / "hindcasts.nc", checked=True)
+    shared = {"figures": page.parent / "figures", "tables": tables}
+
+    def listed():
+        index = json.loads((tables / "index.json").read_text())["tables"]
+        assert {f"{name}.csv" for name in index} | {"index.json"} == set(names())
+        return set(index)
+
+    def names():
+        return (path.name for path in tables.iterdir() if path.name != "own.csv")
+
+    config = ReportConfig(tmp_path / "r.html", *files, tmp_path / "hindcasts.nc", **shared)
+    write_report(config)
+    assert {"ranking", "seeds", "growth"} <= listed()
+    (tables / "own.csv").write_text("of the user")
+    write_report(ReportConfig(tmp_path / "r.html", files[0][:1], **shared))
+    assert "leaderboard" in listed()
+    assert not {"ranking", "seeds", "growth"} & listed()
+    assert (tables / "own.csv").read_text() == "of the user"
 
 
 def test_symbols_of_figures_lose_their_markup():
@@ -546,6 +598,32 @@ def test_index_of_figures_names_files_of_its_own_folder_alone(files, tmp_path, n
     (folder / "index.json").write_text(json.dumps({"figures": [entry]}))
     with pytest.raises(ClimSimError, match=r"index\.json: name of a figure: expected a name"):
         write_report(ReportConfig(tmp_path / "report.html", files[0], figures=folder))
+
+
+ENTRY = {"name": "cost", "title": "Cost", "caption": "", "files": []}
+
+
+@pytest.mark.parametrize(
+    ("index", "found"),
+    [
+        (
+            {"tables": ["seeds"], "git_revision": "x"},
+            "expected .* figures, found git_revision, tables",
+        ),
+        ([ENTRY], "expected an object with a list of figures, found list"),
+        ({"figures": "cost"}, "expected an object with a list of figures, found figures"),
+        ({"figures": [ENTRY, 3]}, "figure 2: expected name as a text, found none"),
+        ({"figures": [ENTRY | {"caption": None}]}, "figure 1: expected caption as a text"),
+        ({"figures": [ENTRY | {"files": "a.png"}]}, "figure 1: expected files as a list"),
+    ],
+)
+def test_index_of_something_else_is_refused_in_one_line(files, tmp_path, index, found):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ClimSimError, match=rf"index\.json: {found}") as refused:
+        write_report(ReportConfig(tmp_path / "report.html", files[0][:1], figures=folder))
+    assert "\n" not in str(refused.value)
 
 
 def test_links_of_the_page_are_addresses_whatever_files_are_called(files, tmp_path):

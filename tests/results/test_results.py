@@ -65,6 +65,56 @@ def test_median_seed_is_nearest_to_the_median_or_to_the_median_distance_from_the
     assert median_seed(values[3:]) is None
 
 
+def test_median_seed_is_that_of_the_seeds_where_the_floor_has_no_value_beside_them():
+    values = np.array([[1.0, 1.0], [2.0, 2.0], [9.0, np.nan]])
+    assert median_seed(values, np.full(2, np.nan)) == median_seed(values) == 1
+    apart = np.array([[np.nan, 1.0], [np.nan, 2.0], [np.nan, 9.0]])
+    assert median_seed(apart, np.array([1.0, np.nan])) == 1
+    # Where it has one of two, the distance is that in this one.
+    assert median_seed(values, np.array([1.5, np.nan])) == 0
+
+
+def foreign(path, attributes, **sizes):
+    """A netCDF file of somebody else."""
+    data = {f"of_{axis}": (axis, np.zeros(size)) for axis, size in sizes.items()}
+    xarray.Dataset(data, attrs=attributes).to_netcdf(path)
+    return path
+
+
+def test_file_of_something_else_is_refused_by_what_it_lacks(tmp_path):
+    path, remedy = tmp_path / "theirs.nc", "give files of `climsim evaluate offline` as offline"
+    names = {
+        "member": "r1i1p1f1",
+        "network": "a",
+        "recipe": "b",
+        "seed": 1,
+        "samples": 1,
+        "steps": 1,
+    }
+    for attributes, lacking in (
+        ({"member": "r1i1p1f1"}, "attribute 'network'"),
+        (names, "axis 'level'"),
+    ):
+        with pytest.raises(
+            ClimSimError, match=f"theirs.nc: expected metrics with the {lacking}, .*{remedy}"
+        ):
+            Study.open([foreign(path, attributes, time=3)], None)
+    known = {"mean_stream": "h0", "records": "{}", "problems": "{}"}
+    for attributes, sizes, lacking in (
+        ({"mean_stream": "h0"}, {"run": 2}, "attribute 'records'"),
+        (known, {"time": 3}, "axis 'run'"),
+        (known, {"run": 2}, "variable 'run'"),
+    ):
+        with pytest.raises(
+            ClimSimError, match=f"theirs.nc: expected metrics with the {lacking}, .*{remedy}"
+        ):
+            Study.open((), foreign(path, attributes, **sizes))
+    with pytest.raises(
+        ClimSimError, match=f"theirs.nc: expected metrics with the axis 'day', .*{remedy}"
+    ):
+        Study.open((), None, foreign(path, {"hindcast_days": 3}, run=2))
+
+
 @pytest.fixture
 def with_ensemble(tmp_path):
     """Two seeds of one network, another with one seed and the mean of two, and a lone ensemble."""

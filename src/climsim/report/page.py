@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, some_of
 from climsim.figures.config import FiguresConfig
 from climsim.figures.draw import INDEX_NAME, draw_figures
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
@@ -46,6 +47,8 @@ TABLES = Kind(
     is_folder=True,
     owns=lambda name: name == INDEX_NAME or name.endswith(".csv"),
 )
+_ENTRY = {"name": str, "title": str, "caption": str, "files": list}
+"""What the index of a folder of figures says of each, and as what."""
 _MEANS = {"h0": "monthly means", "h1": "daily means"}
 """What the time means of each stream are made of, in words."""
 
@@ -74,10 +77,7 @@ def write_report(config: ReportConfig, progress: Progress | None = None) -> Path
     tables = _tables(study, failures, rates)
     write_text(config.out, render(study, figures, tables, failures, experiment, config))
     if config.tables is not None:
-        write_json(config.tables / INDEX_NAME, {"tables": list(tables), **_made_by(config)})
-        for name, table in tables.items():
-            if table is not None:
-                write_text(config.tables / f"{name}.csv", table.csv())
+        _write_tables(config.tables, tables, _made_by(config))
     advance(3, 3)
     return config.out
 
@@ -93,11 +93,24 @@ def _claim(config: ReportConfig) -> None:
         claim(config.tables, TABLES, inputs, key="tables")
 
 
+def _write_tables(
+    folder: Path, tables: Mapping[str, Table | None], made_by: Mapping[str, str]
+) -> None:
+    """Write the tables that there are, and remove those that an earlier report had beside them."""
+    written = {name: table for name, table in tables.items() if table is not None}
+    # First, so that the index of this report never stands beside a table of another.
+    for name in tables:
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    write_json(folder / INDEX_NAME, {"tables": list(written), **made_by})
+    for name, table in written.items():
+        write_text(folder / f"{name}.csv", table.csv())
+
+
 def load_figures(config: ReportConfig) -> list[dict[str, object]]:
     """Figures in the order of the page, each with its PNG as text and links to its files.
 
     Raises:
-        ClimSimError: if the folder holds no index of figures.
+        ClimSimError: if the folder holds no index of figures, or one of something else.
     """
     if config.figures is not None:
         return _read_figures(config.figures, config.out.parent)
@@ -109,10 +122,8 @@ def load_figures(config: ReportConfig) -> list[dict[str, object]]:
 
 
 def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, object]]:
-    if not (folder / INDEX_NAME).exists():
-        raise ClimSimError(f"{folder}: no {INDEX_NAME}: run `climsim figures out={folder}` first")
     figures = []
-    for entry in read_json(folder / INDEX_NAME)["figures"]:
+    for entry in _index_entries(folder):
         for name in (entry["name"], *entry["files"]):
             check_name(name, f"{folder / INDEX_NAME}: name of a figure")
         pictures = [name for name in entry["files"] if name.endswith(".png")]
@@ -125,6 +136,30 @@ def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, obje
         shown = {"by_recipe": False, **entry, "picture": _encode(picture), "links": links}
         figures.append(shown)
     return figures
+
+
+def _index_entries(folder: Path) -> list[dict[str, Any]]:
+    """What the index of a folder of figures says of each."""
+    path = folder / INDEX_NAME
+    if not path.exists():
+        raise ClimSimError(f"{folder}: no {INDEX_NAME}: run `climsim figures out={folder}` first")
+    index = read_json(path)
+    if not isinstance(index, dict) or not isinstance(index.get("figures"), list):
+        found = some_of(sorted(index)) if isinstance(index, dict) else type(index).__name__
+        raise ClimSimError(
+            f"{path}: expected an object with a list of figures, found {found}: give as figures= "
+            "the folder that `climsim figures` filled"
+        )
+    for number, entry in enumerate(index["figures"], 1):
+        known = entry if isinstance(entry, dict) else {}
+        for key, kind in _ENTRY.items():
+            if not isinstance(known.get(key), kind):
+                what = "list" if kind is list else "text"
+                raise ClimSimError(
+                    f"{path}: figure {number}: expected {key} as a {what}, found none: draw the "
+                    "figures again"
+                )
+    return list(index["figures"])
 
 
 def _encode(picture: Path | None) -> str:

@@ -22,6 +22,42 @@ _NAMED = ("network", "recipe", "group_network", "group_recipe")
 """Attributes and variables of metrics that hold names, which files and labels are made of."""
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What all files of metrics of a kind hold, whatever was scored.
+
+    Attributes:
+        attributes: of the file; the first is the one by which the kind is known.
+        axes: names of axes.
+        variables: names of variables and coordinates.
+    """
+
+    attributes: tuple[str, ...]
+    axes: tuple[str, ...]
+    variables: tuple[str, ...] = ()
+
+    def lacking(self, metrics: xarray.Dataset) -> str | None:
+        """The first that a file lacks, in words; None where it has all."""
+        parts = {
+            "attribute": (self.attributes, metrics.attrs),
+            "axis": (self.axes, metrics.sizes),
+            "variable": (self.variables, metrics.variables),
+        }
+        found = (
+            f"{kind} {n!r}" for kind, (want, has) in parts.items() for n in want if n not in has
+        )
+        return next(found, None)
+
+
+_KEYS = ("network", "recipe", "seed")
+_RUNS = ("run", "role", "status", *_KEYS)
+_OFFLINE = _Form(("member", *_KEYS, "samples", "steps"), ("level",))
+_ONLINE = _Form(
+    ("mean_stream", "records", "problems"), ("run",), (*_RUNS, "days", "days_wanted", "sypd")
+)
+_HINDCASTS = _Form((HINDCASTS,), ("run", "day"), (*_RUNS, "start"))
+
+
 class NothingToDrawError(Exception):
     """The study lacks what is to be shown; the message says what."""
 
@@ -64,10 +100,10 @@ class Study:
         Raises:
             ClimSimError: if a file is missing or is none of this package's metrics.
         """
-        joined = join_offline([_load(path, "member") for path in offline]) if offline else None
+        joined = join_offline([_load(path, _OFFLINE) for path in offline]) if offline else None
         members, ensembles = _apart(joined)
-        coupled = _load(online, "mean_stream") if online is not None else None
-        short = _load(hindcasts, HINDCASTS) if hindcasts is not None else None
+        coupled = _load(online, _ONLINE) if online is not None else None
+        short = _load(hindcasts, _HINDCASTS) if hindcasts is not None else None
         return cls(members, coupled, ensembles=ensembles, hindcasts=short)
 
     def beside(self, tables: Sequence[Path]) -> Study:
@@ -123,7 +159,7 @@ def attributes_of_metrics(path: Path) -> dict[str, object]:
         return {str(name): value for name, value in dataset.attrs.items()}
 
 
-def _load(path: Path, attribute: str) -> xarray.Dataset:
+def _load(path: Path, form: _Form) -> xarray.Dataset:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")
     try:
@@ -133,9 +169,9 @@ def _load(path: Path, attribute: str) -> xarray.Dataset:
         raise refusal(error, path) or ClimSimError(
             f"{path}: no readable netCDF file: make it again"
         ) from error
-    if attribute not in loaded.attrs:
+    if (lacking := form.lacking(loaded)) is not None:
         raise ClimSimError(
-            f"{path}: expected metrics with the attribute {attribute!r}, found none: give files of "
+            f"{path}: expected metrics with the {lacking}, found none: give files of "
             "`climsim evaluate offline` as offline, one of `climsim evaluate online` as online and "
             "one of `climsim evaluate hindcasts` as hindcasts"
         )
