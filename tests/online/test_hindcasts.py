@@ -138,7 +138,7 @@ def test_unstable_run_counts_as_lost_and_its_days_are_unknown(made, tmp_path):
         ("cold", 3, 3),
         ("hot", 0, 2),
     ]
-    assert ranking.told_apart(1)
+    assert ranking.sentence().endswith("Runs became unstable: hot, standard (2 of 2).")
 
 
 def test_run_without_a_model_is_the_floor(made, tmp_path):
