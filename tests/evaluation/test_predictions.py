@@ -1,6 +1,7 @@
 """Predictions are saved while they are scored, and give the same scores when read again."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import netCDF4
@@ -9,7 +10,7 @@ import pytest
 import xarray
 import zarr
 
-from climsim.cards import ModelCard
+from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.offline import evaluate_offline, scored_steps, stream
@@ -42,9 +43,33 @@ def scored(store, config, tmp_path):
     steps = scored_steps([model], store, config)
     card = ModelCard(interface=model.interface, n_levels=store.n_levels)
     about = {"model_metadata": json.dumps(card.to_json()), "parameters": 12.0}
-    with saving(folder, steps, about) as file:
+    made_of = {"input_hashes": json.dumps({"store": store.fingerprint})}
+    with saving(folder, steps, about | made_of) as file:
         metrics = offline_dataset(stream([model], store, config, keep=file), store.grid)
     return metrics, steps, folder
+
+
+class Emulator(LinearModel):
+    """A model by its file: the seed of its numbers is what the file holds."""
+
+    parameters = 8
+
+    def __init__(self, path, levels):
+        super().__init__(levels, seed=int(path.read_text()))
+        self.card = ModelCard(training=TrainingCard("unet", "standard", 7), n_levels=levels)
+        self.metadata = self.card.to_json()
+
+
+@pytest.fixture
+def emulators(store, config, monkeypatch):
+    """Files of models, the first of which is that of the configuration."""
+    files = [config.model, config.model.with_name("other.pt")]
+    for seed, file in enumerate(files):
+        file.write_text(str(seed))
+    monkeypatch.setattr(
+        "climsim.export.loading.load_emulator", lambda path: Emulator(path, store.n_levels)
+    )
+    return files
 
 
 def again(predictions, store, config):
@@ -136,3 +161,113 @@ def test_predictions_of_other_steps_or_sizes_are_refused(store, config, scored, 
     np.savez(tmp_path / "two.npz", seed_7=np.zeros(1), seed_43=np.zeros(1))
     with pytest.raises(ClimSimError, match="to be one of seed_7, seed_43, found ''"):
         load_predictions(tmp_path / "two.npz", store, steps)
+
+
+def test_predictions_of_another_store_are_refused(store, config, scored, tmp_path):
+    _, steps, folder = scored
+    other = write_store(tmp_path / "other.zarr", steps=11)
+    assert other.steps("test")[0] == steps[0]
+    with pytest.raises(
+        ClimSimError, match=r"predictions\.zarr: expected predictions of the data in"
+    ):
+        load_predictions(folder, other, steps)
+    wider = write_store(tmp_path / "wider.zarr", columns=store.n_columns + 2)
+    with pytest.raises(ClimSimError, match="found those of another store"):
+        evaluate_offline(replace(config, model=folder, store=wider.path))
+
+
+@pytest.mark.parametrize("name", ["prediction", "step"])
+def test_a_copy_of_predictions_that_is_not_whole_is_refused(store, scored, name):
+    _, steps, folder = scored
+    chunk = max(path for path in (folder / name / "c").rglob("*") if path.is_file())
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ClimSimError, match=r"predictions\.zarr: damaged .*: copy the folder whole"):
+        load_predictions(folder, store, steps).outputs(steps)
+    chunk.unlink()
+    with pytest.raises(
+        ClimSimError, match=rf"chunks of the array {name}, found .: copy the folder"
+    ):
+        load_predictions(folder, store, steps)
+    shutil.rmtree(folder / name)
+    with pytest.raises(ClimSimError, match=r"damaged .*copy the folder whole, or save"):
+        load_predictions(folder, store, steps)
+
+
+def test_zero_predictions_are_kept_like_any_other(store, tmp_path):
+    steps, size = store.steps("test")[:1] * 0, OUTPUTS.size(store.n_levels)
+    card = ModelCard(n_levels=store.n_levels)
+    about = {
+        "model_metadata": json.dumps(card.to_json()),
+        "parameters": 1.0,
+        "input_hashes": json.dumps({"store": store.fingerprint}),
+    }
+    with saving(tmp_path / "p.zarr", steps, about) as file:
+        file.write(np.zeros((1, store.n_columns, size)), size)
+    assert not load_predictions(tmp_path / "p.zarr", store, steps).outputs(steps).any()
+
+
+@pytest.mark.parametrize("key", ["model", "members", "confidences", "loss_of", "out"])
+def test_predictions_replace_nothing_that_the_command_reads_or_writes(
+    store, config, scored, tmp_path, key
+):
+    _, _, folder = scored
+    given = {"confidences": folder.with_name("c.npy"), "loss_of": folder.with_name("l.pt")}
+    path = {"members": folder, "model": folder, "out": config.out}.get(key, given.get(key))
+    used = {"members": (path,)} if key == "members" else {key: path}
+    before = sorted(p.name for p in folder.rglob("*"))
+    with pytest.raises(ClimSimError, match=r"save_predictions=.*: the same path as "):
+        evaluate_offline(replace(config, **(given | used), save_predictions=path))
+    assert sorted(p.name for p in folder.rglob("*")) == before
+
+
+def test_predictions_that_are_there_of_another_model_are_made_again(config, emulators, tmp_path):
+    kept = tmp_path / "kept.zarr"
+
+    def saved(number):
+        evaluate_offline(
+            replace(
+                config,
+                model=emulators[number],
+                out=tmp_path / f"{number}.nc",
+                save_predictions=kept,
+            )
+        )
+        return zarr.open_group(kept, mode="r")["prediction"][:]
+
+    first, second, third = saved(0), saved(1), saved(0)
+    np.testing.assert_array_equal(third, first)
+    assert not np.array_equal(second, first)
+    chunk = next(path for path in (kept / "prediction" / "c").rglob("*") if path.is_file())
+    chunk.unlink()
+    np.testing.assert_array_equal(saved(0), first)
+    written = kept.stat().st_mtime_ns
+    saved(0)
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_members_with_and_without_confidences_are_scored_by_the_outputs_of_all(
+    store, config, tmp_path
+):
+    models = [LinearModel(store.n_levels), Confident(store.n_levels)]
+    steps = scored_steps(models, store, config)
+    with saving(tmp_path / "p.zarr", steps, {}) as file:
+        found = offline_dataset(stream(models, store, config, keep=file), store.grid)
+    bare = offline_dataset(stream([models[0]] * 2, store, config), store.grid)
+    xarray.testing.assert_allclose(found["r2_ptend_t"], bare["r2_ptend_t"])
+    assert "confidence_true" not in found
+    assert "confidence" not in zarr.open_group(tmp_path / "p.zarr", mode="r")
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "h5"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_an_array_that_was_cut_short_is_refused_in_one_line(store, tmp_path, ending, share):
+    steps, path = store.steps("test"), tmp_path / f"preds.{ending}"
+    values = np.ones((steps.size, store.n_columns, OUTPUTS.size(store.n_levels)))
+    if ending == "h5":
+        xarray.Dataset({"preds": (("a", "b", "c"), values)}).to_netcdf(path)
+    else:
+        (np.save if ending == "npy" else np.savez)(path, values)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ClimSimError, match=rf"preds\.{ending}: expected an array of predictions"):
+        load_predictions(path, store, steps)

@@ -31,7 +31,9 @@ from climsim.evaluation.predictions import (
     StoredPredictions,
     identity_of,
     is_predictions,
+    is_saved,
     load_predictions,
+    made_by,
     model_attributes,
     parameters_of,
     saving,
@@ -96,8 +98,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
         ClimSimError: if the model and the store do not fit together, the split is empty, or, with
             the metrics written, the model returned values that are no finite numbers.
     """
-    inputs = {"model": config.model, "store": config.store}
-    claim(config.out, OFFLINE_METRICS, inputs | {str(path): path for path in config.members})
+    _claim(config)
     store = open_store(config.store)
     # The path of the product is no property of it, so it stays out of what makes it equal.
     # Nor does it matter how they are described.
@@ -108,15 +109,15 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     hashes = {str(path): identity_of(path) for path in (*files, *beside)}
     hashes["store"] = store.fingerprint
     attributes = provenance(settings, hashes)
-    saved = config.save_predictions is None or config.save_predictions.exists()
+    saved = config.save_predictions is None or is_saved(config.save_predictions, attributes, store)
     if saved and _is_current(config.out, attributes):
         logger.info("%s: already there, made from the same model and data", config.out)
         require_finite(config)
         return config.out
     models = _load(store, config)
     check_models(models, store, config)
-    made_by = attributes | model_attributes(models)
-    with _keeping(config, models, store, made_by) as keep:
+    about = attributes | model_attributes(models)
+    with _keeping(config, models, store, about) as keep:
         sums = stream(models, store, config, progress, keep)
     found = [member_of_model(m.card, p.stem) for m, p in zip(models, files, strict=True)]
     dataset = offline_dataset(sums, store.grid)
@@ -128,6 +129,21 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
     write_netcdf(dataset, config.out, checked=True)
     require_finite(config)
     return config.out
+
+
+def _claim(config: OfflineConfig) -> None:
+    """Make sure that metrics and predictions replace nothing but older ones, and no input."""
+    inputs = {
+        "model": config.model,
+        "store": config.store,
+        **{str(path): path for path in config.members},
+        "confidences": config.confidences,
+        "loss_of": config.loss_of,
+    }
+    claim(config.out, OFFLINE_METRICS, inputs)
+    if config.save_predictions is not None:
+        beside = inputs | {"out": config.out}
+        claim(config.save_predictions, PREDICTIONS, beside, key="save_predictions")
 
 
 def _load(store: Store, config: OfflineConfig) -> list[Emulator | StoredPredictions]:
@@ -160,14 +176,13 @@ def _confidences(config: OfflineConfig) -> ConfidenceArray | None:
 
 @contextmanager
 def _keeping(
-    config: OfflineConfig, models: Sequence[Source], store: Store, made_by: Mapping[str, Json]
+    config: OfflineConfig, models: Sequence[Source], store: Store, about: Mapping[str, Json]
 ) -> Iterator[PredictionFile | None]:
     """Where predictions are kept while they are scored, if they are to be."""
     if config.save_predictions is None:
         yield None
         return
-    claim(config.save_predictions, PREDICTIONS, {"store": config.store}, key="save_predictions")
-    with saving(config.save_predictions, scored_steps(models, store, config), made_by) as file:
+    with saving(config.save_predictions, scored_steps(models, store, config), about) as file:
         yield file
 
 
@@ -279,16 +294,17 @@ def stream(
     """
     steps = scored_steps(models, store, config)
     sums: Accumulator[Block] = Accumulator.zero()
-    # Confidences are of single models: their mean says nothing about the loss of the mean.
-    loss = loss_of_confidence(models[0]) if len(models) == 1 else None
+    single, size = len(models) == 1, OUTPUTS.size(store.n_levels)
+    loss = loss_of_confidence(models[0]) if single else None
     done = 0
     for indices in _blocks(steps, store):
         inputs = store.vectors(models[0].interface.variables, indices)
         outputs = [_outputs(model, inputs, indices, config, store.n_levels) for model in models]
+        if not single:
+            # Confidences are of single models: their mean says nothing about the loss of the mean.
+            outputs = [output[..., :size] for output in outputs]
         if keep is not None:
-            size = OUTPUTS.size(store.n_levels)
-            whole = outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)[..., :size]
-            keep.write(whole, size)
+            keep.write(outputs[0] if single else np.mean(outputs, axis=0), size)
         sums = sums + _evaluate_block(models, store, indices, (inputs, outputs), loss)
         done += indices.size
         if progress:
@@ -377,7 +393,4 @@ def _is_current(path: Path, attributes: dict[str, str]) -> bool:
     if not path.exists():
         return False
     with open_metrics(path) as dataset:
-        return all(
-            dataset.attrs.get(key) == attributes[key]
-            for key in ("configuration", "input_hashes", "climsim_version")
-        )
+        return made_by(dataset.attrs, attributes)

@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import netCDF4
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -24,13 +23,14 @@ from numpy.typing import NDArray
 from climsim.arrays import Array
 from climsim.cards import Json, LossCard, ModelCard, TrainingCard
 from climsim.data.store.opened import Store
-from climsim.data.store.seal import array_of, values_of
-from climsim.errors import ClimSimError
+from climsim.data.store.seal import array_of
+from climsim.errors import ClimSimError, some_of
+from climsim.evaluation.array_files import shaped_array
 from climsim.evaluation.config import ARRAYS
 from climsim.evaluation.members import NETWORKS, RECIPES
 from climsim.files import atomic_path, file_hash
 from climsim.interfaces import V2, Interface
-from climsim.products import Kind, noted
+from climsim.products import Kind, attributes_of, noted
 from climsim.variables import OUTPUTS, TARGETS
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "climsim-predictions-1"
 _CHUNK_STEPS = 8
+_ATTRIBUTES = frozenset({"input_hashes", "model_metadata", "parameters"})
+"""What a saved file says, beside its format, and the evaluation reads."""
+_AGAIN = "copy the folder whole, or save the predictions again"
 _PUBLISHED_NAME = re.compile(
     f"(?P<recipe>{'|'.join(RECIPES)})_(?P<network>{'|'.join(NETWORKS)})_preds"
 )
@@ -97,7 +100,7 @@ class StoredPredictions:
         """Predictions, then confidences (time, column, feature) of some steps.
 
         Raises:
-            ClimSimError: if a step was not saved.
+            ClimSimError: if a step was not saved, or cannot be read.
         """
         missing = [int(step) for step in steps if int(step) not in self._rows]
         if missing:
@@ -107,7 +110,8 @@ class StoredPredictions:
             )
         rows = [self._rows[int(step)] for step in steps]
         first, chosen = rows[0], np.array(rows) - rows[0]
-        parts = [np.asarray(a[first : rows[-1] + 1])[chosen] for a in self.arrays]
+        with _readable(self.path):
+            parts = [np.asarray(a[first : rows[-1] + 1])[chosen] for a in self.arrays]
         return np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
 
 
@@ -117,7 +121,9 @@ class PredictionFile:
     def __init__(self, group: zarr.Group, steps: NDArray[np.intp]) -> None:
         """Keep the group; its arrays are made with the first block, which knows their sizes."""
         self._group, self._steps, self._done = group, steps, 0
-        group.create_array("step", data=steps.astype(np.int64))
+        # Kept, as an array that is opened again no longer writes all of its chunks.
+        self._arrays: dict[str, zarr.Array] = {}
+        _create(group, "step", steps.shape, steps.shape, "i8")[:] = steps
 
     def write(self, outputs: Array, size: int) -> None:
         """Write the outputs (time, column, feature) of the next steps.
@@ -131,12 +137,21 @@ class PredictionFile:
         for name, values in parts.items():
             if not values.shape[-1]:
                 continue
-            if name not in self._group:
+            if name not in self._arrays:
                 shape = (self._steps.size, *values.shape[1:])
                 chunks = (min(_CHUNK_STEPS, self._steps.size), *values.shape[1:])
-                self._group.create_array(name, shape=shape, chunks=chunks, dtype="f4")
-            array_of(self._group, name)[self._done : end] = values
+                self._arrays[name] = _create(self._group, name, shape, chunks, "f4")
+            self._arrays[name][self._done : end] = values
         self._done = end
+
+
+def _create(
+    group: zarr.Group, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str
+) -> zarr.Array:
+    """A new array; all of its chunks are written, so one that is missing was lost."""
+    return group.create_array(
+        name, shape=shape, chunks=chunks, dtype=dtype, config={"write_empty_chunks": True}
+    )
 
 
 @contextmanager
@@ -220,16 +235,16 @@ def load_predictions(
         confidences: that belong to the array; under the same name where their file holds several.
 
     Raises:
-        ClimSimError: if it is neither, or of another size.
+        ClimSimError: if it is neither, not whole, or of another store or size.
     """
     if path.is_dir():
-        return _stored(path)
+        return _stored(path, store)
     levels = store.n_levels
     sizes = {path: OUTPUTS.size(levels)}
     if confidences is not None:
         sizes[confidences.path] = TARGETS.size(levels)
     arrays = tuple(
-        _shaped(file, key, (steps.size, store.n_columns, size)) for file, size in sizes.items()
+        shaped_array(file, key, (steps.size, store.n_columns, size)) for file, size in sizes.items()
     )
     card = ModelCard(
         interface=V2,
@@ -257,58 +272,98 @@ def _published_training(stem: str, key: str) -> TrainingCard:
     return TrainingCard(name["network"], name["recipe"], int(number[1]) if number else None)
 
 
-def _shaped(path: Path, key: str, expected: tuple[int, int, int]) -> Array:
-    """An array of a file on the axes of predictions."""
-    values = _array(path, key)
-    if values.size != np.prod(expected) or values.shape[-1] != expected[-1]:
-        raise ClimSimError(
-            f"{path}: expected an array of shape {expected}, found {values.shape}: give the "
-            "predictions of the same split and stride"
-        )
-    return values.reshape(expected)
+def is_saved(path: Path, attributes: Mapping[str, str], store: Store) -> bool:
+    """Whether predictions are there, whole, and made by what attributes of `provenance` say."""
+    if not made_by(attributes_of(path), attributes):
+        return False
+    try:
+        _stored(path, store)
+    except ClimSimError:
+        return False
+    return True
 
 
-def _stored(path: Path) -> StoredPredictions:
+def made_by(found: Mapping[str, object], attributes: Mapping[str, str]) -> bool:
+    """Whether the attributes of a product say that it was made of the same as another."""
+    return all(
+        found.get(key) == attributes[key]
+        for key in ("configuration", "input_hashes", "climsim_version")
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Refuse, in one line, saved predictions of which a part cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ClimSimError(f"{path}: damaged ({error}): {_AGAIN}") from error
+
+
+def _stored(path: Path, store: Store) -> StoredPredictions:
     try:
         group = zarr.open_group(path, mode="r")
     except (OSError, ValueError, KeyError) as error:
         raise ClimSimError(f"{path}: expected saved predictions, found no Zarr group") from error
-    if group.attrs.get("format") != FORMAT:
-        raise ClimSimError(
-            f"{path}: expected predictions of `evaluate offline save_predictions=`, found format "
-            f"{group.attrs.get('format')!r}"
-        )
-    metadata = json.loads(str(group.attrs["model_metadata"]))
-    names = [name for name in ("prediction", "confidence") if name in group]
+    about = _about(group, path, store)
+    metadata = json.loads(about["model_metadata"])
+    card = ModelCard.from_json(metadata, str(path))
+    with _readable(path):
+        steps = np.asarray(_whole(group, path, "step")[...]).astype(np.intp)
+    sizes = {"prediction": OUTPUTS.size(card.n_levels)}
+    if card.confidence:
+        sizes["confidence"] = TARGETS.size(card.n_levels)
     return StoredPredictions(
         path=path,
-        card=ModelCard.from_json(metadata, str(path)),
+        card=card,
         metadata=metadata,
-        parameters=float(str(group.attrs["parameters"])),
-        steps=values_of(group, "step").astype(np.intp),
-        arrays=tuple(array_of(group, name) for name in names),
+        parameters=float(about["parameters"]),
+        steps=steps,
+        arrays=tuple(
+            _whole(group, path, name, (steps.size, store.n_columns, size))
+            for name, size in sizes.items()
+        ),
     )
 
 
-def _array(path: Path, key: str) -> Array:
-    """An array of a file that NumPy or netCDF4 reads, which HDF5 files are for."""
-    try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, mmap_mode="r"))
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                return np.asarray(arrays[_chosen(path, key, list(arrays.files))])
-        with netCDF4.Dataset(path) as file:
-            return np.ma.getdata(file[_chosen(path, key, list(file.variables))][:])
-    except (OSError, ValueError) as error:
-        raise ClimSimError(f"{path}: expected an array of predictions: {error}") from error
+def _about(group: zarr.Group, path: Path, store: Store) -> dict[str, str]:
+    """What saved predictions say about themselves.
+
+    Raises:
+        ClimSimError: if they are something else, or of another store.
+    """
+    about = {name: str(value) for name, value in group.attrs.items()}
+    if about.get("format") != FORMAT or not about.keys() >= _ATTRIBUTES:
+        raise ClimSimError(
+            f"{path}: expected predictions of `evaluate offline save_predictions=`, found format "
+            f"{about.get('format')!r} with {some_of(sorted(about)) or 'nothing'}"
+        )
+    if json.loads(about["input_hashes"]).get("store") != store.fingerprint:
+        raise ClimSimError(
+            f"{path}: expected predictions of the data in {store.path}, found those of another "
+            "store: give the store that they were saved for, or save them for this one"
+        )
+    return about
 
 
-def _chosen(path: Path, key: str, names: list[str]) -> str:
-    if key in names:
-        return key
-    if not key and len(names) == 1:
-        return names[0]
-    raise ClimSimError(
-        f"{path}: expected predictions_key to be one of {', '.join(names)}, found {key!r}"
-    )
+def _whole(
+    group: zarr.Group, path: Path, name: str, shape: tuple[int, ...] | None = None
+) -> zarr.Array:
+    """An array of saved predictions, unread.
+
+    Raises:
+        ClimSimError: if it is not there, of another shape or lacks a part.
+    """
+    with _readable(path):
+        array = array_of(group, name)
+        found = array.nchunks_initialized
+    if shape is not None and array.shape != shape:
+        raise ClimSimError(
+            f"{path}: expected the array {name} of shape {shape}, found {array.shape}: {_AGAIN}"
+        )
+    if found < array.nchunks:
+        # Zarr would give zeros for it.
+        raise ClimSimError(
+            f"{path}: expected {array.nchunks} chunks of the array {name}, found {found}: {_AGAIN}"
+        )
+    return array
