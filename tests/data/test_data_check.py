@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from pathlib import Path
 
 import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
 
+from climsim.calendar import seconds_of, to_date
 from climsim.data.raw.check import KINDS, check
 from climsim.data.raw.config import CheckConfig
+from climsim.data.raw.missing import find_missing
 from climsim.data.raw.ranges import RANGES
 from climsim.data.raw.steps import INPUT_VARIABLES, OUTPUT_VARIABLES, list_steps
 from climsim.errors import ClimSimError
@@ -25,7 +29,7 @@ def raw(tmp_path):
 
 def counts(folder, **changes):
     report = check(CheckConfig(folder, workers=1, **changes))
-    return {k: n for m in report.months for k, n in m.counts.items() if n}, report
+    return dict(sum((m.counts for m in report.months), Counter())), report
 
 
 def change(path, name, index, value):
@@ -120,6 +124,61 @@ def test_stride_says_which_steps_should_be_there(tmp_path):
     write_record(tmp_path / "raw", [0, 7, 21])
     found, _ = counts(tmp_path / "raw", stride=7)
     assert found == {"missing": 1}
+
+
+def test_what_lies_between_the_dates_of_members_is_not_missing(tmp_path):
+    for number, year in ((1, 1), (2, 3)):
+        write_record(tmp_path / f"raw/member-0{number}", [0, 1, 3, 4], start=seconds_of(year, 7, 1))
+    found, report = counts(tmp_path / "raw")
+    assert found == {"missing": 2}
+    assert "no file for the step 0003-07-01 00:40:00" in str(report)
+    assert [(m.month, m.steps) for m in report.months] == [("0001-07", 4), ("0003-07", 4)]
+
+
+def test_runs_of_a_folder_are_told_by_their_pause_and_by_their_own_distance(tmp_path):
+    raw = tmp_path / "raw"
+    write_record(raw, 4)
+    for year in (1001, 1003):
+        write_record(raw, [0, 2, 4, 8], start=seconds_of(year, 1, 1))
+    write_record(raw / "noisy", [0, 35, 105, 140], start=seconds_of(9001, 2, 27))
+    found, report = counts(raw)
+    assert found == {"missing": 3}
+    for step in ("1001-01-01 02:00", "1003-01-01 02:00", "9001-02-27 23:20"):
+        assert f"no file for the step {step}" in str(report)
+    assert ".: steps lie 2400 s apart, not 1200 s" in str(report)
+    assert "noisy: steps lie 42000 s apart, not 1200 s" in str(report)
+
+
+def files_at(seconds, folder="raw/train"):
+    """Names of step files, each in the folder of its month."""
+    for second in map(int, seconds):
+        date = to_date(second)
+        yield Path(folder, f"{date.year:04d}-{date.month:02d}", "mli.nc"), second
+
+
+def test_a_month_that_is_not_there_is_missing_whole():
+    # Eight years, as published, of every third step.
+    every = np.arange(seconds_of(1, 2, 1), seconds_of(9, 2, 1), 3 * STEP)
+    lost = (every >= seconds_of(4, 5, 1)) & (every < seconds_of(4, 6, 1))
+    lost |= (every >= seconds_of(6, 1, 1)) & (every < seconds_of(6, 12, 1))
+    missing = find_missing(files_at(every[~lost]), [Path("raw")], 3 * STEP)
+    np.testing.assert_array_equal(missing.seconds, every[lost])
+    assert missing.notes == ()
+
+
+def test_steps_that_lie_in_another_folder_are_not_missing():
+    every = np.arange(START, START + 100 * STEP, STEP)
+    part = np.arange(every.size) % 7 < 3
+    files = [*files_at(every[part], "raw/one"), *files_at(every[~part], "raw/two")]
+    assert find_missing(files, [Path("raw")], STEP).seconds.tolist() == []
+    files = files_at(every[every != every[5]], "raw/one/0001/02")
+    assert find_missing(files, [Path("raw")], STEP).seconds.tolist() == [every[5]]
+
+
+def test_most_steps_may_be_missing_where_some_show_the_distance():
+    seconds = START + STEP * np.array([0, 1, 3, 5, 7, 9])
+    missing = find_missing(files_at(seconds), [Path("raw")], STEP)
+    assert ((missing.seconds - START) // STEP).tolist() == [2, 4, 6, 8]
 
 
 def test_months_are_reported_apart(tmp_path):

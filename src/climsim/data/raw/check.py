@@ -15,6 +15,7 @@ from climsim.data.raw.classic import HeaderCache
 from climsim.data.raw.config import CheckConfig
 from climsim.data.raw.declared import Declared
 from climsim.data.raw.emulated import settle_processes
+from climsim.data.raw.missing import find_missing
 from climsim.data.raw.pressure import order_problem, pressure_problem
 from climsim.data.raw.ranges import implausible, outside_range
 from climsim.data.raw.step_file import PROBLEMS, StepFileError, inspect_fields, parse_name
@@ -81,7 +82,8 @@ class CheckReport:
         raw: the folder.
         months: one report per month, in order.
         time_step: physics time step [s]; 0 where nothing tells it.
-        notes: what was not followed of linked folders.
+        notes: what was not followed of linked folders, and where steps lie further apart than
+            asked for.
         unread: links that lead nowhere and folders that cannot be read.
         problems: findings about the whole record.
     """
@@ -145,7 +147,8 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
     """
     if config.out:
         claim(config.out, REPORT, {"raw": config.raw})
-    found = [find_step_files(Path(f)) for f in dict.fromkeys((config.raw, config.outputs)) if f]
+    roots = [Path(folder) for folder in dict.fromkeys((config.raw, config.outputs)) if folder]
+    found = [find_step_files(folder) for folder in roots]
     months = _months(config, sorted({path for files in found for path in files.paths}))
     steps = _steps(months)
     time_step, problems = _time_step(config, steps)
@@ -153,13 +156,13 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
     grid, expected = _grid(config), Declared(time_step or None, processes)
     tasks = [_MonthTask(month, files, grid, expected) for month, files in months.items()]
     reports = _reports(tasks, config.workers, progress)
-    if time_step:
-        _find_missing(tasks, reports, time_step * config.stride)
+    spacing = time_step * config.stride
+    wider = _find_missing(tasks, reports, roots, spacing) if spacing else ()
     result = CheckReport(
         raw=Path(config.raw),
         months=tuple(reports[m] for m in sorted(reports)),
         time_step=time_step,
-        notes=tuple(line for files in found for line in files.repeated),
+        notes=(*(line for files in found for line in files.repeated), *wider),
         unread=tuple(line for files in found for line in files.unread),
         problems=(*problems, *differing),
     )
@@ -297,15 +300,23 @@ def _check_pressure(
         report.add("pressure", f"{path}: {problem}")
 
 
-def _find_missing(tasks: list[_MonthTask], reports: dict[str, MonthReport], step: int) -> None:
-    """Report the steps absent between the first and the last of the record."""
-    present = {seconds for task in tasks for seconds, *_ in task.files}
-    for seconds in range(min(present), max(present), step):
-        if seconds not in present:
-            date = to_date(seconds)
-            month = f"{date.year:04d}-{date.month:02d}"
-            report = reports.setdefault(month, MonthReport(month))
-            report.add("missing", f"{month}: no file for the step {date}")
+def _find_missing(
+    tasks: list[_MonthTask], reports: dict[str, MonthReport], roots: list[Path], spacing: int
+) -> tuple[str, ...]:
+    """Report the absent steps; returns what is to be noted of the distances of the others."""
+    files = (
+        (path, seconds)
+        for task in tasks
+        for seconds, inputs, outputs in task.files
+        for path in (*inputs, *outputs)
+    )
+    missing = find_missing(files, roots, spacing)
+    for seconds in missing.seconds.tolist():
+        date = to_date(seconds)
+        month = f"{date.year:04d}-{date.month:02d}"
+        report = reports.setdefault(month, MonthReport(month))
+        report.add("missing", f"{month}: no file for the step {date}")
+    return missing.notes
 
 
 def _write_report(report: CheckReport, config: CheckConfig) -> None:
