@@ -80,6 +80,35 @@ def test_unknown_choice_lists_the_known_ones():
         compose_config("train", ["network=unett"])
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"loss: [bad\nname: x\n", r"mine\.yaml, line 2: not valid YAML \(.*expected ',' or '\]'"),
+        (b"\nloss: mse\nloss: mae\n", r"mine\.yaml, line 3: not valid YAML .*duplicate key loss"),
+        (b"# x\nloss: m\xe9\n", r"mine\.yaml, line 2: not UTF-8 \(invalid continuation byte\)"),
+        (b"loss: 'm\0'\n", r"not valid YAML \(.*special characters.*mine\.yaml"),
+    ],
+)
+def test_a_damaged_file_of_the_user_is_named_with_its_line(tmp_path, content, message):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe/also.yaml").write_bytes(b"loss: \xff\n")
+    (tmp_path / "recipe/mine.yaml").write_bytes(content)
+    given = ["data.store=x", "out=y"]
+    with pytest.raises(ClimSimError, match=message) as raised:
+        compose_config("train", ["recipe=mine", *given], str(tmp_path))
+    assert "\n" not in str(raised.value)
+    assert compose_config("train", given, str(tmp_path))["out"] == "y"
+
+
+def test_a_folder_of_further_configuration_that_is_not_there_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for name, found in (("nowhere", "nothing"), ("file", "a file")):
+        with pytest.raises(
+            ClimSimError, match=rf"--config-dir=.*{name}: expected a folder.*{found}"
+        ):
+            compose_config("train", ["data.store=x", "out=y"], str(tmp_path / name))
+
+
 def test_unknown_command_is_wrong_usage():
     result = run("nonsense")
     assert result.returncode == 2

@@ -6,16 +6,18 @@ unknown keys and wrong types. Every problem becomes one line that names the key.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import glob
 import re
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 import dacite
+import yaml
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -80,20 +82,62 @@ def compose_config(name: str, overrides: Sequence[str] = (), folder: str | None 
         Plain nested dictionaries, every interpolation resolved.
 
     Raises:
-        ClimSimError: for an unknown key or choice, a malformed override or a value not given.
+        ClimSimError: for an unknown key or choice, a malformed override, a value not given, or a
+            folder or a file of further configuration that cannot be read.
     """
     wanted = schema(name)
-    search = [f"hydra.searchpath=[file://{Path(folder).resolve()}]"] if folder else []
+    search = _search_path(Path(folder)) if folder else []
     try:
         further = wanted.further_keys(overrides)
         given = friendly(overrides, wanted.choices_of_groups(), wanted.cls, further=further)
-        config = _composed(wanted, [*given, *search])
+        with _readable_files(folder):
+            config = _composed(wanted, [*given, *search])
         _require_values(config, wanted)
         resolved = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise one_line(error, wanted) from error
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
+
+
+def _search_path(folder: Path) -> list[str]:
+    """The override that makes Hydra look in a folder; it passes over one that is not there."""
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise ClimSimError(
+            f"--config-dir={folder}: expected a folder of further configuration, found {found}: "
+            "give its path"
+        )
+    return [f"hydra.searchpath=[file://{folder.resolve()}]"]
+
+
+@contextlib.contextmanager
+def _readable_files(folder: str | None) -> Iterator[None]:
+    """Turn what is raised for a damaged file of a user into one line that names file and line."""
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = ", ".join(text for text in (error.context, error.problem) if text)
+        where = "" if mark is None else f"{mark.name}, line {mark.line + 1}: "
+        raise ClimSimError(f"{where}not valid YAML ({problem}): correct it") from error
+    except yaml.YAMLError as error:
+        # A character that YAML does not allow: the text names the file and the place.
+        text = " ".join(str(error).split())
+        raise ClimSimError(f"--config-dir={folder}: not valid YAML ({text}): correct it") from error
+    except UnicodeDecodeError as error:
+        where = _place_of(error, Path(folder or "."))
+        raise ClimSimError(f"{where}: not UTF-8 ({error.reason}): save it as UTF-8") from error
+
+
+def _place_of(error: UnicodeDecodeError, folder: Path) -> str:
+    """File of a folder, and line, that cannot be decoded; the error holds the bytes alone."""
+    for path in sorted(folder.rglob("*.yaml")):
+        begin = path.read_bytes().find(error.object)
+        if begin >= 0:
+            line = path.read_bytes()[: begin + error.start].count(b"\n") + 1
+            return f"{path}, line {line}"
+    return f"--config-dir={folder}"
 
 
 def _composed(wanted: Schema, overrides: Sequence[str] = ()) -> DictConfig:
