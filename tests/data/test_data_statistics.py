@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
+import netCDF4
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from climsim.data.raw.features import memory_needed
+from climsim.data.statistics.config import StatisticsConfig
 from climsim.data.statistics.moments import Moments, positive_moments
 from climsim.data.statistics.quantiles import PERCENTS
+from climsim.data.statistics.stage import write_statistics
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.data.store.chunks import BlockFiles
 from climsim.data.store.config import PrepareConfig
@@ -154,8 +157,6 @@ def test_fingerprint_tells_values_apart(store, statistics):
 
 @pytest.mark.parametrize(("name", "index"), [("profile_mean", (0, 0)), ("scalar_quantile", (3, 2))])
 def test_changed_file_is_noticed(statistics, tmp_path, name, index):
-    import netCDF4
-
     statistics.save(tmp_path / "s.nc")
     with netCDF4.Dataset(tmp_path / "s.nc", "a") as file:
         file[name][index] += 1.0
@@ -163,11 +164,26 @@ def test_changed_file_is_noticed(statistics, tmp_path, name, index):
         Statistics.open(tmp_path / "s.nc")
 
 
+@pytest.mark.parametrize("change", [{"format": "climsim-statistics-1"}, {"split": "test"}])
+def test_statistics_that_are_of_another_version_or_changed_are_made_again(
+    store, statistics, tmp_path, caplog, change
+):
+    path = tmp_path / "s.nc"
+    statistics.save(path)
+    with netCDF4.Dataset(path, "a") as file:
+        file.setncatts(change)
+    config = StatisticsConfig(store.path, path, workers=1)
+    assert write_statistics(config) == path
+    assert "(done now)" in caplog.text
+    assert Statistics.open(path).fingerprint == statistics.fingerprint
+    made = path.stat().st_mtime_ns
+    write_statistics(config)
+    assert path.stat().st_mtime_ns == made
+
+
 def test_hash_of_the_values_has_a_name_of_its_own_and_is_found_under_the_former(
     statistics, tmp_path
 ):
-    import netCDF4
-
     statistics.save(tmp_path / "s.nc")
     with netCDF4.Dataset(tmp_path / "s.nc", "a") as file:
         # Elsewhere `checksum` is the hash of a whole file: with it the file would seem damaged.

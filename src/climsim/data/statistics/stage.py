@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from climsim.data.statistics.config import StatisticsConfig
 from climsim.data.statistics.statistics import STATISTICS, Statistics, compute_statistics
 from climsim.data.store.opened import open_store
+from climsim.errors import ClimSimError
 from climsim.products import claim
 from climsim.stage import Progress
+
+logger = logging.getLogger(__name__)
 
 
 def write_statistics(config: StatisticsConfig, progress: Progress | None = None) -> Path:
     """Compute and save the statistics; a file that belongs to this store and split is kept.
+
+    One of an earlier version, or that was changed since, is replaced.
 
     Args:
         config: store, split and file.
@@ -26,10 +32,9 @@ def write_statistics(config: StatisticsConfig, progress: Progress | None = None)
     """
     claim(config.out, STATISTICS, {"store": config.store})
     store = open_store(config.store)
-    if config.out.exists() and config.out.stat().st_size:
-        old = Statistics.open(config.out)
-        if (old.store, old.split) == (store.fingerprint, config.split):
-            return config.out
+    old = _present(config.out)
+    if old is not None and (old.store, old.split) == (store.fingerprint, config.split):
+        return config.out
     statistics = compute_statistics(
         store=store,
         split=config.split,
@@ -40,3 +45,15 @@ def write_statistics(config: StatisticsConfig, progress: Progress | None = None)
     )
     statistics.save(config.out, config.store)
     return config.out
+
+
+def _present(path: Path) -> Statistics | None:
+    """The statistics that are there already; None where none can be read."""
+    if not path.exists() or not path.stat().st_size:
+        return None
+    try:
+        return Statistics.open(path)
+    except ClimSimError as error:
+        # Claimed as statistics before: what cannot be read of them is what this command makes.
+        logger.warning("%s (done now)", error)
+        return None
