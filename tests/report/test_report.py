@@ -626,6 +626,14 @@ def test_index_of_something_else_is_refused_in_one_line(files, tmp_path, index, 
     assert "\n" not in str(refused.value)
 
 
+def test_figures_without_pictures_for_the_page_say_which_format_to_draw(files, tmp_path):
+    (tmp_path / "cost.pdf").write_bytes(b"%PDF")
+    entry = ENTRY | {"files": ["cost.pdf"]}
+    (tmp_path / "index.json").write_text(json.dumps({"figures": [entry]}))
+    config = ReportConfig(tmp_path / "report.html", files[0][:1], figures=tmp_path)
+    assert "Cost: no PNG in the folder of figures" in write_report(config).read_text()
+
+
 def test_links_of_the_page_are_addresses_whatever_files_are_called(files, tmp_path):
     metrics = tmp_path / "javascript:alert(1) #.nc"
     shutil.copy(files[0][0], metrics)

@@ -49,6 +49,7 @@ TABLES = Kind(
 )
 _ENTRY = {"name": str, "title": str, "caption": str, "files": list}
 """What the index of a folder of figures says of each, and as what."""
+_NO_PICTURE = "no PNG in the folder of figures: draw them with png among formats="
 _MEANS = {"h0": "monthly means", "h1": "daily means"}
 """What the time means of each stream are made of, in words."""
 
@@ -133,7 +134,13 @@ def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, obje
             if page_folder is not None
             else []
         )
-        shown = {"by_recipe": False, **entry, "picture": _encode(picture), "links": links}
+        shown = {
+            "by_recipe": False,
+            "missing": _NO_PICTURE,
+            **entry,
+            "picture": _encode(picture),
+            "links": links,
+        }
         figures.append(shown)
     return figures
 
