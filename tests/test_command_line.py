@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 
 from climsim import cli, doctor
 from climsim.configuration import flat_defaults
-from climsim.console import configure_logging
 from climsim.keys import keys
+from climsim.log import configure_logging
 from climsim.plugins import load_reference
 from climsim.stages import STAGES, load
 from climsim.stages import stage as find_stage

@@ -133,7 +133,7 @@ def _print_config(stage: Stage, overrides: Sequence[str], folder: str | None) ->
 def main_group() -> None:
     """Train, export, couple and evaluate neural emulators of atmospheric physics."""
     from climsim.allocation import keep_freed_memory
-    from climsim.console import configure_logging
+    from climsim.log import configure_logging
 
     if shown() == Shown():
         configure_logging()

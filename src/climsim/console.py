@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import resource
 import sys
@@ -15,7 +14,6 @@ from typing import TypedDict
 import rich.progress
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,6 +28,7 @@ from rich.text import Text
 
 from climsim.errors import ClimSimError
 from climsim.files import write_json
+from climsim.log import err
 from climsim.stage import Progress
 
 PROGRESS_VARIABLE = "CLIMSIM_PROGRESS"
@@ -38,12 +37,8 @@ ERROR_PREFIX = "climsim: error: "
 """What an error begins with; experiments look for it in the logs of their jobs."""
 _BETWEEN_WRITES = 2.0
 """Least time between two writes of that file [s]."""
-
 _UNFOLDED = 10_000
 """Width of a file or pipe, where lines are as long as they are."""
-
-
-err = Console(stderr=True)
 # Without a height, a terminal that is called dumb counts as 80 columns whatever is given.
 out = Console() if sys.stdout.isatty() else Console(width=_UNFOLDED, height=25)
 
@@ -116,57 +111,6 @@ def progress_bar(title: str, shown: bool = True) -> Iterator[Progress]:
             progress.update(task, completed=done, total=total)
 
         yield update
-
-
-class LogChoice(TypedDict):
-    """How much of the log is shown, as `configure_logging` takes it."""
-
-    debug: bool
-    verbose: bool
-    quiet: bool
-
-
-_choice: LogChoice | None = None
-
-
-def log_choice() -> LogChoice | None:
-    """What the log of this process was set up with; None if it was not set up here.
-
-    A process that this one starts takes it with `follow_log`.
-    """
-    return _choice
-
-
-def follow_log(choice: LogChoice | None) -> None:
-    """Set the log of a process up as that of the process that started it."""
-    if choice is not None:
-        configure_logging(**choice)
-
-
-def configure_logging(*, debug: bool = False, verbose: bool = False, quiet: bool = False) -> None:
-    """Send the log to standard error: what the library notes, and warnings of all others.
-
-    Args:
-        debug: everything, with the place in the code.
-        verbose: details of the library too.
-        quiet: warnings only.
-    """
-    global _choice
-    _choice = LogChoice(debug=debug, verbose=verbose, quiet=quiet)
-    handler: logging.Handler = logging.StreamHandler()
-    form = "%(levelname)-8s %(message)s"
-    if err.is_terminal:
-        handler = RichHandler(console=err, show_path=debug, show_time=False, markup=False)
-        form = "%(message)s"
-    level = logging.DEBUG if debug else logging.WARNING
-    logging.basicConfig(level=level, handlers=[handler], format=form, force=True)
-    package_level = (
-        logging.WARNING if quiet else logging.DEBUG if debug or verbose else logging.INFO
-    )
-    logging.getLogger("climsim").setLevel(package_level)
-    if debug:
-        for noisy in ("jax", "matplotlib", "numba", "h5py", "asyncio", "fsspec"):
-            logging.getLogger(noisy).setLevel(logging.INFO)
 
 
 def fail(message: str) -> None:

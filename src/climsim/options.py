@@ -58,7 +58,7 @@ def _key(name: str) -> str:
 
 
 def _remember(context: click.Context, option: click.Parameter, value: bool) -> None:
-    from climsim.console import configure_logging
+    from climsim.log import configure_logging
 
     if value:
         context.meta[_key(str(option.name))] = True

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from climsim.allocation import keep_freed_memory
 from climsim.cluster import SlurmConfig, open_client
-from climsim.console import LogChoice, follow_log, log_choice
 from climsim.errors import ClimSimError
+from climsim.log import LogChoice, follow_log, log_choice
 
 THREADS = "threads"
 """Word that asks for threads of this process in place of processes."""

@@ -14,11 +14,11 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 
 from climsim.allocation import keep_freed_memory
-from climsim.console import LogChoice, follow_log, log_choice
 from climsim.errors import ClimSimError
 from climsim.files import leaving_no_empty_folder
 from climsim.hosts import batch_runner, require_taken
 from climsim.interrupts import on_interrupt
+from climsim.log import LogChoice, follow_log, log_choice
 from climsim.online.config import EnsembleConfig
 from climsim.online.run import require_files, run_online, run_together, steps_done
 from climsim.plugins import clear_error
