@@ -90,7 +90,7 @@ def compose_config(name: str, overrides: Sequence[str] = (), folder: str | None 
     try:
         further = wanted.further_keys(overrides)
         given = friendly(overrides, wanted.choices_of_groups(), wanted.cls, further=further)
-        with _readable_files(folder):
+        with readable_files(folder):
             config = _composed(wanted, [*given, *search])
         _require_values(config, wanted)
         resolved = OmegaConf.to_container(config, resolve=True)
@@ -101,18 +101,23 @@ def compose_config(name: str, overrides: Sequence[str] = (), folder: str | None 
 
 
 def _search_path(folder: Path) -> list[str]:
-    """The override that makes Hydra look in a folder; it passes over one that is not there."""
+    """The override that makes Hydra look in a folder."""
+    require_config_folder(folder)
+    return [f"hydra.searchpath=[file://{folder.resolve()}]"]
+
+
+def require_config_folder(folder: Path) -> None:
+    """Refuse a folder of configuration that is not there, which Hydra would pass over."""
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise ClimSimError(
             f"--config-dir={folder}: expected a folder of further configuration, found {found}: "
             "give its path"
         )
-    return [f"hydra.searchpath=[file://{folder.resolve()}]"]
 
 
 @contextlib.contextmanager
-def _readable_files(folder: str | None) -> Iterator[None]:
+def readable_files(folder: str | None) -> Iterator[None]:
     """Turn what is raised for a damaged file of a user into one line that names file and line."""
     try:
         yield

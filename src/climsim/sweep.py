@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +40,7 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from climsim.configuration import one_line
+    from climsim.configuration import one_line, readable_files, require_config_folder
     from climsim.overrides import friendly
     from climsim.schema import CONFIG_MODULE, schema
 
@@ -52,7 +53,10 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
         if code == -2 or code == 130:
             raise KeyboardInterrupt
 
-    extra = ["--config-dir", folder] if folder else []
+    extra: list[str] = []
+    if folder:
+        require_config_folder(Path(folder))
+        extra = ["--config-dir", folder]
     shipped = schema(stage.name)
     shipped.register()
     further = shipped.further_keys(overrides)
@@ -62,7 +66,8 @@ def sweep(stage: Stage, overrides: Sequence[str], folder: str | None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself, and ends the program
     where = {"config_path": f"pkg://{CONFIG_MODULE}", "config_name": stage.name}
     try:
-        hydra.main(version_base=None, **where)(job)()
+        with readable_files(folder):
+            hydra.main(version_base=None, **where)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise one_line(error, shipped) from error
     _summarize(stage, runs)

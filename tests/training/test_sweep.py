@@ -78,3 +78,15 @@ def test_wrong_sweep_is_refused_in_one_line_before_anything_runs(override, messa
     (error,) = errors(result)
     assert message in error
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_configuration_of_a_sweep_that_cannot_be_read_is_one_line(climsim_sweep, tmp_path, there):
+    folder = tmp_path / "mine"
+    if there:
+        (folder / "recipe").mkdir(parents=True)
+        (folder / "recipe" / "bad.yaml").write_text("loss: [a\n")
+    result = climsim_sweep("seed=1,2", "recipe=bad", OUT, "--config-dir", str(folder))
+    assert result.returncode == 1
+    (error,) = errors(result)
+    assert ("bad.yaml, line 2: not valid YAML" if there else "mine: expected a folder") in error
