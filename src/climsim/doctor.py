@@ -133,7 +133,7 @@ def _memory() -> Finding:
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / 2**30
-    detail = f"{free:.1f} GiB in {folder}; environment and demo take {_NEEDED_DISK_GIB:g}"
+    detail = f"{free:.1f} GiB in {folder}; environment and demo take {_NEEDED_DISK_GIB:g} GiB"
     return Finding("free disk", free > _NEEDED_DISK_GIB, detail)
 
 

@@ -174,7 +174,7 @@ def test_statistics_that_are_of_another_version_or_changed_are_made_again(
         file.setncatts(change)
     config = StatisticsConfig(store.path, path, workers=1)
     assert write_statistics(config) == path
-    assert "(done now)" in caplog.text
+    assert "they are computed now" in caplog.text
     assert Statistics.open(path).fingerprint == statistics.fingerprint
     made = path.stat().st_mtime_ns
     write_statistics(config)

@@ -19,7 +19,13 @@ from climsim.hosts import HOSTS, batch_runner
 from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm import logs
 from climsim.hosts.e3sm.batch import advance, collect
-from climsim.hosts.e3sm.case import case_files, create_case, dry_run, submit_case
+from climsim.hosts.e3sm.case import (
+    case_files,
+    create_case,
+    dry_run,
+    require_same_case,
+    submit_case,
+)
 from climsim.hosts.e3sm.config import GPU_LAYOUT, E3smConfig
 from climsim.hosts.e3sm.dates import end_date, resubmissions
 from climsim.hosts.e3sm.executables import with_shared_executables
@@ -462,32 +468,69 @@ def test_chain_whose_next_job_was_refused_continues(tmp_path, cime, monkeypatch)
     assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-6:]
 
 
+KILLED = ("case.submit success case.run:4711, case.st_archive:4712", "case.run starting 4711 ")
+
+
+def slurm(tmp_path, monkeypatch, **commands):
+    """Stand-ins for commands of SLURM: what each does when it is asked for job 4711."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in commands.items():
+        (folder / name).write_text(f'#!/bin/sh\ncase "$*" in *--jobs=4711*) {text};; esac\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+FORGOTTEN = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
+
+
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("squeue", "sacct", "state"),
     [
-        ("echo RUNNING", "running"),
-        ("exit 0", "failed"),
-        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "failed"),
-        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "running"),
+        ("echo RUNNING", "exit 1", None),
+        (FORGOTTEN, "echo TIMEOUT", "TIMEOUT"),
+        (FORGOTTEN, "echo 'CANCELLED by 1000'", "CANCELLED"),
+        (FORGOTTEN, "echo RUNNING", None),
+        ("exit 0", "exit 1", "unknown"),
+        (FORGOTTEN, "exit 0", None),  # as a job of another cluster
     ],
 )
 def test_job_that_was_killed_without_a_note_is_missed_in_the_queue(
-    tmp_path, cime, monkeypatch, answer, status
+    tmp_path, cime, monkeypatch, squeue, sacct, state
 ):
     monkeypatch.setenv("STUB_OUTCOME", "running")
     config = case(tmp_path)
     advance(config)
-    note(
-        config, "case.submit success case.run:4711, case.st_archive:4712", "case.run starting 4711 "
-    )
-    squeue = tmp_path / "bin" / "squeue"
-    squeue.parent.mkdir()
-    squeue.write_text(f'#!/bin/sh\ncase "$*" in *--jobs=4711*) {answer};; esac\n')
-    squeue.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
-    state = logs.case_state(config)
-    assert state.status == status
-    assert ("job 4711 has left the queue" in state.message) == (status == "failed")
+    note(config, *KILLED)
+    slurm(tmp_path, monkeypatch, squeue=squeue, sacct=sacct)
+    assert logs.case_state(config).status == "running"  # other nodes may write late
+    for path in (config.case_root / "CaseStatus", config.run_folder / "cpl.log.1"):
+        os.utime(path, (0, 0))
+    found = logs.case_state(config)
+    assert found.status == ("running" if state is None else "failed")
+    assert found.message == (
+        "" if state is None
+        else f"job 4711 ended without a word in CIME's CaseStatus (SLURM's state: {state})"
+    )  # fmt: skip
+
+
+def test_job_before_one_that_is_being_submitted_tells_nothing_of_it(tmp_path, cime, monkeypatch):
+    monkeypatch.setenv("STUB_OUTCOME", "running")
+    config = case(tmp_path)
+    advance(config)
+    note(config, *KILLED, "case.run success ", "case.submit starting ")
+    slurm(tmp_path, monkeypatch, squeue=FORGOTTEN, sacct="echo COMPLETED")
+    for path in (config.case_root / "CaseStatus", config.run_folder / "cpl.log.1"):
+        os.utime(path, (0, 0))
+    assert logs.case_state(config).status == "submitted"
+
+
+def test_case_whose_device_an_earlier_version_noted_is_the_same_case(tmp_path, cime):
+    config = case_config(plain_config(tmp_path))
+    create_case(config)
+    about = json.loads((config.folder / "case.json").read_text())
+    assert about["cuda"] == "True"
+    require_same_case(config)
 
 
 def test_second_call_beside_one_that_builds_does_not_submit_the_case_twice(tmp_path, cime):

@@ -80,8 +80,9 @@ def test_run_whose_statistics_were_computed_anew_is_not_continued(tmp_path):
     with pytest.raises(ClimSimError, match=r"a run of another version of .*statistics\.nc"):
         run_online(replace(config, days=0.2))
     path.unlink()
+    assert run_online(config).status == "complete"
     with pytest.raises(ClimSimError, match=r"coupler\.mixing_statistics: .*no such file"):
-        run_online(replace(config, days=0.2))
+        run_online(replace(config, folder=tmp_path / "b"))
 
 
 def summary(values):

@@ -10,6 +10,7 @@ from climsim.data.store.config import PrepareConfig
 from climsim.data.store.opened import open_store
 from climsim.data.store.prepare import prepare
 from climsim.files import file_hash, write_json
+from climsim.workflow import made_from as made_from_module
 from climsim.workflow.job import progress_path, run_job, state_path
 from climsim.workflow.jobs import PLAN, Job
 from climsim.workflow.made_from import given_to, made_from, put_aside_if_other
@@ -58,6 +59,41 @@ def test_raw_data_that_change_are_prepared_again(tmp_path, raw, change):
     assert digest(tmp_path, job) == before
     change(raw)
     assert digest(tmp_path, job) != before
+
+
+def test_raw_data_that_are_gone_once_the_store_is_made_are_not_missed(tmp_path, raw):
+    job = of_raw(raw)
+    before = digest(tmp_path, job)
+    (tmp_path / "logs").mkdir()
+    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+    shutil.rmtree(raw)
+    assert digest(tmp_path, job) == before
+
+
+def test_store_stays_where_files_of_the_users_raw_data_are_gone(tmp_path, raw, monkeypatch):
+    """The stage then says which, and what to do; a purge must not retrain every member."""
+    job = of_raw(raw)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "store.zarr").mkdir()
+    monkeypatch.setattr(made_from_module, "_has_lost_steps", lambda folder, job: True)
+    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+    (raw / "0001-03" / "E3SM-MMF.mli.0001-03-01-00000.nc").unlink()
+    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+    assert (tmp_path / "store.zarr").exists()
+    moved = raw.rename(tmp_path / "other")
+    job = of_raw(moved)
+    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+    assert not (tmp_path / "store.zarr").exists()
+
+
+def test_product_of_an_earlier_version_is_up_to_date(tmp_path, raw):
+    """That version did not note what it was given, so nothing says that it changed."""
+    job = of_raw(raw)
+    (tmp_path / "logs").mkdir()
+    now = made_from(tmp_path, job, ())
+    del now["given"]
+    put_aside_if_other(tmp_path, job, now, 1.0)
+    assert digest(tmp_path, job) == job.digest({})
 
 
 def test_raw_data_that_another_job_makes_are_left_to_it(tmp_path, raw):
@@ -164,7 +200,9 @@ def test_run_that_was_interrupted_may_end_earlier_than_planned(
 @pytest.mark.parametrize(
     ("later", "kept"), [(range(STEPS_OF_RECORD + 6), True), (range(4, STEPS_OF_RECORD + 6), False)]
 )
-def test_store_is_put_aside_where_steps_of_its_raw_data_are_gone(tmp_path, later, kept):
+def test_store_is_put_aside_where_the_study_made_raw_data_without_some_of_its_steps(
+    tmp_path, later, kept
+):
     write_record(tmp_path / "raw", STEPS_OF_RECORD)
     splits = ["split.train=0.6", "split.validation=0.2", "split.test=0.2", "split.gap_days=0"]
     paths = [f"raw={tmp_path / 'raw'}", f"store={tmp_path / 'store.zarr'}"]
@@ -173,10 +211,10 @@ def test_store_is_put_aside_where_steps_of_its_raw_data_are_gone(tmp_path, later
     prepare(config)
     settings = {**values, "raw": "raw", "store": "store.zarr"}
     job = Job("prepare", "prepare", "", product="store.zarr", inputs=("raw",), settings=settings)
-    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ("raw",)), 1.0)
     shutil.rmtree(tmp_path / "raw")
     write_record(tmp_path / "raw", list(later))
-    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+    put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ("raw",)), 1.0)
     assert (tmp_path / "store.zarr").exists() == kept
     assert (tmp_path / "replaced" / "store.zarr").exists() != kept
     prepare(config)

@@ -121,6 +121,13 @@ def check_run(config: RunConfig) -> None:
         require_hourly_fields(config.hourly_fields)
 
 
+_OF_EVERY_HOST = (
+    *("name", "grid", "dt", "source", "date", "step_number"),
+    *("inputs", "step_physics", "step_emulated", "health", "save", "restore"),
+)
+"""Parts of `SteppedHost` that every run uses."""
+
+
 def build_host(name: str, options: Options) -> SteppedHost:
     """Build a host that is stepped from here.
 
@@ -137,8 +144,8 @@ def build_host(name: str, options: Options) -> SteppedHost:
             f"host {name!r}: it runs in batch and is not stepped from here: use `online run`"
         )
     built = host(options)
-    wanted = [n for n in (*SteppedHost.__annotations__, *vars(SteppedHost)) if n[0] != "_"]
-    missing = [n for n in wanted if not hasattr(built, n)]
+    there = {*dir(type(built)), *vars(built)} if hasattr(built, "__dict__") else {*dir(built)}
+    missing = [n for n in _OF_EVERY_HOST if n not in there and not hasattr(built, n)]
     if missing:
         raise ClimSimError(
             f"host {name!r}: expected its function to return a host, found {type(built).__name__} "

@@ -134,15 +134,10 @@ def require_files(config: RunConfig) -> None:
     Raises:
         ClimSimError: naming the file.
     """
-    # Once a run has begun, it continues from its own restart points.
-    begins = latest_restart(config.folder) is None
-    require_there(
-        {
-            "model": config.model,
-            "start": config.start if begins else None,
-            "coupler.mixing_statistics": _statistics(config),
-        }
-    )
+    require_there({"model": config.model})
+    if not (config.folder / RECORD_NAME).exists():
+        # One that has begun continues from its own restart points, or has nothing left to do.
+        require_there({"start": config.start, "coupler.mixing_statistics": _statistics(config)})
 
 
 def _prepared(config: RunConfig) -> _Case:

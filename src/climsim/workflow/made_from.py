@@ -79,14 +79,49 @@ def given_to(
     identify = known_by or given_identity
     found = dict.fromkeys(_read_by(folder, job))
     paths = (p for p in found if not made.intersection((Path(p), *Path(p).parents)))
-    return {path: identify(folder / path) for path in paths if (folder / path).exists()}
+    before = _noted(folder, job).get("given", {})
+    # What is gone once its product was made, such as raw data in an archive, is not missed.
+    return {
+        path: identify(folder / path) if (folder / path).exists() else before[path]
+        for path in paths
+        if (folder / path).exists() or path in before
+    }
+
+
+def digest_of(
+    folder: Path, job: Job, products: Collection[str], known_by: Callable[[Path], str]
+) -> str:
+    """Hash by which the plan says that a job has changed.
+
+    Args:
+        folder: of the experiment.
+        job: one of the plan.
+        products: of all jobs.
+        known_by: identity of a path.
+    """
+    noted = _noted(folder, job)
+    if noted and "given" not in noted:
+        # An earlier version made the product: what it was given is taken to be the same.
+        return job.digest({})
+    return job.digest(given_to(folder, job, products, known_by))
+
+
+def _note(folder: Path, job: Job) -> Path:
+    return folder / "logs" / f"{job.name}.made-from.json"
+
+
+def _noted(folder: Path, job: Job) -> dict[str, dict[str, str]]:
+    """The note of a job; empty where it has none."""
+    path = _note(folder, job)
+    return read_json(path) if path.exists() else {}
 
 
 def _read_by(folder: Path, job: Job) -> Iterator[str]:
     """Paths of `given_to`, those that other jobs make among them."""
     settings = job.settings or {}
     for path in job.inputs:
-        if (folder / path).is_dir() and not (folder / path / _STORE_MARK).is_file():
+        known = (folder / path).is_file() or (folder / path / _STORE_MARK).is_file()
+        if not known:
             yield path
     for key in STEPS[job.rule].stage.needs:
         value = setting(settings, key)
@@ -163,7 +198,7 @@ def put_aside_if_other(folder: Path, job: Job, now: MadeFrom, share: float) -> N
         now: what it is made from now.
         share: of what was asked for last time, what is there, from 0 to 1.
     """
-    note = folder / "logs" / f"{job.name}.made-from.json"
+    note = _note(folder, job)
     product = folder / job.product
     if product.exists() and note.exists() and _is_other(folder, job, read_json(note), now, share):
         aside = folder / REPLACED / job.product
@@ -180,8 +215,12 @@ def _is_other(folder: Path, job: Job, before: MadeFrom, now: MadeFrom, share: fl
     if step.anew:
         return True
     if stage.may_change == EVERYTHING:
-        # The stage itself sees what is new and does only that; what is gone it would refuse.
-        return _has_lost_steps(folder, job)
+        # The stage itself sees what is new and does only that; what is gone it refuses, and of
+        # raw data that the study made anew, or that are others now, that would be for good.
+        raw = now["settings"].get("raw")
+        own = str(raw) not in now.get("given", {})
+        moved = before["settings"].get("raw") != raw
+        return (own or moved) and _has_lost_steps(folder, job)
     if before["inputs"] != now["inputs"]:
         return True
     if "given" in before and before["given"] != now.get("given"):
@@ -190,10 +229,11 @@ def _is_other(folder: Path, job: Job, before: MadeFrom, now: MadeFrom, share: fl
     # A key that only one of them knows came or went with a version of the package.
     known = old.keys() & new.keys()
     compared = known - set(stage.may_change)
-    return any(stage.present(key, old[key]) != new[key] for key in compared) or any(
-        float(str(old[key])) * share > float(str(new[key]))
-        for key in known.intersection(_LENGTHS, stage.may_change)
-    )
+    if any(stage.present(key, old[key]) != new[key] for key in compared):
+        return True
+    # Runs that are longer than asked for are read as far; step pairs are taken whole.
+    lengths = _LENGTHS if stage.makes == "raw" else ()
+    return any(float(str(old[key])) * share > float(str(new[key])) for key in known & {*lengths})
 
 
 def _has_lost_steps(folder: Path, job: Job) -> bool:

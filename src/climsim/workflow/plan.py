@@ -26,7 +26,7 @@ from climsim.training.stages import TRAIN
 from climsim.workflow import hindcasts
 from climsim.workflow.config import ExperimentConfig, Trained
 from climsim.workflow.jobs import Job
-from climsim.workflow.made_from import given_identities, given_to
+from climsim.workflow.made_from import digest_of, given_identities
 from climsim.workflow.maker import Jobs, refuse_own
 from climsim.workflow.order import awaited
 from climsim.workflow.steps import (
@@ -340,7 +340,7 @@ def plan_values(folder: Path, jobs: Sequence[Job]) -> Values:
     return {
         job.name: {
             **asdict(job),
-            "digest": job.digest(given_to(folder, job, products, identify)),
+            "digest": digest_of(folder, job, products, identify),
             "log": job.log,
             "after": after[job.name],
         }

@@ -55,5 +55,5 @@ def _present(path: Path) -> Statistics | None:
         return Statistics.open(path)
     except ClimSimError as error:
         # Claimed as statistics before: what cannot be read of them is what this command makes.
-        logger.warning("%s (done now)", error)
+        logger.warning("%s; they are computed now", error)
         return None

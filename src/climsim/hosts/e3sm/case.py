@@ -72,7 +72,9 @@ def dry_run(config: E3smConfig) -> list[str]:
     files = case_files(config)
     lines = [*files[CREATE].splitlines(), *files[SUBMIT].splitlines()]
     commands = [line.strip() for line in lines if _COMMAND.match(line + " ")]
-    return [c for c in commands if c != "./xmlchange CONTINUE_RUN=TRUE"]
+    jobs = str(resubmissions(config))
+    plain = [command.replace('"$resubmissions"', jobs) for command in commands]
+    return [c for c in plain if c != "./xmlchange CONTINUE_RUN=TRUE"]
 
 
 def write_case(config: E3smConfig) -> Path:
@@ -124,7 +126,8 @@ def _require_files(config: E3smConfig) -> None:
 def describe_case(config: E3smConfig) -> dict[str, str]:
     """Every setting of a case as text, as ``case.json`` keeps it."""
     values = {name: str(value) for name, (value, _) in leaf_keys(config).items()}
-    return {**values, "definitions": " ".join(config.definitions)}
+    acts = {"cuda": str(config.model_on_gpu), "definitions": " ".join(config.definitions)}
+    return {**values, **acts}
 
 
 def require_same_case(config: E3smConfig) -> None:

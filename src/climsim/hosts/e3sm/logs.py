@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import logging
 import re
+import time
 import zlib
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from cftime import DatetimeNoLeap
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.hosts.e3sm.config import E3smConfig
 from climsim.hosts.e3sm.dates import end_date, start_date
-from climsim.hosts.e3sm.queue import has_left
+from climsim.hosts.e3sm.queue import how_it_ended
 from climsim.runs.status import RunStatus
 
 _log = logging.getLogger(__name__)
@@ -30,10 +31,9 @@ _EVENT = re.compile(r"(case\.submit|case\.run) (starting|success|error)\b(.*)")
 _JOB_OF = {_RUN: re.compile(r"\s+(\d+)"), _SUBMIT: re.compile(r".*?\bcase\.run:(\d+)")}
 """Where CIME puts the number of the job behind a submission or the start of a run."""
 _REFUSED = "the scheduler refused the job: see submit_case.log of the case"
-_LEFT = (
-    "has left the queue without a word of its end: it was cancelled, or ended by the scheduler "
-    "(out of time or memory, a failed node)"
-)
+_QUIET_SECONDS = 900.0
+"""How long files of a case must not have changed before a job counts as ended without a note: what
+another node writes may be seen late."""
 _INSTABILITY = (
     "NaN produced in physics_state",
     "invalid value",
@@ -99,10 +99,8 @@ def case_state(config: E3smConfig) -> CaseState:
         return CaseState(
             RunStatus.UNSTABLE if unstable else RunStatus.FAILED, *common, message, corrections
         )
-    if has_left(_job_of(events)) and _events(config) == events:
-        # CIME notes no end of a job that the scheduler kills.
-        message = f"job {_job_of(events)} {_LEFT}"
-        return CaseState(RunStatus.FAILED, *common, message, corrections)
+    if ended := _ended_unnoted(config, events):
+        return CaseState(RunStatus.FAILED, *common, ended, corrections)
     running = (last.phase, last.result) == (_RUN, "starting")
     status = RunStatus.RUNNING if running else RunStatus.SUBMITTED
     return CaseState(status, *common, corrections=corrections)
@@ -136,9 +134,26 @@ def _events(config: E3smConfig) -> list[_Event]:
     return events
 
 
-def _job_of(events: list[_Event]) -> str:
-    """Number of the last job that is known; empty where none is."""
-    return next((event.job for event in reversed(events) if event.job), "")
+def _ended_unnoted(config: E3smConfig, events: list[_Event]) -> str:
+    """How the last job ended, in words, where CIME notes no end; empty where it has none.
+
+    CIME notes nothing of a job that the scheduler kills, or that is cancelled.
+    """
+    job = _last_job(events)
+    files = [config.case_root / "CaseStatus", *_newest_first(config.run_folder, "cpl.log")[:1]]
+    quiet = time.time() - max(path.stat().st_mtime for path in files)
+    state = how_it_ended(job) if quiet > _QUIET_SECONDS else ""
+    if not state or _events(config) != events:
+        return ""
+    return f"job {job} ended without a word in CIME's CaseStatus (SLURM's state: {state})"
+
+
+def _last_job(events: list[_Event]) -> str:
+    """Number of the job of the last submission; empty where that is not known."""
+    for event in reversed(events):
+        if event.job or (event.phase, event.result) == (_SUBMIT, "starting"):
+            return event.job
+    return ""
 
 
 def _newest_first(folder: Path, prefix: str) -> list[Path]:
