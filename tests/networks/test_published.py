@@ -75,9 +75,9 @@ def test_golden_output_is_reproduced(case):
         assert len(golden.files) == len(single)
         for key, got, exact in zip(("prediction", "confidence"), single, double, strict=False):
             # Single precision alone moves the deepest networks by more than 1e-5, by an amount
-            # that depends on the number of threads.
+            # that depends on the number of threads and on the processor.
             rounding = largest(got - exact, golden[key])
-            assert rounding < 1e-4, key
+            assert rounding < 5e-4, key
             assert largest(got - golden[key], golden[key]) < 1e-5 + rounding, key
 
 

@@ -393,7 +393,7 @@ def test_start_that_failed_is_replaced_by_the_right_one(tmp_path, bad):
     if bad == "no restart file":
         wrong.write_bytes(b"no restart file")
     folder = tmp_path / "run"
-    with pytest.raises((OSError, ValueError)):
+    with pytest.raises((OSError, ValueError, ClimSimError)):
         run_online(config(folder, days=0.1, start=wrong), host=ToyHost())
     assert not folder.exists()
     record = run_online(config(folder, days=0.1, start=start), host=ToyHost())
