@@ -65,6 +65,12 @@ def test_median_seed_is_nearest_to_the_median_or_to_the_median_distance_from_the
     assert median_seed(values[3:]) is None
 
 
+@pytest.mark.parametrize("rounding", [-1e-8, 0.0, 1e-8])
+def test_median_seed_of_two_is_the_first_however_a_processor_rounds(rounding):
+    values = np.array([[1.0, 2.0], [3.0, 5.0 + rounding]])
+    assert median_seed(values) == median_seed(values, np.array([0.5, 0.5 + rounding])) == 0
+
+
 def test_median_seed_is_that_of_the_seeds_where_the_floor_has_no_value_beside_them():
     values = np.array([[1.0, 1.0], [2.0, 2.0], [9.0, np.nan]])
     assert median_seed(values, np.full(2, np.nan)) == median_seed(values) == 1

@@ -70,6 +70,10 @@ def over_seeds(values: xarray.DataArray, group: Group, floor: float | None = Non
     )
 
 
+_ROUNDING = 1e-6
+"""Share of the largest value below which distances of seeds are equal: values are float32."""
+
+
 def median_seed(values: Array, floor: Array | None = None) -> int | None:
     """Position of the seed that stands for all of a group in a line.
 
@@ -98,4 +102,8 @@ def median_seed(values: Array, floor: Array | None = None) -> int | None:
     distance = np.nanmean(np.abs(found - about), axis=1)
     if floor is not None:
         distance = np.abs(distance - np.nanmedian(distance))
-    return int(known[np.nanargmin(distance)])
+    # Of an even number two are equally near; the first of them, whatever rounding makes of it.
+    near = np.nanmin(distance) + _ROUNDING * np.abs(found).max(
+        initial=0.0, where=np.isfinite(found)
+    )
+    return int(known[np.flatnonzero(distance <= near)[0]])
