@@ -192,7 +192,12 @@ def require_there(named: Mapping[str, Path | Sequence[Path] | None]) -> None:
     for key, value in named.items():
         for path in (value,) if isinstance(value, Path) else value or ():
             if not path.exists():
-                raise ClimSimError(f"{key}: {path}: no such file or folder: give its full path")
+                raise not_there(key, path)
+
+
+def not_there(key: str, path: str | Path) -> ClimSimError:
+    """The error about a file or folder that a key names and that is not there, to be raised."""
+    return ClimSimError(f"{key}: {path}: no such file or folder: give its full path")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -159,7 +159,7 @@ def test_scripts_call_cime_in_order_with_the_settings_of_the_case(tmp_path, cime
     for setting in (
         "ATM_NCPL=72", "RUN_TYPE=branch", "RUN_REFDATE=0002-12-30,RUN_REFTOD=00000",
         "PIO_NETCDF_FORMAT=64bit_data", "REST_OPTION=ndays,REST_N=30",
-        "STOP_OPTION=nmonths,STOP_N=61,STOP_DATE=80130", "RESUBMIT=0",
+        "STOP_OPTION=nmonths,STOP_N=61,STOP_DATE=80130,RESUBMIT=0",
         "CHARGE_ACCOUNT=m1234,PROJECT=m1234",
         "-cppdefs ' -DMMF_NN_EMULATOR ' ", "CONTINUE_RUN=FALSE", "JOB_WALLCLOCK_TIME=20:20:00",
     ):  # fmt: skip
@@ -417,7 +417,7 @@ def test_failed_case_goes_on_from_its_restart(tmp_path, cime, monkeypatch):
     monkeypatch.setenv("STUB_OUTCOME", "complete")
     state = advance(case(tmp_path))
     assert state.status == "complete"
-    assert calls_of(cime[1])[-6:][0] == "xmlchange CONTINUE_RUN=TRUE"
+    assert calls_of(cime[1])[-5:][0] == "xmlchange CONTINUE_RUN=TRUE"
     before = calls_of(cime[1])
     assert advance(case(tmp_path)).status == "complete"
     assert calls_of(cime[1]) == before
@@ -433,13 +433,13 @@ def test_jobs_end_on_the_last_day_and_after_a_failure_only_what_is_left_is_asked
     advance(config)
     text = "\n".join(calls_of(cime[1]))
     # From 30 December of year 2 by fourteen months; a job of six months is the third.
-    assert "STOP_OPTION=nmonths,STOP_N=6,STOP_DATE=40228" in text
-    assert "xmlchange RESUBMIT=2" in text
+    length = "xmlchange STOP_OPTION=nmonths,STOP_N=6,STOP_DATE=40228"
+    assert f"{length},RESUBMIT=2" in text
     (config.run_folder / "cpl.log.2").write_text(
         " model date = 00030829       0 wall clock = 2026-01-03 00:00:00 avg dt\n"
     )
     advance(config)
-    assert "xmlchange RESUBMIT=1" in calls_of(cime[1])[-6:]
+    assert f"{length},RESUBMIT=1" in calls_of(cime[1])[-5:]
 
 
 def note(config, *events):
@@ -465,7 +465,7 @@ def test_chain_whose_next_job_was_refused_continues(tmp_path, cime, monkeypatch)
     assert (state.status, state.days) == ("failed", 40.0)
     assert "refused the job" in state.message
     advance(config)
-    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-6:]
+    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-5:]
 
 
 KILLED = ("case.submit success case.run:4711, case.st_archive:4712", "case.run starting 4711 ")
@@ -510,7 +510,7 @@ def test_job_that_was_killed_without_a_note_is_missed_in_the_queue(
     assert found.status == ("running" if state is None else "failed")
     assert found.message == (
         "" if state is None
-        else f"job 4711 ended without a word in CIME's CaseStatus (SLURM's state: {state})"
+        else f"job 4711 ended, of which CIME's CaseStatus says nothing (SLURM's state: {state})"
     )  # fmt: skip
 
 
@@ -595,7 +595,7 @@ def test_job_that_died_in_its_first_step_does_not_start_the_case_anew(tmp_path, 
     (config.run_folder / "cpl.log.3.gz").write_bytes(b"\x1f\x8b half compressed")
     assert logs.case_state(config).days == 45.0
     advance(config)
-    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-6:]
+    assert "xmlchange CONTINUE_RUN=TRUE" in calls_of(cime[1])[-5:]
 
 
 def run_config(tmp_path, **changes):
@@ -891,8 +891,7 @@ def test_keys_of_a_run_reach_e3sm_in_its_own_words(tmp_path):
         "-DLEVELS=60 '"
     ) in files["create_case.sh"].replace("'\"'\"'", "'")
     assert "REST_OPTION=ndays,REST_N=5" in files["create_case.sh"]
-    assert "STOP_OPTION=ndays,STOP_N=30,STOP_DATE=30213" in files["submit_case.sh"]
-    assert "resubmissions=1\n" in files["submit_case.sh"]
+    assert "STOP_OPTION=ndays,STOP_N=30,STOP_DATE=30213,RESUBMIT=1" in files["submit_case.sh"]
     names = f90nml.reads(files["user_nl_eam"])
     emulator = names["mmf_nn_emulator_nl"]
     assert (emulator["cb_use_cuda"], emulator["cb_partial_coupling"]) == (False, True)

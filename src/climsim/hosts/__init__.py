@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 REFERENCE_RUNS: Final = ("reference", "reference_perturbed")
 """Names of the two runs of a stepped host with its own physics."""
+_OF_EVERY_HOST = (
+    *("name", "grid", "dt", "source", "date", "step_number"),
+    *("inputs", "step_physics", "step_emulated", "health", "save", "restore"),
+)
+"""Parts of `SteppedHost` that every run uses."""
 Host = HostFactory | BatchRunner
 """What makes a host that is stepped, or runs one in batch."""
 
@@ -121,13 +126,6 @@ def check_run(config: RunConfig) -> None:
         require_hourly_fields(config.hourly_fields)
 
 
-_OF_EVERY_HOST = (
-    *("name", "grid", "dt", "source", "date", "step_number"),
-    *("inputs", "step_physics", "step_emulated", "health", "save", "restore"),
-)
-"""Parts of `SteppedHost` that every run uses."""
-
-
 def build_host(name: str, options: Options) -> SteppedHost:
     """Build a host that is stepped from here.
 
@@ -144,8 +142,8 @@ def build_host(name: str, options: Options) -> SteppedHost:
             f"host {name!r}: it runs in batch and is not stepped from here: use `online run`"
         )
     built = host(options)
-    there = {*dir(type(built)), *vars(built)} if hasattr(built, "__dict__") else {*dir(built)}
-    missing = [n for n in _OF_EVERY_HOST if n not in there and not hasattr(built, n)]
+    # `dir` first: a property may have no value before a state is restored.
+    missing = [n for n in _OF_EVERY_HOST if n not in dir(built) and not hasattr(built, n)]
     if missing:
         raise ClimSimError(
             f"host {name!r}: expected its function to return a host, found {type(built).__name__} "

@@ -15,7 +15,7 @@ from climsim.cards import Settings, setting
 from climsim.data.statistics.statistics import Statistics, compute_statistics
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
-from climsim.files import file_hash, read_json, require_there
+from climsim.files import file_hash, read_json
 from climsim.plugins import is_reference, reference_file
 from climsim.products import Kind, noted
 from climsim.training.callbacks import BEST_NAME, LAST_NAME, has_stopped_early
@@ -182,7 +182,6 @@ def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str
             inputs[role] = file_hash(reference_file(name))
     warm = config.trainer.warm_start
     if warm is not None:
-        require_there({"trainer.warm_start": warm})
         inputs["warm_start"] = file_hash(warm)
     return inputs
 

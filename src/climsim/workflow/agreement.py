@@ -16,6 +16,7 @@ from climsim.data.store.config import PrepareConfig
 from climsim.data.store.splits import assign_splits
 from climsim.errors import ClimSimError
 from climsim.evaluation.stages import EVALUATE_OFFLINE
+from climsim.files import not_there
 from climsim.hosts import batch_runner
 from climsim.hosts.settings import GROUP, Dated, build_settings
 from climsim.interfaces import Encoding, encoding
@@ -74,9 +75,7 @@ def _check_files(job: Job, folder: Path) -> None:
             if not path or path in job.inputs or is_url(str(path)):
                 continue
             if not (folder / str(path)).exists():
-                raise ClimSimError(
-                    f"stages.{job.rule}: {key}: {path}: no such file or folder: give its full path"
-                )
+                raise not_there(f"stages.{job.rule}: {key}", str(path))
 
 
 def _check_splits(store: Job, jobs: Sequence[Job], folder: Path) -> None:

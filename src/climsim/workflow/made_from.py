@@ -79,13 +79,10 @@ def given_to(
     identify = known_by or given_identity
     found = dict.fromkeys(_read_by(folder, job))
     paths = (p for p in found if not made.intersection((Path(p), *Path(p).parents)))
-    before = _noted(folder, job).get("given", {})
     # What is gone once its product was made, such as raw data in an archive, is not missed.
-    return {
-        path: identify(folder / path) if (folder / path).exists() else before[path]
-        for path in paths
-        if (folder / path).exists() or path in before
-    }
+    before = _noted(folder, job).get("given", {})
+    given = {p: identify(folder / p) if (folder / p).exists() else before.get(p) for p in paths}
+    return {path: known for path, known in given.items() if known is not None}
 
 
 def digest_of(
@@ -239,12 +236,10 @@ def _is_other(folder: Path, job: Job, before: MadeFrom, now: MadeFrom, share: fl
 def _has_lost_steps(folder: Path, job: Job) -> bool:
     """Whether a store holds steps that its raw data no longer have."""
     # Here, not above: most jobs prepare no store.
-    import numpy as np
-
     from climsim.configuration import build_config
     from climsim.data.store.config import PrepareConfig
     from climsim.data.store.opened import open_store
-    from climsim.data.store.prepare import make_plan
+    from climsim.data.store.prepare import lost_steps, make_plan
 
     config = build_config(PrepareConfig, job.settings or {})
     config = replace(
@@ -255,7 +250,7 @@ def _has_lost_steps(folder: Path, job: Job) -> bool:
         grid=folder / config.grid if config.grid else None,
     )
     try:
-        return not np.isin(open_store(folder / job.product).times, make_plan(config).times).all()
+        return lost_steps(open_store(folder / job.product), make_plan(config)).size > 0
     except ClimSimError:
         # The stage says what is wrong with the store or the raw data.
         return False

@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from climsim.calendar import to_date
 from climsim.data.store.config import PrepareConfig
 from climsim.data.store.creation import create_arrays, seal_store
-from climsim.data.store.opened import STORE, open_store
+from climsim.data.store.opened import STORE, Store, open_store
 from climsim.data.store.plan import StorePlan, plan_of_files
 from climsim.data.store.reuse import (
     WrittenShard,
@@ -177,6 +178,11 @@ def _take_over(store: Path, tasks: list[ShardTask], written: dict[str, WrittenSh
     remove(_earlier(store))
 
 
+def lost_steps(store: Store, plan: StorePlan) -> NDArray[np.int64]:
+    """Times of the steps that a store holds and the raw data of a plan no longer do."""
+    return store.times[~np.isin(store.times, plan.times)]
+
+
 def _check_growth(plan: StorePlan) -> None:
     """Refuse to drop steps of the present store; warn of splits that move.
 
@@ -185,7 +191,7 @@ def _check_growth(plan: StorePlan) -> None:
     """
     path = plan.config.store
     store = open_store(path)
-    gone = store.times[~np.isin(store.times, plan.times)]
+    gone = lost_steps(store, plan)
     if gone.size:
         raise ClimSimError(
             f"{path}: it holds {gone.size} steps whose files are no longer in {plan.config.raw} "

@@ -148,7 +148,7 @@ def _advance(case: E3smConfig) -> logs.CaseState:
         submit_case(case)
     elif state.status == RunStatus.FAILED:
         _log.warning("%s: resubmitted after: %s", case.case, state.message)
-        submit_case(case, proceed=state.days >= case.restart_days, days=state.days)
+        submit_case(case, state.days)
     else:
         return state
     return logs.case_state(case)

@@ -16,7 +16,7 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, remove, write_json, write_text
 from climsim.hosts.batch import leaf_keys
 from climsim.hosts.e3sm.config import E3smConfig
-from climsim.hosts.e3sm.dates import resubmissions, stop_date
+from climsim.hosts.e3sm.dates import last_restart, resubmissions, stop_date
 from climsim.hosts.e3sm.namelist import user_nl_eam
 from climsim.interrupts import wait_for
 from climsim.products import claim
@@ -33,7 +33,7 @@ _OF_A_JOB = (
 _COMMAND = re.compile(r"^\s*(\./\S+|\S*/create_newcase)\s")
 
 
-def _render(name: str, config: E3smConfig) -> str:
+def _render(name: str, config: E3smConfig, days: float = 0.0) -> str:
     text = resources.files(__package__).joinpath(f"{name}.j2").read_text()
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -49,7 +49,7 @@ def _render(name: str, config: E3smConfig) -> str:
         c=config,
         definitions=definitions,
         stop_date=stop_date(config),
-        resubmissions=resubmissions(config),
+        resubmissions=resubmissions(config, days),
     )
 
 
@@ -72,9 +72,7 @@ def dry_run(config: E3smConfig) -> list[str]:
     files = case_files(config)
     lines = [*files[CREATE].splitlines(), *files[SUBMIT].splitlines()]
     commands = [line.strip() for line in lines if _COMMAND.match(line + " ")]
-    jobs = str(resubmissions(config))
-    plain = [command.replace('"$resubmissions"', jobs) for command in commands]
-    return [c for c in plain if c != "./xmlchange CONTINUE_RUN=TRUE"]
+    return [c for c in commands if c != "./xmlchange CONTINUE_RUN=TRUE"]
 
 
 def write_case(config: E3smConfig) -> Path:
@@ -172,13 +170,12 @@ def create_case(config: E3smConfig) -> None:
     _execute(config.folder, CREATE)
 
 
-def submit_case(config: E3smConfig, proceed: bool = False, days: float = 0.0) -> None:
-    """Submit a case.
+def submit_case(config: E3smConfig, days: float = 0.0) -> None:
+    """Submit a case, which continues from its last restart where it has come to one.
 
     Args:
         config: of the case.
-        proceed: continue from its last restart instead of starting.
-        days: simulated days that lie behind where it continues.
+        days: simulated days that lie behind.
 
     Raises:
         ClimSimError: if it is not built, or a command of CIME fails.
@@ -186,12 +183,10 @@ def submit_case(config: E3smConfig, proceed: bool = False, days: float = 0.0) ->
     if not (config.folder / BUILT).exists():
         raise ClimSimError(f"{config.folder}: the case is not built: create it first")
     require_same_case(config)
-    # Queue, account and length of a job may have changed since the case was created.
-    write_text(config.folder / SUBMIT, _render(SUBMIT, config))
-    if proceed:
-        _execute(config.folder, SUBMIT, "continue", str(resubmissions(config, days)))
-    else:
-        _execute(config.folder, SUBMIT, "start")
+    # Queue, account and length of a job may have changed since the case was created, and so has
+    # what is left.
+    write_text(config.folder / SUBMIT, _render(SUBMIT, config, days))
+    _execute(config.folder, SUBMIT, "continue" if last_restart(config, days) else "start")
 
 
 def _execute(folder: Path, script: str, *arguments: str) -> None:

@@ -36,6 +36,11 @@ def stop_date(config: E3smConfig) -> int:
     return (end.year * 100 + end.month) * 100 + end.day
 
 
+def last_restart(config: E3smConfig, days: float) -> int:
+    """Day of the last restart of a case that has come to a day; 0 for its start."""
+    return int(days // config.restart_days) * config.restart_days if days else 0
+
+
 def resubmissions(config: E3smConfig, days: float = 0.0) -> int:
     """Jobs after the next one, as CIME's ``RESUBMIT``.
 
@@ -44,8 +49,8 @@ def resubmissions(config: E3smConfig, days: float = 0.0) -> int:
         days: simulated days that lie behind; the next job begins at the last restart before.
     """
     unit, length = config.stop
-    kept = int(days // config.restart_days) * config.restart_days if days else 0
-    begin, end = start_date(config) + timedelta(days=kept), end_date(config)
+    begin = start_date(config) + timedelta(days=last_restart(config, days))
+    end = end_date(config)
     jobs = 1
     while _later(begin, unit, jobs * length) < end:
         jobs += 1

@@ -145,7 +145,7 @@ def _ended_unnoted(config: E3smConfig, events: list[_Event]) -> str:
     state = how_it_ended(job) if quiet > _QUIET_SECONDS else ""
     if not state or _events(config) != events:
         return ""
-    return f"job {job} ended without a word in CIME's CaseStatus (SLURM's state: {state})"
+    return f"job {job} ended, of which CIME's CaseStatus says nothing (SLURM's state: {state})"
 
 
 def _last_job(events: list[_Event]) -> str:
