@@ -125,5 +125,5 @@ def test_products_that_name_each_other_are_followed_once(tmp_path):
 
 def test_provenance_that_is_no_json_is_one_line(tmp_path):
     run = write_record(tmp_path / "run", {"git_revision": "1", "input_hashes": "{"})
-    with pytest.raises(ClimSimError, match="run: what it says of its making is no JSON"):
+    with pytest.raises(ClimSimError, match="run: its record of how it was made is not valid JSON"):
         trace(run)

@@ -125,7 +125,7 @@ def test_misspelt_key_suggests_groups_and_nested_keys_too(word, near):
 
 
 def test_unclosed_bracket_says_how_to_quote():
-    with pytest.raises(ClimSimError, match=r"expected closed brackets and quotes"):
+    with pytest.raises(ClimSimError, match=r"expected matching brackets and quotes"):
         online("runs=[a,b")
 
 

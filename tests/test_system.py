@@ -127,7 +127,7 @@ def test_file_without_the_name_of_a_class_lists_its_classes(tmp_path):
     path.write_text("class Mlp: pass\ndef make(): pass\n")
     with pytest.raises(ClimSimError, match=r"network=.*mlp\.py:Name: give one of .*:Mlp, .*:make"):
         plugins.check_complete(str(path), "network")
-    with pytest.raises(ClimSimError, match=r"behind the file, as in none\.py:Name$"):
+    with pytest.raises(ClimSimError, match=r"after the file, as in none\.py:Name$"):
         plugins.check_complete("none.py", "network")
 
 

@@ -36,7 +36,7 @@ class LossCard:
 
     Attributes:
         name: of the elementwise loss.
-        delta: of Huber's loss, in scaled units.
+        delta: threshold of the Huber loss, in scaled units.
         scale: (target feature,) factor to scaled targets, 0 where pruned.
     """
 

@@ -154,9 +154,11 @@ def _start_state() -> Finding:
 
 
 def _ftorch() -> Finding:
-    candidates = [os.environ.get("FTORCH_DIR"), *os.environ.get("CMAKE_PREFIX_PATH", "").split(":")]
+    # As CMake itself looks for it: the name is that of the package.
+    named = os.environ.get("FTorch_ROOT")  # noqa: SIM112
+    candidates = [named, *os.environ.get("CMAKE_PREFIX_PATH", "").split(os.pathsep)]
     found = [c for c in candidates if c and list(Path(c).rglob("FTorchConfig.cmake"))]
-    detail = found[0] if found else "set FTORCH_DIR or CMAKE_PREFIX_PATH to an FTorch install"
+    detail = found[0] if found else "set FTorch_ROOT or CMAKE_PREFIX_PATH to an FTorch install"
     return Finding("FTorch", bool(found), detail, required=False)
 
 

@@ -108,7 +108,7 @@ def check_netcdf(path: str | Path) -> None:
             same = found is None or found == _content_hash(file)
     except (OSError, RuntimeError, ValueError, IndexError, AttributeError) as error:
         raise refusal(error, path) or ClimSimError(
-            f"{path}: no readable netCDF file ({error}): give another one, or make it again"
+            f"{path}: not a readable netCDF file ({error}): give another one, or make it again"
         ) from error
     if found is None:
         logger.warning("%s: has no checksum (of an earlier version?), so it is not checked", path)

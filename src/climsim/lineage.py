@@ -63,14 +63,15 @@ def decoded(path: Path, value: object) -> dict[str, object]:
         value: what it holds.
 
     Raises:
-        ClimSimError: if it is a text that is no JSON.
+        ClimSimError: if it is a text that is not valid JSON.
     """
     if isinstance(value, str | bytes) and value:
         try:
             value = json.loads(value)
         except ValueError as error:
             raise ClimSimError(
-                f"{path}: what it says of its making is no JSON ({error}): it was damaged or edited"
+                f"{path}: its record of how it was made is not valid JSON ({error}): it was "
+                "damaged or edited"
             ) from error
     return dict(value) if isinstance(value, dict) else {}
 

@@ -75,7 +75,7 @@ def elementwise_loss(name: str, delta: float = 1.0) -> Elementwise:
         name: ``"huber"``, ``"mse"``, ``"l1"``, the name of an entry point, or
             ``path/to/file.py:function``; a user's function maps (prediction, target) to the loss
             of every element.
-        delta: where Huber's parabola turns into a line, in scaled units.
+        delta: threshold of the Huber loss, where its parabola turns into a line, in scaled units.
 
     Raises:
         ClimSimError: if the name is unknown or names no function.
@@ -88,7 +88,7 @@ def recorded_loss(name: str, delta: float) -> Elementwise:
 
     Args:
         name: of the loss.
-        delta: of Huber, in scaled units.
+        delta: threshold of the Huber loss, in scaled units.
 
     Raises:
         ClimSimError: if the package has no such loss.
@@ -197,7 +197,7 @@ class RecipeLoss(nn.Module):
 
         Args:
             loss: elementwise loss under all terms.
-            delta: of Huber, in scaled units.
+            delta: threshold of the Huber loss, in scaled units.
             difference: whether to add the difference term.
             confidence: whether to add the confidence term.
             n_levels: levels of a profile.

@@ -266,6 +266,6 @@ def _readable(override: str, text: str) -> str:
 
 def _unbalanced(override: str) -> ClimSimError:
     return ClimSimError(
-        f"{override}: cannot be read: expected closed brackets and quotes: quote a text "
+        f"{override}: cannot be read: expected matching brackets and quotes: quote a text "
         "with such characters, as in 'key=\"[a\"'"
     )

@@ -86,7 +86,8 @@ def allowed_reference(name: str, code: Sequence[Path], holder: str, recorded: st
     if not allowed:
         raise ClimSimError(
             f"{holder}: expected permission to run the code that it names, {str(path)!r}, found "
-            f"none: if you trust that file, allow it by code={path}, or by where it lies now"
+            f"none: if you trust that file, allow it with code={path}, or with the "
+            "path where it lies now"
         )
     if recorded and allowed[0].is_file() and file_hash(allowed[0]) != recorded:
         logger.warning("%s: %s has changed since it was trained", holder, allowed[0])
@@ -163,7 +164,7 @@ def check_complete(name: str, kind: str) -> None:
             body = ast.parse(path.read_bytes()).body
             found = ", ".join(f"{name}:{n.name}" for n in body if isinstance(n, kinds))
     raise ClimSimError(
-        f"{kind}={name}: expected the name of the {kind} behind the file, as in {name}:Name"
+        f"{kind}={name}: expected the name of the {kind} after the file, as in {name}:Name"
         + (f": give one of {found}" if found else "")
     )
 

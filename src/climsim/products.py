@@ -159,8 +159,8 @@ def noted(path: Path, *keys: str, damaged: bool = True) -> bool:
     Args:
         path: of the file.
         *keys: that it has.
-        damaged: whether a file that is no JSON counts: its reader refuses it and says what is
-            wrong.
+        damaged: whether a file that is not valid JSON counts: its reader refuses it and says
+            what is wrong.
     """
     if not path.is_file():
         return False

@@ -32,11 +32,12 @@ class PruningConfig:
         strato_lev_out: the same in the targets.
         aggressive_pruning: whether the inputs keep of the stratosphere the temperature, its
             physics and the trace gases alone, and lose the snow on sea ice.
-        strato_lev_qinput: under it, top levels without humidity, ice and liquid fraction; below 0
-            takes ``strato_lev``.
-        strato_lev_qc: under it, top levels without liquid or condensate.
+        strato_lev_qinput: with ``aggressive_pruning``, top levels without humidity, ice and
+            liquid fraction; below 0 takes ``strato_lev``.
+        strato_lev_qc: with ``aggressive_pruning``, top levels without liquid or condensate.
         strato_lev_tinput: top levels without temperature; 0 or less for none.
-        decouple_cloud: whether the inputs hold no cloud at all; goes before the two other prunings.
+        decouple_cloud: whether the inputs hold no cloud at all; takes precedence over the two
+            other prunings.
         input_clip: whether normalized inputs are clipped: relative humidity to [0, 1.2].
         input_clip_rhonly: whether only that is; else also the large-scale forcing to [-0.5, 0.5]
             and the physics of previous steps to [-3, 3].

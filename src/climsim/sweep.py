@@ -79,7 +79,7 @@ def _check_products(stage: Stage, overrides: Sequence[str]) -> None:
         key, _, value = override.partition("=")
         if key == stage.makes and "${" not in value and "," not in value:
             raise ClimSimError(
-                f"{override}: expected a place of its own for every run of a sweep, found one for "
+                f"{override}: expected a separate path for every run of a sweep, found one for "
                 f"all: name the swept keys in it, such as '{override}/${{network.name}}-${{seed}}'"
             )
 

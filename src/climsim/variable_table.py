@@ -209,7 +209,7 @@ is one for the variable.
 """
 
 _ABOUT = {
-    STANDARD.name: "Inputs of the recipes standard, conf_loss, diff_loss.",
+    STANDARD.name: "Inputs of the recipes standard, conf_loss, diff_loss, steady.",
     "multirep": "The same inputs, each profile but one in three representations.",
     EXPANDED.name: "Inputs of the recipe v6: with the two previous steps and latitude.",
     TARGETS.name: "What networks predict.",

@@ -156,5 +156,7 @@ def test_equal_data_have_equal_fingerprints_however_compressed(made, tmp_path):
 @pytest.mark.parametrize("name", ["zarr.json", "state_t/zarr.json"])
 def test_metadata_that_are_no_json_are_named(copy, name):
     (copy / name).write_text('{"attributes": [1,')
-    with pytest.raises(ClimSimError, match=rf"damaged store, .*\({name} is no JSON\): delete"):
+    with pytest.raises(
+        ClimSimError, match=rf"damaged store, .*\({name} is not valid JSON\): delete"
+    ):
         open_store(copy)

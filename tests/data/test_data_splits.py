@@ -109,8 +109,11 @@ def test_adjoining_periods_get_their_gap_from_the_later_one():
         ({"train_stride": 0}, "train_stride"),
         ({"test_start": -1}, "split.test_start"),
         ({"scoring": True, "validation": 0, "test": 0.3}, "scoring=true: expected a validation"),
-        ({"name": "published", "test_stride": 7}, "test_stride=7: given together with name=pub"),
-        ({"name": "published", "gap_days": 2.0}, "gap_days=2.0: given together with name=publ"),
+        (
+            {"name": "published", "test_stride": 7},
+            "test_stride=7: given together with split.name=pub",
+        ),
+        ({"name": "published", "gap_days": 2.0}, "gap_days=2.0: given together with split.name=p"),
         ({"training_only_stride": -1}, "split.training_only_stride"),
         (
             {"train": "0001-02", "validation": "", "test": "", "stretches": True},

@@ -509,7 +509,7 @@ def test_wrong_files_and_settings_are_refused_in_one_line(files, tmp_path):
     with pytest.raises(ClimSimError, match="given twice"):
         Study.open((offline[0], offline[0]), None)
     (tmp_path / "text.nc").write_text("no netCDF")
-    with pytest.raises(ClimSimError, match="no readable netCDF"):
+    with pytest.raises(ClimSimError, match="not a readable netCDF"):
         Study.open((tmp_path / "text.nc",), None)
     with pytest.raises(ClimSimError, match="unknown figure 'pie'"):
         FiguresConfig(tmp_path, offline, only=("pie",))

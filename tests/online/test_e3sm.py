@@ -907,8 +907,11 @@ def test_keys_of_a_run_reach_e3sm_in_its_own_words(tmp_path):
         ({"days": 30.5}, "days=30.5: expected whole days"),
         ({"restart_days": 0.5}, "restart_days=0.5: expected whole days"),
         ({"days": 30, "host_options": {"months": 61}}, "days=30: host_options.months=61 are 1856"),
-        ({"host_options": {"cuda": False}}, "host_options.cuda: expected as device of the run"),
-        ({"host_options": {"streams": ["h1"]}}, "host_options.streams: expected as streams"),
+        (
+            {"host_options": {"cuda": False}},
+            "host_options.cuda: no option of the host but the key device",
+        ),
+        ({"host_options": {"streams": ["h1"]}}, "host_options.streams: no option of the host but"),
         (
             {"host_options": {"perturbation": 1e-9}, "perturbation_amplitude": 0.5},
             "perturbation_amplitude=0.5: given together with host_options.perturbation",

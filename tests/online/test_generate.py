@@ -391,10 +391,10 @@ def test_a_failure_to_write_ends_the_run(tmp_path, monkeypatch):
         ({"members": 0}, "members: expected"),
         ({"stride": 0}, "stride: expected"),
         ({"start": "a.npz", "starts": ["b.npz"]}, "starts: given together with start"),
-        ({"starts": ["a.npz", "b.npz"]}, "starts: expected at most 1, members"),
+        ({"starts": ["a.npz", "b.npz"]}, "starts: expected at most members=1"),
         ({"spinup_days": -1}, "spinup_days: expected"),
         ({"spinup_days": 1}, "spinup_days: expected less than days=1, found 1"),
-        ({"seasons": 4, "members": 2}, "seasons: expected at most 2, members"),
+        ({"seasons": 4, "members": 2}, "seasons: expected at most members=2"),
         ({"noise_stride": 4}, "noise_stride=4: expected noise to add pairs with, found none"),
     ],
 )

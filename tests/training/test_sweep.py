@@ -68,8 +68,8 @@ def test_run_that_fails_is_one_line_and_leaves_the_others_alone(climsim_sweep, t
     [
         ("sead=7,8", "unknown configuration key 'sead' of 'train': did you mean seed?"),
         ("network=unet,nothing", "unknown network 'nothing': expected one of convnext"),
-        ("seed=7,[8", "seed=7,[8: cannot be read: expected closed brackets and quotes"),
-        ("out=runs/a", r"out=runs/a: expected a place of its own for every run of a sweep"),
+        ("seed=7,[8", "seed=7,[8: cannot be read: expected matching brackets and quotes"),
+        ("out=runs/a", r"out=runs/a: expected a separate path for every run of a sweep"),
     ],
 )
 def test_wrong_sweep_is_refused_in_one_line_before_anything_runs(override, message, climsim_sweep):

@@ -212,7 +212,7 @@ def _read_metadata(path: Path, text: str | bytes) -> dict[str, Json]:
     try:
         return dict(json.loads(text))
     except (ValueError, TypeError) as error:
-        raise ClimSimError(f"{path}: {METADATA_NAME} is no JSON: export it again") from error
+        raise ClimSimError(f"{path}: {METADATA_NAME} is not valid JSON: export it again") from error
 
 
 _FOREIGN = {interface.name: interface for interface in (V2, V6)}

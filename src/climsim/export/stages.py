@@ -9,7 +9,7 @@ EXPORT = Stage(
     command="export",
     config="climsim.export.config:ExportConfig",
     run="climsim.export.writing:run_export",
-    summary="Write a checkpoint as one file with raw physical inputs and outputs.",
+    summary="Export a checkpoint to one file that takes and returns physical values.",
     example="checkpoint=runs/unet/best.ckpt out=runs/unet.pt",
     needs=("checkpoint", "members"),
     makes="out",

@@ -122,9 +122,11 @@ class GenerateConfig:
         check.whole("seed", "noise_stride")
         check.whole("members", "stride", "seasons", least=1)
         most = self.seasons <= self.members
-        require("seasons", self.seasons, most, f"at most {self.members}, members: one begins each")
+        require(
+            "seasons", self.seasons, most, f"at most members={self.members}: each begins with one"
+        )
         enough = len(self.starts) <= self.members
-        require("starts", f"{len(self.starts)} files", enough, f"at most {self.members}, members")
+        require("starts", f"{len(self.starts)} files", enough, f"at most members={self.members}")
         written = self.spinup_days < self.days
         require("spinup_days", self.spinup_days, written, f"less than days={self.days:g}")
         Amplitudes.settle(self)

@@ -223,7 +223,7 @@ def compare_time_step(model: CoupledModel, time_step: float) -> None:
     if trained is not None and trained != time_step:
         logger.warning(
             "the model was trained on steps of %g s, the host makes steps of %g s: its tendencies "
-            "are means over another time, and liquid and ice are split for it",
+            "are averages over its own step, and it splits liquid and ice for that step",
             trained,
             time_step,
         )

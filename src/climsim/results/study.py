@@ -167,7 +167,7 @@ def _load(path: Path, form: _Form) -> xarray.Dataset:
             loaded = dataset.load()
     except (OSError, ValueError) as error:
         raise refusal(error, path) or ClimSimError(
-            f"{path}: no readable netCDF file: make it again"
+            f"{path}: not a readable netCDF file: make it again"
         ) from error
     if (lacking := form.lacking(loaded)) is not None:
         raise ClimSimError(

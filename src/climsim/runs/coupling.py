@@ -21,7 +21,8 @@ class CouplerOptions:
 
     Attributes:
         spinup_steps: steps at the start that run the full physics.
-        strato_water: whether vapour is frozen and cloud removed at and above the tropopause.
+        strato_water: whether vapour keeps its value and all cloud is removed at and above the
+            tropopause.
         positivity: whether tendencies are raised where they would make water negative.
         top_levels: number of top levels without tendencies of water and wind.
         partial_variables: outputs taken from the network (``ptend_*``, ``cam_out_*``), the others

@@ -285,7 +285,7 @@ class StopAtNan(Callback):
             f"{self.folder}: expected a finite {what}, found NaN or infinity at step "
             f"{trainer.global_step} (epoch {trainer.current_epoch + 1}); {kept}: check the data "
             "for outliers, or train in another folder with a lower optimizer.learning_rate or with "
-            "trainer.gradient_clip (trainer.warm_start takes a checkpoint over)"
+            "trainer.gradient_clip (trainer.warm_start starts from the weights of a checkpoint)"
         )
 
 

@@ -96,7 +96,7 @@ class RecipeConfig:
             of the other published sets: ``"v1"``, ``"v2"``, ``"v2_rh"``, ``"v3"``, ``"v4"``,
             ``"v5"``, ``"v7"``.
         loss: elementwise loss under every term: a name, or ``path/to/file.py:function``.
-        delta: of Huber, in scaled units.
+        delta: threshold of the Huber loss, in scaled units.
         difference: whether to add the loss of vertical differences.
         confidence: whether to train a confidence head.
         closure: budget that the model closes in every column: ``"none"``, ``"water"``,
@@ -104,7 +104,7 @@ class RecipeConfig:
             which also borrows condensate within the column for levels that would be left with less
             than none, or ``"water_saturated"``, which also condenses what vapour would be left
             above saturation.
-        gravity: of the model that the data are of, for the mass of layers in the closure [m s-2].
+        gravity: of the model that produced the data, for the mass of layers in the closure [m s-2].
         noise: on the inputs, in training only.
     """
 
@@ -163,7 +163,7 @@ class TrainDataConfig:
             share of it on each side, in training and in the exported model; none lets all through.
         prefetch: batches read ahead by a thread.
         gpu_share: share of the memory of a GPU up to which the data are kept there whole, so that
-            no batch has to be brought; 0 brings every batch from the store.
+            no batch has to be transferred; 0 transfers every batch from the store.
     """
 
     store: StoreAddress

@@ -156,10 +156,10 @@ class HeldRun:
             )
         if now != before and SCHEDULES.find(config.schedule.name).follows_length:
             raise ClimSimError(
-                f"{self.folder}: trainer.epochs={now} instead of {before}: under "
-                f"schedule.name={config.schedule.name} every rate so far followed from the last "
-                f"epoch: choose another `out`, with trainer.warm_start={self.folder / BEST_NAME} "
-                "to start from these weights"
+                f"{self.folder}: trainer.epochs={now} instead of {before}: with "
+                f"schedule.name={config.schedule.name} the learning rates so far depended on the "
+                f"number of epochs: choose another `out`, with "
+                f"trainer.warm_start={self.folder / BEST_NAME} to start from these weights"
             )
 
 

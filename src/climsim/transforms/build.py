@@ -130,7 +130,7 @@ def _fitting(chosen: Encoding, pruning: PruningConfig | None) -> PruningConfig:
         return published
     if chosen.repeated and pruning.of_inputs != published.of_inputs:
         raise ClimSimError(
-            f"pruning: expected its defaults but for output_prune and strato_lev_out under "
+            f"pruning: expected the defaults, except for output_prune and strato_lev_out, with "
             f"recipe.inputs={chosen.name}, found others: inputs in three representations are "
             "neither pruned nor clipped"
         )

@@ -129,8 +129,8 @@ class Members:
         left = {(member.network, member.recipe) for member in self.trained()}
         if self.networks and not left and not self.models:
             raise ClimSimError(
-                "members.without: expected a combination of network and recipe that stays, found "
-                "that all are left out: remove one"
+                "members.without: expected at least one combination of network and recipe to "
+                "remain, found all left out: remove an entry"
             )
 
     def check_names(self, iterations: int) -> None:
@@ -312,7 +312,7 @@ class ExperimentConfig:
         source: what it starts from.
         host: climate model that generates the data, unless they are given, and of the online runs.
         hosts: by the name of a host, its options wherever a study on that host builds it; keys of
-            ``online`` and ``stages`` go before.
+            ``online`` and ``stages`` take precedence.
         iterations: times that every trained member is coupled to the host to visit states, which
             the host's physics labels, and is trained again on the weather and these; 0 for none.
         hindcasts: short runs from many starts, for a ranking.

@@ -87,10 +87,10 @@ def _require_patient_queue(check_seconds: int) -> None:
     needed = max(_LONGEST_WAIT, 3 * check_seconds)
     if kept and int(kept[1]) <= needed:
         raise ClimSimError(
-            f"--slurm: SLURM keeps no accounts (sacct does not answer) and its queue forgets jobs "
-            f"after {kept[1]} s (MinJobAge): expected more than {needed} s, the larger of "
+            "--slurm: SLURM has no job accounting (sacct does not answer) and its queue forgets "
+            f"jobs after {kept[1]} s (MinJobAge): expected more than {needed} s, the larger of "
             f"{_LONGEST_WAIT} and 3 slurm.check_seconds: lower slurm.check_seconds, or ask those "
-            "who run the cluster for a longer MinJobAge or accounts"
+            "who run the cluster for a longer MinJobAge or job accounting"
         )
 
 

@@ -18,7 +18,8 @@ class StatisticsConfig:
     Attributes:
         store: prepared store: a folder, or a URL that fsspec reads.
         out: netCDF file to write.
-        split: split that is summarized; anything but the training split leaks.
+        split: split that is summarized: ``train``, or ``weather`` for its steps outside
+            ``split.training_only``; any other leaks what models are scored on into their scales.
         workers: processes; 0 for one per core.
         dask: where to work, as for preparation.
         slurm: the jobs of ``dask=slurm``.

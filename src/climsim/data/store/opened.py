@@ -284,7 +284,7 @@ def _json(name: str, content: bytes) -> Document:
     try:
         return json.loads(content)
     except ValueError as error:
-        raise ValueError(f"{name} is no JSON") from error
+        raise ValueError(f"{name} is not valid JSON") from error
 
 
 def read_documents(folder: StoreFolder) -> dict[str, Document]:

@@ -134,14 +134,15 @@ class SplitConfig:
         shares = [isinstance(v, (int, float)) and not isinstance(v, bool) for v in values]
         if any(shares) and not all(shares):
             raise ClimSimError(
-                f"train, validation, test = {values}: give three shares or three periods"
+                f"split.train, split.validation, split.test = {values}: give three shares or "
+                "three periods"
             )
         if all(shares):
             total = sum(float(v) for v in values)
             if min(values) < 0 or not 0 < total <= 1 + 1e-9:
                 raise ClimSimError(
-                    f"train, validation, test = {values}: shares must lie in 0..1 and add up to "
-                    "at most 1"
+                    f"split.train, split.validation, split.test = {values}: shares must lie "
+                    "between 0 and 1 and add up to at most 1"
                 )
         else:
             self.periods()
@@ -155,14 +156,14 @@ class SplitConfig:
         check.whole("training_only_stride")
         if self.stretches and not self.by_share:
             raise ClimSimError(
-                "split.stretches=true: expected shares, found periods: give train, validation and "
-                "test as shares, or leave stretches out"
+                "split.stretches=true: expected shares, found periods: give split.train, "
+                "split.validation and split.test as shares, or leave split.stretches out"
             )
         check.whole(*(f.name for f in fields(self) if f.name.endswith("_start")), least=0)
         if self.scoring and self.validation in ("", 0):
             raise ClimSimError(
-                "scoring=true: expected a validation split, whose time it shares, found none: set "
-                "validation"
+                "split.scoring=true: expected a validation split, whose time it shares, found "
+                "none: set split.validation"
             )
 
     def _take_named(self) -> None:
@@ -177,8 +178,8 @@ class SplitConfig:
                 continue
             if given != field.default:
                 raise ClimSimError(
-                    f"{field.name}={given}: given together with name={self.name}, which sets it "
-                    f"to {value}: leave one of the two out"
+                    f"split.{field.name}={given}: given together with split.name={self.name}, "
+                    f"which sets it to {value}: leave one of the two out"
                 )
             object.__setattr__(self, field.name, value)
 

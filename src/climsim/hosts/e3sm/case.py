@@ -88,9 +88,7 @@ def write_case(config: E3smConfig) -> Path:
     inputs = {}
     if config.model is not None:
         if not config.model.is_file():
-            raise ClimSimError(
-                f"{config.model}: no such file: e3sm.model must be an exported model"
-            )
+            raise ClimSimError(f"model={config.model}: no such file: give an exported model")
         inputs[str(config.model)] = file_hash(config.model)
     _require_files(config)
     require_same_case(config)

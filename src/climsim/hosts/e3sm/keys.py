@@ -132,7 +132,10 @@ def _options(config: RunConfig) -> dict[str, object]:
     known = [name for name in E3smConfig.__dataclass_fields__ if name not in OF_THE_RUN]
     for key in options:
         if key in OF_THE_RUN:
-            raise ClimSimError(f"host_options.{key}: expected as {OF_THE_RUN[key]} of the run")
+            raise ClimSimError(
+                f"host_options.{key}: no option of the host but the key {OF_THE_RUN[key]} of the "
+                f"run: give {OF_THE_RUN[key]}=... instead"
+            )
         if key not in known:
             raise ClimSimError(
                 f"host_options.{key}: unknown key of the host e3sm: expected one of "

@@ -49,8 +49,8 @@ class GcmConfig:
         advection: `"eulerian"` or `"semi_lagrangian"`.
         retain_turbulence: leave turbulence to the host's own physics; with false the emulated term
             holds it too.
-        split_condensate: part liquid and ice by temperature at the end of the emulated term, with
-            the heat of fusion, as E3SM-MMF does.
+        split_condensate: split condensate into liquid and ice by temperature at the end of the
+            emulated term, with the heat of fusion, as E3SM-MMF does.
         start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
             of a restart file of this or a coarser resolution.
         device: where it runs: `"cpu"`, `"gpu"`, or `"auto"` for a GPU where JAX has one.

@@ -43,7 +43,8 @@ class PhysicsOptions:
         radiation: of `RADIATION_SCHEMES`.
         radiation_interval: seconds between two calls of the radiation; 0 for every step.
         retain_turbulence: leave turbulence out of the emulated term.
-        split_condensate: part liquid and ice by temperature at the end of the emulated term.
+        split_condensate: split condensate into liquid and ice by temperature at the end of the
+            emulated term.
         tuning: values by `scheme.field` in place of the shipped ones, see `tuning`.
     """
 
