@@ -89,6 +89,77 @@ def test_killed_writer_leaves_the_old_product_and_the_next_write_cleans_up(tmp_p
     assert [p.name for p in tmp_path.iterdir()] == ["product.txt"]
 
 
+def unfinished(path, machine, pid):
+    """A product that a writer on a machine has begun."""
+    begun = path.with_name(f"{files.TEMPORARY_PREFIX}{path.name}-{machine}-{pid}-0123abcd")
+    begun.write_text("half")
+    return begun
+
+
+@pytest.fixture
+def ended():
+    """Number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_write_leaves_what_another_machine_writes_alone_for_a_week(tmp_path, ended, monkeypatch):
+    target = tmp_path / "a.txt"
+    begun = unfinished(target, "node7.cluster_4026531836", ended)
+    files.write_text(target, "new")
+    assert begun.read_text() == "half"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 8 * 86400)
+    files.write_text(target, "new")
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("other", ["a-b", "a-b.nc", "a-1"])
+def test_write_leaves_what_is_written_under_a_longer_name_alone(tmp_path, other):
+    with files.atomic_path(tmp_path / other) as theirs:
+        theirs.write_text("half")
+        files.write_text(tmp_path / "a", "new")
+        assert theirs.read_text() == "half"
+
+
+def test_write_removes_what_an_ended_process_of_this_machine_left_whatever_the_name(
+    tmp_path, ended
+):
+    target = tmp_path / "a-[1].txt"
+    unfinished(target, files._machine(), ended)
+    files.write_text(target, "new")
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]
+
+
+def test_two_writers_of_one_process_do_not_share_a_temporary_name(tmp_path):
+    with files.atomic_path(tmp_path / "a") as one, files.atomic_path(tmp_path / "a") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "a").read_text() == "one"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_old_folder_whose_removal_was_killed_goes_at_the_next_write(tmp_path):
+    target = tmp_path / "store"
+    code = f"""
+        import os, signal
+        from climsim import files
+        files.remove = lambda path: path.exists() and os.kill(os.getpid(), signal.SIGKILL)
+        for content in ("one", "two"):
+            with files.atomic_path({str(target)!r}) as temporary:
+                temporary.mkdir()
+                (temporary / content).touch()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [p.name for p in target.iterdir()] == ["two"]
+    assert len(list(tmp_path.iterdir())) == 2
+    with files.atomic_path(target) as temporary:
+        temporary.mkdir()
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
 def test_hash_of_a_folder_depends_on_names_and_contents(tmp_path):
     for name in ("x", "y"):
         (tmp_path / name).mkdir()

@@ -1,9 +1,11 @@
 """What the operating system refuses is one line with a remedy."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -110,6 +112,17 @@ def test_second_process_is_refused_and_nothing_is_left_of_the_lock(tmp_path):
             pass
         assert held(path)
     assert not path.parent.exists()
+
+
+def test_process_that_only_looks_at_a_lock_keeps_nobody_from_the_work(tmp_path):
+    path = tmp_path / LOCK_NAME
+    path.touch()
+    look = path.open()
+    fcntl.flock(look, fcntl.LOCK_SH)
+    threading.Timer(0.2, look.close).start()
+    with only_process(path, "run: another process trains here"):
+        assert look.closed
+        assert held(path)
 
 
 def test_lock_leaves_the_folders_that_were_there_and_no_others(tmp_path):

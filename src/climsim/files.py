@@ -8,9 +8,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
+import socket
 import subprocess
-import tempfile
+import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -28,6 +30,8 @@ _PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch",
 TEMPORARY_PREFIX = ".partial-"
 NetcdfVariable: TypeAlias = tuple[str | tuple[str, ...], ArrayLike, dict[str, str]]
 """Dimensions, values and attributes of a variable."""
+_ABANDONED = 7 * 86400.0
+"""Age of an unfinished product from which its writer on another machine counts as gone [s]."""
 _FULL_DISK = 2**20
 """A write that failed with less than this free failed for want of space [bytes]."""
 _TORCH_WRITER = "enforce fail at inline_container"
@@ -40,7 +44,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The block may create a file or a folder under the temporary name. On an error the temporary
     product is removed and ``path`` stays as it was. A process killed in the block leaves only a
-    name that starts with ``.partial-``, which the next write to the same path removes.
+    name that starts with ``.partial-``, which the next write to the same path removes: from the
+    same machine at once, from another one after a week, as its writer may be alive there.
 
     Raises:
         ClimSimError: if the disk is full or the folder cannot be written.
@@ -50,12 +55,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refusal(error, path) or error from error
-    stem = f"{TEMPORARY_PREFIX}{path.name}-"
-    for stale in path.parent.glob(f"{stem}*"):
-        if not _process_alive(stale.name.removeprefix(stem)):
-            remove(stale)
-    temporary = path.parent / f"{stem}{os.getpid()}"
-    remove(temporary)
+    _remove_abandoned(path)
+    temporary = _temporary(path)
     try:
         yield temporary
         _replace(temporary, path)
@@ -97,11 +98,39 @@ def readable_error(error: Exception, path: Path) -> Exception:
     return refusal(error, path) or error
 
 
-def _process_alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
+def _temporary(path: Path) -> Path:
+    """A new name beside a path that tells whose it is."""
+    owner = f"{_machine()}-{os.getpid()}-{os.urandom(4).hex()}"
+    return path.parent / f"{TEMPORARY_PREFIX}{path.name}-{owner}"
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove unfinished products of a path that nobody works on any more."""
+    form = re.compile(re.escape(f"{TEMPORARY_PREFIX}{path.name}-") + r"([^-]*)-(\d+)-[0-9a-f]{8}")
+    for entry in path.parent.glob(f"{TEMPORARY_PREFIX}*"):
+        if owner := form.fullmatch(entry.name):
+            machine, pid = owner.groups()
+            # Another process may remove it first, or it may be of a user whose files are not ours.
+            with contextlib.suppress(OSError):
+                if machine == _machine():
+                    abandoned = not _process_alive(int(pid))
+                else:
+                    abandoned = time.time() - entry.lstat().st_ctime > _ABANDONED
+                if abandoned:
+                    remove(entry)
+
+
+def _machine() -> str:
+    """Where numbers of processes mean one thing, without a hyphen.
+
+    Containers may share the name of their host, but each counts processes of its own.
+    """
+    return f"{socket.gethostname()}_{os.stat('/proc/self/ns/pid').st_ino}".replace("-", "_")
+
+
+def _process_alive(pid: int) -> bool:
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -111,8 +140,8 @@ def _process_alive(pid: str) -> bool:
 
 def _replace(temporary: Path, path: Path) -> None:
     if path.is_dir() and temporary.is_dir():
-        old = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
-        os.replace(path, old / path.name)
+        old = _temporary(path)
+        os.replace(path, old)
         os.replace(temporary, path)
         remove(old)
     else:

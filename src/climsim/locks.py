@@ -16,6 +16,8 @@ from climsim.system import refusal
 
 LOCK_NAME = ".lock"
 """Lock file of a process that works in a folder."""
+_GLANCE = 0.5
+"""Time that another process may look whether a lock is held, and so hold it itself [s]."""
 _ATTEMPTS = 10
 """Times that the folder of a lock may vanish before it is no coincidence."""
 
@@ -25,12 +27,13 @@ class LockedError(Exception):
 
 
 @contextmanager
-def hold(path: Path, patience: float = 0.0, *, keep: bool = True) -> Iterator[int]:
+def hold(path: Path, patience: float = _GLANCE, *, keep: bool = True) -> Iterator[int]:
     """Hold a lock file; a child that gets the descriptor holds it too.
 
     Args:
         path: of the lock file.
-        patience: how long to wait for the processes of a call that was killed to go [s].
+        patience: how long to wait for who looks at it, or for the processes of a call that was
+            killed to go [s].
         keep: whether the file stays; if not, it goes at the end, and so do folders that were made
             for it and hold nothing else.
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,20 @@ def test_interrupted_ensemble_continues(tmp_path):
         record = json.loads((tmp_path / "all" / f"room-{seed}" / "record.json").read_text())
         assert record["status"] == "interrupted"
         assert 72 < record["steps"] < 300 * 72
+
+
+def test_request_to_stop_that_comes_while_a_member_is_started_reaches_it(tmp_path, monkeypatch):
+    start = SpawnProcess.start
+
+    def start_and_ask(process):
+        start(process)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(SpawnProcess, "start", start_and_ask)
+    with pytest.raises(KeyboardInterrupt):
+        run_ensemble(config(tmp_path / "all", seeds=(1,)))
+    run = tmp_path / "all" / "room-1"
+    assert not (run / "record.json").exists() or RunRecord.open(run).status != "complete"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from climsim.workflow import run
+from climsim.locks import hold
+from climsim.workflow import job, run
+from climsim.workflow.jobs import Job
 from climsim.workflow.status import experiment_status
 
 OVERRIDES = ["members.networks=[unet]", "members.recipes=[standard]", "cores=2"]
@@ -85,3 +87,25 @@ def test_experiment_continues_where_it_was_stopped_and_leaves_no_stage_running(
     assert len(words) == 7
     assert not any(c.startswith("data") for c in again)
     assert not (folder / "replaced").exists()
+
+
+def test_request_to_stop_that_comes_while_a_stage_is_started_reaches_it(tmp_path, monkeypatch):
+    start = subprocess.Popen
+    stand_in = tmp_path / "python"
+    stand_in.write_text("#!/bin/sh\nexec sleep 20\n")
+    stand_in.chmod(0o755)
+    (tmp_path / "logs").mkdir()
+
+    def start_and_ask(*arguments, **named):
+        process = start(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start_and_ask)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with hold(tmp_path / "lock") as lock:
+            code = job._call(tmp_path, Job("train", "train", ""), str(stand_in), lock)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert code == 128 + signal.SIGTERM

@@ -188,6 +188,9 @@ class _SideBySide:
         process.start()
         sender.close()
         self.running.append(_Running(index, process, receiver))
+        # An interrupt while it was started did not find it among those that run.
+        if self.stopped:
+            process.terminate()
 
     def _collect(self) -> None:
         """Take note of members that ended; report progress."""

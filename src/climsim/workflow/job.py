@@ -165,16 +165,27 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
         stream.write(f"{CALL}{shlex.join(job.command)}\n")
         stream.flush()
         environment = {**os.environ, PROGRESS_VARIABLE: str(progress)}
-        process = subprocess.Popen(
-            command,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=environment,
-            pass_fds=(lock,),
-        )
+        process: subprocess.Popen[bytes] | None = None
+        asked = threading.Event()
+
+        def stop(number: int) -> None:
+            asked.set()
+            if process is not None:
+                process.terminate()
+
         # The stage ends in good order, and this with it.
-        with on_interrupt(lambda _: process.terminate()):
+        with on_interrupt(stop):
+            process = subprocess.Popen(
+                command,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environment,
+                pass_fds=(lock,),
+            )
+            # An interrupt while it was started found no process.
+            if asked.is_set():
+                process.terminate()
             code = process.wait()
         if code < 0:
             name = signal.Signals(-code).name

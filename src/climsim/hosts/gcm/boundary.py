@@ -7,7 +7,6 @@ are small and are shipped with this package (T10) or kept in the cache folder.
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -18,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from climsim.errors import ClimSimError
+from climsim.files import atomic_path
 
 if TYPE_CHECKING:
     from dinosaur.coordinate_systems import CoordinateSystem
@@ -169,12 +169,13 @@ def daily_table(monthly: np.ndarray) -> np.ndarray:
 
 
 def save_boundary_data(data: BoundaryData, path: Path) -> None:
-    """Write the arrays to a compressed file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with partial.open("wb") as stream:
+    """Write the arrays to a compressed file, atomically.
+
+    Raises:
+        ClimSimError: if the disk is full or the folder cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **{f.name: getattr(data, f.name) for f in fields(data)})
-    partial.replace(path)
 
 
 def read_boundary_data(path: Path) -> BoundaryData:
