@@ -15,6 +15,8 @@ DAYS_PER_YEAR: Final = 365
 """Days in a year of the calendar without leap years, which E3SM uses [1]."""
 SECONDS_PER_DAY: Final = 86400
 """Length of a day [s]."""
+MM_PER_DAY: Final = 1000.0 * SECONDS_PER_DAY
+"""A rate of rain of 1 m/s [mm/day]."""
 STEPS_PER_DAY: Final = int(SECONDS_PER_DAY / TIME_STEP)
 """Physics steps in a day [1]."""
 REFERENCE_PRESSURE: Final = 1.0e5

@@ -9,11 +9,14 @@ checksum of all before it, since the form itself has none.
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
 from climsim.integrity import check_zip
 from climsim.products import archived
@@ -65,6 +68,22 @@ def metadata_text(path: Path) -> bytes:
     """The text of ``metadata.json`` in an exported file; empty where there is none."""
     found = archived(path, f"/extra/{METADATA_NAME}")
     return found or (_onnx_property(path, METADATA_NAME) if _begins_as_onnx(path) else b"")
+
+
+def training_of_file(path: Path) -> TrainingCard:
+    """What an exported file says of its training, without loading its network.
+
+    Args:
+        path: of the file; where it is gone, of another kind or says nothing, nothing is known.
+
+    Returns:
+        Network, recipe and seed, which is -1 for the mean of several models; hours and device.
+    """
+    try:
+        card = ModelCard.from_json(json.loads(metadata_text(path)), str(path))
+    except (OSError, ValueError, ClimSimError):
+        return TrainingCard()
+    return card.training if len(card.members) <= 1 else replace(card.training, seed=-1)
 
 
 def with_metadata(model: bytes, text: str) -> bytes:

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.interrupts import on_interrupt
 from climsim.stage import Progress
+from climsim.validation import require
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +38,32 @@ class SteppedWork(Protocol):
     def save(self) -> None:
         """Write what a later call resumes from, exactly."""
         ...
+
+
+def steps_of(days: float, dt: float) -> int:
+    """Number of steps nearest to some simulated days.
+
+    Args:
+        days: simulated days.
+        dt: time step [s]; 0 where it is unknown, and the number of steps then too.
+    """
+    return round(days * SECONDS_PER_DAY / dt) if dt > 0 else 0
+
+
+def steps_asked(days: float, dt: float) -> int:
+    """Number of steps of a run that is asked for with the key ``days``.
+
+    Args:
+        days: simulated days.
+        dt: time step [s].
+
+    Raises:
+        ClimSimError: if they are nearer to no step at all.
+    """
+    steps = steps_of(days, dt)
+    least = f"at least one step of {dt:g} s ({dt / SECONDS_PER_DAY:.3g} days)"
+    require("days", days, steps > 0, least)
+    return steps
 
 
 def advance(

@@ -2,15 +2,19 @@
 
 import json
 import shutil
+import zipfile
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import xarray
 
+from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.history_file import RecentMeans
+from climsim.evaluation.members import Member
 from climsim.evaluation.online import evaluate_online
 from tests.evaluation_synthetic import write_run
 from tests.grids import make_grid
@@ -251,3 +255,39 @@ def test_means_kept_in_memory_are_the_latest_that_fit():
     # 1 was asked for longest ago when 3 came, so that it alone is read twice.
     assert read == [0, 1, 2, 3, 1]
     assert RecentMeans(10).get((0,), lambda: {"T": np.ones(10)})["T"].size == 10
+
+
+UNET = TrainingCard("unet", "standard", 7)
+MEAN = ModelCard(training=UNET, members=(UNET, TrainingCard("unet", "standard", 43)))
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "recorded", "card", "expected"),
+    [
+        # As `online ensemble` names folders: case, file and seed of the perturbation.
+        ("unet-unet_7-1", "unet_7", UNET, None, Member("unet", "standard", 7)),
+        ("unet-unet_7-1", "unet_7", UNET, ModelCard(), Member("unet", "standard", 7)),
+        ("unet-unet_7-1", "unet_7", None, ModelCard(training=UNET), Member("unet", "standard", 7)),
+        ("unet-unet_7-1", "unet_7", None, MEAN, Member("unet", "standard", -1)),
+        ("unet-unet_7-1", "unet_7", TrainingCard(), None, Member("unet_7", "", -1)),
+        ("hc-restart-02", "unet_7", None, None, Member("unet_7", "", -1)),
+        # Of a study of an earlier version, whose models were moved away.
+        ("unet-steady_visited2-7",) * 2 + (None, None, Member("unet", "steady_visited2", 7)),
+        # By hand, under a name of the published study.
+        ("unet-standard-7", "model", None, None, Member("unet", "standard", 7)),
+    ],
+)
+def test_run_is_named_by_what_its_model_says_not_by_its_folder(
+    tmp_path, folder, file, recorded, card, expected
+):
+    record = {"model": str(tmp_path / f"{file}.pt")}
+    if recorded is not None:
+        record["training"] = asdict(recorded)
+    if card is not None:
+        with zipfile.ZipFile(record["model"], "w") as archive:
+            archive.writestr("m/extra/metadata.json", json.dumps(card.to_json()))
+    assert RunHistory(tmp_path / folder, record).member == expected
+
+
+def test_run_without_a_record_is_named_by_its_folder(tmp_path):
+    assert RunHistory(tmp_path / NAME, {}).member == Member("unet", "standard", 7)

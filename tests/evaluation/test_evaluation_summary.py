@@ -1,5 +1,7 @@
 """The lines that evaluation prints: the scores that the metrics hold, checked before."""
 
+import re
+
 import netCDF4
 import numpy as np
 import pytest
@@ -60,6 +62,16 @@ def test_online_lines_say_how_runs_ended_and_order_them_by_their_error(online):
     assert f"good {errors['good']:.3g}" in second
     assert "internal variability" in second
     assert np.isfinite(errors["good"])
+
+
+def test_lines_of_internal_variability_alone_speak_of_no_runs(online, tmp_path):
+    alone = OnlineConfig(
+        runs=(), reference=online.parent / "truth", second_reference=online.parent / "second",
+        out=tmp_path / "floor.nc",
+    )  # fmt: skip
+    evaluate_online(alone)
+    (line,) = online_lines(alone.out)
+    assert re.match(r"RMSE of the time mean: T \[K\] internal variability [0-9.]+; PRECT", line)
 
 
 @pytest.mark.parametrize("lines", [offline_lines, online_lines])

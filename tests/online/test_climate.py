@@ -178,6 +178,28 @@ def test_a_run_killed_between_state_and_means_ends_as_an_undisturbed_one(tmp_pat
     ]
 
 
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    config = climate.ClimateConfig(out=tmp_path, days=1)
+
+    class Nosy(TinyHost):
+        def step_physics(self):
+            climate.run_climate(config, host=TinyHost())
+
+    with pytest.raises(ClimSimError, match="another process measures this climate"):
+        climate.run_climate(config, host=Nosy())
+
+
+def test_tropical_tropopause_is_a_mean_over_columns_that_have_one():
+    host = TinyHost()
+    given = host.result(250.0, host.date).inputs
+    # Of three levels one can count: it is stable in the first column alone.
+    mixed = 300.0 * host.grid.hybm ** (2 / 7)
+    one, none = np.stack([np.full(3, 250.0), mixed], axis=1), np.stack([mixed, mixed], axis=1)
+    sums = Sums(host)
+    assert sums._tropopause({**given, "state_t": one}) == pytest.approx(350.0)
+    assert np.isnan(sums._tropopause({**given, "state_t": none}))
+
+
 def test_a_missed_aim_is_an_error_behind_the_gate_and_the_table_is_still_written(tmp_path):
     config = climate.ClimateConfig(out=tmp_path / "c", days=1, gate=True)
     with pytest.raises(ClimSimError, match=r"climate\.md: 3 of 3 aims missed: tropical tropopause"):

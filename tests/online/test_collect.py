@@ -197,6 +197,21 @@ def test_a_killed_record_is_completed_with_the_same_pairs(tmp_path):
     np.testing.assert_array_equal(temperatures(tmp_path / "a"), temperatures(tmp_path / "b"))
 
 
+def test_less_than_a_step_is_refused_and_leaves_nothing(run):
+    with pytest.raises(ClimSimError, match=r"days: expected at least one step of 1200 s .* 0\.001"):
+        run(days=0.001)
+    assert not run.raw.exists()
+
+
+def test_a_second_process_in_the_folder_is_refused(run):
+    class Nosy(ToyHost):
+        def physics(self):
+            run()
+
+    with pytest.raises(ClimSimError, match="another process collects these step pairs"):
+        run(host=Nosy())
+
+
 def test_more_segments_are_added_and_another_record_is_refused(run):
     assert len(run()) == 1
     before = temperatures(run.raw)

@@ -156,6 +156,19 @@ def test_positivity_acts_on_what_the_stratosphere_rule_left():
     np.testing.assert_array_equal(result.tendencies["ptend_q0001"][:2], 0.0)
 
 
+def test_water_that_is_negative_already_counts_only_where_it_is_corrected():
+    held = np.full((LEVELS, COLUMNS), 1e-3)
+    held[3] = -1e-9
+    network = output(ptend_q0001=np.full((LEVELS, COLUMNS), 1e-6))
+    result = handed(network, bare(positivity=True), state_q0001=held)
+    assert result.corrections.counts["positivity:ptend_q0001"].sum() == 0
+    np.testing.assert_array_equal(
+        result.tendencies["ptend_q0001"], network.tendencies["ptend_q0001"]
+    )
+    result = handed(output(), bare(positivity=True), state_q0001=held)
+    assert result.corrections.counts["positivity:ptend_q0001"].sum() == COLUMNS
+
+
 def test_partial_coupling_takes_only_the_chosen_variables_from_the_network():
     options = bare(partial_variables=("ptend_t", "cam_out_PRECC"))
     result = handed(output(1.0, 5.0), options, physics=output(2.0, 6.0))

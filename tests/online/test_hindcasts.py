@@ -178,9 +178,18 @@ def test_folder_without_runs_is_refused(made, tmp_path, monkeypatch, capsys, giv
     assert message in capsys.readouterr().err
 
 
-def test_kept_days_between_restart_points_are_refused(tmp_path):
-    with pytest.raises(ClimSimError, match="expected a multiple of restart_days=2"):
-        RunConfig("a", tmp_path, 4, host=HOST, restart_days=2.0, kept_restart_days=3)
+@pytest.mark.parametrize("restart_days", [0.1, 0.4375, 1.0, 4.0])
+def test_starts_are_kept_between_restart_points_too(made, tmp_path, restart_days):
+    run_online(
+        RunConfig("truth", tmp_path, 4, host=HOST, restart_days=restart_days, kept_restart_days=3)
+    )
+    kept = sorted(path.name for path in (tmp_path / "starts").iterdir())
+    assert kept == ["day0000", "day0003"]
+    with (
+        np.load(start_of_day(tmp_path, 3)) as start,
+        np.load(start_of_day(made / "truth", 3)) as every_day,
+    ):
+        assert all(np.array_equal(start[name], every_day[name]) for name in every_day)
 
 
 def test_several_starts_do_not_step_together(tmp_path):

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from climsim.cards import ModelCard
+from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
+from climsim.evaluation.history import RunHistory
 from climsim.interfaces import V2, V6
 from climsim.online.collect import CollectConfig, collect
 from climsim.online.damping import DampingConfig, measure_damping
 from climsim.online.model import InBlocks, non_finite, open_model
 from climsim.online.run import RunConfig, run_online, run_together
 from climsim.runs.coupling import CouplerOptions
+from climsim.runs.record import RunRecord
 from climsim.threads import thread_count
 from climsim.variables import OUTPUTS
 from tests.online.toy_host import COLUMNS, LEVELS, ToyHost, toy_grid
@@ -75,6 +77,17 @@ def test_file_with_a_known_interface_runs(tmp_path):
     assert (record.status, record.sums.coupled_steps) == ("complete", 13)
     assert record.about.model == str(path)
     assert str(path) in record.about.made_by["input_hashes"]
+
+
+def test_record_keeps_what_the_file_says_of_its_training(tmp_path):
+    said = TrainingCard("unet", "steady", 7, hours=1.5, device="GPU")
+    metadata = toy_metadata(**said.to_json())
+    path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), metadata)
+    folder = tmp_path / "toy-m-1"
+    assert run(folder, path).about.training == said
+    path.unlink()
+    assert RunRecord.open(folder).about.training == said
+    assert RunHistory.open(folder).member.label == "unet-steady-7"
 
 
 def test_same_file_of_another_content_is_another_run(tmp_path):

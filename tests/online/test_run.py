@@ -12,6 +12,8 @@ import xarray as xr
 from climsim.cards import LossCard, ModelCard
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.evaluation.history import RunHistory
+from climsim.evaluation.stability import outcome_of
 from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import fitting
@@ -208,6 +210,23 @@ def test_complete_run_does_nothing_when_run_again(tmp_path):
     assert record.status == "complete"
     assert sum(host.calls.values()) == 0
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("days", "dt", "steps"), [(0.1, DT, 7), (1.005, DT, 72), (1, 1000.0, 86)])
+def test_days_that_are_no_whole_number_of_steps_are_done_once(tmp_path, days, dt, steps):
+    assert run_online(config(tmp_path, days=days), host=ToyHost(dt=dt)).steps == steps
+    host = ToyHost(dt=dt)
+    record = run_online(config(tmp_path, days=days), host=host)
+    assert (record.status, record.steps) == ("complete", steps)
+    assert sum(host.calls.values()) == 0
+    outcome = outcome_of(RunHistory.open(tmp_path))
+    assert outcome.days >= outcome.days_wanted == days
+
+
+def test_less_than_a_step_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ClimSimError, match=r"days: expected at least one step of 1200 s .* 0\.001"):
+        run_online(config(tmp_path / "run", days=0.001), host=ToyHost())
+    assert not (tmp_path / "run").exists()
 
 
 def test_more_days_extend_a_complete_run(tmp_path, whole):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from climsim.arrays import Constant
-from climsim.cards import ModelCard
+from climsim.cards import LossCard, ModelCard
 from climsim.errors import ClimSimError
 from climsim.hosts.members import SeparateMembers, means_of_members, of_member, sums_of_members
 from climsim.interfaces import V2, V6
@@ -158,6 +158,46 @@ def test_ensemble_steps_its_members_in_groups(tmp_path, models, monkeypatch):
 def test_models_of_different_interfaces_do_not_step_together():
     with pytest.raises(ClimSimError, match="one interface to step together, found v2 and v6"):
         OfMembers([Relaxation(250.0), Relaxation(250.0, V6)])
+
+
+def test_models_of_different_losses_do_not_step_together_beside_the_physics():
+    first, second = Relaxation(250.0), Relaxation(250.0)
+    first.card = ModelCard(loss=LossCard("huber", 1.0, (1.0, 2.0)))
+    second.card = ModelCard(loss=LossCard("huber", 1.0, (1.0, 3.0)))
+    OfMembers([first, second])
+    OfMembers([first, first], compared=True)
+    with pytest.raises(ClimSimError, match=r"models of one training loss .* other scales"):
+        OfMembers([first, second], compared=True)
+
+
+def test_members_with_the_physics_beside_them_need_one_loss(tmp_path, models, monkeypatch):
+    files = [models(f"{target}.pt") for target in (250, 251, 252)]
+    made = fitting.open_model
+
+    def of_own_loss(path, *rest):
+        model = made(path, *rest)
+        model.card = ModelCard(loss=LossCard("huber", model.target, ()))
+        return model
+
+    monkeypatch.setattr(fitting, "open_model", of_own_loss)
+    watching = replace(FREE, watch_physics=True)
+    with pytest.raises(ClimSimError, match=r"huber \(delta 250\) and huber \(delta 251\)"):
+        run_together(members(tmp_path, files, coupler=watching), host=ToyHost())
+
+
+def test_each_model_of_another_time_step_is_named(tmp_path, models, monkeypatch, caplog):
+    files = [models(f"{target}.pt") for target in (250, 251, 252)]
+    made = fitting.open_model
+
+    def of_own_step(path, *rest):
+        model = made(path, *rest)
+        model.card = ModelCard(time_step=1200.0 if model.target == 250 else model.target)
+        return model
+
+    monkeypatch.setattr(fitting, "open_model", of_own_step)
+    run_together(members(tmp_path, files, days=0.25), host=ToyHost())
+    for step in (251, 252):
+        assert f"trained on steps of {step} s" in caplog.text
 
 
 def test_members_of_one_model_that_follow_each_other_are_one_call():

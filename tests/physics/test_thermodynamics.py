@@ -57,3 +57,10 @@ def test_tropopause_is_the_lowest_stable_level_above_400_hpa():
     assert th.tropopause_level(t, heights, pressure, E3SM).tolist() == [2]
     flat = np.full_like(t, 300.0) * (pressure / 1e5) ** kappa
     assert th.tropopause_level(flat, heights, pressure, E3SM).tolist() == [-1]
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_columns_of_too_few_levels_for_a_gradient_have_no_tropopause(levels):
+    t, pressure = np.full((levels, 3), 220.0), np.linspace(1e4, 3e4, levels * 3).reshape(levels, 3)
+    heights = th.midpoint_heights(t, 0 * t, np.linspace(1e3, 1e5, levels + 1)[:, None], E3SM)
+    assert th.tropopause_level(t, heights, pressure, E3SM).tolist() == [-1, -1, -1]

@@ -20,6 +20,7 @@ import cftime
 
 from climsim.arrays import Array
 from climsim.calendar import CALENDAR, TIME_UNITS
+from climsim.cards import TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.history_file import (
     Header,
@@ -30,7 +31,8 @@ from climsim.evaluation.history_file import (
     read_grid,
     read_header,
 )
-from climsim.evaluation.members import Member, member_of, member_of_file
+from climsim.evaluation.members import NETWORKS, RECIPES, Member, member_of
+from climsim.exported_file import training_of_file
 from climsim.files import read_json
 from climsim.grid import ColumnGrid
 from climsim.runs.record import RECORD_NAME
@@ -42,8 +44,10 @@ _KNOWN: dict[str, type | UnionType] = {
     "status": str,
     "days": int | float,
     "days_wanted": int | float,
+    "dt": int | float,
     "sypd": int | float,
     "model": str,
+    "training": dict,
     "case": str,
     "physics": str,
     "message": str,
@@ -140,16 +144,21 @@ class RunHistory:
 
     @cached_property
     def member(self) -> Member:
-        """Network, recipe and seed of the model that ran, from its file's or the folder's name."""
-        model = self.record.get("model")
+        """Network, recipe and seed of the model that ran.
+
+        As its file says or said when the run started, else by the name of the file. The folder, of
+        which a user may make anything, names it only where nothing says which model ran, or where
+        neither file nor record knows its training and the name is one of the published study.
+        """
+        named, model = member_of(self.folder.name), self.record.get("model")
         if not model:
-            return member_of(self.folder.name)
-        path = Path(model)
-        named = member_of(self.folder.name)
-        # The study names folders by member; other folders go by what the model file says.
-        if named.seed >= 0:
             return named
-        return member_of_file(path)
+        said = self.record.get("training")
+        training = TrainingCard.from_json(said) if said else training_of_file(Path(model))
+        published = named.network in NETWORKS and named.recipe in RECIPES
+        if published and not training.network and not training.recipe:
+            return named
+        return member_of(Path(model).stem, training)
 
     def note(self, text: str) -> None:
         """Remember and log a problem."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from climsim.cards import ModelCard, TrainingCard
-from climsim.errors import ClimSimError
-from climsim.exported_file import metadata_text
+from climsim.exported_file import training_of_file
 from climsim.names import as_name, check_name
 
 NETWORKS = ("unet", "squeezeformer", "pure_resLSTM", "pao_model", "convnext", "encdec_lstm")
@@ -95,11 +93,7 @@ def member_of_file(path: Path) -> Member:
     Args:
         path: of the file; where it is gone, of another kind or says nothing, its name counts.
     """
-    try:
-        card = ModelCard.from_json(json.loads(metadata_text(path)), str(path))
-    except (OSError, ValueError, ClimSimError):
-        return member_of(path.stem)
-    return member_of_model(card, path.stem)
+    return member_of(path.stem, training_of_file(path))
 
 
 def values_of(members: Iterable[Member]) -> dict[str, list[str | int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Final
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.evaluation.online_run import (
     CONFIDENCE,
     FIELDS,
@@ -21,8 +21,6 @@ from climsim.evaluation.precipitation import PrecipitationCounts
 from climsim.evaluation.regions import zonal_mean
 from climsim.evaluation.score import Score, State, Subject, Subjects, scores_of
 from climsim.grid import ColumnGrid
-
-Fields = dict[str, Array]
 
 FIRST_DAYS: Final = 31
 """Daily means that count as the first month [1]."""

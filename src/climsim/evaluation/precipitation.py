@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
+from climsim.constants import MM_PER_DAY
 from climsim.evaluation.regions import SURFACES
 
-MM_PER_DAY: Final = 86400 * 1000.0
-"""From m/s of water to mm/day."""
 EDGES: Final = np.concatenate([[0.0], 10.0 ** np.linspace(-2, 3, 51), [np.inf]])
 """Edges of the bins [mm/day]: 10 a decade from 0.01 to 1000, one below, one above."""
 STEPS: Final = np.arange(-2.0, 180.0, 4.0)

@@ -12,6 +12,7 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.evaluation.history import RunHistory
 from climsim.evaluation.members import Member
 from climsim.runs.streams import STREAMS
+from climsim.stepping import steps_of
 
 UNSTABLE = "unstable"
 UNKNOWN = "unknown"
@@ -23,7 +24,7 @@ class Outcome:
 
     Attributes:
         status: running, interrupted, complete, unstable, failed or unknown.
-        days: simulated days.
+        days: simulated days; those asked for where all their steps are done.
         days_wanted: days asked for.
         sypd: simulated years per day; NaN where unknown.
     """
@@ -46,11 +47,15 @@ def outcome_of(run: RunHistory) -> Outcome:
     length = (max(p[1] for p in periods) - run.start) / SECONDS_PER_DAY if periods else 0.0
     known = record.get("days")
     days = length if known is None else float(known)
+    wanted, dt = float(record.get("days_wanted") or days), float(record.get("dt") or 0.0)
+    if dt and steps_of(days, dt) >= steps_of(wanted, dt):
+        # What is asked for need not be a whole number of steps.
+        days = max(days, wanted)
     sypd = record.get("sypd")
     return Outcome(
         record.get("status") or UNKNOWN,
         days,
-        float(record.get("days_wanted") or days),
+        wanted,
         float("nan") if sypd is None else float(sypd),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import MM_PER_DAY
 from climsim.errors import some_of
 from climsim.evaluation.online_dataset import FLOOR, MEMBER
 from climsim.evaluation.saved import open_metrics
@@ -22,7 +22,7 @@ _OUTPUTS = {
     "cam_out_PRECC": "rain",
 }
 _SHOWN_RUNS = 5
-_FIELDS = {"T": ("K", 1.0), "PRECT": ("mm/day", SECONDS_PER_DAY * 1000.0)}
+_FIELDS = {"T": ("K", 1.0), "PRECT": ("mm/day", MM_PER_DAY)}
 """Fields of the online line: unit, and its factor."""
 
 
@@ -47,7 +47,7 @@ def offline_lines(path: Path) -> tuple[str, str]:
 
 
 def online_lines(path: Path) -> tuple[str, ...]:
-    """How the runs ended, and the error of their time means.
+    """How the runs ended, where there are any, and the error of their time means.
 
     Args:
         path: of online metrics.
@@ -65,10 +65,8 @@ def online_lines(path: Path) -> tuple[str, ...]:
             )
         ]
         first = f"{int(whole.sum())} of {status.size} runs reached their end"
-        return (
-            f"{first}{': ' + some_of(lost, _SHOWN_RUNS) if lost else ''}",
-            _errors(metrics, members),
-        )
+        ended = f"{first}{': ' + some_of(lost, _SHOWN_RUNS) if lost else ''}"
+        return (*([ended] if status.size else []), _errors(metrics, members))
 
 
 def _errors(metrics: xarray.Dataset, members: xarray.Dataset) -> str:
@@ -82,11 +80,10 @@ def _errors(metrics: xarray.Dataset, members: xarray.Dataset) -> str:
         runs = [
             f"{members['run'].values[i]} {_number(factor * float(members[key][i]))}" for i in order
         ]
-        variability = ""
+        shown = [some_of(runs, _SHOWN_RUNS)] if runs else []
         if floor.sizes["run"]:
-            value = _number(factor * float(floor[key][0]))
-            variability = f", internal variability {value}"
-        parts.append(f"{name} [{unit}] {some_of(runs, _SHOWN_RUNS)}{variability}")
+            shown.append(f"internal variability {_number(factor * float(floor[key][0]))}")
+        parts.append(f"{name} [{unit}] {', '.join(shown)}")
     return f"RMSE of the time mean: {'; '.join(parts) or 'none in common with the reference'}"
 
 

@@ -28,6 +28,7 @@ from climsim.figures.config import ClimateConfig
 from climsim.files import atomic_path
 from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.host import GcmHost
+from climsim.locks import LOCK_NAME, only_process
 from climsim.products import Kind, archived, claim
 from climsim.stage import Progress
 from climsim.stepping import advance
@@ -76,6 +77,13 @@ def run_climate(
     claim(config.out, CLIMATE, {"reference": config.reference})
     if config.reference is not None and not config.reference.is_file():
         raise ClimSimError(f"reference: {config.reference}: no such file")
+    lock = config.out / LOCK_NAME
+    with only_process(lock, f"{config.out}: another process measures this climate"):
+        return _run_climate(config, progress, host)
+
+
+def _run_climate(config: ClimateConfig, progress: Progress | None, host: GcmHost | None) -> Path:
+    """Measure a climate that no other process measures; its table."""
     host = build_host(config.host_options) if host is None else host
     config.out.mkdir(parents=True, exist_ok=True)
     sums, speed = Sums(host), None

@@ -107,8 +107,7 @@ class Sums:
         return {**spread, "month/steps": here}
 
     def _tropopause(self, inputs: Fields) -> float:
-        """Mean pressure of the coupler's tropopause in the tropics [hPa]."""
-        chosen = np.abs(self.grid.lat) <= _TROPICS
+        """Mean pressure of the coupler's tropopause in the tropics [hPa], where there is one."""
         state = {name: np.asarray(inputs[name], np.float64) for name in PROFILES[:2]}
         interfaces = self.grid.interface_pressure(np.asarray(inputs["state_ps"], np.float64))
         heights = midpoint_heights(
@@ -116,8 +115,9 @@ class Sums:
         )
         pressure = np.asarray(inputs["state_pmid"], np.float64)
         level = tropopause_level(state["state_t"], heights, pressure, self.constants)
+        chosen = (np.abs(self.grid.lat) <= _TROPICS) & (level >= 0)
         found = pressure[level, np.arange(pressure.shape[1])][chosen]
-        return float(found.mean() / _HPA)
+        return float(found.mean() / _HPA) if found.size else float("nan")
 
     def _balance(self, result: StepResult) -> None:
         """Keep what the atmosphere holds, first and last, and what flowed in between."""

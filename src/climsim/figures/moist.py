@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from climsim.arrays import Array
-from climsim.constants import E3SM
+from climsim.constants import E3SM, SECONDS_PER_DAY
 from climsim.data.store.opened import Store
 from climsim.physics.budgets import column_water_residual
 from climsim.physics.columns import Columns
 from climsim.physics.thermodynamics import liquid_fraction, midpoint_heights, tropopause_level
 
 _HPA: Final = 100.0
-_PER_DAY: Final = 86400.0
 LEAST_CONDENSATE: Final = 1e-12
 """Cells with less have no phase [kg kg-1], as in the study of Hu et al. 2025."""
 CLOUD: Final = 1e-6
@@ -138,7 +137,7 @@ def draw_water(store: Store, found: Moisture) -> Figure:
     )
     size = max(2.0, 9000 / store.n_columns)
     for ax, (title, values) in zip(figure.subplots(1, 3), parts, strict=True):
-        shown = values * _PER_DAY
+        shown = values * SECONDS_PER_DAY
         limit = float(np.abs(shown).max()) or 1.0
         scale = {"vmin": -limit, "vmax": limit, "cmap": "RdBu_r"}
         points = ax.scatter(

@@ -13,10 +13,8 @@ from matplotlib.typing import LineStyleType
 from climsim.results.labels import RECIPE_LABELS, network_label
 
 FULL_PHYSICS_COLOUR: Final = "#000000"
-SINGLE_WIDTH: Final = 3.5
-"""Width of one column of a journal [inch]."""
 DOUBLE_WIDTH: Final = 7.2
-"""Width of two columns [inch]."""
+"""Width of two columns of a journal [inch]."""
 DIVERGING: Final = "RdBu_r"
 SEQUENTIAL: Final = "viridis"
 RAIN: Final = "YlGnBu"

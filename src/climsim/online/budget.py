@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from climsim.arrays import Array, Fields, at_least, double
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import MM_PER_DAY, SECONDS_PER_DAY
 from climsim.hosts.base import StepResult
 from climsim.online.stepper import StepOutcome
 from climsim.physics.budgets import (
@@ -86,7 +86,7 @@ def global_means(
     def mean(values: Array) -> float:
         return float(np.mean(area_weights * values))
 
-    rain = surface["cam_out_PRECC"] * 1000.0 * SECONDS_PER_DAY
+    rain = surface["cam_out_PRECC"] * MM_PER_DAY
     mass = mean(columns.mass.sum(axis=columns.level_axis))
     return {
         "temperature": mean(columns.integral(state["state_t"])) / mass,

@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, require_there, write_json
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import SeparateMembers
+from climsim.locks import LOCK_NAME, only_process
 from climsim.online.config import YEARS_APART, CollectConfig
 from climsim.online.fitting import open_fitting_model
 from climsim.online.pairs import PairFiles
@@ -34,6 +34,7 @@ from climsim.products import Kind, claim, noted
 from climsim.runs.health import HealthReport
 from climsim.runs.timing import Stopwatch
 from climsim.stage import Progress
+from climsim.stepping import steps_asked
 from climsim.variables import RAW_PROFILES, SCALARS_IN
 
 __all__ = ["CollectConfig", "collect"]
@@ -87,6 +88,15 @@ def collect(
     inputs: dict[str, Path | None] = {"model": config.model}
     inputs |= {f"starts[{i}]": path for i, path in enumerate(config.starts)}
     claim(config.raw, COLLECTED, inputs, key="raw")
+    lock = config.raw / LOCK_NAME
+    with only_process(lock, f"{config.raw}: another process collects these step pairs"):
+        return _collect(config, progress, host)
+
+
+def _collect(
+    config: CollectConfig, progress: Progress | None, host: SteppedHost | None
+) -> list[Segment]:
+    """Make what is missing of a record that no other process makes."""
     segments = _previous(config)
     if len(segments) >= config.segments:
         _log.info("%s: nothing to do: %d segments are there", config.raw, len(segments))
@@ -121,7 +131,7 @@ class _Collection:
         self._pairs = PairFiles.of(host, (config.raw,), self.source)
         model = open_fitting_model(config, host, _TAKEN, "its step pairs")
         self.stepper = Stepper(SeparateMembers([host]), model, config.coupler, Stopwatch())
-        self.steps = max(1, round(config.days * SECONDS_PER_DAY / host.dt))
+        self.steps = steps_asked(config.days, host.dt)
         self.starts = config.starts
         if not self.starts:
             self.starts = (scratch / "start",)

@@ -321,7 +321,8 @@ def _keep_positive(
     """Raise tendencies that would make water or dry static energy (in K) negative."""
     result, counts, added = dict(tendencies), corrections.counts, corrections.added
     for name, held in content.items():
-        raised = namespace(held.emptying).maximum(tendencies[name], held.emptying)
+        xp = namespace(held.emptying)
+        raised = xp.maximum(tendencies[name], held.emptying)
         deficit = raised - tendencies[name]
         result[name] = raised
         if name == "ptend_t":
@@ -329,7 +330,7 @@ def _keep_positive(
             deficit *= columns.constants.dry_air_heat_capacity
         else:
             # A tendency in single precision that empties a layer misses zero by rounding.
-            counts[f"positivity:{name}"] = count(deficit > -_ROUNDING * held.emptying)
+            counts[f"positivity:{name}"] = count(deficit > _ROUNDING * xp.abs(held.emptying))
         added[name] = columns.integral(deficit)
     return result
 

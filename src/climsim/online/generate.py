@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +27,7 @@ from climsim.files import (
     file_hash,
     provenance,
     read_json,
+    remove,
     require_there,
     write_json,
 )
@@ -35,17 +35,20 @@ from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
 from climsim.hosts.settings import as_texts
+from climsim.locks import LOCK_NAME, only_process
 from climsim.online.config import GENERATE_FOLDER, YEARS_APART, generated_ends
 from climsim.online.pairs import PairFiles, PairWriter
 from climsim.online.perturbed import Amplitudes
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress
-from climsim.stepping import advance
+from climsim.stepping import advance, steps_asked, steps_of
 from climsim.validation import Checks, require
 
 __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
 _RECORD = "record.json"
+_LAST_SAVE = "last_save"
+"""Where the restart files of a save lie together until each has its own name."""
 _NOISY_FOLDER, _NOISY_YEARS = "noisy", 9000
 """Where pairs beside those of the run lie, and how many years later their dates are."""
 _HEALTH_STEPS = 12
@@ -166,11 +169,9 @@ class GenerateConfig:
             starts: time stamps of the starts, which the members take in turn; those of the
                 beginning of 0001-01-01 stand for dates that are not known.
         """
-        end, first_kept = (
-            round(days * SECONDS_PER_DAY / dt) for days in (self.days, self.spinup_days)
-        )
+        end, first_kept = steps_asked(self.days, dt), steps_of(self.spinup_days, dt)
         kept, noisy = (
-            dt * np.arange(first_kept, max(end, 1), stride)
+            dt * np.arange(first_kept, end, stride)
             for stride in (self.stride, self.noise_stride or 1)
         )
         year = DAYS_PER_YEAR * SECONDS_PER_DAY
@@ -227,24 +228,29 @@ def generate(
     files: dict[str, Path | None] = {"start": config.start}
     files |= {f"starts[{number}]": path for number, path in enumerate(config.starts)}
     claim(config.raw, GENERATED, files, key="raw")
+    lock = config.raw / LOCK_NAME
+    with only_process(lock, f"{config.raw}: another process generates these step pairs"):
+        _generate(config, progress, host)
+    return config.raw
+
+
+def _generate(config: GenerateConfig, progress: Progress | None, host: SteppedHost | None) -> None:
+    """Write what is missing of the step pairs of a folder that no other process writes."""
     note = _read_note(config)
-    if note is not None and note.days_done >= config.days:
+    if note is not None and note.holds(config.days):
         _log.info("%s: nothing to do: %g days are there", config.raw, note.days_done)
-        return config.raw
+        return
     if note is None:
         require_there({"start": config.start, "starts": config.starts})
     host = build_host(config.host, config.host_options) if host is None else host
+    total = steps_asked(config.days, host.dt)
+    between = max(1, steps_of(config.restart_days, host.dt))
     hosts = [host, *(another(host) for _ in config.folders[1:])]
     members, name = members_of(hosts, by_physics=True), host.name
     first_steps = _start(config, members, note)
     write_grid_info(config.raw / GRID_FILE, host.grid, host.source)
-    total, between = (
-        max(1, round(days * SECONDS_PER_DAY / host.dt))
-        for days in (config.days, config.restart_days)
-    )
     with PairWriter() as writer:
         advance(_Generation(config, members, writer, first_steps, name), total, between, progress)
-    return config.raw
 
 
 class _Generation:
@@ -275,7 +281,7 @@ class _Generation:
         beside = tuple(folder / _NOISY_FOLDER for folder in config.folders)
         self._noisy = PairFiles.of(host, beside, noisy) if apart else self._weather
         self._dt, self._done = host.dt, host.step_number - first_steps[0]
-        self._spinup = round(config.spinup_days * SECONDS_PER_DAY / host.dt)
+        self._spinup = steps_of(config.spinup_days, host.dt)
         begun = [date - self._time(self._done) for date in members.dates]
         self._years = _years_later([date.year for date in begun])
 
@@ -312,11 +318,13 @@ class _Generation:
     def save(self) -> None:
         """Write the restart files and how far the run is, once the pairs are there."""
         self._writer.settle()
-        with ExitStack() as together:
+        with atomic_path(self._config.raw / GENERATE_FOLDER / _LAST_SAVE) as together:
+            together.mkdir()
             for index, path in enumerate(self._config.restarts):
-                self._members.member(index).save(together.enter_context(atomic_path(path)))
+                self._members.member(index).save(together / path.name)
+        _name_restarts(self._config)
         days = self._done * self._dt / SECONDS_PER_DAY
-        _write_note(self._config, _Note(self._first_steps, days))
+        _write_note(self._config, _Note(self._first_steps, days, self._dt))
 
     def _time(self, steps: int) -> datetime.timedelta:
         return datetime.timedelta(seconds=self._dt * steps)
@@ -348,10 +356,25 @@ class _Note:
     Attributes:
         first_steps: number of the first step of each member.
         days_done: simulated days whose pairs are there.
+        dt: time step [s].
     """
 
     first_steps: tuple[int, ...]
     days_done: float
+    dt: float
+
+    def holds(self, days: float) -> bool:
+        """Whether the pairs of so many days are there."""
+        return steps_of(self.days_done, self.dt) >= steps_of(days, self.dt)
+
+
+def _name_restarts(config: GenerateConfig) -> None:
+    """Give the restart files of the last save their names; after a kill, those that lack them."""
+    last_save = config.raw / GENERATE_FOLDER / _LAST_SAVE
+    for path in config.restarts:
+        if (last_save / path.name).exists():
+            (last_save / path.name).replace(path)
+    remove(last_save)
 
 
 def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tuple[int, ...]:
@@ -362,6 +385,7 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
     """
     hosts = [members.member(index) for index in range(members.count)]
     if note is not None and note.days_done:
+        _name_restarts(config)
         for host, path in zip(hosts, config.restarts, strict=True):
             host.restore(path)
         numbers = [h.step_number - first for h, first in zip(hosts, note.first_steps, strict=True)]
@@ -381,7 +405,7 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
         _to_season(host, config, index)
     first_steps = tuple(host.step_number for host in hosts)
     # Before the first file: the folder says what it is from the beginning.
-    _write_note(config, _Note(first_steps, 0.0))
+    _write_note(config, _Note(first_steps, 0.0, hosts[0].dt))
     return first_steps
 
 
@@ -423,9 +447,11 @@ def _read_note(config: GenerateConfig) -> _Note | None:
             f"{config.raw}: holds step pairs of {values.get('identity')}, expected "
             f"{config.identity()}: choose another folder or delete this one"
         )
-    # A record of an earlier version is of one member.
+    # A record of an earlier version is of one member, and does not say the time step: its days are
+    # compared to the second.
     first_steps = values.get("first_steps", [values.get("first_step")])
-    return _Note(tuple(int(step) for step in first_steps), float(values["days_done"]))
+    dt = float(values.get("dt", 1.0))
+    return _Note(tuple(int(step) for step in first_steps), float(values["days_done"]), dt)
 
 
 def _write_note(config: GenerateConfig, note: _Note) -> None:

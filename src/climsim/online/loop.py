@@ -32,6 +32,7 @@ from climsim.runs.config import RunConfig
 from climsim.runs.coupling import NO_MIXING
 from climsim.runs.record import RunRecord
 from climsim.runs.timing import Stopwatch
+from climsim.stepping import steps_of
 from climsim.threads import thread_count
 
 _MOST_WAITING = 1
@@ -70,7 +71,7 @@ class Loop:
             self._begin_keeping,
         )
         grid, dt = self._stepper.grid, self._stepper.dt
-        self._last_step = round(configs[0].days * SECONDS_PER_DAY / dt) - 1
+        self._last_step = steps_of(configs[0].days, dt) - 1
         self._recorder = Recorder(records, grid)
         physics = "its own physics" if model is None else "emulated physics"
         source = f"{members.member(0).source}; {physics}"
@@ -126,6 +127,8 @@ class Loop:
         kind = "physics" if outcome.handed is None else "coupled"
         self._stopwatch.end_step(kind, [self.records[index].timing for index in before])
         self._end_unstable(troubles)
+        # Before a restart point: a run that is killed in between comes here again.
+        self.keep_starts()
         return bool(self.under_way)
 
     def _keep(self, number: int, outcome: StepOutcome) -> None:
@@ -224,8 +227,6 @@ class Loop:
         """Write a restart point of this moment, and the record, of each member under way."""
         with self._stopwatch.part("restart"):
             self._settle()
-            # Before the restart points: a run that is killed in between comes here again.
-            self.keep_starts()
             for index in self.under_way:
                 state = RestartState(
                     self.records[index],
@@ -240,11 +241,14 @@ class Loop:
 
     def keep_starts(self) -> None:
         """Keep the state of this moment as a start of other runs, where one is due."""
-        day, rest = divmod(self.steps_done * self._stepper.dt, SECONDS_PER_DAY)
-        for index in self.under_way:
-            every = self.configs[index].kept_restart_days
-            if every and not rest and day % every == 0:
-                keep_start(self.configs[index].folder, self.members.member(index), int(day))
+        every, dt = self.configs[0].kept_restart_days, self._stepper.dt
+        if not every:
+            return
+        day = every * round(self.steps_done * dt / SECONDS_PER_DAY / every)
+        if self.steps_done == steps_of(day, dt):
+            with self._stopwatch.part("restart"):
+                for index in self.under_way:
+                    keep_start(self.configs[index].folder, self.members.member(index), day)
 
     def load_restart(self, points: Sequence[Path]) -> None:
         """Continue from restart points of one step, under the configuration of now.

@@ -113,12 +113,13 @@ class OfMembers:
     Args:
         models: of the members, in their order, of one interface; members that follow each other
             with the same model are one call.
+        compared: whether their outputs are compared with the host's physics, by one loss for all.
 
     Raises:
-        ClimSimError: if the models differ in interface or outputs.
+        ClimSimError: if the models differ in interface or outputs, or in a loss that is needed.
     """
 
-    def __init__(self, models: Sequence[CoupledModel]) -> None:
+    def __init__(self, models: Sequence[CoupledModel], *, compared: bool = False) -> None:
         first = models[0]
         for model in models:
             if (model.interface, model.confidence) != (first.interface, first.confidence):
@@ -126,6 +127,12 @@ class OfMembers:
                     "members: expected models of one interface to step together, found "
                     f"{first.interface.name} and {model.interface.name}, or only some with a "
                     "confidence head: step them in processes of their own (together=1)"
+                )
+            if compared and model.card.loss != first.card.loss:
+                raise ClimSimError(
+                    "members: expected models of one training loss to step together beside the "
+                    f"host's physics, found {_loss_of(first)} and {_loss_of(model)}, or other "
+                    "scales of the targets: step them in processes of their own (together=1)"
                 )
         self.interface, self.n_levels = first.interface, first.n_levels
         self.confidence, self.card = first.confidence, first.card
@@ -141,6 +148,11 @@ class OfMembers:
             start += members * width
         joined: Array = namespace(vector).concat(outputs, axis=0)
         return joined
+
+
+def _loss_of(model: CoupledModel) -> str:
+    loss = model.card.loss
+    return "none" if loss is None else f"{loss.name} (delta {loss.delta:g})"
 
 
 def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int = 0) -> CoupledModel:

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.exported_file import training_of_file
 from climsim.files import file_hash, provenance, require_there
 from climsim.hosts import batch_runner, build_host, require_taken
 from climsim.hosts.base import SteppedHost
@@ -31,7 +31,7 @@ from climsim.runs.config import RESTART_DAYS, RunConfig
 from climsim.runs.record import RECORD_NAME, RUN, RunAbout, RunRecord
 from climsim.runs.status import RunStatus
 from climsim.stage import Progress
-from climsim.stepping import Interrupted, advance
+from climsim.stepping import Interrupted, advance, steps_asked, steps_of
 
 __all__ = ["RunConfig", "run_online", "run_together"]
 _log = logging.getLogger(__name__)
@@ -158,6 +158,7 @@ def _run(
 ) -> Sequence[RunRecord]:
     """Run what is left to run; whatever ends it, the records say so."""
     host, configs = members.member(0), [case.config for case in cases]
+    total = steps_asked(configs[0].days, host.dt)
     model = _open_models(configs, host)
     records = [_new_record(case, host, len(cases)) for case in cases]
     found = [latest_restart(config.folder) for config in configs]
@@ -172,7 +173,7 @@ def _run(
             _note_starts(loop)
         else:
             _continue(loop, points)
-        _advance(loop, progress)
+        _advance(loop, total, progress)
     except Interrupted:
         for index in loop.under_way:
             record = loop.records[index]
@@ -190,12 +191,11 @@ def _run(
     return loop.records
 
 
-def _advance(loop: Loop, progress: Progress | None) -> None:
-    """Step until the days are done or every member has left its bounds."""
+def _advance(loop: Loop, total: int, progress: Progress | None) -> None:
+    """Step until all steps are done or every member has left its bounds."""
     config, dt = loop.configs[0], loop.records[0].about.dt
-    total = round(config.days * SECONDS_PER_DAY / dt)
     restart_days = RESTART_DAYS if config.restart_days is None else config.restart_days
-    between = max(1, round(restart_days * SECONDS_PER_DAY / dt))
+    between = max(1, steps_of(restart_days, dt))
     for record in loop.records:
         record.about.days_wanted = config.days
         _note(record, RunStatus.RUNNING, "")
@@ -246,7 +246,7 @@ def _open_models(configs: Sequence[RunConfig], host: SteppedHost) -> CoupledMode
     fitting = [model for model in models if model is not None]
     if len(opened) == 1 or not fitting:
         return models[0]
-    return OfMembers(fitting)
+    return OfMembers(fitting, compared=configs[0].coupler.needs_physics)
 
 
 def _new_record(case: _Case, host: SteppedHost, together: int) -> RunRecord:
@@ -256,6 +256,7 @@ def _new_record(case: _Case, host: SteppedHost, together: int) -> RunRecord:
         made_by=provenance(resolved, case.inputs),
         host=host.name,
         model=None if config.model is None else str(config.model),
+        training=None if config.model is None else training_of_file(config.model),
         dt=host.dt,
         cells=host.grid.n_levels * host.grid.n_columns,
         days_wanted=config.days,

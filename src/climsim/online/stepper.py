@@ -14,7 +14,7 @@ from climsim.online.coupler import Coupled, ModelOutput, couple, split_output
 from climsim.online.fields import NEEDED_FIELDS
 from climsim.online.losses import true_losses
 from climsim.online.memory import Memory, assemble, needed_fields
-from climsim.online.model import CoupledModel, compare_time_step, non_finite_members
+from climsim.online.model import CoupledModel, non_finite_members
 from climsim.online.novelty import Novelty
 from climsim.physics.air import Air
 from climsim.runs.coupling import NOVELTY, CouplerOptions
@@ -111,7 +111,6 @@ class Stepper:
         # Of the first step, whose inputs are looked at.
         self._taken = NEEDED_FIELDS
         if model is not None:
-            compare_time_step(model, host.dt)
             self._taken |= needed_fields(model.interface)
 
     def step(self, number: int, *, by_physics: bool = False) -> StepOutcome:

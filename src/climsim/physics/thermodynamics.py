@@ -204,9 +204,12 @@ def tropopause_level(
         (column,) 0-based index; -1 where no level qualifies.
     """
     theta = potential_temperature(temperature, pressure, constants)
+    xp = namespace(theta)
+    if theta.shape[0] < 3:
+        none: NDArray[np.intp] = xp.astype(xp.zeros_like(theta[0]), xp.int64) - 1
+        return none
     gradient = (theta[:-2] - theta[2:]) / (heights[:-2] - heights[2:])
     stable = (gradient > 10.0e-3) & (pressure[1:-1] <= lowest_pressure)
-    xp = namespace(theta)
     levels = xp.astype(numbers_like(temperature.shape[0] - 2, theta, first=1), xp.int16)[:, None]
     lowest: NDArray[np.intp] = xp.astype(xp.max(xp.where(stable, levels, -1), axis=0), xp.int64)
     return lowest

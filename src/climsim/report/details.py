@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.notation import unit_in_words, written
 from climsim.report.cells import Cell, Table, number, text
 from climsim.results.labels import member_names
@@ -14,8 +15,6 @@ from climsim.results.measures import score_label
 from climsim.results.quantities import SCORED, TENDENCIES, plain, quantity
 from climsim.results.study import Study
 from climsim.variables import VARIABLES, variable
-
-_DAY = 86400.0
 
 
 def offline_tables(study: Study) -> list[tuple[str, list[Table]]]:
@@ -113,7 +112,7 @@ def _offline_budgets(study: Study) -> Table:
     heads = ("member", "budget", "truth", "prediction", "RMSE of a column", "unit")
     rows = []
     shown = (
-        ("water_residual", _DAY, "mm day⁻¹"),
+        ("water_residual", SECONDS_PER_DAY, "mm day⁻¹"),
         ("implied_top_radiation", 1.0, "W m⁻²"),
     )
     for i, label in enumerate(offline["member"].values.tolist()):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.notation import written
 from climsim.report.cells import Cell, Table, number, text
 from climsim.report.floor import over_floor
@@ -20,7 +21,6 @@ from climsim.results.time_axis import time_axis
 
 _FIELD = "T"
 _PERIODS = (1, 3, 10, 30)
-_DAY = 86400.0
 _CORRECTED = {"ptend_q0001": "vapour", "ptend_q0002": "liquid", "ptend_q0003": "ice"}
 
 
@@ -123,4 +123,4 @@ def _corrections(record: dict[str, Any]) -> list[Cell]:
         return [Cell("–")] * (len(_CORRECTED) + 1)
     shares = [number(100.0 * counts.get(key, 0) / cells) for key in keys]
     water = sum(float(added.get(name, 0.0)) for name in _CORRECTED)
-    return [*shares, number(water / steps * _DAY)]
+    return [*shares, number(water / steps * SECONDS_PER_DAY)]

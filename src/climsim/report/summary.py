@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray
 
+from climsim.constants import SECONDS_PER_DAY
 from climsim.notation import days, written
 from climsim.report.failures import Failure
 from climsim.report.floor import error_over_floor, full_physics_is_the_same, over_floor
@@ -258,11 +259,11 @@ def _means(study: Study) -> str:
 def _water(study: Study) -> str:
     if study.offline is None:
         return ""
-    residual = study.offline["water_residual_prediction"].values * 86400.0
+    residual = study.offline["water_residual_prediction"].values * SECONDS_PER_DAY
     if not np.isfinite(residual).any():
         return ""
     worst = int(np.nanargmax(np.abs(residual)))
-    truth = float(study.offline["water_residual_truth"].values[worst]) * 86400.0
+    truth = float(study.offline["water_residual_truth"].values[worst]) * SECONDS_PER_DAY
     label = member_names(study)[str(study.offline["member"].values[worst])]
     several = " at most" if residual.size > 1 else ""
     verb = "create" if residual[worst] > 0 else "destroy"

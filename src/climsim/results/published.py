@@ -8,13 +8,13 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import MM_PER_DAY
 from climsim.results.measures import Measure
 
 PUBLISHED: Final[dict[Measure, tuple[str, float]]] = {
     Measure("tropospheric_bias", "T"): ("largest tropospheric zonal-mean bias of T", 2.0),
     Measure("tropospheric_bias", "Q"): ("largest tropospheric zonal-mean bias of Q", 1.0e-3),
-    Measure("rmse_mean", "PRECT"): ("RMSE of precipitation", 0.96e-3 / SECONDS_PER_DAY),
+    Measure("rmse_mean", "PRECT"): ("RMSE of precipitation", 0.96 / MM_PER_DAY),
 }
 """Measure: name in words, and value [K, kg kg-1, m s-1] of the mean over five years.
 
@@ -44,15 +44,3 @@ def beats_state_of_the_art(members: xarray.Dataset, name: str) -> NDArray[np.boo
     """
     rounded = np.round(Measure("rmse_mean", name).shown(members).values, 2)
     return np.asarray(rounded < STATE_OF_THE_ART[name])
-
-
-def beats_published(members: xarray.Dataset) -> NDArray[np.bool_]:
-    """Which members are below every published value; none where a measure is missing.
-
-    Args:
-        members: online metrics along ``run``.
-    """
-    if not all(measure.key in members for measure in PUBLISHED):
-        return np.zeros(members.sizes["run"], dtype=bool)
-    below = [(members[measure.key] < value).values for measure, (_, value) in PUBLISHED.items()]
-    return np.logical_and.reduce(below)

@@ -7,11 +7,11 @@ from typing import Final
 
 import xarray
 
+from climsim.constants import MM_PER_DAY, SECONDS_PER_DAY
 from climsim.evaluation.online_run import PROFILES, SURFACE
 from climsim.evaluation.outputs import CONDENSATE
 from climsim.variables import OUTPUTS
 
-_DAY = 86400.0
 _PLAIN = str.maketrans("", "", "${}")
 
 
@@ -40,17 +40,17 @@ class Quantity:
 
 
 QUANTITIES: Final[dict[str, Quantity]] = {
-    "ptend_t": Quantity("dT/dt", "K day$^{-1}$", _DAY),
-    "ptend_q0001": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
-    "ptend_q0002": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
-    "ptend_q0003": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
-    "ptend_qn": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
-    "ptend_u": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
-    "ptend_v": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
+    "ptend_t": Quantity("dT/dt", "K day$^{-1}$", SECONDS_PER_DAY),
+    "ptend_q0001": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * SECONDS_PER_DAY),
+    "ptend_q0002": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
+    "ptend_q0003": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
+    "ptend_qn": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
+    "ptend_u": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
+    "ptend_v": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
     "cam_out_NETSW": Quantity("NETSW", "W m$^{-2}$"),
     "cam_out_FLWDS": Quantity("FLWDS", "W m$^{-2}$"),
-    "cam_out_PRECSC": Quantity("PRECSC", "mm day$^{-1}$", 1e3 * _DAY),
-    "cam_out_PRECC": Quantity("PRECC", "mm day$^{-1}$", 1e3 * _DAY),
+    "cam_out_PRECSC": Quantity("PRECSC", "mm day$^{-1}$", MM_PER_DAY),
+    "cam_out_PRECC": Quantity("PRECC", "mm day$^{-1}$", MM_PER_DAY),
     "cam_out_SOLS": Quantity("SOLS", "W m$^{-2}$"),
     "cam_out_SOLL": Quantity("SOLL", "W m$^{-2}$"),
     "cam_out_SOLSD": Quantity("SOLSD", "W m$^{-2}$"),
@@ -62,14 +62,14 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "CLDLIQ": Quantity("cloud liquid", "mg kg$^{-1}$", 1e6),
     "CLDICE": Quantity("cloud ice", "mg kg$^{-1}$", 1e6),
     "TOTCLD": Quantity("cloud condensate", "mg kg$^{-1}$", 1e6),
-    "DTPHYS": Quantity("dT/dt", "K day$^{-1}$", _DAY),
-    "DQ1PHYS": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * _DAY),
-    "DQ2PHYS": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
-    "DQ3PHYS": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
-    "DQnPHYS": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * _DAY),
-    "DUPHYS": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
-    "DVPHYS": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", _DAY),
-    "PRECT": Quantity("precipitation", "mm day$^{-1}$", 1e3 * _DAY),
+    "DTPHYS": Quantity("dT/dt", "K day$^{-1}$", SECONDS_PER_DAY),
+    "DQ1PHYS": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * SECONDS_PER_DAY),
+    "DQ2PHYS": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
+    "DQ3PHYS": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
+    "DQnPHYS": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
+    "DUPHYS": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
+    "DVPHYS": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
+    "PRECT": Quantity("precipitation", "mm day$^{-1}$", MM_PER_DAY),
     "TMQ": Quantity("precipitable water", "kg m$^{-2}$"),
     "T_lowest": Quantity("T, lowest level", "K"),
     "cloud_path": Quantity("cloud water path", "g m$^{-2}$", 1e3),

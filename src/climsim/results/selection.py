@@ -8,7 +8,6 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from climsim.results.published import beats_published
 from climsim.results.quantities import PREDICTED, TENDENCIES
 from climsim.results.seeds import groups_of, rows_of
 from climsim.results.stability import leading
@@ -149,20 +148,6 @@ def best_of_networks(study: Study, name: str = "T") -> xarray.Dataset:
     networks = ranked["network"].values.tolist()
     first = [networks.index(network) for network in dict.fromkeys(networks)]
     return ranked.isel(run=first)
-
-
-def better_than_published(study: Study) -> xarray.Dataset | None:
-    """Members that are below every published value of a five-year mean; None if there is none.
-
-    Args:
-        study: its metrics.
-
-    Raises:
-        NothingToDrawError: if no member has a time mean.
-    """
-    ranked = best_members(study, "T", count=10**6)
-    chosen = np.flatnonzero(beats_published(ranked))
-    return ranked.isel(run=chosen) if chosen.size else None
 
 
 def defined(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:

@@ -39,8 +39,8 @@ class RunConfig:
         restart_days: simulated days between restart points; None takes the host's own: 1, on E3SM
             30.
         kept_restart_days: simulated days between restart files of the host that stay in the folder
-            ``starts`` of the run, that of its start included, for other runs to start from; a
-            multiple of ``restart_days``; 0 keeps none.
+            ``starts`` of the run, that of its start included, for other runs to start from; 0
+            keeps none.
         health_steps: steps between two looks at the bounds of the state; 0 looks at every step of
             a host on a CPU and at every 12th of one on a GPU, which must not wait for them.
         coupler: rules of the coupling.
@@ -83,12 +83,6 @@ class RunConfig:
                 "add h2 or leave the fields out"
             )
         check.at_least(0, "perturbation_amplitude", unit="K")
-        between = RESTART_DAYS if self.restart_days is None else self.restart_days
-        if self.kept_restart_days % between:
-            raise ClimSimError(
-                f"kept_restart_days: expected a multiple of restart_days={between:g}, as restart "
-                f"points are what is kept, found {self.kept_restart_days}: change one of the two"
-            )
 
     def resolved(self) -> dict[str, object]:
         """Plain values, as the record keeps them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dacite
 
+from climsim.cards import TrainingCard
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
@@ -16,6 +17,7 @@ from climsim.runs.health import Instability, RunHealth
 from climsim.runs.status import RunStatus
 from climsim.runs.sums import StepSums
 from climsim.runs.timing import Timing
+from climsim.stepping import steps_of
 
 RECORD_NAME = "record.json"
 CASE_NOTE = "case.json"
@@ -46,6 +48,7 @@ class RunAbout:
         host: name of the host.
         physics: name of the host's own physics, such as ``MMF``; empty where it has none.
         model: path of the exported model, None for the host's own physics.
+        training: what that file said of its training when the run started, None where none ran.
         start: date of the first step.
         dt: time step [s].
         cells: (columns x levels), what the counts of one step are out of.
@@ -58,6 +61,7 @@ class RunAbout:
     host: str = ""
     physics: str = ""
     model: str | None = None
+    training: TrainingCard | None = None
     start: str = ""
     dt: float = 0.0
     cells: int = 0
@@ -107,8 +111,9 @@ class RunRecord:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to run."""
+        wanted = steps_of(self.about.days_wanted, self.about.dt)
         return self.status == RunStatus.UNSTABLE or (
-            self.status == RunStatus.COMPLETE and self.days >= self.about.days_wanted
+            self.status == RunStatus.COMPLETE and self.steps >= wanted
         )
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.errors import ClimSimError
+from climsim.exported_file import training_of_file
 from climsim.files import file_hash, provenance
 from climsim.hosts.batch import RunKeys
 from climsim.hosts.e3sm import logs
@@ -193,6 +194,7 @@ def _record(config: RunConfig, case: E3smConfig, state: logs.CaseState) -> RunRe
             host=_NAME,
             physics=_MMF if _MMF in case.compset else "",
             model=None if config.model is None else str(config.model),
+            training=None if config.model is None else training_of_file(config.model),
             start=start_date(case).isoformat(),
             dt=dt,
             days_wanted=days_wanted(case),

@@ -19,13 +19,12 @@ from climsim.hosts.gcm.exchange import (
     singles,
     tensor_fields,
 )
-from climsim.hosts.gcm.host import GcmHost, emulated_term, worst_violation
+from climsim.hosts.gcm.host import GcmHost, Snapshot, emulated_term, worst_violation
 from climsim.hosts.gcm.shared_calls import called_at_once, radiation_step
 from climsim.hosts.gcm.state import Excess
 from climsim.hosts.members import SeparateMembers, one_date
 
 if TYPE_CHECKING:
-    from climsim.hosts.gcm.host import Snapshot
     from climsim.hosts.gcm.state import Advanced, Diagnostics, ModelState
 
 
@@ -53,7 +52,8 @@ class GcmMembers:
         for host in hosts:
             host.give_fields(self._fields)
         self._stacked: Snapshot | None = None
-        self._later = (datetime.timedelta(0),) * len(hosts)
+        # By how much time and how many steps each is ahead of the first.
+        self._later = ((datetime.timedelta(0), 0),) * len(hosts)
         self._observed: tuple[Fields, dict[str, Excess]] | None = None
 
     @property
@@ -71,7 +71,7 @@ class GcmMembers:
         """Beginning of the coming step of each member."""
         if self._stacked is None:
             return self._apart.dates
-        return tuple(self._stacked.date + later for later in self._later)
+        return tuple(self._stacked.date + later for later, _ in self._later)
 
     def member(self, index: int) -> GcmHost:
         """One member."""
@@ -157,13 +157,14 @@ class GcmMembers:
             parts = [host.snapshot() for host in self._hosts]
             if self._by_physics and len({radiation_step(part.carry) for part in parts}) > 1:
                 parts = [replace(part, carry=called_at_once(part.carry)) for part in parts]
-            self._later = tuple(part.date - parts[0].date for part in parts)
+            first = parts[0]
+            self._later = tuple((part.date - first.date, part.step - first.step) for part in parts)
             states: ModelState = jax.tree.map(lambda *x: jnp.stack(x), *[p.state for p in parts])
             carries: Diagnostics
             latest: Diagnostics
             carries = jax.tree.map(lambda *x: jnp.stack(x), *[p.carry for p in parts])
             latest = jax.tree.map(lambda *x: jnp.stack(x), *[p.latest for p in parts])
-            self._stacked = replace(parts[0], state=states, carry=carries, latest=latest)
+            self._stacked = replace(first, state=states, carry=carries, latest=latest)
         return self._stacked
 
     def _part(self) -> None:
@@ -177,8 +178,9 @@ class GcmMembers:
             state, carry = jax.tree.map(
                 lambda x, i=index: x[i], (self._stacked.state, self._stacked.carry)
             )
-            date = self._stacked.date + self._later[index]
-            host.take(replace(self._stacked, state=state, carry=carry, latest=carry, date=date))
+            later, steps = self._later[index]
+            date, step = self._stacked.date + later, self._stacked.step + steps
+            host.take(Snapshot(state, carry, carry, date, step))
         self._stacked = self._observed = None
 
     def _let_torch_read(self) -> None:

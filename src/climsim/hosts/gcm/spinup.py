@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from climsim.arrays import Array
-from climsim.constants import SECONDS_PER_DAY, STEPS_PER_DAY
+from climsim.constants import MM_PER_DAY, STEPS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.files import remove
 from climsim.hosts.base import HostSteps, StepResult
@@ -17,6 +17,7 @@ from climsim.hosts.gcm import build_host
 from climsim.hosts.gcm.config import SpinupConfig
 from climsim.hosts.gcm.host import GcmHost
 from climsim.hosts.gcm.restart import RESTART, read_restart, write_restart
+from climsim.locks import only_process
 from climsim.physics.columns import Columns
 from climsim.products import claim
 from climsim.stage import Progress
@@ -24,8 +25,6 @@ from climsim.stepping import advance
 
 __all__ = ["SpinupConfig", "spin_up"]
 _log = logging.getLogger(__name__)
-_MM_PER_DAY = 1000.0 * SECONDS_PER_DAY
-"""Millimetres a day in a metre a second."""
 
 
 def spin_up(
@@ -48,9 +47,19 @@ def spin_up(
     checkpoint = config.out.with_name(config.out.name + ".checkpoint")
     claim(config.out, RESTART)
     claim(checkpoint, RESTART)
+    lock = config.out.with_name(f".{config.out.name}.lock")
+    with only_process(lock, f"{config.out}: another process spins this start up"):
+        _spin_up(config, checkpoint, progress, host)
+    return config.out
+
+
+def _spin_up(
+    config: SpinupConfig, checkpoint: Path, progress: Progress | None, host: GcmHost | None
+) -> None:
+    """Write a restart file that no other process writes, by way of its checkpoint."""
     if config.out.exists() and config.out.stat().st_size:
         _log.info("%s: nothing to do", config.out)
-        return config.out
+        return
     host = build_host(config.host_options) if host is None else host
     run = _SpinUp(host, host.step_number, checkpoint)
     if checkpoint.exists():
@@ -60,7 +69,6 @@ def spin_up(
     advance(run, steps, between, progress)
     write_restart(config.out, read_restart(checkpoint), compress=True)
     remove(checkpoint)
-    return config.out
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def _report(host: GcmHost, result: StepResult, day: int) -> None:
     means = (
         f"water {mean(water):.2f} kg/m2",
         f"lowest temperature {mean(inputs['state_t'][-1]):.2f} K",
-        f"precipitation {mean(result.surface['cam_out_PRECC']) * _MM_PER_DAY:.2f} mm/day",
+        f"precipitation {mean(result.surface['cam_out_PRECC']) * MM_PER_DAY:.2f} mm/day",
         f"outgoing longwave {mean(result.diagnostics['FLUT']):.1f} W/m2",
     )
     _log.info("day %d: %s", day, ", ".join(means))
