@@ -374,7 +374,7 @@ def test_sample_without_predicted_rain_has_no_bias_by_predicted_rain(
     np.testing.assert_allclose(found[by_truth], metrics[by_truth], rtol=1e-6)
 
 
-def test_store_without_numbers_is_told_apart_from_a_model_without():
+def test_store_without_numbers_is_distinguished_from_a_model_without():
     whole = np.zeros((1, 3, OUTPUTS.size(6)))
     outputs, truth, inputs = whole.copy(), whole.copy(), np.zeros((1, 3, 9))
     clean = NonFinite.of([outputs], truth, inputs)

@@ -186,7 +186,7 @@ def test_creating_twice_does_nothing_twice(tmp_path, cime):
     assert calls_of(cime[1]) == before
 
 
-def test_creation_that_failed_in_the_build_goes_on_there(tmp_path, cime, monkeypatch):
+def test_creation_that_failed_in_the_build_resumes_there(tmp_path, cime, monkeypatch):
     monkeypatch.setenv("STUB_FAIL", "case.build")
     with pytest.raises(ClimSimError, match=r"case\.build is not having it.*create_case\.log"):
         create_case(case(tmp_path))
@@ -391,7 +391,7 @@ def test_states_follow_the_logs(tmp_path, cime, monkeypatch):
         assert logs.case_state(config).status == status
 
 
-def test_instability_is_told_from_other_failures_with_its_day(tmp_path, cime, monkeypatch):
+def test_instability_is_distinguished_from_other_failures_with_its_day(tmp_path, cime, monkeypatch):
     monkeypatch.setenv("STUB_OUTCOME", "unstable")
     state = advance(case(tmp_path))
     assert (state.status, state.days) == ("unstable", 12.0)
@@ -411,7 +411,7 @@ def test_job_that_ran_out_of_time_after_a_correction_is_no_instability(tmp_path,
     assert (state.status, state.corrections["positivity:ptend_t"]) == ("failed", 1)
 
 
-def test_failed_case_goes_on_from_its_restart(tmp_path, cime, monkeypatch):
+def test_failed_case_resumes_from_its_restart(tmp_path, cime, monkeypatch):
     monkeypatch.setenv("STUB_OUTCOME", "failed")
     advance(case(tmp_path))
     monkeypatch.setenv("STUB_OUTCOME", "complete")

@@ -117,7 +117,7 @@ def test_ranking_puts_the_nearer_member_first_and_says_that_the_other_is_worse(m
     ranking = rank(metrics)
     assert [row.network for row in ranking.rows] == ["cold", "warm"]
     assert ranking.day == 2
-    assert ranking.told_apart(1)
+    assert ranking.distinguished(1)
     assert "over 3 starts: cold, standard" in ranking.sentence()
     assert "The other (1) is worse by more than chance." in ranking.sentence()
 

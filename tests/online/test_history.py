@@ -86,7 +86,7 @@ def test_file_has_the_form_of_e3sm(tmp_path):
     assert data.attrs["case"] == "case"
 
 
-def test_half_day_is_written_at_the_end_and_replaced_when_the_run_goes_on(tmp_path):
+def test_half_day_is_written_at_the_end_and_replaced_when_the_run_continues(tmp_path):
     history = writer(tmp_path, streams=("h1",))
     fill(history, DatetimeNoLeap(1, 1, 1), 36)
     history.write_unfinished()

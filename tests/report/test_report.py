@@ -389,7 +389,7 @@ def test_members_have_the_same_name_in_every_table_and_sentence(study):
     assert any(name in " ".join(study_summary(study)) for name in named[0])
 
 
-def test_runs_of_one_member_are_told_apart_by_their_folders(study):
+def test_runs_of_one_member_are_distinguished_by_their_folders(study):
     online = study.online.copy(deep=True)
     online["run"] = ["cold", "warm", *online["run"].values[2:].tolist()]
     for key in ("network", "recipe", "seed"):

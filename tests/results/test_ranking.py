@@ -75,10 +75,10 @@ def test_difference_is_over_the_starts_from_which_both_ran():
     assert not difference(values[:, 1:], others[:, 1:]).excludes_zero
 
 
-def test_small_differences_that_all_starts_agree_on_are_told_apart():
+def test_small_differences_that_all_starts_agree_on_are_distinguished():
     ranking = rank(short_runs([UNET, OTHER], behind=0.1))
     assert [row.label for row in ranking.rows] == ["unet-steady", "convnext-steady"]
-    assert ranking.told_apart(1)
+    assert ranking.distinguished(1)
     assert ranking.rows[0].interval.high > ranking.rows[1].interval.low
 
 
@@ -86,7 +86,7 @@ def test_members_that_differ_by_less_than_chance_are_named():
     runs = short_runs([UNET, OTHER, THIRD], behind=0.0)
     runs = runs.isel(run=runs["status"].values == "complete")
     ranking = rank(runs)
-    assert not any(map(ranking.told_apart, (1, 2)))
+    assert not any(map(ranking.distinguished, (1, 2)))
     assert "Chance may explain why it is ahead of" in ranking.sentence()
     assert "worse by more than chance" not in ranking.sentence()
 
@@ -100,7 +100,7 @@ def test_whoever_loses_runs_comes_after_those_that_lose_none():
 def test_one_lost_run_of_twelve_is_named_and_is_no_more_than_chance():
     ranking = rank(short_runs([OTHER, UNET, Member("unet", "v6", 7)], behind=-0.5))
     assert ranking.rows[2].mean < ranking.rows[0].mean
-    assert [ranking.told_apart(place) for place in range(3)] == [False, True, False]
+    assert [ranking.distinguished(place) for place in range(3)] == [False, True, False]
     text = ranking.sentence()
     assert text.startswith("Of those that lost the fewest runs, the smallest error of T on day 10")
     assert "Chance may explain why it is ahead of U-Net, expanded inputs." in text
@@ -171,12 +171,12 @@ def test_row_without_a_value_comes_last_however_few_runs_it_lost():
     assert "on day 10, mean over 11 starts: ConvNeXt, steady" in text
     assert "Unknown on that day: U-Net, steady." in text
     assert "unknown on day" not in text
-    assert not ranking.told_apart(2)
+    assert not ranking.distinguished(2)
 
 
 def test_two_starts_tell_nothing_apart():
     ranking = rank(short_runs([UNET, OTHER], starts=2, behind=3.0))
-    assert not ranking.told_apart(1)
+    assert not ranking.distinguished(1)
     assert ranking.sentence().endswith("So few starts tell nothing apart.")
 
 

@@ -47,7 +47,7 @@ def test_everything_runs_once_and_a_second_call_does_nothing(folder):
     assert calls(folder) == []
 
 
-def test_failed_stage_stops_only_what_needs_it_and_a_second_call_goes_on(folder):
+def test_failed_stage_stops_only_what_needs_it_and_a_second_call_resumes(folder):
     folder.mkdir()
     (folder.parent / "fail-train").touch()
     with pytest.raises(ClimSimError, match=r"experiment 'demo': a stage failed"):

@@ -51,7 +51,7 @@ def test_what_slurm_did_and_its_remedy_go_before_the_last_words_of_the_stage(
     assert found.log == TRAIN.log
 
 
-def test_job_that_slurm_killed_for_its_memory_is_told_from_one_that_failed(failure):
+def test_job_that_slurm_killed_for_its_memory_is_distinguished_from_one_that_failed(failure):
     said = "slurmstepd-n1: error: StepId=2.0 exceeded memory limit (8 > 5), being killed\n"
     assert "raise slurm.rules.train.mem_mb" in failure("FAILED", said).message
 

@@ -53,7 +53,7 @@ def shown(folder):
     return capture.get()
 
 
-def test_done_running_failed_and_waiting_are_told_apart(study):
+def test_done_running_failed_and_waiting_are_distinguished(study):
     finish(study, "train-unet-v6-43", 5.0, 1)
     log = study / "logs" / "train-unet-v6-43.log"
     log.write_text("$ climsim train\nstep 3\nclimsim: error: the loss is not finite\ngoodbye\n")

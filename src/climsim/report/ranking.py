@@ -50,7 +50,7 @@ def ranking_table(study: Study) -> Table | None:
 def _row(ranking: Ranking, place: int) -> list[Cell]:
     row, behind = ranking.rows[place], ranking.behind[place]
     mean = number(row.mean)
-    apart = "" if behind is None else "yes" if ranking.told_apart(place) else "no"
+    apart = "" if behind is None else "yes" if ranking.distinguished(place) else "no"
     distance = Cell("") if behind is None else _distance(behind, ranking.tests_chance)
     ends = _ends(row.interval) if ranking.tests_chance else Cell("–")
     return [text(row.name), mean, ends, distance, text(apart), _stable(row)]

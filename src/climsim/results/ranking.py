@@ -133,7 +133,7 @@ class Ranking:
         first, others = self.rows[0], self.rows[1:]
         return (None, *(difference(row.errors, first.errors, self._level) for row in others))
 
-    def told_apart(self, number: int) -> bool:
+    def distinguished(self, number: int) -> bool:
         """Whether a row is worse than the first by more than chance: in its error, or in losses."""
         behind = self.behind[number]
         if behind is None or not self.tests_chance:
@@ -167,7 +167,7 @@ class Ranking:
         if not self.tests_chance:
             return ["So few starts tell nothing apart."]
         numbers = range(1, len(self.rows))
-        same = [self.rows[i] for i in numbers if not self.told_apart(i)]
+        same = [self.rows[i] for i in numbers if not self.distinguished(i)]
         alike, unknown = ([r.name for r in same if r.known is known] for known in (True, False))
         rest, sentences = len(numbers) - len(same), []
         if alike:

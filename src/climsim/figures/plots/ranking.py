@@ -53,7 +53,7 @@ def _places(ax: Axes, ranking: Ranking) -> None:
             place,
             marker=style.marker,
             color=style.colour,
-            markerfacecolor="white" if ranking.told_apart(place) else style.colour,
+            markerfacecolor="white" if ranking.distinguished(place) else style.colour,
             markersize=5,
         )
     ax.set_yticks(range(len(ranking.rows)), [_tick(ranking, i) for i in range(len(ranking.rows))])
