@@ -119,6 +119,13 @@ def test_a_start_that_is_no_restart_file_is_refused_before_there_is_a_file(run, 
     assert not run.raw.exists()
 
 
+def test_missing_statistics_of_the_mixing_are_named_before_a_host_is_built(run, monkeypatch):
+    monkeypatch.setattr("climsim.online.collect.build_host", None)
+    mixed = replace(OPEN, mixing="novelty", mixing_high=3.0, mixing_statistics="none.nc")
+    with pytest.raises(ClimSimError, match=r"mixing_statistics: none\.nc: no such file"):
+        run(coupler=mixed)
+
+
 def test_every_nth_step_is_kept_and_the_path_is_the_same(run, tmp_path):
     run()
     run(raw=tmp_path / "thin", stride=5)

@@ -101,7 +101,9 @@ def _collect(
     if len(segments) >= config.segments:
         _log.info("%s: nothing to do: %d segments are there", config.raw, len(segments))
         return segments
-    require_there({"model": config.model, "starts": config.starts})
+    mixing = config.coupler.statistics_file
+    files = {"model": config.model, "starts": config.starts, "coupler.mixing_statistics": mixing}
+    require_there(files)
     host = build_host(config.host, config.host_options) if host is None else host
     with TemporaryDirectory(prefix="climsim-") as folder:
         _Collection(config, host, Path(folder), progress).extend(segments)

@@ -137,20 +137,15 @@ def require_files(config: RunConfig) -> None:
     require_there({"model": config.model})
     if not (config.folder / RECORD_NAME).exists():
         # One that has begun continues from its own restart points, or has nothing left to do.
-        require_there({"start": config.start, "coupler.mixing_statistics": _statistics(config)})
+        mixing = config.coupler.statistics_file
+        require_there({"start": config.start, "coupler.mixing_statistics": mixing})
 
 
 def _prepared(config: RunConfig) -> _Case:
     require_files(config)
-    named = (config.model, config.start, _statistics(config))
+    named = (config.model, config.start, config.coupler.statistics_file)
     files = [file for file in named if file is not None and file.is_file()]
     return _Case(config, {str(file): file_hash(file) for file in files})
-
-
-def _statistics(config: RunConfig) -> Path | None:
-    """File of statistics that the share of the network follows; None where it does not."""
-    name = config.coupler.mixing_statistics
-    return Path(name) if name else None
 
 
 def _run(

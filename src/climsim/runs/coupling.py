@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from climsim.constants import PRUNED_LEVELS
 from climsim.validation import Checks, positive, require
@@ -83,6 +84,11 @@ class CouplerOptions:
             "a file of statistics" if self.mixing == NOVELTY else "none (only novelty takes it)"
         )
         require("coupler.mixing_statistics", self.mixing_statistics, given, wanted)
+
+    @property
+    def statistics_file(self) -> Path | None:
+        """File of statistics that the share of the network follows; None where it does not."""
+        return Path(self.mixing_statistics) if self.mixing_statistics else None
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as records keep them."""
