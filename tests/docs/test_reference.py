@@ -80,7 +80,7 @@ def test_every_key_of_a_command_has_a_type_and_a_meaning_of_its_own(stage, chose
     ("words", "meaning"),
     [
         ([], "Seconds between two calls of the radiation; 0 for every step."),
-        ([], "Part liquid and ice by temperature at the end of the emulated term"),
+        ([], "Split condensate into liquid and ice by temperature at the end of the"),
         (["host=e3sm"], "e3sm.exe built by another case with equal definitions; None builds one."),
     ],
 )
