@@ -18,6 +18,8 @@ DEVICES: Final = (AUTO, CPU, GPU)
 """``auto`` is a GPU where there is one."""
 _CUDA: Final = "cuda"
 """torch's word for a GPU."""
+_WITHOUT_BFLOAT16: Final = "AVX2"
+"""torch's word for processors of x86 for which its libraries have no fast bfloat16."""
 FORMER_DEVICES: Final = MappingProxyType({_CUDA: GPU})
 """Words of one release before, and the present ones."""
 
@@ -59,6 +61,13 @@ def torch_device(key: str, wanted: str) -> str:
             "look at `climsim doctor`"
         )
     return _CUDA if there and wanted != CPU else CPU
+
+
+def emulates_bfloat16() -> bool:
+    """Whether this processor computes bfloat16 by other instructions, far slower than float32."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability() == _WITHOUT_BFLOAT16
 
 
 def device_memory(device: torch.device) -> int:

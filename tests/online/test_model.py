@@ -11,6 +11,7 @@ import torch
 from climsim.cards import ModelCard, TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.history import RunHistory
+from climsim.export.loading import load_emulator
 from climsim.interfaces import V2, V6
 from climsim.online.collect import CollectConfig, collect
 from climsim.online.damping import DampingConfig, measure_damping
@@ -104,6 +105,20 @@ def test_model_of_another_time_step_is_named(tmp_path, caplog, declared, named):
     path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), metadata)
     run(tmp_path / "run", path)
     assert ("trained on steps of 900 s, the host makes steps of 1200 s" in caplog.text) is named
+
+
+@pytest.mark.parametrize(
+    ("precision", "processor", "named"),
+    [("bfloat16", "AVX2", True), ("bfloat16", "AVX512", False), ("float32", "AVX2", False)],
+)
+def test_bfloat16_is_named_where_the_processor_has_none(
+    tmp_path, caplog, monkeypatch, precision, processor, named
+):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    metadata = toy_metadata(precision=precision)
+    path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), metadata)
+    load_emulator(path, "cpu")
+    assert ("exported with precision=float32 runs many times as fast" in caplog.text) is named
 
 
 THREE = ["clouds", "convection", "radiation"]

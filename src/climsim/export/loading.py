@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from climsim.cards import Json, ModelCard
 from climsim.constants import N_LEVELS
-from climsim.devices import AUTO, CPU
+from climsim.devices import AUTO, CPU, emulates_bfloat16
 from climsim.errors import ClimSimError
 from climsim.export.formats import Format, Runnable, columns_of_calls, format_of
 from climsim.export.probe import probe_columns
 from climsim.export.trial import outcome_of, try_file
 from climsim.exported_file import METADATA_NAME, TORCHSCRIPT, metadata_text, require_whole
 from climsim.interfaces import V2, V6, Interface
+from climsim.precisions import BFLOAT16, FLOAT32
 from climsim.variables import OUTPUTS, TARGETS, VariableSet
 
 logger = logging.getLogger(__name__)
@@ -176,6 +177,13 @@ def load_emulator(path: str | Path, device: str = CPU) -> Emulator:
     metadata = _read_metadata(path, text) if text else _describe_foreign(path, form, chosen)
     emulator = Emulator(path, form.form, form.load(path, chosen), metadata, chosen)
     _check_interface(emulator)
+    if chosen == CPU and metadata.get("precision") == BFLOAT16 and emulates_bfloat16():
+        logger.warning(
+            "%s: its networks are in bfloat16, for which this processor has no instructions: one "
+            "exported with precision=%s runs many times as fast here",
+            path,
+            FLOAT32,
+        )
     return emulator
 
 
