@@ -129,7 +129,7 @@ def test_combinations_that_are_left_out_are_not_trained():
     [
         ("pure_resLSTM", "unknown members.without 'pure_resLSTM': expected one of"),
         ("pure_resLTSM-conf_loss", "members.without.*pure_resLSTM-conf_loss"),
-        ("unet-standard", "members.without: expected a combination .* that stays"),
+        ("unet-standard", "members.without: expected at least one combination .* to remain"),
     ],
 )
 def test_what_cannot_be_left_out_is_refused_in_one_line(without, message):
