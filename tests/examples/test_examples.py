@@ -159,6 +159,7 @@ def test_examples_run_coupled_to_the_embedded_model(relaxation, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_damping_of_full_physics_and_of_a_relaxation_in_twenty_days(relaxation, tmp_path):
     out = tmp_path / "damping.nc"
     climsim_command("evaluate", "damping", f"models={relaxation}", f"out={out}", "draws=1")

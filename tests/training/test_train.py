@@ -231,6 +231,7 @@ def test_mixed_precision_and_clipping_train_and_save_float32(configure):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_compiled_network_trains_to_the_same_loss(configure, caplog):
     with caplog.at_level(logging.WARNING, "climsim"):
         compiled = train(configure("compiled", epochs=1, compile=True))
