@@ -284,6 +284,16 @@ def test_doctor_says_what_optional_parts_are_for_whether_they_are_there_or_not(
     assert doctor._program("g++", "pt2", chosen="sbatch").detail == f"{program}, for pt2"
 
 
+def test_doctor_looks_for_ftorch_where_cmake_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("CMAKE_PREFIX_PATH", "")
+    monkeypatch.delenv("FTorch_ROOT", raising=False)
+    assert not doctor._ftorch().ok
+    monkeypatch.setenv("FTorch_ROOT", str(tmp_path))
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/FTorchConfig.cmake").touch()
+    assert doctor._ftorch().ok
+
+
 def test_doctor_lists_what_every_extra_of_a_user_brings():
     tables = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {

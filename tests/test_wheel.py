@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import climsim
-from climsim import files
+from climsim import doctor, files
 from tests import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -77,6 +77,7 @@ def test_containers_install_by_one_script_that_exists():
     for name in ("Dockerfile", "climsim.def"):
         text = (CONTAINER / name).read_text()
         assert "distribution/container/install.sh" in text
+        assert f"{doctor.FTORCH_FOLDER}=/opt/ftorch" in text
         assert set(re.findall(r'STEPS="?([\w ]+)"? /', text)) <= {"system", " ".join(steps[1:])}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
 from climsim.constants import N_LEVELS, TIME_STEP
@@ -118,6 +118,11 @@ class ModelCard:
         """Features out, confidences included."""
         size = self.interface.outputs.size(self.n_levels)
         return size + TARGETS.size(self.n_levels) if self.confidence else size
+
+    @property
+    def named_by(self) -> TrainingCard:
+        """Training that names the model: its own, with seed -1 for the mean of several."""
+        return self.training if len(self.members) <= 1 else replace(self.training, seed=-1)
 
     @property
     def trainings(self) -> tuple[TrainingCard, ...]:

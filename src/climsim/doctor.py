@@ -30,6 +30,8 @@ _NEEDED_DISK_GIB = 6.5
 """Environment and products of the demo; docs/installation.md has their sizes."""
 _NEEDED_MEMORY_GIB = 6.0
 """Two jobs of the demo at a time take up to 3.0 GiB each."""
+FTORCH_FOLDER = "FTorch_ROOT"
+"""Environment variable in which CMake looks for FTorch: it bears the name of the package."""
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says how much memory a container may take."""
 
@@ -154,11 +156,12 @@ def _start_state() -> Finding:
 
 
 def _ftorch() -> Finding:
-    # As CMake itself looks for it: the name is that of the package.
-    named = os.environ.get("FTorch_ROOT")  # noqa: SIM112
-    candidates = [named, *os.environ.get("CMAKE_PREFIX_PATH", "").split(os.pathsep)]
+    candidates = [
+        os.environ.get(FTORCH_FOLDER),
+        *os.environ.get("CMAKE_PREFIX_PATH", "").split(os.pathsep),
+    ]
     found = [c for c in candidates if c and list(Path(c).rglob("FTorchConfig.cmake"))]
-    detail = found[0] if found else "set FTorch_ROOT or CMAKE_PREFIX_PATH to an FTorch install"
+    detail = found[0] if found else f"set {FTORCH_FOLDER} or CMAKE_PREFIX_PATH to an FTorch install"
     return Finding("FTorch", bool(found), detail, required=False)
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -80,10 +79,9 @@ def training_of_file(path: Path) -> TrainingCard:
         Network, recipe and seed, which is -1 for the mean of several models; hours and device.
     """
     try:
-        card = ModelCard.from_json(json.loads(metadata_text(path)), str(path))
+        return ModelCard.from_json(json.loads(metadata_text(path)), str(path)).named_by
     except (OSError, ValueError, ClimSimError):
         return TrainingCard()
-    return card.training if len(card.members) <= 1 else replace(card.training, seed=-1)
 
 
 def with_metadata(model: bytes, text: str) -> bytes:

@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @contextmanager
 def on_interrupt(
     request: Callable[[int], None], also: Sequence[signal.Signals] = ()
-) -> Iterator[None]:
+) -> Iterator[threading.Event]:
     """Call a function at each interrupt that asks for something, and put the old handlers back.
 
     Signals that the process was started to ignore, as ``nohup`` does, stay ignored. Only the main
@@ -31,11 +31,14 @@ def on_interrupt(
         request: what to do at a signal, by its number: the first of any kind, or a further SIGINT.
             An exception that it raises stops what runs.
         also: further signals that ask for the same.
+
+    Yields:
+        Whether there was one.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
 
     def handle(number: int, frame: object) -> None:
         if number == signal.SIGINT or not asked.is_set():
@@ -45,7 +48,7 @@ def on_interrupt(
     heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in (*heard, *also)}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import xarray
 
-from climsim.cards import TrainingCard
+from climsim.cards import ModelCard, TrainingCard
 from climsim.constants import E3SM
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.history import RunHistory
-from climsim.evaluation.members import Member, member_of
+from climsim.evaluation.members import Member, member_of, member_of_model
 from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.online_run import PROFILES
 from climsim.evaluation.precipitation import EDGES, PrecipitationCounts
@@ -416,7 +416,8 @@ def test_runs_that_end_early_without_failing_leave_the_count():
 def test_member_is_named_by_metadata_before_the_file_name():
     training = TrainingCard("unet", "v6", 43)
     assert member_of("whatever", training) == Member("unet", "v6", 43)
-    assert member_of("whatever", training, single=False) == Member("unet", "v6", -1)
+    ensemble = ModelCard(training=training, members=(training, replace(training, seed=7)))
+    assert member_of_model(ensemble, "whatever") == Member("unet", "v6", -1)
     assert member_of("unet-v6-7", TrainingCard(recipe="standard")).label == "unet-standard-7"
     assert member_of("pao_model-conf_loss-7").label == "pao_model-conf_loss-7"
     assert member_of("hybrid") == Member("hybrid", "", -1)

@@ -57,13 +57,12 @@ def iteration_of(recipe: str) -> tuple[str, int]:
     return (match["recipe"], int(match["iteration"])) if match else (recipe, 0)
 
 
-def member_of(name: str, training: TrainingCard | None = None, single: bool = True) -> Member:
+def member_of(name: str, training: TrainingCard | None = None) -> Member:
     """Identify a member from what its product says, else from the product's name.
 
     Args:
         name: name of the file or folder, such as ``unet-standard-7``.
         training: what the product says of its training.
-        single: whether the product holds one member; a seed ensemble has no seed.
 
     Returns:
         The member; ``name`` itself becomes the network of a product that says nothing.
@@ -79,12 +78,12 @@ def member_of(name: str, training: TrainingCard | None = None, single: bool = Tr
         if getattr(known, key):
             check_name(getattr(known, key), f"{name}: {key} in its metadata")
     number = int(seed) if known.seed is None else known.seed
-    return Member(known.network or network, known.recipe or recipe, number if single else -1)
+    return Member(known.network or network, known.recipe or recipe, number)
 
 
 def member_of_model(card: ModelCard, name: str) -> Member:
     """Identify the member that an exported file holds (see `member_of`)."""
-    return member_of(name, card.training, single=len(card.members) <= 1)
+    return member_of(name, card.named_by)
 
 
 def member_of_file(path: Path) -> Member:

@@ -39,14 +39,23 @@ class Quantity:
         return values * self.factor
 
 
+# Each stands for an output of a network and for the history field of the same tendency.
+_HEATING: Final = Quantity("dT/dt", "K day$^{-1}$", SECONDS_PER_DAY)
+_MOISTENING: Final = Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * SECONDS_PER_DAY)
+_LIQUID: Final = Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY)
+_ICE: Final = Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY)
+_CLOUD: Final = Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY)
+_EASTWARD: Final = Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY)
+_NORTHWARD: Final = Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY)
+
 QUANTITIES: Final[dict[str, Quantity]] = {
-    "ptend_t": Quantity("dT/dt", "K day$^{-1}$", SECONDS_PER_DAY),
-    "ptend_q0001": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * SECONDS_PER_DAY),
-    "ptend_q0002": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
-    "ptend_q0003": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
-    "ptend_qn": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
-    "ptend_u": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
-    "ptend_v": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
+    "ptend_t": _HEATING,
+    "ptend_q0001": _MOISTENING,
+    "ptend_q0002": _LIQUID,
+    "ptend_q0003": _ICE,
+    "ptend_qn": _CLOUD,
+    "ptend_u": _EASTWARD,
+    "ptend_v": _NORTHWARD,
     "cam_out_NETSW": Quantity("NETSW", "W m$^{-2}$"),
     "cam_out_FLWDS": Quantity("FLWDS", "W m$^{-2}$"),
     "cam_out_PRECSC": Quantity("PRECSC", "mm day$^{-1}$", MM_PER_DAY),
@@ -62,13 +71,13 @@ QUANTITIES: Final[dict[str, Quantity]] = {
     "CLDLIQ": Quantity("cloud liquid", "mg kg$^{-1}$", 1e6),
     "CLDICE": Quantity("cloud ice", "mg kg$^{-1}$", 1e6),
     "TOTCLD": Quantity("cloud condensate", "mg kg$^{-1}$", 1e6),
-    "DTPHYS": Quantity("dT/dt", "K day$^{-1}$", SECONDS_PER_DAY),
-    "DQ1PHYS": Quantity("dQ$_v$/dt", "g kg$^{-1}$ day$^{-1}$", 1e3 * SECONDS_PER_DAY),
-    "DQ2PHYS": Quantity("dQ$_{liq}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
-    "DQ3PHYS": Quantity("dQ$_{ice}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
-    "DQnPHYS": Quantity("dQ$_{cloud}$/dt", "mg kg$^{-1}$ day$^{-1}$", 1e6 * SECONDS_PER_DAY),
-    "DUPHYS": Quantity("dU/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
-    "DVPHYS": Quantity("dV/dt", "m s$^{-1}$ day$^{-1}$", SECONDS_PER_DAY),
+    "DTPHYS": _HEATING,
+    "DQ1PHYS": _MOISTENING,
+    "DQ2PHYS": _LIQUID,
+    "DQ3PHYS": _ICE,
+    "DQnPHYS": _CLOUD,
+    "DUPHYS": _EASTWARD,
+    "DVPHYS": _NORTHWARD,
     "PRECT": Quantity("precipitation", "mm day$^{-1}$", MM_PER_DAY),
     "TMQ": Quantity("precipitable water", "kg m$^{-2}$"),
     "T_lowest": Quantity("T, lowest level", "K"),

@@ -166,15 +166,13 @@ def _call(folder: Path, job: Job, python: str, lock: int) -> int:
         stream.flush()
         environment = {**os.environ, PROGRESS_VARIABLE: str(progress)}
         process: subprocess.Popen[bytes] | None = None
-        asked = threading.Event()
 
-        def stop(number: int) -> None:
-            asked.set()
+        def stop(_: int) -> None:
             if process is not None:
                 process.terminate()
 
         # The stage ends in good order, and this with it.
-        with on_interrupt(stop):
+        with on_interrupt(stop) as asked:
             process = subprocess.Popen(
                 command,
                 stdout=stream,
