@@ -37,8 +37,8 @@ from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.online import evaluate_online
 from climsim.figures.config import FiguresConfig
 from climsim.figures.draw import draw_figures
-from climsim.files import write_netcdf
 from climsim.interfaces import V2
+from climsim.netcdf import write_netcdf
 from climsim.report.config import ReportConfig
 from climsim.report.page import write_report
 from climsim.variables import OUTPUTS, VariableSet

@@ -170,7 +170,8 @@ def make_data(options: argparse.Namespace) -> None:
     """
     from climsim.hosts.gcm.config import GcmConfig
     from climsim.hosts.gcm.host import GcmHost
-    from climsim.online.generate import GenerateConfig, generate
+    from climsim.online.generate import generate
+    from climsim.online.pairs_config import GenerateConfig
 
     begin = time.time()
     host = GcmHost(GcmConfig(cache_folder=Path(options.cache)))

@@ -8,7 +8,7 @@ import xarray
 from compliance_checker.base import BaseCheck
 from compliance_checker.suite import CheckSuite
 
-from climsim.files import write_netcdf
+from climsim.netcdf import write_netcdf
 
 VERSION = "cf:1.11"
 

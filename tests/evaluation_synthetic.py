@@ -26,9 +26,9 @@ from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import accumulate
 from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.stability import Outcome, alive_fraction
-from climsim.files import write_netcdf, write_variables
 from climsim.grid import ColumnGrid
 from climsim.interfaces import V2, Interface
+from climsim.netcdf import write_netcdf, write_variables
 from climsim.online.history import Sample, history_variables
 from climsim.physics.columns import layer_mass
 from climsim.runs.streams import STREAMS

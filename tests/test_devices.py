@@ -4,7 +4,7 @@ import torch
 from climsim.devices import torch_device
 from climsim.errors import ClimSimError
 from climsim.hosts.gcm.config import GcmConfig
-from climsim.online.config import CollectConfig
+from climsim.online.pairs_config import CollectConfig
 from climsim.online.stages import COLLECT, ONLINE_RUN
 from climsim.runs.config import RunConfig
 from climsim.training.config import TrainerConfig

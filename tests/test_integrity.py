@@ -13,8 +13,8 @@ import xarray
 from climsim.cards import FORMAT
 from climsim.errors import ClimSimError
 from climsim.export.loading import load_emulator
-from climsim.files import write_netcdf
 from climsim.integrity import check_netcdf
+from climsim.netcdf import write_netcdf
 from climsim.networks.published import read_state
 from climsim.training.checkpoint import KEY, read_checkpoint
 

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from climsim.cli import main_group
 from climsim.errors import ClimSimError
-from climsim.files import environment, file_hash, provenance, write_json, write_netcdf
+from climsim.files import environment, file_hash, provenance, write_json
+from climsim.netcdf import write_netcdf
 from climsim.provenance import CHANGED, MISSING, NOT_KEPT, UNCHANGED, as_json, trace, tree
 
 

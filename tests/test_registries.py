@@ -78,7 +78,9 @@ def test_entry_of_a_file_is_adapted(things, tmp_path):
     assert things.find(f"{path}:MINE") == "MINE"
     with pytest.raises(ClimSimError, match=r"own\.py: expected the thing 'YOURS', found nothing"):
         things.find(f"{path}:YOURS")
-    with pytest.raises(ClimSimError, match=r"thing=.*: expected the name of the thing after the file"):
+    with pytest.raises(
+        ClimSimError, match=r"thing=.*: expected the name of the thing after the file"
+    ):
         things.find(str(path))
 
 

@@ -11,7 +11,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.cmor import to_pressure, write_cmor
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19
 from climsim.evaluation.config import CmorConfig
-from climsim.files import write_variables
+from climsim.netcdf import write_variables
 from climsim.online.history import Sample, history_variables
 from climsim.runs.fields import HISTORY_FIELDS
 from tests.cf_checker import violations

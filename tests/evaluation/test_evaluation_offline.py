@@ -23,8 +23,8 @@ from climsim.evaluation.offline_score import PERCENTILE_EDGES
 from climsim.evaluation.predictions import StoredPredictions
 from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.scores.parts import percentile_groups
-from climsim.files import write_netcdf
 from climsim.interfaces import V2, V6, Interface
+from climsim.netcdf import write_netcdf
 from climsim.variables import OUTPUTS
 from tests.cf_checker import violations_of_metrics
 from tests.evaluation_synthetic import LinearModel, write_store

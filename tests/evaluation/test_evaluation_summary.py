@@ -11,7 +11,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
 from climsim.evaluation.online import evaluate_online
 from climsim.evaluation.summary import offline_lines, online_lines
-from climsim.files import write_netcdf
+from climsim.netcdf import write_netcdf
 from tests.evaluation_synthetic import offline_metrics, write_run
 from tests.grids import make_globe
 

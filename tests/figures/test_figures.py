@@ -31,7 +31,7 @@ from climsim.figures.style import (
     RECIPE_DASHES,
     styled,
 )
-from climsim.files import write_netcdf
+from climsim.netcdf import write_netcdf
 from climsim.notation import written
 from climsim.results.labels import label_of
 from climsim.results.quantities import FIELD_PAIRS

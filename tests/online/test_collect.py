@@ -15,8 +15,8 @@ from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import fitting
 from climsim.online.collect import collect
-from climsim.online.config import CollectConfig
 from climsim.online.coupler import CouplerOptions
+from climsim.online.pairs_config import CollectConfig
 from climsim.variables import OUTPUTS
 
 from .toy_host import COLUMNS, DT, LEVELS, ToyHost

@@ -16,8 +16,9 @@ from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_s
 from climsim.data.store.splits import TRAINING_ONLY, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
 from climsim.files import read_json, write_json
-from climsim.online.generate import GenerateConfig, generate
+from climsim.online.generate import generate
 from climsim.online.pairs import after_physics
+from climsim.online.pairs_config import GenerateConfig
 from climsim.processes import EMULATED_ATTRIBUTE
 from tests.online.toy_host import DT, ToyHost
 

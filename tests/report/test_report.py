@@ -14,7 +14,7 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.members import Member
 from climsim.figures.config import FiguresConfig
 from climsim.figures.draw import draw_figures
-from climsim.files import write_netcdf
+from climsim.netcdf import write_netcdf
 from climsim.provenance import trace
 from climsim.report.cells import Cell, Table, number
 from climsim.report.config import ReportConfig

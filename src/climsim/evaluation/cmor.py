@@ -25,9 +25,10 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
 from climsim.evaluation.config import CmorConfig
 from climsim.evaluation.history import Period, RunHistory
-from climsim.files import atomic_path, provenance, read_json, write_json, write_netcdf
+from climsim.files import atomic_path, provenance, read_json, write_json
 from climsim.grid import ColumnGrid
 from climsim.names import as_name
+from climsim.netcdf import write_netcdf
 from climsim.online.fields import PressureInterpolation
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress

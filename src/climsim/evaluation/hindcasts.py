@@ -43,7 +43,8 @@ from climsim.evaluation.online_dataset import (
     stacked,
 )
 from climsim.evaluation.score import Labelled
-from climsim.files import provenance, require_apart, write_netcdf
+from climsim.files import provenance, require_apart
+from climsim.netcdf import write_netcdf
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
 from climsim.runs.record import RECORD_NAME, RUN

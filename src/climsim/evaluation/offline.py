@@ -41,9 +41,10 @@ from climsim.evaluation.predictions import (
 from climsim.evaluation.regions import surface_members
 from climsim.evaluation.saved import open_metrics
 from climsim.evaluation.sums import Accumulator
-from climsim.files import provenance, stored_attributes, write_netcdf
+from climsim.files import provenance, stored_attributes
 from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
+from climsim.netcdf import write_netcdf
 from climsim.physics.condensate import rearrange
 from climsim.products import Kind, attributes_of, claim
 from climsim.stage import Progress

@@ -45,7 +45,8 @@ from climsim.evaluation.online_score import (
     fields_read,
 )
 from climsim.evaluation.score import Labelled, State, Subject, by_quantity, scores_of
-from climsim.files import provenance, write_netcdf
+from climsim.files import provenance
+from climsim.netcdf import write_netcdf
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of, claim
 from climsim.runs.streams import STREAMS

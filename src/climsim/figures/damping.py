@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from climsim.evaluation.saved import open_metrics
 from climsim.figures.panels import panel_grid, pressure_axis, title_panel
 from climsim.figures.style import literal, styled
-from climsim.files import atomic_path, file_hash, provenance, write_netcdf
+from climsim.files import atomic_path, file_hash, provenance
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import SteppedHost
+from climsim.netcdf import write_netcdf
 from climsim.online.damping import PERTURBED, PHYSICS, Damping, DampingConfig, measure_damping
 from climsim.products import Kind, attributes_of, claim, mentions
 from climsim.stage import Progress

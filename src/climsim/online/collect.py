@@ -26,9 +26,9 @@ from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost
 from climsim.hosts.members import SeparateMembers
 from climsim.locks import LOCK_NAME, only_process
-from climsim.online.config import YEARS_APART, CollectConfig
 from climsim.online.fitting import open_fitting_model
 from climsim.online.pairs import PairFiles
+from climsim.online.pairs_config import YEARS_APART, CollectConfig
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.health import HealthReport

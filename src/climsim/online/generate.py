@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cftime
 import numpy as np
-from numpy.typing import NDArray
 
-from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
+from climsim.constants import SECONDS_PER_DAY
 from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import (
@@ -34,23 +32,20 @@ from climsim.files import (
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
-from climsim.hosts.settings import as_texts
 from climsim.locks import LOCK_NAME, only_process
-from climsim.online.config import GENERATE_FOLDER, YEARS_APART, generated_ends
 from climsim.online.pairs import PairFiles, PairWriter
-from climsim.online.perturbed import Amplitudes
+from climsim.online.pairs_config import GENERATE_FOLDER, NOISY_YEARS, GenerateConfig, years_later
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress
 from climsim.stepping import advance, steps_asked, steps_of
-from climsim.validation import Checks, require
 
 __all__ = ["GenerateConfig", "generate"]
 _log = logging.getLogger(__name__)
 _RECORD = "record.json"
 _LAST_SAVE = "last_save"
 """Where the restart files of a save lie together until each has its own name."""
-_NOISY_FOLDER, _NOISY_YEARS = "noisy", 9000
-"""Where pairs beside those of the run lie, and how many years later their dates are."""
+_NOISY_FOLDER = "noisy"
+"""Where pairs beside those of the run lie."""
 _HEALTH_STEPS = 12
 """Most steps between two looks at the state, where none is written."""
 GENERATED = Kind(
@@ -59,153 +54,6 @@ GENERATED = Kind(
     is_folder=True,
     scaffold=(GENERATE_FOLDER,),
 )
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """Which host makes how many days of step pairs.
-
-    Attributes:
-        raw: folder of the step pairs.
-        days: simulated days, of each member.
-        host: name of the host, a module of `climsim.hosts`.
-        host_options: settings of the host, by key.
-        start: restart file of the host to start from; None takes the host's own start state.
-        members: runs side by side, on a GPU in one program. Of several, each writes a folder
-            ``member-NN`` below `raw`, under dates in years of its own, two apart.
-        starts: restart files of the host in place of `start`, taken in turn by the members.
-        start_amplitude: standard deviation of the noise on the temperature of the start of every
-            member but the first [K].
-        spinup_days: simulated days at the start of which nothing is written.
-        stride: after that, write every n-th step.
-        seasons: dates, spread evenly over the year from that of the start, that the members begin
-            at in turn. Their states take days to follow: see `spinup_days`.
-        restart_days: simulated days between two times that restart files are written.
-        noise: standard deviations of noise on the temperature, of which each pair takes one at
-            random [K]: its physics sees it, the run does not. Empty adds none.
-        humidity_noise: the same on the specific humidity, as a share of it.
-        wind_noise: the same on both winds [m/s].
-        cloud_noise: standard deviations of the logarithm of a factor on liquid and ice, likewise.
-        noise_stride: leave the pairs of the run as they are, and add one with noise at every n-th
-            step, in a folder ``noisy`` and in years from 9001 on, which belong to training alone
-            (``split.training_only=1001-01/9999-12``). 0 puts the noise on the pairs themselves.
-        seed: of all noise.
-    """
-
-    raw: Path
-    days: float
-    host: str = "gcm"
-    host_options: dict[str, object] = field(default_factory=dict)
-    start: Path | None = None
-    members: int = 1
-    starts: tuple[Path, ...] = ()
-    start_amplitude: float = 1.0e-2
-    spinup_days: float = 0.0
-    stride: int = 1
-    restart_days: float = 1.0
-    noise: tuple[float, ...] = ()
-    humidity_noise: tuple[float, ...] = ()
-    wind_noise: tuple[float, ...] = ()
-    cloud_noise: tuple[float, ...] = ()
-    noise_stride: int = 0
-    seasons: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "raw", Path(self.raw))
-        object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
-        if self.start is not None:
-            object.__setattr__(self, "start", Path(self.start))
-            if self.starts:
-                raise ClimSimError("starts: given together with start: keep one of the two")
-        check = Checks(self)
-        check.positive("days", "restart_days")
-        check.at_least(0.0, "start_amplitude", unit="K")
-        check.at_least(0.0, "spinup_days", unit="days")
-        check.whole("seed", "noise_stride")
-        check.whole("members", "stride", "seasons", least=1)
-        most = self.seasons <= self.members
-        require(
-            "seasons", self.seasons, most, f"at most members={self.members}: each begins with one"
-        )
-        enough = len(self.starts) <= self.members
-        require("starts", f"{len(self.starts)} files", enough, f"at most members={self.members}")
-        written = self.spinup_days < self.days
-        require("spinup_days", self.spinup_days, written, f"less than days={self.days:g}")
-        Amplitudes.settle(self)
-        if self.noise_stride and not self.amplitudes:
-            raise ClimSimError(
-                f"noise_stride={self.noise_stride}: expected noise to add pairs with, found none: "
-                "give noise, humidity_noise, wind_noise or cloud_noise"
-            )
-
-    @property
-    def amplitudes(self) -> Amplitudes:
-        """Of the noise that the labels see."""
-        return Amplitudes.of(self)
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Of the pairs of each member."""
-        if self.members == 1:
-            return (self.raw,)
-        return tuple(self.raw / f"member-{number:02d}" for number in range(1, self.members + 1))
-
-    @property
-    def restarts(self) -> tuple[Path, ...]:
-        """Restart file of each member."""
-        return generated_ends(self.raw, self.members)
-
-    @property
-    def start_files(self) -> tuple[Path, ...]:
-        """Restart files that the members start from, in turn; empty for the host's own start."""
-        return self.starts if self.start is None else (self.start,)
-
-    def times(self, dt: float, starts: Sequence[int] = (0,)) -> NDArray[np.int64]:
-        """Time stamps of the pairs, in order.
-
-        Args:
-            dt: time step of the host [s].
-            starts: time stamps of the starts, which the members take in turn; those of the
-                beginning of 0001-01-01 stand for dates that are not known.
-        """
-        end, first_kept = steps_asked(self.days, dt), steps_of(self.spinup_days, dt)
-        kept, noisy = (
-            dt * np.arange(first_kept, end, stride)
-            for stride in (self.stride, self.noise_stride or 1)
-        )
-        year = DAYS_PER_YEAR * SECONDS_PER_DAY
-        begun = [
-            starts[index % len(starts)] + SECONDS_PER_DAY * _shift(self, index)
-            for index in range(self.members)
-        ]
-        later = _years_later([begin // year for begin in begun])
-        firsts = [begin + year * years for begin, years in zip(begun, later, strict=True)]
-        parts = [first + kept for first in firsts]
-        if self.noise_stride:
-            parts += [first + year * _NOISY_YEARS + noisy for first in firsts]
-        return np.sort(np.concatenate(parts)).astype(np.int64)
-
-    def identity(self) -> dict[str, object]:
-        """What has to stay the same for a run to continue."""
-        start = None if self.start is None else str(self.start)
-        options = as_texts(self.host_options)
-        known: dict[str, object] = {"host": self.host, "host_options": options, "start": start}
-        # Records of an earlier version have no more than these and the noise.
-        if self.amplitudes:
-            known["noise"] = f"{self.amplitudes}, seed {self.seed}"
-        if self.members > 1:
-            starts = f"noise of {self.start_amplitude:g} K, seed {self.seed}"
-            known |= {"members": self.members, "members' starts": starts}
-        if self.starts:
-            known["starts"] = [file_hash(path) for path in self.starts]
-        if self.spinup_days or self.stride > 1:
-            known["kept"] = f"every step {self.stride} after {self.spinup_days:g} days"
-        if self.seasons > 1:
-            known["seasons"] = self.seasons
-        if self.noise_stride:
-            known["noise_stride"] = self.noise_stride
-        return known
 
 
 def generate(
@@ -283,7 +131,7 @@ class _Generation:
         self._dt, self._done = host.dt, host.step_number - first_steps[0]
         self._spinup = steps_of(config.spinup_days, host.dt)
         begun = [date - self._time(self._done) for date in members.dates]
-        self._years = _years_later([date.year for date in begun])
+        self._years = years_later([date.year for date in begun])
 
     @property
     def steps_done(self) -> int:
@@ -301,7 +149,7 @@ class _Generation:
             for date, years in zip(self._members.dates, self._years, strict=True)
         ]
         if noisy and config.amplitudes:
-            years = _NOISY_YEARS if apart else 0
+            years = NOISY_YEARS if apart else 0
             later = [date.replace(year=date.year + years) for date in dates]
             self._writer.add(self._noisy, self._at_noisy_states(), later)
             kept = kept and apart > 0
@@ -409,23 +257,9 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
     return first_steps
 
 
-def _years_later(begun: Sequence[int]) -> list[int]:
-    """Years by which the dates of each member are moved: no two members share any.
-
-    Args:
-        begun: years in which they begin.
-    """
-    return [begun[0] + YEARS_APART * index - year for index, year in enumerate(begun)]
-
-
-def _shift(config: GenerateConfig, index: int) -> int:
-    """Days from the date of the start to the season that a member begins in."""
-    return round(DAYS_PER_YEAR * (index % config.seasons) / config.seasons)
-
-
 def _to_season(host: SteppedHost, config: GenerateConfig, index: int) -> None:
     """Put a member at its start under the date of its season."""
-    days = _shift(config, index)
+    days = config.days_to_season(index)
     if not days:
         return
     move = getattr(host, "set_date", None)

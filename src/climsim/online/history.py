@@ -22,9 +22,9 @@ from climsim.arrays import Array, Fields, to_numpy
 from climsim.calendar import CALENDAR
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError, unknown_name
-from climsim.files import NetcdfVariable, write_variables
 from climsim.grid import ColumnGrid
 from climsim.hosts.members import of_member, side_by_side
+from climsim.netcdf import NetcdfVariable, write_variables
 from climsim.online.sums import Sums
 from climsim.runs.fields import HISTORY_FIELDS, require_hourly_fields
 from climsim.runs.streams import STREAMS

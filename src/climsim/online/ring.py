@@ -17,10 +17,11 @@ import xarray as xr
 
 from climsim.arrays import Array, namespace, to_numpy
 from climsim.constants import SECONDS_PER_DAY
-from climsim.files import readable_error, write_netcdf
+from climsim.files import readable_error
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import StepResult
 from climsim.hosts.members import columns_of
+from climsim.netcdf import write_netcdf
 from climsim.online.history import grid_variables
 from climsim.variables import OUTPUTS, PROGNOSTIC, SCALARS_IN, variable
 

@@ -8,7 +8,7 @@ from climsim.stage import Stage
 GENERATE = Stage(
     name="generate",
     command="data generate",
-    config="climsim.online.generate:GenerateConfig",
+    config="climsim.online.pairs_config:GenerateConfig",
     run="climsim.online.generate:generate",
     summary="Run the embedded model with full physics and write raw step pairs.",
     example="raw=runs/raw days=30",
@@ -47,7 +47,7 @@ ONLINE_ENSEMBLE = Stage(
 COLLECT = Stage(
     name="online_collect",
     command="online collect",
-    config="climsim.online.config:CollectConfig",
+    config="climsim.online.pairs_config:CollectConfig",
     run="climsim.online.collect:collect",
     summary="Write step pairs at the states that a model visits, labelled by the host's physics.",
     example="raw=runs/visited segments=4 days=5 model=runs/unet.pt",

@@ -21,8 +21,8 @@ from climsim.hosts import batch_runner
 from climsim.hosts.settings import GROUP, Dated, build_settings
 from climsim.interfaces import Encoding, encoding
 from climsim.keys import Values
-from climsim.online.generate import GenerateConfig
 from climsim.online.model import require_spinup
+from climsim.online.pairs_config import GenerateConfig
 from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
 from climsim.plugins import is_reference
 from climsim.processes import EMULATED_ATTRIBUTE, agreed

@@ -18,7 +18,7 @@ from climsim.figures.config import FiguresConfig
 from climsim.figures.stages import FIGURES
 from climsim.hosts import batch_runner
 from climsim.keys import Values, flatten
-from climsim.online.config import generated_ends
+from climsim.online.pairs_config import generated_ends
 from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
 from climsim.plugins import is_reference, reference_file, short_name
 from climsim.report.stages import REPORT

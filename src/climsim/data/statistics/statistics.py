@@ -26,8 +26,9 @@ from climsim.data.statistics.moments import Moments
 from climsim.data.statistics.quantiles import PERCENTS, QuantileSketch
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError, unknown_name
-from climsim.files import provenance, write_netcdf
+from climsim.files import provenance
 from climsim.integrity import CHECKSUM, check_file_size
+from climsim.netcdf import write_netcdf
 from climsim.parallel import run_tasks
 from climsim.products import Kind, attributes_of
 from climsim.stage import Progress
