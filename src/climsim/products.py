@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.errors import ClimSimError, some_of
-from climsim.files import TEMPORARY_PREFIX, same_path, stored_attributes
+from climsim.files import TEMPORARY_PREFIX, read_json, same_path, stored_attributes
 from climsim.locks import LOCK_NAME
 
 _STORE_NOTE = "zarr.json"
+LISTED = "files"
+"""Key of a note: names of the entries of its folder."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,28 @@ def noted(path: Path, *keys: str, damaged: bool = True) -> bool:
     except (OSError, ValueError, RecursionError):
         return damaged
     return isinstance(value, dict) and value.keys() >= set(keys)
+
+
+def listed(name: str, folder: Path, note: str, *keys: str) -> Kind:
+    """A kind of folder that holds what a note in it lists, and nothing else.
+
+    Its files have names that others could have as well, so they alone prove nothing.
+
+    Args:
+        name: of the kind, in words.
+        folder: whose note says which entries are part of the product.
+        note: name of that JSON file, with the list under `LISTED`.
+        *keys: further ones that the note has.
+    """
+    entries = {note}
+    if noted(folder / note, LISTED, damaged=False):
+        entries |= {str(entry) for entry in read_json(folder / note)[LISTED]}
+    return Kind(
+        name,
+        lambda path: noted(path / note, *keys),
+        is_folder=True,
+        owns=entries.__contains__,
+    )
 
 
 def note_of(path: Path) -> Path:

@@ -56,7 +56,8 @@ def test_a_model_comes_back_with_its_card(hub, products, tmp_path):
     out = pull(PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address))
     assert file_hash(out / "model.pt") == file_hash(model)
     names = sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
-    assert names == ["README.md", "figures/skill_by_level.png", "model.pt", "offline.nc"]
+    pictures = "figures/skill_by_level.png"
+    assert names == ["README.md", pictures, "hub.json", "model.pt", "offline.nc"]
     card = (out / "README.md").read_text()
     front, _, text = card.removeprefix("---\n").partition("---\n")
     assert f'license: "{LICENCE}"' in front
@@ -180,12 +181,43 @@ def test_another_branch_is_made_and_an_unknown_one_is_named(hub, products, tmp_p
 
 def test_files_of_a_download_of_something_else_do_not_stay(hub, products, tmp_path):
     push(PushConfig(products[1], "me/pao", LICENCE, endpoint=hub.address))
-    old = tmp_path / "pao.pulling" / "figures" / "old.png"
-    old.parent.mkdir(parents=True)
-    old.write_bytes(b"of another repository")
+    push(
+        PushConfig(
+            products[1], "me/cnn", LICENCE, figures=products[0] / "figures", endpoint=hub.address
+        )
+    )
+    hub.spoil.add("model.pt")
+    with pytest.raises(ClimSimError, match="is not what me/cnn announces"):
+        pull(PullConfig("me/cnn", tmp_path / "pao", endpoint=hub.address))
+    assert (tmp_path / "pao.pulling" / "figures").is_dir()
+    hub.spoil.clear()
     out = pull(PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address))
-    files = sorted(path.name for path in out.rglob("*") if path.is_file())
-    assert files == ["README.md", "model.pt"]
+    assert sorted(path.name for path in out.rglob("*")) == ["README.md", "hub.json", "model.pt"]
+
+
+@pytest.mark.parametrize("taken", ["pao", "pao.pulling"])
+def test_a_folder_of_the_users_own_with_a_model_is_not_replaced(hub, products, tmp_path, taken):
+    push(PushConfig(products[1], "me/pao", LICENCE, endpoint=hub.address))
+    own = tmp_path / taken
+    own.mkdir()
+    for name in ("model.pt", "README.md", "thesis.txt"):
+        (own / name).write_text("mine")
+    settings = PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address)
+    with pytest.raises(ClimSimError, match=r"^out=.*: expected a new or empty folder or a model"):
+        pull(settings)
+    assert {path.read_text() for path in own.iterdir()} == {"mine"}
+
+
+def test_a_pulled_folder_is_replaced_until_a_file_of_the_users_own_lies_there(
+    hub, products, tmp_path
+):
+    push(PushConfig(products[1], "me/pao", LICENCE, endpoint=hub.address))
+    settings = PullConfig("me/pao", tmp_path / "pao", endpoint=hub.address)
+    assert pull(settings) == pull(settings)
+    (tmp_path / "pao" / "notes.txt").write_text("mine")
+    with pytest.raises(ClimSimError, match=r"nothing beside it, but it holds notes\.txt: move"):
+        pull(settings)
+    assert (tmp_path / "pao" / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("repo", ["pao", "me/my model", "me--/x", "me/a/b", "me/", ""])

@@ -25,36 +25,22 @@ from climsim.errors import ClimSimError
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
 from climsim.evaluation.config import CmorConfig
 from climsim.evaluation.history import Period, RunHistory
-from climsim.files import atomic_path, provenance, read_json, write_json
+from climsim.files import atomic_path, provenance, write_json
 from climsim.grid import ColumnGrid
 from climsim.names import as_name
 from climsim.netcdf import write_netcdf
 from climsim.online.fields import PressureInterpolation
-from climsim.products import Kind, claim, noted
+from climsim.products import LISTED, Kind, claim, listed
 from climsim.stage import Progress
 
 logger = logging.getLogger(__name__)
 _NOTE, _VARIANT, _MISSING = "cmor.json", "r1i1p1f1", np.float32(1e20)
-_FILES = "files"
-"""Key of the note: names of the files beside it."""
 _DAYS = "days since 0001-01-01"
 
 
 def _kind_of(folder: Path) -> Kind:
-    """A folder of monthly means that holds what its note names, and nothing else."""
-    return Kind(
-        "a folder of monthly means for CMIP's tools",
-        lambda path: noted(path / _NOTE, "git_revision"),
-        is_folder=True,
-        owns=_written(folder).__contains__,
-    )
-
-
-def _written(folder: Path) -> frozenset[str]:
-    """Names that an earlier call wrote: those of other models' files look just like them."""
-    if not noted(folder / _NOTE, _FILES, damaged=False):
-        return frozenset({_NOTE})
-    return frozenset({_NOTE, *map(str, read_json(folder / _NOTE)[_FILES])})
+    """Files of other models look just like those that an earlier call wrote."""
+    return listed("a folder of monthly means for CMIP's tools", folder, _NOTE, "git_revision")
 
 
 def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
@@ -86,7 +72,7 @@ def write_cmor(config: CmorConfig, progress: Progress | None = None) -> Path:
     # A folder whole, or none: files of another call would not be those that its note describes.
     with atomic_path(config.out) as folder:
         folder.mkdir()
-        write_json(folder / _NOTE, {**note, _FILES: [f"{v.name}_{end}" for v in wanted]})
+        write_json(folder / _NOTE, {**note, LISTED: [f"{v.name}_{end}" for v in wanted]})
         for done, variable in enumerate(wanted, start=1):
             dataset = cmor_dataset(run, months, variable, config.levels == "plev19")
             dataset.attrs |= _attributes(config, run, variable, note)
