@@ -167,6 +167,26 @@ def test_finished_run_is_not_repeated(configure):
     assert first.last_checkpoint.stat().st_mtime_ns == before
 
 
+def test_best_checkpoint_of_a_finished_run_is_linked_again_where_it_is_gone(configure):
+    config = configure(epochs=2)
+    first = train(config)
+    before = weights(first.best_checkpoint)
+    first.best_checkpoint.unlink()
+    assert train(config) == first
+    assert equal(weights(first.best_checkpoint), before)
+
+
+def test_finished_run_without_its_best_checkpoint_is_named(configure):
+    config = configure(epochs=1)
+    first = train(config)
+    (linked,) = (config.out / "checkpoints").iterdir()
+    first.best_checkpoint.unlink()
+    linked.unlink()
+    message = rf"best\.ckpt: expected .* neither it nor .*{linked.name}.*: .* another `out`"
+    with pytest.raises(ClimSimError, match=message):
+        train(config)
+
+
 def test_finished_run_is_found_again_after_its_folder_moved(configure):
     config = configure(epochs=1)
     train(config)
@@ -205,6 +225,33 @@ def test_best_of_a_run_stays_though_its_checkpoints_are_gone(configure, tmp_path
     first = train(configure(epochs=1, **settings))
     shutil.rmtree(tmp_path / "run/checkpoints")
     assert train(configure(epochs=2, **settings)).validation_loss == first.validation_loss
+
+
+def kept(folder):
+    """Validation losses of the best checkpoints of a run, the least first, by their names."""
+    losses = {
+        path.name: read_checkpoint(path)["climsim"]["validation_loss"]
+        for path in (folder / "checkpoints").iterdir()
+    }
+    return dict(sorted(losses.items(), key=lambda named: named[1]))
+
+
+def test_continued_training_keeps_the_best_of_fewer_checkpoints_than_before(configure, tmp_path):
+    settings = {"schedule": {"name": soaring(tmp_path)}}
+    train(configure("whole", epochs=5, keep_best=5, **settings))
+    train(configure("grown", epochs=3, keep_best=3, **settings))
+    grown = train(configure("grown", epochs=5, keep_best=2, **settings))
+    expected = kept(tmp_path / "whole")
+    assert list(kept(tmp_path / "grown").items()) == list(expected.items())[:2]
+    assert grown.validation_loss == min(expected.values())
+
+
+def test_continued_training_keeps_more_checkpoints_than_before(configure, tmp_path):
+    first = train(configure(epochs=2, keep_best=1))
+    grown = train(configure(epochs=5, keep_best=3))
+    losses = kept(tmp_path / "run").values()
+    assert len(losses) == 3
+    assert min(losses) == grown.validation_loss <= first.validation_loss
 
 
 def test_folder_of_another_run_is_refused_by_key(configure):

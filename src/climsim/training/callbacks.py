@@ -26,6 +26,7 @@ from climsim.training.module import VALIDATION_LOSS
 
 BEST_NAME = "best.ckpt"
 LAST_NAME = "last.ckpt"
+_CHECKPOINTS = "checkpoints"
 _SECONDS_BETWEEN_SAVES = 60.0
 
 
@@ -57,7 +58,7 @@ class BestCheckpoints(ModelCheckpoint):
             keep: how many.
         """
         super().__init__(
-            dirpath=folder / "checkpoints",
+            dirpath=folder / _CHECKPOINTS,
             filename="epoch{epoch:03d}-loss{" + VALIDATION_LOSS + ":.6f}",
             auto_insert_metric_name=False,
             monitor=VALIDATION_LOSS,
@@ -66,7 +67,7 @@ class BestCheckpoints(ModelCheckpoint):
             enable_version_counter=False,
             save_on_train_epoch_end=False,
         )
-        self.link = folder / BEST_NAME
+        self.folder = folder
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Take over what was best so far, though the folder of the run may have moved since.
@@ -87,22 +88,50 @@ class BestCheckpoints(ModelCheckpoint):
             **{key: str(folder / Path(str(p)).name) if p else "" for key, p in named.items()},
         }
 
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Keep as many of the best so far as are asked for now: it may have been more before.
+
+        Lightning removes the worst only where there are exactly as many as it keeps.
+        """
+        best_first = sorted(self.best_k_models, key=lambda path: float(self.best_k_models[path]))
+        for path in best_first[self.save_top_k :]:
+            del self.best_k_models[path]
+            trainer.strategy.remove_checkpoint(path)
+        if self.best_k_models:
+            self.kth_best_model_path = best_first[len(self.best_k_models) - 1]
+            self.kth_value = self.best_k_models[self.kth_best_model_path]
+
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Save, then point ``best.ckpt`` at the best."""
         super().on_validation_end(trainer, module)
         best = Path(self.best_model_path)
         # One that was deleted or left behind is the best still, and linked already.
         if trainer.is_global_zero and best.is_file():
-            with atomic_path(self.link) as temporary:
-                _link(best, temporary)
+            link_best(best, self.folder)
 
 
-def _link(source: Path, target: Path) -> None:
-    """Hard link, or copy where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        target.write_bytes(source.read_bytes())
+def link_best(source: Path, folder: Path) -> None:
+    """Make a checkpoint the ``best.ckpt`` of a run, in place of the one before.
+
+    A hard link, or a copy where the file system has no links.
+    """
+    with atomic_path(folder / BEST_NAME) as target:
+        try:
+            os.link(source, target)
+        except OSError:
+            target.write_bytes(source.read_bytes())
+
+
+def best_of(states: Mapping[str, Mapping[str, object]], folder: Path) -> Path | None:
+    """The checkpoint of a run that ``best.ckpt`` links; None where its states do not say it.
+
+    Args:
+        states: of the callbacks, by their keys in a checkpoint.
+        folder: of the run, where it is now.
+    """
+    callback = BestCheckpoints(folder, keep=1)
+    path = states.get(callback.state_key, {}).get("best_model_path")
+    return folder / _CHECKPOINTS / Path(str(path)).name if path else None
 
 
 def has_stopped_early(states: Mapping[str, Mapping[str, object]]) -> bool:

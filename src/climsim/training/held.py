@@ -18,7 +18,13 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json
 from climsim.plugins import is_reference, reference_file
 from climsim.products import Kind, noted
-from climsim.training.callbacks import BEST_NAME, LAST_NAME, has_stopped_early
+from climsim.training.callbacks import (
+    BEST_NAME,
+    LAST_NAME,
+    best_of,
+    has_stopped_early,
+    link_best,
+)
 from climsim.training.checkpoint import CheckpointEntry, read_checkpoint
 from climsim.training.config import TrainConfig
 from climsim.training.result import TrainResult
@@ -57,6 +63,7 @@ class HeldRun:
         inputs: hash of each input by its role.
         epochs: epochs begun or done.
         stopped: whether it stopped early; it would stop there again.
+        best: the one of its checkpoints that ``best.ckpt`` links; None where unknown.
         result: what it made, where it is complete.
     """
 
@@ -65,6 +72,7 @@ class HeldRun:
     inputs: Mapping[str, str]
     epochs: int
     stopped: bool
+    best: Path | None
     result: TrainResult | None
 
     @classmethod
@@ -88,8 +96,16 @@ class HeldRun:
         record = read_json(folder / RECORD_NAME) if (folder / RECORD_NAME).exists() else {}
         complete = record.get("status") == "complete"
         result = TrainResult.from_json(record.get("result"), folder) if complete else None
-        stopped = has_stopped_early(content.get("callbacks", {}))
-        return cls(folder, card.config, inputs, card.progress.epoch + 1, stopped, result)
+        states = content.get("callbacks", {})
+        return cls(
+            folder,
+            config=card.config,
+            inputs=inputs,
+            epochs=card.progress.epoch + 1,
+            stopped=has_stopped_early(states),
+            best=best_of(states, folder),
+            result=result,
+        )
 
     @property
     def planned_epochs(self) -> int:
@@ -138,6 +154,23 @@ class HeldRun:
         if self.result is None:
             return False
         return self.stopped or config.trainer.epochs <= self.result.epochs
+
+    def require_best(self) -> None:
+        """Link ``best.ckpt`` again where it is gone.
+
+        Raises:
+            ClimSimError: if the checkpoint that it linked is gone too.
+        """
+        link = self.folder / BEST_NAME
+        if link.is_file():
+            return
+        if self.best is None or not self.best.is_file():
+            raise ClimSimError(
+                f"{link}: expected the best checkpoint of a finished training, found neither it "
+                f"nor {self.best or 'what it linked'}: put one of them back, or train again in "
+                "another `out`"
+            )
+        link_best(self.best, self.folder)
 
     def _other_inputs(self, config: TrainConfig, inputs: Mapping[str, str]) -> Iterator[str]:
         values = config.resolved()

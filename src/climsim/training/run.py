@@ -70,7 +70,8 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
         progress: called with steps done and their total.
 
     Raises:
-        ClimSimError: if the folder holds another run, an input is unfit, or the loss is not finite.
+        ClimSimError: if the folder holds another run or has lost the best checkpoint of this one,
+            an input is unfit, or the loss is not finite.
     """
     claim(config.out, TRAINING, {"data.store": config.data.store})
     require_there({"trainer.warm_start": config.trainer.warm_start})
@@ -90,6 +91,7 @@ def _train(config: TrainConfig, store: Store, progress: Progress | None) -> Trai
     if held is not None:
         held.check(config, store)
         if held.result is not None and held.is_complete(config):
+            held.require_best()
             return held.result
     module, about = build_module(config, store)
     with _process_settings(config):
