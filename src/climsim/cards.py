@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from climsim.processes import EMULATED_ATTRIBUTE, as_attribute, read_processes
 from climsim.validation import whole
 from climsim.variables import TARGETS
 
+_log = logging.getLogger(__name__)
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | int | bool | None"
 
 Settings: TypeAlias = Mapping[str, object]
@@ -129,6 +131,22 @@ class ModelCard:
         """What the wall time of the training is the sum of."""
         known = self.training.hours is not None or not self.members
         return (self.training,) if known else self.members
+
+    def compare_time_step(self, whose: str, time_step: float) -> None:
+        """Warn of a model whose data had another physics time step than what it meets.
+
+        Args:
+            whose: the host or the data that it meets, in words.
+            time_step: of these [s].
+        """
+        if self.time_step is not None and self.time_step != time_step:
+            _log.warning(
+                "the model was trained on steps of %g s, %s has steps of %g s: its tendencies are "
+                "averages over its own step, and it splits liquid and ice for that step",
+                self.time_step,
+                whose,
+                time_step,
+            )
 
     @classmethod
     def from_json(cls, values: Mapping[str, Json], where: str) -> ModelCard:

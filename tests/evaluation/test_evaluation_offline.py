@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +18,13 @@ from climsim.evaluation.config import OfflineConfig
 from climsim.evaluation.members import Member, training_of
 from climsim.evaluation.metrics import capped_mean
 from climsim.evaluation.non_finite import NonFinite
-from climsim.evaluation.offline import check_models, ensemble_of, evaluate_offline, stream
+from climsim.evaluation.offline import (
+    check_models,
+    compare_data,
+    ensemble_of,
+    evaluate_offline,
+    stream,
+)
 from climsim.evaluation.offline_dataset import offline_dataset
 from climsim.evaluation.offline_score import PERCENTILE_EDGES
 from climsim.evaluation.predictions import StoredPredictions
@@ -246,6 +253,21 @@ def test_empty_split_and_unknown_interface_are_refused(store, config):
     pair = [LinearModel(store.n_levels), LinearModel(store.n_levels, interface=V6)]
     with pytest.raises(ClimSimError, match="ensembles of one interface"):
         check_models(pair, store, replace(config, members=(config.model.with_name("b.pt"),)))
+
+
+def test_model_of_other_processes_than_the_data_is_refused(config):
+    data = SimpleNamespace(time_step=1200.0, emulated_processes=frozenset({"convection"}))
+    model = SimpleNamespace(card=ModelCard(emulated_processes=frozenset({"radiation"})))
+    with pytest.raises(ClimSimError, match=r"7\.pt: expected .* convection, as store .* radiation"):
+        compare_data([model], data, config)
+
+
+@pytest.mark.parametrize(("trained", "named"), [(600.0, True), (1200.0, False), (None, False)])
+def test_model_of_another_time_step_than_the_data_is_named(config, caplog, trained, named):
+    data = SimpleNamespace(time_step=1200.0, emulated_processes=frozenset())
+    compare_data([SimpleNamespace(card=ModelCard(time_step=trained))], data, config)
+    expected = f"trained on steps of 600 s, the store {config.store} has steps of 1200 s"
+    assert (expected in caplog.text) is named
 
 
 def test_zero_batch_is_refused_by_name(config):

@@ -154,8 +154,12 @@ def test_what_cannot_be_pushed_or_pulled_is_named(hub, products, tmp_path):
     with pytest.raises(ClimSimError, match="expected an exported model or a prepared store"):
         push(PushConfig(tmp_path / "x.pt", "me/x", LICENCE, endpoint=hub.address))
     other = write_model(tmp_path / "two.pt", 2)
-    with pytest.raises(ClimSimError, match=r"offline\.nc: these metrics are of another model"):
-        push(PushConfig(other, "me/x", LICENCE, offline, endpoint=hub.address))
+    both = OfflineConfig(model, store.path, tmp_path / "both.nc", members=(other,), allow_nan=True)
+    for path, metrics in ((other, offline), (model, evaluate_offline(both))):
+        with pytest.raises(
+            ClimSimError, match=rf"expected metrics of {path} alone, found those of"
+        ):
+            push(PushConfig(path, "me/x", LICENCE, metrics, endpoint=hub.address))
     with pytest.raises(ClimSimError, match="expected a folder with PNG files, found none"):
         push(PushConfig(model, "me/x", LICENCE, figures=tmp_path, endpoint=hub.address))
     assert hub.files == {}

@@ -104,7 +104,7 @@ def test_model_of_another_time_step_is_named(tmp_path, caplog, declared, named):
     metadata = toy_metadata() if declared is None else toy_metadata(time_step_s=declared)
     path = save(tmp_path / "m.pt", Damping(LEVELS, OUTPUTS.size(LEVELS)), metadata)
     run(tmp_path / "run", path)
-    assert ("trained on steps of 900 s, the host makes steps of 1200 s" in caplog.text) is named
+    assert ("trained on steps of 900 s, the host has steps of 1200 s" in caplog.text) is named
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from climsim.interfaces import INTERFACES, Interface
 from climsim.losses import TrainingLoss
 from climsim.netcdf import write_netcdf
 from climsim.physics.condensate import rearrange
+from climsim.processes import agreed
 from climsim.products import Kind, attributes_of, claim
 from climsim.stage import Progress
 from climsim.variables import OUTPUTS, TARGETS
@@ -117,6 +118,7 @@ def evaluate_offline(config: OfflineConfig, progress: Progress | None = None) ->
         return config.out
     models = _load(store, config)
     check_models(models, store, config)
+    compare_data(models, store, config)
     about = attributes | model_attributes(models)
     with _keeping(config, models, store, about) as keep:
         sums = stream(models, store, config, progress, keep)
@@ -228,6 +230,24 @@ def check_models(models: Sequence[Source], store: Store, config: OfflineConfig) 
                 f"{models[0].interface.name!r} as of {config.model}: "
                 "score ensembles of one interface"
             )
+
+
+def compare_data(
+    models: Sequence[Emulator | StoredPredictions], store: Store, config: OfflineConfig
+) -> None:
+    """Warn of a model of another time step than the store's.
+
+    Raises:
+        ClimSimError: if a model replaces other processes than the tendencies of the store are of.
+    """
+    said = {f"store {config.store}": store.emulated_processes}
+    said |= {
+        str(path): model.card.emulated_processes
+        for (path, _), model in zip(config.sources, models, strict=True)
+    }
+    agreed(said, "evaluate it on data of what it was trained to replace")
+    for model in models:
+        model.card.compare_time_step(f"the store {config.store}", store.time_step)
 
 
 def ensemble_of(members: Sequence[Member]) -> Member:

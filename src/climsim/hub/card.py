@@ -134,10 +134,12 @@ def _scores(model: Path, offline: Path) -> list[str]:
     """Skill by output, from metrics of this very model."""
     with open_metrics(offline) as metrics:
         hashes = json.loads(metrics.attrs.get("input_hashes", "{}"))
-        if file_hash(model) not in hashes.values():
+        settings = json.loads(metrics.attrs.get("configuration", "{}"))
+        alone = not settings.get("members")
+        if not alone or hashes.get(settings.get("model")) != file_hash(model):
             raise ClimSimError(
-                f"offline={offline}: these metrics are of another model than {model}: score it "
-                "with `climsim evaluate offline`"
+                f"offline={offline}: expected metrics of {model} alone, found those of another "
+                "model or of several: score it with `climsim evaluate offline`"
             )
         names = [n for n in metrics.data_vars if str(n).startswith("r2_mean_")]
         scores = [(str(n).removeprefix("r2_mean_"), float(metrics[n])) for n in names]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from climsim.hosts.base import SteppedHost, require_fit
 from climsim.online.memory import needed_fields
-from climsim.online.model import CoupledModel, compare_time_step, open_model, require_spinup
+from climsim.online.model import CoupledModel, open_model, require_spinup
 from climsim.runs.coupling import CouplerOptions
 
 
@@ -53,7 +53,7 @@ def open_fitting_model(
         require_fit(host, taken, frozenset(), purpose)
         return None
     model = open_model(config.model, host, config.device, config.threads)
-    compare_time_step(model, host.dt)
+    model.card.compare_time_step("the host", host.dt)
     interface = model.interface
     require_spinup(interface, config.coupler)
     given = frozenset(interface.outputs.names)

@@ -224,23 +224,6 @@ def require_spinup(interface: Interface, options: CouplerOptions) -> None:
         )
 
 
-def compare_time_step(model: CoupledModel, time_step: float) -> None:
-    """Warn of a model whose data have another physics time step than the host.
-
-    Args:
-        model: an exported model, whose card says its time step; one made elsewhere may not.
-        time_step: of the host [s].
-    """
-    trained = model.card.time_step
-    if trained is not None and trained != time_step:
-        logger.warning(
-            "the model was trained on steps of %g s, the host makes steps of %g s: its tendencies "
-            "are averages over its own step, and it splits liquid and ice for that step",
-            trained,
-            time_step,
-        )
-
-
 def non_finite_members(
     output: Array, grid: ColumnGrid, count: int
 ) -> tuple[HealthReport | None, ...]:
