@@ -101,10 +101,17 @@ def test_adjoining_periods_get_their_gap_from_the_later_one():
         ({"train": "0001-02", "validation": 0.2, "test": 0.1}, "three shares or three periods"),
         ({"train": 0.9, "validation": 0.2, "test": 0.1}, "add up to at most 1"),
         ({"train": 0.0, "validation": 0.0, "test": 0.0}, "add up"),
-        ({"train": "0001-13", "validation": "", "test": ""}, "train=0001-13"),
+        ({"train": "0001-13", "validation": "", "test": ""}, "^split.train=0001-13"),
         ({"train": "1-2", "validation": "", "test": ""}, "neither YYYY-MM nor YYYY-MM-DD"),
         ({"train": "0002-02/0001-02", "validation": "", "test": ""}, "ends before it begins"),
-        ({"train": "0001-02", "validation": "0001-02", "test": ""}, "overlap"),
+        (
+            {"train": "0001-02", "validation": "0001-02", "test": ""},
+            "split.validation=0001-02: expected a period after split.train=0001-02, found .*over",
+        ),
+        (
+            {"train": "0001-02", "validation": "0001-03-01/0001-03-03", "test": "", "gap_days": 3},
+            r"split.gap_days=3: .* split.validation=0001-03-01/0001-03-03 holds after split.train=",
+        ),
         ({"gap_days": -1.0}, "gap_days"),
         ({"train_stride": 0}, "train_stride"),
         ({"test_start": -1}, "split.test_start"),
@@ -137,6 +144,13 @@ def test_split_outside_the_record_is_refused():
         assign_splits(days(2), SplitConfig("", "", "0001-02-01", test_start=72))
     with pytest.raises(ClimSimError, match="test=0005-01: no step"):
         assign_splits(days(2), SplitConfig("0001-02", "", "0005-01"))
+
+
+def test_a_gap_that_leaves_no_step_of_the_record_is_named():
+    config = SplitConfig("0001-02-01/0001-02-03", "0001-02-04/0001-02-09", "", gap_days=3)
+    message = r"validation=.*: no step .* which begins on 0001-02-07 .*gap_days"
+    with pytest.raises(ClimSimError, match=message):
+        assign_splits(days(6), config)
 
 
 def test_a_period_of_training_alone_leaves_the_split_of_the_rest_as_it_is():

@@ -209,10 +209,10 @@ class SplitConfig:
         """Bounds [s] of the splits that are given as periods.
 
         Raises:
-            ClimSimError: if a period is malformed or two are closer than the gap.
+            ClimSimError: if a period is malformed, two overlap or a gap takes all of one.
         """
         result = {
-            name: parse_period(str(getattr(self, name)), name)
+            name: parse_period(str(getattr(self, name)), f"split.{name}")
             for name in _PARTS
             if getattr(self, name) != ""
         }
@@ -222,10 +222,23 @@ class SplitConfig:
             # Adjoining periods are what the published split has; the gap is then cut out of the
             # later one. Overlapping ones are a mistake.
             if start < stop:
-                raise ClimSimError(f"{first} and {second} overlap: splits are apart in time")
+                raise ClimSimError(
+                    f"{self.setting(second)}: expected a period after {self.setting(first)}, "
+                    "found one that overlaps it: give periods apart in time"
+                )
             if start - stop < gap:
                 result[second] = (int(stop + gap), result[second][1])
+            if result[second][0] >= result[second][1]:
+                raise ClimSimError(
+                    f"split.gap_days={self.gap_days:g}: expected less than {self.setting(second)} "
+                    f"holds after {self.setting(first)}, found all of it: give a smaller gap or "
+                    "a longer period"
+                )
         return result
+
+    def setting(self, name: str) -> str:
+        """The key and value of a split."""
+        return f"split.{name}={getattr(self, name)}"
 
 
 def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np.int8]:
@@ -254,7 +267,7 @@ def assign_splits(seconds: NDArray[np.int64], config: SplitConfig) -> NDArray[np
         )
     codes = np.full(seconds.size, NO_SPLIT, dtype=np.int8)
     for name, (start, stop) in bounds.items():
-        inside = _inside(seconds, start, stop, f"split.{name}={getattr(config, name)}")
+        inside = _inside(seconds, start, stop, config.setting(name))
         steps = {name: config.chosen(name, inside)}
         if name == "train":
             steps[WEATHER] = steps[name]
@@ -350,7 +363,8 @@ def _inside(seconds: NDArray[np.int64], start: int, stop: int, setting: str) -> 
     if not inside.size:
         raise ClimSimError(
             f"{setting}: no step of the record ({to_date(seconds[0])} to {to_date(seconds[-1])}) "
-            "falls in this split: change it or set it to '' (period) or 0 (share)"
+            f"falls in this split, which begins on {to_date(start)} (split.gap_days included): "
+            "change it or set it to '' (period) or 0 (share)"
         )
     return inside
 
