@@ -235,6 +235,8 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
     ("changes", "message"),
     [
         ({"months": ("1-2",)}, "months: expected months such as 0001-02, found '1-2'"),
+        ({"months": ("0001-13",)}, "months: expected months such as 0001-02, found '0001-13'"),
+        ({"months": ("0001-02",) * 2}, "months: expected different entries, found"),
         ({"stride": 0}, "stride: expected a whole number >= 1"),
     ],
 )

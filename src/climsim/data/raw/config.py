@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from climsim.validation import Checks, refused, require
+from climsim.validation import Checks, different, refused, require
 
-MONTH = re.compile(r"\d{4}-\d{2}")
+MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 
 def check_repository(repo: str, endpoint: str) -> None:
@@ -69,6 +69,7 @@ class DownloadConfig:
         for month in self.months:
             if not MONTH.fullmatch(month):
                 raise refused("months", "months such as 0001-02", month)
+        different("months", self.months)
         Checks(self).whole("stride", "workers", least=1)
 
 
