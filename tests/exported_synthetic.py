@@ -45,6 +45,7 @@ def write_checkpoint(
     levels: int = LEVELS,
     noise: float = 0.05,
     inputs: str = "",
+    loss: str = "huber",
     **facts: object,
 ) -> Path:
     """A checkpoint of a tiny network whose weights are noise beside those of initialization."""
@@ -59,8 +60,9 @@ def write_checkpoint(
             parameter.add_(noise * torch.randn(parameter.shape))
     facts = {"validation_loss": 0.5, "statistics_hash": "abc", **facts}
     made_by = {"git_revision": "cafe"}
+    trained = {"recipe": {"loss": loss}}
     about = describe_model(
-        network.config, transforms, {}, made_by, known, recipe=recipe, seed=seed, **facts
+        network.config, transforms, trained, made_by, known, recipe=recipe, seed=seed, **facts
     )
     return save_model(path, network, transforms, about)
 

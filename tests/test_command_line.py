@@ -95,6 +95,15 @@ def test_debug_shows_the_traceback_before_and_after_the_command(words, monkeypat
     configure_logging()
 
 
+def test_end_of_a_file_in_the_code_of_a_user_is_an_error_and_no_interrupt(climsim, tmp_path):
+    host = tmp_path / "host.py"
+    host.write_text("def build(options):\n    raise EOFError('end of my forcing file')\n")
+    words = ("online", "run", "case=a", f"folder={tmp_path / 'a'}", "days=1", f"host={host}:build")
+    code, _, messages = climsim(*words)
+    expected = "EOFError at line 2, in build: end of my forcing file: fix the code"
+    assert (code, expected in " ".join(messages.split())) == (1, True)
+
+
 @pytest.mark.parametrize("words", [("-v", "data", "variables"), ("data", "variables", "-v")])
 def test_verbose_shows_details_of_the_library_only(words, climsim):
     assert climsim(*words)[0] == 0

@@ -190,6 +190,15 @@ def test_members_that_replace_different_processes_are_refused(make, tmp_path):
     assert mean.card.emulated_processes == three
 
 
+def test_members_whose_confidences_have_other_units_are_refused(make, tmp_path):
+    first, other = (
+        make("pao_model", "conf_loss", file=f"{loss}.ckpt", loss=loss) for loss in ("huber", "mse")
+    )
+    with pytest.raises(ClimSimError, match=r"mse\.ckpt: expected the training loss and the scales"):
+        export_model((first, other), tmp_path / "model.pt")
+    assert not (tmp_path / "model.pt").exists()
+
+
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_file_never_raises_for_finite_inputs(name, make, tmp_path):
     emulator = load_emulator(export_model(make(name), tmp_path / "model.pt"))

@@ -291,6 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             refused.show()
             raise SystemExit(refused.exit_code) from error
         except click.Abort as error:
+            # The command line's library takes the end of a file for an interrupt of a prompt.
+            if isinstance(error.__cause__, EOFError):
+                raise error.__cause__ from None
             raise KeyboardInterrupt from error
 
     with on_interrupt(interrupted):

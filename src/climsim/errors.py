@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _LIKENESS = 0.7
 """Least share of equal letters of two names that are taken for one another."""
@@ -56,6 +56,17 @@ def some_of(names: Sequence[str], most: int = 3) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
+
+
+def members_failed(reasons: Mapping[str, str], total: int) -> ClimSimError:
+    """The error about members of an ensemble, once the others have ended, to be raised.
+
+    Args:
+        reasons: why each failed, by its name.
+        total: members in all.
+    """
+    texts = "; ".join(f"{name}: {text}" for name, text in reasons.items())
+    return ClimSimError(f"{len(reasons)} of {total} members failed: {texts}")
 
 
 def missing_extra(what: str, package: str, extra: str) -> ClimSimError:

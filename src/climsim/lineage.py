@@ -229,6 +229,12 @@ FILES = (
     Source("file", lambda p: _is_note(p, _REVISION), _json, _content),
     Source("report", lambda p: mentions(p, b'id="provenance"'), _report, _content),
     Source(
+        "start state",
+        lambda p: noted(note_of(p), _REVISION, "host_options", damaged=False),
+        lambda p: _json(note_of(p)),
+        _content,
+    ),
+    Source(
         "submission",
         lambda p: noted(note_of(p), _REVISION, damaged=False),
         lambda p: _json(note_of(p)),

@@ -951,6 +951,15 @@ def test_ensemble_of_cases_builds_once_and_is_collected(tmp_path, cime, monkeypa
     assert calls_of(cime[1]) == calls
 
 
+def test_member_that_fails_is_named_at_the_end_and_stops_no_other(tmp_path, cime):
+    (tmp_path / "other.pt").write_bytes(b"another model")
+    models = tuple(tmp_path / f"{name}.pt" for name in ("model", "missing", "other"))
+    config = ensemble_config(tmp_path, model=None, models=models)
+    with pytest.raises(ClimSimError, match=r"^1 of 3 members failed: unet-missing: .*missing\.pt"):
+        run_ensemble(config)
+    assert sum(line.startswith("case.submit") for line in calls_of(cime[1])) == 2
+
+
 def groups_of(folder):
     return f90nml.read(folder / "user_nl_eam")["mmf_nn_emulator_nl"]["cb_torch_model"]
 

@@ -1,6 +1,7 @@
 """The embedded model: split, budgets, exact resume, bounds, realism."""
 
 import csv
+import json
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -21,6 +22,7 @@ from climsim.errors import ClimSimError
 from climsim.hosts.gcm import restart, spinup
 from climsim.hosts.gcm.config import SpinupConfig
 from climsim.hosts.gcm.spinup import spin_up
+from climsim.hosts.settings import as_texts
 from climsim.interfaces import V2
 from climsim.online.coupler import ModelOutput, couple
 from climsim.physics.air import Air
@@ -464,10 +466,31 @@ def test_spin_up_that_was_stopped_ends_as_an_undisturbed_one(
     gcm.restore(tmp_path / "start.npz")
     spin_up(parts, lambda done, total: calls.append(done), host=gcm)
     assert calls[8] == 7
-    one, other = (restart.read_restart(tmp_path / f"{n}.npz") for n in ("whole", "parts"))
-    assert one.date == other.date
-    for name, value in one.arrays.items():
-        np.testing.assert_array_equal(value, other.arrays[name], err_msg=name)
+    first = SpinupConfig(tmp_path / "longer.npz", days=1)
+    gcm.restore(tmp_path / "start.npz")
+    spin_up(first, host=gcm)
+    gcm.restore(tmp_path / "start.npz")
+    longer = spin_up(replace(first, days=2), lambda done, total: calls.append(done), host=gcm)
+    assert calls[-6:] == [7, 8, 9, 10, 11, 12]
+    gcm.restore(tmp_path / "start.npz")
+    spin_up(replace(first, days=2), lambda done, total: pytest.fail("made again"), host=gcm)
+    one, *others = (restart.read_restart(p) for p in (whole.out, parts.out, longer))
+    for other in others:
+        assert one.date == other.date
+        for name, value in one.arrays.items():
+            np.testing.assert_array_equal(value, other.arrays[name], err_msg=name)
+
+
+def test_spin_up_under_other_options_is_refused(gcm, gcm_session, tmp_path):
+    start = {"start": "jw", "retain_turbulence": True}
+    config = SpinupConfig(tmp_path / "start.npz", days=1, host_options=start)
+    gcm.save(config.out)
+    with pytest.raises(ClimSimError, match=r"start\.npz: expected a restart with resolution T21"):
+        spin_up(replace(config, host_options={"resolution": "T21"}))
+    (tmp_path / "start.npz.json").write_text(json.dumps({"host_options": as_texts(start)}))
+    for key, other in (("start", "shipped"), ("retain_turbulence", False)):
+        with pytest.raises(ClimSimError, match=rf"was begun with host_options\.{key}=.*{other}"):
+            spin_up(replace(config, host_options={**start, key: other}))
 
 
 def test_second_process_that_spins_up_the_same_start_is_refused(tmp_path):
@@ -481,7 +504,7 @@ def test_second_process_that_spins_up_the_same_start_is_refused(tmp_path):
 
     with pytest.raises(ClimSimError, match="another process spins this start up"):
         spin_up(config, host=Nosy())
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["start.npz.json"]
 
 
 def test_spin_up_of_another_host_is_refused(tmp_path):

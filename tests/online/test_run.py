@@ -17,6 +17,7 @@ from climsim.evaluation.stability import outcome_of
 from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import fitting
+from climsim.online.config import EnsembleConfig
 from climsim.online.run import RunConfig, run_online
 from climsim.online.status import summarize
 from climsim.runs.coupling import CouplerOptions
@@ -113,6 +114,13 @@ def assert_equal_files(folder, other):
         assert variables.keys() == second[name].keys()
         for variable, value in variables.items():
             np.testing.assert_array_equal(value, second[name][variable], err_msg=name)
+
+
+def test_seed_that_is_none_is_refused_before_the_run(tmp_path):
+    with pytest.raises(ClimSimError, match=r"perturbation_seed: expected a whole number >= 0"):
+        config(tmp_path, perturbation_seed=-1)
+    with pytest.raises(ClimSimError, match=r"seeds\[1\]: expected a whole number >= 0, found -3"):
+        EnsembleConfig(case="a", folder=tmp_path, days=1, seeds=(1, -3))
 
 
 def test_full_physics_run_is_complete_with_all_its_files(tmp_path):

@@ -51,6 +51,14 @@ def test_run_that_was_killed_is_shown_as_stopped(tmp_path):
     assert (summary.status, summary.days, summary.seconds_left) == ("stopped", 1.0, None)
 
 
+def test_run_whose_record_could_not_be_completed_is_shown_as_stopped(tmp_path):
+    kill_a_run(config(tmp_path), 100)
+    (tmp_path / ".lock").unlink()
+    assert summarize(tmp_path).status == "stopped"
+    (tmp_path / "case.json").write_text("{}")  # of a climate model in batch, which holds no lock
+    assert summarize(tmp_path).status == "running"
+
+
 def test_run_on_its_way_shows_the_time_left(tmp_path):
     seen = []
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +135,26 @@ def test_training_under_code_that_changed_is_put_aside(tmp_path):
     put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
     assert not product.exists()
     assert (tmp_path / "replaced" / "members" / "a").exists()
+
+
+@pytest.mark.skipif(
+    not os.access("/dev/shm", os.W_OK)
+    or os.stat("/dev/shm").st_dev == os.stat(tempfile.gettempdir()).st_dev,
+    reason="no second file system",
+)
+def test_training_on_another_disk_is_put_aside(tmp_path):
+    code = tmp_path / "own.py"
+    code.write_text("def own(): return 1\n")
+    job = of_code(code)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
+        (tmp_path / "members").symlink_to(disk)
+        (Path(disk) / "a").mkdir()
+        (Path(disk) / "a" / "best.ckpt").write_text("weights")
+        put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+        code.write_text("def own(): return 2\n")
+        put_aside_if_other(tmp_path, job, made_from(tmp_path, job, ()), 1.0)
+        assert list(Path(disk).iterdir()) == []
+    assert (tmp_path / "replaced" / "members" / "a" / "best.ckpt").read_text() == "weights"
 
 
 def test_training_of_an_earlier_version_which_did_not_note_its_code_is_continued(tmp_path):

@@ -101,6 +101,30 @@ def test_dry_run_lists_the_jobs_and_leaves_nothing_behind(folder, capsys):
     assert shown[-1] == f"{len(shown) - 1} jobs to run"
 
 
+def test_file_with_braces_in_its_name_is_refused(folder, tmp_path):
+    store = tmp_path / "{m}.zarr"
+    write_store(store, validation=2)
+    with pytest.raises(
+        ClimSimError, match=r"\{m\}\.zarr: expected a path without braces, .*rename"
+    ):
+        start(folder, f"source.store='{store}'", dry_run=True)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "more"),
+    [
+        ("Error in rule train:", "jobid: 3"),
+        ("WorkflowError:", "No such directory"),
+        ("ResourceConversionError in file Snakefile:", "Resource 'mem_mb' is of type str"),
+        ("WildcardError in rule evaluate_offline in file Snakefile:", "m"),
+    ],
+)
+def test_reason_is_found_in_what_snakemake_prints(line, more):
+    text = f"Building DAG of jobs...\n{line}\n    {more}\n(rule a, line 10, Snakefile)\n"
+    assert run._snakemake_error(text) == f"{line} {more}"
+
+
 def test_own_network_and_own_file_join_a_study_by_one_key(folder, tmp_path):
     own = ROOT / "examples" / "own_network.py"
     file = tmp_path / "my relaxation.pt"

@@ -122,6 +122,12 @@ def test_memory_and_time_of_every_rule_are_keys_that_can_be_set():
     assert all({"runtime", "mem_mb", "threads"} <= set(values) for values in rules.values())
 
 
+def test_numbers_are_given_as_numbers():
+    rules = {"train": {"mem_mb": 1e5, "runtime": 90, "slurm_partition": "gpu"}}
+    expected = {"mem_mb": 100000.0, "runtime": 90, "slurm_partition": "'gpu'"}
+    assert profile(Slurm(rules=rules))["set-resources"]["train"] == expected
+
+
 def test_rule_that_does_not_exist_is_refused():
     with pytest.raises(ClimSimError, match=r"unknown slurm\.rules 'trian'"):
         Slurm(rules={"trian": {"runtime": 3}})

@@ -193,6 +193,12 @@ def _check_together(paths: tuple[str | Path, ...], models: list[TrainedModel]) -
                 f"{shape(models[0])} as in {paths[0]}, found {shape(model)}: export members of "
                 "one kind together"
             )
+        if model.confidence and _training_loss(model) != _training_loss(models[0]):
+            raise ClimSimError(
+                f"{path}: expected the training loss and the scales of the targets of {paths[0]}, "
+                "as confidences are in their units, found others: export members of one loss and "
+                "one file of statistics together"
+            )
 
 
 def _processes(paths: tuple[str | Path, ...], models: list[TrainedModel]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from climsim.errors import ClimSimError
 from climsim.files import require_apart
 from climsim.names import as_name
 from climsim.runs.config import RunConfig
-from climsim.validation import Checks
+from climsim.validation import Checks, whole
 
 _MANY = {"models": "model", "starts": "start", "seeds": "perturbation_seed"}
 """Keys in which members of an ensemble differ, in the order of their names, and those of a run."""
@@ -48,6 +48,8 @@ class EnsembleConfig(RunConfig):
                 raise ClimSimError(f"{many}: given together with {one}: keep one of the two")
         for many in ("models", "starts"):
             require_apart({many: getattr(self, many)})
+        for number, seed in enumerate(self.seeds):
+            whole(f"seeds[{number}]", seed)
         check = Checks(self)
         check.whole("parallel")
         check.whole("together", least=1)

@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import SynchronizedArray
 
 from climsim.allocation import keep_freed_memory
-from climsim.errors import ClimSimError
+from climsim.errors import members_failed
 from climsim.files import leaving_no_empty_folder
 from climsim.hosts import batch_runner, require_taken
 from climsim.interrupts import on_interrupt
@@ -92,8 +92,7 @@ def _side_by_side(
     with _environment(THREADS, str(threads)):
         errors = _SideBySide(members, parallel, progress).run()
     if errors:
-        failures = "; ".join(f"{name}: {text}" for name, text in errors.items())
-        raise ClimSimError(f"{len(errors)} of {len(members)} members failed: {failures}")
+        raise members_failed(errors, len(members))
     return EnsembleReport(tuple(RunRecord.open(member.folder) for member in members))
 
 

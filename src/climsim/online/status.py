@@ -9,7 +9,7 @@ from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.locks import LOCK_NAME, held
 from climsim.online.restart import is_restart_point
-from climsim.runs.record import RECORD_NAME, RunRecord
+from climsim.runs.record import CASE_NOTE, RECORD_NAME, RunRecord
 from climsim.runs.status import RunStatus
 
 
@@ -48,9 +48,9 @@ def summarize(folder: Path) -> RunSummary:
     """
     record = RunRecord.open(folder)
     status = record.status
-    lock = folder / LOCK_NAME
     # A run in batch has no lock: its status is what the logs of its job say.
-    if status == RunStatus.RUNNING and lock.exists() and not held(lock):
+    in_batch = (folder / CASE_NOTE).exists()
+    if status == RunStatus.RUNNING and not in_batch and not held(folder / LOCK_NAME):
         status = RunStatus.STOPPED
     left = None
     if status == RunStatus.RUNNING and record.sypd:

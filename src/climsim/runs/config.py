@@ -83,6 +83,8 @@ class RunConfig:
                 "add h2 or leave the fields out"
             )
         check.at_least(0, "perturbation_amplitude", unit="K")
+        if self.perturbation_seed is not None:
+            check.whole("perturbation_seed")
 
     def resolved(self) -> dict[str, object]:
         """Plain values, as the record keeps them."""

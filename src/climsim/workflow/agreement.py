@@ -34,6 +34,8 @@ from climsim.workflow.jobs import Job
 from climsim.workflow.scored import check_scored
 from climsim.workflow.steps import STEPS
 
+_BRACES = frozenset("{}")
+
 
 def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
     """Refuse stages that do not fit together: what one makes, another could not take.
@@ -68,7 +70,16 @@ def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
 
 
 def _check_files(job: Job, folder: Path) -> None:
-    """Refuse a file that the settings of a stage name, no other stage makes, and is not there."""
+    """Refuse a file that the settings of a stage name, no other stage makes, and is not there.
+
+    So is one that Snakemake could not be told of.
+    """
+    for name in job.inputs:
+        if not _BRACES.isdisjoint(name):
+            raise ClimSimError(
+                f"stages.{job.rule}: {name}: expected a path without braces, which Snakemake takes "
+                "for a pattern: rename it"
+            )
     for key in STEPS[job.rule].stage.needs:
         value = setting(_settings(job), key)
         for path in value if isinstance(value, list | tuple) else [value]:

@@ -145,7 +145,7 @@ def status(which: str, live: bool, as_json: bool) -> None:
     if as_json:
         click.echo(show_json([experiment_status(folder) for folder in folders]))
     elif live:
-        watch(folders[0])
+        watch(folders)
     else:
         for folder in folders:
             out.print(view(experiment_status(folder)))

@@ -21,6 +21,7 @@ from climsim.errors import ClimSimError
 from climsim.files import read_json, remove, write_json, write_text
 from climsim.interrupts import on_interrupt
 from climsim.locks import LockedError, held, hold
+from climsim.plugins import clear_error
 from climsim.workflow.jobs import CALL, Job, read_jobs
 from climsim.workflow.made_from import made_from, put_aside_if_other
 
@@ -200,8 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         jobs = {job.output: job.name for job in read_jobs(Path.cwd())}
         return run_job(Path.cwd(), jobs[given.output], given.python)
-    except ClimSimError as error:
-        fail(str(error))
+    except (ClimSimError, OSError) as error:
+        fail(str(clear_error(error) or error))
         return 1
 
 

@@ -7,6 +7,7 @@ the job about again. When it runs, a product that other settings, inputs or code
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cache
@@ -201,7 +202,8 @@ def put_aside_if_other(folder: Path, job: Job, now: MadeFrom, share: float) -> N
         aside = folder / REPLACED / job.product
         remove(aside)
         aside.parent.mkdir(parents=True, exist_ok=True)
-        product.rename(aside)
+        # Across disks, too: a folder of the study may be a link to another one.
+        shutil.move(product, aside)
         remove(folder / job.log)
     write_json(note, now)
 

@@ -42,6 +42,8 @@ from climsim.workflow.steps import HINDCAST_STEP, JOINT, REFERENCE_STEP, STEPS, 
 LOG = "logs/snakemake.log"
 _CALL = re.compile(r"climsim\.workflow\.job (\S+) --python")
 """The call of a job among what Snakemake prints."""
+_ERROR = re.compile(r"Error in rule|\w+(Error|Exception)\b")
+"""How a line of Snakemake's begins that says what is wrong; the next one says more."""
 _PATIENCE = 3.0
 """Time that the processes of a killed call have to go [s]."""
 _FOLDER = Kind(
@@ -305,7 +307,8 @@ class Experiment:
         """Let Snakemake say something of the plan without running it."""
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(done.stderr)}")
+            written = f"{done.stdout}\n{done.stderr}"
+            raise ClimSimError(f"experiment {self.config.name!r}: {_snakemake_error(written)}")
         return done
 
     def _snakemake(self, until: str | None, lock: int) -> tuple[int, str]:
@@ -399,6 +402,6 @@ def _snakemake_error(text: str) -> str:
     """The line of Snakemake's output that says what is wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for number, line in enumerate(lines):
-        if line.startswith(("Error in rule", "WorkflowError", "MissingInputException")):
+        if _ERROR.match(line):
             return " ".join(lines[number : number + 2])
     return last_line(text) or "Snakemake stopped without an error message"

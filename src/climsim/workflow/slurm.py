@@ -100,7 +100,7 @@ def _given(values: Values) -> Values:
 
 def _texts(values: Values) -> Values:
     """Words in quotes: Snakemake takes resources for Python expressions."""
-    return {k: v if isinstance(v, int) else repr(str(v)) for k, v in values.items()}
+    return {k: v if isinstance(v, int | float) else repr(str(v)) for k, v in values.items()}
 
 
 def _require_slurm() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -72,13 +72,13 @@ def follow(folder: Path, process: subprocess.Popen[bytes]) -> int:
             return code
 
 
-def watch(folder: Path) -> None:
-    """Show an experiment until nothing runs it; once where there is no terminal."""
+def watch(folders: Sequence[Path]) -> None:
+    """Show experiments until nothing runs any of them; once where there is no terminal."""
     with Live(console=out, auto_refresh=False) as live:
         while True:
-            status = experiment_status(folder)
-            live.update(view(status, out), refresh=True)
-            if not status.running:
+            found = [experiment_status(folder) for folder in folders]
+            live.update(Group(*(view(status, out) for status in found)), refresh=True)
+            if not any(status.running for status in found):
                 return
             time.sleep(_BETWEEN_LOOKS)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
-from climsim.errors import ClimSimError
+from climsim.errors import ClimSimError, members_failed
 from climsim.exported_file import training_of_file
 from climsim.files import file_hash, provenance
 from climsim.hosts.batch import RunKeys
@@ -96,12 +96,20 @@ class E3smRunner:
 
         Returns:
             Their records, in order.
+
+        Raises:
+            ClimSimError: once each has had its turn, naming those that failed.
         """
         cases = with_shared_executables([case_config(config) for config in configs])
-        records = []
+        records, failed = [], {}
         for config, case in zip(configs, cases, strict=True):
             options = {**config.host_options, "executable": case.executable, "wait": False}
-            records.append(self.run(replace(config, host_options=options)))
+            try:
+                records.append(self.run(replace(config, host_options=options)))
+            except ClimSimError as error:
+                failed[config.case] = str(error)
+        if failed:
+            raise members_failed(failed, len(configs))
         return records
 
 

@@ -64,7 +64,10 @@ _WORD = (re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+%:@^-]*"), "a word of CIME, suc
 _PATTERNS = {
     **dict.fromkeys(("machine", "account", "compiler", "queue", "compset", "grid"), _WORD),
     "reference_date": (re.compile(r"\d{4}-\d{2}-\d{2}"), "a date as YYYY-MM-DD"),
-    "reference_time": (re.compile(r"\d{5}"), "a second of the day in five digits"),
+    "reference_time": (
+        re.compile(r"[0-7]\d{4}|8[0-5]\d{3}|86[0-3]\d{2}"),
+        "a second of the day in five digits, up to 86399",
+    ),
     "mail": (re.compile(r"([\w.+-]+@[\w.-]+)?"), "an address such as name@example.org, or none"),
 }
 """What a text must match as a whole, and the same in words."""
