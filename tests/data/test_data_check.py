@@ -102,6 +102,28 @@ def test_every_problem_of_a_file_counts(raw):
         assert text in str(report)
 
 
+def test_names_without_a_date_of_the_calendar_are_findings_of_their_months(raw, tmp_path):
+    names = ("0004-02/E3SM-MMF.mli.0004-02-29-00000.nc", "noisy/E3SM-MMF.mlo.11000-01-30-01200.nc")
+    for name in names:
+        (raw / name).parent.mkdir()
+        (raw / name).touch()
+    found, report = counts(raw, out=tmp_path / "report.json")
+    assert found == {"date": 2}
+    months = json.loads((tmp_path / "report.json").read_text())["months"]
+    assert [(m["month"], m["date"]) for m in months] == [
+        ("0001-02", 0), ("0004-02", 1), ("11000-01", 1),
+    ]  # fmt: skip
+    for text in ("no day 0004-02-29 in the noleap calendar", "found 11000-01-30-01200: rename"):
+        assert text in str(report)
+
+
+def test_a_record_without_one_right_name_is_refused_by_the_first(raw):
+    for path in raw.glob("*/*.nc"):
+        path.rename(path.with_name(path.name.replace(".0001-", ".10001-")))
+    with pytest.raises(ClimSimError, match=r"expected a date .* found 10001-02-27-00000"):
+        counts(raw)
+
+
 def test_the_whole_variables_of_a_cut_file_are_looked_at(raw):
     path = list_steps(raw)[3].before
     change(path, "state_t", (3, 4), 9000.0)

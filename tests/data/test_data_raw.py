@@ -303,10 +303,23 @@ def test_duplicate_step_is_refused(pair, tmp_path):
         list_steps(tmp_path)
 
 
-def test_date_outside_the_calendar_is_refused(pair, tmp_path):
-    pair[0][0].rename(pair[0][0].with_name("E3SM-MMF.mli.0004-02-29-00000.nc"))
-    with pytest.raises(ClimSimError, match="no day 0004-02-29 in the noleap calendar"):
+@pytest.mark.parametrize(
+    ("date", "message"),
+    [
+        ("0004-02-29-00000", "no day 0004-02-29 in the noleap calendar"),
+        ("11000-01-30-00000", "expected a date YYYY-MM-DD-SSSSS in the name, found 11000-01-30-0"),
+        ("0001-02-03-01200 (1)", r"expected a date .* found 0001-02-03-01200 \(1\): rename or rem"),
+    ],
+)
+def test_a_name_without_a_date_of_the_calendar_is_refused(pair, tmp_path, date, message):
+    pair[0][0].rename(pair[0][0].with_name(f"E3SM-MMF.mli.{date}.nc"))
+    with pytest.raises(ClimSimError, match=message):
         list_steps(tmp_path)
+
+
+def test_other_files_of_a_case_of_that_name_are_left_alone(pair, tmp_path):
+    pair[0][0].with_name("E3SM-MMF.eam.h0.0001-02.nc").touch()
+    assert len(list_steps(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("change", ["shape", "nan", "absent"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -37,8 +37,6 @@ from climsim.notation import text_table
 from climsim.parallel import run_tasks
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress
-
-logger = logging.getLogger(__name__)
 
 KINDS = ("missing", "unpaired", "duplicate", *PROBLEMS, "pressure", "range")
 """Kinds of findings, in the order of the table."""
@@ -149,13 +147,13 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
         claim(config.out, REPORT, {"raw": config.raw})
     roots = [Path(folder) for folder in dict.fromkeys((config.raw, config.outputs)) if folder]
     found = [find_step_files(folder) for folder in roots]
-    months = _months(config, sorted({path for files in found for path in files.paths}))
+    months, misnamed = _months(config, sorted({path for files in found for path in files.paths}))
     steps = _steps(months)
     time_step, problems = _time_step(config, steps)
     processes, differing = _processes(steps)
     grid, expected = _grid(config), Declared(time_step or None, processes)
     tasks = [_MonthTask(month, files, grid, expected) for month, files in months.items()]
-    reports = _reports(tasks, config.workers, progress)
+    reports = _reports(tasks, misnamed, config.workers, progress)
     spacing = time_step * config.stride
     wider = _find_missing(tasks, reports, roots, spacing) if spacing else ()
     result = CheckReport(
@@ -172,7 +170,10 @@ def check(config: CheckConfig, progress: Progress | None = None) -> CheckReport:
 
 
 def _reports(
-    tasks: list[_MonthTask], workers: int, progress: Progress | None
+    tasks: list[_MonthTask],
+    misnamed: Mapping[Path, StepFileError],
+    workers: int,
+    progress: Progress | None,
 ) -> dict[str, MonthReport]:
     """What each month holds, by month."""
     reports: dict[str, MonthReport] = {}
@@ -180,6 +181,8 @@ def _reports(
         reports[report.month] = report
         if progress is not None:
             progress(done, len(tasks))
+    for path, error in misnamed.items():
+        _report_of(reports, _month_in(path)).add(error.problem, str(error))
     return reports
 
 
@@ -219,18 +222,19 @@ def _grid(config: CheckConfig) -> ColumnGrid | None:
     return read_grid_info(path)
 
 
-def _months(config: CheckConfig, paths: list[Path]) -> _Months:
-    """The step files by month and time, ascending.
+def _months(config: CheckConfig, paths: list[Path]) -> tuple[_Months, dict[Path, StepFileError]]:
+    """The step files by month and time, ascending, and those whose names have no such time.
 
     Raises:
-        ClimSimError: if there is none.
+        ClimSimError: if there is no step file.
     """
     months: dict[str, dict[int, tuple[list[Path], list[Path]]]] = {}
+    misnamed = {}
     for path in paths:
         try:
             parsed = parse_name(path)
-        except ClimSimError as error:
-            logger.warning("%s", error)
+        except StepFileError as error:
+            misnamed[path] = error
             continue
         if parsed is None or parsed[0] not in (*INPUT_TAGS, OUTPUT_TAG):
             continue
@@ -239,11 +243,18 @@ def _months(config: CheckConfig, paths: list[Path]) -> _Months:
         pair = month.setdefault(parsed[1], ([], []))
         pair[parsed[0] == OUTPUT_TAG].append(path)
     if not months:
-        raise ClimSimError(f"{config.raw}: no step files: expected YYYY-MM/E3SM-MMF.mli....nc")
-    return {
+        none = ClimSimError(f"{config.raw}: no step files: expected YYYY-MM/E3SM-MMF.mli....nc")
+        raise next(iter(misnamed.values()), none)
+    ordered = {
         month: tuple((s, tuple(a), tuple(b)) for s, (a, b) in sorted(files.items()))
         for month, files in sorted(months.items())
     }
+    return ordered, misnamed
+
+
+def _month_in(path: Path) -> str:
+    """The month in a name whose date is wrong, as it stands there."""
+    return "-".join(path.name.split(".")[2].split("-")[:2])
 
 
 def _check_month(task: _MonthTask) -> MonthReport:
@@ -314,9 +325,13 @@ def _find_missing(
     for seconds in missing.seconds.tolist():
         date = to_date(seconds)
         month = f"{date.year:04d}-{date.month:02d}"
-        report = reports.setdefault(month, MonthReport(month))
-        report.add("missing", f"{month}: no file for the step {date}")
+        _report_of(reports, month).add("missing", f"{month}: no file for the step {date}")
     return missing.notes
+
+
+def _report_of(reports: dict[str, MonthReport], month: str) -> MonthReport:
+    """The report of a month, which may have no file that is whole."""
+    return reports.setdefault(month, MonthReport(month))
 
 
 def _write_report(report: CheckReport, config: CheckConfig) -> None:

@@ -29,7 +29,7 @@ from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 from climsim.constants import TIME_STEP
 from climsim.data.raw.config import MONTH, DownloadConfig
-from climsim.data.raw.step_file import parse_name
+from climsim.data.raw.step_file import StepFileError, parse_name
 from climsim.data.raw.steps import INPUT_TAGS, OUTPUT_TAG
 from climsim.data.raw.time_step import VERIFIED
 from climsim.errors import ClimSimError
@@ -166,7 +166,11 @@ def list_remote(config: DownloadConfig) -> list[RemoteFile]:
 
 
 def _wanted(path: str, stride: int) -> bool:
-    parsed = parse_name(Path(path))
+    try:
+        parsed = parse_name(Path(path))
+    except StepFileError as error:
+        logger.warning("not downloaded: %s", error)
+        return False
     if parsed is None or parsed[0] not in (*INPUT_TAGS, OUTPUT_TAG):
         return False
     return parsed[1] // int(TIME_STEP) % stride == 0

@@ -59,23 +59,28 @@ PROBLEMS = (
 _HEADER_BYTES = 2**18
 """Enough for the header of a classic step file."""
 _CALENDARS = ("noleap", "365_day")
-_NAME = re.compile(r"E3SM-MMF\.([A-Za-z0-9]+)\.(\d{4})-(\d{2})-(\d{2})-(\d{5})\.nc")
+_NAME = re.compile(r"E3SM-MMF\.([A-Za-z0-9]+)\.(\d.*)\.nc")
+_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})-(\d{5})")
 
 
 def parse_name(path: Path) -> tuple[str, int] | None:
     """Tag and time [s] in the name of a step file; None if it is no such name.
 
     Raises:
-        ClimSimError: if the name has a date that the noleap calendar lacks.
+        StepFileError: if it has a date of another form, or one that the noleap calendar lacks.
     """
     match = _NAME.fullmatch(path.name)
     if match is None:
         return None
+    tag, text = match.groups()
     try:
-        year, month, day, second = (int(match[i]) for i in range(2, 6))
-        return match[1], seconds_of(year, month, day, second)
+        date = _DATE.fullmatch(text)
+        if date is None:
+            raise ValueError(f"expected a date YYYY-MM-DD-SSSSS in the name, found {text}")
+        year, month, day, second = map(int, date.groups())
+        return tag, seconds_of(year, month, day, second)
     except ValueError as error:
-        raise ClimSimError(f"{path}: {error}: rename or remove the file") from error
+        raise StepFileError("date", f"{path}: {error}: rename or remove the file") from error
 
 
 def declared_in(path: Path) -> Declared:
