@@ -131,6 +131,10 @@ def test_table_names_fields_that_histories_hold():
         ({"variables": ("tas",)}, r"unknown variable of the table Amon 'tas'"),
         ({"variables": ("cl",)}, r"variables=cl: made of CLOUD, PS, .* hold no CLOUD"),
         ({"variables": ("T",)}, r"found 'T': ta is made of that field of the history"),
+        (
+            {"variables": ("ta", "pr", "ta")},
+            r"variables: expected different entries, found \['ta', ",
+        ),
         ({"levels": "plev8"}, r"levels: expected one of model, plev19"),
     ],
 )

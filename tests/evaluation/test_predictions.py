@@ -146,6 +146,11 @@ def test_seeds_of_a_published_file_are_scored_together(store, config, scored, tm
         assert metrics.attrs["member"] == "convnext-v6-43"
 
 
+def test_a_seed_is_scored_once(config):
+    with pytest.raises(ClimSimError, match=r"predictions_key: expected different entries, found"):
+        replace(config, predictions_key=("seed_7", "seed_43", "seed_7"))
+
+
 def test_confidences_need_the_loss_that_they_are_predictions_of(config):
     with pytest.raises(ClimSimError, match="confidences, loss_of: expected both or none"):
         replace(config, confidences=config.model)

@@ -14,7 +14,7 @@ from climsim.evaluation.cmor_table import CMOR_VARIABLES
 from climsim.evaluation.definitions import COUPLER, EQUAL, LEFT_OUT, Definitions
 from climsim.files import require_apart
 from climsim.products import note_of
-from climsim.validation import Checks, refused
+from climsim.validation import Checks, different, refused
 
 ARRAYS: Final = (".npy", ".npz", ".h5", ".hdf5")
 """Endings of files of plain arrays."""
@@ -63,6 +63,7 @@ class OfflineConfig:
         check = Checks(self)
         check.one_of(SPLITS, "split")
         check.whole("batch_columns", "stride", least=1)
+        different("predictions_key", self.predictions_key)
         if (self.confidences is None) != (self.loss_of is None):
             raise ClimSimError(
                 "confidences, loss_of: expected both or none: give the array, and an exported "
@@ -213,6 +214,7 @@ class CmorConfig:
 
     def __post_init__(self) -> None:
         Checks(self).one_of(("model", "plev19"), "levels")
+        different("variables", self.variables)
         for name in self.variables:
             made_of_it = [v.name for v in CMOR_VARIABLES.values() if name in v.fields]
             if name not in CMOR_VARIABLES and made_of_it:
