@@ -191,6 +191,13 @@ def test_files_that_do_not_describe_their_grid_are_taken_to_lie_on_the_reference
     assert "no lat, hyam" in problems[NAME][0]
 
 
+def test_what_files_say_of_their_grid_is_compared_though_it_is_not_all(whole, folder):
+    for path in folder.glob("*.nc"):
+        rewrite(path, lambda d: d.drop_vars(["hyam", "lat"]).assign(hybi=d["hybi"] ** 2))
+    with pytest.raises(ClimSimError, match=rf"{NAME}: .*mmf1, found other hybi: compare runs"):
+        evaluate(whole, folder)
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", "", '{"days": "three", "made_by": 5, "sypd": []}'])
 def test_damaged_record_costs_status_and_speed_only(whole, folder, text):
     (folder / "record.json").write_text(text)

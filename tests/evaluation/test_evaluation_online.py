@@ -345,7 +345,9 @@ def test_confidence_is_followed_in_time_and_kept_by_level(config, folders, tmp_p
 
 def test_other_grid_and_missing_folder_are_refused_in_one_line(config, tmp_path):
     other = write_run(tmp_path / "unet-standard-7", days=1, grid=make_grid(11, 20))
-    with pytest.raises(ClimSimError, match=r"grid of \(20, 11\)"):
+    with pytest.raises(
+        ClimSimError, match=r"found \(20, 11\) levels and columns instead of \(20, "
+    ):
         evaluate_online(replace(config, runs=(other,)))
     with pytest.raises(ClimSimError, match="no such run folder"):
         evaluate_online(replace(config, runs=(tmp_path / "nowhere",)))
@@ -354,6 +356,49 @@ def test_other_grid_and_missing_folder_are_refused_in_one_line(config, tmp_path)
         RunHistory.open(tmp_path / "empty")
     with pytest.raises(ClimSimError, match=r"mean_stream: .*found 'h7'"):
         replace(config, mean_stream="h7")
+
+
+def uneven(grid):
+    """The same number of levels, nearer to the surface."""
+    edges = np.linspace(0, 1, grid.n_levels + 1) ** 2
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    return replace(grid, hyai=0 * edges, hybi=edges, hyam=0 * middle, hybm=middle)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (uneven, "hyam, hybm, hyai, hybi"),
+        (lambda grid: replace(grid, lon=grid.lon + 1.0), "lon"),
+        (lambda grid: replace(grid, lat=grid.lat[::-1]), "lat"),
+        (lambda grid: replace(grid, p0=101325.0), "P0"),
+    ],
+)
+def test_columns_or_levels_elsewhere_are_refused(config, change, named, tmp_path):
+    other = write_run(tmp_path / "other", days=1, grid=change(make_globe()))
+    message = rf"other: expected the grid of the reference .*mmf1, found other {named}: compare"
+    with pytest.raises(ClimSimError, match=message):
+        evaluate_online(replace(config, runs=(other,)))
+
+
+@pytest.mark.parametrize("given", ["external", "second_reference"])
+def test_further_runs_on_other_levels_are_refused_too(config, given, tmp_path):
+    other = write_run(tmp_path / "other", days=1, grid=uneven(make_globe()))
+    changed = {"external": (), "second_reference": None, "runs": ()}
+    changed[given] = other if given == "second_reference" else (other,)
+    with pytest.raises(ClimSimError, match="found other hyam, hybm"):
+        evaluate_online(replace(config, **changed))
+
+
+def test_one_grid_may_be_written_in_other_ways(config, tmp_path):
+    grid = make_globe()
+    rounded = {name: getattr(grid, name).astype("f4") for name in ("lat", "hyai", "hybi", "hybm")}
+    west = np.where(grid.lon > 180, grid.lon - 360, grid.lon)
+    areas = grid.area * (1 + 0.01 * np.sin(grid.lat))
+    same = replace(grid, lon=west, area=areas, **rounded)
+    other = write_run(tmp_path / "other", days=3, grid=same)
+    metrics = metrics_of(replace(config, runs=(), second_reference=None, external=(other,)))
+    assert not json.loads(metrics.attrs["problems"])["other"]
 
 
 def test_every_online_metric_has_units(metrics):

@@ -18,23 +18,24 @@ from typing import Any
 
 import cftime
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.calendar import CALENDAR, TIME_UNITS
 from climsim.cards import TrainingCard
 from climsim.errors import ClimSimError
 from climsim.evaluation.history_file import (
+    GRID_FIELDS,
     Header,
     Period,
     Size,
     UnreadableError,
     read_fields,
-    read_grid,
+    read_grid_fields,
     read_header,
 )
 from climsim.evaluation.members import NETWORKS, RECIPES, Member, member_of
 from climsim.exported_file import training_of_file
 from climsim.files import read_json
-from climsim.grid import ColumnGrid
+from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.runs.record import RECORD_NAME
 from climsim.runs.streams import STREAMS
 
@@ -240,22 +241,33 @@ class RunHistory:
         return size == self.size or (size[0] is None and size[1] == self.size[1])
 
     @cached_property
+    def grid_fields(self) -> Fields:
+        """Those of `GRID_FIELDS` that its files hold, each from the first file that does."""
+        found: Fields = {}
+        for location in (place for s in STREAMS for place in self.periods(s).values()):
+            if found.keys() == set(GRID_FIELDS):
+                break
+            try:
+                found = read_grid_fields(location.path) | found
+            except UnreadableError as error:
+                self.note(f"{location.path.name}: {error}; left out")
+        return found
+
+    @cached_property
     def grid(self) -> ColumnGrid:
-        """Columns and levels, from the first file that describes them.
+        """Columns and levels.
 
         Raises:
-            ClimSimError: if no file does.
+            ClimSimError: if its files do not describe them.
         """
-        reason = ""
-        for stream in STREAMS:
-            for location in self.periods(stream).values():
-                try:
-                    return read_grid(location.path)
-                except UnreadableError as error:
-                    reason = reason or f"{location.path.name}: {error}"
-        raise ClimSimError(
-            f"{self.folder}: no history file holds the grid ({reason}): run it again"
-        )
+        missing = [name for name in GRID_FIELDS if name not in self.grid_fields]
+        if missing:
+            raise ClimSimError(
+                f"{self.folder}: expected history files that hold the grid, found no "
+                f"{', '.join(missing)}: run it again"
+            )
+        arrays = {name: self.grid_fields[name] for name in GRID_AXES}
+        return ColumnGrid(**arrays, p0=float(self.grid_fields["P0"]))
 
     @cached_property
     def start(self) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 
 from climsim.arrays import Array, Fields
 from climsim.calendar import CALENDAR, TIME_UNITS
-from climsim.grid import GRID_AXES, ColumnGrid
+from climsim.grid import GRID_AXES
 from climsim.integrity import check_size
 from climsim.runs.fields import HISTORY_FIELDS
 
@@ -27,6 +27,8 @@ Period = tuple[int, int]
 """Beginning and end of a mean [s since 0001-01-01, noleap]."""
 Size = tuple[int | None, int]
 """Number of levels, None where no field has any, and of columns."""
+GRID_FIELDS = (*GRID_AXES, "P0")
+"""What describes columns and levels."""
 
 _DATED = ("noleap", "365_day", "standard", "gregorian", "proleptic_gregorian", "julian")
 """Calendars whose dates are those of `CALENDAR`, but for 29 February."""
@@ -128,19 +130,19 @@ def _period(pair: Array, units: str, calendar: str) -> Period | str:
     return (first, last) if last > first else "of zero length"
 
 
-def read_grid(path: Path) -> ColumnGrid:
-    """Columns and levels that a file describes.
+def read_grid_fields(path: Path) -> Fields:
+    """Those of `GRID_FIELDS` that a file holds.
 
     Raises:
-        UnreadableError: naming what it lacks.
+        UnreadableError: if it cannot be read.
     """
     with _opened(path) as file:
-        missing = [name for name in (*GRID_AXES, "P0") if name not in file.variables]
-        if missing:
-            raise UnreadableError(f"no {', '.join(missing)}")
-        arrays = {name: np.ma.getdata(file.variables[name][:]) for name in GRID_AXES}
-        arrays = {name: a[0] if a.ndim == 2 else a for name, a in arrays.items()}
-        return ColumnGrid(**arrays, p0=float(np.ma.getdata(file.variables["P0"][...])))
+        held = {name: file.variables[name] for name in GRID_FIELDS if name in file.variables}
+        # What joins files repeats for every time what does not change.
+        return {
+            name: np.ma.getdata(variable[0 if "time" in variable.dimensions else ...])
+            for name, variable in held.items()
+        }
 
 
 def read_fields(path: Path, index: int, names: tuple[str, ...], size: Size) -> dict[str, Array]:

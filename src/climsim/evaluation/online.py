@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from climsim.arrays import Array, Fields
 from climsim.constants import SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.config import OnlineConfig
@@ -60,6 +61,15 @@ _MEAN_WORDS = {"h1": "daily", "h0": "monthly"}
 _FULL_MONTH = 28 * SECONDS_PER_DAY
 _MOST_PAIRS = 24
 """Pairs of days that are read: their distances differ by a tenth."""
+_GRID_TOLERANCES = {
+    **dict.fromkeys(("lat", "lon"), 1e-3),
+    **dict.fromkeys(("hyam", "hybm", "hyai", "hybi"), 1e-6),
+    "P0": 0.1,
+}
+"""Largest differences between files of one grid [degrees, 1, Pa], for single precision.
+
+Areas are no part of it: models compute them in different ways.
+"""
 
 
 def evaluate_online(config: OnlineConfig, progress: Progress | None = None) -> Path:
@@ -140,27 +150,51 @@ def _holds_rain(run: RunHistory, stream: str) -> bool:
 
 
 def check_grid(run: RunHistory, reference: RunHistory) -> None:
-    """Refuse a run on other columns or levels than the reference.
+    """Refuse a run on other columns or levels than the reference, or at other places.
 
-    A run whose files do not describe its grid is taken to lie on the reference's, if the numbers of
-    levels and columns agree.
+    Compared is what the files hold: where those of a run do not describe all of its grid, it is
+    taken to be the reference's, if the rest and the numbers of levels and columns agree.
 
     Raises:
-        ClimSimError: naming the two folders and sizes.
+        ClimSimError: naming the two folders and what differs.
     """
-    same = run.size[1] == reference.size[1] and run.size[0] in (None, reference.size[0])
-    if same and run is not reference:
-        try:
-            latitudes = run.grid.lat
-        except ClimSimError as error:
-            run.note(f"{error}; taken to be the grid of the reference")
-        else:
-            same = np.allclose(latitudes, reference.grid.lat, atol=1e-3)
-    if not same:
+    if run is reference:
+        return
+    found = ""
+    if run.size[1] != reference.size[1] or run.size[0] not in (None, reference.size[0]):
+        found = f"{run.size} levels and columns instead of {reference.size}"
+    elif differing := _differing(run.grid_fields, reference.grid_fields):
+        found = f"other {', '.join(differing)}"
+    if found:
         raise ClimSimError(
-            f"{run.folder}: grid of {run.size} levels and columns, the reference "
-            f"{reference.folder} has {reference.size}: compare runs on one grid"
+            f"{run.folder}: expected the grid of the reference {reference.folder}, found {found}: "
+            "compare runs on one grid"
         )
+    try:
+        _ = run.grid
+    except ClimSimError as error:
+        run.note(f"{error}; taken to be the grid of the reference")
+
+
+def _differing(held: Fields, expected: Fields) -> list[str]:
+    """Names of the fields in which two grids differ, of those that both describe."""
+    return [
+        name
+        for name, tolerance in _GRID_TOLERANCES.items()
+        if name in held
+        and name in expected
+        and not _close(name, held[name], expected[name], tolerance)
+    ]
+
+
+def _close(name: str, values: Array, expected: Array, tolerance: float) -> bool:
+    """Whether the largest difference is within a tolerance; longitudes are on a circle."""
+    if values.shape != expected.shape:
+        return False
+    difference = np.subtract(values, expected, dtype=np.float64)
+    if name == "lon":
+        difference = (difference + 180.0) % 360.0 - 180.0
+    return bool((np.abs(difference) <= tolerance).all())
 
 
 def run_summary(run: RunHistory) -> str:
