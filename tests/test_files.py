@@ -35,6 +35,26 @@ def test_atomic_path_replaces_a_folder_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_atomic_path_replaces_what_a_link_leads_to_and_leaves_the_link(tmp_path, there):
+    (tmp_path / "other_disk").mkdir()
+    target, link = tmp_path / "other_disk" / "store", tmp_path / "link"
+    link.symlink_to("other_disk/store")
+    if there:
+        target.mkdir()
+        (target / "old").touch()
+    with files.atomic_path(link) as temporary:
+        assert temporary.parent == target.parent
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert link.readlink() == Path("other_disk/store")
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in target.parent.iterdir()] == ["store"]
+    (tmp_path / "note").symlink_to(target / "new")
+    files.write_text(tmp_path / "note", "text")
+    assert (target / "new").read_text() == "text"
+
+
 def test_full_disk_is_one_clear_line(tmp_path):
     with (
         pytest.raises(ClimSimError, match=r"a\.nc: the disk is full .* nothing already written"),

@@ -36,15 +36,16 @@ _TORCH_WRITER = "enforce fail at inline_container"
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` when the block succeeds.
 
-    The block may create a file or a folder under the temporary name. On an error the temporary
-    product is removed and ``path`` stays as it was. A process killed in the block leaves only a
-    name that starts with ``.partial-``, which the next write to the same path removes: from the
-    same machine at once, from another one after a week, as its writer may be alive there.
+    The block may create a file or a folder under the temporary name. Where ``path`` is a symbolic
+    link, it stays, and what it leads to is replaced. On an error the temporary product is removed
+    and ``path`` stays as it was. A process killed in the block leaves only a name that starts with
+    ``.partial-``, which the next write to the same path removes: from the same machine at once,
+    from another one after a week, as its writer may be alive there.
 
     Raises:
         ClimSimError: if the disk is full or the folder cannot be written.
     """
-    path = Path(path)
+    path = end_of_links(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,6 +65,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException:
         remove(temporary)
         raise
+
+
+def end_of_links(path: str | Path) -> Path:
+    """Where a symbolic link leads, whether anything is there or not; any other path as it is."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def readable_error(error: Exception, path: Path) -> Exception:

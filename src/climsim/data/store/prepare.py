@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from climsim.data.store.rows import plan_of_rows
 from climsim.data.store.seal import METADATA, ShardSums
 from climsim.data.store.shards import ShardTask, write_shard
 from climsim.errors import ClimSimError
-from climsim.files import provenance, read_json, remove, write_json
+from climsim.files import end_of_links, provenance, read_json, remove, write_json
 from climsim.locks import only_process
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress
@@ -64,6 +64,8 @@ def prepare(config: PrepareConfig, progress: Progress | None = None) -> Path:
     Raises:
         ClimSimError: if a raw file is missing, damaged or inconsistent, or the disk is too small.
     """
+    # What is made on the way lies on the disk of the store, and a link to it stays.
+    config = replace(config, store=end_of_links(config.store))
     folder = config.store.with_name(config.store.name + ".preparing")
     _claim(config, folder)
     lock = config.store.with_name(f".{config.store.name}.lock")
