@@ -456,6 +456,51 @@ def test_steps_of_further_folders_join_the_record_and_train_alone(record, store,
         )
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_the_place_of_the_store_stays(record, store, tmp_path, there):
+    target, link = tmp_path / "other_disk" / "store.zarr", tmp_path / "store.zarr"
+    link.symlink_to("other_disk/store.zarr")
+    if there:
+        prepare(config(record, target, memory=False))
+    prepare(config(record, link))
+    assert link.readlink() == Path("other_disk/store.zarr")
+    assert open_store(target).fingerprint == store.fingerprint
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other_disk", "store.zarr"]
+    assert [p.name for p in target.parent.iterdir()] == ["store.zarr"]
+
+
+@pytest.mark.parametrize("path", [".", "/", "..", "a/.."])
+def test_a_store_needs_a_name(record, path):
+    with pytest.raises(ClimSimError, match=r"^store: expected a path that ends with the name of"):
+        config(record, Path(path))
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({"also": ["raw/member-02"]}, "also=.*02: lies inside raw=.*raw, .*: leave it out"),
+        ({"also": ["."]}, "raw=.*raw: lies inside also=.*, which is read .*: leave also out"),
+        ({"also": ["b", "b/c"]}, "also=b/c: lies inside also=.*b, which"),
+        ({"outputs": "o", "also": ["o/a"]}, "also=o/a: lies inside outputs=o, which"),
+    ],
+)
+def test_folders_that_are_read_twice_are_named_by_their_keys(
+    tmp_path, monkeypatch, folders, message
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ClimSimError, match=message):
+        PrepareConfig(Path("raw"), Path("s"), **folders)
+    PrepareConfig(Path("raw"), Path("s"), outputs="raw/mlo", also=["seasons/member-02", "raw2"])
+
+
+def test_a_folder_that_is_linked_from_another_one_loses_no_file(record, tmp_path):
+    write_record(tmp_path / "more", [3], start=START + 400 * 86400)
+    write_record(tmp_path / "raw", 3)
+    (tmp_path / "raw" / "linked").symlink_to(tmp_path / "more")
+    with pytest.raises(ClimSimError, match=r"more.*: the same file as .*linked.*: name its folder"):
+        prepare(config((tmp_path / "raw",), tmp_path / "s", also=[tmp_path / "more"]))
+
+
 def test_a_step_in_two_folders_is_refused(record, tmp_path):
     write_record(tmp_path / "again", [3])
     with pytest.raises(ClimSimError, match=r"again.*: the same step as .*: remove one of the two"):

@@ -26,7 +26,7 @@ from climsim.data.raw.step_file import missing_variable, parse_name, read_fields
 from climsim.data.raw.units import foreign_unit
 from climsim.data.raw.walk import find_step_files
 from climsim.errors import ClimSimError
-from climsim.files import atomic_path, provenance
+from climsim.files import atomic_path, provenance, same_path
 from climsim.grid import GRID_AXES, ColumnGrid
 from climsim.integrity import check_size
 from climsim.variables import PROGNOSTIC, RAW_PROFILES, SCALARS_IN, SCALARS_OUT, variable
@@ -237,11 +237,19 @@ def _by_time(paths: Iterable[Path], tags: tuple[str, ...]) -> dict[int, Path]:
         if parsed is None or parsed[0] not in tags:
             continue
         if parsed[1] in found:
-            raise ClimSimError(
-                f"{path}: the same step as {found[parsed[1]]}: remove one of the two"
-            )
+            raise _twice(path, found[parsed[1]])
         found[parsed[1]] = path
     return found
+
+
+def _twice(path: Path, first: Path) -> ClimSimError:
+    """The error about two files of one step, to be raised."""
+    if same_path(path, first):
+        return ClimSimError(
+            f"{path}: the same file as {first}: name its folder once, in raw, outputs or also, and "
+            "link to it from none of the others"
+        )
+    return ClimSimError(f"{path}: the same step as {first}: remove one of the two")
 
 
 def output_path(path: Path) -> Path:

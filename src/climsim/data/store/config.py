@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,8 +138,25 @@ class PrepareConfig:
         check = Checks(self)
         check.whole("workers", "block_steps", "time_step")
         check.one_of(IDENTITIES, "identity")
+        named = self.store.name not in ("", "..")
+        ending = "a path that ends with the name of the store, such as runs/store.zarr"
+        require("store", str(self.store), named, ending)
         require_apart({"raw": self.raw, "also": self.also}, "no step may come twice: leave it out")
+        self._require_no_folder_in_another()
         self.layout(1)
+
+    def _require_no_folder_in_another(self) -> None:
+        """Refuse folders of which one is read as a part of another, so that steps come twice."""
+        further = [("also", path) for path in self.also]
+        others = [("raw", self.raw), *([("outputs", Path(self.outputs))] if self.outputs else [])]
+        for (key, path), (other, above) in itertools.permutations([*others, *further], 2):
+            inside = Path(os.path.realpath(above)) in Path(os.path.realpath(path)).parents
+            # The folder of the outputs is read for these alone: it may lie in `raw`.
+            if inside and "also" in (key, other):
+                raise ClimSimError(
+                    f"{key}={path}: lies inside {other}={above}, which is read with all that is "
+                    f"in it: leave {'it out' if key == 'also' else f'{other} out'}"
+                )
 
     def layout(self, columns: int) -> StoreLayout:
         """Chunks and compression for a number of columns."""
