@@ -190,6 +190,16 @@ def test_members_that_replace_different_processes_are_refused(make, tmp_path):
     assert mean.card.emulated_processes == three
 
 
+def test_folder_of_a_training_in_place_of_its_checkpoint_is_named(make, tmp_path):
+    (tmp_path / "run").mkdir()
+    message = r"run: no such checkpoint: train first or give another path"
+    with pytest.raises(ClimSimError, match=message):
+        export_model((tmp_path / "run",), tmp_path / "model.pt")
+    make("pao_model", file="run/best.ckpt")
+    with pytest.raises(ClimSimError, match=r"run: no such checkpoint: give .*run/best\.ckpt"):
+        export_model((tmp_path / "run",), tmp_path / "model.pt")
+
+
 def test_members_whose_confidences_have_other_units_are_refused(make, tmp_path):
     first, other = (
         make("pao_model", "conf_loss", file=f"{loss}.ckpt", loss=loss) for loss in ("huber", "mse")

@@ -251,7 +251,10 @@ def read_json(path: str | Path) -> Any:
     except OSError as error:
         raise refusal(error, path) or error from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ClimSimError(f"{path}: expected JSON, found something else ({error})") from error
+        raise ClimSimError(
+            f"{path}: expected JSON, found something else ({error}): bring back the file as it was "
+            "written, or delete it and make its product again"
+        ) from error
 
 
 def file_hash(path: str | Path) -> str:

@@ -21,11 +21,9 @@ from climsim.checkpoint_cards import TrainingProgress
 from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.stage import Progress
-from climsim.training.checkpoint import KEY, CheckpointEntry, read_checkpoint
+from climsim.training.checkpoint import BEST_NAME, KEY, LAST_NAME, CheckpointEntry, read_checkpoint
 from climsim.training.module import VALIDATION_LOSS
 
-BEST_NAME = "best.ckpt"
-LAST_NAME = "last.ckpt"
 _CHECKPOINTS = "checkpoints"
 _SECONDS_BETWEEN_SAVES = 60.0
 

@@ -50,6 +50,8 @@ _DAMAGED = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
+BEST_NAME, LAST_NAME = "best.ckpt", "last.ckpt"
+"""In the folder of a training: the one of the least validation loss, and the last."""
 STATISTICS_FIELDS = ("mean", "std", "min", "max", "column_mean", "column_std", "positive_mean")
 """Rows of each table of statistics in a checkpoint."""
 
@@ -114,7 +116,9 @@ def read_checkpoint(path: str | Path) -> CheckpointContent:
     """
     path = Path(path)
     if not path.is_file():
-        raise ClimSimError(f"{path}: no such checkpoint: train first or give another path")
+        best = path / BEST_NAME if path.is_dir() else None
+        advice = f"give {best}" if best and best.is_file() else "train first or give another path"
+        raise ClimSimError(f"{path}: no such checkpoint: {advice}")
     if (form := form_of(path)) is not None:
         raise ClimSimError(
             f"{path}: expected a checkpoint, found an exported model ({form}): give the checkpoint "

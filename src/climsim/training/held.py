@@ -18,14 +18,8 @@ from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json
 from climsim.plugins import is_reference, reference_file
 from climsim.products import Kind, noted
-from climsim.training.callbacks import (
-    BEST_NAME,
-    LAST_NAME,
-    best_of,
-    has_stopped_early,
-    link_best,
-)
-from climsim.training.checkpoint import CheckpointEntry, read_checkpoint
+from climsim.training.callbacks import best_of, has_stopped_early, link_best
+from climsim.training.checkpoint import BEST_NAME, LAST_NAME, CheckpointEntry, read_checkpoint
 from climsim.training.config import TrainConfig
 from climsim.training.result import TrainResult
 from climsim.training.schedules import SCHEDULES

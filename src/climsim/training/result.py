@@ -10,7 +10,7 @@ from pathlib import Path
 import dacite
 
 from climsim.errors import ClimSimError
-from climsim.training.callbacks import BEST_NAME, LAST_NAME
+from climsim.training.checkpoint import BEST_NAME, LAST_NAME
 
 _CAST = dacite.Config(cast=[float])
 

@@ -37,8 +37,6 @@ from climsim.products import claim
 from climsim.stage import Progress
 from climsim.training.build import build_module
 from climsim.training.callbacks import (
-    BEST_NAME,
-    LAST_NAME,
     AtomicCheckpoints,
     BestCheckpoints,
     Describe,
@@ -47,7 +45,7 @@ from climsim.training.callbacks import (
     StopAtNan,
     device_name,
 )
-from climsim.training.checkpoint import read_entry
+from climsim.training.checkpoint import BEST_NAME, LAST_NAME, read_entry
 from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.held import RECORD_NAME, TRAINING, HeldRun
 from climsim.training.module import VALIDATION_LOSS, EmulatorModule

@@ -252,7 +252,7 @@ def require_inside(repo: str, paths: Iterable[str]) -> None:
 def _unreachable(hub: str) -> ClimSimError:
     return ClimSimError(
         f"{hub} cannot be reached: check the network or proxy, or copy the data by hand; what "
-        "was downloaded stays, and the same command continues"
+        "was transferred stays, and the same command continues"
     )
 
 
