@@ -11,6 +11,7 @@ import pytest
 from climsim.cards import ModelCard
 from climsim.data.raw.steps import list_steps, read_step
 from climsim.errors import ClimSimError
+from climsim.files import read_json, write_json
 from climsim.hosts.base import declaration_of
 from climsim.interfaces import V2, V6
 from climsim.online import fitting
@@ -48,9 +49,9 @@ def run(tmp_path, monkeypatch):
         start_amplitude=0.0,
     )  # fmt: skip
 
-    def make(model=None, host=None, **changes):
+    def make(model=None, host=None, host_name="toy", **changes):
         monkeypatch.setattr(fitting, "open_model", lambda *arguments: model or Warming())
-        changed = replace(config, **changes)
+        changed = replace(config, host=host_name, **changes)
         return collect(changed, host=host or ToyHost())
 
     make.raw = config.raw
@@ -226,6 +227,33 @@ def test_more_segments_are_added_and_another_record_is_refused(run):
     np.testing.assert_array_equal(temperatures(run.raw)[:STEPS], before)
     with pytest.raises(ClimSimError, match=r"stride was 1, now 2: choose another folder"):
         run(segments=3, stride=2)
+
+
+def test_a_host_of_a_file_is_known_by_its_whole_path(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = run.raw / ".collect" / "record.json"
+    run(host_name="toy.py:build_host")
+    record = read_json(path)
+    assert record["identity"]["host"] == f"{tmp_path}/toy.py:build_host"
+    record["identity"]["host"] = "toy.py:build_host"
+    write_json(path, record)
+    assert len(run(segments=2, host_name="toy.py:build_host")) == 2
+    with pytest.raises(ClimSimError, match=r"other step pairs: host was '/.*, now 'toy'"):
+        run(segments=3)
+
+
+def test_noise_that_is_left_out_makes_another_record(run):
+    run(cloud_noise=(0.5,))
+    with pytest.raises(ClimSimError, match=r"cloud_noise was \[0\.5\], now None: choose another"):
+        run(segments=2)
+
+
+def test_a_damaged_record_is_refused_by_its_path(run):
+    run()
+    path = run.raw / ".collect" / "record.json"
+    write_json(path, {**read_json(path), "segments": [{"year": 1}]})
+    with pytest.raises(ClimSimError, match=r"record\.json: expected the record .* found a damaged"):
+        run()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Raw step pairs from a host: values, continuing after a kill, refusals."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ from climsim.calendar import to_seconds
 from climsim.data.raw.steps import GRID_FILE, list_steps, read_grid_info, read_step
 from climsim.data.store.splits import TRAINING_ONLY, SplitConfig, assign_splits
 from climsim.errors import ClimSimError
-from climsim.files import read_json, write_json
+from climsim.files import file_hash, read_json, write_json
 from climsim.online.generate import generate
 from climsim.online.pairs import after_physics
 from climsim.online.pairs_config import GenerateConfig
@@ -154,6 +155,84 @@ def test_days_must_be_positive(tmp_path):
         GenerateConfig(raw=tmp_path, days=0)
 
 
+def start_file(path, steps):
+    host = ToyHost()
+    for _ in range(steps):
+        host.step_physics()
+    host.save(path)
+    return path
+
+
+def noted(folder):
+    return read_json(folder / ".generate" / "record.json")
+
+
+def test_a_start_is_known_by_its_content(tmp_path):
+    start, raw = start_file(tmp_path / "start.npz", 3), tmp_path / "raw"
+
+    def continued(path, days):
+        generate(GenerateConfig(raw, days, host="toy", start=path), host=ToyHost())
+        return noted(raw)
+
+    record = continued(start, 0.125)
+    assert record["identity"]["start"] == file_hash(start)
+    assert json.loads(record["input_hashes"]) == {str(start): file_hash(start)}
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(start.read_bytes())
+    assert continued(copy, 0.25)["input_hashes"] == record["input_hashes"]
+    start_file(start, 5)
+    with pytest.raises(ClimSimError, match=r"raw: holds other step pairs: start was '\w{64}', now"):
+        continued(start, 0.5)
+    start.unlink()
+    again = continued(start, 0.5)
+    assert again["input_hashes"] == record["input_hashes"]
+    assert again["identity"] == record["identity"]
+    assert len(list_steps(raw)) == 36
+
+
+@pytest.mark.parametrize("path", ["start.npz", "copy.npz"])
+def test_a_record_that_notes_the_path_of_its_start_and_host_continues(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("start.npz", "copy.npz"):
+        start_file(tmp_path / name, 3)
+    config = GenerateConfig(Path("raw"), 0.125, host="toy.py:build_host", start=Path("start.npz"))
+    generate(config, host=ToyHost())
+    record = noted(config.raw)
+    assert record["identity"]["host"] == f"{tmp_path}/toy.py:build_host"
+    record["identity"] |= {"start": "start.npz", "host": "toy.py:build_host"}
+    write_json(config.raw / ".generate" / "record.json", record)
+    generate(replace(config, days=0.25, start=Path(path)), host=ToyHost())
+    assert noted(config.raw)["identity"]["start"] == file_hash(tmp_path / "start.npz")
+    assert len(list_steps(config.raw)) == 18
+
+
+@pytest.mark.parametrize("damage", [{"first_steps": None}, {"days_done": "many"}, {"identity": 3}])
+def test_a_damaged_record_is_refused_by_its_path(tmp_path, damage):
+    run(tmp_path, 0.125)
+    record = noted(tmp_path)
+    write_json(tmp_path / ".generate" / "record.json", {**record, **damage})
+    with pytest.raises(ClimSimError, match=r"record\.json: expected the record .* found a damaged"):
+        run(tmp_path, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("year", "settings", "found"),
+    [
+        (2000, {"noise": (0.1,), "noise_stride": 12}, r"11000 \(9000 more for noise_stride\)"),
+        (9998, {"days": 800.0}, "10000"),
+        (9990, {"members": 6}, "10000"),
+    ],
+)
+def test_dates_that_no_name_of_a_file_holds_are_refused_and_leave_nothing(
+    tmp_path, year, settings, found
+):
+    config = GenerateConfig(tmp_path / "raw", **{"days": 1.0, "host": "toy", **settings})
+    host = ToyHost(start_date=DatetimeNoLeap(year, 1, 30))
+    with pytest.raises(ClimSimError, match=rf"raw: expected dates .* 9999, found {found}: start"):
+        generate(config, host=host)
+    assert not config.raw.exists()
+
+
 def test_the_embedded_model_writes_every_variable_with_its_tendency(gcm, tmp_path):
     start = gcm.date
     generate(GenerateConfig(raw=tmp_path, days=2 / PER_DAY), host=gcm)
@@ -213,7 +292,7 @@ def test_noise_is_in_the_pairs_and_not_in_the_run(tmp_path):
         np.testing.assert_allclose(heating, host._physics(pair.before)[0]["ptend_t"], atol=1e-8)
     with netCDF4.Dataset(list_steps(tmp_path / "noisy")[0].before) as file:
         assert file.source.endswith("noise of [0.1, 1.0] K, [0.05] of the humidity")
-    with pytest.raises(ClimSimError, match=r"holds step pairs of .*noise"):
+    with pytest.raises(ClimSimError, match=r"other step pairs: noise was '.*0.1.* now '.*0.2"):
         generate(replace(config, noise=(0.2,)), host=ToyHost())
 
 
@@ -304,6 +383,47 @@ def test_dates_of_members_follow_the_start_files_that_they_take_in_turn(tmp_path
     np.testing.assert_array_equal(known, [s.seconds for s in list_steps(tmp_path / "raw")])
 
 
+@pytest.mark.parametrize(
+    ("settings", "years"),
+    [
+        ({"days": 365, "members": 2, "starts": ("a", "b")}, 2),
+        ({"days": 366, "members": 2, "starts": ("a", "b")}, 3),
+        ({"days": 455, "members": 8, "seasons": 4}, 2),
+        ({"days": 500, "members": 8, "seasons": 4}, 3),
+        ({"days": 729, "members": 2}, 2),
+        ({"days": 800, "members": 2}, 3),
+        ({"days": 1100, "members": 3}, 4),
+    ],
+)
+def test_members_of_any_length_share_no_date(settings, years):
+    config = GenerateConfig(Path("raw"), **settings)
+    assert config.years_apart == years
+    for begin in (0, 170 * 86400, 364 * 86400):
+        times = config.times(43200.0, [begin, 0] if config.starts else [begin])
+        firsts = np.arange(config.members) * round(times.size / config.members)
+        assert np.diff(times).min() == 43200
+        assert np.diff(times)[firsts[1:] - 1].min() >= 86400
+
+
+def test_long_members_are_written_under_dates_of_their_own_and_grow_by_the_same_rule(tmp_path):
+    config = GenerateConfig(tmp_path, 800, host="toy", members=2, stride=73)
+    generate(config, host=ToyHost(dt=43200.0))
+    found = [step.seconds for step in list_steps(tmp_path)]
+    known = config.times(43200.0, [to_seconds(ToyHost().date)])
+    np.testing.assert_array_equal(found, known)
+    with pytest.raises(ClimSimError, match="years between members was 3, now 4: choose another"):
+        generate(replace(config, days=1100), host=ToyHost(dt=43200.0))
+
+
+def test_members_of_a_record_that_does_not_note_their_distance_continue(tmp_path):
+    members(tmp_path, days=0.125)
+    record = noted(tmp_path)
+    assert record["identity"].pop("years between members") == 2
+    write_json(tmp_path / ".generate" / "record.json", record)
+    members(tmp_path, days=0.25)
+    assert len(list_steps(tmp_path)) == 3 * 18
+
+
 def member_alone(index):
     """The toy as the member of that number, from 0, starts."""
     host = ToyHost()
@@ -379,7 +499,7 @@ def test_killed_members_continue_together_and_give_the_same_files(tmp_path):
     assert one.keys() == other.keys()
     for seconds, value in one.items():
         np.testing.assert_array_equal(value, other[seconds])
-    with pytest.raises(ClimSimError, match=r"holds step pairs of .*'members': 3"):
+    with pytest.raises(ClimSimError, match=r"members was 3, now 2: choose another folder"):
         generate(GenerateConfig(tmp_path / "whole", 1, host="toy", members=2), host=ToyHost())
     (tmp_path / "killed" / ".generate" / "restart-02.npz").write_bytes(early_restart(tmp_path))
     with pytest.raises(ClimSimError, match=r"restart files of one step, found .* \[30, 54\]"):

@@ -11,8 +11,8 @@ unstable ends its segment, and what a killed process had begun is made again.
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,12 @@ from climsim.hosts.members import SeparateMembers
 from climsim.locks import LOCK_NAME, only_process
 from climsim.online.fitting import open_fitting_model
 from climsim.online.pairs import PairFiles
-from climsim.online.pairs_config import YEARS_APART, CollectConfig
+from climsim.online.pairs_config import (
+    YEARS_APART,
+    CollectConfig,
+    damaged_record,
+    require_same,
+)
 from climsim.online.stepper import Stepper, Unstable
 from climsim.products import Kind, claim, noted
 from climsim.runs.health import HealthReport
@@ -145,11 +150,12 @@ class _Collection:
         config = self.config
         # A start that does not fit is refused before there is a file.
         self.host.restore(self._start_of(len(segments)))
-        _save(config, segments)
+        record = _Record.begin(config)
+        record.write(segments)
         write_grid_info(config.raw / GRID_FILE, self.host.grid, self.host.source)
         while len(segments) < config.segments:
             segments.append(self._segment(len(segments)))
-            _save(config, segments)
+            record.write(segments)
             _log.info("segment %d: %s", len(segments), segments[-1])
 
     def _segment(self, index: int) -> Segment:
@@ -199,19 +205,37 @@ def _previous(config: CollectConfig) -> list[Segment]:
     if not path.exists():
         return []
     record = read_json(path)
-    now = json.loads(json.dumps(config.identity()))
-    for key, value in now.items():
-        if record["identity"].get(key) != value:
-            raise ClimSimError(
-                f"{config.raw}: holds another record: {key} was {record['identity'].get(key)!r}, "
-                f"now {value!r}: choose another folder or delete this one"
-            )
-    return [Segment(**values) for values in record["segments"]]
+    try:
+        identity = dict(record["identity"])
+        segments = [Segment(**values) for values in record["segments"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged_record(path, error) from error
+    require_same(config.raw, identity, config.identity())
+    return segments
 
 
-def _save(config: CollectConfig, segments: list[Segment]) -> None:
-    identity = config.identity()
-    files = (*config.starts, *(() if config.model is None else (config.model,)))
-    hashes = {str(path): file_hash(path) for path in files}
-    about = {"identity": identity, "segments": [asdict(segment) for segment in segments]}
-    write_json(config.raw / _WORK_FOLDER / _RECORD, {**about, **provenance(identity, hashes)})
+@dataclass(frozen=True)
+class _Record:
+    """What a record says of its making, as it was when this process began.
+
+    Attributes:
+        path: of the record.
+        identity: what has to stay the same for it to grow.
+        hashes: of the start files and the model.
+    """
+
+    path: Path
+    identity: Mapping[str, object]
+    hashes: Mapping[str, str]
+
+    @classmethod
+    def begin(cls, config: CollectConfig) -> _Record:
+        """Look at the files before the host is stepped: they may be others at the end."""
+        files = (*config.starts, *(() if config.model is None else (config.model,)))
+        hashes = {str(path): file_hash(path) for path in files}
+        return cls(config.raw / _WORK_FOLDER / _RECORD, config.identity(), hashes)
+
+    def write(self, segments: list[Segment]) -> None:
+        """Write it with what became of each segment."""
+        about = {"identity": self.identity, "segments": [asdict(segment) for segment in segments]}
+        write_json(self.path, {**about, **provenance(self.identity, self.hashes)})

@@ -9,8 +9,10 @@ of them form one record.
 from __future__ import annotations
 
 import datetime
+import json
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,7 +36,16 @@ from climsim.hosts.base import SteppedHost, StepResult
 from climsim.hosts.members import Members, another, joined, members_of
 from climsim.locks import LOCK_NAME, only_process
 from climsim.online.pairs import PairFiles, PairWriter
-from climsim.online.pairs_config import GENERATE_FOLDER, NOISY_YEARS, GenerateConfig, years_later
+from climsim.online.pairs_config import (
+    BETWEEN_MEMBERS,
+    GENERATE_FOLDER,
+    LAST_YEAR,
+    NOISY_YEARS,
+    YEARS_APART,
+    GenerateConfig,
+    damaged_record,
+    require_same,
+)
 from climsim.products import Kind, claim, noted
 from climsim.stage import Progress
 from climsim.stepping import advance, steps_asked, steps_of
@@ -70,7 +81,8 @@ def generate(
         The folder of the step pairs.
 
     Raises:
-        ClimSimError: if the folder holds another run, or the host became unstable.
+        ClimSimError: if the folder holds another run, its dates go past the last year that names
+            of files hold, or the host became unstable.
         KeyboardInterrupt: after an interrupt, once the run can be continued.
     """
     files: dict[str, Path | None] = {"start": config.start}
@@ -88,17 +100,21 @@ def _generate(config: GenerateConfig, progress: Progress | None, host: SteppedHo
     if note is not None and note.holds(config.days):
         _log.info("%s: nothing to do: %g days are there", config.raw, note.days_done)
         return
-    if note is None:
+    if note is None or not note.days_done:
         require_there({"start": config.start, "starts": config.starts})
     host = build_host(config.host, config.host_options) if host is None else host
     total = steps_asked(config.days, host.dt)
     between = max(1, steps_of(config.restart_days, host.dt))
     hosts = [host, *(another(host) for _ in config.folders[1:])]
     members, name = members_of(hosts, by_physics=True), host.name
-    first_steps = _start(config, members, note)
-    write_grid_info(config.raw / GRID_FILE, host.grid, host.source)
+    note = _start(config, members, note)
     with PairWriter() as writer:
-        advance(_Generation(config, members, writer, first_steps, name), total, between, progress)
+        generation = _Generation(config, members, writer, note, name)
+        generation.require_dates(total)
+        # Before the first file: the folder says what it is from the beginning.
+        _write_note(config, note)
+        write_grid_info(config.raw / GRID_FILE, host.grid, host.source)
+        advance(generation, total, between, progress)
 
 
 class _Generation:
@@ -108,7 +124,7 @@ class _Generation:
         config: of the run.
         members: at their starts or where they were saved.
         writer: of the pairs.
-        first_steps: number of the first step of each member.
+        note: how far they are.
         name: of the host.
     """
 
@@ -117,26 +133,43 @@ class _Generation:
         config: GenerateConfig,
         members: Members,
         writer: PairWriter,
-        first_steps: tuple[int, ...],
+        note: _Note,
         name: str,
     ) -> None:
         self._config, self._members, self._writer = config, members, writer
-        self._first_steps, self._name = first_steps, name
+        self._note, self._name = note, name
         host = members.member(0)
         noisy = f"{host.source}; {config.amplitudes}" if config.amplitudes else host.source
         apart = config.noise_stride > 0
         self._weather = PairFiles.of(host, config.folders, host.source if apart else noisy)
         beside = tuple(folder / _NOISY_FOLDER for folder in config.folders)
         self._noisy = PairFiles.of(host, beside, noisy) if apart else self._weather
-        self._dt, self._done = host.dt, host.step_number - first_steps[0]
+        self._dt, self._done = host.dt, host.step_number - note.first_steps[0]
         self._spinup = steps_of(config.spinup_days, host.dt)
-        begun = [date - self._time(self._done) for date in members.dates]
-        self._years = years_later([date.year for date in begun])
+        self._begun = [date - self._time(self._done) for date in members.dates]
+        self._years = config.years_later([date.year for date in self._begun])
+        self._noisy_years = NOISY_YEARS if apart else 0
 
     @property
     def steps_done(self) -> int:
         """Steps since the start."""
         return self._done
+
+    def require_dates(self, steps: int) -> None:
+        """Refuse a run with dates that no name of a step file holds.
+
+        Args:
+            steps: of the whole run.
+        """
+        ends = [begin + self._time(steps - 1) for begin in self._begun]
+        last = max(end.year + years for end, years in zip(ends, self._years, strict=True))
+        if last + self._noisy_years > LAST_YEAR:
+            noisy = f" ({NOISY_YEARS} more for noise_stride)" if self._noisy_years else ""
+            raise ClimSimError(
+                f"{self._config.raw}: expected dates up to the year {LAST_YEAR}, found "
+                f"{last + self._noisy_years}{noisy}: start in an earlier year, or give fewer days "
+                "or members"
+            )
 
     def step(self) -> bool:
         """Advance every member, and write its pair where the step is kept."""
@@ -149,8 +182,7 @@ class _Generation:
             for date, years in zip(self._members.dates, self._years, strict=True)
         ]
         if noisy and config.amplitudes:
-            years = NOISY_YEARS if apart else 0
-            later = [date.replace(year=date.year + years) for date in dates]
+            later = [date.replace(year=date.year + self._noisy_years) for date in dates]
             self._writer.add(self._noisy, self._at_noisy_states(), later)
             kept = kept and apart > 0
         result = self._members.step_physics()
@@ -172,7 +204,7 @@ class _Generation:
                 self._members.member(index).save(together / path.name)
         _name_restarts(self._config)
         days = self._done * self._dt / SECONDS_PER_DAY
-        _write_note(self._config, _Note(self._first_steps, days, self._dt))
+        _write_note(self._config, replace(self._note, days_done=days, dt=self._dt))
 
     def _time(self, steps: int) -> datetime.timedelta:
         return datetime.timedelta(seconds=self._dt * steps)
@@ -199,17 +231,43 @@ class _Generation:
 
 @dataclass(frozen=True)
 class _Note:
-    """How far a run is, as its record says.
+    """What a run is and how far it is, as its record says.
 
     Attributes:
+        identity: what has to stay the same for it to continue.
+        inputs: hash of each start file, as it was at the beginning.
         first_steps: number of the first step of each member.
         days_done: simulated days whose pairs are there.
         dt: time step [s].
     """
 
+    identity: Mapping[str, object]
+    inputs: Mapping[str, str]
     first_steps: tuple[int, ...]
     days_done: float
     dt: float
+
+    @classmethod
+    def read(cls, path: Path) -> _Note:
+        """Read a record; one of an earlier version too.
+
+        Raises:
+            ClimSimError: if it is damaged.
+        """
+        values = read_json(path)
+        try:
+            # An earlier version knew one member, and did not note the time step: its days are
+            # compared to the second.
+            steps = values.get("first_steps", [values.get("first_step")])
+            return cls(
+                identity=dict(values["identity"]),
+                inputs=dict(json.loads(values.get("input_hashes", "{}"))),
+                first_steps=tuple(int(step) for step in steps),
+                days_done=float(values["days_done"]),
+                dt=float(values.get("dt", 1.0)),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise damaged_record(path, error) from error
 
     def holds(self, days: float) -> bool:
         """Whether the pairs of so many days are there."""
@@ -225,8 +283,8 @@ def _name_restarts(config: GenerateConfig) -> None:
     remove(last_save)
 
 
-def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tuple[int, ...]:
-    """Bring the members to their starts or to where they were saved; numbers of their first steps.
+def _start(config: GenerateConfig, members: Members, note: _Note | None) -> _Note:
+    """Bring the members to their starts or to where they were saved, which the note says.
 
     Raises:
         ClimSimError: if they were saved at several steps.
@@ -243,7 +301,7 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
                 f"steps {sorted(set(numbers))}: delete {config.raw} and generate it again"
             )
         _log.info("%s: continuing after %g days", config.raw, note.days_done)
-        return note.first_steps
+        return note
     for index, host in enumerate(hosts):
         if config.start_files:
             host.restore(config.start_files[index % len(config.start_files)])
@@ -251,10 +309,9 @@ def _start(config: GenerateConfig, members: Members, note: _Note | None) -> tupl
             random = np.random.default_rng((config.seed, index))
             host.perturb(int(random.integers(2**31)), config.start_amplitude)
         _to_season(host, config, index)
+    inputs = {str(path): file_hash(path) for path in config.start_files}
     first_steps = tuple(host.step_number for host in hosts)
-    # Before the first file: the folder says what it is from the beginning.
-    _write_note(config, _Note(first_steps, 0.0, hosts[0].dt))
-    return first_steps
+    return _Note(config.identity(), inputs, first_steps, 0.0, hosts[0].dt)
 
 
 def _to_season(host: SteppedHost, config: GenerateConfig, index: int) -> None:
@@ -272,24 +329,25 @@ def _to_season(host: SteppedHost, config: GenerateConfig, index: int) -> None:
 
 
 def _read_note(config: GenerateConfig) -> _Note | None:
+    """The record of the folder, with what has to stay the same as this version notes it."""
     path = config.raw / GENERATE_FOLDER / _RECORD
     if not path.exists():
         return None
-    values = read_json(path)
-    if values.get("identity") != config.identity():
-        raise ClimSimError(
-            f"{config.raw}: holds step pairs of {values.get('identity')}, expected "
-            f"{config.identity()}: choose another folder or delete this one"
-        )
-    # A record of an earlier version is of one member, and does not say the time step: its days are
-    # compared to the second.
-    first_steps = values.get("first_steps", [values.get("first_step")])
-    dt = float(values.get("dt", 1.0))
-    return _Note(tuple(int(step) for step in first_steps), float(values["days_done"]), dt)
+    note = _Note.read(path)
+    now, noted = config.identity(note.inputs), dict(note.identity)
+    # An earlier version noted the path of the start, and had one distance of the members.
+    start = noted.get("start")
+    if start is not None:
+        same = str(start) == str(config.start)
+        noted["start"] = now["start"] if same else note.inputs.get(str(start), start)
+    if "members" in noted:
+        noted.setdefault(BETWEEN_MEMBERS, YEARS_APART)
+    require_same(config.raw, noted, now)
+    return replace(note, identity=now)
 
 
 def _write_note(config: GenerateConfig, note: _Note) -> None:
-    inputs = {str(path): file_hash(path) for path in config.start_files if path.is_file()}
-    made_by = provenance({**config.identity(), "days": note.days_done}, inputs)
+    progress = {"first_steps": note.first_steps, "days_done": note.days_done, "dt": note.dt}
+    made_by = provenance({**note.identity, "days": note.days_done}, note.inputs)
     path = config.raw / GENERATE_FOLDER / _RECORD
-    write_json(path, {"identity": config.identity(), **asdict(note), **made_by})
+    write_json(path, {"identity": note.identity, **progress, **made_by})

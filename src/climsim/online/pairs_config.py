@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +17,24 @@ from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
 from climsim.files import file_hash
 from climsim.hosts.settings import as_texts
+from climsim.keys import flatten
 from climsim.online.perturbed import LATER_KEYS, Amplitudes
+from climsim.plugins import absolute_reference
 from climsim.runs.coupling import CouplerOptions
 from climsim.stepping import steps_asked, steps_of
 from climsim.validation import Checks, require
 
-_LAST_YEAR = 9999
+LAST_YEAR = 9999
+"""In the names of step files, whose years have four digits."""
 NOISY_YEARS = 9000
 """By how much the dates of pairs beside those of a run are later."""
 YEARS_APART = 2
-"""Between the dates of two members or segments: one may run over the end of its year."""
+"""Least between the dates of two members or segments: one may run over the end of its year."""
+BETWEEN_MEMBERS = "years between members"
+"""What a record calls their distance; those of an earlier version have `YEARS_APART`."""
+_PAUSE = 1
+"""Least time between the last date of a member and the first of the next [days]."""
+_NONE_NOTED: Mapping[str, str] = MappingProxyType({})
 GENERATE_FOLDER = ".generate"
 """Of what generation resumes from, in the folder of the step pairs."""
 
@@ -40,13 +51,37 @@ def generated_ends(raw: Path, members: int = 1) -> tuple[Path, ...]:
     return (work / "restart.npz", *others)
 
 
-def years_later(begun: Sequence[int]) -> list[int]:
-    """Years by which the dates of each member are moved: no two members share any.
+def require_same(raw: Path, noted: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuse a folder that holds other step pairs.
 
     Args:
-        begun: years in which they begin.
+        raw: folder of the step pairs.
+        noted: what had to stay the same, as its record says.
+        now: the same of the configuration.
+
+    Raises:
+        ClimSimError: naming the first key that differs.
     """
-    return [begun[0] + YEARS_APART * index - year for index, year in enumerate(begun)]
+    # An earlier version noted the path of a host as it was typed.
+    host = absolute_reference(str(noted.get("host")))
+    before, after = (
+        {key: value for key, value in flatten(identity).items() if value != {}}
+        for identity in ({**noted, "host": host}, json.loads(json.dumps(now)))
+    )
+    for key in {**before, **after}:
+        if before.get(key) != after.get(key):
+            raise ClimSimError(
+                f"{raw}: holds other step pairs: {key} was {before.get(key)!r}, now "
+                f"{after.get(key)!r}: choose another folder, or give it as it was"
+            )
+
+
+def damaged_record(path: Path, error: Exception) -> ClimSimError:
+    """The error about a record that cannot be read, to be raised."""
+    return ClimSimError(
+        f"{path}: expected the record of the step pairs, found a damaged one "
+        f"({type(error).__name__}: {error}): restore it from a copy, or choose another folder"
+    )
 
 
 @dataclass(frozen=True)
@@ -56,11 +91,13 @@ class GenerateConfig:
     Attributes:
         raw: folder of the step pairs.
         days: simulated days, of each member.
-        host: name of the host, a module of `climsim.hosts`.
+        host: name of the host, a module of `climsim.hosts`, or
+            ``path/to/file.py:build_host``.
         host_options: settings of the host, by key.
         start: restart file of the host to start from; None takes the host's own start state.
         members: runs side by side, on a GPU in one program. Of several, each writes a folder
-            ``member-NN`` below `raw`, under dates in years of its own, two apart.
+            ``member-NN`` below `raw`, under dates in years of its own: two apart, or more where
+            `days` take more.
         starts: restart files of the host in place of `start`, taken in turn by the members.
         start_amplitude: standard deviation of the noise on the temperature of the start of every
             member but the first [K].
@@ -101,6 +138,7 @@ class GenerateConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", Path(self.raw))
+        object.__setattr__(self, "host", absolute_reference(self.host))
         object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
         if self.start is not None:
             object.__setattr__(self, "start", Path(self.start))
@@ -153,6 +191,23 @@ class GenerateConfig:
         """Days from the date of the start to the season that a member begins in."""
         return round(DAYS_PER_YEAR * (index % self.seasons) / self.seasons)
 
+    @property
+    def years_apart(self) -> int:
+        """Between the beginnings of two members."""
+        seasons = [*map(self.days_to_season, range(self.seasons)), DAYS_PER_YEAR]
+        # A member may begin earlier in its year than the one before it, by the rest of the year.
+        between = 1 if len(self.starts) > 1 else int(np.diff(seasons).min())
+        days = DAYS_PER_YEAR - between + self.days + _PAUSE
+        return max(YEARS_APART, math.ceil(days / DAYS_PER_YEAR))
+
+    def years_later(self, begun: Sequence[int]) -> list[int]:
+        """Years by which the dates of each member are moved: no two members share any.
+
+        Args:
+            begun: years in which they begin.
+        """
+        return [begun[0] + self.years_apart * index - year for index, year in enumerate(begun)]
+
     def times(self, dt: float, starts: Sequence[int] = (0,)) -> NDArray[np.int64]:
         """Time stamps of the pairs, in order.
 
@@ -171,16 +226,24 @@ class GenerateConfig:
             starts[index % len(starts)] + SECONDS_PER_DAY * self.days_to_season(index)
             for index in range(self.members)
         ]
-        later = years_later([begin // year for begin in begun])
+        later = self.years_later([begin // year for begin in begun])
         firsts = [begin + year * years for begin, years in zip(begun, later, strict=True)]
         parts = [first + kept for first in firsts]
         if self.noise_stride:
             parts += [first + year * NOISY_YEARS + noisy for first in firsts]
         return np.sort(np.concatenate(parts)).astype(np.int64)
 
-    def identity(self) -> dict[str, object]:
-        """What has to stay the same for a run to continue."""
-        start = None if self.start is None else str(self.start)
+    def identity(self, noted: Mapping[str, str] = _NONE_NOTED) -> dict[str, object]:
+        """What has to stay the same for a run to continue.
+
+        Args:
+            noted: hashes of files that a record holds, for start files that are gone since.
+        """
+        contents = [
+            file_hash(path) if path.exists() else noted.get(str(path), str(path))
+            for path in self.start_files
+        ]
+        start = None if self.start is None else contents[0]
         options = as_texts(self.host_options)
         known: dict[str, object] = {"host": self.host, "host_options": options, "start": start}
         # Records of an earlier version have no more than these and the noise.
@@ -189,8 +252,9 @@ class GenerateConfig:
         if self.members > 1:
             starts = f"noise of {self.start_amplitude:g} K, seed {self.seed}"
             known |= {"members": self.members, "members' starts": starts}
+            known[BETWEEN_MEMBERS] = self.years_apart
         if self.starts:
-            known["starts"] = [file_hash(path) for path in self.starts]
+            known["starts"] = contents
         if self.spinup_days or self.stride > 1:
             known["kept"] = f"every step {self.stride} after {self.spinup_days:g} days"
         if self.seasons > 1:
@@ -252,6 +316,7 @@ class CollectConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", Path(self.raw))
+        object.__setattr__(self, "host", absolute_reference(self.host))
         object.__setattr__(self, "model", None if self.model is None else Path(self.model))
         object.__setattr__(self, "starts", tuple(Path(start) for start in self.starts))
         Amplitudes.settle(self)
@@ -267,8 +332,8 @@ class CollectConfig:
         require(
             "first_year",
             self.first_year,
-            last <= _LAST_YEAR,
-            f"years up to {_LAST_YEAR} for {self.segments} segments",
+            last <= LAST_YEAR,
+            f"years up to {LAST_YEAR} for {self.segments} segments",
         )
 
     @property
