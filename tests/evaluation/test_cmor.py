@@ -1,12 +1,17 @@
 """Monthly means for CMIP's tools: values by hand, CF conventions by an independent checker."""
 
+import re
+import shutil
+
 import iris
 import iris.analysis
+import netCDF4
 import numpy as np
 import pytest
 import xarray
 from cftime import DatetimeNoLeap
 
+from climsim.constants import DRY_AIR_GAS_CONSTANT, GRAVITY
 from climsim.errors import ClimSimError
 from climsim.evaluation.cmor import to_pressure, write_cmor
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19
@@ -116,6 +121,54 @@ def test_pressure_levels_are_interpolated_in_log_pressure_and_missing_outside(ru
         assert np.isfinite(means["ta"].sel(plev=50000.0)).all()
     with xarray.open_dataset(written["plev19"] / NAME.format("clw"), decode_times=False) as cloud:
         assert "lev" in cloud["clw"].dims
+
+
+@pytest.fixture
+def isothermal(run, tmp_path):
+    """A run of dry columns of one temperature, by hand in hydrostatic balance, and its scale."""
+    temperature, surface = 290.0, np.linspace(98500.0, 101300.0, GRID.n_columns)
+    scale = DRY_AIR_GAS_CONSTANT * temperature / GRAVITY
+    folder = shutil.copytree(run, tmp_path / "isothermal")
+    for path in folder.glob("*.h0.*.nc"):
+        with netCDF4.Dataset(path, "a") as file:
+            height = file.createVariable("Z3", "f4", file["T"].dimensions)
+            height[0] = scale * np.log(surface / GRID.midpoint_pressure(surface))
+            file["T"][:], file["PS"][0] = temperature, surface
+    return folder, surface, scale
+
+
+def first_month(run, out, name):
+    write_cmor(CmorConfig(run, out, (name,)))
+    (path,) = out.glob(f"{name}_*.nc")
+    with xarray.open_dataset(path, decode_times=False) as means:
+        return means[name].isel(time=0).load()
+
+
+def test_height_continues_hydrostatically_below_the_lowest_level(isothermal, tmp_path):
+    run, surface, scale = isothermal
+    found = first_month(run, tmp_path / "zg", "zg").sel(plev=100000.0)
+    inside = surface >= 1e5
+    np.testing.assert_array_equal(np.isfinite(found), inside)
+    np.testing.assert_allclose(found[inside], scale * np.log(surface[inside] / 1e5), atol=0.02)
+    temperature = first_month(run, tmp_path / "ta", "ta").sel(plev=100000.0)
+    np.testing.assert_allclose(temperature[inside], 290.0)
+
+
+def test_height_is_missing_below_the_lowest_level_where_there_is_no_temperature(
+    isothermal, tmp_path, caplog
+):
+    run, surface, scale = isothermal
+    (first, _) = sorted(run.glob("*.h0.*.nc"))
+    with xarray.open_dataset(first, decode_times=False) as month:
+        whole = month.load().drop_vars("T")
+    whole.to_netcdf(first)
+    found = first_month(run, tmp_path / "zg", "zg")
+    expected = scale * np.log(surface / 70000.0)
+    np.testing.assert_allclose(found.sel(plev=70000.0), expected, atol=0.02)
+    assert np.isnan(found.sel(plev=100000.0)).all()
+    said = "missing below .* and below the lowest level where the history holds no T"
+    assert re.search(said, found.attrs["comment"])
+    assert re.search(rf"zg: {said} \(1 of 2 months\)", caplog.text)
 
 
 def test_table_names_fields_that_histories_hold():

@@ -18,9 +18,9 @@ import numpy as np
 import xarray
 from numpy.typing import NDArray
 
-from climsim.arrays import Array
+from climsim.arrays import Array, Fields
 from climsim.calendar import CALENDAR, TIME_UNITS, to_date, to_seconds
-from climsim.constants import SECONDS_PER_DAY
+from climsim.constants import E3SM, SECONDS_PER_DAY
 from climsim.errors import ClimSimError
 from climsim.evaluation.cmor_table import CMOR_VARIABLES, PLEV19, CmorVariable
 from climsim.evaluation.config import CmorConfig
@@ -36,6 +36,9 @@ from climsim.stage import Progress
 logger = logging.getLogger(__name__)
 _NOTE, _VARIANT, _MISSING = "cmor.json", "r1i1p1f1", np.float32(1e20)
 _DAYS = "days since 0001-01-01"
+_HEIGHT, _TEMPERATURE = "Z3", "T"
+_INTERPOLATED = "monthly mean, interpolated linearly in the logarithm of the monthly mean pressure"
+_MISSING_OUTSIDE = "missing below the surface and above the highest level"
 
 
 def _kind_of(folder: Path) -> Kind:
@@ -156,11 +159,9 @@ def cmor_dataset(
     values = np.empty((len(months), *levels, grid.n_columns), np.float32)
     pressures = np.empty((len(months), grid.n_columns))
     for row, period in enumerate(months):
-        field, surface = _month(run, period, variable)
-        if interpolated:
-            field = to_pressure(field, grid.midpoint_pressure(surface), surface)
-        values[row] = field
-        pressures[row] = surface
+        field, fields = _month(run, period, variable)
+        values[row] = _on_pressure(field, fields, variable, grid) if interpolated else field
+        pressures[row] = fields.get("PS", np.zeros(grid.n_columns))
     vertical = () if not levels else ("plev",) if interpolated else ("lev",)
     arrays = _coordinates(months, grid)
     if interpolated:
@@ -175,10 +176,7 @@ def cmor_dataset(
         "coordinates": "lat lon",
     }
     if interpolated:
-        about["comment"] = (
-            "monthly mean, interpolated linearly in the logarithm of the monthly mean pressure; "
-            "missing below the surface and above the highest level"
-        )
+        about["comment"] = _comment(run, months, variable)
     arrays[variable.name] = (("time", *vertical, "ncol"), values, about)
     dataset = xarray.Dataset(arrays)
     for name in dataset.variables:
@@ -187,10 +185,11 @@ def cmor_dataset(
     return dataset
 
 
-def _month(run: RunHistory, period: Period, variable: CmorVariable) -> tuple[Array, Array]:
-    """One month of a variable, (level, column) or (column,), and the surface pressure [Pa]."""
+def _month(run: RunHistory, period: Period, variable: CmorVariable) -> tuple[Array, Fields]:
+    """One month of a variable, (level, column) or (column,), and the fields that it needs."""
     names = (*variable.fields, *(("PS",) if variable.profile else ()))
-    fields = run.read("h0", period, dict.fromkeys(names))
+    useful = (_TEMPERATURE,) if _HEIGHT in variable.fields else ()
+    fields = run.read("h0", period, dict.fromkeys((*names, *useful)))
     if fields is None or any(name not in fields for name in names):
         month = to_date(period[0])
         raise ClimSimError(
@@ -198,26 +197,54 @@ def _month(run: RunHistory, period: Period, variable: CmorVariable) -> tuple[Arr
             f"{', '.join(names)}: run it again, or take the file away"
         )
     total = np.sum([fields[name] for name in variable.fields], axis=0) * variable.factor
-    return total, fields.get("PS", np.zeros(run.grid.n_columns))
+    return total, fields
 
 
-def to_pressure(profile: Array, midpoints: Array, surface: Array) -> Array:
+def _comment(run: RunHistory, months: list[Period], variable: CmorVariable) -> str:
+    """How a variable came to pressure levels, and where it is missing."""
+    without = [m for m in months if _TEMPERATURE not in run.periods("h0")[m].names]
+    if not (without and _HEIGHT in variable.fields):
+        return f"{_INTERPOLATED}; {_MISSING_OUTSIDE}"
+    missing = f"{_MISSING_OUTSIDE}, and below the lowest level where the history holds no T"
+    run.note(f"{variable.name}: {missing} ({len(without)} of {len(months)} months)")
+    return f"{_INTERPOLATED}; {missing}"
+
+
+def _on_pressure(profile: Array, fields: Fields, variable: CmorVariable, grid: ColumnGrid) -> Array:
+    """A month of a variable on `PLEV19`, given the fields that it needs."""
+    surface = fields["PS"]
+    midpoints = grid.midpoint_pressure(surface)
+    if _HEIGHT not in variable.fields:
+        return to_pressure(profile, midpoints, surface)
+    if _TEMPERATURE not in fields:
+        return to_pressure(profile, midpoints, midpoints[-1])
+    return to_pressure(profile, midpoints, surface, fields[_TEMPERATURE])
+
+
+def to_pressure(
+    profile: Array, midpoints: Array, lowest: Array, temperature: Array | None = None
+) -> Array:
     """Interpolate a profile to `PLEV19`.
 
     Args:
         profile: (level, column), level 0 at the model top.
         midpoints: (level, column) pressure [Pa].
-        surface: (column,) surface pressure [Pa].
+        lowest: (column,) largest pressure at which there are values, that of the surface [Pa].
+        temperature: (level, column) where the profile is one of heights [K]; None for any other,
+            which keeps its lowest value below the lowest midpoint.
 
     Returns:
-        (plev, column); NaN below the surface and above the highest midpoint.
+        (plev, column); NaN at larger pressures and above the highest midpoint.
     """
     result = np.empty((len(PLEV19), profile.shape[1]))
     for row, pressure in enumerate(PLEV19):
-        inside = (pressure <= surface) & (pressure >= midpoints[0])
-        result[row] = np.where(
-            inside, PressureInterpolation.to(pressure, midpoints)(profile), np.nan
-        )
+        inside = (pressure <= lowest) & (pressure >= midpoints[0])
+        interpolate = PressureInterpolation.to(pressure, midpoints)
+        if temperature is None:
+            found = interpolate(profile)
+        else:
+            found = interpolate.heights(profile, temperature, E3SM)
+        result[row] = np.where(inside, found, np.nan)
     return result
 
 

@@ -74,11 +74,13 @@ class PressureInterpolation:
         above: (column,) place of the level above the pressure in a flat profile.
         below: (column,) place of the level below it.
         weight: (column,) of the level below.
+        beyond: (column,) logarithm of the pressure over that of the lowest midpoint; 0 above it.
     """
 
     above: NDArray[np.integer]
     below: NDArray[np.integer]
     weight: Array
+    beyond: Array
 
     @classmethod
     def to(cls, pressure: float, midpoints: Array) -> PressureInterpolation:
@@ -90,12 +92,29 @@ class PressureInterpolation:
         below = above + columns
         upper, lower = (xp.log(_taken(midpoints, places)) for places in (above, below))
         weight = between((math.log(pressure) - upper) / (lower - upper), 0.0, 1.0)
-        return cls(above, below, weight)
+        beyond = xp.log(at_least(pressure / midpoints[-1, :], 1.0))
+        return cls(above, below, weight, beyond)
 
     def __call__(self, profile: Array) -> Array:
         """Interpolate (level, column) to (column,)."""
         upper, lower = _taken(profile, self.above), _taken(profile, self.below)
         return upper + self.weight * (lower - upper)
+
+    def heights(self, heights: Array, temperature: Array, constants: PhysicalConstants) -> Array:
+        """Interpolate heights; below the lowest midpoint they continue as in an isothermal layer.
+
+        ``z = z_lowest - Rd T / g * ln(p / p_lowest)``
+
+        Args:
+            heights: (level, column) of midpoints [m].
+            temperature: (level, column) [K].
+            constants: of the model that the columns are of.
+
+        Returns:
+            (column,) [m].
+        """
+        scale_height = constants.dry_air_gas_constant * temperature[-1, :] / constants.gravity
+        return self(heights) - scale_height * self.beyond
 
 
 def _taken(profile: Array, places: NDArray[np.integer]) -> Array:
@@ -141,12 +160,8 @@ def _heights(result: StepResult, air: Air) -> Array | None:
 
 
 def _on_pressure(inputs: Fields, heights: Array | None, constants: PhysicalConstants) -> Fields:
-    """Winds, temperature and height on pressure surfaces.
-
-    Below the lowest midpoint the height continues as in an isothermal layer.
-    """
+    """Winds, temperature and height on pressure surfaces."""
     temperature, midpoints = inputs["state_t"], inputs["state_pmid"]
-    xp = namespace(midpoints)
     profiles = {"T": temperature, "U": inputs["state_u"], "V": inputs["state_v"]}
     result: Fields = {}
     for level in _PRESSURE_LEVELS:
@@ -154,7 +169,5 @@ def _on_pressure(inputs: Fields, heights: Array | None, constants: PhysicalConst
         interpolate = PressureInterpolation.to(pressure, midpoints)
         result |= {f"{name}{level}": interpolate(x) for name, x in profiles.items()}
         if heights is not None:
-            scale_height = constants.dry_air_gas_constant * temperature[-1, :] / constants.gravity
-            drop = scale_height * xp.log(at_least(pressure / midpoints[-1, :], 1.0))
-            result[f"Z{level}"] = interpolate(heights) - drop
+            result[f"Z{level}"] = interpolate.heights(heights, temperature, constants)
     return result
