@@ -131,8 +131,9 @@ def test_a_killed_run_continues_and_gives_the_same_files(tmp_path):
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
     run(tmp_path, 1 / PER_DAY)
-    other = GenerateConfig(raw=tmp_path, days=1, host="gcm", host_options={"resolution": "T21"})
-    with pytest.raises(ClimSimError, match="choose another folder"):
+    other = GenerateConfig(raw=tmp_path, days=1, host="toy", host_options={"resolution": "T21"})
+    message = "host_options.resolution was None, now 'T21': choose another folder"
+    with pytest.raises(ClimSimError, match=message):
         generate(other)
 
 
