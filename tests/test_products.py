@@ -149,6 +149,15 @@ def test_a_place_where_nothing_can_be_written_is_found_out_at_the_start(tmp_path
         claim(tmp_path / "a", FILE)
 
 
+def test_a_link_to_a_place_where_nothing_can_be_written_is_found_out_too(tmp_path, monkeypatch):
+    there = tmp_path / "there"
+    there.mkdir()
+    (tmp_path / "here").symlink_to(there / "a.nc")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != there)
+    with pytest.raises(ClimSimError, match=r"there cannot be written"):
+        claim(tmp_path / "here", FILE)
+
+
 def test_marks_are_looked_for_in_anything(tmp_path):
     path = tmp_path / "a"
     assert (noted(path, "x"), archived(path, "x"), mentions(path, b"x")) == (False, b"", False)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climsim.errors import ClimSimError, some_of
-from climsim.files import TEMPORARY_PREFIX, read_json, same_path, stored_attributes
+from climsim.files import TEMPORARY_PREFIX, end_of_links, read_json, same_path, stored_attributes
 from climsim.locks import LOCK_NAME
 
 _STORE_NOTE = "zarr.json"
@@ -79,7 +79,7 @@ def claim(
             )
     if path.exists():
         _refuse_foreign(path, kind, key)
-    _require_writable(path, kind, key)
+    _require_writable(end_of_links(path), kind, key)
     return path
 
 
