@@ -73,7 +73,10 @@ def test_field_that_may_be_null_is_not_checked_then():
             lambda: validation.positive("days", 0),
             "days: expected a positive, finite number, found 0",
         ),
-        (lambda: validation.different("s", (7, 7)), "s: expected different entries, found [7, 7]"),
+        (
+            lambda: validation.different("s", (7, 7)),
+            "s: expected different entries, found [7, 7]: give each once",
+        ),
         (
             lambda: validation.whole("n", -1, remedy="omit it"),
             "n: expected a whole number >= 0, found -1: omit it",

@@ -97,7 +97,9 @@ def each_of(key: str, values: Sequence[object], choices: Collection[object]) -> 
 
 def different(key: str, values: Sequence[object]) -> None:
     """Refuse a list in which an entry stands twice."""
-    require(key, list(values), len(set(values)) == len(values), "different entries")
+    require(
+        key, list(values), len(set(values)) == len(values), "different entries", "give each once"
+    )
 
 
 def as_number(value: object) -> object:
