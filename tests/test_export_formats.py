@@ -215,7 +215,7 @@ def test_name_that_promises_another_format_is_refused(tmp_path, form, out, messa
 @pytest.mark.slow
 @needs_compiler
 def test_code_for_one_number_of_columns_takes_any(tmp_path):
-    checkpoint = write_checkpoint(tmp_path / "model.ckpt", "unet")
+    checkpoint = write_checkpoint(tmp_path / "model.ckpt", "squeezeformer")
     out = tmp_path / "model.pt2"
     run_export(ExportConfig(checkpoint, out, format="pt2", columns=7))
     emulator = load_emulator(out)
