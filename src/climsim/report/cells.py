@@ -8,6 +8,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import SupportsFloat
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from climsim.notation import UNKNOWN, written
 
 
@@ -71,6 +74,12 @@ def number(value: SupportsFloat, digits: int = 3) -> Cell:
     exact = float(value)
     known = math.isfinite(exact)
     return Cell(written(exact, digits), exact if known else None, f"{exact:.6g}" if known else "")
+
+
+def counted(values: ArrayLike) -> str:
+    """Whole numbers as one, or as their range where they differ."""
+    low, high = f"{int(np.min(values)):,}", f"{int(np.max(values)):,}"
+    return low if low == high else f"{low} to {high}"
 
 
 def text(value: object) -> Cell:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import xarray
 
+from climsim.arrays import Array
 from climsim.constants import SECONDS_PER_DAY
+from climsim.errors import some_of
 from climsim.notation import days, written
+from climsim.report.cells import counted
 from climsim.report.failures import Failure
 from climsim.report.floor import error_over_floor, full_physics_is_the_same, over_floor
 from climsim.report.growth import mean_precipitation
@@ -80,11 +83,10 @@ def _offline(study: Study) -> str:
     if offline is None:
         return ""
     scores = offline["r2_mean"].values
-    samples = int(np.max(offline["samples"].values))
-    split = offline.attrs.get("split", "test")
+    samples = counted(offline["samples"])
     start = (
-        f"{_count(offline.sizes['member'], 'model')} scored on {samples:,} samples of the {split} "
-        "split."
+        f"{_count(offline.sizes['member'], 'model')} scored on {samples} samples of the "
+        f"{study.split} split."
     )
     if not np.isfinite(scores).any():
         return f"{start} No output has a defined R²."
@@ -101,8 +103,16 @@ def _offline(study: Study) -> str:
     return (
         f"{start} {lead}{name}: mean R² {written(float(best['r2_mean']))} over "
         f"{total - undefined} of {total} outputs ({undefined} have no variance; negative values "
-        f"count as 0): {by_output}."
+        f"count as 0): {by_output}{_unknown(study, scores)}."
     )
+
+
+def _unknown(study: Study, scores: Array) -> str:
+    """Of which members (member,) a score is no number, which is the best or worst of the others."""
+    assert study.offline is not None
+    labels, names = study.offline["member"].values, member_names(study)
+    unknown = [names[label] for label in labels[~np.isfinite(scores)].tolist()]
+    return f"; unknown of {some_of(unknown)}" if unknown else ""
 
 
 def _stability(study: Study) -> str:
@@ -270,5 +280,6 @@ def _water(study: Study) -> str:
     return (
         f"Predicted tendencies and precipitation together {verb}{several} "
         f"{written(abs(float(residual[worst])), 2)} mm of water a day in the global mean "
-        f"({label}); the residual of the truth is {written(truth, 2)} mm a day."
+        f"({label}{_unknown(study, residual)}); the residual of the truth is {written(truth, 2)} "
+        "mm a day."
     )

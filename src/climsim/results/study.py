@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray
@@ -17,7 +18,10 @@ from climsim.evaluation.saved import open_metrics
 from climsim.names import check_name
 from climsim.results.external_r2 import ExternalR2, read_external_r2
 from climsim.system import refusal
+from climsim.validation import refused
 
+_SHORT_HASH = 12
+"""Letters of a hash that tell stores apart, in a message."""
 _NAMED = ("network", "recipe", "group_network", "group_recipe")
 """Attributes and variables of metrics that hold names, which files and labels are made of."""
 
@@ -51,7 +55,7 @@ class _Form:
 
 _KEYS = ("network", "recipe", "seed")
 _RUNS = ("run", "role", "status", *_KEYS)
-_OFFLINE = _Form(("member", *_KEYS, "samples", "steps"), ("level",))
+_OFFLINE = _Form(("member", *_KEYS, "split", "samples", "steps"), ("level",))
 _ONLINE = _Form(
     ("mean_stream", "records", "problems"), ("run",), (*_RUNS, "days", "days_wanted", "sypd")
 )
@@ -86,6 +90,11 @@ class Study:
     external_r2: tuple[ExternalR2, ...] = ()
     hindcasts: xarray.Dataset | None = None
 
+    @property
+    def split(self) -> str:
+        """Split that the offline metrics are of; empty without any."""
+        return "" if self.offline is None else str(self.offline.attrs["split"])
+
     @classmethod
     def open(
         cls, offline: Sequence[Path], online: Path | None, hindcasts: Path | None = None
@@ -98,11 +107,12 @@ class Study:
             hindcasts: file of the metrics of hindcasts, or None.
 
         Raises:
-            ClimSimError: if a file is missing or is none of this package's metrics.
+            ClimSimError: if a file is missing or is none of this package's metrics, or offline
+                metrics cannot be compared, see `join_offline`.
         """
         joined = join_offline([_load(path, _OFFLINE) for path in offline]) if offline else None
-        members, ensembles = _apart(joined)
-        coupled = _load(online, _ONLINE) if online is not None else None
+        members, ensembles = _apart(_of_columns(joined))
+        coupled = _of_columns(_load(online, _ONLINE)) if online is not None else None
         short = _load(hindcasts, _HINDCASTS) if hindcasts is not None else None
         return cls(members, coupled, ensembles=ensembles, hindcasts=short)
 
@@ -159,6 +169,27 @@ def attributes_of_metrics(path: Path) -> dict[str, object]:
         return {str(name): value for name, value in dataset.attrs.items()}
 
 
+def recorded(about: Mapping[Any, object], key: str, whose: str) -> dict[str, Any]:
+    """What a product says under a key of `climsim.files.provenance`; empty where it lacks the key.
+
+    Args:
+        about: attributes of the product.
+        key: one that holds a mapping as JSON.
+        whose: the product, for the message.
+
+    Raises:
+        ClimSimError: if it is something else.
+    """
+    value = about.get(key, "{}")
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise refused(f"{whose}: {key}", "a mapping as JSON", value, "make it again")
+    return found
+
+
 def _load(path: Path, form: _Form) -> xarray.Dataset:
     if not path.exists():
         raise ClimSimError(f"{path}: no such file of metrics: run `climsim evaluate` first")
@@ -192,6 +223,17 @@ def _check_names(path: Path, metrics: xarray.Dataset) -> None:
         check_name(str(metrics.attrs["member"]), f"{path}: member")
 
 
+def _of_columns(metrics: xarray.Dataset | None) -> xarray.Dataset | None:
+    """Metrics without the bins of latitude that hold no column: there nothing has a value."""
+    if metrics is None or "latitude" not in metrics.sizes:
+        return metrics
+    known = np.zeros(metrics.sizes["latitude"], dtype=bool)
+    for values in metrics.data_vars.values():
+        if "latitude" in values.dims:
+            known |= values.notnull().any([dim for dim in values.dims if dim != "latitude"]).values
+    return metrics.isel(latitude=known)
+
+
 def _apart(
     offline: xarray.Dataset | None,
 ) -> tuple[xarray.Dataset | None, xarray.Dataset | None]:
@@ -211,7 +253,8 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     """Join the metrics of members along ``member``, with network, recipe and seed as coordinates.
 
     Raises:
-        ClimSimError: if two files are of the same member or level counts differ.
+        ClimSimError: if two files are of the same member, or they are of different level counts or
+            of different steps or stores, see `_require_same_data`.
     """
     labels = [str(d.attrs["member"]) for d in datasets]
     if len(set(labels)) != len(labels):
@@ -222,6 +265,7 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
     levels = {d.sizes["level"] for d in datasets}
     if len(levels) != 1:
         raise ClimSimError(f"offline: metrics of {sorted(levels)} levels: give those of one grid")
+    _require_same_data(datasets)
     joined = _stacked(datasets)
     extra: dict[str, object] = {
         key: ("member", [d.attrs[key] for d in datasets])
@@ -237,6 +281,44 @@ def join_offline(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
         extra[key] = ("member", [d.attrs.get(key, unknown) for d in datasets])
     extra["problems"] = ("member", [_problems(d) for d in datasets])
     return joined.assign_coords({"member": labels, **extra})
+
+
+def _require_same_data(datasets: Sequence[xarray.Dataset]) -> None:
+    """Refuse metrics of which some say that they are of other data than others.
+
+    Equal splits, strides and stores may give different numbers of steps: a model that looks back is
+    scored only where the steps before are there too.
+
+    Raises:
+        ClimSimError: naming two members, and what of their data differs.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for dataset in datasets:
+        member = str(dataset.attrs["member"])
+        for what, found in _data_of(dataset).items():
+            known, other = first.setdefault(what, (found, member))
+            if found != known:
+                raise ClimSimError(
+                    f"offline: expected metrics of one {what}, found {known} of {other} and "
+                    f"{found} of {member}: score both alike with `climsim evaluate offline`, or "
+                    "give those of one alone"
+                )
+
+
+def _data_of(metrics: xarray.Dataset) -> dict[str, str]:
+    """What a member was scored on, as far as its metrics say."""
+    about, whose = metrics.attrs, f"metrics of {metrics.attrs['member']}"
+    store = str(recorded(about, "input_hashes", whose).get("store", ""))
+    stride = str(recorded(about, "configuration", whose).get("stride", ""))
+    # Where the stride is known, the samples may differ as said above.
+    samples = "" if stride else f"{int(metrics.attrs['samples']):,}"
+    known = {
+        "split": str(metrics.attrs["split"]),
+        "store": store[:_SHORT_HASH],
+        "stride": stride,
+        "number of samples": samples,
+    }
+    return {what: found for what, found in known.items() if found}
 
 
 def _stacked(datasets: Sequence[xarray.Dataset]) -> xarray.Dataset:
