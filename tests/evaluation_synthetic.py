@@ -238,8 +238,22 @@ def write_run(
 FIXED = ("LANDFRAC", "ICEFRAC", "OCNFRAC", "PS")
 
 
-def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int = 7, steps: int = 4):
-    """Offline metrics of a member whose skill depends on network, recipe and level."""
+def offline_metrics(
+    network: str = "unet",
+    recipe: str = "standard",
+    seed: int = 7,
+    steps: int = 4,
+    lost: tuple[int, ...] | None = None,
+):
+    """Offline metrics of a member whose skill depends on network, recipe and level.
+
+    Args:
+        network: of the member.
+        recipe: of the member.
+        seed: of the member.
+        steps: that are scored.
+        lost: column, and feature if not all, whose first prediction is NaN; None for none.
+    """
     grid = make_globe()
     rng = np.random.default_rng((sum(network.encode()), sum(recipe.encode()), seed))
     levels, shape = grid.n_levels, (steps, grid.n_columns)
@@ -265,6 +279,8 @@ def offline_metrics(network: str = "unet", recipe: str = "standard", seed: int =
             values = scale * weather_rng.random((*shape, 1)) if values is None else values
             guess = values * (1 + (1.1 - quality) * rng.normal(0, 0.4, values.shape))
         truth[..., where], prediction[..., where] = values, guess
+    if lost is not None:
+        prediction[0, *lost] = np.nan
     pressure = np.full(shape, 9.9e4)
     losses = None
     if recipe == "conf_loss":

@@ -1,17 +1,23 @@
 """What is chosen and ranked of saved metrics, worked by hand on a few numbers."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray
 
 from climsim.errors import ClimSimError
 from climsim.evaluation.members import Member
+from climsim.netcdf import write_netcdf
+from climsim.report.summary import study_summary
 from climsim.results.filters import Filters, recipes_compared
-from climsim.results.measures import Measure
+from climsim.results.measures import Measure, mean_skill
 from climsim.results.published import beats_state_of_the_art
-from climsim.results.seeds import median_seed, over_seeds
+from climsim.results.seeds import failed, median_seed, over_seeds
 from climsim.results.selection import extremes, network_means
-from climsim.results.study import Study
+from climsim.results.study import Study, join_offline
+from tests.evaluation_synthetic import offline_metrics
+from tests.grids import make_globe
 
 
 def along(axis, networks, recipes, seeds, **values):
@@ -94,6 +100,7 @@ def test_file_of_something_else_is_refused_by_what_it_lacks(tmp_path):
         "network": "a",
         "recipe": "b",
         "seed": 1,
+        "split": "test",
         "samples": 1,
         "steps": 1,
     }
@@ -124,7 +131,7 @@ def test_file_of_something_else_is_refused_by_what_it_lacks(tmp_path):
 @pytest.fixture
 def with_ensemble(tmp_path):
     """Two seeds of one network, another with one seed and the mean of two, and a lone ensemble."""
-    about = {"mean_stream": "h0", "samples": 1, "steps": 1, "git_revision": "x"}
+    about = {"split": "test", "samples": 1, "steps": 1, "git_revision": "x"}
     files = []
     for network, seed, models, bias in (
         ("unet", 7, 1, 1.0),
@@ -156,6 +163,103 @@ def test_seed_averaged_score_is_that_of_the_ensemble_where_one_was_scored(with_e
     assert {name: float(value[0]) for name, value in means.items()} == {
         "unet": 2.0, "convnext": 4.0, "pao_model": 6.0,
     }  # fmt: skip
+
+
+def test_seed_that_failed_makes_the_mean_over_seeds_undefined():
+    """In the second bin one seed of ``a`` failed, and one of ``b`` has no sample."""
+    bias = [[1.0, 2.0], [3.0, np.nan], [1.0, 2.0], [3.0, np.nan]]
+    offline = along("member", ["a", "a", "b", "b"], ["v6"] * 4, [1, 2, 1, 2])
+    offline["bias"] = (("member", "bin"), bias)
+    offline["rmse_ptend_t"] = (("member", "level"), [[1.0], [np.nan], [1.0], [1.0]])
+    assert failed(offline).tolist() == [False, True, False, False]
+    means = network_means(Study(offline, None), "bias", "v6")
+    np.testing.assert_array_equal(means["a"], [2.0, np.nan])
+    np.testing.assert_array_equal(means["b"], [2.0, 2.0])
+    found = over_seeds(offline["bias"], ("a", "v6"))
+    for values in (found.mean, found.median, found.low, found.high):
+        assert np.isfinite(values).values.tolist() == [True, False]
+
+
+def test_mean_skill_leaves_out_levels_without_variance_and_no_others():
+    def mean(scores, errors):
+        return mean_skill(xarray.DataArray(scores), xarray.DataArray(errors))
+
+    assert mean([0.5, np.nan, -9.0], [1.0, 0.0, 1.0]) == 0.25
+    assert np.isnan(mean([0.5, np.nan, -9.0], [1.0, np.nan, 1.0]))
+    assert np.isnan(mean([0.5, -np.inf], [1.0, np.inf]))
+    assert mean(0.5, 1.0) == 0.5
+    assert np.isnan(mean(np.nan, 1.0))
+
+
+def scored(path, **changes):
+    """The metrics of a member, with attributes that say on what it was scored."""
+    metrics = offline_metrics(path.stem)
+    made = {
+        "input_hashes": {"store": "a" * 64, "model.pt": path.stem},
+        "configuration": {"stride": 2},
+    }
+    about = {key: json.dumps(value | changes.pop(key, {})) for key, value in made.items()}
+    metrics.attrs |= about | changes
+    write_netcdf(metrics, path, checked=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"split": "validation"}, "one split, found test of .* and validation of"),
+        (
+            {"input_hashes": {"store": "b" * 64}},
+            "one store, found aaaaaaaaaaaa of .* and bbbbbbbbbbbb of",
+        ),
+        ({"configuration": {"stride": 3}}, "one stride, found 2 of .* and 3 of"),
+    ],
+)
+def test_metrics_of_other_data_are_refused_in_one_line(tmp_path, changes, found):
+    files = [scored(tmp_path / "unet.nc"), scored(tmp_path / "convnext.nc")]
+    Study.open(files, None)
+    scored(files[1], **changes)
+    with pytest.raises(ClimSimError, match=found) as refused:
+        Study.open(files, None)
+    assert "\n" not in str(refused.value)
+    assert "convnext-standard-7" in str(refused.value)
+
+
+def test_metrics_whose_record_of_their_making_is_none_are_refused():
+    metrics = offline_metrics("convnext")
+    metrics.attrs["input_hashes"] = "[]"
+    with pytest.raises(ClimSimError, match="convnext-standard-7: input_hashes: expected a mapping"):
+        join_offline([metrics])
+
+
+def test_metrics_that_do_not_say_their_stride_are_of_as_many_samples():
+    files = [offline_metrics("unet"), offline_metrics("convnext", steps=8)]
+    with pytest.raises(ClimSimError, match=r"samples, found 768 of unet.* and 1,536 of convnext"):
+        join_offline(files)
+
+
+def test_model_that_looks_back_is_joined_though_it_was_scored_on_fewer_steps(tmp_path):
+    few = offline_metrics("convnext", steps=3).attrs
+    fewer = {key: few[key] for key in ("samples", "steps")}
+    files = [scored(tmp_path / "unet.nc"), scored(tmp_path / "convnext.nc", **fewer)]
+    study = Study.open(files, None)
+    assert study.offline["steps"].values.tolist() == [4, 3]
+    assert "2 models scored on 576 to 768 samples of the test split." in study_summary(study)[0]
+
+
+def test_bins_of_latitude_without_columns_are_left_out_and_those_of_a_failed_model_kept(tmp_path):
+    pole = np.flatnonzero(make_globe().lat > 80)
+    for name, lost in (("unet", None), ("convnext", (pole,))):
+        write_netcdf(offline_metrics(name, lost=lost), tmp_path / f"{name}.nc", checked=True)
+    files = [tmp_path / f"{name}.nc" for name in ("unet", "convnext")]
+    offline = Study.open(files, None).offline
+    with xarray.open_dataset(files[0]) as whole:
+        columns = whole["truth_section_ptend_t"].notnull().any("level").values
+        assert not columns.all()
+        np.testing.assert_array_equal(offline["latitude"], whole["latitude"][columns])
+    known = offline["bias_section_ptend_t"].notnull().any("level").values
+    assert known[0].all()
+    assert known[1].tolist() == [True] * (columns.sum() - 1) + [False]
 
 
 def test_extremes_keep_the_sign_of_each_cell_and_leave_undefined_ones():

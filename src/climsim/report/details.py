@@ -11,7 +11,7 @@ from climsim.constants import SECONDS_PER_DAY
 from climsim.notation import unit_in_words, written
 from climsim.report.cells import Cell, Table, number, text
 from climsim.results.labels import member_names
-from climsim.results.measures import score_label
+from climsim.results.measures import mean_skill, score_label
 from climsim.results.quantities import SCORED, TENDENCIES, plain, quantity
 from climsim.results.study import Study
 from climsim.variables import VARIABLES, variable
@@ -42,20 +42,19 @@ def _output_table(member: xarray.Dataset) -> Table:
     rows = []
     for name in (n for n in SCORED if f"r2_{n}" in member):
         shown = quantity(name)
-        mean = {
-            key: float((member[f"{key}_{name}"] ** 2).mean()) ** 0.5 for key in ("rmse", "bias")
-        }
-        column = member[f"r2_climsim_{name}"]
-        weighted = float((member[f"rmse_energy_{name}"] ** 2).mean()) ** 0.5
+        errors, mean_bias, weighted = (
+            _root_mean_square(member[f"{key}_{name}"]) for key in ("rmse", "bias", "rmse_energy")
+        )
+        columns = mean_skill(member[f"r2_climsim_{name}"], member[f"rmse_{name}"])
         unit = member[f"rmse_energy_{name}"].attrs["units"]
         rows.append(
             [
                 text(name),
                 text(variable(name).long_name),
                 number(member[f"r2_mean_{name}"]),
-                number(column.clip(min=0).mean()),
-                number(mean["rmse"] * shown.factor),
-                number(mean["bias"] * shown.factor),
+                number(columns),
+                number(errors * shown.factor),
+                number(mean_bias * shown.factor),
                 text(plain(shown.unit)),
                 Cell(written(weighted, unit=unit), weighted),
             ]
@@ -78,11 +77,7 @@ def _region_table(member: xarray.Dataset) -> Table:
     rows = []
     for name in names:
         regions = member[f"r2_region_{name}"].transpose("layer", "band").values.ravel()
-        types = (
-            member[f"r2_surface_{name}"].clip(min=0).mean("level").values.tolist()
-            if surfaces
-            else []
-        )
+        types = [_skill_over(member.sel(surface=surface), name) for surface in surfaces]
         rows.append(
             [text(plain(quantity(name).symbol)), *(number(v, 2) for v in (*regions, *types))]
         )
@@ -91,6 +86,16 @@ def _region_table(member: xarray.Dataset) -> Table:
         "and over the columns that are more than half land, open ocean or sea ice."
     )
     return Table(heads, rows, note, frozenset(heads[1:]))
+
+
+def _skill_over(member: xarray.Dataset, name: str) -> float:
+    """Mean R2 of an output over one type of surface."""
+    return mean_skill(member[f"r2_surface_{name}"], member[f"bias_surface_{name}"])
+
+
+def _root_mean_square(errors: xarray.DataArray) -> float:
+    """Over levels; NaN where one is."""
+    return float((errors**2).mean(skipna=False)) ** 0.5
 
 
 def budget_tables(study: Study) -> list[tuple[str, Table]]:

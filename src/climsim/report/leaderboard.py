@@ -20,13 +20,15 @@ from climsim.results.study import Study, is_member
 _FIELDS = ("T", "Q", "PRECT")
 _SHORT = "short"
 """Added to how a run ended that does not test survival."""
+_SKILL_NOTE = (
+    "R² on the {split} split: mean over outputs and levels with variance, negative values as 0; "
+    "dQcloud/dt is liquid plus ice. "
+)
 _NOTE = (
-    "R² on the test split: mean over outputs and levels with variance, negative values as 0; "
-    "dQcloud/dt is liquid plus ice. RMSE: of the time mean against the reference, by mass for T "
-    "and Q. T error / floor: the same RMSE of T over that of a second run with full physics; 1 is "
-    "as good as internal variability lets anything be. Runs that became unstable, or whose mean "
-    "is shorter, which flatters them, come after the others. Training hours are wall time. A "
-    "heading sorts, best first."
+    "RMSE: of the time mean against the reference, by mass for T and Q. T error / floor: the same "
+    "RMSE of T over that of a second run with full physics; 1 is as good as internal variability "
+    "lets anything be. Runs that became unstable, or whose mean is shorter, which flatters them, "
+    "come after the others. Training hours are wall time. A heading sorts, best first."
 )
 _DAMPING = "damping of T (1/day)"
 _DAMPING_NOTE = (
@@ -38,10 +40,11 @@ _SHORT_NOTE = (
     "model survives."
 )
 _SEEDS_NOTE = (
-    "Mean over seeds, and smallest to largest in brackets. R² of their mean: of the prediction "
-    "averaged over the seeds, all outputs. RMSE of T only of members that "
-    "stayed stable and whose time mean is as long as the longest of these. Stable runs: of "
-    f"those asked for {SHORTEST_TEST:g} days or more, or unstable before."
+    "Mean over seeds, and smallest to largest in brackets, with their number where not all have "
+    "the value; none where the score of one is no number. R² of their mean: of the prediction "
+    "averaged over the seeds, all outputs. RMSE of T only of members that stayed stable and whose "
+    "time mean is as long as the longest of these. Stable runs: of those asked for "
+    f"{SHORTEST_TEST:g} days or more, or unstable before."
 )
 
 
@@ -84,8 +87,13 @@ def leaderboard(
     rows.sort(key=lambda ranked: ranked[0])
     short = online is not None and not tests_survival(online).all()
     larger = frozenset([*skill, "days", "SYPD", _DAMPING])
-    note = _NOTE + (_SHORT_NOTE if short else "") + (_DAMPING_NOTE if damping else "")
-    return Table(tuple(heads), [row for _, row in rows], note, larger)
+    notes = (
+        "" if study.offline is None else _SKILL_NOTE.format(split=study.split),
+        _NOTE,
+        _SHORT_NOTE if short else "",
+        _DAMPING_NOTE if damping else "",
+    )
+    return Table(tuple(heads), [row for _, row in rows], "".join(notes), larger)
 
 
 def _leading_labels(online: xarray.Dataset | None) -> set[str]:
@@ -163,15 +171,13 @@ def _seeds_row(study: Study, group: tuple[str, str]) -> list[Cell]:
         0 if offline is None else _of_group(offline, group).sizes["member"],
     )
     error = Cell("–")
-    if online is not None and runs is not None and "rmse_mean_T" in online:
-        error = _range(
-            online["rmse_mean_T"].where(xarray.DataArray(leading(online), dims="run")), group
-        )
+    if online is not None and "rmse_mean_T" in online:
+        error = _range(online["rmse_mean_T"].isel(run=leading(online)), group, seeds)
     return [
         text(member_label(*group)),
         Cell(str(seeds), seeds),
         *(
-            Cell("–") if offline is None else _range(offline[name], group)
+            Cell("–") if offline is None else _range(offline[name], group, seeds)
             for name in ("r2_mean", "r2_mean_ptend_t")
         ),
         _skill_of_mean(study, group),
@@ -202,14 +208,22 @@ def stable_runs(runs: xarray.Dataset) -> Cell:
     return Cell(f"{alive} of {count}", alive / count)
 
 
-def _range(values: xarray.DataArray, group: tuple[str, str]) -> Cell:
-    """Mean, and smallest to largest, over the seeds of a group."""
-    axis = str(values["network"].dims[0])
-    if not values.isel({axis: rows_of(values, group)}).notnull().any():
+def _range(values: xarray.DataArray, group: tuple[str, str], seeds: int) -> Cell:
+    """Mean, and smallest to largest, over the seeds of a group.
+
+    Args:
+        values: of the members that have any.
+        group: network and recipe.
+        seeds: number of all seeds of the group, which is said where some have none.
+    """
+    if not rows_of(values, group).size:
         return Cell("–")
     found = over_seeds(values, group)
     mean, low, high = (number(x) for x in (found.mean, found.low, found.high))
-    return Cell(f"{mean.text} ({low.text} to {high.text})", mean.order)
+    if mean.unknown:
+        return mean
+    part = "" if found.count == seeds else f"; {found.count} of {seeds} seeds"
+    return Cell(f"{mean.text} ({low.text} to {high.text}{part})", mean.order)
 
 
 def _heading(name: str) -> str:

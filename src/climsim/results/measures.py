@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray
 
+from climsim.evaluation.metrics import capped_mean
 from climsim.evaluation.score import Score, score_of
 from climsim.results.quantities import Quantity, quantity
 
@@ -66,6 +67,18 @@ class Measure:
     def known(self, data: xarray.Dataset) -> bool:
         """Whether it is saved and finite anywhere."""
         return self.key in data and bool(np.isfinite(data[self.key].values).any())
+
+
+def mean_skill(scores: xarray.DataArray, errors: xarray.DataArray) -> float:
+    """Mean of R2 over the levels on which the truth has variance, negative values as 0.
+
+    Args:
+        scores: (level,) R2, or one value.
+        errors: RMSE or bias of the same: a number where R2 has no meaning, NaN where predictions
+            were none, which makes the mean NaN.
+    """
+    undefined = np.isnan(scores.values) & np.isfinite(errors.values)
+    return capped_mean(scores.values, undefined)
 
 
 def score_label(score: str) -> str:

@@ -20,9 +20,9 @@ class SeedRange:
     """A quantity over the seeds of one network and recipe.
 
     Attributes:
-        mean: mean over the seeds for which it is defined; NaN where it is for none.
-        median: median over these.
-        low: smallest value.
+        mean: mean over the seeds; NaN where it is of one of them, which would gain by failing.
+        median: median likewise.
+        low: smallest value, likewise.
         high: largest value.
         count: number of seeds.
     """
@@ -66,8 +66,24 @@ def over_seeds(values: xarray.DataArray, group: Group, floor: float | None = Non
     if floor is not None:
         part = part.where(~(part < floor), floor)
     return SeedRange(
-        part.mean(axis), part.median(axis), part.min(axis), part.max(axis), part.sizes[axis]
+        mean=part.mean(axis, skipna=False),
+        median=part.median(axis, skipna=False),
+        low=part.min(axis, skipna=False),
+        high=part.max(axis, skipna=False),
+        count=part.sizes[axis],
     )
+
+
+def failed(offline: xarray.Dataset) -> NDArray[np.bool_]:
+    """Which members (member,) were scored on values that are no finite numbers.
+
+    An error, other than R2, is undefined for no other reason.
+    """
+    errors = [offline[name] for name in offline.data_vars if str(name).startswith("rmse_")]
+    unknown = np.zeros(offline.sizes["member"], dtype=bool)
+    for error in errors:
+        unknown |= ~np.isfinite(error.values).reshape(unknown.size, -1).all(axis=1)
+    return unknown
 
 
 _ROUNDING = 1e-6

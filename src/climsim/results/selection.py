@@ -9,7 +9,7 @@ import xarray
 from numpy.typing import NDArray
 
 from climsim.results.quantities import PREDICTED, TENDENCIES
-from climsim.results.seeds import groups_of, rows_of
+from climsim.results.seeds import failed, groups_of, rows_of
 from climsim.results.stability import leading
 from climsim.results.study import NothingToDrawError, Study
 
@@ -29,7 +29,7 @@ def network_means(study: Study, key: str, recipe: str) -> dict[str, xarray.DataA
     """A score of the seed-averaged prediction of each network under a recipe.
 
     That of an ensemble over seeds where one was scored; else the mean over seeds, which is the same
-    for a bias over fixed samples.
+    for a bias over fixed samples. Where a seed has no sample in a bin, the mean is over the others.
 
     Args:
         study: its metrics.
@@ -41,7 +41,11 @@ def network_means(study: Study, key: str, recipe: str) -> dict[str, xarray.DataA
     for network in dict.fromkeys(group[0] for group in groups_of(study.offline)):
         for data in (study.ensembles, study.offline):
             if data is not None and (rows := rows_of(data, (network, recipe))).size:
-                found[network] = data[key].isel(member=rows).mean("member", keep_attrs=True)
+                seeds = data[key].isel(member=rows)
+                # Left out, a seed that failed would be judged by the others.
+                lost = seeds.isnull() & xarray.DataArray(failed(data)[rows], dims="member")
+                mean = seeds.mean("member", keep_attrs=True)
+                found[network] = mean.where(~lost.any("member"))
                 break
     return found
 
@@ -150,9 +154,15 @@ def best_of_networks(study: Study, name: str = "T") -> xarray.Dataset:
     return ranked.isel(run=first)
 
 
-def defined(members: xarray.Dataset, name: str) -> NDArray[np.bool_]:
-    """Which runs (run,) have any value of a measure."""
+def defined(members: xarray.Dataset, name: str, along: str = "run") -> NDArray[np.bool_]:
+    """Which members have any value of a measure.
+
+    Args:
+        members: metrics.
+        name: of the measure.
+        along: axis of the members: ``run``, or ``member`` of offline metrics.
+    """
     if name not in members:
-        return np.zeros(members.sizes["run"], dtype=bool)
-    axes = [axis for axis in members[name].dims if axis != "run"]
+        return np.zeros(members.sizes[along], dtype=bool)
+    axes = [axis for axis in members[name].dims if axis != along]
     return np.asarray(members[name].notnull().any(axes).values)
