@@ -104,9 +104,6 @@ def picked(study: Study, selection: Selection) -> Iterator[tuple[str, xarray.Dat
         return
     axis = str(values["network"].dims[0])
     labels = values[axis].values.tolist()
-    if "latitude" in values.dims:
-        # Coarse grids have bins without columns, which their neighbours bridge.
-        values = values.dropna("latitude", how="all")
     for member in selection.members:
         if member in labels:
             shown = values.isel({axis: labels.index(member)})

@@ -164,7 +164,7 @@ def section(
 ) -> QuadMesh:
     """Latitude-pressure section in colours; undefined cells are grey.
 
-    Bins of latitude without columns (coarse grids have some) are bridged by their neighbours.
+    Bins of latitude without columns, which a `Study` leaves out, are bridged by their neighbours.
 
     Args:
         ax: panel.
@@ -178,9 +178,7 @@ def section(
     Returns:
         What a colour bar needs.
     """
-    values = values.transpose("level", "latitude").dropna("latitude", how="all")
-    if not values.size:
-        raise NothingToDrawError("no latitude has a defined value")
+    values = values.transpose("level", "latitude")
     pressure = values["pressure"].values
     ax.set_facecolor(UNDEFINED_COLOUR)
     mesh = ax.pcolormesh(
@@ -196,6 +194,16 @@ def section(
     pressure_axis(ax, pressure, label)
     latitude_axis(ax, few=True)
     return mesh
+
+
+def require_defined(sections: Iterable[xarray.DataArray]) -> None:
+    """Refuse sections of which none has a value.
+
+    Raises:
+        NothingToDrawError: if there is none.
+    """
+    if not any(bool(values.notnull().any()) for values in sections):
+        raise NothingToDrawError("no latitude has a defined value")
 
 
 def symmetric_limit(values: xarray.DataArray, quantile: float = 0.99) -> float:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import xarray
 from numpy.typing import NDArray
 
+from climsim.errors import some_of
 from climsim.evaluation.definitions import WMO
 from climsim.notation import days
 from climsim.results.labels import full_physics_name, member_names
-from climsim.results.seeds import groups_of
+from climsim.results.seeds import failed, groups_of
 from climsim.results.stability import SHORTEST_TEST, became_unstable, leading
 from climsim.results.study import Study
 
@@ -18,6 +21,24 @@ _MOST_NAMES = 5
 BEYOND = (
     "An arrow at the edge of a panel marks a line that leaves it, the number its largest value."
 )
+
+
+def offline_scores(study: Study, recipes: Collection[str] = ()) -> list[str]:
+    """Which split was scored, and whose predictions were no finite numbers in part.
+
+    Args:
+        study: its metrics.
+        recipes: of the members that a figure shows; empty for all.
+    """
+    if study.offline is None:
+        return []
+    shown = failed(study.offline)
+    if recipes:
+        shown &= np.isin(study.offline["recipe"].values, list(recipes))
+    names = member_names(study)
+    found = [names[label] for label in study.offline["member"].values[shown].tolist()]
+    undefined = f"Undefined where a prediction was no finite number: {some_of(found, _MOST_NAMES)}."
+    return [f"Scored on the {study.split} split.", *([undefined] if found else [])]
 
 
 def second_run(study: Study) -> list[str]:

@@ -7,7 +7,7 @@ import xarray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, section, symmetric_limit
+from climsim.figures.panels import colour_bar, require_defined, section, symmetric_limit
 from climsim.figures.style import DIVERGING
 from climsim.results.quantities import quantity
 from climsim.results.study import Study
@@ -38,6 +38,7 @@ def bias_panel(
     """
     written = quantity(name)
     values = written.shown(run[f"zonal_bias_{name}"])
+    require_defined([values])
     limit = limit or symmetric_limit(values)
     mesh = section(ax=ax, values=values, low=-limit, high=limit, colours=DIVERGING, label=label)
     assert study.online is not None

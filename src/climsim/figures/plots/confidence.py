@@ -16,10 +16,11 @@ from climsim.figures.panels import (
     title_panel,
 )
 from climsim.figures.registry import FigureSpec
-from climsim.figures.remarks import seed_range
+from climsim.figures.remarks import offline_scores, seed_range
 from climsim.figures.style import network_style
 from climsim.results.quantities import quantity
 from climsim.results.seeds import groups_of, over_seeds
+from climsim.results.selection import defined
 from climsim.results.study import NothingToDrawError, Study
 
 _TARGETS = ("ptend_t", "ptend_q0001", "ptend_qn", "ptend_u")
@@ -32,7 +33,7 @@ def draw(study: Study, variant: str) -> Figure:
         raise NothingToDrawError("no offline metrics were given")
     if "confidence_true" not in study.offline:
         raise NothingToDrawError("no model with a confidence head was scored")
-    known = study.offline["confidence_true"].notnull().any(["target", "loss_bin"]).values
+    known = defined(study.offline, "confidence_true", "member")
     if not known.any():
         raise NothingToDrawError("no predicted loss is defined")
     offline = study.offline.isel(member=np.flatnonzero(known))
@@ -101,8 +102,8 @@ def _below(member: xarray.Dataset, low: float) -> np.ndarray:
 
 
 def remarks(study: Study, variant: str) -> list[str]:
-    """What shading and arrows are, where there are some."""
-    found, offline = seed_range(study.offline), study.offline
+    """Which split was scored, and what shading and arrows are, where there are some."""
+    found, offline = [*offline_scores(study), *seed_range(study.offline)], study.offline
     if offline is not None and (offline["confidence_true"] < _limits(offline)[0]).any():
         found.append("An arrow at the lower edge: the true loss is smaller than the axis shows.")
     return found
@@ -126,9 +127,9 @@ FIGURE = FigureSpec(
     "confidence",
     26,
     "Reliability of the confidence heads",
-    "Above: mean true loss of the samples of the test split in bins of the predicted loss, in "
-    "units of the training loss; a reliable head lies on the diagonal. Below: correlation of "
-    "predicted and true loss by level; blank where either is constant.",
+    "Above: mean true loss of the samples in bins of the predicted loss, in units of the training "
+    "loss; a reliable head lies on the diagonal. Below: correlation of predicted and true loss by "
+    "level; blank where either is constant.",
     draw,
     remarks=remarks,
 )

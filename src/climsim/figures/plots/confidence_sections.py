@@ -8,10 +8,12 @@ from matplotlib.figure import Figure
 
 from climsim.figures.panels import colour_bar, panel_grid, section, title_panel
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import offline_scores
 from climsim.figures.style import SEQUENTIAL
 from climsim.results.labels import member_label
 from climsim.results.measures import Measure
 from climsim.results.seeds import Group, groups_of, over_seeds
+from climsim.results.selection import defined
 from climsim.results.study import NothingToDrawError, Study
 from climsim.variables import TARGETS
 
@@ -52,6 +54,7 @@ def draw(study: Study, variant: str) -> Figure:
 def _sections(offline: xarray.Dataset, name: str) -> dict[Group, list[xarray.DataArray]]:
     """Logarithms of the mean over seeds of both losses, of the groups that have them."""
     found = {}
+    offline = offline.isel(member=defined(offline, f"confidence_section_{name}", "member"))
     for group in groups_of(offline):
         means = [over_seeds(offline[f"{kind}_{name}"], group).mean for kind in _KINDS]
         if bool(means[0].notnull().any()):
@@ -59,15 +62,21 @@ def _sections(offline: xarray.Dataset, name: str) -> dict[Group, list[xarray.Dat
     return found
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """Which split was scored."""
+    return offline_scores(study)
+
+
 FIGURE = FigureSpec(
     name="confidence_sections",
     order=27,
     title="Where the confidence heads expect errors",
     caption=(
-        "Zonal mean on the test split, weighted by area, of the loss that a confidence head "
-        "predicts, beside that of the loss that came true; mean over the seeds of each network. "
-        "One logarithmic scale for all panels, in units of the training loss."
+        "Zonal mean, weighted by area, of the loss that a confidence head predicts, beside that of "
+        "the loss that came true; mean over the seeds of each network. One logarithmic scale for "
+        "all panels, in units of the training loss."
     ),
     draw=draw,
     variants=variants,
+    remarks=remarks,
 )

@@ -6,8 +6,16 @@ import xarray
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from climsim.figures.panels import colour_bar, panel_grid, section, symmetric_limit, title_panel
+from climsim.figures.panels import (
+    colour_bar,
+    panel_grid,
+    require_defined,
+    section,
+    symmetric_limit,
+    title_panel,
+)
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import offline_scores
 from climsim.figures.style import DIVERGING, network_style
 from climsim.results.quantities import quantity
 from climsim.results.seeds import groups_of, rows_of
@@ -29,6 +37,7 @@ def draw(study: Study, variant: str) -> Figure:
     names = predicted_profiles(study)
     of_rows = _of_seeds if study.seed_lines else _of_networks
     found = {n: of_rows(study, f"bias_section_{n}", variant) for n in names}
+    require_defined(values for rows in found.values() for values in rows.values())
     rows = list(found[names[0]])
     figure, axes = panel_grid(len(rows) * len(names), len(names), 1.35, width=7.2)
     for column, name in enumerate(names):
@@ -66,8 +75,9 @@ def _of_seeds(study: Study, key: str, recipe: str) -> dict[str, xarray.DataArray
 
 
 def remarks(study: Study, variant: str) -> list[str]:
-    """What a row is, where it is no mean."""
-    return ["A row for each seed, whose number stands beside it."] if study.seed_lines else []
+    """Which split was scored, and what a row is, where it is no mean."""
+    rows = ["A row for each seed, whose number stands beside it."] if study.seed_lines else []
+    return [*offline_scores(study, [variant]), *rows]
 
 
 FIGURE = FigureSpec(
@@ -75,9 +85,8 @@ FIGURE = FigureSpec(
     order=23,
     title="Offline bias by network",
     caption=(
-        "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
-        "prediction averaged over the seeds of each network, weighted by area. One scale for each "
-        "tendency."
+        "Zonal-mean difference of predicted and true physics tendency, of the prediction averaged "
+        "over the seeds of each network, weighted by area. One scale for each tendency."
     ),
     draw=draw,
     variants=variants,

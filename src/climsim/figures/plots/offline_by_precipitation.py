@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from climsim.figures.panels import legend_below, panel_grid, pressure_axis, title_panel
 from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import offline_scores
 from climsim.figures.style import SEQUENTIAL, literal, network_style
 from climsim.results.quantities import quantity
 from climsim.results.selection import extremes, network_means
@@ -59,10 +60,12 @@ def _key(number: int, label: str, count: int) -> Line2D:
 
 
 def remarks(study: Study, variant: str) -> list[str]:
-    """That the mean over seeds stands for an ensemble, where none was scored."""
+    """Which split was scored; that the mean over seeds stands for an ensemble without one."""
+    scored = offline_scores(study, [variant])
     if study.ensembles is not None and study.ensembles.sizes["member"]:
-        return []
-    return ["Mean over the seeds, each binned by its own prediction: no ensemble was scored."]
+        return scored
+    mean = "Mean over the seeds, each binned by its own prediction: no ensemble was scored."
+    return [*scored, mean]
 
 
 FIGURE = FigureSpec(
@@ -70,10 +73,10 @@ FIGURE = FigureSpec(
     order=25,
     title="Offline bias of moistening by predicted precipitation",
     caption=(
-        "Mean difference of predicted and true moistening on the test split, weighted by area: "
-        "where no rain is predicted, and in the deciles of active predicted rain, of the "
-        "prediction averaged over the seeds of each network; then level by level the value of "
-        "smallest and of largest magnitude over networks."
+        "Mean difference of predicted and true moistening, weighted by area: where no rain is "
+        "predicted, and in the deciles of active predicted rain, of the prediction averaged over "
+        "the seeds of each network; then level by level the value of smallest and of largest "
+        "magnitude over networks."
     ),
     draw=draw,
     variants=variants,

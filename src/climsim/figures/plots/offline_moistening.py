@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, panel_grid, section, symmetric_limit, title_panel
+from climsim.figures.panels import (
+    colour_bar,
+    panel_grid,
+    require_defined,
+    section,
+    symmetric_limit,
+    title_panel,
+)
 from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import offline_scores
 from climsim.figures.style import DIVERGING
 from climsim.results.quantities import quantity
 from climsim.results.selection import extremes, network_means, predicted_profiles
@@ -21,10 +29,11 @@ def draw(study: Study, variant: str) -> Figure:
         raise NothingToDrawError("no offline metrics were given")
     names = predicted_profiles(study)
     figure, axes = panel_grid(2 * len(names), 4, 1.9, width=7.2)
+    found = [extremes(network_means(study, f"bias_section_{n}", variant)) for n in names]
+    require_defined(least for least, _ in found)
     for i, name in enumerate(names):
         shown = quantity(name)
-        means = network_means(study, f"bias_section_{name}", variant)
-        pair = [shown.shown(values) for values in extremes(means)]
+        pair = [shown.shown(values) for values in found[i]]
         limit = symmetric_limit(pair[1])
         for k, (values, word) in enumerate(zip(pair, _ROW_LABELS, strict=True)):
             ax = axes[2 * i + k]
@@ -34,15 +43,21 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """Which split was scored."""
+    return offline_scores(study, [variant])
+
+
 FIGURE = FigureSpec(
     name="offline_moistening",
     order=24,
     title="Smallest and largest offline bias over networks",
     caption=(
-        "Zonal-mean difference of predicted and true physics tendency on the test split, of the "
-        "prediction averaged over the seeds of each network: in each cell the value of smallest "
-        "and of largest magnitude over networks."
+        "Zonal-mean difference of predicted and true physics tendency, of the prediction averaged "
+        "over the seeds of each network: in each cell the value of smallest and of largest "
+        "magnitude over networks."
     ),
     draw=draw,
     variants=variants,
+    remarks=remarks,
 )

@@ -21,7 +21,7 @@ from climsim.figures.panels import (
     unique,
 )
 from climsim.figures.registry import FigureSpec
-from climsim.figures.remarks import seed_range
+from climsim.figures.remarks import offline_scores, seed_range
 from climsim.figures.style import EXTERNAL_COLOUR, LineLook, literal, network_style
 from climsim.results.measures import score_label
 from climsim.results.quantities import quantity
@@ -144,11 +144,12 @@ def _bars(ax: Axes, study: Study, chosen: list[Group], several: bool) -> None:
 
 
 def remarks(study: Study, variant: str) -> list[str]:
-    """What thin lines and shading are, where there are some."""
+    """Which split was scored, and what thin lines and shading are, where there are some."""
     recipes = unique(g[1] for g in _groups(study, variant))
     beside = ["Thin, solid, and pale bars: the standard recipe."] if len(recipes) > 1 else []
     others = ["Grey: models of other studies."] if study.external_r2 else []
-    return [*beside, *seed_range(study.offline, "medians"), *others]
+    lines = seed_range(study.offline, "medians")
+    return [*offline_scores(study, recipes), *beside, *lines, *others]
 
 
 def _groups(study: Study, variant: str) -> list[Group]:
@@ -182,10 +183,10 @@ FIGURE = FigureSpec(
     order=20,
     title="Offline R² by level",
     caption=(
-        "Coefficient of determination of the predicted tendencies over all samples and columns of"
-        " the test split, by level (nominal pressure), and of the surface fluxes. Negative values"
-        " are drawn at 0, and levels on which the truth has no variance are left blank. 1 is "
-        "perfect, 0 no better than predicting the mean."
+        "Coefficient of determination of the predicted tendencies over all samples and columns, by "
+        "level (nominal pressure), and of the surface fluxes. Negative values are drawn at 0, and "
+        "levels on which the truth has no variance are left blank. 1 is perfect, 0 no better than "
+        "predicting the mean."
     ),
     draw=draw,
     variants=variants,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from climsim.figures.panels import colour_bar, panel_grid, section, title_panel
+from climsim.figures.panels import colour_bar, panel_grid, require_defined, section, title_panel
 from climsim.figures.registry import FigureSpec
+from climsim.figures.remarks import offline_scores
 from climsim.figures.style import SEQUENTIAL, network_style
 from climsim.results.labels import recipe_label
 from climsim.results.measures import score_label
@@ -34,9 +35,14 @@ def draw(study: Study, variant: str) -> Figure:
     columns = len(names) if by_row else 4
     figure, axes = panel_grid(len(groups) * len(names), columns, 1.35 if by_row else 1.9, width=7.2)
     label, meshes = score_label(_SCORE), []
-    for i, ax in enumerate(axes):
+    found = [
+        over_seeds(study.offline[f"{_SCORE}_{name}"], group, floor=0.0).mean
+        for group in groups
+        for name in names
+    ]
+    require_defined(found)
+    for i, (ax, values) in enumerate(zip(axes, found, strict=True)):
         group, name = groups[i // len(names)], names[i % len(names)]
-        values = over_seeds(study.offline[f"{_SCORE}_{name}"], group, floor=0.0).mean
         meshes.append(section(ax, values, 0.0, 1.0, SEQUENTIAL, label=i % columns == 0))
         title_panel(ax, quantity(name).symbol if i < columns or not by_row else "", i)
         ax.label_outer()
@@ -54,6 +60,11 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
+def remarks(study: Study, variant: str) -> list[str]:
+    """Which split was scored."""
+    return offline_scores(study, [variant])
+
+
 FIGURE = FigureSpec(
     name="offline_sections",
     order=22,
@@ -65,4 +76,5 @@ FIGURE = FigureSpec(
     ),
     draw=draw,
     variants=variants,
+    remarks=remarks,
 )
