@@ -412,6 +412,40 @@ def test_captions_name_only_what_is_drawn(study):
     assert "Dashed: the true loss" in " ".join(table["online_confidence"].remarks(true, ""))
 
 
+OFFLINE = [name for name in figure_table() if name.startswith(("offline", "confidence"))]
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_caption_names_the_split_and_whose_scores_are_undefined_in_part(study, name):
+    offline = study.offline.assign_attrs(split="validation").copy(deep=True)
+    lost = int(np.flatnonzero(offline["member"].values == "unet-conf_loss-43")[0])
+    offline["rmse_ptend_t"][lost, 5] = np.nan
+    spec = figure_table()[name]
+    assert "split" not in spec.caption
+    found = spec.remarks(Study(offline, None), "conf_loss")
+    assert found[:2] == [
+        "Scored on the validation split.",
+        "Undefined where a prediction was no finite number: U-Net, confidence loss, seed 43.",
+    ]
+    assert spec.remarks(study, "conf_loss")[0] == "Scored on the test split."
+    assert "Undefined" not in " ".join(spec.remarks(study, "conf_loss"))
+
+
+def test_seed_that_failed_everywhere_leaves_the_sections_of_its_network_grey(study):
+    offline = study.offline.copy(deep=True)
+    lost = (offline["network"] == "unet") & (offline["recipe"] == "standard")
+    row = int(np.flatnonzero(lost)[0])
+    for name in (n for n in offline.data_vars if str(n).endswith("_ptend_t")):
+        offline[name][row] = np.nan
+    broken = Study(offline, None)
+    for name in ("offline_sections", "offline_bias"):
+        with styled():
+            figure = figure_table()[name].draw(broken, "standard")
+        panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+        grey = [bool(np.ma.getmaskarray(ax.collections[0].get_array()).all()) for ax in panels]
+        assert grey == [True] + [False] * (len(panels) - 1)
+
+
 def test_axis_of_the_true_loss_ends_where_the_predicted_losses_do(study):
     offline = study.offline.copy(deep=True)
     known = int(np.flatnonzero(offline["confidence_true"].notnull().any(["target", "loss_bin"]))[0])
@@ -515,6 +549,8 @@ def test_wrong_files_and_settings_are_refused_in_one_line(files, tmp_path):
         FiguresConfig(tmp_path, offline, only=("pie",))
     with pytest.raises(ClimSimError, match="formats"):
         FiguresConfig(tmp_path, offline, formats=("gif",))
+    with pytest.raises(ClimSimError, match=r"formats: expected different entries, found \['png',"):
+        FiguresConfig(tmp_path, offline, formats=("png", "png"))
     with pytest.raises(ClimSimError, match="at least one file"):
         FiguresConfig(tmp_path)
 

@@ -39,6 +39,8 @@ from tests.evaluation_synthetic import (
     write_study,
 )
 
+ENTRY = {"name": "cost", "title": "Cost", "caption": "", "files": []}
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -177,6 +179,45 @@ def test_page_names_members_scored_on_values_that_are_no_numbers(files, tmp_path
     table = undefined_table(study)
     assert [cell.text for cell in table.rows[0]][1] == what
     assert undefined_table(Study.open(files[0][:1], None)) is None
+
+
+def test_scores_with_a_prediction_that_is_no_number_are_unknown_in_every_table(tmp_path):
+    files = []
+    for seed, lost in ((7, None), (43, (0, 5))):
+        files.append(tmp_path / f"{seed}.nc")
+        write_netcdf(offline_metrics("unet", seed=seed, lost=lost), files[-1], checked=True)
+    study = Study.open(files, None)
+    tables = dict(offline_tables(study))
+    good, bad = (tables[f"U-Net, standard, seed {seed}"] for seed in (7, 43))
+    heads = good[0].heads
+    scores = [place for place, head in enumerate(heads) if "R²" in head or "RMSE" in head]
+    scores.append(heads.index("bias"))
+
+    def unknown(table, name):
+        row = next(row for row in table.rows if row[0].text == name)
+        return [cell.unknown for cell in row]
+
+    assert {unknown(bad[0], "ptend_t")[place] for place in scores} == {True}
+    assert not any(unknown(bad[0], "ptend_q0001"))
+    assert not any(unknown(good[0], "ptend_t"))
+    surfaces = dict(zip(bad[1].heads, unknown(bad[1], "dT/dt"), strict=True))
+    assert (surfaces["ocean"], surfaces["land"], surfaces["sea ice"]) == (True, False, False)
+    offline = next(part for part in study_summary(study) if "Best offline" in part)
+    assert "Best offline is U-Net, standard, seed 7" in offline
+    assert offline.endswith("; unknown of U-Net, standard, seed 43.")
+    row = seeds_table(study).rows[0]
+    assert [cell.text for cell in row[:4]] == ["U-Net, standard", "2", "–", "–"]
+
+
+def test_seeds_table_says_of_how_many_seeds_a_mean_is(study):
+    row = next(r for r in seeds_table(study).rows if r[0].text == "ResLSTM, confidence loss")
+    online = study.online.copy(deep=True)
+    shorter = int(np.flatnonzero(online["run"].values == "pure_resLSTM-conf_loss-7")[0])
+    online["mean_days"][shorter] = 1.0
+    fewer = seeds_table(Study(study.offline, online))
+    again = next(r for r in fewer.rows if r[0].text == row[0].text)
+    assert "1 of 2 seeds" in again[-1].text
+    assert "seeds" not in again[2].text
 
 
 def test_page_shows_what_failed(files, failures, tmp_path):
@@ -495,7 +536,8 @@ def test_second_report_into_a_folder_leaves_no_table_of_the_first(files, page, t
     tables = tmp_path / "tables"
     runs = short_runs([Member("unet", "standard", seed) for seed in (7, 43)])
     write_netcdf(runs, tmp_path / "hindcasts.nc", checked=True)
-    shared = {"figures": page.parent / "figures", "tables": tables}
+    (tmp_path / "index.json").write_text(json.dumps({"figures": [ENTRY]}))
+    shared = {"figures": tmp_path, "tables": tables}
 
     def listed():
         index = json.loads((tables / "index.json").read_text())["tables"]
@@ -600,9 +642,6 @@ def test_index_of_figures_names_files_of_its_own_folder_alone(files, tmp_path, n
         write_report(ReportConfig(tmp_path / "report.html", files[0], figures=folder))
 
 
-ENTRY = {"name": "cost", "title": "Cost", "caption": "", "files": []}
-
-
 @pytest.mark.parametrize(
     ("index", "found"),
     [
@@ -615,6 +654,8 @@ ENTRY = {"name": "cost", "title": "Cost", "caption": "", "files": []}
         ({"figures": [ENTRY, 3]}, "figure 2: expected name as a text, found none"),
         ({"figures": [ENTRY | {"caption": None}]}, "figure 1: expected caption as a text"),
         ({"figures": [ENTRY | {"files": "a.png"}]}, "figure 1: expected files as a list"),
+        ({"figures": []}, "expected figures, found none, as of a drawing that was interrupted"),
+        ({"figures": [ENTRY], "input_hashes": "x"}, "input_hashes: expected a mapping as JSON"),
     ],
 )
 def test_index_of_something_else_is_refused_in_one_line(files, tmp_path, index, found):
@@ -624,6 +665,49 @@ def test_index_of_something_else_is_refused_in_one_line(files, tmp_path, index, 
     with pytest.raises(ClimSimError, match=rf"index\.json: {found}") as refused:
         write_report(ReportConfig(tmp_path / "report.html", files[0][:1], figures=folder))
     assert "\n" not in str(refused.value)
+
+
+def test_figures_of_other_metrics_than_those_of_the_page_are_refused_in_one_line(files, tmp_path):
+    table = tmp_path / "hu2025.csv"
+    table.write_text("output,level,r2\ncam_out_PRECC,,0.5\n")
+    own = tmp_path / "own.nc"
+    shutil.copy(files[0][0], own)
+    drawn = FiguresConfig(
+        tmp_path / "figures",
+        (own, files[0][1]),
+        external_r2=(table,),
+        only=("offline_sections",),
+        formats=("png",),
+        dpi=40,
+    )
+    draw_figures(drawn)
+    config = ReportConfig(tmp_path / "report.html", drawn.offline, figures=drawn.out)
+    write_report(config)
+
+    def refused(config, path):
+        with pytest.raises(
+            ClimSimError, match=rf"found that \S*{path} has changed .*draw them"
+        ) as e:
+            write_report(config)
+        assert "\n" not in str(e.value)
+
+    refused(replace(config, offline=(own,)), files[0][1].name)
+    refused(replace(config, offline=(own, *files[0][1:3])), files[0][2].name)
+    write_netcdf(offline_metrics("unet", "standard", 99), own, checked=True)
+    refused(config, "own.nc")
+
+
+def test_figures_whose_drawing_was_interrupted_are_refused(files, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    drawn = FiguresConfig(tmp_path / "f", files[0][:1], only=("offline_sections",), dpi=40)
+    draw_figures(drawn)
+    monkeypatch.setattr("climsim.figures.draw.run_tasks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        draw_figures(drawn)
+    with pytest.raises(ClimSimError, match="found none, as of a drawing that was interrupted"):
+        write_report(ReportConfig(tmp_path / "r.html", files[0][:1], figures=drawn.out))
 
 
 def test_figures_without_pictures_for_the_page_say_which_format_to_draw(files, tmp_path):
@@ -639,7 +723,7 @@ def test_links_of_the_page_are_addresses_whatever_files_are_called(files, tmp_pa
     shutil.copy(files[0][0], metrics)
     folder = tmp_path / "figures"
     folder.mkdir()
-    (folder / "index.json").write_text(json.dumps({"figures": []}))
+    (folder / "index.json").write_text(json.dumps({"figures": [ENTRY]}))
     out = tmp_path / "report.html"
     write_report(ReportConfig(out, (metrics,), figures=folder))
     links = Links()

@@ -11,7 +11,7 @@ from climsim.data.store.splits import SPLITS
 from climsim.files import require_apart
 from climsim.hosts.gcm.config import GCM
 from climsim.runs.streams import STREAMS
-from climsim.validation import Checks, one_of, require
+from climsim.validation import Checks, different, one_of, require
 
 if TYPE_CHECKING:
     from climsim.results.filters import Filters
@@ -71,6 +71,7 @@ class FiguresConfig:
         require_apart({"external_r2": self.external_r2})
         holds = bool(self.formats) and set(self.formats) <= set(FORMATS)
         require("formats", list(self.formats), holds, "png, pdf or both")
+        different("formats", self.formats)
         check.whole("dpi", least=1)
         check.whole("workers")
         one_of("compare", self.compare, ("networks", "recipes", BOTH))

@@ -81,7 +81,7 @@ def draw_figures(config: FiguresConfig, progress: Progress | None = None) -> Pat
     settings = {key: v for key, v in asdict(config).items() if key not in ("out", "workers")}
     made_by = provenance(settings, {str(path): file_hash(path) for path in inputs})
     index: list[dict[str, object]] = []
-    # Before the first figure: the folder says what it is from the beginning.
+    # Before the first figure: the folder says what it is, and by an empty list that it is not done.
     write_json(config.out / INDEX_NAME, {"figures": index, **made_by})
     tasks = [_Task(name, study, config) for name in figures]
     drawn: dict[str, list[dict[str, object]]] = {}

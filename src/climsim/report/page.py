@@ -20,7 +20,7 @@ from climsim.figures.draw import INDEX_NAME, draw_figures
 from climsim.files import file_hash, git_revision, provenance, read_json, write_json, write_text
 from climsim.names import check_name
 from climsim.products import Kind, claim, mentions, noted
-from climsim.report.cells import Table
+from climsim.report.cells import Table, counted
 from climsim.report.config import ReportConfig
 from climsim.report.details import budget_tables, offline_tables
 from climsim.report.failures import Failure, failed_stages, failures_table, read_failures
@@ -37,7 +37,7 @@ from climsim.report.tables import (
     undefined_table,
 )
 from climsim.results.damping import read_damping
-from climsim.results.study import Study, attributes_of_metrics
+from climsim.results.study import Study, attributes_of_metrics, recorded
 from climsim.stage import Progress
 
 REPORT = Kind("a report", lambda path: mentions(path, b'id="provenance"', b"climsim_version"))
@@ -111,9 +111,11 @@ def load_figures(config: ReportConfig) -> list[dict[str, object]]:
     """Figures in the order of the page, each with its PNG as text and links to its files.
 
     Raises:
-        ClimSimError: if the folder holds no index of figures, or one of something else.
+        ClimSimError: if the folder holds no index of figures, one of something else or of other
+            metrics, or figures of which the drawing was interrupted.
     """
     if config.figures is not None:
+        _require_same_metrics(config.figures, config)
         return _read_figures(config.figures, config.out.parent)
     with tempfile.TemporaryDirectory() as folder:
         settings = FiguresConfig(
@@ -145,8 +147,27 @@ def _read_figures(folder: Path, page_folder: Path | None) -> list[dict[str, obje
     return figures
 
 
-def _index_entries(folder: Path) -> list[dict[str, Any]]:
-    """What the index of a folder of figures says of each."""
+def _require_same_metrics(folder: Path, config: ReportConfig) -> None:
+    """Refuse figures of other metrics than those of the tables beside them.
+
+    An index that does not say what its figures were drawn from is not of `draw_figures`.
+    """
+    index, path = _index(folder), str(folder / INDEX_NAME)
+    given, settings = (recorded(index, key, path) for key in ("input_hashes", "configuration"))
+    beside = settings.get("external_r2", [])
+    drawn = {digest: path for path, digest in given.items() if path not in beside}
+    shown = {file_hash(path): str(path) for path in config.metrics}
+    if drawn and (apart := drawn.keys() ^ shown.keys()):
+        path = min((shown | drawn)[digest] for digest in apart)
+        raise ClimSimError(
+            f"figures={folder}: expected figures of the metrics of the page, found that {path} has "
+            "changed since, or was given for one of the two alone: draw them again with `climsim "
+            "figures`, from the files of the page"
+        )
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """The index of a folder of figures."""
     path = folder / INDEX_NAME
     if not path.exists():
         raise ClimSimError(f"{folder}: no {INDEX_NAME}: run `climsim figures out={folder}` first")
@@ -157,6 +178,17 @@ def _index_entries(folder: Path) -> list[dict[str, Any]]:
             f"{path}: expected an object with a list of figures, found {found}: give as figures= "
             "the folder that `climsim figures` filled"
         )
+    if not index["figures"]:
+        raise ClimSimError(
+            f"{path}: expected figures, found none, as of a drawing that was interrupted: draw "
+            "them again with `climsim figures`"
+        )
+    return index
+
+
+def _index_entries(folder: Path) -> list[dict[str, Any]]:
+    """What the index of a folder of figures says of each."""
+    index, path = _index(folder), folder / INDEX_NAME
     for number, entry in enumerate(index["figures"], 1):
         known = entry if isinstance(entry, dict) else {}
         for key, kind in _ENTRY.items():
@@ -245,9 +277,9 @@ def _data_summary(study: Study) -> list[tuple[str, str]]:
     if study.offline is not None:
         offline = study.offline
         rows += [
-            ("split", str(offline.attrs.get("split", ""))),
-            ("samples scored", f"{int(offline['samples'].values.max()):,}"),
-            ("time steps scored", f"{int(offline['steps'].values.max()):,}"),
+            ("split", study.split),
+            ("samples scored", counted(offline["samples"])),
+            ("time steps scored", counted(offline["steps"])),
             ("levels", str(offline.sizes["level"])),
         ]
     if study.online is not None:
