@@ -21,7 +21,7 @@ from climsim.system import refusal
 from climsim.validation import refused
 
 _SHORT_HASH = 12
-"""Letters of a hash that tell stores apart, in a message."""
+"""Letters of a hash by which a message distinguishes stores."""
 _NAMED = ("network", "recipe", "group_network", "group_recipe")
 """Attributes and variables of metrics that hold names, which files and labels are made of."""
 
