@@ -485,8 +485,11 @@ def test_spin_up_under_other_options_is_refused(gcm, gcm_session, tmp_path):
     start = {"start": "jw", "retain_turbulence": True}
     config = SpinupConfig(tmp_path / "start.npz", days=1, host_options=start)
     gcm.save(config.out)
-    with pytest.raises(ClimSimError, match=r"start\.npz: expected a restart with resolution T21"):
-        spin_up(replace(config, host_options={"resolution": "T21"}))
+    stored = restart.read_restart(config.out)
+    other = {**stored.configuration, "resolution": "T21"}
+    restart.write_restart(config.out, replace(stored, configuration=other))
+    with pytest.raises(ClimSimError, match=r"start\.npz: expected a restart with resolution T10"):
+        spin_up(config, host=gcm)
     (tmp_path / "start.npz.json").write_text(json.dumps({"host_options": as_texts(start)}))
     for key, other in (("start", "shipped"), ("retain_turbulence", False)):
         with pytest.raises(ClimSimError, match=rf"was begun with host_options\.{key}=.*{other}"):
