@@ -41,6 +41,11 @@ def offline_scores(study: Study, recipes: Collection[str] = ()) -> list[str]:
     return [f"Scored on the {study.split} split.", *([undefined] if found else [])]
 
 
+def scores_of_recipe(study: Study, variant: str) -> list[str]:
+    """Remarks of a figure that shows the offline scores of one recipe, which its variant is."""
+    return offline_scores(study, [variant])
+
+
 def second_run(study: Study) -> list[str]:
     """What the dashed black line is, where there is one."""
     floor = study.floor()

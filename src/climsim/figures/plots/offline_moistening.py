@@ -14,7 +14,7 @@ from climsim.figures.panels import (
 )
 from climsim.figures.plots.offline_bias import variants
 from climsim.figures.registry import FigureSpec
-from climsim.figures.remarks import offline_scores
+from climsim.figures.remarks import scores_of_recipe
 from climsim.figures.style import DIVERGING
 from climsim.results.quantities import quantity
 from climsim.results.selection import extremes, network_means, predicted_profiles
@@ -43,11 +43,6 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
-def remarks(study: Study, variant: str) -> list[str]:
-    """Which split was scored."""
-    return offline_scores(study, [variant])
-
-
 FIGURE = FigureSpec(
     name="offline_moistening",
     order=24,
@@ -59,5 +54,5 @@ FIGURE = FigureSpec(
     ),
     draw=draw,
     variants=variants,
-    remarks=remarks,
+    remarks=scores_of_recipe,
 )

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from climsim.figures.panels import colour_bar, panel_grid, require_defined, section, title_panel
 from climsim.figures.registry import FigureSpec
-from climsim.figures.remarks import offline_scores
+from climsim.figures.remarks import scores_of_recipe
 from climsim.figures.style import SEQUENTIAL, network_style
 from climsim.results.labels import recipe_label
 from climsim.results.measures import score_label
@@ -60,11 +60,6 @@ def draw(study: Study, variant: str) -> Figure:
     return figure
 
 
-def remarks(study: Study, variant: str) -> list[str]:
-    """Which split was scored."""
-    return offline_scores(study, [variant])
-
-
 FIGURE = FigureSpec(
     name="offline_sections",
     order=22,
@@ -76,5 +71,5 @@ FIGURE = FigureSpec(
     ),
     draw=draw,
     variants=variants,
-    remarks=remarks,
+    remarks=scores_of_recipe,
 )
