@@ -32,6 +32,16 @@ def setting(values: Settings, key: str) -> object:
     return found
 
 
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
+    if not isinstance(value, dict) or (prefix and not value):
+        return {prefix.removesuffix("."): value}
+    result: dict[str, object] = {}
+    for key, child in value.items():
+        result |= flatten(child, f"{prefix}{key}.")
+    return result
+
+
 @dataclass(frozen=True)
 class LossCard:
     """The loss in whose units confidences are.

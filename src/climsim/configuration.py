@@ -23,6 +23,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from climsim.cards import flatten
 from climsim.data.store.address import StoreAddress, StoreUrl, is_url, store_address
 from climsim.errors import ClimSimError, unknown_name
 from climsim.hosts import check_run
@@ -31,7 +32,6 @@ from climsim.keys import (
     Hint,
     Values,
     element,
-    flatten,
     hint_of,
     hints,
     is_list,

@@ -88,16 +88,6 @@ def is_text(hint: Hint) -> bool:
     return bool(texts) and all(texts)
 
 
-def flatten(value: object, prefix: str = "") -> Values:
-    """Turn nested dictionaries into one with dotted keys; an inner empty one stays a value."""
-    if not isinstance(value, dict) or (prefix and not value):
-        return {prefix.removesuffix("."): value}
-    result: Values = {}
-    for key, child in value.items():
-        result |= flatten(child, f"{prefix}{key}.")
-    return result
-
-
 def nested(hint: Hint) -> type | None:
     """The dataclass in a hint such as ``Config`` or ``Config | None``, if there is one."""
     classes = (member for member in members_of(hint) if isinstance(member, type))

@@ -16,10 +16,10 @@ from pathlib import Path
 from rich.text import Text
 from rich.tree import Tree
 
+from climsim.cards import flatten
 from climsim.configuration import build_config
 from climsim.errors import ClimSimError
 from climsim.files import file_hash
-from climsim.keys import flatten
 from climsim.lineage import Notes, decoded, source_of
 from climsim.plugins import is_reference, reference_file
 

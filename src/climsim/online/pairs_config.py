@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from climsim.cards import flatten
 from climsim.constants import DAYS_PER_YEAR, SECONDS_PER_DAY
 from climsim.devices import AUTO, check_device
 from climsim.errors import ClimSimError
@@ -63,22 +64,16 @@ def require_same(raw: Path, noted: Mapping[str, object], now: Mapping[str, objec
     """
     # An earlier version noted the path of a host as it was typed.
     host = absolute_reference(str(noted.get("host")))
-    before, after = _by_key({**noted, "host": host}), _by_key(json.loads(json.dumps(now)))
+    before, after = (
+        {key: value for key, value in flatten(identity).items() if value != {}}
+        for identity in ({**noted, "host": host}, json.loads(json.dumps(now)))
+    )
     for key in {**before, **after}:
         if before.get(key) != after.get(key):
             raise ClimSimError(
                 f"{raw}: holds other step pairs: {key} was {before.get(key)!r}, now "
                 f"{after.get(key)!r}: choose another folder, or give it as it was"
             )
-
-
-def _by_key(values: Mapping[str, object]) -> dict[str, object]:
-    """Values by key; those of the groups ``host_options`` and ``coupler`` by dotted key."""
-    return {
-        f"{key}.{name}".removesuffix("."): entry
-        for key, value in values.items()
-        for name, entry in (value if isinstance(value, dict) else {"": value}).items()
-    }
 
 
 def damaged_record(path: Path, error: Exception) -> ClimSimError:

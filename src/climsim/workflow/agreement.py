@@ -70,9 +70,9 @@ def check_agreement(jobs: Sequence[Job], folder: Path) -> None:
 
 
 def _check_files(job: Job, folder: Path) -> None:
-    """Refuse a file that the settings of a stage name, no other stage makes, and is not there.
+    """Refuse a file that a stage needs, no other stage makes, and is not there.
 
-    So is one that Snakemake could not be told of.
+    A path that Snakemake would take for a pattern is refused too.
     """
     for name in job.inputs:
         if not _BRACES.isdisjoint(name):

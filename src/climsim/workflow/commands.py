@@ -72,8 +72,9 @@ class _StudyCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the keys of the study."""
+        from climsim.cards import flatten
         from climsim.help import write_keys
-        from climsim.keys import flatten, keys
+        from climsim.keys import keys
         from climsim.workflow.config import ExperimentConfig
         from climsim.workflow.run import study_values
 

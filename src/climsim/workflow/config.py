@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
+from climsim.cards import flatten
 from climsim.errors import ClimSimError, unknown_name
 from climsim.evaluation.members import (
     NETWORKS,
@@ -17,7 +18,7 @@ from climsim.evaluation.members import (
 )
 from climsim.hosts import HOSTS, REFERENCE_RUNS, reference_runs
 from climsim.hosts.settings import GROUP
-from climsim.keys import Values, flatten
+from climsim.keys import Values
 from climsim.names import as_name, check_name
 from climsim.online.stages import ONLINE_RUN
 from climsim.plugins import absolute_reference, short_name

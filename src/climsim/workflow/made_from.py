@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from climsim.cards import setting
+from climsim.cards import flatten, setting
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, read_json, remove, stored_attributes, write_json
-from climsim.keys import Values, flatten
+from climsim.keys import Values
 from climsim.plugins import is_reference, reference_file
 from climsim.stage import EVERYTHING
 from climsim.workflow.jobs import Job

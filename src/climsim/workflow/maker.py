@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from climsim.cards import flatten
 from climsim.configuration import MissingKeysError, compose_config, stage_config
 from climsim.errors import ClimSimError
 from climsim.export.config import TORCHSCRIPT
 from climsim.export.stages import EXPORT
-from climsim.keys import Values, flatten
+from climsim.keys import Values
 from climsim.online.stages import ONLINE_ENSEMBLE, ONLINE_RUN
 from climsim.overrides import quoted
 from climsim.plugins import absolute_reference

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from climsim.cards import setting
+from climsim.cards import flatten, setting
 from climsim.configuration import build_config
 from climsim.data.stages import PREPARE, STATISTICS
 from climsim.data.store.splits import TRAINING_ONLY, WEATHER
@@ -17,7 +17,7 @@ from climsim.export.stages import EXPORT
 from climsim.figures.config import FiguresConfig
 from climsim.figures.stages import FIGURES
 from climsim.hosts import batch_runner
-from climsim.keys import Values, flatten
+from climsim.keys import Values
 from climsim.online.pairs_config import generated_ends
 from climsim.online.stages import COLLECT, GENERATE, ONLINE_RUN
 from climsim.plugins import is_reference, reference_file, short_name
