@@ -45,7 +45,8 @@ def enable_compilation_cache(folder: Path) -> None:
     if not any(folder.iterdir()):
         _log.info("compiling the embedded model: some minutes, once on a machine (%s)", folder)
     jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Hundreds of small programs run before the first step, and take seconds together.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 

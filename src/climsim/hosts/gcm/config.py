@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -89,6 +89,11 @@ class GcmConfig:
             split_condensate=self.split_condensate,
             tuning=self.tuning,
         )
+
+    def made_of(self) -> dict[str, object]:
+        """What the arrays of the model depend on, whatever their values."""
+        grid = {"resolution": self.resolution, "advection": self.advection}
+        return grid | asdict(self.physics_options())
 
     @property
     def emulated_processes(self) -> frozenset[str]:

@@ -201,10 +201,10 @@ def with_advection(stored: Restart, advection: str) -> Restart:
     return replace(stored, arrays=arrays)
 
 
-def initial_state(core: Core) -> tuple[ModelState, Diagnostics]:
-    """Analytic moist start state and a fresh cross-step carry, in float32.
+def initial_state(core: Core) -> ModelState:
+    """Analytic moist start state, in float32.
 
-    The state is a dictionary: `dynamics` is the spectral state, `clouds` holds liquid and ice
+    A dictionary: `dynamics` is the spectral state, `clouds` holds liquid and ice
     (level, lon, lat) where they live on the grid.
     """
     import jax.numpy as jnp
@@ -212,14 +212,13 @@ def initial_state(core: Core) -> tuple[ModelState, Diagnostics]:
 
     with quiet_jcm():
         spectral = jw_state(core.model, START_HUMIDITY)
-        carry = core.model.initial_physics_carry()
     clouds: dict[str, jax.Array] = {}
     if core.geometry is not None:
         spectral.tracers = {"specific_humidity": spectral.tracers["specific_humidity"]}
         shape = core.coordinates.nodal_shape
         clouds = {name: jnp.zeros(shape, jnp.float32) for name in CONDENSATE}
     state: ModelState = {"dynamics": spectral, "clouds": clouds}
-    return strong_types(state), strong_types(carry)
+    return strong_types(state)
 
 
 def strong_types(tree: Tree) -> Tree:

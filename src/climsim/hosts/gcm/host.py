@@ -19,6 +19,7 @@ from climsim.errors import ClimSimError
 from climsim.grid import ColumnGrid
 from climsim.hosts.base import HealthReport, StepResult
 from climsim.hosts.gcm import dynamics
+from climsim.hosts.gcm.carry import fresh_carry
 from climsim.hosts.gcm.compilation import enable_compilation_cache, select_device
 from climsim.hosts.gcm.condensate import with_noise
 from climsim.hosts.gcm.config import ANALYTIC_DATE, GcmConfig
@@ -113,7 +114,10 @@ class GcmHost:
             diffusion_hours=config.damping_hours,
         )
         self.programs = Programs(self._core, config, self.grid)
-        self._state, self._carry = dynamics.initial_state(self._core)
+        self._state = dynamics.initial_state(self._core)
+        with dynamics.quiet_jcm():
+            carry = fresh_carry(self._core.model, config.made_of(), config.cache_folder)
+        self._carry = dynamics.strong_types(carry)
         self._template = (self._state, self._carry)
         self._fields: Callable[[Mapping[str, jax.Array]], Fields] = numpy_fields
         self._date, self._step = ANALYTIC_DATE, 0
