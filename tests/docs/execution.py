@@ -113,6 +113,15 @@ def small_line(stage: Stage, words: Sequence[str]) -> list[str]:
     return [*stage.path, *flags, *kept, *cheap.values()]
 
 
+def anonymous_line(words: Sequence[str]) -> tuple[str, ...]:
+    """What a command does, whatever its seed and the names of what it reads and makes."""
+    stage = stage_of(words)
+    assert stage is not None
+    names = {"case", "folder", "perturbation_seed", "raw", *INPUTS.get(" ".join(stage.path), {})}
+    texts = small_line(stage, words)
+    return tuple(t.split("=")[0] if t.split("=")[0] in names else t for t in texts)
+
+
 def place_inputs(stage: Stage, line: Sequence[str], made: dict[str, Path], folder: Path) -> None:
     """Bring the products that a line reads to where it looks for them."""
     kinds = INPUTS.get(" ".join(stage.path), {})
