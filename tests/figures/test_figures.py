@@ -599,6 +599,7 @@ def test_figures_of_several_processes_are_those_of_one(files, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_whole_study_of_ninety_members_is_drawn(tmp_path):
     offline, online = write_study(tmp_path)
     members = [Member(n, r, s) for r in RECIPES for n in NETWORKS for s in (7, 43, 1024)]
