@@ -54,7 +54,8 @@ class GcmConfig:
         start: `"shipped"` (spun up at T10, refined for the others), `"jw"` (analytic) or the path
             of a restart file of this or a coarser resolution.
         device: where it runs: `"cpu"`, `"gpu"`, or `"auto"` for a GPU where JAX has one.
-        cache_folder: compiled programs (`jax`) and regridded boundary data.
+        cache_folder: compiled programs (`jax`), the carry that they start with, and regridded
+            boundary data.
     """
 
     resolution: str = "T10"
