@@ -22,7 +22,18 @@ from typing import Any
 from climsim.errors import ClimSimError
 from climsim.system import refusal
 
-_PACKAGES = ("dinosaur", "jax", "jcm", "lightning", "netCDF4", "numpy", "torch", "xarray", "zarr")
+_PACKAGES = (
+    "dinosaur",
+    "jax",
+    "jax-rrtmgp",
+    "jcm",
+    "lightning",
+    "netCDF4",
+    "numpy",
+    "torch",
+    "xarray",
+    "zarr",
+)
 TEMPORARY_PREFIX = ".partial-"
 _ABANDONED = 7 * 86400.0
 """Age of an unfinished product from which its writer on another machine counts as gone [s]."""

@@ -49,9 +49,9 @@ def name(command):
     return " ".join(stage.path) if stage else ""
 
 
-def distinct(found):
-    """One command for each different line."""
-    return list({command.words: command for command in reversed(found)}.values())
+def distinct(found, what=tuple):
+    """One command for each different line, or for each different thing that lines do."""
+    return list({what(command.words): command for command in reversed(found)}.values())
 
 
 @pytest.fixture(scope="session")
@@ -191,11 +191,6 @@ def test_example_script_runs(command):
     subprocess.run([sys.executable, *command.words[1:]], check=True)
 
 
-def doing_different_things(found):
-    """One command for all that differ in seeds and names of cases, folders and files alone."""
-    return list({anonymous_line(command.words): command for command in reversed(found)}.values())
-
-
 def test_commands_that_differ_in_names_alone_do_the_same():
     one = ["climsim", "online", "run", "case=a", "folder=a", "days=7", "model=a.pt"]
     other = ["climsim", "online", "run", "case=b", "folder=online/b", "days=7", "model=b.pt"]
@@ -205,7 +200,9 @@ def test_commands_that_differ_in_names_alone_do_the_same():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", doing_different_things([c for c in UNMARKED if name(c) in EMBEDDED_MODEL]), ids=str
+    "command",
+    distinct([c for c in UNMARKED if name(c) in EMBEDDED_MODEL], anonymous_line),
+    ids=str,
 )
 def test_command_of_the_embedded_model_runs(command, made, workplace):
     stage = stage_of(command.words)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from climsim.hosts.gcm.state import Diagnostics
 
-_HASH = hashlib.sha256
 _CODE = Path(__file__).parent
 
 
@@ -45,39 +44,39 @@ def fresh_carry(model: Model, options: Mapping[str, object], folder: Path) -> Di
     import jax
 
     described = json.dumps(options, sort_keys=True)
-    path = folder / f"carry-{_HASH(described.encode()).hexdigest()[:16]}.pkl"
-    expected = _HASH(f"{described} {environment()} {_code_hash()}".encode()).digest()
-    kept = _read(path, expected)
+    path = folder / f"carry-{hashlib.sha256(described.encode()).hexdigest()[:16]}.pkl"
+    made_for = f"{described} {environment()} {_code_hash()}".encode()
+    kept = _read(path, made_for)
     if kept is None:
         kept = jax.tree_util.tree_map(np.asarray, model.initial_physics_carry())
         # A run does without what only saves time: a full disk shows where it matters.
         with contextlib.suppress(OSError, ClimSimError):
-            _write(path, expected, kept)
+            _write(path, made_for, kept)
     return kept
 
 
-def _read(path: Path, expected: bytes) -> Diagnostics | None:
+def _read(path: Path, made_for: bytes) -> Diagnostics | None:
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    size = len(expected)
-    made_for, checksum, packed = content[:size], content[size : 2 * size], content[2 * size :]
-    if made_for != expected or checksum != _HASH(packed).digest():
+    size = hashlib.sha256().digest_size
+    checksum, packed = content[:size], content[size:]
+    if checksum != hashlib.sha256(made_for + packed).digest():
         return None
     carry: Diagnostics = pickle.loads(zlib.decompress(packed))
     return carry
 
 
-def _write(path: Path, expected: bytes, carry: Diagnostics) -> None:
+def _write(path: Path, made_for: bytes, carry: Diagnostics) -> None:
     # Nearly all of it is zeros.
     packed = zlib.compress(pickle.dumps(carry), level=1)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(expected + _HASH(packed).digest() + packed)
+        temporary.write_bytes(hashlib.sha256(made_for + packed).digest() + packed)
 
 
 def _code_hash() -> str:
-    digest = _HASH()
+    digest = hashlib.sha256()
     for file in sorted((*_CODE.glob("*.py"), *_CODE.parents[1].glob("*.py"))):
         digest.update(file.read_bytes())
     return digest.hexdigest()
