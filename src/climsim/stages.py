@@ -35,6 +35,7 @@ STAGES = (
     online.ONLINE_RUN,
     online.ONLINE_ENSEMBLE,
     online.COLLECT,
+    online.FINETUNE,
     gcm.SPINUP,
     gcm.FIT_RADIATION,
     figures.CLIMATE,

@@ -53,10 +53,30 @@ def open_fitting_model(
         require_fit(host, taken, frozenset(), purpose)
         return None
     model = open_model(config.model, host, config.device, config.threads)
+    require_fitting(model, host, config.coupler, taken)
+    return model
+
+
+def require_fitting(
+    model: CoupledModel,
+    host: SteppedHost,
+    coupler: CouplerOptions,
+    taken: frozenset[str],
+) -> None:
+    """Refuse a model whose interface a host or the rules of the coupling do not serve.
+
+    Args:
+        model: that drives.
+        host: that it drives.
+        coupler: rules of the coupling.
+        taken: fields of the host that the work itself takes.
+
+    Raises:
+        ClimSimError: naming what is missing.
+    """
     model.card.compare_time_step("the host", host.dt)
     interface = model.interface
-    require_spinup(interface, config.coupler)
+    require_spinup(interface, coupler)
     given = frozenset(interface.outputs.names)
     taken_by_model = taken | needed_fields(interface)
     require_fit(host, taken_by_model, given, f"a model with the interface {interface.name}")
-    return model

@@ -12,7 +12,7 @@ import numpy as np
 from climsim.arrays import Array, Fields, double, to_numpy
 from climsim.online.coupler import ModelOutput
 from climsim.physics.condensate import quantity
-from climsim.variables import TARGETS
+from climsim.variables import TARGETS, VariableSet
 
 if TYPE_CHECKING:  # a run without a model needs no torch
     from climsim.losses import TrainingLoss
@@ -32,13 +32,21 @@ def true_losses(
     Returns:
         Loss by target, (level, column) or (column,).
     """
-    by_column = loss(_targets(network), _targets(physics))
+    by_column = loss(physical_targets(network), physical_targets(physics))
     return {name: values.T for name, values in TARGETS.fields(by_column, levels).items()}
 
 
-def _targets(output: ModelOutput) -> Array:
-    """Targets (column, feature) of an output, float64."""
+def physical_targets(output: ModelOutput, targets: VariableSet = TARGETS) -> Array:
+    """Targets of an output.
+
+    Args:
+        output: of a model or of the host's physics.
+        targets: their layout; a condensate is the sum of liquid and ice.
+
+    Returns:
+        (column, feature) float64.
+    """
     both = {**output.tendencies, **output.surface}
     fields = {name: to_numpy(double(values)) for name, values in both.items()}
-    rows = [np.atleast_2d(quantity(fields, name)) for name in TARGETS.names]
+    rows = [np.atleast_2d(quantity(fields, name)) for name in targets.names]
     return np.concatenate(rows, axis=0).T

@@ -180,15 +180,32 @@ def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int =
         # Before the file is loaded: ONNX Runtime has its threads from then on.
         torch.set_num_threads(1)
     model = load_emulator(path, chosen)
+    require_for_host(model, str(path), host)
+    if chosen != CPU:
+        return OnDevice(model)
+    return InBlocks(model, thread_count(threads), model.columns)
+
+
+def require_for_host(model: CoupledModel, name: str, host: SteppedHost) -> None:
+    """Make sure that a model is for the levels of a host and for what the host leaves out.
+
+    Args:
+        model: that is to drive the host or to be compared with it.
+        name: of the model, for messages.
+        host: the climate model.
+
+    Raises:
+        ClimSimError: if it has another number of levels or replaces other processes.
+    """
     if model.n_levels != host.grid.n_levels:
         raise ClimSimError(
-            f"{path}: expected a model of {host.grid.n_levels} levels, as the host has, found "
+            f"{name}: expected a model of {host.grid.n_levels} levels, as the host has, found "
             f"{model.n_levels}: export one for this host"
         )
     declared, replaced = declaration_of(host), model.card.emulated_processes
     chosen_by = declared.processes_option
     agreed(
-        {f"host {host.name}": declared.emulated_processes, str(path): replaced},
+        {f"host {host.name}": declared.emulated_processes, name: replaced},
         "couple it with the host options that its data were generated with"
         + (f" (host_options.{chosen_by} chooses)" if chosen_by else "")
         + ", or take another model",
@@ -196,13 +213,10 @@ def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int =
     if declared.emulated_processes and not replaced:
         logger.warning(
             "%s does not say which processes it replaces: host %s leaves out %s",
-            path,
+            name,
             host.name,
             in_words(declared.emulated_processes),
         )
-    if chosen != CPU:
-        return OnDevice(model)
-    return InBlocks(model, thread_count(threads), model.columns)
 
 
 def require_spinup(interface: Interface, options: CouplerOptions) -> None:

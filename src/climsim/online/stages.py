@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from climsim.devices import FORMER_DEVICES
 from climsim.stage import Stage
+from climsim.training.stages import TRAIN
 
 GENERATE = Stage(
     name="generate",
@@ -42,6 +43,23 @@ ONLINE_ENSEMBLE = Stage(
     needs=("models", "model", "start", "starts"),
     makes="folder",
     choices={"host": "gcm"},
+)
+
+FINETUNE = Stage(
+    name="online_finetune",
+    command="online finetune",
+    config="climsim.online.finetune_config:FinetuneConfig",
+    run="climsim.online.finetune:finetune",
+    summary="Train a network further, on a store and at the states that it reaches coupled.",
+    example=(
+        "network=unet recipe=standard data.store=runs/store.zarr "
+        "trainer.warm_start=runs/unet/best.ckpt out=runs/finetuned"
+    ),
+    needs=(*TRAIN.needs, "rollouts.starts", "coupler.mixing_statistics"),
+    makes="out",
+    may_change=TRAIN.may_change,
+    renamed=TRAIN.renamed,
+    choices={**TRAIN.choices, "host": "gcm"},
 )
 
 COLLECT = Stage(

@@ -22,7 +22,7 @@ from climsim.errors import ClimSimError
 from climsim.files import atomic_path
 from climsim.stage import Progress
 from climsim.training.checkpoint import BEST_NAME, KEY, LAST_NAME, CheckpointEntry, read_checkpoint
-from climsim.training.module import VALIDATION_LOSS
+from climsim.training.module import VALIDATION_LOSS, VISITED
 
 _CHECKPOINTS = "checkpoints"
 _SECONDS_BETWEEN_SAVES = 60.0
@@ -35,6 +35,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, object], path: str | Path, storage_options: object | None = None
     ) -> None:
         """Write under a temporary name, then rename."""
+        if Path(path).name != LAST_NAME:
+            checkpoint = {key: value for key, value in checkpoint.items() if key != VISITED}
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from climsim.checkpoint_cards import CLOSURES, NO_CLOSURE, WATER_SATURATED
 from climsim.constants import GRAVITY
@@ -16,7 +17,9 @@ from climsim.names import check_name
 from climsim.plugins import absolute_reference, is_reference
 from climsim.precisions import BFLOAT16, FLOAT16, FLOAT32, FORMER_PRECISIONS
 from climsim.pruning import PruningConfig
+from climsim.stage import Stage
 from climsim.training.schedules import SCHEDULES
+from climsim.training.stages import TRAIN
 from climsim.validation import Checks, require
 from climsim.variables import TARGETS
 
@@ -327,6 +330,7 @@ class TrainConfig:
         schedule: how the learning rate changes.
         trainer: how long, where and how exactly.
         pruning: what is zero near the model top, and how inputs are clipped.
+        stage: that such a configuration is of.
     """
 
     data: TrainDataConfig
@@ -339,6 +343,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
+    stage: ClassVar[Stage] = TRAIN
 
     def __post_init__(self) -> None:
         Checks(self).whole("seed")
@@ -347,6 +352,11 @@ class TrainConfig:
         from climsim.training.choices import check_choices
 
         check_choices(self)
+
+    @property
+    def further_files(self) -> Mapping[str, Path]:
+        """Files that it reads beside store, statistics, warm start and code, by their keys."""
+        return {}
 
     def resolved(self) -> dict[str, object]:
         """Every setting as plain nested values (paths and URLs as text), for records."""

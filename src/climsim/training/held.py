@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from climsim.cards import Settings, setting
@@ -41,8 +41,6 @@ _BY_CONTENT = {
     "warm_start": "trainer.warm_start",
 }
 """Keys of the inputs, by their role; the hash of each is in the checkpoint."""
-_FREE_KEYS = frozenset((*TRAIN.may_change, *TRAIN.needs, TRAIN.makes, "trainer.epochs"))
-"""Settings that may change between the runs that make up one training, or are compared apart."""
 _CODE = ("network", "loss", "optimizer", "schedule")
 """Roles that code of the user can take."""
 
@@ -116,9 +114,13 @@ class HeldRun:
         Raises:
             ClimSimError: naming the settings or data that differ.
         """
-        # A setting that is not there came with a later version, whose default was used.
-        defaults = TrainConfig(config.data, config.out).resolved()
-        changed = _differences(_completed(self.config, defaults), config.resolved())
+        # A setting that is not there came with a later version, whose default was used; one of
+        # another kind of training is missing as a whole.
+        usual = type(config)(config.data, config.out).resolved()
+        known = {*self.config, *(key.name for key in fields(TrainConfig))}
+        defaults = {key: value for key, value in usual.items() if key in known}
+        held = _completed(self.config, defaults)
+        changed = _differences(held, config.resolved(), _free_keys(config))
         if changed:
             raise ClimSimError(
                 f"{self.folder}: holds a run with other settings ({', '.join(changed)}): give "
@@ -167,11 +169,12 @@ class HeldRun:
         link_best(self.best, self.folder)
 
     def _other_inputs(self, config: TrainConfig, inputs: Mapping[str, str]) -> Iterator[str]:
-        values = config.resolved()
-        for role, key in _BY_CONTENT.items():
+        values, further = config.resolved(), config.further_files
+        for role in sorted(self.inputs.keys() | inputs.keys()):
             before, now = self.inputs.get(role, "none"), inputs.get(role, "none")
             if before != now:
-                given = setting(values, key)
+                key = _BY_CONTENT.get(role, role)
+                given = setting(values, key) if role in _BY_CONTENT else further.get(role)
                 yield f"{key}={given} is {now[:12]} instead of {before[:12]}"
 
     def _check_epochs(self, config: TrainConfig) -> None:
@@ -210,7 +213,13 @@ def input_hashes(config: TrainConfig, store: Store, statistics: str) -> dict[str
     warm = config.trainer.warm_start
     if warm is not None:
         inputs["warm_start"] = file_hash(warm)
-    return inputs
+    return inputs | {role: file_hash(path) for role, path in config.further_files.items()}
+
+
+def _free_keys(config: TrainConfig) -> frozenset[str]:
+    """Settings that may change between the runs of one training, or are compared apart."""
+    stage = config.stage
+    return frozenset((*stage.may_change, *stage.needs, stage.makes, "trainer.epochs"))
 
 
 def _completed(held: Settings, defaults: Settings) -> dict[str, object]:
@@ -223,12 +232,12 @@ def _completed(held: Settings, defaults: Settings) -> dict[str, object]:
     return result
 
 
-def _differences(old: Settings, new: Settings, prefix: str = "") -> list[str]:
+def _differences(old: Settings, new: Settings, free: frozenset[str], prefix: str = "") -> list[str]:
     result = []
     for key in sorted(old.keys() | new.keys()):
         name, before, after = f"{prefix}{key}", old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            result += _differences(before, after, f"{name}.")
-        elif TRAIN.present(name, before) != after and name not in _FREE_KEYS:
+            result += _differences(before, after, free, f"{name}.")
+        elif TRAIN.present(name, before) != after and name not in free:
             result.append(f"{name}={after} instead of {before}")
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import lightning
 import torch
@@ -25,6 +26,30 @@ logger = logging.getLogger(__name__)
 VALIDATION_LOSS = "validation_loss"
 """Plain loss of the prediction on the validation split: what checkpoints are chosen by."""
 _SEED_STRIDE = 1_000_003
+VISITED = "visited"
+"""Entry of the checkpoint to resume from: where the source of visited states stands."""
+
+
+class Visited(Protocol):
+    """A source of states that the network in training has reached itself.
+
+    Attributes:
+        weight: share of their loss in the loss to minimize.
+    """
+
+    weight: float
+
+    def __call__(self, step: int) -> Batch | None:
+        """Physical inputs and targets for a step of training; None where it has none."""
+        ...
+
+    def state(self) -> dict[str, object]:
+        """Where it stands: tensors and plain values, for a checkpoint."""
+        ...
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Continue from there."""
+        ...
 
 
 class EmulatorModule(lightning.LightningModule):
@@ -56,7 +81,8 @@ class EmulatorModule(lightning.LightningModule):
         self.targets = transforms.targets
         self.closure = transforms.closure
         self.noise = noise
-        self._transforms = transforms
+        self.transforms = transforms
+        self.visited: Visited | None = None
         self._epoch = 0.0
         recipe = config.recipe
         self.loss = RecipeLoss(
@@ -90,7 +116,7 @@ class EmulatorModule(lightning.LightningModule):
         if self.closure is None:
             return scaled
         with torch.autocast(self.device.type, enabled=False):
-            return self._transforms.physical(x, scaled) * self.targets.scale
+            return self.transforms.physical(x, scaled) * self.targets.scale
 
     def _run_network(self, x: Tensor) -> NetworkOutput:
         if self._proven:
@@ -121,12 +147,20 @@ class EmulatorModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss to minimize."""
         terms = self.terms(batch, self.noise)
+        total = terms.total
+        reached = None if self.visited is None else self.visited(self.global_step)
+        if self.visited is not None and reached is not None:
+            own = self.terms(reached, self.noise)
+            total = torch.lerp(total, own.total, self.visited.weight)
+            size = reached[0].shape[0]
+            plain = own.plain.detach()
+            self.log("visited_loss", plain, on_step=False, on_epoch=True, batch_size=size)
         # The steps at which Lightning writes; in between it would write these values again.
         if (self.global_step + 1) % self.config.trainer.log_every_steps == 0:
-            self.log("train_loss", terms.total.detach())
+            self.log("train_loss", total.detach())
             self.log("train_plain_loss", terms.plain.detach())
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
-        return terms.total
+        return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the plain loss of a batch to the mean of the epoch."""
@@ -150,11 +184,17 @@ class EmulatorModule(lightning.LightningModule):
         return build_optimizer(trainable, self.config.optimizer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Add the state of the schedule."""
+        """Add the state of the schedule, and of the source of visited states."""
         checkpoint["plateau"] = self.schedule.state()
+        if self.visited is not None:
+            checkpoint[VISITED] = self.visited.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, object]) -> None:
-        """Take the state of the schedule over."""
+        """Take the states of both over."""
         state = checkpoint["plateau"]
         assert isinstance(state, Mapping)
         self.schedule.restore(state)
+        if self.visited is not None:
+            reached = checkpoint[VISITED]
+            assert isinstance(reached, Mapping)
+            self.visited.restore(reached)

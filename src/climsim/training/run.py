@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from climsim.cards import setting
+from climsim.checkpoint_cards import CheckpointCard
 from climsim.data.reading.loader import BlockLoader
 from climsim.data.reading.reader import BlockReader
 from climsim.data.reading.resident import ResidentReader, split_bytes
@@ -48,7 +49,7 @@ from climsim.training.callbacks import (
 from climsim.training.checkpoint import BEST_NAME, LAST_NAME, read_entry
 from climsim.training.config import PRECISIONS, TrainConfig
 from climsim.training.held import RECORD_NAME, TRAINING, HeldRun
-from climsim.training.module import VALIDATION_LOSS, EmulatorModule
+from climsim.training.module import VALIDATION_LOSS, EmulatorModule, Visited
 from climsim.training.result import TrainResult
 from climsim.training.stages import TRAIN
 
@@ -57,7 +58,11 @@ __all__ = ["TrainConfig", "TrainResult", "train"]
 logger = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
+def train(
+    config: TrainConfig,
+    progress: Progress | None = None,
+    visiting: Callable[[EmulatorModule, CheckpointCard], Visited] | None = None,
+) -> TrainResult:
     """Train one member, or continue it, or return what it made when it is done.
 
     The folder then holds ``best.ckpt``, ``last.ckpt``, the best ``checkpoints/``, the log and
@@ -66,6 +71,8 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     Args:
         config: the run.
         progress: called with steps done and their total.
+        visiting: makes the source of states that the network reaches itself, if it is to learn
+            from these too; called where there is something left to train.
 
     Raises:
         ClimSimError: if the folder holds another run or has lost the best checkpoint of this one,
@@ -79,10 +86,15 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainResult:
     if getattr(rank_zero_only, "rank", 0) == 0:
         alone = only_process(config.out / LOCK_NAME, f"{config.out}: another process trains here")
     with alone:
-        return _train(config, store, progress)
+        return _train(config, store, progress, visiting)
 
 
-def _train(config: TrainConfig, store: Store, progress: Progress | None) -> TrainResult:
+def _train(
+    config: TrainConfig,
+    store: Store,
+    progress: Progress | None,
+    visiting: Callable[[EmulatorModule, CheckpointCard], Visited] | None,
+) -> TrainResult:
     """Train in a folder that no other process works in."""
     held = HeldRun.read(config.out)
     config = _chosen(config, held)
@@ -92,6 +104,8 @@ def _train(config: TrainConfig, store: Store, progress: Progress | None) -> Trai
             held.require_best()
             return held.result
     module, about = build_module(config, store)
+    if visiting is not None:
+        module.visited = visiting(module, about.card)
     with _process_settings(config):
         last = config.out / LAST_NAME
         resume = last if last.exists() else None
