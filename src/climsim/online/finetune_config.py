@@ -1,4 +1,4 @@
-"""How a network learns from the states that it reaches itself, in rollouts of a few coupled steps."""
+"""How a network learns from states that it reaches itself, in rollouts of a few steps."""
 
 from __future__ import annotations
 
