@@ -166,6 +166,22 @@ def test_runs_are_compared_by_network_and_by_recipe(study, chosen, names, monkey
     assert {name.replace("-conf_loss", "-standard") for name in found} == names
 
 
+@pytest.mark.parametrize(
+    "name", ["precipitation_distribution", "precipitation_surfaces", "precipitation_zonal"]
+)
+def test_a_legend_names_what_its_figure_shows_and_nothing_else(study, name):
+    online, spec = study.online, figure_table()[name]
+    kept = (online["network"] != "pure_resLSTM") | (online["recipe"] != "conf_loss")
+    uneven = replace(study, online=online.isel(run=kept.values))
+    shown = []
+    for recipe in ("standard", "conf_loss"):
+        with styled():
+            legend = spec.draw(uneven, recipe).legends[0]
+        shown.append([text.get_text() for text in legend.get_texts()])
+    assert shown[0][:2] == ["U-Net", "ResLSTM"]
+    assert shown[1] == [label for label in shown[0] if label != "ResLSTM"]
+
+
 def test_offline_bias_has_a_row_for_each_seed_where_lines_do(study):
     means = draw(study, "offline_bias")
     every = draw(replace(study, seed_lines=True), "offline_bias")

@@ -84,7 +84,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
     # Once all lines are there: panels that share an axis end where the longest run does.
     axes[0].set_xlim(left=0)
     label_time(axes, columns, axis.name)
-    legend_below(figure, legend_handles(study, crosses=not bands))
+    legend_below(figure, legend_handles(study, members, crosses=not bands))
     return figure
 
 
@@ -291,15 +291,17 @@ def _unrelated_line(ax: Axes, study: Study, measure: Measure) -> None:
             ax.axhline(value, color="#777777", linestyle=":", linewidth=1.2)
 
 
-def legend_handles(study: Study, reference: bool = False, crosses: bool = True) -> list[Line2D]:
-    """Legend entries of the networks of the online members, and of the runs with full physics.
+def legend_handles(
+    study: Study, members: xarray.Dataset, reference: bool = False, crosses: bool = True
+) -> list[Line2D]:
+    """Legend entries of the networks of online members, and of the runs with full physics.
 
     Args:
         study: its metrics.
+        members: that the figure shows.
         reference: whether the reference run is drawn too.
         crosses: whether the ends of unstable runs are marked, beside runs that are not.
     """
-    members = online_members(study)
     handles = network_handles(members["network"].values.tolist())
     handles += full_physics_handles(study, reference)
     if crosses and not reference and became_unstable(members).any():

@@ -59,7 +59,7 @@ def draw(study: Study, variant: str) -> Figure:
     for ax in axes[-2:]:
         ax.set_xlabel("precipitation (mm day$^{-1}$)")
         ax.tick_params(labelbottom=True)
-    legend_below(figure, legend_handles(study, reference=True))
+    legend_below(figure, legend_handles(study, members, reference=True))
     return figure
 
 

@@ -54,7 +54,7 @@ def draw(study: Study, variant: str) -> Figure:
         density.set_xlabel("mm day$^{-1}$")
     for ax in axes:
         ax.grid(visible=True)
-    legend_below(figure, legend_handles(study, reference=True))
+    legend_below(figure, legend_handles(study, members, reference=True))
     return figure
 
 

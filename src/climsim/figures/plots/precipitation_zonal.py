@@ -52,7 +52,7 @@ def draw(study: Study, variant: str) -> Figure:
         ax.set_ylabel(quantity(name).unit)
         ax.grid(visible=True)
         title_panel(ax, f"zonal-mean {quantity(name).symbol}", i)
-    legend_below(figure, legend_handles(study, reference=True))
+    legend_below(figure, legend_handles(study, members, reference=True))
     return figure
 
 

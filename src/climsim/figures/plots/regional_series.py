@@ -96,7 +96,7 @@ def draw(study: Study, variant: str) -> Figure:
     label_time(axes, columns, axis.name)
     label = f"{series.label} ({quantity(series.name).unit})"
     figure.supylabel(label, fontsize=axes[0].yaxis.label.get_fontsize())
-    legend_below(figure, legend_handles(study, reference=True))
+    legend_below(figure, legend_handles(study, members, reference=True))
     return figure
 
 
