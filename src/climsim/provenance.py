@@ -168,6 +168,7 @@ class _Chain:
             p for v in flat.values() if isinstance(v, list) for p in v if Path(str(p)).stem == name
         ]
         named += [v for v in flat.values() if isinstance(v, str) and Path(v).name == name]
+        named += _entry_of_list(flat, name)
         named += _code_files(flat, name)
         folders = [product.absolute().parent, *product.absolute().parents][: _LEVELS_UP + 1]
         for text in (name, *(v for v in named if isinstance(v, str))):
@@ -189,6 +190,15 @@ def _unnamed(configuration: Mapping[str, object], role: str) -> bool:
     flat = flatten(dict(configuration))
     given = [v for key, v in flat.items() if key == role or key.endswith(f".{role}")]
     return bool(given) and not any(given)
+
+
+def _entry_of_list(flat: Mapping[str, object], name: str) -> list[object]:
+    """The entry that a role such as ``rollouts.starts[0]`` names; none for other roles."""
+    key, _, index = name.removesuffix("]").partition("[")
+    values = flat.get(key)
+    if not (index.isdecimal() and isinstance(values, list)):
+        return []
+    return values[int(index) : int(index) + 1]
 
 
 def _code_files(flat: Mapping[str, object], name: str) -> list[str]:

@@ -196,7 +196,7 @@ def test_members_that_step_together_are_compared_with_their_host(tmp_path):
 @pytest.mark.parametrize("interface", [V2.variables, V6.variables])
 def test_interface_of_a_file_without_metadata_follows_from_its_input(tmp_path, interface):
     path = save(tmp_path / "m.pt", Wide(interface.size(), OUTPUTS.size()))
-    with pytest.raises(ClimSimError, match=r"expected a model of 5 levels.*found 60"):
+    with pytest.raises(ClimSimError, match=r"expected 5 levels.*found 60"):
         open_model(path, ToyHost())
 
 

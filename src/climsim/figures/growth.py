@@ -84,7 +84,8 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
     # Once all lines are there: panels that share an axis end where the longest run does.
     axes[0].set_xlim(left=0)
     label_time(axes, columns, axis.name)
-    legend_below(figure, legend_handles(study, members, crosses=not bands))
+    drawn = members.isel(run=np.isin(members["recipe"].values, [r for _, r in panels]))
+    legend_below(figure, legend_handles(study, drawn, crosses=not bands))
     return figure
 
 

@@ -244,6 +244,25 @@ def require_inputs(host: SteppedHost, taken: frozenset[str], inputs: Fields) -> 
         )
 
 
+def require_methods(host: SteppedHost, names: Iterable[str], purpose: str) -> None:
+    """Refuse a host that lacks methods which coupled runs alone do not need.
+
+    Args:
+        host: the climate model.
+        names: of `SteppedHost`.
+        purpose: of the work, for the message.
+
+    Raises:
+        ClimSimError: naming what is missing.
+    """
+    missing = [name for name in names if not hasattr(host, name)]
+    if missing:
+        raise ClimSimError(
+            f"host {host.name}: expected the methods {', '.join(names)} for {purpose}, found no "
+            f"{', '.join(missing)}: see climsim.hosts.base.SteppedHost"
+        )
+
+
 def require_noise(host: SteppedHost, names: Iterable[str], purpose: str) -> None:
     """Refuse a host that cannot add noise to what a piece of work asks for.
 

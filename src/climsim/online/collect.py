@@ -23,7 +23,7 @@ from climsim.data.raw.steps import GRID_FILE, write_grid_info
 from climsim.errors import ClimSimError
 from climsim.files import file_hash, provenance, read_json, require_there, write_json
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost
+from climsim.hosts.base import SteppedHost, require_methods
 from climsim.hosts.members import SeparateMembers
 from climsim.locks import LOCK_NAME, only_process
 from climsim.online.fitting import open_fitting_model
@@ -133,6 +133,7 @@ class _Collection:
     def __init__(
         self, config: CollectConfig, host: SteppedHost, scratch: Path, progress: Progress | None
     ) -> None:
+        require_methods(host, ("physics", "perturb"), "its step pairs")
         self.config, self.host, self._scratch = config, host, scratch
         self.progress = progress
         self._pairs = PairFiles.of(host, (config.raw,), self.source)

@@ -33,7 +33,7 @@ from climsim.physics.air import Air
 from climsim.physics.columns import Columns
 from climsim.physics.previous_steps import WATER
 from climsim.physics.thermodynamics import tropopause_level
-from climsim.runs.coupling import CONFIDENCE, NO_MIXING, NOVELTY, CouplerOptions
+from climsim.runs.coupling import CONFIDENCE, LINEAR, NO_MIXING, NOVELTY, CouplerOptions
 from climsim.variables import NIGHT_ZERO, OUTPUTS, TARGETS
 
 UNCOUPLED_AT_TOP = ("ptend_q0001", "ptend_q0002", "ptend_q0003", "ptend_u", "ptend_v")
@@ -129,7 +129,7 @@ def network_share(options: CouplerOptions, step: int) -> float:
         ``factor`` (constant); ``factor min(1, step / N)`` (linear); ``factor`` for the first n1 of
         every n1 + n0 steps, else 0 (step).
     """
-    if options.ramp == "linear":
+    if options.ramp == LINEAR:
         return options.ramp_factor * min(1.0, step / options.ramp_linear_steps)
     if options.ramp == "step":
         period = options.ramp_step_1steps + options.ramp_step_0steps

@@ -10,7 +10,7 @@ arXiv 1011.0686). Unlike pairs that were collected before, these are of the netw
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -23,12 +23,14 @@ from climsim.arrays import Array, like, to_numpy
 from climsim.cards import ModelCard
 from climsim.checkpoint_cards import CheckpointCard
 from climsim.data.reading.loader import Batch
+from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
 from climsim.export.module import EmulationMember, build_emulation
 from climsim.files import require_there
 from climsim.hosts import build_host
-from climsim.hosts.base import SteppedHost
+from climsim.hosts.base import SteppedHost, require_methods
 from climsim.hosts.members import SeparateMembers
+from climsim.interfaces import encoding
 from climsim.online.coupler import ModelOutput
 from climsim.online.finetune_config import FinetuneConfig
 from climsim.online.fitting import require_fitting
@@ -36,15 +38,17 @@ from climsim.online.losses import physical_targets
 from climsim.online.memory import assemble
 from climsim.online.model import require_for_host
 from climsim.online.stepper import Stepper, Unstable
-from climsim.runs.health import HealthReport
 from climsim.runs.timing import Stopwatch
 from climsim.stage import Progress
+from climsim.training.checkpoint import LAST_NAME
 from climsim.training.module import EmulatorModule
 from climsim.training.result import TrainResult
 from climsim.training.run import train
 
 __all__ = ["FinetuneConfig", "finetune"]
 _log = logging.getLogger(__name__)
+_MOST_IN_A_ROW = 20
+"""Rollouts without a state to learn from, after which a training ends."""
 
 
 def finetune(
@@ -69,9 +73,10 @@ def finetune(
     require_there(dict(config.further_files))
     with TemporaryDirectory(prefix="climsim-") as folder:
 
-        def visiting(module: EmulatorModule, card: CheckpointCard) -> Rollouts:
+        def visiting(store: Store) -> Callable[[EmulatorModule, CheckpointCard], Rollouts]:
             built = build_host(config.host, config.host_options) if host is None else host
-            return Rollouts(config, built, module, card, Path(folder))
+            start = Trajectories(config, built, store, Path(folder))
+            return lambda module, card: Rollouts(config, start, module, card)
 
         return train(config, progress, visiting)
 
@@ -104,58 +109,99 @@ class NetworkInTraining:
         """Physical outputs (column, feature) of physical inputs (column, feature), float32."""
         self._emulation.to(self._module.device).eval()
         try:
-            with torch.no_grad(), torch.autocast(self._module.device.type, enabled=False):
-                output = self._emulation(self._tensor(vector))
+            output = self._emulation(self._tensor(vector))
         finally:
             self._module.train()
         return like(output.cpu().numpy(), vector)
 
     def inputs(self, vector: Array) -> Tensor:
         """What a batch of the store would hold (column, feature) for a vector of the interface."""
-        with torch.no_grad():
-            seen: Tensor = self._seen.to(self._module.device)(self._tensor(vector))
+        seen: Tensor = self._seen.to(self._module.device)(self._tensor(vector))
         return seen
 
     def _tensor(self, vector: Array) -> Tensor:
         return torch.as_tensor(to_numpy(vector), device=self._module.device)
 
 
-class Rollouts:
-    """States that the network reaches from weather, and what the host's physics does there.
-
-    Every start begins a trajectory of the host's own physics, which knows nothing of the network.
-    Rollouts leave the trajectories in turn, so that a network sees all seasons of its starts all
-    the time; after each the host returns to its trajectory.
+class Trajectories:
+    """Runs of the host with its own physics, from which rollouts leave and which they do not touch.
 
     Args:
         config: the training.
         host: the climate model, at its start state.
-        module: the network in training.
-        card: of its checkpoints.
+        store: whose network is to drive it.
         scratch: folder for restart files.
 
     Raises:
-        ClimSimError: if a start or the network does not fit the host.
+        ClimSimError: if a start, or a network of such data, does not fit the host.
+    """
+
+    def __init__(
+        self, config: FinetuneConfig, host: SteppedHost, store: Store, scratch: Path
+    ) -> None:
+        self._starts, self.host = config.rollouts.starts, host
+        require_methods(host, ("physics", "perturb"), "rollouts in training")
+        require_for_host(host, str(store.path), store.n_levels, store.emulated_processes)
+        ModelCard(time_step=store.time_step).compare_time_step("the host", host.dt)
+        interface = encoding(config.recipe.inputs).interface
+        require_fitting(interface, host, config.coupler, frozenset())
+        self._states = [scratch / f"trajectory-{i}" for i in range(max(1, len(self._starts)))]
+        for number, state in enumerate(self._states):
+            if self._starts:
+                host.restore(self._starts[number])
+            random = np.random.default_rng((config.seed, number))
+            host.perturb(int(random.integers(2**31)), config.rollouts.start_amplitude)
+            host.save(state)
+
+    def bring(self, number: int) -> None:
+        """Bring the host to a trajectory; they are taken in turn."""
+        self.host.restore(self._states[number % len(self._states)])
+
+    def keep(self, number: int) -> None:
+        """Let a trajectory continue where the host is now."""
+        self.host.save(self._states[number % len(self._states)])
+
+    def start(self, number: int) -> str:
+        """Where a trajectory began, in words."""
+        return str(self._starts[number % len(self._states)]) if self._starts else "the host's start"
+
+    def state(self) -> list[Tensor]:
+        """Restart files of all, as bytes."""
+        contents = (bytearray(path.read_bytes()) for path in self._states)
+        return [torch.frombuffer(content, dtype=torch.uint8) for content in contents]
+
+    def restore(self, contents: Sequence[Tensor]) -> None:
+        """Continue exactly from what `state` gave."""
+        for path, content in zip(self._states, contents, strict=True):
+            path.write_bytes(content.cpu().numpy().tobytes())
+
+
+class Rollouts:
+    """States that the network reaches from weather, and what the host's physics does there.
+
+    Rollouts leave the trajectories in turn, so that a network sees all seasons of its starts all
+    the time.
+
+    Args:
+        config: the training.
+        trajectories: of the host.
+        module: the network in training.
+        card: of its checkpoints.
     """
 
     def __init__(
         self,
         config: FinetuneConfig,
-        host: SteppedHost,
+        trajectories: Trajectories,
         module: EmulatorModule,
         card: CheckpointCard,
-        scratch: Path,
     ) -> None:
         self.weight = config.rollouts.weight
-        self._config, self._host, self._module = config, host, module
-        self._model = NetworkInTraining(module, card)
-        require_for_host(self._model, f"network {config.network.name}", host)
-        require_fitting(self._model, host, config.coupler, frozenset())
-        self._stepper = Stepper(SeparateMembers([host]), self._model, config.coupler, Stopwatch())
-        count = max(1, len(config.rollouts.starts))
-        self._states = [scratch / f"trajectory-{number}" for number in range(count)]
-        self._made = self._unstable = 0
-        self._begin()
+        self._config, self._trajectories, self._module = config, trajectories, module
+        self._host, self._model = trajectories.host, NetworkInTraining(module, card)
+        members = SeparateMembers([self._host])
+        self._stepper = Stepper(members, self._model, config.coupler, Stopwatch())
+        self._made = self._left_out = self._in_a_row = 0
 
     def __call__(self, step: int) -> Batch | None:
         """What the network reaches now, and what physics does there, on the network's device.
@@ -164,80 +210,97 @@ class Rollouts:
             step: of the training.
 
         Returns:
-            Inputs and targets (column, feature); None where no rollout is due, or where the host
-            became unstable under the network.
+            Inputs and targets (column, feature); None where no rollout is due, or where this one
+            left the bounds of the host.
 
         Raises:
-            ClimSimError: if the host becomes unstable under its own physics.
+            ClimSimError: if the host becomes unstable under its own physics, or the network takes
+                it out of its bounds again and again.
         """
-        rollouts = self._config.rollouts
-        if step % rollouts.every:
+        if step % self._config.rollouts.every:
             return None
-        state = self._states[self._made % len(self._states)]
+        with torch.no_grad(), torch.autocast(self._module.device.type, enabled=False):
+            self._advance()
+            random = np.random.default_rng((self._config.seed, self._made))
+            trouble = self._roll(int(random.integers(self._config.rollouts.steps)) + 1)
+            reached = self._labelled() if trouble is None else trouble
         self._made += 1
-        self._advance(state)
-        random = np.random.default_rng((self._config.seed, self._made))
-        trouble = self._roll(int(random.integers(rollouts.steps)) + 1)
-        if trouble is None:
-            return self._labelled()
-        self._unstable += 1
-        _log.warning("step %d: the rollout is left out: %s", step, trouble)
+        if not isinstance(reached, str):
+            self._in_a_row = 0
+            return reached
+        self._leave_out(reached)
         return None
 
     def state(self) -> dict[str, object]:
-        """Where the trajectories stand."""
-        held = [
-            torch.frombuffer(bytearray(p.read_bytes()), dtype=torch.uint8) for p in self._states
-        ]
-        return {"made": self._made, "unstable": self._unstable, "trajectories": held}
+        """Where the trajectories stand, and what became of the rollouts."""
+        counts = (self._made, self._left_out, self._in_a_row)
+        return {"counts": list(counts), "trajectories": self._trajectories.state()}
 
     def restore(self, state: Mapping[str, object]) -> None:
         """Continue exactly from there."""
-        self._made, self._unstable = (cast(int, state[name]) for name in ("made", "unstable"))
-        held = cast(list[Tensor], state["trajectories"])
-        for path, content in zip(self._states, held, strict=True):
-            path.write_bytes(content.cpu().numpy().tobytes())
+        self._made, self._left_out, self._in_a_row = cast(list[int], state["counts"])
+        self._trajectories.restore(cast(list[Tensor], state["trajectories"]))
 
-    def _begin(self) -> None:
-        """Bring every trajectory to its start."""
-        rollouts = self._config.rollouts
-        for number, state in enumerate(self._states):
-            if rollouts.starts:
-                self._host.restore(rollouts.starts[number])
-            random = np.random.default_rng((self._config.seed, number))
-            self._host.perturb(int(random.integers(2**31)), rollouts.start_amplitude)
-            self._host.save(state)
+    def _advance(self) -> None:
+        """Bring the host some steps of its own physics further on the trajectory whose turn it is.
 
-    def _advance(self, state: Path) -> None:
-        """Bring the host some steps of its own physics further on a trajectory."""
-        self._host.restore(state)
+        The steps also fill the memory that some interfaces ask for.
+        """
+        config, number = self._config, self._made
+        self._trajectories.bring(number)
         self._stepper.forget()
-        for _ in range(self._config.rollouts.stride):
+        for _ in range(config.rollouts.stride):
             self._stepper.step(0, by_physics=True)
         if (trouble := self._host.health()) is not None:
             raise ClimSimError(
-                f"host {self._host.name}: unstable under its own physics on the way to a rollout "
-                f"({trouble}): begin from other rollouts.starts"
+                f"host {self._host.name}: unstable under its own physics on the trajectory from "
+                f"{self._trajectories.start(number)} ({trouble}): train in another `out`, with "
+                f"other rollouts.starts and trainer.warm_start={config.out / LAST_NAME}"
             )
-        self._host.save(state)
+        self._trajectories.keep(number)
 
-    def _roll(self, steps: int) -> HealthReport | None:
+    def _roll(self, steps: int) -> str | None:
         """Let the network drive; what made the host unstable, if it did."""
         for number in range(steps):
             try:
-                self._stepper.step(self._config.coupler.spinup_steps + number)
+                self._stepper.step(self._config.coupler.whole_step + number)
             except Unstable as error:
-                return error.trouble
+                return str(error.trouble)
             if (trouble := self._host.health()) is not None:
-                return trouble
+                return str(trouble)
         return None
 
-    def _labelled(self) -> Batch:
-        """The present state as a batch of a store would hold it."""
+    def _labelled(self) -> Batch | str:
+        """The present state as a batch of a store would hold it, or why there is none."""
         model, host = self._model, self._host
         vector = assemble(model.interface, host.inputs(), self._stepper.memory, host.grid)
         physics = host.physics()
         targets = self._module.inputs.encoding.targets
         output = ModelOutput(physics.tendencies, physics.surface)
         label = np.asarray(physical_targets(output, targets), np.float32)
-        return model.inputs(vector), torch.as_tensor(label, device=self._module.device)
+        seen = model.inputs(vector)
+        if not (np.isfinite(label).all() and bool(torch.isfinite(seen).all())):
+            return f"host {host.name} gives values there that are no numbers"
+        return seen, torch.as_tensor(label, device=self._module.device)
+
+    def _leave_out(self, reason: str) -> None:
+        """Count a rollout that left no state to learn from.
+
+        Raises:
+            ClimSimError: if there were too many of them without any other between.
+        """
+        self._left_out += 1
+        self._in_a_row += 1
+        if self._left_out & (self._left_out - 1) == 0:  # not each: there may be thousands
+            _log.warning(
+                "%d of %d rollouts left out, the last one because %s",
+                self._left_out,
+                self._made,
+                reason,
+            )
+        if self._in_a_row == _MOST_IN_A_ROW:
+            raise ClimSimError(
+                f"rollouts: {_MOST_IN_A_ROW} of them in a row left no state to learn from (last: "
+                f"{reason}): train in another `out`, with fewer rollouts.steps or a network that "
+                "was trained for longer"
+            )

@@ -10,11 +10,11 @@ from typing import ClassVar
 from climsim.errors import ClimSimError
 from climsim.interfaces import encoding
 from climsim.online.stages import FINETUNE
-from climsim.plugins import absolute_reference
-from climsim.runs.coupling import CouplerOptions
+from climsim.plugins import absolute_reference, is_reference, reference_file
+from climsim.runs.coupling import CONFIDENCE, CouplerOptions
 from climsim.stage import Stage
 from climsim.training.config import TrainConfig
-from climsim.validation import Checks
+from climsim.validation import Checks, require
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,13 @@ class FinetuneConfig(TrainConfig):
         super().__post_init__()
         object.__setattr__(self, "host", absolute_reference(self.host))
         encoding(self.recipe.inputs).require_coupled("recipe.inputs")
+        require(
+            "coupler.mixing",
+            self.coupler.mixing,
+            self.coupler.mixing != CONFIDENCE or self.recipe.confidence,
+            f"another one with recipe.name={self.recipe.name}",
+            "its network has no confidence head",
+        )
         stride, needed = self.rollouts.stride, self.coupler.spinup_steps
         if stride < needed:
             raise ClimSimError(
@@ -83,7 +90,10 @@ class FinetuneConfig(TrainConfig):
 
     @property
     def further_files(self) -> Mapping[str, Path]:
-        """Starts, and the statistics that the coupler mixes by."""
-        starts = {f"rollouts.starts[{i}]": path for i, path in enumerate(self.rollouts.starts)}
-        mixing = self.coupler.statistics_file
-        return starts if mixing is None else {**starts, "coupler.mixing_statistics": mixing}
+        """Starts, the statistics that the coupler mixes by, and the code of a user's host."""
+        files = {f"rollouts.starts[{i}]": path for i, path in enumerate(self.rollouts.starts)}
+        if (statistics := self.coupler.statistics_file) is not None:
+            files["coupler.mixing_statistics"] = statistics
+        if is_reference(self.host):
+            files["host"] = reference_file(self.host)
+        return files

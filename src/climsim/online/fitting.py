@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from climsim.hosts.base import SteppedHost, require_fit
+from climsim.hosts.base import SteppedHost, require_fit, require_methods
+from climsim.interfaces import Interface
 from climsim.online.memory import needed_fields
 from climsim.online.model import CoupledModel, open_model, require_spinup
 from climsim.runs.coupling import CouplerOptions
@@ -53,20 +54,21 @@ def open_fitting_model(
         require_fit(host, taken, frozenset(), purpose)
         return None
     model = open_model(config.model, host, config.device, config.threads)
-    require_fitting(model, host, config.coupler, taken)
+    model.card.compare_time_step("the host", host.dt)
+    require_fitting(model.interface, host, config.coupler, taken)
     return model
 
 
 def require_fitting(
-    model: CoupledModel,
+    interface: Interface,
     host: SteppedHost,
     coupler: CouplerOptions,
     taken: frozenset[str],
 ) -> None:
-    """Refuse a model whose interface a host or the rules of the coupling do not serve.
+    """Refuse an interface that a host or the rules of the coupling do not serve.
 
     Args:
-        model: that drives.
+        interface: of the model that drives.
         host: that it drives.
         coupler: rules of the coupling.
         taken: fields of the host that the work itself takes.
@@ -74,9 +76,9 @@ def require_fitting(
     Raises:
         ClimSimError: naming what is missing.
     """
-    model.card.compare_time_step("the host", host.dt)
-    interface = model.interface
     require_spinup(interface, coupler)
     given = frozenset(interface.outputs.names)
     taken_by_model = taken | needed_fields(interface)
     require_fit(host, taken_by_model, given, f"a model with the interface {interface.name}")
+    if coupler.needs_physics:
+        require_methods(host, ("physics",), "the rules of the coupling")

@@ -180,29 +180,30 @@ def open_model(path: Path, host: SteppedHost, device: str = AUTO, threads: int =
         # Before the file is loaded: ONNX Runtime has its threads from then on.
         torch.set_num_threads(1)
     model = load_emulator(path, chosen)
-    require_for_host(model, str(path), host)
+    require_for_host(host, str(path), model.n_levels, model.card.emulated_processes)
     if chosen != CPU:
         return OnDevice(model)
     return InBlocks(model, thread_count(threads), model.columns)
 
 
-def require_for_host(model: CoupledModel, name: str, host: SteppedHost) -> None:
+def require_for_host(host: SteppedHost, name: str, levels: int, replaced: frozenset[str]) -> None:
     """Make sure that a model is for the levels of a host and for what the host leaves out.
 
     Args:
-        model: that is to drive the host or to be compared with it.
-        name: of the model, for messages.
         host: the climate model.
+        name: of the model that is to drive it or to be compared with it, or of the model's data.
+        levels: of the model.
+        replaced: processes that the model replaces; empty where unknown.
 
     Raises:
-        ClimSimError: if it has another number of levels or replaces other processes.
+        ClimSimError: if the host has other levels or leaves out other processes.
     """
-    if model.n_levels != host.grid.n_levels:
+    if levels != host.grid.n_levels:
         raise ClimSimError(
-            f"{name}: expected a model of {host.grid.n_levels} levels, as the host has, found "
-            f"{model.n_levels}: export one for this host"
+            f"{name}: expected {host.grid.n_levels} levels, as the host has, found {levels}: "
+            "take another host, or a model that was trained on data of this one"
         )
-    declared, replaced = declaration_of(host), model.card.emulated_processes
+    declared = declaration_of(host)
     chosen_by = declared.processes_option
     agreed(
         {f"host {host.name}": declared.emulated_processes, name: replaced},

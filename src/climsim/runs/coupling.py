@@ -9,7 +9,8 @@ from climsim.constants import PRUNED_LEVELS
 from climsim.validation import Checks, positive, require
 from climsim.variables import OUTPUTS
 
-RAMPS = ("constant", "linear", "step")
+LINEAR = "linear"
+RAMPS = ("constant", LINEAR, "step")
 """Schedules of the share that the network has in the tendencies."""
 NO_MIXING, CONFIDENCE, NOVELTY = "none", "confidence", "novelty"
 MIXINGS = (NO_MIXING, CONFIDENCE, NOVELTY)
@@ -93,6 +94,12 @@ class CouplerOptions:
     def to_dict(self) -> dict[str, object]:
         """Plain values, as records keep them."""
         return {**asdict(self), "partial_variables": list(self.partial_variables)}
+
+    @property
+    def whole_step(self) -> int:
+        """The first step in which the network has its whole share, counted from the start."""
+        ramp = self.ramp_linear_steps if self.ramp == LINEAR else 0
+        return self.spinup_steps + ramp
 
     @property
     def blends(self) -> bool:

@@ -57,11 +57,14 @@ __all__ = ["TrainConfig", "TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
 
+Visiting = Callable[[Store], Callable[[EmulatorModule, CheckpointCard], Visited]]
+"""What makes a source of visited states, first for data, then for a network."""
+
 
 def train(
     config: TrainConfig,
     progress: Progress | None = None,
-    visiting: Callable[[EmulatorModule, CheckpointCard], Visited] | None = None,
+    visiting: Visiting | None = None,
 ) -> TrainResult:
     """Train one member, or continue it, or return what it made when it is done.
 
@@ -72,7 +75,8 @@ def train(
         config: the run.
         progress: called with steps done and their total.
         visiting: makes the source of states that the network reaches itself, if it is to learn
-            from these too; called where there is something left to train.
+            from these too. It is called with the store where there is something left to train, and
+            what it returns with the module and the card of its checkpoints.
 
     Raises:
         ClimSimError: if the folder holds another run or has lost the best checkpoint of this one,
@@ -93,7 +97,7 @@ def _train(
     config: TrainConfig,
     store: Store,
     progress: Progress | None,
-    visiting: Callable[[EmulatorModule, CheckpointCard], Visited] | None,
+    visiting: Visiting | None,
 ) -> TrainResult:
     """Train in a folder that no other process works in."""
     held = HeldRun.read(config.out)
@@ -103,9 +107,10 @@ def _train(
         if held.result is not None and held.is_complete(config):
             held.require_best()
             return held.result
+    of_network = None if visiting is None else visiting(store)
     module, about = build_module(config, store)
-    if visiting is not None:
-        module.visited = visiting(module, about.card)
+    if of_network is not None:
+        module.visited = of_network(module, about.card)
     with _process_settings(config):
         last = config.out / LAST_NAME
         resume = last if last.exists() else None
