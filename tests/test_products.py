@@ -40,6 +40,10 @@ FOLDERS = {
     ("train",): ("out", "network=unet recipe=standard seed=1 data.store=none"),
     ("online", "run"): ("folder", "case=x days=1"),
     ("online", "collect"): ("raw", "segments=1"),
+    ("online", "finetune"): (
+        "out",
+        "network=unet recipe=standard data.store=none trainer.warm_start=none.ckpt",
+    ),
     ("online", "cmor"): ("out", "run=none"),
     ("online", "ensemble"): ("folder", "case=x days=1"),
     ("figures",): ("out", "offline=[none]"),
