@@ -65,7 +65,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         raise NothingToDrawError("no run shares a period with the reference")
     figure, axes = panel_grid(len(panels), columns, 1.75, width=7.2, sharex=True)
     x = axis.elapsed(members)
-    several, bands = len({recipe for _, recipe in panels}) > 1, seeds_as_band(study, members)
+    recipes, bands = {recipe for _, recipe in panels}, seeds_as_band(study, members)
     for i, (ax, (name, recipe)) in enumerate(zip(axes, panels, strict=True)):
         shown, measure = of_recipe(members, recipe), axis.growth(name)
         top = None if bands else _top(shown, measure)
@@ -76,7 +76,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
         _floor_line(ax, x, study, measure)
         _unrelated_line(ax, study, axis.unrelated(name))
         written = measure.quantity
-        of_recipe_too = f", {recipe_label(recipe)}" if several else ""
+        of_recipe_too = f", {recipe_label(recipe)}" if len(recipes) > 1 else ""
         title_panel(ax, f"{written.symbol}{of_recipe_too}", i)
         ax.set_ylabel(measure.label)
         if not bands:
@@ -84,7 +84,7 @@ def draw_growth(study: Study, panels: Sequence[Panel], columns: int) -> Figure:
     # Once all lines are there: panels that share an axis end where the longest run does.
     axes[0].set_xlim(left=0)
     label_time(axes, columns, axis.name)
-    drawn = members.isel(run=np.isin(members["recipe"].values, [r for _, r in panels]))
+    drawn = of_recipe(members, *recipes)
     legend_below(figure, legend_handles(study, drawn, crosses=not bands))
     return figure
 

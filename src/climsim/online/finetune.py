@@ -26,7 +26,6 @@ from climsim.data.reading.loader import Batch
 from climsim.data.store.opened import Store
 from climsim.errors import ClimSimError
 from climsim.export.module import EmulationMember, build_emulation
-from climsim.files import require_there
 from climsim.hosts import build_host
 from climsim.hosts.base import SteppedHost, require_methods
 from climsim.hosts.members import SeparateMembers
@@ -70,7 +69,6 @@ def finetune(
             "trainer.warm_start: expected the checkpoint to fine-tune, found none: give one that "
             "`climsim train` made, such as its best.ckpt"
         )
-    require_there(dict(config.further_files))
     with TemporaryDirectory(prefix="climsim-") as folder:
 
         def visiting(store: Store) -> Callable[[EmulatorModule, CheckpointCard], Rollouts]:

@@ -93,9 +93,9 @@ def recipe_variants(study: Study) -> tuple[str, ...]:
     return tuple(dict.fromkeys(group[1] for group in groups_of(members)))
 
 
-def of_recipe(members: xarray.Dataset, recipe: str) -> xarray.Dataset:
-    """Members that were trained under a recipe."""
-    return members.isel(run=np.flatnonzero(members["recipe"].values == recipe))
+def of_recipe(members: xarray.Dataset, *recipes: str) -> xarray.Dataset:
+    """Members that were trained under a recipe, or under one of several."""
+    return members.isel(run=np.flatnonzero(np.isin(members["recipe"].values, recipes)))
 
 
 def run_by_run(members: xarray.Dataset, *names: str) -> Iterator[xarray.Dataset]:

@@ -169,13 +169,14 @@ class HeldRun:
         link_best(self.best, self.folder)
 
     def _other_inputs(self, config: TrainConfig, inputs: Mapping[str, str]) -> Iterator[str]:
-        values, further = config.resolved(), config.further_files
+        values = config.resolved()
+        given: dict[str, object] = {r: setting(values, key) for r, key in _BY_CONTENT.items()}
+        given |= config.further_files
         for role in sorted(self.inputs.keys() | inputs.keys()):
             before, now = self.inputs.get(role, "none"), inputs.get(role, "none")
             if before != now:
                 key = _BY_CONTENT.get(role, role)
-                given = setting(values, key) if role in _BY_CONTENT else further.get(role)
-                yield f"{key}={given} is {now[:12]} instead of {before[:12]}"
+                yield f"{key}={given.get(role)} is {now[:12]} instead of {before[:12]}"
 
     def _check_epochs(self, config: TrainConfig) -> None:
         before, now = self.planned_epochs, config.trainer.epochs

@@ -83,7 +83,7 @@ def train(
             an input is unfit, or the loss is not finite.
     """
     claim(config.out, TRAINING, {"data.store": config.data.store})
-    require_there({"trainer.warm_start": config.trainer.warm_start})
+    require_there({"trainer.warm_start": config.trainer.warm_start, **config.further_files})
     store = open_store(config.data.store)
     # The other processes of a distributed training belong to the first one.
     alone: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
